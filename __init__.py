@@ -1,0 +1,1 @@
+"""Widthwise: how many neurons should each layer have?"""

@@ -1,0 +1,102 @@
+"""Makes `digits_mlp.npz`: every network of a three-width MLP lattice, trained with several seeds.
+
+Data: scikit-learn's digits, split as a study splits them. Engine: the project's own plain loop
+(`objectives/train.py`), so the table holds what a study would have measured. Run from the
+repository's root; finished trainings are kept in a file beside the table, so that a run that was
+stopped goes on.
+
+    python -m benchmarks.tables.make_digits_mlp --seeds 4
+
+The table's arrays: `widths` [n, 3]; `accuracy` and `test_accuracy` [n, seeds] in percent, of the
+validation split and of the test split; `flops` (2 × MACs, forward, per sample), `parameters` [n].
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from widthwise.objectives.costmodel import CostModel
+from widthwise.objectives.objective import make_objective
+from widthwise.objectives.proxy import ProxySettings
+from widthwise.objectives.sources import load_data
+from widthwise.objectives.step import StepSpec, TensorSpec
+from widthwise.objectives.train import make_optimizer, train
+
+NAMES = ("hidden1", "hidden2", "hidden3")
+VALUES = (4, 6, 8, 12, 16, 24, 32, 48)
+SETTINGS = ProxySettings(epochs=12, batch_size=32, patience=0, learning_rate=3e-3, device="cpu")
+TABLE = Path(__file__).with_name("digits_mlp.npz")
+
+
+def main() -> None:
+    """Train what is not trained yet, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=4, help="trainings of each network")
+    parser.add_argument("--out", type=Path, default=TABLE)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    data = load_data(
+        "digits", base=Path(), seed=0, target=None, task=None, image=False
+    )
+    objective = make_objective(
+        build=None, family="mlp", options={}, data=data, metric=None, loss=None, base=Path()
+    )
+    candidates = [dict(zip(NAMES, values, strict=True)) for values in product(VALUES, repeat=3)]
+    log = arguments.out.with_suffix(".jsonl")
+    done = _read(log)
+    with log.open("a") as lines:
+        for seed in range(arguments.seeds):
+            for index, widths in enumerate(candidates):
+                if (index, seed) in done:
+                    continue
+                result = train(objective, widths, SETTINGS, seed=seed * len(candidates) + index)
+                assert result.value is not None
+                assert result.test_value is not None
+                done[index, seed] = (100 * result.value, 100 * result.test_value)
+                lines.write(json.dumps([index, seed, *done[index, seed]]) + "\n")
+                lines.flush()
+    step = StepSpec(
+        inputs=(TensorSpec(shape=data.input_shape, dtype=data.train.inputs.dtype),),
+        targets=TensorSpec(
+            shape=tuple(data.train.targets.shape[1:]), dtype=data.train.targets.dtype
+        ),
+        batch_size=SETTINGS.batch_size,
+        optimizer=lambda model: make_optimizer(model, SETTINGS),
+        loss=objective.loss,
+    )
+    costs = CostModel(objective.build, step, NAMES)
+    traced = [costs.one(widths) for widths in candidates]
+    figures = np.array(
+        [
+            [done[index, seed] for seed in range(arguments.seeds)]
+            for index in range(len(candidates))
+        ],
+        dtype=np.float32,
+    )
+    np.savez_compressed(
+        arguments.out,
+        widths=np.array([list(widths.values()) for widths in candidates], dtype=np.int16),
+        accuracy=figures[:, :, 0],
+        test_accuracy=figures[:, :, 1],
+        flops=np.array([one.flops for one in traced], dtype=np.int64),
+        parameters=np.array([one.parameters for one in traced], dtype=np.int64),
+    )
+    log.unlink()
+
+
+def _read(log: Path) -> dict[tuple[int, int], tuple[float, float]]:
+    """The trainings that an earlier run finished, by network and seed."""
+    if not log.exists():
+        return {}
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+if __name__ == "__main__":
+    main()

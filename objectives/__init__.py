@@ -1,0 +1,1 @@
+"""Objectives know torch: models, data, costs and the proxy training of one candidate."""

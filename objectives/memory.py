@@ -1,0 +1,181 @@
+"""Live bytes: what all tensors hold together, operation by operation, and where the peak lies.
+
+A tensor's storage is counted once however many views share it, from the operation that returns it
+until its last owner lets go. After every operation that made a new storage the sum is noted; the
+sequence of these sums is the *timeline*, and its maximum the peak. In between only releases
+happen, so no higher value is missed.
+
+What is counted are tensors. Scratch space that a kernel takes and returns within one operation is
+not visible here; on the CPU it belongs to oneDNN and is not part of the figure.
+
+Entry points: `LiveBytes` (the recorder), `Timeline` (what it saw), `Breakdown` (the peak's parts).
+"""
+
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Kind = Literal["parameters", "buffers", "gradients", "optimizer", "batch", "activations"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """The parts of a peak, in bytes; they sum to it.
+
+    Attributes:
+        parameters: Parameters, tied ones once.
+        buffers: Buffers and other tensors that the modules hold.
+        gradients: Gradients of the parameters that exist at that moment.
+        optimizer: State of the optimizer.
+        batch: Inputs and targets of the mini-batch.
+        activations: All else: what the backward pass keeps, its own gradients, temporaries.
+    """
+
+    parameters: int
+    buffers: int
+    gradients: int
+    optimizer: int
+    batch: int
+    activations: int
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the parts by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """What one traced step held.
+
+    Attributes:
+        live: Live bytes, first before the step, then after each operation that made a storage.
+        breakdown: The parts at the (first) peak.
+        largest_tensor: Bytes of the largest storage.
+    """
+
+    live: tuple[int, ...]
+    breakdown: Breakdown
+    largest_tensor: int
+
+    @property
+    def peak(self) -> int:
+        """Return the most bytes alive at once."""
+        return max(self.live)
+
+
+@dataclass(slots=True)
+class _Storage:
+    size: int
+    kind: Kind
+    born: int
+    died: int | None = None
+
+
+@final
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records inside `with` how many bytes of tensors are alive.
+
+        recorder = LiveBytes()
+        recorder.hold(model.parameters(), "parameters")
+        with recorder:
+            ...
+        recorder.label(gradients, "gradients")
+        recorder.timeline().peak
+
+    Attributes:
+        operations: Operator overloads seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: set[Any] = set()
+        self._storages: list[_Storage] = []
+        self._alive: dict[int, tuple[weakref.ref[Any], _Storage]] = {}
+        self._live = 0
+        self._samples: list[int] = []
+
+    def hold(self, tensors: Iterable[Tensor], kind: Kind) -> None:
+        """Count tensors that exist before the step."""
+        for tensor in tensors:
+            self._see(tensor, kind)
+
+    def label(self, tensors: Iterable[Tensor], kind: Kind) -> None:
+        """Name the kind of tensors that the step made and that are still alive."""
+        for tensor in tensors:
+            if tensor.layout is torch.sparse_coo:
+                continue
+            entry = self._alive.get(tensor.untyped_storage()._cdata)
+            if entry is not None:
+                entry[1].kind = kind
+
+    def timeline(self) -> Timeline:
+        """Return what was seen; call it once the step is over."""
+        samples = tuple(self._samples)
+        peak = samples.index(max(samples))
+        parts = dict.fromkeys(Breakdown.__annotations__, 0)
+        for storage in self._storages:
+            if storage.born <= peak and (storage.died is None or storage.died > peak):
+                parts[storage.kind] += storage.size
+        return Timeline(
+            live=samples,
+            breakdown=Breakdown(**parts),
+            largest_tensor=max((storage.size for storage in self._storages), default=0),
+        )
+
+    def __enter__(self) -> "LiveBytes":
+        self._samples.append(self._live)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func.namespace in ("prim", "profiler"):
+            return func(*args, **(kwargs or {}))
+        self.operations.add(func)
+        result = func(*args, **(kwargs or {}))
+        before = self._live
+        for tensor in _flat(args):  # made by another way than an operation: torch.from_numpy
+            self._see(tensor, "activations")
+        for tensor in _flat((result,)):
+            self._see(tensor, "activations")
+        if self._live > before:
+            self._samples.append(self._live)
+        return result
+
+    def _see(self, tensor: Tensor, kind: Kind) -> None:
+        if tensor.layout is torch.sparse_coo:  # the gradient of a sparse embedding
+            self._see(tensor._indices(), kind)
+            self._see(tensor._values(), kind)
+            return
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        size = storage.nbytes()
+        entry = self._alive.get(address)
+        if entry is None:
+            record = _Storage(size=size, kind=kind, born=len(self._samples))
+            self._storages.append(record)
+            reference = weakref.ref(storage, lambda _: self._free(address))
+            self._alive[address] = (reference, record)
+            self._live += size
+        elif entry[1].size != size:  # resized in place
+            self._live += size - entry[1].size
+            entry[1].size = size
+
+    def _free(self, address: int) -> None:
+        _, record = self._alive.pop(address)
+        record.died = len(self._samples)
+        self._live -= record.size
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _flat(value)

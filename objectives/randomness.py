@@ -1,0 +1,67 @@
+"""Randomness of one's own: streams that depend on a seed and on nothing that ran before.
+
+Inside `with randomness:` torch (CPU and one CUDA device), numpy and `random` draw from the seeded
+streams; outside, the caller's go on undisturbed. It can be left and entered again:
+
+    randomness = Randomness(seed, device)
+    with randomness:
+        first = torch.rand(1)
+    log_something_with_jitter()          # draws from the caller's streams
+    with randomness:
+        second = torch.rand(1)           # as if nothing had happened in between
+
+Entry point: `Randomness`.
+"""
+
+import random
+from typing import Any, final
+
+import numpy as np
+import torch
+
+
+@final
+class Randomness:
+    """Seeded global streams, in force inside `with`.
+
+    Attributes:
+        seed: Any integer from 0 up to 2**63 - 1.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.seed = seed
+        self._device = device
+        self._inside: list[Any] | None = None
+        self._outside: list[Any] = []
+
+    def __enter__(self) -> None:
+        self._outside = self._states()
+        if self._inside is None:
+            self._start()
+        else:
+            self._restore(self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = self._states()
+        self._restore(self._outside)
+
+    def _start(self) -> None:
+        random.seed(self.seed)
+        np.random.seed(self.seed % 2**32)  # numpy's legacy global stream takes 32 bits
+        torch.default_generator.manual_seed(self.seed)
+        if self._device.type == "cuda":
+            with torch.cuda.device(self._device):
+                torch.cuda.manual_seed(self.seed)
+
+    def _states(self) -> list[Any]:
+        states: list[Any] = [random.getstate(), np.random.get_state(), torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        return states
+
+    def _restore(self, states: list[Any]) -> None:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(states[3], self._device)

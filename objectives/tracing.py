@@ -1,0 +1,198 @@
+"""Tracing one candidate: a real training step on tensors that have a shape and no memory.
+
+The model is built and trained for two steps under torch's FakeTensorMode on a fake CPU: every
+operator runs its shape rules only. The first step makes the optimizer's state, the second is the
+steady one that is counted; then one forward pass in eval mode under no_grad.
+
+What is not counted: the data set (only the mini-batch is), Python's own memory, and kernels'
+scratch space. The fused encoder layer is off, so inference memory of an `nn.TransformerEncoder` is
+that of the plain path.
+
+Entry points: `trace`, `Trace`.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedOperatorException,
+)
+
+from .blame import first_line, where
+from .errors import CostError, ObjectiveError
+from .fake import Build, FakeCPU, fake_model
+from .flops import Counter, counted_paths
+from .memory import LiveBytes, Timeline
+from .randomness import Randomness
+from .step import StepSpec, make_optimizer, tensors_in, training_step
+
+_FUSED_RNN = ("aten.mkldnn_rnn_layer.default", "aten._cudnn_rnn.default")
+"""Operators whose shape rules leave out the space that they reserve for the backward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What one traced candidate costs, in whole numbers of the whole batch.
+
+    Attributes:
+        parameters: Elements of all parameters, tied ones once.
+        trainable_parameters: Those that require a gradient.
+        flops: FLOPs of one forward pass in eval mode.
+        step_flops: FLOPs of forward pass, loss and backward pass.
+        training: Memory of the steady training step.
+        inference: Memory of the forward pass in eval mode without gradients.
+        lower_bound: Whether the training memory leaves something out.
+        notes: Sentences on what to know about these figures.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    flops: int
+    step_flops: int
+    training: Timeline
+    inference: Timeline
+    lower_bound: bool
+    notes: tuple[str, ...]
+
+
+def trace(build: Build, step: StepSpec) -> Trace:
+    """Trace one candidate.
+
+    Args:
+        build: Returns a fresh model.
+        step: The batch, loss and optimizer.
+
+    Raises:
+        ModelError: The builder raised, or returned no module.
+        CostError: The step cannot be traced or fails.
+    """
+    with _quiet(), _clean_state(), counted_paths():
+        mode = FakeCPU()
+        with fake_model(build, step.inputs, mode) as (model, notes), mode:
+            try:
+                return _trace(model, step, notes)
+            except ObjectiveError:
+                raise
+            except Exception as error:
+                raise _explained(error, step) from error
+
+
+def _trace(model: nn.Module, step: StepSpec, notes: list[str]) -> Trace:
+    inputs = [spec.batch(step.batch_size) for spec in step.inputs]
+    targets = None if step.targets is None else step.targets.batch(step.batch_size)
+    model.train()
+    optimizer = make_optimizer(step.optimizer, model)
+    training_step(model, optimizer, step.loss, inputs, targets)
+
+    recorder = LiveBytes()
+    recorder.hold(model.parameters(), "parameters")
+    recorder.hold(_held_tensors(model), "buffers")
+    if optimizer is not None:
+        recorder.hold(tensors_in(list(optimizer.state.values())), "optimizer")
+        optimizer.zero_grad(set_to_none=True)
+    batch = inputs if targets is None else [*inputs, targets]
+    recorder.hold(batch, "batch")
+    with Counter() as training_counter, recorder:
+        training_step(model, optimizer, step.loss, inputs, targets)
+    recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
+
+    model.zero_grad(set_to_none=True)
+    model.eval()
+    eval_recorder = LiveBytes()
+    eval_recorder.hold(model.parameters(), "parameters")
+    eval_recorder.hold(_held_tensors(model), "buffers")
+    eval_recorder.hold(inputs, "batch")
+    with Counter() as counter, eval_recorder, torch.no_grad():
+        model(*inputs)
+
+    seen = recorder.operations | eval_recorder.operations
+    fused_rnn = any(str(operation) in _FUSED_RNN for operation in seen)
+    uncounted = counter.uncounted(seen)
+    if uncounted:
+        notes.append(
+            f"counted as 0 FLOPs, for want of a formula: {', '.join(uncounted)}; the FLOPs are a "
+            "lower bound if these matter."
+        )
+    if fused_rnn:
+        notes.append(
+            "a fused recurrent layer reserves space that cannot be known without running it: the "
+            "training memory is a lower bound."
+        )
+    return Trace(
+        parameters=sum(p.numel() for p in model.parameters()),
+        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        flops=counter.flops,
+        step_flops=training_counter.flops,
+        training=recorder.timeline(),
+        inference=eval_recorder.timeline(),
+        lower_bound=fused_rnn,
+        notes=tuple(notes),
+    )
+
+
+def _held_tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Yield buffers, and plain tensors that modules keep as attributes."""
+    for module in model.modules():
+        yield from (buffer for buffer in module._buffers.values() if buffer is not None)
+        for name, value in vars(module).items():
+            if name not in ("_parameters", "_buffers", "_modules"):
+                yield from tensors_in(value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's warnings and error logs about fake tensors from the user."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
+
+
+@contextmanager
+def _clean_state() -> Iterator[None]:
+    """Run eagerly and with gradients whatever the caller set; leave random streams as they were."""
+    with (
+        Randomness(0, torch.device("cpu")),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.compiler.set_stance("force_eager"),
+    ):
+        yield
+
+
+def _explained(error: Exception, step: StepSpec) -> CostError:
+    """Return the sentence for a step that could not be traced."""
+    place = where(error)
+    if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
+        return CostError(
+            f"the model's work depends on the data{place}: it reads a value or a number of "
+            f"elements from a tensor ({error.func}), so its costs are not fixed before training; "
+            "use torch.where or masks of fixed shape in place of .item(), `if tensor` and "
+            "boolean indexing."
+        )
+    if isinstance(error, UnsupportedOperatorException):
+        return CostError(
+            f"the operator {error.func} has no shape rule{place}, so its costs cannot be counted "
+            "without running it: register one with torch.library.register_fake, or replace it."
+        )
+    shapes = ", ".join(
+        f"{[step.batch_size, *spec.shape]} {str(spec.dtype).removeprefix('torch.')}"
+        for spec in step.inputs
+    )
+    return CostError(
+        f"one training step on inputs of shape {shapes} raised {type(error).__name__}: "
+        f"{first_line(error)}{place}; the model must take these inputs, the loss its output, and "
+        "neither may read values (.item(), .numpy())."
+    )

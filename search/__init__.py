@@ -1,0 +1,1 @@
+"""Search tells the story: spec, space, limits, sampler, workers, recommendation, command line."""

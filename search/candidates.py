@@ -1,0 +1,162 @@
+"""The feasible set: the candidates of a space whose known costs keep every limit.
+
+A lattice that is small enough is enumerated once and its costs are evaluated at once; of a larger
+one, `pool` draws feasible candidates anew. `FeasibleSet` never yields an infeasible candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import NothingFeasible
+from .limits import Limits, describe_nothing_feasible
+from .space import Space
+
+Candidates = NDArray[np.int64]
+CostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
+
+# Candidates whose costs are evaluated at once: 2^20 rows of polynomials take about a second.
+EVALUATED_AT_ONCE = 2**20
+# A draw of a lattice that is too large to enumerate.
+_DRAWN = 4096
+# Steps of the search for a first feasible candidate: each moves one width by one lattice step.
+_DESCENT_STEPS = 2000
+
+
+def no_costs(candidates: Candidates) -> dict[str, NDArray[np.int64]]:
+    """The cost function of a search without limits."""
+    del candidates
+    return {}
+
+
+@final
+class FeasibleSet:
+    """The feasible candidates of `space` under `limits`.
+
+    Args:
+        space: The lattice.
+        limits: Upper bounds of the costs.
+        cost: Costs by name, each [n], of candidates [n, d] in the space's order.
+        at_once: How many candidates `cost` may be asked for in one go; small where each has to be
+            traced, large where polynomials are evaluated.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        limits: Limits,
+        cost: CostFunction,
+        *,
+        at_once: int = EVALUATED_AT_ONCE,
+    ) -> None:
+        self.space, self.limits, self.cost = space, limits, cost
+        self._at_once = at_once
+        self.enumerated = space.size <= at_once
+        self.share: float
+        """Share of the space that is feasible: exact where enumerated, else of a sample."""
+        if self.enumerated:
+            everything = space.enumerate()
+            self._known = everything[self.admitted(everything)]
+            self.share = len(self._known) / len(everything)
+            if not len(self._known):
+                self._refuse(everything)
+        else:
+            rng = np.random.default_rng(0)
+            sample = space.sample(min(_DRAWN, at_once), rng)
+            self.share = float(self.admitted(sample).mean())
+            self._known = self._first(sample)
+
+    def admitted(self, candidates: Candidates) -> NDArray[np.bool_]:
+        """Whether each candidate keeps every limit, [n]."""
+        if not len(candidates) or not self.limits.names():
+            return np.ones(len(candidates), dtype=bool)
+        return self.limits.feasible(self.cost(candidates))
+
+    def pool(self, rng: np.random.Generator, around: Candidates) -> Candidates:
+        """Feasible candidates to choose from: all of them where enumerated, else a fresh draw.
+
+        Args:
+            rng: Where the draw comes from.
+            around: Tried candidates, [m, d]; a draw includes their feasible neighbours.
+
+        Returns:
+            Distinct feasible candidates, [n, d], n ≥ 1.
+        """
+        if self.enumerated:
+            return self._known
+        drawn = self.space.sample(min(_DRAWN, self._at_once), rng)
+        feasible = drawn[self.admitted(drawn)]
+        parts = [self._known, feasible, self._admitted_neighbours(around)]
+        if len(feasible) < len(drawn) // 8:
+            parts.append(self._shrunk(drawn, rng))
+        walkers = np.unique(np.vstack(parts), axis=0)
+        if len(walkers) < len(drawn) // 8:
+            parts.append(self._walk(walkers, rng))
+        return np.unique(np.vstack(parts), axis=0)
+
+    def _admitted_neighbours(self, candidates: Candidates) -> Candidates:
+        if not len(candidates):
+            return self._known[:0]
+        found = np.vstack([self.space.neighbours(row) for row in candidates])
+        return found[self.admitted(found)]
+
+    def _shrunk(self, drawn: Candidates, rng: np.random.Generator) -> Candidates:
+        """Infeasible draws moved towards the smallest candidate, as far as a random step says."""
+        floor = np.log2(self.space.smallest())
+        share = rng.random((len(drawn), 1))
+        wanted = np.exp2(floor + share * (np.log2(drawn) - floor))
+        rounded = np.column_stack(
+            [
+                np.asarray(width.values)[
+                    np.maximum(np.searchsorted(width.values, wanted[:, index], side="right") - 1, 0)
+                ]
+                for index, width in enumerate(self.space.widths)
+            ]
+        )
+        inside = rounded[self.space.contains_rows(rounded)]
+        return inside[self.admitted(inside)]
+
+    def _walk(self, start: Candidates, rng: np.random.Generator, rounds: int = 8) -> Candidates:
+        """Feasible candidates found by stepping from feasible neighbour to neighbour."""
+        found = start
+        for _ in range(rounds):
+            chosen = found[rng.integers(len(found), size=min(len(found), 64))]
+            found = np.unique(np.vstack([found, self._admitted_neighbours(chosen)]), axis=0)
+        return found
+
+    def _first(self, sample: Candidates) -> Candidates:
+        """At least one feasible candidate, by descending from the likeliest ones.
+
+        Raises:
+            NothingFeasible: The descent ends at a candidate that still breaks a limit.
+        """
+        start = np.vstack([self.space.smallest()[None, :], sample])
+        feasible = start[self.admitted(start)]
+        if len(feasible):
+            return feasible[:1]
+        current = start[self.limits.nearest(self.cost(start))]
+        for _ in range(_DESCENT_STEPS):
+            around = np.vstack([current[None, :], self.space.neighbours(current)])
+            best = around[self.limits.nearest(self.cost(around))]
+            if self.admitted(best[None, :])[0]:
+                return best[None, :]
+            if np.array_equal(best, current):
+                break
+            current = best
+        self._refuse(current[None, :])
+        raise AssertionError("unreachable")
+
+    def _refuse(self, candidates: Candidates) -> None:
+        costs = self.cost(candidates)
+        nearest = self.limits.nearest(costs)
+        raise NothingFeasible(
+            describe_nothing_feasible(
+                self.limits,
+                self.space.as_mapping(candidates[nearest]),
+                {name: int(values[nearest]) for name, values in costs.items()},
+            )
+        )

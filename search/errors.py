@@ -1,0 +1,83 @@
+"""What can go wrong in Widthwise, and the exit code each case ends the program with.
+
+Every room has one base class; the command line catches the three bases, prints
+``error: <message>`` to stderr and exits with the class's ``exit_code``. A message is one clear
+sentence: what is wrong, what was found and what was expected, what to do. Anything else that
+escapes is a bug of ours: exit 1.
+
+    SearchError                 2    base of this room
+    ├── SpecError               2    the spec, a flag or a value in it is wrong
+    ├── SpaceTooLarge           2    a space too large to list, or too entangled to count
+    ├── NothingFeasible         3    no candidate meets the limits
+    ├── TooManyFailures         4    too many trials failed in a row
+    ├── FingerprintMismatch     5    the study was made with another spec or other code
+    ├── Drained                75    stopped on request: start me again
+    └── Exhausted               0    every feasible candidate has been tried
+    ObjectiveError              2    base of objectives/errors.py
+    ├── ModelError              2    the builder raises, builds no module or ignores its widths
+    ├── DataError               2    the data cannot be read or trained on
+    ├── MetricError             2    the metric or the loss gives no number
+    ├── ImportFailure           2    a module, file or function is not found
+    └── CostError               2    what a model costs cannot be counted
+    StorageError               69    base of storage/errors.py
+    ├── StorageUnreachable     69    no database, refused password, outage outlasting the retries
+    ├── UrlRefused              2    a storage URL of another engine, or of a database in memory
+    ├── StudyNotFound           2    no study of that name
+    ├── BudgetRefused           2    fewer trials asked for than there are slots
+    ├── PortRefused             2    the dashboard's port is taken
+    ├── StudyMismatch           5    the study exists with another spec
+    ├── SchemaMismatch          5    the tables are of another version
+    ├── LeaseLost              75    another worker holds the slot now
+    └── WidthsTaken            69    another slot holds these widths; the runner proposes others
+
+130 (interrupted by Ctrl-C) comes from ``KeyboardInterrupt`` and has no class here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SearchError(Exception):
+    """Base of every error of the search room; its message is one sentence for people."""
+
+    exit_code: ClassVar[int] = 2
+    """What the process exits with when this error ends it."""
+
+
+class SpecError(SearchError):
+    """The spec, a flag or a value in it is wrong."""
+
+
+class SpaceTooLarge(SearchError):
+    """The space has too many candidates to list, or constraints too entangled to count."""
+
+
+class NothingFeasible(SearchError):
+    """No candidate of the space meets the limits."""
+
+    exit_code = 3
+
+
+class TooManyFailures(SearchError):
+    """So many trials failed one after another that going on would waste the budget."""
+
+    exit_code = 4
+
+
+class FingerprintMismatch(SearchError):
+    """The study was made with another spec or with other objective code."""
+
+    exit_code = 5
+
+
+class Drained(SearchError):
+    """The worker stopped on request with budget left: start it again to go on."""
+
+    exit_code = 75
+
+
+class Exhausted(SearchError):
+    """Every feasible candidate has been tried: there is nothing left to propose."""
+
+    exit_code = 0

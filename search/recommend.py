@@ -1,0 +1,151 @@
+"""The recommendation: which trained candidate to take, and whether the search gained anything.
+
+The luckiest training is not the best network: with more trials the best *observed* one gets truly
+worse (the winner's curse). So the recommended candidate is the one with the best posterior mean
+under the surrogate, and it is judged against the plain baselines with the surrogate's noise.
+Entry point: `recommend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .baselines import LARGEST, THUMB, UNIFORM
+from .goals import Goal, good_enough, pareto_front
+from .proposer import rows
+from .space import Space
+from .surrogate import fit
+from .trials import Trial
+
+# Below this many trainings a surrogate has no ground: the best observed one is recommended.
+_FEWEST = 4
+BASELINE_NAMES = (LARGEST, UNIFORM, THUMB)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What the surrogate believes of a trial's candidate, in the metric's unit.
+
+    Attributes:
+        mean: Metric without the luck of one training.
+        deviation: Standard deviation of that belief.
+    """
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """The study's answer.
+
+    Attributes:
+        best: Best observed trial for the goal, its luck included.
+        recommended: The trial to take.
+        estimates: The surrogate's belief for each trial, in the order of the trials; empty while
+            there are too few.
+        noise: Standard deviation of one training around the surface; None while there are too few.
+        front: For the goal "front": the trials no other beats in both cost and metric.
+        verdict: One sentence that judges the recommended trial against the baselines.
+    """
+
+    best: Trial
+    recommended: Trial
+    estimates: Sequence[Estimate]
+    noise: float | None
+    front: Sequence[Trial]
+    verdict: str
+
+
+def recommend(space: Space, goal: Goal, trials: Sequence[Trial]) -> Recommendation | None:
+    """Judge the completed trials of a study.
+
+    Returns:
+        The recommendation, or None while no trial is complete.
+    """
+    if not trials:
+        return None
+    observed = np.asarray([goal.sign * trial.value for trial in trials])
+    if len(trials) < _FEWEST:
+        believed, deviation, noise = observed, None, None
+    else:
+        encoded = space.encode(rows([space.as_row(trial.widths) for trial in trials], space))
+        posterior = fit(encoded, observed)
+        believed, deviation = posterior.predict(encoded)
+        noise = posterior.noise
+    cost = np.asarray([trial.costs.get(goal.cost, 0) for trial in trials], dtype=np.float64)
+    chosen, verdict = _judge(trials, believed, cost, goal, noise)
+    return Recommendation(
+        best=trials[_choose(observed, cost, goal)],
+        recommended=trials[chosen],
+        estimates=[]
+        if deviation is None
+        else [
+            Estimate(mean=goal.sign * float(mean), deviation=float(spread))
+            for mean, spread in zip(believed, deviation, strict=True)
+        ],
+        noise=noise,
+        front=[trials[i] for i in pareto_front(cost, observed)] if goal.kind == "front" else [],
+        verdict=verdict,
+    )
+
+
+def _choose(metric: NDArray[np.float64], cost: NDArray[np.float64], goal: Goal) -> int:
+    """Index of the goal's pick; where nothing is good enough, of the best metric."""
+    if goal.kind == "smallest":
+        good = np.flatnonzero(good_enough(metric, goal))
+        if len(good):
+            return int(good[np.lexsort((-metric[good], cost[good]))[0]])
+    return int(np.argmax(metric))
+
+
+def _judge(
+    trials: Sequence[Trial],
+    believed: NDArray[np.float64],
+    cost: NDArray[np.float64],
+    goal: Goal,
+    noise: float | None,
+) -> tuple[int, str]:
+    """Index of the trial to take, and why: a baseline unless the search beats it beyond noise."""
+    chosen = _choose(believed, cost, goal)
+    plain = [i for i, trial in enumerate(trials) if is_baseline(trial)]
+    if goal.kind == "smallest":
+        good = good_enough(believed, goal)
+        if not good[chosen]:
+            return chosen, (
+                f"No trial is believed to reach the target {goal.target:g}: this is the best "
+                "metric, not the smallest network."
+            )
+        plain = [i for i in plain if good[i]]
+    if not plain:
+        return chosen, "No baseline to judge it against: none of them has a metric that counts."
+    if chosen in plain:
+        return chosen, f"No gain found: the baseline “{trials[chosen].origin}” is the best pick."
+    if goal.kind == "smallest":
+        rival = min(plain, key=lambda i: cost[i])
+        return chosen, (
+            f"{cost[chosen] / cost[rival]:.0%} of the {goal.cost} of the cheapest baseline that "
+            f"reaches the target (“{trials[rival].origin}”)."
+        )
+    rival = max(plain, key=lambda i: believed[i])
+    gain, name = float(believed[chosen] - believed[rival]), trials[rival].origin
+    if noise is None:
+        return rival, "Too few trials to tell a gain from the luck of a training."
+    if gain <= noise:
+        return rival, (
+            f"No gain found over the baseline “{name}”: the best other trial, number "
+            f"{trials[chosen].number}, is believed to be {gain:+.4f} better, within the noise of "
+            f"one training (±{noise:.4f})."
+        )
+    return chosen, (
+        f"{gain:+.4f} better than the best baseline (“{name}”), noise of one training ±{noise:.4f}."
+    )
+
+
+def is_baseline(trial: Trial) -> bool:
+    """Whether a trial's candidate was picked without any search."""
+    return trial.origin.startswith(BASELINE_NAMES)

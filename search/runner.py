@@ -1,0 +1,184 @@
+"""The runner: claim → suggest → train → record, one slot of the budget at a time.
+
+`Runner.step` is the whole way of a trial. The ledger's `done` is the commit point; what Optuna
+shows is projected from it afterwards and can be repaired by any worker.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..objectives.train import TrainingResult, train
+from ..storage.errors import LeaseLost, StorageError, WidthsTaken
+from ..storage.ledger import Ledger, Slot
+from ..storage.projection import Projection
+from .errors import Drained, SearchError
+from .heartbeat import Heartbeat
+from .problem import Problem
+from .trials import history
+
+# Proposals for one slot: each further one means that another worker bound the same widths first.
+_PROPOSALS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a step ended: "complete", "nan", "out_of_memory", "error", "retry" or "lost"."""
+
+    number: int
+    kind: str
+    value: float | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Runs the slots of one study in this process.
+
+    Attributes:
+        problem: What is searched.
+        ledger: The budget; the authority on who runs what.
+        projection: Optuna's view of it.
+        lease_seconds: How long a claim or a heartbeat holds a slot.
+        stopping: Whether the worker was asked to stop.
+    """
+
+    problem: Problem
+    ledger: Ledger
+    projection: Projection
+    lease_seconds: float
+    stopping: Callable[[], bool]
+
+    def step(self) -> Outcome | None:
+        """Run one slot.
+
+        Returns:
+            How it ended, or None if no slot can be claimed now.
+
+        Raises:
+            Drained: The worker was asked to stop; the slot is free again, no attempt charged.
+            Exhausted: Every feasible candidate was tried; the slot is free again.
+        """
+        slot = self.ledger.claim()
+        if slot is None:
+            return None
+        try:
+            with Heartbeat(self.ledger, slot, self.lease_seconds) as heartbeat:
+                slot = self._suggest(slot)
+                result = self._train(slot, heartbeat)
+                self._record(slot, result)
+        except LeaseLost:
+            return Outcome(number=slot.number, kind="lost")
+        except StorageError:
+            # No database to give the slot back to: its lease will end by itself.
+            raise
+        except (SearchError, KeyboardInterrupt):
+            with suppress(LeaseLost):
+                self.ledger.release(slot)
+            raise
+        except Exception as error:
+            return self._failed(slot, error)
+        self.projection.repair()
+        return Outcome(
+            number=slot.number, kind=result.outcome, value=result.value, detail=result.detail
+        )
+
+    def _suggest(self, slot: Slot) -> Slot:
+        """Bind widths and an Optuna trial to the slot; an adopted slot keeps what it has."""
+        if slot.widths is None:
+            slot = self._bind(slot)
+        if slot.trial_id is None:
+            assert slot.widths is not None
+            costs = self.problem.trace(slot.widths)
+            trial = self.projection.open(
+                slot,
+                distributions=self.problem.space.distributions(),
+                constraints=self.problem.limits.violations(costs),
+                attributes={"origin": slot.origin, "seed": self.seed(slot), **costs},
+            )
+            slot = self.ledger.bind_trial(slot, trial)
+        return slot
+
+    def _bind(self, slot: Slot) -> Slot:
+        for attempt in range(_PROPOSALS):
+            known = history(
+                self.problem.space, self.ledger.records(), self.problem.goal, self.problem.refused
+            )
+            rng = np.random.default_rng((self.problem.spec.study.seed, slot.number, attempt))
+            proposal = self.problem.proposer.propose(known, rng)
+            if not self.problem.gate(proposal.widths):
+                continue
+            try:
+                return self.ledger.bind(slot, proposal.widths, proposal.origin)
+            except WidthsTaken:
+                continue
+        raise SearchError(
+            f"slot {slot.number}: other workers bound each of {_PROPOSALS} proposals first; "
+            "start fewer workers on a space this small"
+        )
+
+    def _train(self, slot: Slot, heartbeat: Heartbeat) -> TrainingResult:
+        assert slot.widths is not None
+
+        def on_epoch(epoch: int, value: float) -> None:
+            del epoch, value
+            heartbeat.check()
+            if self.stopping():
+                raise Drained(f"stopped in trial {slot.number}")
+
+        return train(
+            self.problem.objective,
+            slot.widths,
+            self.problem.settings,
+            seed=self.seed(slot),
+            on_epoch=on_epoch,
+        )
+
+    def _record(self, slot: Slot, result: TrainingResult) -> None:
+        assert slot.widths is not None
+        costs = self.problem.trace(slot.widths)
+        stored: dict[str, Any] = {
+            "test": result.test_value,
+            "costs": costs,
+            "curve": list(result.curve),
+            "losses": list(result.losses),
+            "best_epoch": result.best_epoch,
+            "epochs": result.epochs,
+            "seconds": result.seconds,
+            "device": result.device,
+            "seed": self.seed(slot),
+            "detail": result.detail,
+        }
+        shown = {"test": result.test_value, "outcome": result.outcome, "detail": result.detail}
+        stored["attributes"] = {name: value for name, value in shown.items() if value is not None}
+        self.ledger.done(slot, outcome=result.outcome, value=result.value, result=stored)
+
+    def _failed(self, slot: Slot, error: Exception) -> Outcome:
+        """Record an exception of the user's code; it is tried again a few times."""
+        reason = f"{type(error).__name__}: {error}"
+        try:
+            again = self.ledger.fail_attempt(slot, "".join(traceback.format_exception(error)))
+        except LeaseLost:
+            return Outcome(number=slot.number, kind="lost")
+        if not again:
+            self.projection.repair()
+        return Outcome(number=slot.number, kind="retry" if again else "error", detail=reason)
+
+    def seed(self, slot: Slot) -> int:
+        """The seed of a slot's training: the same for every worker that runs it."""
+        return trial_seed(self.problem.spec.study.seed, slot.number)
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Seed of trial `number`, independent of every other trial's, in [0, 2^63).
+
+    Source: numpy's SeedSequence, which hashes its entropy so that near seeds are unrelated.
+    """
+    word = np.random.SeedSequence((study_seed, number)).generate_state(1, np.uint64)[0]
+    return int(word >> np.uint64(1))

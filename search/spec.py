@@ -1,0 +1,110 @@
+"""The spec: one file, `widthwise.toml`, or the same as Python objects, that says what to search.
+
+A spec has five sections (study, model, widths, limits, proxy); `Spec` is their pydantic model.
+`load_spec` reads a file, `parse_spec` a mapping. All that is wrong is said at once, one line each:
+the file, the key, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from .errors import SpecError
+from .goals import Goal
+from .spec_errors import sentences
+from .spec_sections import (
+    CostName,
+    LimitsSection,
+    ModelSection,
+    ProxySection,
+    Section,
+    StudySection,
+    WidthsSection,
+)
+
+
+class Spec(Section):
+    """What to search: the five sections of a spec."""
+
+    study: StudySection
+    model: ModelSection
+    widths: WidthsSection
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+    proxy: ProxySection
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study.name
+
+    @property
+    def metric(self) -> str:
+        """The metric's name; a study in the database always has it."""
+        return self.proxy.metric or "metric"
+
+    @property
+    def cost(self) -> CostName:
+        """The cost that the goals "smallest" and "front" make small."""
+        if self.study.cost is not None:
+            return self.study.cost
+        limited = self.limits.model_dump(exclude_none=True)
+        return next(iter(limited), "flops")  # type: ignore[arg-type]
+
+    def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
+        """What to look for, given the direction of the metric."""
+        return Goal(
+            kind=self.study.goal, direction=direction, target=self.study.target, cost=self.cost
+        )
+
+    def to_json(self) -> str:
+        """Canonical JSON: the same spec gives the same text."""
+        return json.dumps(self.model_dump(exclude_none=True), separators=(",", ":"))
+
+
+def parse_spec(values: Mapping[str, Any], *, source: str = "spec") -> Spec:
+    """Validate a mapping of sections.
+
+    Args:
+        values: The sections, as in the file.
+        source: What to call the mapping in messages, a file's name usually.
+
+    Raises:
+        SpecError: One line for each thing that is wrong, all at once.
+    """
+    try:
+        return Spec.model_validate(dict(values))
+    except ValidationError as error:
+        raise SpecError("\n".join(sentences(error, Spec, source))) from error
+
+
+def load_spec(path: Path) -> Spec:
+    """Read and validate a `.toml` spec.
+
+    Raises:
+        SpecError: The file cannot be read, is no TOML, or is no valid spec.
+    """
+    return parse_spec(read_toml(path), source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The sections of a `.toml` file.
+
+    Raises:
+        SpecError: The file cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(
+            f"{path}: no such file; `widthwise init` writes a widthwise.toml to start from"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: is not valid TOML: {error}") from error

@@ -1,0 +1,113 @@
+"""Say what is wrong with a spec: pydantic's findings as sentences a person can act on.
+
+`sentences` gives one line for each finding: `FILE: key: what was found; what was expected`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text in quotes",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "finite_number": "a finite number",
+    "string_too_short": "a text that is not empty",
+}
+_BOUNDS = {
+    "greater_than_equal": ("≥", "ge"),
+    "greater_than": (">", "gt"),
+    "less_than_equal": ("≤", "le"),
+    "less_than": ("<", "lt"),
+    "too_short": ("at least this many entries:", "min_length"),
+    "string_too_long": ("at most this many letters:", "max_length"),
+}
+
+
+def sentences(error: ValidationError, model: type[BaseModel], source: str) -> list[str]:
+    """One line for each finding of `error`, in the order of the file's sections.
+
+    Args:
+        error: What pydantic found.
+        model: The model that was validated, for the keys that it knows.
+        source: The file's name, which opens each line.
+    """
+    lines = []
+    for finding in error.errors(include_url=False):
+        path = [str(part) for part in finding["loc"] if _is_key(part)]
+        key = ".".join(path) or "the file"
+        lines.append(f"{source}: {key}: {_sentence(finding, path, model)}")
+    return list(dict.fromkeys(lines))
+
+
+def _is_key(part: str | int) -> bool:
+    """Whether a step of the path stands in the file (pydantic adds the names of its schemas)."""
+    return isinstance(part, int) or not part.startswith(("literal[", "list[", "function-", "str"))
+
+
+def _sentence(finding: Any, path: list[str], model: type[BaseModel]) -> str:
+    kind, context, found = finding["type"], finding.get("ctx", {}), finding["input"]
+    if kind == "missing":
+        return "is missing; expected a value here"
+    if kind == "extra_forbidden":
+        known = _known_keys(model, path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        return f"unknown key; {hint}"
+    if kind == "literal_error":
+        return f"found {_shown(found)}, expected {context['expected']}"
+    if kind in _BOUNDS:
+        sign, name = _BOUNDS[kind]
+        return f"found {_shown(found)}, expected {sign} {context[name]}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _EXPECTED:
+        return f"found {_shown(found)}, expected {_EXPECTED[kind]}"
+    return f"found {_shown(found)}: {finding['msg']}"
+
+
+def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """The keys that the section at `path` knows."""
+    current: Any = model
+    for part in path:
+        annotation = (
+            current.model_fields[part].annotation if _has(current, part) else _other(current)
+        )
+        current = next((one for one in _parts(annotation) if _is_model(one)), None)
+    return list(current.model_fields) if _is_model(current) else []
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """An annotation and all that its brackets hold."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def _other(model: Any) -> Any:
+    """What a section holds under keys of the user's own choice, if it allows any."""
+    if not _is_model(model) or model.model_config.get("extra") != "allow":
+        return None
+    return get_type_hints(model)["__pydantic_extra__"]
+
+
+def _has(model: Any, key: str) -> bool:
+    return _is_model(model) and key in model.model_fields
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _shown(value: object) -> str:
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,259 @@
+"""Studies from beginning to end: start, extend, serve with a worker, attend a local fleet, report.
+
+These are what the command line's verbs and the Python interface call. Each opens nothing it does
+not need: only `start` and `serve` load the model and the data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..storage.database import Database
+from ..storage.ledger import Ledger
+from ..storage.study import StudyRow, create_study, load_study
+from .errors import FingerprintMismatch, SpecError
+from .fleet import Fleet
+from .progress import finished, follow
+from .report import progress, summary
+from .spec import Spec
+from .worker import StopRequest, stop_on_signals, worker_name
+
+EXIT_DRAINED = 75
+
+
+def start(
+    spec: Spec, base: Path, open_database: Callable[[], Database], console: Console
+) -> StudyRow:
+    """Put a study into the database, or join the same one that is there.
+
+    Everything that can be wrong with the spec is found before the database is touched.
+
+    Args:
+        spec: What to search.
+        base: Folder that the spec's files are relative to.
+        open_database: Called once the spec has proven right.
+        console: Where to say what was recognised.
+
+    Raises:
+        SearchError: The spec does not work, or nothing is feasible.
+        StorageError: The database refuses, or holds another study of that name.
+    """
+    from .problem import Problem
+
+    problem = Problem.load(spec, base)
+    for note in problem.notes():
+        console.print(note, markup=False)
+    database = open_database()
+    row, created = create_study(
+        database,
+        name=spec.name,
+        spec=problem.spec.to_json(),
+        fingerprint=problem.fingerprint,
+        direction=problem.goal.direction,
+        metric=problem.objective.metric.name,
+        base=str(base),
+        budget=spec.study.trials,
+    )
+    if not created:
+        _join(database, row, spec, console)
+    return row
+
+
+def _join(database: Database, row: StudyRow, spec: Spec, console: Console) -> None:
+    ledger = Ledger(database, row, worker=worker_name())
+    counts = ledger.counts()
+    if spec.study.trials > counts.budget:
+        ledger.set_budget(spec.study.trials)
+        counts = ledger.counts()
+    console.print(
+        f"study {row.name} is there already with the same spec: {finished(counts)} of "
+        f"{counts.budget} trials are done",
+        markup=False,
+    )
+    if finished(counts) == counts.budget:
+        console.print(
+            f"its budget is spent; `widthwise resume {row.name} --trials +20` adds to it",
+            markup=False,
+        )
+
+
+def extend(database: Database, name: str, trials: str | None, console: Console) -> None:
+    """Change a study's budget: "+20" adds, "60" sets; None leaves it.
+
+    Raises:
+        SpecError: `trials` is neither.
+        StorageError: There is no such study, or the total is below what it has.
+    """
+    ledger = Ledger(database, load_study(database, name), worker=worker_name())
+    if trials is not None:
+        match = re.fullmatch(r"(\+?)([1-9][0-9]{0,7})", trials.strip())
+        if match is None:
+            raise SpecError(
+                f'--trials: found "{trials}", expected "+20" to add twenty or "60" for a total'
+            )
+        number = int(match[2])
+        total = ledger.extend(number) if match[1] else ledger.set_budget(number)
+        console.print(f"{name}: budget is now {total} trials", markup=False)
+
+
+def spec_of(row: StudyRow) -> Spec:
+    """The spec that a study was made with."""
+    return Spec.model_validate_json(row.spec, strict=False)
+
+
+def serve(
+    database: Database,
+    name: str,
+    *,
+    lease: float,
+    threads: int | None,
+    parent: int | None,
+    console: Console,
+) -> None:
+    """Work on a study in this process until its budget is spent.
+
+    Args:
+        database: Where the study is.
+        name: The study's name.
+        lease: Seconds without a heartbeat until another worker takes a slot over.
+        threads: CPU threads of a training; None leaves it to torch.
+        parent: Process whose end is a request to stop; None for none.
+        console: Where each trial is told.
+
+    Raises:
+        FingerprintMismatch: The model's code or the data changed since the study began.
+        Drained: A signal asked to stop.
+    """
+    import torch
+
+    from ..storage.projection import Projection
+    from .problem import Problem
+    from .runner import Outcome, Runner
+    from .worker import Worker
+
+    stop = StopRequest(parent=parent)
+    with stop_on_signals(stop.request):
+        if threads is not None:
+            torch.set_num_threads(threads)
+        row = load_study(database, name)
+        base = Path(row.base) if Path(row.base).is_dir() else Path.cwd()
+        problem = Problem.load(spec_of(row), base)
+        if problem.fingerprint != row.fingerprint:
+            raise FingerprintMismatch(
+                f"study {name} was made with other code or data: its fingerprint is "
+                f"{row.fingerprint[:12]}, here it is {problem.fingerprint[:12]}; bring back the "
+                "model and data files it was started with, or start a study of another name"
+            )
+        ledger = Ledger(database, row, worker=worker_name(), lease_seconds=lease)
+
+        def told(outcome: Outcome) -> None:
+            value = "" if outcome.value is None else f" {problem.spec.metric} {outcome.value:.4f}"
+            detail = f" ({outcome.detail})" if outcome.detail else ""
+            console.print(f"trial {outcome.number}: {outcome.kind}{value}{detail}", markup=False)
+
+        runner = Runner(
+            problem=problem,
+            ledger=ledger,
+            projection=Projection(database, row),
+            lease_seconds=lease,
+            stopping=stop,
+        )
+        Worker(runner=runner, ledger=ledger, stop=stop, report=told).run()
+
+
+def attend(database: Database, name: str, workers: int, lease: float, console: Console) -> int:
+    """Run worker processes on a study and show its progress until they end.
+
+    Args:
+        database: Where the study is.
+        name: The study's name.
+        workers: How many processes to start at most.
+        lease: Seconds without a heartbeat until another worker takes a trial over.
+        console: Where progress is told.
+
+    Returns:
+        The exit code: 0 when the budget is spent or every candidate was tried, else the worst
+        worker's.
+
+    Raises:
+        KeyboardInterrupt: A second Ctrl-C; workers were killed, their slots come back.
+    """
+    row = load_study(database, name)
+    spec = spec_of(row)
+    ledger = Ledger(database, row, worker=worker_name())
+    counts = ledger.counts()
+    if finished(counts) == counts.budget:
+        return 0
+    limits = spec.limits.model_dump(exclude_none=True)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    size = min(workers, counts.budget - finished(counts))
+    arguments = ["worker", name, "--parent", str(os.getpid()), "--threads", str(threads)]
+    arguments += ["--lease", str(lease)]
+    left = ledger.oldest_lease()
+    if left is not None:
+        console.print(
+            f"{counts.running} trials are held by other workers; what a dead one holds comes back "
+            f"when its lease ends, the first in {left:.0f} s",
+            markup=False,
+        )
+    fleet = Fleet(arguments, size, database.url)
+    stop = StopRequest()
+    try:
+        with (
+            stop_on_signals(stop.request),
+            follow(console, ledger, spec.goal_for(row.direction), spec.metric, limits) as update,
+        ):
+
+            def tick() -> None:
+                update()
+                if stop():
+                    console.print("stopping: each worker ends its epoch and gives its slot back …")
+                    fleet.drain()
+
+            ended = fleet.watch(tick)
+    finally:
+        fleet.kill()
+    counts = ledger.counts()
+    done, budget = finished(counts), counts.budget
+    if done == budget:
+        return 0
+    for worker in ended:
+        if worker.code not in (0, EXIT_DRAINED):
+            reason = worker.message or f"it was killed by signal {-worker.code}"
+            console.print(f"a worker ended early: {reason}", markup=False, style="red")
+    codes = [worker.code for worker in ended if worker.code]
+    if not codes:
+        console.print(f"every feasible candidate was tried: {done} trials", markup=False)
+        return 0
+    console.print(
+        f"stopped with {done} of {budget} trials done; `widthwise resume {name}` goes on",
+        markup=False,
+    )
+    return max((code for code in codes if code > 0), default=EXIT_DRAINED)
+
+
+def state(database: Database, row: StudyRow) -> dict[str, Any]:
+    """Budget, trials by state and workers of a study, as `status --json` gives them."""
+    ledger = Ledger(database, row, worker=worker_name())
+    return {
+        "study": row.name,
+        **progress(ledger.counts()),
+        "workers": [
+            {"worker": record.worker, "trial": record.number}
+            for record in ledger.records()
+            if record.state == "leased"
+        ],
+    }
+
+
+def summarise(database: Database, name: str) -> dict[str, Any]:
+    """The report of a study; see `report.summary`."""
+    row = load_study(database, name)
+    ledger = Ledger(database, row, worker=worker_name())
+    return summary(row, spec_of(row), ledger.records(), ledger.counts())

@@ -1,0 +1,184 @@
+"""Counts and amounts of memory: read as people write them, shown as people read them.
+
+Counts (FLOPs, MACs, parameters) take decimal prefixes: ``"2M"`` = ``"2 MFLOPs"`` = 2,000,000.
+Memory takes units of bytes: ``"64 MiB"`` = 64 × 2^20 bytes, ``"1 GB"`` = 10^9 bytes. What could be
+read in two ways ("64M" of memory, "1.5B" parameters, "2m" FLOPs) is refused with what to write.
+
+`parse_count` and `parse_memory` raise ValueError with a whole sentence; `show_count`,
+`show_compact` and `show_memory` go the other way.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+from .width import whole
+
+COUNT_PREFIXES = ("", "k", "M", "G", "T", "P")
+"""Powers of 1,000, as the SI has them."""
+BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+"""Powers of 1,024 bytes, as IEC 80000-13 has them."""
+DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+"""Powers of 1,000 bytes."""
+
+_WORDS = {
+    "FLOPs": ("flops", "flop"),
+    "MACs": ("macs", "mac"),
+    "parameters": ("parameters", "parameter", "params", "param"),
+}
+_NUMBER = re.compile(
+    r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:_\d+)*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z ]*)"
+)
+_LONGEST = 40
+"""Characters a quantity may have; longer ones are typing errors and slow to read."""
+
+
+def parse_count(value: int | float | str, unit: str = "FLOPs") -> int:
+    """Read a count of at least 1.
+
+    Args:
+        value: a whole number, or text such as ``"2M"``, ``"200k"``, ``"2 MFLOPs"``, ``"200,000"``.
+        unit: what is counted; the word that may follow the prefix.
+
+    Raises:
+        ValueError: it is no positive whole number, or in another unit; the sentence says what to
+            write instead.
+    """
+    hint = 'write it like 2000000, "200k" or "2M"'
+    number, suffix = _split(value, f"a number of {unit}", hint)
+    own = _WORDS.get(unit, (unit.casefold(),))
+    word = suffix.casefold()
+    if word in own or not word:
+        prefix = ""
+    elif word[1:].strip() in ("", *own):
+        prefix = suffix[0].replace("K", "k")
+    else:
+        raise ValueError(_wrong_count_unit(value, unit, word, hint))
+    if prefix not in COUNT_PREFIXES:
+        raise ValueError(_wrong_prefix(value, unit, prefix, hint))
+    number *= 1000 ** COUNT_PREFIXES.index(prefix)
+    if number.denominator != 1:
+        raise ValueError(f"{value!r} is {float(number):,} {unit}, expected a whole number")
+    return _at_least_one(int(number), value, f"{unit}")
+
+
+def parse_memory(value: int | float | str) -> int:
+    """Read an amount of memory of at least one byte; parts of a byte are dropped.
+
+    Args:
+        value: whole bytes, or text such as ``"64 MiB"``, ``"1 GB"``, ``"512 KiB"``, ``"8 B"``.
+
+    Raises:
+        ValueError: it is no positive amount, or could be read in two ways; the sentence says what
+            to write instead.
+    """
+    hint = 'write it like "64 MiB" or "1 GB"'
+    number, suffix = _split(value, "an amount of memory", hint)
+    if suffix.casefold() in ("", "byte", "bytes"):
+        suffix = "B"
+    if suffix.casefold() in (unit.casefold() for unit in BINARY_UNITS[1:]):
+        number *= 1024 ** "bkmgtp".index(suffix[0].casefold())
+    elif suffix.replace("K", "k") in DECIMAL_UNITS:
+        number *= 1000 ** DECIMAL_UNITS.index(suffix.replace("K", "k"))
+    elif re.fullmatch("[kmgtp]i?b?", suffix.casefold()):
+        amount = str(value)[: -len(suffix)].strip()
+        prefix = suffix[0].upper()
+        raise ValueError(
+            f"{value!r} could be read in two ways; write '{amount} {prefix}iB' (1 {prefix}iB is "
+            f"1024^{'BKMGTP'.index(prefix)} bytes) or '{amount} {prefix.replace('K', 'k')}B' "
+            f"(1000^{'BKMGTP'.index(prefix)} bytes)"
+        )
+    else:
+        raise ValueError(f"{value!r} is not an amount of memory; {hint}")
+    return _at_least_one(int(number), value, "bytes")
+
+
+def show_count(number: int) -> str:
+    """Every digit, thousands apart: 4392 → ``4,392``."""
+    return f"{number:,}"
+
+
+def show_compact(number: int, unit: str = "", *, up: bool = False) -> str:
+    """Three digits and a prefix: 2,000,000 → ``2 MFLOPs``, 199,800 → ``200k parameters``.
+
+    Args:
+        number: the count, at least 0.
+        unit: what is counted; FLOPs and MACs take the prefix themselves.
+        up: round up, so that what is shown is never less than the number.
+    """
+    mantissa, prefix = _scaled(number, 1000, COUNT_PREFIXES, up)
+    if unit in ("FLOPs", "MACs"):
+        return f"{mantissa} {prefix}{unit}"
+    return f"{mantissa}{prefix} {unit}".strip()
+
+
+def show_memory(size: int, *, up: bool = False, decimal: bool = False) -> str:
+    """Three digits and a unit: 66,900,000 bytes → ``63.8 MiB``.
+
+    Args:
+        size: bytes, at least 0.
+        up: round up, so that what is shown is never less than the size.
+        decimal: in kB, MB, … rather than KiB, MiB, …
+    """
+    base, units = (1000, DECIMAL_UNITS) if decimal else (1024, BINARY_UNITS)
+    return " ".join(_scaled(size, base, units, up))
+
+
+def _scaled(number: int, base: int, names: tuple[str, ...], up: bool) -> tuple[str, str]:
+    """The number as three digits of the largest power of the base it reaches, and its name."""
+    power = 0
+    while power + 1 < len(names) and number >= base ** (power + 1):
+        power += 1
+    mantissa = Fraction(number, base**power)
+    ten_to_decimals = 100 if mantissa < 10 else 10 if mantissa < 100 else 1
+    doubled = 2 * mantissa * ten_to_decimals
+    digits = -(-doubled // 2) if up else (doubled + 1) // 2
+    rounded = Fraction(digits, ten_to_decimals)
+    if rounded >= base and power + 1 < len(names):
+        return _scaled(base ** (power + 1), base, names, up)
+    shown = f"{int(rounded):,}" if rounded.denominator == 1 else f"{float(rounded):g}"
+    return shown, names[power]
+
+
+def _split(value: Any, kind: str, hint: str) -> tuple[Fraction, str]:
+    """The number, exact, and the letters after it."""
+    if (number := whole(value)) is not None:
+        return Fraction(number), ""
+    if isinstance(value, float) and value.is_integer():
+        return Fraction(value), ""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise ValueError(f"{value!r} is not {kind}; {hint}")
+    if not (match := _NUMBER.fullmatch(value)):
+        raise ValueError(f"{value!r} is not {kind}; {hint}")
+    return Fraction(match[1].replace(",", "").replace("_", "")), match[2].strip()
+
+
+def _wrong_count_unit(value: Any, unit: str, word: str, hint: str) -> str:
+    if re.fullmatch("[kmgtp]?i?b(ytes?)?|[kmgtp]i", word):
+        if word == "b":
+            return f"{value!r} could mean bytes or billions; write G for 10^9 {unit}"
+        return f"{value!r} is an amount of memory, expected a number of {unit}; {hint}"
+    for other, names in _WORDS.items():
+        if word in names or word[1:].strip() in names:
+            rate = " (1 MAC is 2 FLOPs)" if "parameters" not in (other, unit) else ""
+            return f"{value!r} counts {other}, expected {unit}{rate}; {hint}"
+    return f"{value!r} is not a number of {unit}; {hint}"
+
+
+def _wrong_prefix(value: Any, unit: str, prefix: str, hint: str) -> str:
+    if prefix in ("b", "B"):
+        return f"{value!r} could mean bytes or billions; write G for 10^9 {unit}"
+    if prefix.upper() in COUNT_PREFIXES:
+        return (
+            f"{value!r} has a small {prefix}; write {prefix.upper()} for "
+            f"1000^{COUNT_PREFIXES.index(prefix.upper())} {unit}"
+        )
+    return f"{value!r} is not a number of {unit}; {hint}"
+
+
+def _at_least_one(number: int, value: Any, unit: str) -> int:
+    if number < 1:
+        raise ValueError(f"{value!r} is {number} {unit}, expected at least 1")
+    return number

@@ -1,0 +1,64 @@
+"""Engines: how we connect to SQLite and PostgreSQL.
+
+`make_engine` gives one; on SQLite the statement that begins a transaction is taken from the
+execution option `BEGIN`, because its driver would begin too late for a writer.
+"""
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+BEGIN = "widthwise_begin"
+"""Execution option of a connection: SQLite's statement for the start of a transaction."""
+
+CONNECT_SECONDS = 5
+"""How long one attempt to connect to a PostgreSQL server may take."""
+
+BUSY_SECONDS = 10.0
+"""How long SQLite itself waits for another process's lock before it reports one."""
+
+
+def connect_args(url: URL) -> dict[str, Any]:
+    """Options of the driver, for our engine and for Optuna's."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": BUSY_SECONDS}
+    # A peer that vanished without a word (a machine switched off) is noticed within half a minute.
+    defaults = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": "widthwise",
+    }
+    return {key: value for key, value in defaults.items() if key not in url.query}
+
+
+def make_engine(url: URL, *, wal: bool) -> Engine:
+    """An engine for a URL.
+
+    Args:
+        url: The database.
+        wal: Put a SQLite file into WAL mode, which lets readers and one writer work side by side.
+    """
+    arguments: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
+    if url.get_backend_name() == "postgresql":
+        arguments |= {"pool_size": 2, "max_overflow": 8}
+    engine = create_engine(url, connect_args=connect_args(url), **arguments)
+    if url.get_backend_name() == "sqlite":
+        _teach_sqlite(engine, wal=wal)
+    return engine
+
+
+def _teach_sqlite(engine: Engine, *, wal: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
+        connection.execute("PRAGMA foreign_keys = ON")
+        if wal:
+            connection.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))

@@ -1,0 +1,72 @@
+"""What can go wrong with the place where studies are kept.
+
+    StorageError                 69
+    ├── StorageUnreachable       69   the database is not there, refuses us, or stays away
+    ├── UrlRefused                2   the storage URL itself is wrong
+    ├── StudyNotFound             2   no study of that name
+    ├── BudgetRefused             2   a budget below the slots that exist
+    ├── PortRefused               2   the dashboard cannot listen where it was asked to
+    ├── StudyMismatch             5   the study exists with another spec
+    ├── SchemaMismatch            5   the tables were made by another release
+    ├── LeaseLost                75   the slot belongs to another holder now
+    └── WidthsTaken              69   another slot of the study holds these widths
+
+Every message is one clear sentence that never holds a password. `exit_code` is what the command
+line leaves with when such an error reaches it.
+"""
+
+
+class StorageError(Exception):
+    """Base of everything this room refuses."""
+
+    exit_code: int = 69
+
+
+class StorageUnreachable(StorageError):
+    """The database cannot be reached, opened or written to."""
+
+
+class UrlRefused(StorageError):
+    """A storage URL that cannot be read, or names an engine that is not supported."""
+
+    exit_code = 2
+
+
+class StudyNotFound(StorageError):
+    """The database holds no study of that name."""
+
+    exit_code = 2
+
+
+class BudgetRefused(StorageError):
+    """A budget that would take away slots which exist."""
+
+    exit_code = 2
+
+
+class PortRefused(StorageError):
+    """The dashboard cannot listen on the address it was given."""
+
+    exit_code = 2
+
+
+class StudyMismatch(StorageError):
+    """A study of that name exists, but it is another one."""
+
+    exit_code = 5
+
+
+class SchemaMismatch(StorageError):
+    """The tables were made by another release than this one."""
+
+    exit_code = 5
+
+
+class LeaseLost(StorageError):
+    """A fenced statement matched no row: another holder has the slot."""
+
+    exit_code = 75
+
+
+class WidthsTaken(StorageError):
+    """Another slot of the study holds the same widths."""

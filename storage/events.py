@@ -1,0 +1,122 @@
+"""Events: the append-only record of every change to a study's ledger.
+
+`append` writes one inside the transaction of the change that it records; `read` gives all of a
+study's, oldest first. A transaction that is repeated because its reply was lost names its event
+with `once`: the second one is not written, and the caller is told so.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from .clock import database_now
+from .tables import events
+
+if TYPE_CHECKING:
+    from .database import Database
+    from .study import StudyRow
+
+Kind = Literal[
+    "created",
+    "extended",
+    "claimed",
+    "reclaimed",
+    "bound",
+    "refused",
+    "done",
+    "failed",
+    "released",
+    "projected",
+    "repaired",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One change to a study's ledger.
+
+    Attributes:
+        id: Ascending in the order of writing.
+        at: Seconds since the epoch by the database's clock.
+        kind: What happened.
+        number: The slot, where the change concerns one.
+        token: The holder's fence at that moment.
+        worker: The holder's name.
+        detail: Anything more, by kind.
+    """
+
+    id: int
+    at: float
+    kind: str
+    number: int | None
+    token: str | None
+    worker: str | None
+    detail: Mapping[str, Any]
+
+
+def append(
+    connection: Connection,
+    study_id: int,
+    kind: Kind,
+    *,
+    number: int | None = None,
+    token: str | None = None,
+    worker: str | None = None,
+    once: str | None = None,
+    **detail: Any,
+) -> bool:
+    """Write one event in the caller's transaction.
+
+    Args:
+        connection: Of the transaction that makes the change.
+        study_id: The study.
+        kind: What happened.
+        number: The slot, where there is one.
+        token: The holder's fence.
+        worker: The holder's name.
+        once: A name that no two events share; None for events that may recur.
+        **detail: Anything more that JSON can hold.
+
+    Returns:
+        Whether it was written: False when an event of the same `once` is there already.
+    """
+    insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    statement = (
+        insert(events)
+        .values(
+            study_id=study_id,
+            at=database_now(),
+            kind=kind,
+            number=number,
+            token=token,
+            worker=worker,
+            once=once,
+            detail=json.dumps(detail),
+        )
+        .on_conflict_do_nothing(index_elements=[events.c.once])
+        .returning(events.c.id)
+    )
+    return connection.execute(statement).first() is not None
+
+
+def read(database: "Database", study: "StudyRow") -> list[Event]:
+    """All events of a study, oldest first."""
+    query = select(events).where(events.c.study_id == study.id).order_by(events.c.id)
+    rows = database.read(lambda connection: connection.execute(query).all())
+    return [
+        Event(
+            id=row.id,
+            at=row.at,
+            kind=row.kind,
+            number=row.number,
+            token=row.token,
+            worker=row.worker,
+            detail=json.loads(row.detail),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,151 @@
+"""Which failures of a database pass by themselves, and how long to wait for that.
+
+`repeat` calls until it succeeds, the error is not a passing one, or the time is up; `is_passing`
+tells a locked SQLite file, a lost connection or a restarting server from a refused password or a
+full disk; `reason` says in one line what the database said.
+"""
+
+import itertools
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 3.0
+"""Seconds; the pause doubles from the first to the longest."""
+
+# Jitter from the system: workers that share a seed must not retry in step, nor must a retry move a
+# seeded generator.
+_jitter = random.SystemRandom()
+
+# https://www.sqlite.org/rescode.html: BUSY, LOCKED, PROTOCOL (WAL's lock race), SCHEMA.
+_PASSING_SQLITE_CODES = {5, 6, 15, 17}
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exception, transaction
+# rollback (serialization, deadlock), insufficient resources, operator intervention (shutdown,
+# starting up), lock not available.
+_PASSING_SQLSTATES = ("08", "40", "53", "57P", "55P03")
+# psycopg gives a connection that never came about no SQLSTATE, only the server's words.
+_LASTING_WORDS = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "failed to resolve host",
+    "not permitted to log in",
+    "invalid ",
+)
+_CREATED_TWICE = ("42P07", "42710")
+
+
+def repeat(
+    call: Callable[[], T],
+    *,
+    seconds: float,
+    passing: "Callable[[BaseException], bool] | None" = None,
+) -> T:
+    """Call until it succeeds.
+
+    Args:
+        call: Must be safe to repeat.
+        seconds: No new attempt starts later than this.
+        passing: Tells the errors that are worth another attempt; `is_passing` by default.
+
+    Returns:
+        What the call returns.
+
+    Raises:
+        Exception: The last error, once it is not a passing one or the time is up.
+    """
+    passing = passing or is_passing
+    deadline = time.monotonic() + seconds
+    for attempt in itertools.count():
+        try:
+            return call()
+        except Exception as error:
+            pause = min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE) * _jitter.uniform(
+                0.5, 1.0
+            )
+            if not passing(error) or time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+    raise AssertionError("an endless loop ended")
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether the same call may succeed a little later."""
+    match error:
+        case StorageInternalError():  # Optuna's wrapping of whatever SQLAlchemy raised
+            return is_passing(error.__cause__)
+        case PendingRollbackError() | PoolTimeout():
+            return True
+        case DBAPIError():
+            return error.connection_invalidated or _is_passing_driver_error(error.orig)
+        case _:
+            return False
+
+
+def is_created_twice(error: BaseException | None) -> bool:
+    """Whether another process made the same table, type or row at the same moment."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error, IntegrityError):
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _CREATED_TWICE or "already exists" in str(error.orig)
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether the database is at fault (away, full, read-only, closed to us), not our SQL."""
+    if isinstance(error, StorageInternalError):
+        return is_outage(error.__cause__)
+    if is_passing(error):
+        return True
+    original = error.orig if isinstance(error, DBAPIError) else None
+    match original:
+        case sqlite3.OperationalError() | psycopg.OperationalError():
+            return True
+        case sqlite3.DatabaseError():  # "file is not a database" is of this very class
+            return type(original) is sqlite3.DatabaseError
+        case psycopg.Error():  # no privilege; a standby that only reads
+            return original.sqlstate in ("42501", "25006")
+        case _:
+            return False
+
+
+def reason(error: BaseException) -> str:
+    """One line of what the database said."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        return reason(error.__cause__)
+    original: object = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+        return "the connection was lost"
+    lines = [line.strip("- \t") for line in str(original).splitlines() if line.strip()] or [
+        "no reason given"
+    ]
+    # psycopg lists one line per address tried; the last is as good as any.
+    line = lines[-1] if lines[0].startswith("Multiple connection attempts") else lines[0]
+    for noise in ("connection failed: ", "FATAL:  ", "FATAL: "):
+        line = line.replace(noise, "")
+    return line.rstrip(".")
+
+
+def _is_passing_driver_error(error: BaseException | None) -> bool:
+    match error:
+        case sqlite3.OperationalError():
+            return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _PASSING_SQLITE_CODES
+        case psycopg.Error(sqlstate=str() as state):
+            return state.startswith(_PASSING_SQLSTATES)
+        case psycopg.OperationalError() | psycopg.InterfaceError():
+            return not any(word in str(error) for word in _LASTING_WORDS)
+        case _:
+            return False

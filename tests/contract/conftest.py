@@ -1,0 +1,64 @@
+"""A fresh study of five slots on each engine, and workers on its ledger.
+
+The studies of all contract tests share one database per engine: that is what databases are for.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger
+from widthwise.storage.study import StudyRow, create_study
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('contract') / 'widthwise.db'}"
+        with Database.open(resolve_url(url), retry_seconds=20) as opened:
+            yield opened
+    else:
+        server = request.getfixturevalue("postgresql_server")
+        with (
+            server.new_database() as url,
+            Database.open(resolve_url(url), retry_seconds=20) as opened,
+        ):
+            yield opened
+
+
+@pytest.fixture
+def study(database: Database) -> StudyRow:
+    row, created = create_study(
+        database,
+        name=f"digits-{uuid.uuid4().hex}",
+        spec='{"trials": 5}',
+        fingerprint="f" * 64,
+        direction="maximize",
+        metric="accuracy",
+        base="/models",
+        budget=5,
+    )
+    assert created
+    return row
+
+
+Join = Callable[..., Ledger]
+
+
+@pytest.fixture
+def join(database: Database, study: StudyRow) -> Join:
+    """Join the study as a worker; its leases are long unless the test says otherwise."""
+
+    def ledger(worker: str = "first", lease_seconds: float = 60.0, max_attempts: int = 3) -> Ledger:
+        return Ledger(
+            database,
+            study,
+            worker=worker,
+            lease_seconds=lease_seconds,
+            max_attempts=max_attempts,
+        )
+
+    return ledger

@@ -1,0 +1,275 @@
+"""What every engine must give the ledger."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from widthwise.storage import events
+from widthwise.storage.database import Database
+from widthwise.storage.errors import BudgetRefused, LeaseLost, WidthsTaken
+from widthwise.storage.ledger import Counts, Ledger, Slot
+from widthwise.storage.study import StudyRow
+
+LEASE = 0.25
+
+
+def claimed(ledger: Ledger) -> Slot:
+    slot = ledger.claim()
+    assert slot is not None
+    return slot
+
+
+def after_its_lease(ledger: Ledger) -> Slot:
+    """Claim what another worker left behind, as soon as that is allowed."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        wait = ledger.oldest_lease()
+        assert wait is not None
+        time.sleep(wait + 0.01)
+        while ledger.oldest_lease() == 0.0:
+            if (slot := ledger.claim()) is not None and slot.attempt > 1:
+                return slot
+    raise AssertionError("no lease ended")
+
+
+def finish(ledger: Ledger, slot: Slot, value: float = 0.5) -> None:
+    ledger.done(slot, outcome="complete", value=value, result={"curve": [value]})
+
+
+def test_slots_are_claimed_by_number_and_once(join):
+    slots = [claimed(join(f"worker{i}")) for i in range(5)]
+    assert [slot.number for slot in slots] == [0, 1, 2, 3, 4]
+    assert [slot.attempt for slot in slots] == [1] * 5
+    assert len({slot.token for slot in slots}) == 5
+    assert join().claim() is None
+
+
+def test_concurrent_claims_get_different_slots(join):
+    ledger = join()
+    ledger.extend(15)
+    with ThreadPoolExecutor(8) as pool:
+        slots = list(pool.map(lambda _: ledger.claim(), range(24)))
+    taken = [slot.number for slot in slots if slot is not None]
+    # A claim comes back empty-handed only when every slot is taken or in another claim's hands.
+    assert sorted(taken) == list(range(20))
+
+
+def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(join):
+    ledger = join()
+    slot = ledger.bind(claimed(ledger), {"wide": 64, "a": 8}, "largest that fits")
+    assert list(slot.widths.items()) == [("wide", 64), ("a", 8)]
+    record = ledger.record(slot.number)
+    assert list(record.widths.items()) == [("wide", 64), ("a", 8)]
+    assert (record.state, record.origin, record.worker) == ("leased", "largest that fits", "first")
+    assert ledger.bound_widths() == [{"wide": 64, "a": 8}]
+
+
+def test_widths_belong_to_one_slot_whatever_their_order(join):
+    ledger = join()
+    first, second = claimed(ledger), claimed(ledger)
+    ledger.bind(first, {"a": 8, "b": 16}, "sampler")
+    with pytest.raises(WidthsTaken, match=r"'b': 16.*propose others"):
+        ledger.bind(second, {"b": 16, "a": 8}, "sampler")
+    assert ledger.bind(second, {"a": 16, "b": 8}, "sampler").widths == {"a": 16, "b": 8}
+
+
+def test_concurrent_binds_of_the_same_widths_have_one_winner(join):
+    ledger = join()
+    slots = [claimed(ledger) for _ in range(5)]
+
+    def bind(slot):
+        try:
+            return ledger.bind(slot, {"a": 8}, "sampler")
+        except WidthsTaken:
+            return None
+
+    with ThreadPoolExecutor(5) as pool:
+        bound = [slot for slot in pool.map(bind, slots) if slot is not None]
+    assert len(bound) == 1
+    assert ledger.bound_widths() == [{"a": 8}]
+
+
+def test_other_widths_are_not_bound_over_the_first(join):
+    ledger = join()
+    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    with pytest.raises(ValueError, match=r"holds the widths \{'a': 8\}, so \{'a': 9\}"):
+        ledger.bind(slot, {"a": 9}, "sampler")
+    assert ledger.bind(slot, {"a": 8}, "sampler") == slot
+
+
+def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(join):
+    slow, quick = join("slow", lease_seconds=LEASE), join("quick", lease_seconds=LEASE)
+    slot = slow.bind_trial(slow.bind(claimed(slow), {"a": 8}, "sampler"), 41)
+    adopted = after_its_lease(quick)
+    assert (adopted.number, adopted.attempt) == (slot.number, 2)
+    assert (adopted.widths, adopted.origin, adopted.trial_id) == ({"a": 8}, "sampler", 41)
+    assert adopted.token != slot.token
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        pytest.param(lambda ledger, slot: ledger.beat(slot), id="beat"),
+        pytest.param(lambda ledger, slot: finish(ledger, slot), id="done"),
+        pytest.param(lambda ledger, slot: ledger.bind(slot, {"a": 9}, "sampler"), id="bind"),
+        pytest.param(lambda ledger, slot: ledger.bind_trial(slot, 7), id="bind_trial"),
+        pytest.param(lambda ledger, slot: ledger.fail_attempt(slot, "boom"), id="fail_attempt"),
+        pytest.param(lambda ledger, slot: ledger.release(slot), id="release"),
+    ],
+)
+def test_a_late_holder_is_refused(join, database, study, late):
+    slow, quick = join("slow", lease_seconds=LEASE), join("quick", lease_seconds=LEASE)
+    slot = claimed(slow)
+    adopted = after_its_lease(quick)
+    before = quick.record(adopted.number)
+    with pytest.raises(LeaseLost, match="Worker 'slow' no longer holds slot 0"):
+        late(slow, slot)
+    assert quick.record(adopted.number) == before
+    finish(quick, adopted, 0.75)
+    assert quick.record(adopted.number).value == 0.75
+    refused = [event for event in events.read(database, study) if event.kind == "refused"]
+    assert [(event.number, event.worker) for event in refused] == [(0, "slow")]
+
+
+def test_a_beat_keeps_the_slot(join):
+    holder, other = join("holder", lease_seconds=0.6), join("other", lease_seconds=0.6)
+    slot = claimed(holder)
+    for _ in range(4):
+        time.sleep(0.25)
+        holder.beat(slot)
+    while (taken := other.claim()) is not None:
+        assert taken.number != slot.number
+    finish(holder, slot)
+
+
+def test_an_unclaimed_late_holder_may_still_finish(join):
+    ledger = join(lease_seconds=0.05)
+    slot = claimed(ledger)
+    time.sleep(0.1)
+    finish(ledger, slot)
+    assert ledger.counts().complete == 1
+
+
+def test_done_is_the_commit_point_and_safe_to_repeat(join, database, study):
+    ledger = join()
+    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    for _ in range(2):
+        ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.25, 0.5]})
+    record = ledger.record(slot.number)
+    assert (record.state, record.outcome, record.value) == ("done", "complete", 0.5)
+    assert record.result == {"curve": [0.25, 0.5]}
+    assert record.started_at <= record.finished_at
+    kinds = [event.kind for event in events.read(database, study)]
+    assert kinds == ["created", "claimed", "bound", "done"]
+
+
+def test_what_comes_after_done_is_harmless_to_its_own_holder(join):
+    ledger = join()
+    slot = claimed(ledger)
+    finish(ledger, slot)
+    before = ledger.record(slot.number)
+    ledger.beat(slot)
+    ledger.release(slot)
+    assert ledger.record(slot.number) == before
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value"),
+    [
+        pytest.param("complete", None, id="complete without a value"),
+        pytest.param("complete", float("nan"), id="complete with NaN"),
+        pytest.param("nan", 0.5, id="NaN with a value"),
+        pytest.param("finished", 0.5, id="unknown outcome"),
+    ],
+)
+def test_done_refuses_what_does_not_fit(join, outcome, value):
+    ledger = join()
+    slot = claimed(ledger)
+    with pytest.raises(ValueError, match=f"cannot end as '{outcome}'"):
+        ledger.done(slot, outcome=outcome, value=value, result={})
+    assert ledger.record(slot.number).state == "leased"
+
+
+def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(join):
+    ledger = join(max_attempts=2)
+    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    assert ledger.fail_attempt(slot, "boom") is True
+    again = claimed(ledger)
+    assert (again.number, again.attempt, again.widths) == (0, 2, {"a": 8})
+    assert ledger.fail_attempt(again, "boom again") is False
+    assert ledger.fail_attempt(again, "boom again") is False
+    record = ledger.record(0)
+    assert (record.state, record.outcome, record.value) == ("done", "error", None)
+    assert (record.result, record.failures) == ({"error": "boom again"}, 2)
+    assert claimed(ledger).number == 1
+
+
+def test_a_released_slot_is_free_and_the_attempt_not_counted(join):
+    ledger = join()
+    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    ledger.release(slot)
+    ledger.release(slot)
+    again = claimed(ledger)
+    assert (again.number, again.attempt, again.widths) == (0, 1, {"a": 8})
+
+
+@pytest.mark.parametrize("outcome", ["pruned", "nan", "out_of_memory", "error"])
+def test_counts_add_up_to_the_budget(join, outcome):
+    ledger = join()
+    assert ledger.counts() == Counts(complete=0, running=0, failed=0, pruned=0, waiting=5)
+    finish(ledger, claimed(ledger))
+    ledger.done(claimed(ledger), outcome=outcome, value=None, result={})
+    claimed(ledger)
+    claimed(join(lease_seconds=-1.0))  # a lease that has ended
+    counts = ledger.counts()
+    pruned = int(outcome == "pruned")
+    expected = Counts(complete=1, running=1, failed=1 - pruned, pruned=pruned, waiting=2)
+    assert counts == expected
+    assert counts.budget == 5
+    assert ledger.open_slots() == 3
+
+
+def test_oldest_lease_tells_how_long_to_wait(join):
+    ledger = join(lease_seconds=50.0)
+    assert ledger.oldest_lease() is None
+    claimed(ledger)
+    assert 45 < ledger.oldest_lease() <= 50
+
+
+def test_extensions_add_up_exactly(join, database, study):
+    ledger = join()
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(ledger.extend, [3, 3, 3, 3]))
+    assert sorted(sizes) == [8, 11, 14, 17]
+    assert [record.number for record in ledger.records()] == list(range(17))
+    extended = [event for event in events.read(database, study) if event.kind == "extended"]
+    assert sum(event.detail["slots"] for event in extended) == 12
+
+
+def test_a_budget_is_set_but_never_cut(join):
+    ledger = join()
+    assert ledger.set_budget(8) == 8
+    assert ledger.set_budget(8) == 8
+    with pytest.raises(BudgetRefused, match="has 8 trials and cannot be cut to 2; expected 8"):
+        ledger.set_budget(2)
+    with pytest.raises(BudgetRefused, match="cannot be extended by -1"):
+        ledger.extend(-1)
+    assert ledger.counts().budget == 8
+
+
+def test_events_tell_the_whole_story(join, database: Database, study: StudyRow):
+    slow = join("slow", lease_seconds=LEASE)
+    claimed(slow)
+    quick = join("quick", lease_seconds=LEASE)
+    adopted = after_its_lease(quick)
+    quick.release(adopted)
+    story = [(event.kind, event.number, event.worker) for event in events.read(database, study)]
+    story = [entry for entry in story if entry[1] in (None, 0)]
+    assert story == [
+        ("created", None, None),
+        ("claimed", 0, "slow"),
+        ("reclaimed", 0, "quick"),
+        ("released", 0, "quick"),
+    ]
+    times = [event.at for event in events.read(database, study)]
+    assert times == sorted(times)

@@ -1,0 +1,197 @@
+"""What every engine must give the projection: Optuna's trials follow the ledger."""
+
+import math
+
+import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import TrialState
+from widthwise.storage import events
+from widthwise.storage.errors import LeaseLost, StudyNotFound
+from widthwise.storage.projection import Projection
+
+DISTRIBUTIONS = {
+    "hidden": IntDistribution(8, 64, step=8),
+    "heads": CategoricalDistribution([1, 2, 4, 8]),
+}
+
+
+@pytest.fixture
+def projection(database, study) -> Projection:
+    return Projection(database, study)
+
+
+@pytest.fixture
+def trials(database, study):
+    return lambda: database.optuna_storage().get_all_trials(study.optuna_study_id)
+
+
+@pytest.fixture
+def bound(join):
+    """Claim a slot and bind widths to it."""
+
+    def bind(hidden=8, ledger=None):
+        ledger = ledger or join()
+        slot = ledger.claim()
+        return ledger, ledger.bind(slot, {"hidden": hidden, "heads": 4}, "sampler")
+
+    return bind
+
+
+def open_trial(projection, slot):
+    return projection.open(
+        slot,
+        distributions=DISTRIBUTIONS,
+        constraints={"flops": -0.25, "parameters": 0.0},
+        attributes={"origin": "sampler"},
+    )
+
+
+def settle(ledger, slot, outcome="complete", value=0.5, curve=(0.25, 0.5)):
+    result = {"curve": list(curve), "attributes": {"test_accuracy": 0.4, "epochs": 2}}
+    ledger.done(slot, outcome=outcome, value=value, result=result)
+    return ledger.record(slot.number)
+
+
+def test_open_makes_and_binds_a_running_trial(projection, bound, trials):
+    ledger, slot = bound()
+    trial_id = open_trial(projection, slot)
+    assert ledger.record(slot.number).trial_id == trial_id
+    [trial] = trials()
+    assert (trial._trial_id, trial.state) == (trial_id, TrialState.RUNNING)
+    assert trial.params == {"hidden": 8, "heads": 4}
+    assert trial.constraints == {"flops": -0.25, "parameters": 0.0}
+    assert trial.user_attrs == {"origin": "sampler", "slot": slot.number}
+    assert open_trial(projection, slot) == trial_id
+    assert len(trials()) == 1
+
+
+def test_close_tells_optuna_everything(projection, bound, trials, database, study):
+    ledger, slot = bound()
+    open_trial(projection, slot)
+    record = settle(ledger, slot)
+    projection.close(record)
+    projection.close(record)
+    [trial] = trials()
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+    assert trial.intermediate_values == {0: 0.25, 1: 0.5}
+    assert trial.user_attrs["test_accuracy"] == 0.4
+    kinds = [event.kind for event in events.read(database, study)]
+    assert kinds == ["created", "claimed", "bound", "done", "projected"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "curve", "state", "value"),
+    [
+        pytest.param("pruned", (0.25, 0.375), TrialState.PRUNED, 0.375, id="pruned"),
+        pytest.param("pruned", (), TrialState.PRUNED, None, id="pruned at once"),
+        pytest.param("nan", (0.25, math.nan), TrialState.FAIL, None, id="NaN"),
+        pytest.param("out_of_memory", (), TrialState.FAIL, None, id="out of memory"),
+        pytest.param("error", (), TrialState.FAIL, None, id="error"),
+    ],
+)
+def test_other_ends_are_told_as_what_they_are(
+    projection, bound, trials, outcome, curve, state, value
+):
+    ledger, slot = bound()
+    open_trial(projection, slot)
+    projection.close(settle(ledger, slot, outcome, None, curve))
+    [trial] = trials()
+    assert (trial.state, trial.value) == (state, value)
+    assert len(trial.intermediate_values) == len(curve)
+
+
+def test_repair_closes_what_a_dead_worker_left_open(projection, bound, trials, database, study):
+    ledger, slot = bound()
+    open_trial(projection, slot)
+    settle(ledger, slot)
+    assert trials()[0].state == TrialState.RUNNING
+    assert projection.repair() == 1
+    assert (trials()[0].state, trials()[0].value) == (TrialState.COMPLETE, 0.5)
+    assert projection.repair() == 0
+    assert [event.kind for event in events.read(database, study)][-1] == "repaired"
+
+
+def test_repair_leaves_running_trials_alone(projection, bound, trials):
+    _, slot = bound()
+    open_trial(projection, slot)
+    assert projection.repair() == 0
+    assert trials()[0].state == TrialState.RUNNING
+
+
+def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, join, trials):
+    ledger = join(max_attempts=1)
+    slot = ledger.claim()
+    assert ledger.fail_attempt(slot, "boom") is False
+    projection.close(ledger.record(slot.number))
+    assert trials() == []
+    assert projection.repair() == 0
+
+
+def test_an_open_trial_that_was_never_bound_is_adopted(
+    projection, bound, trials, database, study, join
+):
+    """As if a worker had died between making the trial and binding it."""
+    ledger, slot = bound()
+    trial_id = open_trial(projection, slot)
+    ledger.bind_trial(slot, None)
+    ledger.release(slot)
+    heir = join("heir")
+    again = heir.claim()
+    assert (again.number, again.trial_id) == (slot.number, None)
+    assert open_trial(projection, again) == trial_id
+    assert len(trials()) == 1
+    assert heir.record(again.number).trial_id == trial_id
+
+
+def test_repair_fails_an_orphan(projection, bound, trials):
+    ledger, slot = bound()
+    orphan = open_trial(projection, slot)
+    ledger.bind_trial(slot, None)
+    _, other = bound(16)
+    mine = open_trial(projection, other)
+    ledger.bind_trial(slot, mine)
+    assert projection.repair() == 1
+    states = {trial._trial_id: trial.state for trial in trials()}
+    assert states == {orphan: TrialState.FAIL, mine: TrialState.RUNNING}
+    assert projection.repair() == 0
+
+
+def test_a_late_holder_opens_nothing(projection, bound, trials, join):
+    ledger, slot = bound()
+    ledger.release(slot)
+    heir = join("heir")
+    heir.claim()
+    with pytest.raises(LeaseLost, match="cannot open its trial"):
+        open_trial(projection, slot)
+    assert trials() == []
+
+
+def test_a_stranger_s_trial_is_never_touched(projection, bound, trials, database, study):
+    stranger = database.optuna_storage().create_new_trial(study.optuna_study_id)
+    ledger, slot = bound()
+    assert open_trial(projection, slot) != stranger
+    projection.close(settle(ledger, slot))
+    projection.repair()
+    states = {trial._trial_id: trial.state for trial in trials()}
+    assert states[stranger] == TrialState.RUNNING
+
+
+def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
+    projection, bound, trials, database
+):
+    ledger, slot = bound()
+    trial_id = open_trial(projection, slot)
+    database.optuna_storage().set_trial_state_values(trial_id, TrialState.FAIL)
+    projection.close(settle(ledger, slot))
+    assert trials()[0].state == TrialState.FAIL
+    assert ledger.record(slot.number).value == 0.5
+
+
+def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound, database, study):
+    ledger, slot = bound()
+    database.optuna_storage().delete_study(study.optuna_study_id)
+    with pytest.raises(StudyNotFound, match="somebody deleted it"):
+        open_trial(projection, slot)
+    ledger.done(slot, outcome="complete", value=0.5, result={})
+    projection.close(ledger.record(slot.number))
+    assert ledger.counts().complete == 1

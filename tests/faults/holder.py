@@ -1,0 +1,27 @@
+"""A worker that claims a slot, says so, waits to be told, and then records its result.
+
+python holder.py URL STUDY LEASE
+"""
+
+import sys
+
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.errors import LeaseLost
+from widthwise.storage.ledger import Ledger
+from widthwise.storage.study import load_study
+
+with Database.open(resolve_url(sys.argv[1])) as database:
+    study = load_study(database, sys.argv[2])
+    ledger = Ledger(database, study, worker="holder", lease_seconds=float(sys.argv[3]))
+    slot = ledger.claim()
+    assert slot is not None
+    slot = ledger.bind(slot, {"a": 8, "b": 8}, "chance")
+    sys.stdout.write("holding\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    try:
+        ledger.done(slot, outcome="complete", value=1.0, result={})
+    except LeaseLost as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    sys.stdout.write("recorded\n")

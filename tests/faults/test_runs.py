@@ -1,0 +1,166 @@
+"""A run that is interrupted or killed loses nothing: `resume` ends at exactly the asked total."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("widthwise"))
+SPEC = """\
+study = { name = "slow", trials = 8 }
+model = { family = "mlp" }
+widths = { a = { low = 2, high = 64 }, b = { low = 2, high = 64 } }
+limits = { parameters = "5k" }
+proxy = { data = "digits", epochs = 60, patience = 0, batch_size = 16 }
+"""
+
+
+class Study:
+    """The study `slow` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "WIDTHWISE_STORAGE": f"sqlite:///{folder / 'study.db'}"}
+        (folder / "slow.toml").write_text(SPEC)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        return process.returncode, out, err
+
+    def trials(self) -> list[dict[str, Any]]:
+        code, out, err = self.end("report", "slow", "--json")
+        assert code == 0, err
+        return list(json.loads(out)["history"])
+
+    def wait_for(self, done: int, running: subprocess.Popen[str]) -> None:
+        """Wait until so many trials are done and more are running."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert running.poll() is None, running.communicate()
+            states = self.states()
+            if states.count("done") >= done and "leased" in states:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"never came so far: {self.states()}")
+
+    def states(self) -> list[str]:
+        path = self.folder / "study.db"
+        if not path.exists():
+            return []
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            try:
+                found = connection.execute("select state from widthwise_slot").fetchall()
+            except sqlite3.OperationalError:
+                return []
+        connection.close()
+        return [state for (state,) in found]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path)
+
+
+def check(study: Study, total: int, before: list[dict[str, Any]]) -> None:
+    """Exactly `total` trials, no widths twice, what was done before is as it was."""
+    after = study.trials()
+    assert len(after) == total
+    assert len({tuple(trial["widths"].items()) for trial in after}) == total
+    assert [trial["trial"] for trial in after] == list(range(total))
+    by_number = {trial["trial"]: trial for trial in after}
+    for trial in before:
+        assert by_number[trial["trial"]]["metric"] == trial["metric"]
+    code, out, _ = study.end("status", "slow", "--json")
+    assert code == 0
+    assert json.loads(out)["trials"] == {
+        "complete": total,
+        "running": 0,
+        "failed": 0,
+        "pruned": 0,
+        "waiting": 0,
+    }
+    # Optuna's side agrees: no trial is left open, none is there twice.
+    with sqlite3.connect(study.folder / "study.db") as connection:
+        states = connection.execute("select state, count(*) from trials group by state").fetchall()
+    connection.close()
+    assert states == [("COMPLETE", total)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_kill_9_of_everything_then_resume(study: Study) -> None:
+    run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
+    study.wait_for(2, run)
+    family = psutil.Process(run.pid)
+    for process in [family, *family.children(recursive=True)]:
+        process.kill()
+    run.communicate()
+    before = study.trials()
+    assert 2 <= len(before) < 8
+    code, _, err = study.end("resume", "slow", "--trials", "+4", "--workers", "2", "--lease", "3")
+    assert code == 0, err
+    check(study, 12, before)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_ctrl_c_gives_the_slots_back_then_resume(study: Study) -> None:
+    run = study.start("run", "slow.toml", "--workers", "2")
+    study.wait_for(1, run)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 75, err
+    assert "Traceback" not in err
+    assert "resume slow" in err
+    # Nobody holds anything any more, so that `resume` need not wait for a lease.
+    assert "leased" not in study.states()
+    before = study.trials()
+    code, _, err = study.end("resume", "slow", "--trials", "9", "--workers", "2")
+    assert code == 0, err
+    check(study, 9, before)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_one_dead_worker_of_two_does_not_stop_a_run(study: Study) -> None:
+    run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
+    study.wait_for(1, run)
+    psutil.Process(run.pid).children()[0].kill()
+    _, err = run.communicate(timeout=240)
+    assert run.returncode == 0, err
+    check(study, 8, [])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_workers_end_with_the_run_they_belong_to(study: Study) -> None:
+    run = study.start("run", "slow.toml", "--workers", "2")
+    study.wait_for(1, run)
+    workers = psutil.Process(run.pid).children()
+    assert len(workers) == 2
+    run.kill()
+    run.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+    assert "leased" not in study.states()

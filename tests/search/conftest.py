@@ -1,0 +1,132 @@
+"""Running the real command in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from widthwise.search.cli import main
+
+COMMAND = Path(sys.executable).with_name("widthwise")
+
+SPEC = """\
+[study]
+name = "iris"
+trials = 8
+[model]
+family = "mlp"
+[widths]
+a = { low = 2, high = 32, step = 2 }
+b = [2, 4, 8, 16]
+order = "non-increasing"
+[limits]
+flops = "1k"
+parameters = 400
+train_memory = "256 KiB"
+[proxy]
+data = "iris"
+epochs = 2
+batch_size = 32
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command line in a folder of its own, with its own database."""
+
+    folder: Path
+    storage: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if "STORAGE" not in key}
+        return {**kept, "WIDTHWISE_STORAGE": self.storage}
+
+    def __call__(self, *arguments: str | Path, timeout: float = 120, **environment: str) -> Ran:
+        done = subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def inside(self, *arguments: str | Path) -> Ran:
+        """Run a command inside this process: seconds sooner, for commands that start no others."""
+        out, err, folder = StringIO(), StringIO(), Path.cwd()
+        code = 0
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            warnings.catch_warnings(),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            patch.setenv("WIDTHWISE_STORAGE", self.storage)
+            patch.setattr(sys, "argv", ["widthwise", *map(str, arguments)])
+            patch.chdir(self.folder)
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        assert Path.cwd() == folder
+        return Ran(code, out.getvalue(), err.getvalue())
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command and go on."""
+        return subprocess.Popen(
+            [COMMAND, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command line on SQLite."""
+    return Cli(tmp_path, f"sqlite:///{tmp_path / 'study.db'}")
+
+
+@pytest.fixture(scope="session")
+def iris(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A folder with a finished study `iris` of 8 trials, run by 2 workers; do not change it."""
+    folder = tmp_path_factory.mktemp("iris")
+    cli = Cli(folder, f"sqlite:///{folder / 'study.db'}")
+    cli.write("iris.toml", SPEC)
+    ran = cli("run", "iris.toml", "--workers", "2", "--json")
+    assert ran.code == 0, ran.err
+    (folder / "run.json").write_text(ran.out)
+    (folder / "run.err").write_text(ran.err)
+    return cli

@@ -1,0 +1,220 @@
+"""Bad input gets one clear sentence and its documented exit code; nothing is half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MODELS = """
+import torch
+from torch import nn
+
+def fine(widths):
+    return nn.Sequential(nn.Linear(4, widths["a"]), nn.ReLU(), nn.Linear(widths["a"], 3))
+
+def raises(widths):
+    raise KeyError("hidden")
+
+def ignores(widths):
+    return nn.Linear(4, 3)
+
+def nothing(widths):
+    print("a model, I promise")
+
+def none_metric(output, target):
+    output.argmax(1)
+none_metric.direction = "maximize"
+
+number = 7
+"""
+
+SPEC = """
+study = {{ name = "s", trials = 2 }}
+model = {{ {model} }}
+widths = {{ a = {{ low = 2, high = 8 }} }}
+limits = {{ {limits} }}
+proxy = {{ {proxy} }}
+"""
+
+
+def spec(
+    model: str = 'build = "models.py:fine"',
+    limits: str = "",
+    proxy: str = 'data = "iris", epochs = 1',
+) -> str:
+    return SPEC.format(model=model, limits=limits, proxy=proxy)
+
+
+def says(ran: Any, code: int, *parts: str) -> None:
+    assert ran.code == code, ran.err
+    assert "Traceback" not in ran.err
+    errors = [line for line in ran.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, ran.err
+    for part in parts:
+        assert part in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "parts"),
+    [
+        pytest.param(
+            spec(model='build = "modles.py:fine"'), 2, ["modles.py"], id="module not found"
+        ),
+        pytest.param(
+            spec(model='build = "models.py:fien"'), 2, ["fien", "fine"], id="function not found"
+        ),
+        pytest.param(
+            spec(model='build = "models.py:raises"'), 2, ["raises", "KeyError"], id="builder raises"
+        ),
+        pytest.param(
+            spec(model='build = "models.py:ignores"'), 2, ["ignores", "'a'"], id="widths ignored"
+        ),
+        pytest.param(
+            spec(model='build = "models.py:nothing"'), 2, ["None", "nn.Module"], id="no module"
+        ),
+        pytest.param(spec(model='build = "models.py:number"'), 2, ["number"], id="not a function"),
+        pytest.param(
+            spec(proxy='data = "iris", metric = "models.py:none_metric"'),
+            2,
+            ["none_metric", "None"],
+            id="metric not returned",
+        ),
+        pytest.param(spec(proxy='data = "iriss"'), 2, ["iriss", "iris"], id="unknown data"),
+        pytest.param(
+            spec(limits="parameters = 18"),
+            3,
+            ["no candidate", "a=2", 'parameters = "'],
+            id="limit that nothing meets",
+        ),
+        pytest.param(
+            spec(proxy='data = "iris", device = "cuda"'), 2, ["cuda"], id="no such device"
+        ),
+    ],
+)
+def test_a_spec_that_does_not_work(cli: Any, text: str, code: int, parts: list[str]) -> None:
+    cli.write("models.py", MODELS)
+    cli.write("s.toml", text)
+    says(cli.inside("run", "s.toml"), code, *parts)
+    assert not (cli.folder / "study.db").exists()
+
+
+def test_every_line_of_a_broken_spec_is_said(cli: Any) -> None:
+    cli.write("s.toml", spec(limits='flops = "2 MiB", parms = 3'))
+    ran = cli.inside("run", "s.toml")
+    assert ran.code == 2
+    assert "error: s.toml: limits.flops" in ran.err
+    assert "error: s.toml: limits.parms: unknown key" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (["run"], 2, ["spec file or --data"]),
+        (["run", "none.toml"], 2, ["none.toml", "no such file", "init"]),
+        (["run", "--data", "none.csv", "--target", "y"], 2, ["none.csv"]),
+        (["run", "--data", "table.csv", "--target", "lable"], 2, ["lable", "label"]),
+        (["run", "--data", "table.csv", "--target", "label", "--max-flops", "2MB"], 2, ["2MB"]),
+        (["status", "nobody", "--storage", "sqlite:///none.db"], 69, ["none.db"]),
+        (["status", "--storage", "nonsense"], 2, ["--storage", "sqlite:///FILE"]),
+        (["status", "--storage", "mysql://host/db"], 2, ["mysql", "postgresql"]),
+        (["status", "--storage", "sqlite:///table.csv"], 69, ["table.csv"]),
+        (
+            ["cost", "--build", "models.py:fine", "--input", "4", "--widths", "a"],
+            2,
+            ['found "a"', "hidden1=64"],
+        ),
+        (["cost", "--build", "models.py:fine", "--input", "four", "--widths", "a=2"], 2, ["four"]),
+        (["cost", "--build", "models.py:fine", "--input", "5", "--widths", "a=2"], 2, ["5"]),
+        (["cost", "--build", "models.py:fine", "--input", "4"], 2, ["KeyError"]),
+        (["cost", "--build", "models.py", "--input", "4"], 2, ["models.py", ":"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_flags_that_do_not_work(
+    cli: Any, arguments: list[str], code: int, parts: list[str]
+) -> None:
+    cli.write("models.py", MODELS)
+    cli.write("table.csv", "x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
+    says(cli.inside(*arguments), code, *parts)
+    assert not (cli.folder / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (["status", "nobody"], 2, ["nobody", "iris"]),
+        (["best", "nobody"], 2, ["nobody", "iris"]),
+        (["resume", "nobody"], 2, ["nobody", "iris"]),
+        (["worker", "nobody"], 2, ["nobody", "iris"]),
+        (["resume", "iris", "--trials", "many"], 2, ["many", "+20"]),
+        (["resume", "iris", "--trials", "3"], 2, ["3", "8"]),
+        (["report", "iris", "--output", "no/such/folder.md"], 2, ["folder.md"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_study_that_is_not_so(
+    iris: Any, arguments: list[str], code: int, parts: list[str]
+) -> None:
+    says(iris.inside(*arguments), code, *parts)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://anna:s3cr3t-pw@127.0.0.1:1/studies",
+        "postgresql://anna:s3cr3t-pw@no-such-host.invalid/studies",
+    ],
+    ids=["refused", "unknown host"],
+)
+def test_a_database_that_is_not_there_keeps_the_password(cli: Any, url: str) -> None:
+    cli.write("models.py", MODELS)
+    cli.write("s.toml", spec())
+    for arguments in (("status",), ("run", "s.toml")):
+        ran = cli(*arguments, "--storage", url, WIDTHWISE_DEBUG="")
+        says(ran, 69, "anna", "***")
+        assert "s3cr3t-pw" not in ran.err + ran.out
+    # Nor does the traceback show it.
+    assert "s3cr3t-pw" not in cli("--debug", "status", "--storage", url).err
+
+
+def test_a_password_leaves_the_command_line_at_once(
+    cli: Any, postgresql_server: Any, postgresql_url: str
+) -> None:
+    """While a command runs with a password in its URL, no process shows it."""
+    postgresql_server.require_password("anna", "s3cr3t-pw")
+    database = postgresql_url.partition("@/")[2].partition("?")[0]
+    postgresql_server.execute(f"ALTER DATABASE {database} OWNER TO anna")
+    url = f"postgresql://anna:s3cr3t-pw@/{database}?host={postgresql_server.socket}"
+    cli.write("models.py", MODELS)
+    cli.write("s.toml", spec())
+    running = cli.start("run", "s.toml", "--workers", "2", "--storage", url)
+    seen = set()
+    while running.poll() is None:
+        for shown in command_lines(running.pid):
+            seen.add(shown)
+    _, err = running.communicate()
+    assert running.returncode == 0, err
+    workers = [shown for shown in seen if "\0worker\0" in shown]
+    assert workers
+    # Only the shell's own first instant, before our program runs at all, may show it.
+    assert not [shown for shown in seen if "s3cr3t-pw" in shown and "--parent" in shown]
+    last = [shown for shown in seen if "\0run\0" in shown and "-m\0widthwise" in shown]
+    assert last
+    assert not any("s3cr3t-pw" in shown for shown in last + workers)
+
+
+def command_lines(root: int) -> list[str]:
+    """Command lines and environments of a process and its children, as `ps e` shows them."""
+    import psutil
+
+    found = []
+    try:
+        for process in (psutil.Process(root), *psutil.Process(root).children(recursive=True)):
+            line = Path(f"/proc/{process.pid}/cmdline").read_text()
+            environment = Path(f"/proc/{process.pid}/environ").read_text()
+            found.append(f"{line}\n{environment}")
+    except (psutil.NoSuchProcess, OSError):
+        pass
+    return found

@@ -1,0 +1,151 @@
+"""A spec says all that is wrong with it at once, each with file, key, found and expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from widthwise.search.errors import SpecError
+from widthwise.search.spec import Spec, load_spec, parse_spec
+
+GOOD: dict[str, Any] = {
+    "study": {"name": "digits", "trials": 40},
+    "model": {"family": "mlp"},
+    "widths": {
+        "hidden1": {"low": 16, "high": 512, "step": 16},
+        "hidden2": [16, 32, 64],
+        "hidden3": 8,
+        "order": "non-increasing",
+    },
+    "limits": {"flops": "2M", "parameters": "200k", "train_memory": "64 MiB"},
+    "proxy": {"data": "digits", "metric": "accuracy"},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    spec = deepcopy(GOOD)
+    section, _, key = path.partition(".")
+    if key:
+        spec.setdefault(section, {})[key] = value
+    else:
+        spec[section] = value
+    return spec
+
+
+def test_a_good_spec_is_what_it_says() -> None:
+    spec = parse_spec(GOOD)
+    space, limits = spec.widths.space(), spec.limits.limits()
+    assert space.names == ("hidden1", "hidden2", "hidden3")
+    assert [len(width.values) for width in space.widths] == [32, 3, 1]
+    assert (limits.flops, limits.parameters, limits.train_memory) == (2_000_000, 200_000, 2**26)
+    assert (spec.proxy.epochs, spec.proxy.patience, spec.study.goal) == (20, 3, "best")
+
+
+def test_a_spec_survives_the_database() -> None:
+    spec = parse_spec(GOOD)
+    again = Spec.model_validate_json(spec.to_json(), strict=False)
+    assert again == spec
+    assert again.to_json() == spec.to_json()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("limits.flosp", "2M", ["limits.flosp", "unknown key", "did you mean flops?"]),
+        ("stduy", {}, ["stduy", "unknown key", "study"]),
+        ("limits.flops", "64 MiB", ["limits.flops", "64 MiB", "FLOPs"]),
+        ("limits.train_memory", "2M", ["limits.train_memory", "2M", "MiB"]),
+        ("limits.parameters", -5, ["limits.parameters", "-5"]),
+        ("study.trials", "many", ["study.trials", '"many"', "whole number"]),
+        ("study.trials", 0, ["study.trials", "found 0", "≥ 1"]),
+        ("study.goal", "fast", ["study.goal", '"fast"', "'best', 'smallest' or 'front'"]),
+        ("study.goal", "smallest", ["study", "smallest", "needs a target"]),
+        ("study.name", " x", ["study.name", "expected a name"]),
+        ("model.build", "m.py:f", ["model", "either build or family", "both"]),
+        ("model", {}, ["model", "either build or family", "neither"]),
+        ("widths", {}, ["widths", "at least one width"]),
+        ("widths.a", {"low": 64, "high": 16}, ["widths", "64", "16", "swap"]),
+        ("widths.a", {"low": 64}, ["widths.a", "low and high, or choices"]),
+        ("widths.a", {"low": 1, "high": 9, "choices": [3]}, ["widths.a", "choices"]),
+        ("widths.a", {"low": 1, "hihg": 9}, ["widths.a.hihg", "did you mean high?"]),
+        ("widths.a", [], ["widths", "a"]),
+        ("widths.order", "falling", ["widths.order", '"falling"', "non-increasing"]),
+        ("widths.tie", [["hidden1", "nobody"]], ["widths", "nobody"]),
+        ("widths.divisible", {"nobody": "hidden1"}, ["widths", "nobody"]),
+        ("proxy", {}, ["proxy.data", "missing"]),
+        ("proxy.learning_rate", 0, ["proxy.learning_rate", "> 0"]),
+        ("proxy.epochs", 2.5, ["proxy.epochs", "2.5", "whole number"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_each_mistake_is_one_clear_line(path: str, value: Any, parts: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(changed(path, value), source="my.toml")
+    message = str(caught.value)
+    assert message.startswith("my.toml: ")
+    assert len(message.splitlines()) == 1, message
+    for part in parts:
+        assert part in message
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    spec = changed("study.trials", "many")
+    spec["limits"] = {"flops": "2 MiB", "train_memory": "fast"}
+    spec["proxy"] = {"data": "digits", "epochs": -1}
+    with pytest.raises(SpecError) as caught:
+        parse_spec(spec, source="my.toml")
+    keys = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert keys == ["study.trials", "limits.flops", "limits.train_memory", "proxy.epochs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        pytest.param(None, "no such file", id="missing"),
+        pytest.param(b"[study\n", "not valid TOML", id="broken"),
+        pytest.param(b"\xff\xfe\x00", "cannot be read", id="binary"),
+    ],
+)
+def test_an_unreadable_file_is_said_to_be_one(
+    tmp_path: Path, text: bytes | None, part: str
+) -> None:
+    path = tmp_path / "widthwise.toml"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(SpecError, match=part) as caught:
+        load_spec(path)
+    assert str(path) in str(caught.value)
+
+
+def build(widths: Mapping[str, int]) -> None:
+    """A builder at the top level of a module: worker processes can import it."""
+
+
+def test_a_function_becomes_a_reference_that_workers_can_load() -> None:
+    spec = parse_spec(changed("model", {"build": build}))
+    assert spec.model.build == f"{Path(__file__).resolve()}:build"
+
+
+def test_a_function_that_workers_cannot_load_is_refused() -> None:
+    with pytest.raises(SpecError, match="top level of a module"):
+        parse_spec(changed("model", {"build": lambda _: None}))
+
+
+@pytest.mark.parametrize(
+    ("limits", "goal", "cost"),
+    [
+        ({"parameters": "1k"}, {"goal": "front"}, "parameters"),
+        ({}, {"goal": "front"}, "flops"),
+        ({"parameters": "1k"}, {"goal": "front", "cost": "macs"}, "macs"),
+    ],
+)
+def test_what_to_make_small_is_the_first_limit_unless_said(
+    limits: dict[str, str], goal: dict[str, str], cost: str
+) -> None:
+    spec = deepcopy(GOOD)
+    spec["limits"] = limits
+    spec["study"].update(goal)
+    assert parse_spec(spec).cost == cost
