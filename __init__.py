@@ -1,1 +1,80 @@
-"""Widthwise: how many neurons should each layer have?"""
+"""Widthwise: how many neurons should each layer have?
+
+The public interface. Everything here is loaded when it is first asked for, so that a command that
+needs no torch does not wait for it.
+
+    import widthwise
+
+    space = widthwise.Space([widthwise.Width.range("hidden", 8, 512, step=8)])
+    sampler = widthwise.WidthSampler(space, widthwise.Limits(parameters=20_000), cost=…)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .objectives.cost import Costs, StepSpec, TensorSpec, count_costs
+    from .objectives.costmodel import CostModel
+    from .objectives.data import Data, Split
+    from .objectives.errors import ObjectiveError
+    from .objectives.objective import Objective
+    from .search.errors import SearchError
+    from .search.limits import Limits
+    from .search.sampler import WidthSampler
+    from .search.space import Divisible, Order, Space, Tie, Width
+    from .search.spec import Spec, load_spec, parse_spec
+    from .search.studies import run
+    from .storage.errors import StorageError
+
+_HOMES = {
+    "objectives.cost": ("Costs", "StepSpec", "TensorSpec", "count_costs"),
+    "objectives.costmodel": ("CostModel",),
+    "objectives.data": ("Data", "Split"),
+    "objectives.errors": ("ObjectiveError",),
+    "objectives.objective": ("Objective",),
+    "search.errors": ("SearchError",),
+    "search.limits": ("Limits",),
+    "search.sampler": ("WidthSampler",),
+    "search.space": ("Divisible", "Order", "Space", "Tie", "Width"),
+    "search.spec": ("Spec", "load_spec", "parse_spec"),
+    "search.studies": ("run",),
+    "storage.errors": ("StorageError",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CostModel",
+    "Costs",
+    "Data",
+    "Divisible",
+    "Limits",
+    "Objective",
+    "ObjectiveError",
+    "Order",
+    "SearchError",
+    "Space",
+    "Spec",
+    "Split",
+    "StepSpec",
+    "StorageError",
+    "TensorSpec",
+    "Tie",
+    "Width",
+    "WidthSampler",
+    "count_costs",
+    "load_spec",
+    "parse_spec",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,11 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from .blame import first_line, where
-from .errors import ModelError, ObjectiveError
+from .blame import first_line, root, too_large, where
+from .errors import CostError, ModelError, ObjectiveError
 from .step import TensorSpec
 
 Build = Callable[[], nn.Module]
+
+TOO_LARGE = "a tensor would hold more than 2**63 bytes: lower the upper ends of the widths."
 
 _CPU = torch.device("cpu")
 
@@ -70,8 +72,10 @@ def fake_model(
     try:
         with mode, _forgiving_builders(mode):
             model = build()
-    except Exception:
-        model = _built_for_real(build, inputs)
+    except Exception as error:
+        if not isinstance(root(error), RuntimeError) or too_large(root(error)):
+            raise _explained(error) from error
+        model = _built_for_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
         notes.append(
             "the builder does not run on tensors without memory: each candidate is built for real "
             "before it is counted."
@@ -119,14 +123,21 @@ def _built_for_real(build: Build, inputs: Sequence[TensorSpec]) -> nn.Module:
         if any(map(_is_lazy, _checked(model).parameters())):
             with torch.no_grad():
                 model.eval()(*(spec.zeros(2) for spec in inputs))
-    except ObjectiveError:
-        raise
     except Exception as error:
-        raise ModelError(
-            f"the builder raised {type(error).__name__}: {first_line(error)}{where(error)}; it "
-            "must return a torch.nn.Module for every candidate of the space."
-        ) from error
+        raise _explained(error) from error
     return model
+
+
+def _explained(error: Exception) -> ObjectiveError:
+    """Return the sentence for a builder that raised."""
+    if too_large(root(error)):
+        return CostError(TOO_LARGE)
+    if isinstance(error, ObjectiveError):
+        return error
+    return ModelError(
+        f"the builder raised {type(error).__name__}: {first_line(error)}{where(error)}; it must "
+        "return a torch.nn.Module for every candidate of the space."
+    )
 
 
 def _checked(model: object) -> nn.Module:

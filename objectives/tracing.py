@@ -25,9 +25,9 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from .blame import first_line, where
+from .blame import first_line, too_large, where
 from .errors import CostError, ObjectiveError
-from .fake import Build, FakeCPU, fake_model
+from .fake import TOO_LARGE, Build, FakeCPU, fake_model
 from .flops import Counter, counted_paths
 from .memory import LiveBytes, Timeline
 from .randomness import Randomness
@@ -175,6 +175,8 @@ def _clean_state() -> Iterator[None]:
 def _explained(error: Exception, step: StepSpec) -> CostError:
     """Return the sentence for a step that could not be traced."""
     place = where(error)
+    if too_large(error):
+        return CostError(TOO_LARGE)
     if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
         return CostError(
             f"the model's work depends on the data{place}: it reads a value or a number of "

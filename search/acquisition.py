@@ -40,6 +40,19 @@ def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Fl
     return np.asarray(np.log(safe) + np.where(z > -1.0, near, log_density + far))
 
 
+def reaches(log_improvement: float) -> float:
+    """The z at which log h(z), the log EI of a unit deviation, is this much: its inverse.
+
+    log h rises strictly with z, so halving an interval finds it.
+    """
+    low, high = -1e3, max(1.0, float(np.exp(min(log_improvement, 700.0))))
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        found = log_expected_improvement(np.array([middle]), np.ones(1), 0.0)[0]
+        low, high = (low, middle) if found > log_improvement else (middle, high)
+    return low
+
+
 def smallest_value(
     mean: Floats, deviation: Floats, cost: Floats, target: float, incumbent: float
 ) -> Floats:

@@ -2,21 +2,23 @@
 
 A lattice that is small enough is enumerated once and its costs are evaluated at once; of a larger
 one, `pool` draws feasible candidates anew. `FeasibleSet` never yields an infeasible candidate.
+`FeasibleSet.listed` makes one of a plain list of candidates, such as the rows of a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NothingFeasible
 from .limits import Limits, describe_nothing_feasible
+from .moves import Candidates, steps
 from .space import Space
 
-Candidates = NDArray[np.int64]
+T = TypeVar("T")
 CostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
 
 # Candidates whose costs are evaluated at once: 2^20 rows of polynomials take about a second.
@@ -53,28 +55,78 @@ class FeasibleSet:
         *,
         at_once: int = EVALUATED_AT_ONCE,
     ) -> None:
-        self.space, self.limits, self.cost = space, limits, cost
-        self._at_once = at_once
+        self._begin(space, limits, cost, at_once)
         self.enumerated = space.size <= at_once
-        self.share: float
-        """Share of the space that is feasible: exact where enumerated, else of a sample."""
         if self.enumerated:
-            everything = space.enumerate()
-            self._known = everything[self.admitted(everything)]
-            self.share = len(self._known) / len(everything)
-            if not len(self._known):
-                self._refuse(everything)
+            self._take(space.enumerate())
         else:
             rng = np.random.default_rng(0)
             sample = space.sample(min(_DRAWN, at_once), rng)
             self.share = float(self.admitted(sample).mean())
             self._known = self._first(sample)
 
+    @classmethod
+    def listed(
+        cls, space: Space, limits: Limits, cost: CostFunction, candidates: Candidates
+    ) -> FeasibleSet:
+        """The feasible ones of a list of candidates, [n, d]; no others exist.
+
+        Raises:
+            NothingFeasible: None of them keeps the limits.
+        """
+        self = cls.__new__(cls)
+        self._begin(space, limits, cost, max(len(candidates), 1))
+        self.enumerated = True
+        self._listed = True
+        self._known = np.unique(candidates, axis=0)
+        self._take(self._known)
+        return self
+
+    def _begin(self, space: Space, limits: Limits, cost: CostFunction, at_once: int) -> None:
+        self.space, self.limits, self.cost = space, limits, cost
+        self._at_once = at_once
+        self.enumerated: bool
+        """Whether all candidates are known."""
+        self.share: float
+        """Share of the space that is feasible: exact where enumerated, else of a sample."""
+        self._known: Candidates
+        self._listed = False
+        self._remembered: dict[str, object] = {}
+
+    def _take(self, everything: Candidates) -> None:
+        """Know all candidates from now on."""
+        self._known = everything[self.admitted(everything)]
+        self.share = len(self._known) / len(everything)
+        if not len(self._known):
+            self._refuse(everything)
+
+    def encoded(self, candidates: Candidates) -> NDArray[np.float64]:
+        """`space.encode`, worked out once where all candidates are known."""
+        return self._once("encoded", candidates, self.space.encode)
+
+    def keys(self, candidates: Candidates) -> NDArray[np.uint64]:
+        """`keys`, worked out once where all candidates are known."""
+        return self._once("keys", candidates, keys)
+
+    def costs(self, candidates: Candidates) -> Mapping[str, NDArray[np.int64]]:
+        """`cost`, worked out once where all candidates are known."""
+        return self._once("costs", candidates, self.cost)
+
+    def _once(self, name: str, candidates: Candidates, work: Callable[[Candidates], T]) -> T:
+        if candidates is not self._known:
+            return work(candidates)
+        if name not in self._remembered:
+            self._remembered[name] = work(candidates)
+        return cast("T", self._remembered[name])
+
     def admitted(self, candidates: Candidates) -> NDArray[np.bool_]:
         """Whether each candidate keeps every limit, [n]."""
-        if not len(candidates) or not self.limits.names():
-            return np.ones(len(candidates), dtype=bool)
-        return self.limits.feasible(self.cost(candidates))
+        inside = np.ones(len(candidates), dtype=bool)
+        if self._listed and candidates is not self._known:
+            inside = np.isin(keys(candidates), self.keys(self._known))
+        if inside.any() and self.limits.names():
+            inside[inside] = self.limits.feasible(self.cost(candidates[inside]))
+        return inside
 
     def pool(self, rng: np.random.Generator, around: Candidates) -> Candidates:
         """Feasible candidates to choose from: all of them where enumerated, else a fresh draw.
@@ -99,9 +151,7 @@ class FeasibleSet:
         return np.unique(np.vstack(parts), axis=0)
 
     def _admitted_neighbours(self, candidates: Candidates) -> Candidates:
-        if not len(candidates):
-            return self._known[:0]
-        found = np.vstack([self.space.neighbours(row) for row in candidates])
+        found = steps(self.space, candidates)
         return found[self.admitted(found)]
 
     def _shrunk(self, drawn: Candidates, rng: np.random.Generator) -> Candidates:
@@ -160,3 +210,18 @@ class FeasibleSet:
                 {name: int(values[nearest]) for name, values in costs.items()},
             )
         )
+
+
+def keys(candidates: Candidates) -> NDArray[np.uint64]:
+    """Each row as one number, so that a million rows are compared as sets at once.
+
+    A multilinear hash modulo 2^64 with odd random factors. Two candidates share a key once in some
+    2^63 pairs; then an untried one counts as tried, which does no harm.
+    """
+    factors = np.random.default_rng(0).integers(2**63, size=candidates.shape[1], dtype=np.uint64)
+    return (candidates.astype(np.uint64) * (2 * factors + 1)).sum(axis=1, dtype=np.uint64)
+
+
+def rows(found: Sequence[NDArray[np.int64]], space: Space) -> Candidates:
+    """Candidates stacked to [n, d], also when there are none."""
+    return np.asarray(found, dtype=np.int64).reshape(len(found), space.dimensions)

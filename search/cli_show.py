@@ -139,7 +139,7 @@ def dashboard(
     from ..storage.study import load_study
 
     database = open_database(storage)
-    path = "" if name is None else f"dashboard/studies/{load_study(database, name).optuna_study_id}"
+    path = "" if name is None else f"studies/{load_study(database, name).optuna_study_id}"
     with make_server(database, host=host, port=port, writable=writable) as server:
         stderr().print(f"dashboard: {server.url}{path} (Ctrl-C ends it)", markup=False)
         try:

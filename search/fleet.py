@@ -92,11 +92,12 @@ class Fleet:
         while self.running() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
-    def kill(self) -> None:
+    def close(self) -> None:
         """End what still runs, at once; its slots come back when their leases expire."""
         self._signal(signal.SIGKILL)
-        for process in self._processes:
+        for process, log in zip(self._processes, self._logs, strict=True):
             process.wait()
+            log.close()
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes:

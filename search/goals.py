@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+CONFIDENCE = 0.9
+"""Least belief that a candidate meets the target before "smallest" settles for it."""
+_DEVIATIONS = 1.2816  # of a normal distribution: Φ(1.2816) = 0.9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
@@ -46,6 +50,11 @@ class Goal:
 def good_enough(signed: Floats, goal: Goal) -> NDArray[np.bool_]:
     """Whether each signed metric meets the target, [n]."""
     return signed >= goal.signed_target
+
+
+def confident(mean: Floats, deviation: Floats, goal: Goal) -> NDArray[np.bool_]:
+    """Whether each candidate is believed to meet the target with `CONFIDENCE`, [n]."""
+    return mean - _DEVIATIONS * deviation >= goal.signed_target
 
 
 def pareto_front(cost: Floats, signed: Floats) -> NDArray[np.intp]:

@@ -1,167 +1,260 @@
 """The proposer: from what a study has tried to the candidate that is worth training next.
 
 The first proposals are the plain baselines and a few candidates spread over the feasible set;
-after that, the untried feasible candidate with the best acquisition under the surrogate.
-Entry point: `Proposer.propose`.
+after that, the untried feasible candidate with the most expected gain under the surrogate. It
+keeps nothing between calls: a study can be resumed from what it recorded.
+
+    proposal = proposer.propose(history, rng)             # one
+    proposals = proposer.propose_batch(history, rng, 8)   # eight that do not crowd each other
+    proposer.propose(history, rng, last=True)             # confirms the pick if it is untrained
+    proposer.pick(history)                                # which candidate is best now
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .acquisition import front_value, log_expected_improvement, smallest_value
 from .baselines import Baseline
-from .candidates import Candidates, FeasibleSet
+from .belief import Belief, believe, columns
+from .candidates import Candidates, FeasibleSet, keys, rows
+from .climb import climb
 from .errors import Exhausted
-from .goals import Goal, good_enough, pareto_front
-from .space import Space
-from .surrogate import Posterior, fit
+from .goals import Goal
+from .history import History
+from .pairs import best_pair, pair_keys
+from .pick import Pick, pick
+from .riders import Riders
+from .worth import contenders, worth
+
+__all__ = ["CONFIRMED", "SAMPLED", "SPREAD", "History", "Proposal", "Proposer", "rows"]
 
 Floats = NDArray[np.float64]
 
 SAMPLED = "sampler"
 SPREAD = "start-up design"
+CONFIRMED = "confirmation"
 
-
-@dataclass(frozen=True, kw_only=True)
-class History:
-    """What a study has tried so far.
-
-    Attributes:
-        observed: Candidates with a metric, [n, d].
-        values: Their metrics, [n], higher is better.
-        pending: Candidates in training now, [m, d]: their metric is still to come.
-        failed: Candidates tried without a metric, [k, d].
-    """
-
-    observed: Candidates
-    values: Floats
-    pending: Candidates
-    failed: Candidates
-
-    @property
-    def tried(self) -> Candidates:
-        """Every candidate that must not be proposed again."""
-        return np.vstack([self.observed, self.pending, self.failed])
+# Open candidates that every surface judges: 20,000 take some 50 ms. Of more, a shortlist is.
+_JUDGED = 20_000
+_SHORTLIST = 2048
+# Numbers that the response surface may work out for one proposal: 2^20 candidates of 37 terms.
+_SCREENED = 40_000_000
+# Below this many metrics a surrogate has no ground to confirm anything.
+_FEWEST = 4
+# Candidates of a start-up design: enough for the shape of the common slope and the noise to show;
+# priors stand in for the rest, so that it need not grow with the number of widths for ever.
+_DESIGN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A feasible, untried candidate and where it comes from."""
+    """A feasible, untried candidate and where it comes from.
+
+    Attributes:
+        widths: Its widths by name.
+        origin: A baseline's name, the start-up design, the sampler, or a confirmation.
+        companions: Values of the parameters that ride along.
+    """
 
     widths: Mapping[str, int]
     origin: str
+    companions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposer:
-    """Proposes candidates of a feasible set for a goal."""
+    """Proposes candidates of a feasible set for a goal.
+
+    Attributes:
+        feasible: The candidates.
+        goal: What is looked for.
+        baselines: What is trained first.
+        riders: Parameters that ride along; None where only widths are searched.
+    """
 
     feasible: FeasibleSet
     goal: Goal = field(default_factory=Goal)
     baselines: Sequence[Baseline] = ()
+    riders: Riders | None = None
 
     @property
     def design(self) -> int:
-        """Candidates of the start-up design, baselines included: two more than a linear fit needs.
+        """Candidates of the start-up design, baselines included."""
+        return min(self.feasible.space.dimensions + 3, _DESIGN)
 
-        The surrogate's prior lets it start with far fewer observations than it has terms.
-        """
-        return self.feasible.space.dimensions + 3
-
-    def propose(self, history: History, rng: np.random.Generator) -> Proposal:
+    def propose(
+        self, history: History, rng: np.random.Generator, *, last: bool = False
+    ) -> Proposal:
         """The next candidate to train.
 
         Args:
             history: All that was tried.
             rng: Source of all randomness; the same history and state give the same proposal.
+            last: Whether the budget ends with it: then the pick is trained if it never was, so
+                that what is recommended has been seen.
 
         Raises:
             Exhausted: Every feasible candidate was tried.
         """
-        space, tried = self.feasible.space, _keys(history.tried)
-        for baseline in self.baselines:
-            row = space.as_row(baseline.widths)
-            if _keys(row[None, :])[0] not in tried:
-                return Proposal(widths=space.as_mapping(row), origin=baseline.name)
-        pool = self.feasible.pool(rng, self._best_tried(history))
-        open_ = pool[~np.isin(_keys(pool), tried)]
-        if not len(open_):
-            raise Exhausted(
-                f"every feasible candidate was tried: {len(pool):,} of {space.size:,} keep the "
-                "limits"
+        if last and len(history.observed) >= _FEWEST:
+            best = self.pick(history)
+            if not best.trained and not self._is_tried(best.widths, history):
+                return Proposal(
+                    widths=best.widths, origin=CONFIRMED, companions=best.companions
+                )
+        return self.propose_batch(history, rng, 1)[0]
+
+    def propose_batch(
+        self, history: History, rng: np.random.Generator, number: int
+    ) -> list[Proposal]:
+        """The next candidates to train at once, each chosen as if those before it were running.
+
+        Returns:
+            `number` proposals, or fewer where fewer untried feasible candidates are left.
+
+        Raises:
+            Exhausted: Every feasible candidate was tried.
+        """
+        found: list[Proposal] = []
+        belief = None
+        while len(found) < number:
+            chosen = self._baseline(history) or self._spread(history, rng)
+            if chosen is None:
+                # Hyperparameters are learned once a batch; each further one is conditioned on.
+                if belief is None:
+                    belief = believe(self.feasible, history).given(self._pending(history))
+                chosen = self._sampled(belief, history, rng)
+            if chosen is None:
+                if found:
+                    break
+                raise Exhausted(
+                    "every feasible candidate was tried: "
+                    f"{len(np.unique(keys(history.tried))):,} of {self.feasible.space.size:,} "
+                    "candidates keep the limits or were refused"
+                )
+            row, rider, origin = chosen
+            found.append(
+                Proposal(
+                    widths=self.feasible.space.as_mapping(row),
+                    origin=origin,
+                    companions={}
+                    if self.riders is None or rider is None
+                    else self.riders.decode(rider),
+                )
             )
-        if len(history.tried) < self.design or not len(history.observed):
-            return self._proposal(_farthest(space, open_, history.tried, rng), SPREAD)
-        return self._proposal(open_[int(np.argmax(self._scores(open_, history)))], SAMPLED)
+            more = None if rider is None else rider[None, :]
+            history = history.waiting_for(row[None, :], more)
+            if belief is not None:
+                belief = belief.given(columns(self.feasible, row[None, :], more))
+        return found
 
-    def _proposal(self, row: NDArray[np.int64], origin: str) -> Proposal:
-        return Proposal(widths=self.feasible.space.as_mapping(row), origin=origin)
+    def posterior(self, history: History) -> Belief:
+        """What the history makes one believe; it needs at least one metric."""
+        return believe(self.feasible, history)
 
-    def _best_tried(self, history: History, count: int = 4) -> Candidates:
-        return history.observed[np.argsort(-history.values)[:count]]
+    def pick(self, history: History) -> Pick:
+        """The candidate that is believed to be best now, tried or not.
 
-    def posterior(self, history: History) -> Posterior:
-        """The surrogate given all observations."""
-        return fit(self.feasible.space.encode(history.observed), history.values)
+        Args:
+            history: It needs at least one metric.
+        """
+        best = pick(self.feasible, self.goal, history, believe(self.feasible, history))
+        return best
 
-    def _scores(self, candidates: Candidates, history: History) -> Floats:
-        """The acquisition of each candidate, pending ones taken to come out as expected."""
-        space = self.feasible.space
-        believed = self.posterior(history)
-        if len(history.pending):
-            guessed, _ = believed.predict(space.encode(history.pending))
-            seen = np.vstack([history.observed, history.pending])
-            believed = fit(space.encode(seen), np.concatenate([history.values, guessed]))
-        else:
-            seen = history.observed
-        mean, deviation = believed.predict(space.encode(candidates))
-        seen_mean, _ = believed.predict(space.encode(seen))
+    def _pending(self, history: History) -> Floats:
+        return columns(self.feasible, history.pending, history.pending_riders)
+
+    def _is_tried(self, widths: Mapping[str, int], history: History) -> bool:
+        row = self.feasible.space.as_row(widths)
+        return bool(np.isin(keys(row[None, :]), keys(history.tried))[0])
+
+    def _baseline(self, history: History) -> _Chosen | None:
+        for baseline in self.baselines:
+            if not self._is_tried(baseline.widths, history):
+                row = self.feasible.space.as_row(baseline.widths)
+                rider = None if self.riders is None else self.riders.middle()
+                return row, rider, baseline.name
+        return None
+
+    def _spread(self, history: History, rng: np.random.Generator) -> _Chosen | None:
+        """While the start-up design lasts, the open candidate farthest from all tried ones."""
+        if len(history.tried) >= self.design and len(history.observed):
+            return None
+        open_ = self._open(history, rng)
+        if not len(open_):
+            return None
+        row = _farthest(self.feasible, open_, history.tried, rng)
+        return row, None if self.riders is None else self.riders.sample(1, rng)[0], SPREAD
+
+    def _open(self, history: History, rng: np.random.Generator) -> Candidates:
+        """Feasible candidates that were not tried."""
+        around = history.observed[np.argsort(-history.values, kind="stable")[:4]]
+        pool = self.feasible.pool(rng, around)
+        if self.riders is not None:
+            return pool
+        closed = np.isin(self.feasible.keys(pool), keys(history.tried))
+        return pool[~closed] if closed.any() else pool
+
+    def _sampled(
+        self, belief: Belief, history: History, rng: np.random.Generator
+    ) -> _Chosen | None:
+        """The open candidate with the most expected gain."""
+        if not len(history.observed):
+            return None
+        open_ = self._open(history, rng)
+        if not len(open_):
+            return None
+        seen_cost = self._seen_cost(history)
+
+        def score(candidates: Candidates, riders: Floats | None = None) -> Floats:
+            encoded = columns(self.feasible, candidates, riders)
+            return worth(belief, self.goal, encoded, self._cost(candidates), seen_cost)
+
+        if self.riders is not None:
+            found = best_pair(open_, self.riders, score, pair_keys_of(history), history, rng)
+            return None if found is None else (*found, SAMPLED)
+        if self.feasible.enumerated and len(open_) <= _JUDGED:
+            return open_[int(np.argmax(score(open_)))], None, SAMPLED
+        few = self._shortlist(belief, open_, rng)
+        starts = few[np.argsort(-score(few), kind="stable")[:6]]
+        return climb(self.feasible, score, starts, keys(history.tried), rng), None, SAMPLED
+
+    def _shortlist(
+        self, belief: Belief, open_: Candidates, rng: np.random.Generator
+    ) -> Candidates:
+        """Candidates worth a closer look: the response surface's favourites and random ones."""
+        at_most = max(_SCREENED // belief.metric.terms, 2 * _SHORTLIST)
+        if len(open_) > at_most:
+            open_ = open_[rng.choice(len(open_), size=at_most, replace=False)]
+        if len(open_) <= 2 * _SHORTLIST:
+            return open_
+        likely = contenders(belief, self.feasible.encoded(open_), _SHORTLIST)
+        luck = rng.choice(len(open_), size=_SHORTLIST, replace=False)
+        return open_[np.union1d(likely, luck)]
+
+    def _cost(self, candidates: Candidates) -> Floats:
         if self.goal.kind == "best":
-            return log_expected_improvement(mean, deviation, float(seen_mean.max()))
-        cost = np.asarray(self.feasible.cost(candidates)[self.goal.cost], dtype=np.float64)
-        seen_cost = np.asarray(self.feasible.cost(seen)[self.goal.cost], dtype=np.float64)
-        if self.goal.kind == "smallest":
-            good = good_enough(seen_mean, self.goal)
-            incumbent = float(seen_cost[good].min()) if good.any() else np.inf
-            scores = smallest_value(mean, deviation, cost, self.goal.signed_target, incumbent)
-            if np.isfinite(scores.max()):
-                return scores
-            return log_expected_improvement(mean, deviation, float(seen_mean.max()))
-        members = pareto_front(seen_cost, seen_mean)
-        reference = (
-            float(max(cost.max(), seen_cost.max())) * 1.1,
-            float(min(mean.min(), seen_mean.min())),
-        )
-        front = np.column_stack([seen_cost[members], seen_mean[members]])
-        return front_value(mean, deviation, cost, front, reference)
+            return np.zeros(len(candidates))
+        return np.asarray(self.feasible.costs(candidates)[self.goal.cost], dtype=np.float64)
+
+    def _seen_cost(self, history: History) -> Floats:
+        return self._cost(np.vstack([history.observed, history.pending]))
 
 
-def _keys(candidates: Candidates) -> NDArray[np.uint64]:
-    """Each row as one number, so that a million rows are compared as sets at once.
-
-    A multilinear hash modulo 2^64 with odd random factors. Two candidates share a key once in some
-    2^63 pairs; then an untried one counts as tried, which does no harm.
-    """
-    factors = np.random.default_rng(0).integers(2**63, size=candidates.shape[1], dtype=np.uint64)
-    return (candidates.astype(np.uint64) * (2 * factors + 1)).sum(axis=1, dtype=np.uint64)
+_Chosen = tuple[NDArray[np.int64], Floats | None, str]
 
 
 def _farthest(
-    space: Space, candidates: Candidates, tried: Candidates, rng: np.random.Generator
+    feasible: FeasibleSet, candidates: Candidates, tried: Candidates, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Of 256 random candidates the one that lies farthest from all tried (maximin)."""
-    chosen = candidates[rng.permutation(len(candidates))[:256]]
+    chosen = candidates[rng.choice(len(candidates), size=min(256, len(candidates)), replace=False)]
     if not len(tried):
         return chosen[0]
-    gaps = space.encode(chosen)[:, None, :] - space.encode(tried)[None, :, :]
+    gaps = feasible.space.encode(chosen)[:, None, :] - feasible.space.encode(tried)[None, :, :]
     return chosen[int(np.argmax((gaps**2).sum(axis=2).min(axis=1)))]
-
-
-def rows(found: Sequence[NDArray[np.int64]], space: Space) -> Candidates:
-    """Candidates stacked to [n, d], also when there are none."""
-    return np.asarray(found, dtype=np.int64).reshape(len(found), space.dimensions)

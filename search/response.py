@@ -33,8 +33,8 @@ MOST_TERMS = 256
 # The intercept and the offsets of other fidelities are all but free: their prior variance over
 # a slope's.
 _FREE = 100.0
-# Rows of features in memory at once: 65,536 × 256 × 8 B = 128 MiB at most.
-_CHUNK = 65_536
+# Rows of features in memory at once: few enough to stay in the processor's cache.
+_CHUNK = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +170,4 @@ def condition(
         second += weight * (covariance + np.outer(weights, weights))
     eigenvalues, axes = np.linalg.eigh(second - np.outer(mean, mean))
     kept = eigenvalues > eigenvalues[-1] * 1e-14
-    return Response(
-        terms=terms, weights=mean, factor=axes[:, kept] * np.sqrt(eigenvalues[kept])
-    )
+    return Response(terms=terms, weights=mean, factor=axes[:, kept] * np.sqrt(eigenvalues[kept]))

@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from ..storage.database import Database
+from ..storage.database import Database, resolve_url
 from ..storage.ledger import Ledger
 from ..storage.study import StudyRow, create_study, load_study
-from .errors import FingerprintMismatch, SpecError
+from .errors import Drained, FingerprintMismatch, SpecError
 from .fleet import Fleet
 from .progress import finished, follow
 from .report import progress, summary
@@ -218,7 +218,7 @@ def attend(database: Database, name: str, workers: int, lease: float, console: C
 
             ended = fleet.watch(tick)
     finally:
-        fleet.kill()
+        fleet.close()
     counts = ledger.counts()
     done, budget = finished(counts), counts.budget
     if done == budget:
@@ -250,6 +250,40 @@ def state(database: Database, row: StudyRow) -> dict[str, Any]:
             if record.state == "leased"
         ],
     }
+
+
+def run(
+    spec: Spec,
+    *,
+    storage: str | None = None,
+    workers: int = 1,
+    base: Path | None = None,
+    lease: float = 30.0,
+) -> dict[str, Any]:
+    """Search widths from Python: what `widthwise run SPEC` does.
+
+    Args:
+        spec: What to search, from `load_spec` or `parse_spec`.
+        storage: Database URL; None as on the command line (environment, then a file here).
+        workers: Worker processes on this machine.
+        base: Folder that the spec's files are relative to; the current one by default.
+        lease: Seconds without a heartbeat until a trial is taken over.
+
+    Returns:
+        The study's report, see `report.summary`; progress goes to stderr.
+
+    Raises:
+        SearchError: The spec does not work, nothing is feasible, or workers ended early.
+        ObjectiveError: The model, the data or the metric does not work.
+        StorageError: The database refuses.
+    """
+    console = Console(stderr=True, highlight=False)
+    with Database.open(resolve_url(storage), create=True) as database:
+        row = start(spec, base or Path.cwd(), lambda: database, console)
+        code = attend(database, row.name, workers, lease, console)
+        if code:
+            raise Drained(f"the workers of {row.name} ended early, with exit code {code}")
+        return summarise(database, row.name)
 
 
 def summarise(database: Database, name: str) -> dict[str, Any]:

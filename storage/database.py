@@ -157,7 +157,8 @@ class Database:
 
     def _repeat(self, call: Callable[[], T], *, seconds: float) -> T:
         try:
-            return retry.repeat(call, seconds=seconds)
+            with optuna_side.quiet():
+                return retry.repeat(call, seconds=seconds)
         except (SQLAlchemyError, StorageInternalError) as error:
             if not retry.is_outage(error):
                 raise

@@ -75,9 +75,7 @@ class Ledger:
         query = next_claimable(self._study.id, token, self._lease_seconds)
 
         def work(connection: Connection) -> Slot | None:
-            row = connection.execute(
-                next_claimable(self._study.id, token, self._lease_seconds)
-            ).one_or_none()
+            row = connection.execute(query).one_or_none()
             if row is None:
                 return None
             if row.token == token:  # our commit arrived, its reply did not

@@ -6,6 +6,7 @@ slot change together or not at all.
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,11 +74,20 @@ def joined(storage: RDBStorage, connection: Connection) -> RDBStorage:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from announcing on stderr what the caller says in its own words."""
-    logger = logging.getLogger("optuna.storages._rdb.storage")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    """Keep Optuna's storage from writing to stderr in this thread.
+
+    It announces every study, and warns with the SQL of every outage; callers say it in their words.
+    """
+    before = getattr(_hushed, "here", False)
+    _hushed.here = True
     try:
         yield
     finally:
-        logger.setLevel(level)
+        _hushed.here = before
+
+
+# A filter, not a level: levels are the user's, and threads would restore each other's.
+_hushed = threading.local()
+logging.getLogger("optuna.storages._rdb.storage").addFilter(
+    lambda _record: not getattr(_hushed, "here", False)
+)

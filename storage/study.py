@@ -19,7 +19,7 @@ from . import events
 from .clock import database_now
 from .database import Database
 from .errors import StudyMismatch, StudyNotFound
-from .optuna_side import joined, quiet
+from .optuna_side import joined
 from .tables import events as event_rows
 from .tables import studies
 from .url import shown
@@ -117,8 +117,7 @@ def create_study(
         return _study_of(row), True
 
     try:
-        with quiet():
-            return database.write(work)
+        return database.write(work)
     except DuplicatedStudyError:
         raise _plain_study(name, database) from None
 

@@ -41,9 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TABLE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_data(
-        "digits", base=Path(), seed=0, target=None, task=None, image=False
-    )
+    data = load_data("digits", base=Path(), seed=0, target=None, task=None, image=False)
     objective = make_objective(
         build=None, family="mlp", options={}, data=data, metric=None, loss=None, base=Path()
     )

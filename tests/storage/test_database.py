@@ -9,9 +9,11 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from widthwise.storage import database as database_module
 from widthwise.storage import engine as engine_module
+from widthwise.storage import optuna_side
 from widthwise.storage.clock import database_now, database_started
 from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.errors import SchemaMismatch, StorageUnreachable
+from widthwise.storage.study import create_study
 from widthwise.storage.tables import SCHEMA_VERSION, metadata, schema
 
 
@@ -237,9 +239,7 @@ def test_odd_file_names_are_taken_as_they_are(tmp_path):
     assert {"trials", *metadata.tables} <= tables
 
 
-def test_optuna_is_quiet_and_its_logger_left_as_it_was(database, capfd):
-    from widthwise.storage.study import create_study
-
+def test_optuna_is_quiet_inside_our_calls_and_as_the_user_wants_it_outside(database, capfd):
     logger = logging.getLogger("optuna.storages._rdb.storage")
     before = logger.level, logging.getLogger("optuna").level
     create_study(
@@ -254,3 +254,14 @@ def test_optuna_is_quiet_and_its_logger_left_as_it_was(database, capfd):
     )
     assert (logger.level, logging.getLogger("optuna").level) == before
     assert capfd.readouterr() == ("", "")
+    spoken = []
+    handler = logging.Handler()
+    handler.emit = spoken.append
+    logger.addHandler(handler)
+    try:
+        with optuna_side.quiet():
+            logger.warning("inside")
+        logger.warning("outside")
+    finally:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in spoken] == ["outside"]

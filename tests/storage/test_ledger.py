@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import update
@@ -206,6 +206,7 @@ def test_whatever_the_workers_do_the_books_balance():
                 max_examples=25,
                 stateful_step_count=25,
                 deadline=None,
+                phases=[Phase.generate],  # shrinking a failure would take minutes
                 suppress_health_check=list(HealthCheck),
             ),
         )

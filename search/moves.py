@@ -1,0 +1,74 @@
+"""Moves on the lattice: the candidates one step away, and trades of one width for another.
+
+Where a limit binds, widening one layer has to be paid for by narrowing another: `trades` are the
+moves along the limit that single steps cannot make. Entry points: `steps`, `trades`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .constraints import Order
+from .space import Space
+
+Candidates = NDArray[np.int64]
+
+
+def steps(space: Space, candidates: Candidates) -> Candidates:
+    """All candidates one lattice step from any of the given ones; [m, d], without duplicates."""
+    if not len(candidates):
+        return candidates
+    if _tangled(space):
+        return _distinct(np.vstack([space.neighbours(row) for row in candidates]))
+    dimensions = space.dimensions
+    shifts = np.vstack([np.eye(dimensions, dtype=np.int64), -np.eye(dimensions, dtype=np.int64)])
+    return _shifted(space, candidates, np.broadcast_to(shifts, (len(candidates), *shifts.shape)))
+
+
+def trades(
+    space: Space, candidates: Candidates, rng: np.random.Generator, number: int
+) -> Candidates:
+    """Random candidates with one width a step up and another a step down; [m, d].
+
+    Args:
+        space: The lattice.
+        candidates: Where to start, [k, d], each in the space.
+        rng: Draws the pairs of widths.
+        number: Trades tried from each start.
+    """
+    if not len(candidates) or space.dimensions < 2:
+        return candidates[:0]
+    if _tangled(space):
+        first = [space.neighbours(row) for row in candidates]
+        some = [rows[rng.integers(len(rows), size=min(number, 8))] for rows in first if len(rows)]
+        return steps(space, np.vstack(some)) if some else candidates[:0]
+    size = (len(candidates), number)
+    up = rng.integers(space.dimensions, size=size)
+    down = (up + rng.integers(1, space.dimensions, size=size)) % space.dimensions
+    identity = np.eye(space.dimensions, dtype=np.int64)
+    return _shifted(space, candidates, identity[up] - identity[down])
+
+
+def _tangled(space: Space) -> bool:
+    """Whether widths must move together, so that single steps alone would leave the space."""
+    return not all(isinstance(constraint, Order) for constraint in space.constraints)
+
+
+def _shifted(space: Space, candidates: Candidates, shifts: NDArray[np.int64]) -> Candidates:
+    """Candidates moved by steps of the lattice: shifts [k, moves, d]; those in the space."""
+    columns = []
+    inside = np.ones(shifts.shape[:2], dtype=bool)
+    for index, width in enumerate(space.widths):
+        values = np.asarray(width.values)
+        wanted = np.searchsorted(values, candidates[:, index])[:, None] + shifts[:, :, index]
+        inside &= (wanted >= 0) & (wanted < len(values))
+        columns.append(values[np.clip(wanted, 0, len(values) - 1)])
+    moved = np.stack(columns, axis=-1)[inside]
+    if space.constraints:
+        moved = moved[space.contains_rows(moved)]
+    return _distinct(moved)
+
+
+def _distinct(candidates: Candidates) -> Candidates:
+    return np.unique(candidates, axis=0)
