@@ -21,7 +21,7 @@ from torch import nn
 
 from .cost import FIELDS, Costs, costs_of
 from .fitting import DEGREES, HELD_OUT, CostFit, fit_costs
-from .polynomial import Integers
+from .lattice import Integers
 from .step import StepSpec
 from .tracing import Trace, trace
 

@@ -16,7 +16,8 @@ from typing import final
 import numpy as np
 
 from .errors import CostError
-from .polynomial import Integers, Lattice, Polynomials, fit, independent, stack
+from .lattice import Integers, Lattice
+from .polynomial import Polynomials, fit, independent, stack
 from .tracing import Trace
 
 DEGREES = (2, 3, 4)

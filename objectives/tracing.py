@@ -13,8 +13,8 @@ Entry points: `trace`, `Trace`.
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -73,7 +73,7 @@ def trace(build: Build, step: StepSpec) -> Trace:
         ModelError: The builder raised, or returned no module.
         CostError: The step cannot be traced or fails.
     """
-    with _quiet(), _clean_state(), counted_paths():
+    with quiet(), clean_state(), counted_paths():
         mode = FakeCPU()
         with fake_model(build, step.inputs, mode) as (model, notes), mode:
             try:
@@ -87,22 +87,8 @@ def trace(build: Build, step: StepSpec) -> Trace:
 def _trace(model: nn.Module, step: StepSpec, notes: list[str]) -> Trace:
     inputs = [spec.batch(step.batch_size) for spec in step.inputs]
     targets = None if step.targets is None else step.targets.batch(step.batch_size)
-    model.train()
-    optimizer = make_optimizer(step.optimizer, model)
-    training_step(model, optimizer, step.loss, inputs, targets)
-
-    recorder = LiveBytes()
-    recorder.hold(model.parameters(), "parameters")
-    recorder.hold(_held_tensors(model), "buffers")
-    if optimizer is not None:
-        recorder.hold(tensors_in(list(optimizer.state.values())), "optimizer")
-        optimizer.zero_grad(set_to_none=True)
-    batch = inputs if targets is None else [*inputs, targets]
-    recorder.hold(batch, "batch")
-    with Counter() as training_counter, recorder:
-        training_step(model, optimizer, step.loss, inputs, targets)
-    recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
-
+    training_counter = Counter()
+    recorder = recorded_step(model, step, inputs, targets, training_counter)
     model.zero_grad(set_to_none=True)
     model.eval()
     eval_recorder = LiveBytes()
@@ -137,6 +123,38 @@ def _trace(model: nn.Module, step: StepSpec, notes: list[str]) -> Trace:
     )
 
 
+def recorded_step(
+    model: nn.Module,
+    step: StepSpec,
+    inputs: Sequence[Tensor],
+    targets: Tensor | None,
+    counter: Counter | None = None,
+) -> LiveBytes:
+    """Train twice and record the second step: the first makes the optimizer's state.
+
+    Args:
+        model: Of fake tensors, or of real ones on the CPU: the same bytes are seen.
+        step: The loss and optimizer.
+        inputs: The batch.
+        targets: Its targets, if the loss needs some.
+        counter: Counts the FLOPs of the second step, if given.
+    """
+    model.train()
+    optimizer = make_optimizer(step.optimizer, model)
+    training_step(model, optimizer, step.loss, inputs, targets)
+    recorder = LiveBytes()
+    recorder.hold(model.parameters(), "parameters")
+    recorder.hold(_held_tensors(model), "buffers")
+    if optimizer is not None:
+        recorder.hold(tensors_in(list(optimizer.state.values())), "optimizer")
+        optimizer.zero_grad(set_to_none=True)
+    recorder.hold(inputs if targets is None else [*inputs, targets], "batch")
+    with counter or nullcontext(), recorder:
+        training_step(model, optimizer, step.loss, inputs, targets)
+    recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
+    return recorder
+
+
 def _held_tensors(model: nn.Module) -> Iterator[Tensor]:
     """Yield buffers, and plain tensors that modules keep as attributes."""
     for module in model.modules():
@@ -147,7 +165,7 @@ def _held_tensors(model: nn.Module) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep torch's warnings and error logs about fake tensors from the user."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     disabled = logger.disabled
@@ -161,7 +179,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _clean_state() -> Iterator[None]:
+def clean_state() -> Iterator[None]:
     """Run eagerly and with gradients whatever the caller set; leave random streams as they were."""
     with (
         Randomness(0, torch.device("cpu")),

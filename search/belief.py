@@ -26,7 +26,6 @@ LIKELY = 0.5
 """Least chance of keeping every measured limit with which a candidate counts as fit to use."""
 
 
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Belief:
     """What is believed of candidates, given by encoded columns (widths, then companions).

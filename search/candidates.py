@@ -18,6 +18,16 @@ from .limits import Limits, describe_nothing_feasible
 from .moves import Candidates, steps
 from .space import Space
 
+__all__ = [
+    "EVALUATED_AT_ONCE",
+    "Candidates",
+    "CostFunction",
+    "FeasibleSet",
+    "keys",
+    "no_costs",
+    "rows",
+]
+
 T = TypeVar("T")
 CostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
 

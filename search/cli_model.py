@@ -1,82 +1,20 @@
-"""The verbs about a model rather than a study: `cost`, `check` and `init`."""
+"""The verbs that prepare a study: `check` and `init`."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .cli_options import Json, SpecFile, stderr, stdout, table, write_json
 from .errors import SpecError
 
-if TYPE_CHECKING:
-    from ..objectives.step import TensorSpec
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("cost")(cost)
     app.command("check")(check)
     app.command("init")(init)
-
-
-def cost(
-    *,
-    build: Annotated[str, typer.Option(help="The builder: FILE.py:name or package.module:name.")],
-    input_shape: Annotated[
-        list[str],
-        typer.Option(
-            "--input",
-            help='Shape of one sample: "31", "3x32x32"; "128:int64" for token ids. Repeat it for '
-            "a model with several inputs.",
-        ),
-    ],
-    widths: Annotated[str, typer.Option(help='"a=64,b=32".')] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples a step, for memory.")] = 64,
-    optimizer: Annotated[str, typer.Option(help="adamw, adam or sgd, for memory.")] = "adamw",
-    as_json: Json = False,
-) -> None:
-    """Count what a candidate costs, exactly, without allocating or training it.
-
-    FLOPs = 2 × MACs, forward and per sample; step FLOPs are forward and backward, per sample;
-    memory is the peak of live bytes of one training step, or one forward pass, on a CPU.
-    """
-    from ..objectives.cost import count_costs
-    from ..objectives.loading import load_object
-    from ..objectives.step import StepSpec
-    from .report import show_cost
-
-    values = parse_widths(widths)
-    function = load_object(build, Path.cwd())
-    step = StepSpec(
-        inputs=tuple(parse_input(shape) for shape in input_shape),
-        batch_size=batch_size,
-        optimizer=optimizer,
-    )
-    costs = count_costs(lambda: function(dict(values)), step).as_dict()
-    if as_json:
-        write_json(costs)
-        return
-    shown = {
-        "parameters": "parameters",
-        "trainable_parameters": "trainable parameters",
-        "macs": "MACs, forward per sample",
-        "flops": "FLOPs (2 × MACs), forward per sample",
-        "step_flops": "FLOPs of a training step, per sample",
-        "train_memory": f"training memory, batch of {batch_size}, {optimizer}",
-        "inference_memory": f"inference memory, batch of {batch_size}",
-    }
-    stdout().print(
-        table(
-            ["cost", "for people", "exactly"],
-            [
-                [title, show_cost(key, costs[key]), f"{costs[key]:,}"]
-                for key, title in shown.items()
-            ],
-        )
-    )
 
 
 def check(spec: SpecFile, *, as_json: Json = False) -> None:
@@ -147,47 +85,6 @@ def init(
     except OSError as error:
         raise SpecError(f"{path} cannot be written: {error.strerror}") from error
     stderr().print(f"wrote {path}; `widthwise check {path}` tries it out", markup=False)
-
-
-def parse_widths(text: str) -> dict[str, int]:
-    """`a=64,b=32` as widths by name.
-
-    Raises:
-        SpecError: A part is no NAME=NUMBER, or a name stands twice.
-    """
-    widths: dict[str, int] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(r"([^=\s]+)\s*=\s*([0-9]+)", part)
-        if match is None:
-            raise SpecError(f'--widths: found "{part}", expected NAME=NUMBER such as hidden1=64')
-        if match[1] in widths:
-            raise SpecError(f'--widths: "{match[1]}" stands twice; give each width once')
-        widths[match[1]] = int(match[2])
-    return widths
-
-
-def parse_input(text: str) -> TensorSpec:
-    """`3x32x32` or `128:int64` as the shape and type of one sample.
-
-    Raises:
-        SpecError: It is neither.
-    """
-    import torch
-
-    from ..objectives.step import TensorSpec
-
-    types = {"float32": torch.float32, "int64": torch.int64}
-    shape, _, name = text.partition(":")
-    sizes = re.split(r"[x×,]", shape) if shape else []
-    if (
-        not all(re.fullmatch(r"[1-9][0-9]*", size) for size in sizes)
-        or (name or "float32") not in types
-    ):
-        raise SpecError(
-            f'--input: found "{text}", expected the shape of one sample such as 31, 3x32x32 or '
-            f"128:int64 (types: {', '.join(types)})"
-        )
-    return TensorSpec(shape=tuple(int(size) for size in sizes), dtype=types[name or "float32"])
 
 
 TEMPLATE = """\

@@ -54,9 +54,7 @@ def climb(
         if not len(around):
             break
         before = heights[0]
-        beam, heights = _top(
-            np.vstack([beam, around]), np.concatenate([heights, score(around)])
-        )
+        beam, heights = _top(np.vstack([beam, around]), np.concatenate([heights, score(around)]))
         if heights[0] <= before:
             break
     return beam[0]

@@ -18,6 +18,7 @@ from .candidates import Candidates, FeasibleSet, keys
 from .climb import climb
 from .goals import Goal, confident
 from .history import History
+from .riders import Riders
 from .worth import contenders
 
 Floats = NDArray[np.float64]
@@ -53,7 +54,13 @@ class Pick:
     companions: Mapping[str, Any] = field(default_factory=dict)
 
 
-def pick(feasible: FeasibleSet, goal: Goal, history: History, belief: Belief) -> Pick:
+def pick(
+    feasible: FeasibleSet,
+    goal: Goal,
+    history: History,
+    belief: Belief,
+    riders: Riders | None = None,
+) -> Pick:
     """The candidate to take for a goal.
 
     Args:
@@ -62,36 +69,38 @@ def pick(feasible: FeasibleSet, goal: Goal, history: History, belief: Belief) ->
             meet the target with confidence, or the likeliest to where none is.
         history: What was tried; with companions, only those that were tried are picked.
         belief: What it makes one believe.
+        riders: Turns encoded companions into parameters.
     """
     rng = np.random.default_rng(0)
-    riders = None if history.riders is None else _favourite(belief, history)
+    rider = None if history.riders is None else _favourite(belief, history)
 
     def means(candidates: Candidates) -> tuple[Floats, Floats]:
-        encoded = _with(feasible, candidates, riders)
+        encoded = _with(feasible, candidates, rider)
         mean, deviation = belief.metric.predict(encoded)
         return np.where(belief.fit_to_use(encoded), mean, mean - 1e6 * (1 + abs(mean))), deviation
 
     around = history.observed[np.argsort(-history.values, kind="stable")[:4]]
-    everything = np.vstack([feasible.pool(rng, around), history.observed])
-    pool = everything
+    pool = feasible.pool(rng, around)
+    exact = feasible.enumerated and len(pool) <= _JUDGED
     if len(pool) > _JUDGED:
-        encoded = _with(feasible, pool, riders)
+        encoded = _with(feasible, pool, rider)
         quick, _ = belief.metric.quick().predict(encoded)
         best = np.argpartition(-quick, _SHORTLIST)[:_SHORTLIST]
         likely = contenders(belief, encoded, _SHORTLIST)
         pool = pool[np.union1d(best, likely)]
-    pool = pool[feasible.admitted(pool)]
+    if not exact:
+        pool = np.vstack([pool, history.observed[feasible.admitted(history.observed)]])
     mean, deviation = means(pool)
     if goal.kind == "smallest":
         cost = np.asarray(feasible.cost(pool)[goal.cost], dtype=np.float64)
         chosen = pool[_cheapest(mean, deviation, cost, goal)]
-    elif len(everything) > _JUDGED or not feasible.enumerated:
+    elif not exact:
         starts = pool[np.argsort(-mean, kind="stable")[:8]]
         none = np.empty(0, dtype=np.uint64)
         chosen = climb(feasible, lambda some: means(some)[0], starts, none, rng)
     else:
         chosen = pool[int(np.argmax(mean))]
-    found, spread = belief.metric.predict(_with(feasible, chosen[None, :], riders))
+    found, spread = belief.metric.predict(_with(feasible, chosen[None, :], rider))
     value, deviation_ = goal.sign * float(found[0]), float(spread[0])
     trained = keys(history.observed[history.complete])
     return Pick(
@@ -101,6 +110,7 @@ def pick(feasible: FeasibleSet, goal: Goal, history: History, belief: Belief) ->
         low=value - INTERVAL * deviation_,
         high=value + INTERVAL * deviation_,
         trained=bool(np.isin(keys(chosen[None, :]), trained)[0]),
+        companions={} if riders is None or rider is None else riders.decode(rider),
     )
 
 

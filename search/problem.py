@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..objectives.checks import check_builder
+from ..objectives.cost import count_costs
 from ..objectives.costmodel import CostModel
 from ..objectives.data import Data
-from ..objectives.loading import source_fingerprint
+from ..objectives.loading import load_object, source_fingerprint
 from ..objectives.metrics import load_metric
 from ..objectives.objective import ModuleObjective, make_objective
 from ..objectives.proxy import ProxySettings
@@ -80,45 +81,21 @@ class Problem:
             NothingFeasible: No candidate keeps the limits.
             SearchError: Anything else about the search.
         """
-        proxy = spec.proxy
-        data = load_data(
-            proxy.data,
-            base=base,
-            seed=spec.study.seed,
-            target=proxy.target,
-            task=proxy.task,
-            image=spec.model.family == "cnn",
-        )
-        objective = make_objective(
-            build=spec.model.build,
-            family=spec.model.family,
-            options=spec.model.options,
-            data=data,
-            metric=None
-            if proxy.metric is None
-            else load_metric(proxy.metric, base, proxy.direction),
-            loss=proxy.loss,
-            base=base,
-        )
-        space, limits = spec.widths.space(), spec.limits.limits()
+        proxy, objective = spec.proxy, load_objective(spec, base)
+        space = spec.widths.space()
         check_builder(
             objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
         )
         resolve_device(proxy.device)
-        settings = ProxySettings(
-            epochs=proxy.epochs,
-            batch_size=proxy.batch_size,
-            patience=proxy.patience,
-            learning_rate=proxy.learning_rate,
-            weight_decay=proxy.weight_decay,
-            device=proxy.device,
-        )
+        settings = proxy_settings(spec)
         if proxy.metric is None:
             # Said in full, so that whoever reads the study needs no data to know.
             named = proxy.model_copy(update={"metric": objective.metric.name})
             spec = spec.model_copy(update={"proxy": named})
         costs = CostModel(objective.build, step_spec(objective, settings), space.names)
         costs.fit(space)
+        spec = resolved(spec, costs, objective, settings, base)
+        limits = spec.limits.limits()
         feasible = FeasibleSet(
             space,
             limits,
@@ -136,7 +113,7 @@ class Problem:
             proposer=Proposer(
                 feasible=feasible,
                 goal=spec.goal_for(objective.metric.direction),
-                baselines=_baselines(spec, feasible, data),
+                baselines=_baselines(spec, feasible, objective.data),
             ),
             fingerprint=fingerprint(spec, base),
         )
@@ -166,6 +143,61 @@ class Problem:
             f"{self.space.size:,} candidates, {about}{share} of them within the limits; costs are "
             f"exact by {self.costs.exact_by} ({self.costs.traces} traces)",
         ]
+
+
+def load_objective(spec: Spec, base: Path) -> ModuleObjective:
+    """The model, data, loss and metric of a spec.
+
+    Raises:
+        ObjectiveError: The user's code, data or metric does not work.
+    """
+    proxy = spec.proxy
+    data = load_data(
+        proxy.data,
+        base=base,
+        seed=spec.study.seed,
+        target=proxy.target,
+        task=proxy.task,
+        image=spec.model.family == "cnn",
+    )
+    return make_objective(
+        build=spec.model.build,
+        family=spec.model.family,
+        options=spec.model.options,
+        data=data,
+        metric=None if proxy.metric is None else load_metric(proxy.metric, base, proxy.direction),
+        loss=proxy.loss,
+        base=base,
+    )
+
+
+def proxy_settings(spec: Spec) -> ProxySettings:
+    """How the spec trains a candidate."""
+    proxy = spec.proxy
+    return ProxySettings(
+        epochs=proxy.epochs,
+        batch_size=proxy.batch_size,
+        patience=proxy.patience,
+        learning_rate=proxy.learning_rate,
+        weight_decay=proxy.weight_decay,
+        device=proxy.device,
+    )
+
+
+def resolved(
+    spec: Spec, costs: CostModel, objective: ModuleObjective, settings: ProxySettings, base: Path
+) -> Spec:
+    """The spec with its limits as numbers: what a share of a reference comes to."""
+    references = {}
+    for name in {reference for _, reference in spec.limits.shares.values()}:
+        reference = spec.references[name]
+        if isinstance(reference, str):
+            builder = load_object(reference, base)
+            found = count_costs(builder, step_spec(objective, settings))
+        else:
+            found = costs.one(reference)
+        references[name] = found.as_dict()
+    return spec.model_copy(update={"limits": spec.limits.resolved(references)})
 
 
 def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:

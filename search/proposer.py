@@ -26,7 +26,7 @@ from .climb import climb
 from .errors import Exhausted
 from .goals import Goal
 from .history import History
-from .pairs import best_pair, pair_keys
+from .pairs import best_pair
 from .pick import Pick, pick
 from .riders import Riders
 from .worth import contenders, worth
@@ -44,6 +44,8 @@ _JUDGED = 20_000
 _SHORTLIST = 2048
 # Numbers that the response surface may work out for one proposal: 2^20 candidates of 37 terms.
 _SCREENED = 40_000_000
+# Where the climb starts from.
+_STARTS = 6
 # Below this many metrics a surrogate has no ground to confirm anything.
 _FEWEST = 4
 # Candidates of a start-up design: enough for the shape of the common slope and the noise to show;
@@ -104,9 +106,7 @@ class Proposer:
         if last and len(history.observed) >= _FEWEST:
             best = self.pick(history)
             if not best.trained and not self._is_tried(best.widths, history):
-                return Proposal(
-                    widths=best.widths, origin=CONFIRMED, companions=best.companions
-                )
+                return Proposal(widths=best.widths, origin=CONFIRMED, companions=best.companions)
         return self.propose_batch(history, rng, 1)[0]
 
     def propose_batch(
@@ -163,8 +163,7 @@ class Proposer:
         Args:
             history: It needs at least one metric.
         """
-        best = pick(self.feasible, self.goal, history, believe(self.feasible, history))
-        return best
+        return pick(self.feasible, self.goal, history, believe(self.feasible, history), self.riders)
 
     def _pending(self, history: History) -> Floats:
         return columns(self.feasible, history.pending, history.pending_riders)
@@ -185,68 +184,73 @@ class Proposer:
         """While the start-up design lasts, the open candidate farthest from all tried ones."""
         if len(history.tried) >= self.design and len(history.observed):
             return None
-        open_ = self._open(history, rng)
+        open_ = self._open(self._pool(history, rng), history)
         if not len(open_):
             return None
         row = _farthest(self.feasible, open_, history.tried, rng)
         return row, None if self.riders is None else self.riders.sample(1, rng)[0], SPREAD
 
-    def _open(self, history: History, rng: np.random.Generator) -> Candidates:
-        """Feasible candidates that were not tried."""
-        around = history.observed[np.argsort(-history.values, kind="stable")[:4]]
-        pool = self.feasible.pool(rng, around)
+    def _pool(self, history: History, rng: np.random.Generator) -> Candidates:
+        return self.feasible.pool(rng, history.observed[_leaders(history)])
+
+    def _open(self, pool: Candidates, history: History) -> Candidates:
+        """The candidates of a pool that were not tried."""
         if self.riders is not None:
             return pool
-        closed = np.isin(self.feasible.keys(pool), keys(history.tried))
-        return pool[~closed] if closed.any() else pool
+        return pool[~np.isin(self.feasible.keys(pool), keys(history.tried))]
 
     def _sampled(
         self, belief: Belief, history: History, rng: np.random.Generator
     ) -> _Chosen | None:
         """The open candidate with the most expected gain."""
-        if not len(history.observed):
-            return None
-        open_ = self._open(history, rng)
-        if not len(open_):
-            return None
-        seen_cost = self._seen_cost(history)
+        pool = self._pool(history, rng)
+        seen_cost = self._cost(np.vstack([history.observed, history.pending]))
 
         def score(candidates: Candidates, riders: Floats | None = None) -> Floats:
             encoded = columns(self.feasible, candidates, riders)
             return worth(belief, self.goal, encoded, self._cost(candidates), seen_cost)
 
         if self.riders is not None:
-            found = best_pair(open_, self.riders, score, pair_keys_of(history), history, rng)
+            found = best_pair(pool, self.riders, score, history, rng)
             return None if found is None else (*found, SAMPLED)
-        if self.feasible.enumerated and len(open_) <= _JUDGED:
-            return open_[int(np.argmax(score(open_)))], None, SAMPLED
-        few = self._shortlist(belief, open_, rng)
-        starts = few[np.argsort(-score(few), kind="stable")[:6]]
+        exact = self.feasible.enumerated and len(pool) <= _JUDGED
+        open_ = self._open(pool if exact else self._shortlist(belief, pool, history, rng), history)
+        if not len(open_) and not exact:
+            open_ = self._open(pool, history)
+        if not len(open_):
+            return None
+        scores = score(open_)
+        if exact:
+            return open_[int(np.argmax(scores))], None, SAMPLED
+        starts = open_[np.argsort(-scores, kind="stable")[:_STARTS]]
         return climb(self.feasible, score, starts, keys(history.tried), rng), None, SAMPLED
 
     def _shortlist(
-        self, belief: Belief, open_: Candidates, rng: np.random.Generator
+        self, belief: Belief, pool: Candidates, history: History, rng: np.random.Generator
     ) -> Candidates:
         """Candidates worth a closer look: the response surface's favourites and random ones."""
-        at_most = max(_SCREENED // belief.metric.terms, 2 * _SHORTLIST)
-        if len(open_) > at_most:
-            open_ = open_[rng.choice(len(open_), size=at_most, replace=False)]
-        if len(open_) <= 2 * _SHORTLIST:
-            return open_
-        likely = contenders(belief, self.feasible.encoded(open_), _SHORTLIST)
-        luck = rng.choice(len(open_), size=_SHORTLIST, replace=False)
-        return open_[np.union1d(likely, luck)]
+        at_most = max(_SCREENED // belief.metric.terms, 4 * _SHORTLIST)
+        if len(pool) > at_most:
+            pool = pool[rng.integers(len(pool), size=at_most)]
+        if len(pool) <= 2 * _SHORTLIST:
+            return pool
+        number = min(_SHORTLIST + len(history.tried), len(pool))
+        likely = contenders(belief, self.feasible.encoded(pool), number)
+        luck = rng.integers(len(pool), size=_SHORTLIST)
+        return pool[np.union1d(likely, luck)]
 
     def _cost(self, candidates: Candidates) -> Floats:
         if self.goal.kind == "best":
             return np.zeros(len(candidates))
         return np.asarray(self.feasible.costs(candidates)[self.goal.cost], dtype=np.float64)
 
-    def _seen_cost(self, history: History) -> Floats:
-        return self._cost(np.vstack([history.observed, history.pending]))
-
 
 _Chosen = tuple[NDArray[np.int64], Floats | None, str]
+
+
+def _leaders(history: History, count: int = 4) -> NDArray[np.intp]:
+    """Indices of the best observed candidates: a draw includes their neighbours."""
+    return np.argsort(-history.values, kind="stable")[:count]
 
 
 def _farthest(

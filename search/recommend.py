@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .baselines import LARGEST, THUMB, UNIFORM
+from .candidates import rows
 from .goals import Goal, good_enough, pareto_front
-from .proposer import rows
 from .space import Space
 from .surrogate import fit
 from .trials import Trial

@@ -72,8 +72,20 @@ class Terms:
     @property
     def products(self) -> bool:
         """Whether there are products of pairs."""
-        plain = 2 + 2 * self.columns + self.offsets
-        return plain + self.columns * (self.columns - 1) // 2 <= MOST_TERMS
+        return self._plain + self._pairs <= MOST_TERMS
+
+    @property
+    def count(self) -> int:
+        """The number of terms, p."""
+        return self._plain + (self._pairs if self.products else 0)
+
+    @property
+    def _plain(self) -> int:
+        return 2 + 2 * self.columns + self.offsets
+
+    @property
+    def _pairs(self) -> int:
+        return self.columns * (self.columns - 1) // 2
 
     def features(self, encoded: Floats) -> Floats:
         """Each candidate's terms, [n, p].
@@ -100,7 +112,7 @@ class Terms:
 
     def prior(self, shape: Shape) -> Floats:
         """Prior variance of each coefficient, [p]."""
-        pairs = self.columns * (self.columns - 1) // 2 if self.products else 0
+        pairs = self._pairs if self.products else 0
         return np.concatenate(
             [
                 np.full(1 + self.offsets, _FREE),

@@ -56,6 +56,16 @@ class Riders:
             start = end
         return values
 
+    def middle(self) -> Floats:
+        """A plain row, [columns]: every number at its middle, the first choice of a category."""
+        parts = []
+        for one in self.distributions.values():
+            if isinstance(one, CategoricalDistribution):
+                parts.append(np.eye(len(one.choices))[0])
+            else:
+                parts.append(np.array([0.5]))
+        return np.asarray(self._rounded(np.concatenate(parts)[None, :])[0])
+
     def sample(self, number: int, rng: np.random.Generator) -> Floats:
         """Random rows, uniform on each parameter's own scale; [number, columns]."""
         parts = []

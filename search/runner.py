@@ -23,6 +23,9 @@ from .heartbeat import Heartbeat
 from .problem import Problem
 from .trials import history
 
+# Claims of one slot after which its widths are held to kill their workers: a bound for a trial that
+# takes its process down each time, far above what random deaths of workers come to.
+MAX_CLAIMS = 10
 # Proposals for one slot: each further one means that another worker bound the same widths first.
 _PROPOSALS = 100
 
@@ -68,6 +71,8 @@ class Runner:
         slot = self.ledger.claim()
         if slot is None:
             return None
+        if slot.attempt > MAX_CLAIMS:
+            return self._give_up(slot)
         try:
             with Heartbeat(self.ledger, slot, self.lease_seconds) as heartbeat:
                 slot = self._suggest(slot)
@@ -169,6 +174,15 @@ class Runner:
         if not again:
             self.projection.repair()
         return Outcome(number=slot.number, kind="retry" if again else "error", detail=reason)
+
+    def _give_up(self, slot: Slot) -> Outcome:
+        reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
+        try:
+            self.ledger.done(slot, outcome="error", value=None, result={"error": reason})
+        except LeaseLost:
+            return Outcome(number=slot.number, kind="lost")
+        self.projection.repair()
+        return Outcome(number=slot.number, kind="error", detail=reason)
 
     def seed(self, slot: Slot) -> int:
         """The seed of a slot's training: the same for every worker that runs it."""

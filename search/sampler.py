@@ -17,9 +17,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from .baselines import Baseline
-from .candidates import EVALUATED_AT_ONCE, CostFunction, FeasibleSet, no_costs
+from .candidates import EVALUATED_AT_ONCE, CostFunction, FeasibleSet, no_costs, rows
+from .history import History
 from .limits import Limits
-from .proposer import History, Proposer, rows
+from .proposer import Proposer
 from .space import Space
 
 

@@ -13,20 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from .errors import SpecError
 from .goals import Goal
+from .spec_base import Reference, Section
 from .spec_errors import sentences
-from .spec_sections import (
-    CostName,
-    LimitsSection,
-    ModelSection,
-    ProxySection,
-    Section,
-    StudySection,
-    WidthsSection,
-)
+from .spec_limits import LimitsSection
+from .spec_sections import CostName, ModelSection, ProxySection, StudySection, WidthsSection
 
 
 class Spec(Section):
@@ -36,7 +30,26 @@ class Spec(Section):
     model: ModelSection
     widths: WidthsSection
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    references: dict[str, dict[str, int] | Reference] = Field(default_factory=dict)
+    """What limits may be shares of: widths of this model, or a builder of another one."""
     proxy: ProxySection
+
+    @model_validator(mode="after")
+    def _references_are_there(self) -> Spec:
+        for limit, (_, name) in self.limits.shares.items():
+            if name not in self.references:
+                there = ", ".join(self.references) or "none"
+                raise ValueError(
+                    f'limits.{limit} is a share of "{name}", found {there} in [references]; '
+                    "expected it there, as widths or as a builder"
+                )
+        for name, reference in self.references.items():
+            if isinstance(reference, dict) and set(reference) != set(self.widths.entries):
+                raise ValueError(
+                    f"references.{name}: found the widths {', '.join(reference)}, expected "
+                    f"{', '.join(self.widths.entries)}"
+                )
+        return self
 
     @property
     def name(self) -> str:

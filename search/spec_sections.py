@@ -6,8 +6,6 @@ keys they belong to.
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,43 +18,16 @@ from pydantic import (
 )
 
 from .errors import SpecError
-from .limits import Limits
 from .space import Divisible, Order, Space, Tie, Width
-from .units import parse_count, parse_memory
+from .spec_base import Reference, Section
 
 CostName = Literal["flops", "macs", "parameters", "train_memory", "inference_memory"]
-
-
-def _reference(value: object) -> object:
-    """Turn a module-level function into `FILE.py:name`, which another process can load."""
-    if not callable(value):
-        return value
-    name = getattr(value, "__qualname__", "")
-    if not name.isidentifier():
-        raise ValueError(
-            f"found {name or value!r}, which worker processes cannot import; "
-            "expected a function defined at the top level of a module"
-        )
-    return f"{Path(inspect.getfile(value)).resolve()}:{name}"
 
 
 def _study_name(value: str) -> str:
     if not value.strip() or value != value.strip() or any(ord(letter) < 32 for letter in value):
         raise ValueError("expected a name without control characters or spaces at its ends")
     return value
-
-
-Reference = Annotated[str, BeforeValidator(_reference), Field(min_length=1)]
-FlopsCount = Annotated[int, BeforeValidator(lambda value: parse_count(value, "FLOPs"))]
-MacsCount = Annotated[int, BeforeValidator(lambda value: parse_count(value, "MACs"))]
-ParameterCount = Annotated[int, BeforeValidator(lambda value: parse_count(value, "parameters"))]
-MemoryBytes = Annotated[int, BeforeValidator(parse_memory)]
-
-
-class Section(BaseModel):
-    """A section refuses keys it does not know, and guesses no types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class StudySection(Section):
@@ -209,20 +180,6 @@ class WidthsSection(BaseModel):
                 *(Divisible(name, by) for name, group in divisors.items() for by in group),
             ),
         )
-
-
-class LimitsSection(Section):
-    """`[limits]`: hard bounds; FLOPs = 2 × MACs, both forward and per sample; memory in bytes."""
-
-    flops: FlopsCount | None = None
-    macs: MacsCount | None = None
-    parameters: ParameterCount | None = None
-    train_memory: MemoryBytes | None = None
-    inference_memory: MemoryBytes | None = None
-
-    def limits(self) -> Limits:
-        """The bounds as the gate uses them."""
-        return Limits(**self.model_dump())
 
 
 class ProxySection(Section):

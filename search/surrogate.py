@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.gaussian_process.kernels import Kernel
 
 from . import process, response
 from .evidence import Evidence, weigh
@@ -84,7 +85,7 @@ class Prior:
 
     terms: response.Terms
     shapes: Sequence[tuple[float, response.Shape, Evidence]]
-    processes: Sequence[tuple[process.Kernel, Evidence]]
+    processes: Sequence[tuple[Kernel, Evidence]]
     log_weights: Floats
 
     def condition(self, data: Data) -> list[Surface]:
@@ -127,6 +128,11 @@ class Posterior:
     scale: float
     _prior: Prior = field(repr=False)
     _data: Data = field(repr=False)
+
+    @property
+    def terms(self) -> int:
+        """Terms of the response surface."""
+        return self._prior.terms.count
 
     def each(self, encoded: Floats) -> list[tuple[float, Floats, Floats]]:
         """Every surface's log weight, means and standard deviations, in the metric's unit."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..storage.ledger import Record
+from .candidates import rows
 from .goals import Goal
-from .proposer import History, rows
+from .history import History
 from .space import Space
 
 COMPLETE = "complete"

@@ -16,7 +16,7 @@ from .tables import slots, studies
 
 if TYPE_CHECKING:
     from .database import Database
-    from .study import StudyRow
+    from .row import StudyRow
 
 
 def extend(database: "Database", study: "StudyRow", *, more: int, worker: str) -> int:

@@ -9,8 +9,8 @@ from sqlalchemy import and_, case, func, select
 
 from .clock import database_now, database_started
 from .database import Database
+from .row import StudyRow
 from .slot import Counts, Record, load, of_study, record_of
-from .study import StudyRow
 from .tables import slots
 
 

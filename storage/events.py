@@ -19,7 +19,7 @@ from .tables import events
 
 if TYPE_CHECKING:
     from .database import Database
-    from .study import StudyRow
+    from .row import StudyRow
 
 Kind = Literal[
     "created",

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, select, update
 from . import events
 from .database import Database
 from .errors import LeaseLost
+from .row import StudyRow
 from .slot import Slot, held, of_study
-from .study import StudyRow
 from .tables import slots
 
 

@@ -33,8 +33,8 @@ from .clock import database_now
 from .database import Database
 from .errors import WidthsTaken
 from .fence import Fence
+from .row import StudyRow
 from .slot import Counts, Record, Slot, dump, held, next_claimable, of_study, slot_of, widths_key
-from .study import StudyRow
 from .tables import OUTCOMES, slots
 
 __all__ = ["Counts", "Ledger", "Record", "Slot"]

@@ -19,8 +19,8 @@ from .database import Database
 from .errors import StudyNotFound
 from .fence import Fence
 from .optuna_side import joined
+from .row import StudyRow
 from .slot import Record, Slot, held, of_study, record_of
-from .study import StudyRow
 from .tables import slots
 from .url import shown
 

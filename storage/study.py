@@ -6,8 +6,7 @@ there is all of it or nothing, however many processes create it and wherever one
 """
 
 import uuid
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
@@ -20,11 +19,10 @@ from .clock import database_now
 from .database import Database
 from .errors import StudyMismatch, StudyNotFound
 from .optuna_side import joined
+from .row import Direction, StudyRow
 from .tables import events as event_rows
 from .tables import studies
 from .url import shown
-
-Direction = Literal["maximize", "minimize"]
 
 CREATION_LOCK = (
     0x77696474687773  # "widthws": the advisory lock under which PostgreSQL's studies are created
@@ -32,31 +30,6 @@ CREATION_LOCK = (
 FINGERPRINT_ATTRIBUTE = "widthwise:fingerprint"
 METRIC_NAMES_ATTRIBUTE = "study:metric_names"  # what Optuna's own Study.set_metric_names writes
 NAMES_SHOWN = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyRow:
-    """A study as the database keeps it.
-
-    Attributes:
-        id: Ours.
-        name: Unique in the database, the same as in Optuna.
-        spec: The spec as JSON.
-        fingerprint: Hash of spec and objective code; with another one it is another study.
-        optuna_study_id: Optuna's id.
-        direction: Whether more or less of the metric is better.
-        base: Folder of the spec, from which its references are found.
-        created_at: Seconds since the epoch by the database's clock.
-    """
-
-    id: int
-    name: str
-    spec: str
-    fingerprint: str
-    optuna_study_id: int
-    direction: Direction
-    base: str
-    created_at: float
 
 
 def create_study(

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from widthwise.objectives.costmodel import CostModel
 from widthwise.objectives.objective import make_objective
 from widthwise.objectives.proxy import ProxySettings

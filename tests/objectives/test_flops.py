@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.cost import Costs, StepSpec, TensorSpec, count_costs
-from widthwise.objectives.flops import FORMULAS, convolution_backward_flops
+from widthwise.objectives.flops import FORMULAS, Counter, convolution_backward_flops
 
 BATCH = 4
 T, D, H, F = 6, 8, 2, 16  # tokens, model width, heads, feed-forward width
@@ -175,6 +175,32 @@ def test_tied_embedding_counts_its_output_product_only() -> None:
     assert costs.parameters == 50 * D
     assert costs.macs == T * D * 50
     assert costs.step_flops == 3 * costs.flops
+
+
+def ones(*shape: int) -> Tensor:
+    return torch.ones(shape, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("operation", "flops"),
+    [
+        (lambda: torch.dot(ones(5), ones(5)), 2 * 5),
+        (lambda: torch.vdot(ones(5), ones(5)), 2 * 5),
+        (lambda: torch.addmv(ones(3), ones(3, 4), ones(4)), 2 * 3 * 4),
+        (lambda: torch.addbmm(ones(3, 5), ones(2, 3, 4), ones(2, 4, 5)), 2 * 2 * 3 * 4 * 5),
+        (lambda: torch._addmm_activation(ones(5), ones(3, 4), ones(4, 5)), 2 * 3 * 4 * 5),
+        (lambda: torch.cdist(ones(2, 3, 4), ones(2, 6, 4)), 2 * 2 * 3 * 6 * 4),
+        (
+            lambda: torch.cdist(ones(2, 3, 4), ones(2, 6, 4).detach()).sum().backward(),
+            2 * (2 * 2 * 3 * 6 * 4),
+        ),
+    ],
+    ids=["dot", "vdot", "addmv", "addbmm", "addmm and activation", "cdist", "cdist and gradient"],
+)
+def test_products_that_torch_leaves_out(operation: Callable[[], object], flops: int) -> None:
+    with Counter() as counter:
+        operation()
+    assert counter.flops == flops
 
 
 def test_bilinear_counts_one_mac_a_weight() -> None:

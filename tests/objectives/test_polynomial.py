@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.objectives.polynomial import (
-    Lattice,
-    Polynomials,
-    exponents,
-    fit,
-    independent,
-    stack,
-)
+from widthwise.objectives.lattice import Lattice, exponents
+from widthwise.objectives.polynomial import Polynomials, fit, independent, stack
 
 
 def fitted(points: np.ndarray, values: list[list[int]], degree: int) -> Polynomials | None:
@@ -141,13 +135,3 @@ def test_stacked_polynomials_keep_their_values() -> None:
     both = stack([first, second])(points)
     assert (both[:1] == first(points)).all()
     assert (both[1:] == second(points)).all()
-
-
-def test_the_lattice_knows_its_points() -> None:
-    lattice = Lattice.around(np.array([[16, 3], [32, 3], [80, 3]]))
-    assert (lattice.step.tolist(), lattice.steps(np.array([[80, 3]])).tolist()) == (
-        [16, 1],
-        [[4, 0]],
-    )
-    candidates = np.array([[48, 3], [40, 3], [96, 3], [0, 3], [48, 4]])
-    assert lattice.holds(candidates).tolist() == [True, False, False, False, False]

@@ -55,6 +55,9 @@ def test_a_spec_survives_the_database() -> None:
     ("path", "value", "parts"),
     [
         ("limits.flosp", "2M", ["limits.flosp", "unknown key", "did you mean flops?"]),
+        ("limits.flops", "60% of today", ["limits.flops", '"today"', "none in [references]"]),
+        ("limits.flops", "0% of today", ["limits.flops", "above 0 %"]),
+        ("references", {"today": {"hidden1": 64}}, ["references.today", "hidden2"]),
         ("stduy", {}, ["stduy", "unknown key", "study"]),
         ("limits.flops", "64 MiB", ["limits.flops", "64 MiB", "FLOPs"]),
         ("limits.train_memory", "2M", ["limits.train_memory", "2M", "MiB"]),
@@ -149,3 +152,16 @@ def test_what_to_make_small_is_the_first_limit_unless_said(
     spec["limits"] = limits
     spec["study"].update(goal)
     assert parse_spec(spec).cost == cost
+
+
+def test_shares_of_a_reference_become_numbers() -> None:
+    spec = deepcopy(GOOD)
+    spec["limits"] = {"flops": "60% of today", "parameters": "100 % of big", "macs": "1k"}
+    spec["references"] = {
+        "today": {"hidden1": 64, "hidden2": 32, "hidden3": 8},
+        "big": "models.py:big",
+    }
+    parsed = parse_spec(spec)
+    assert parsed.limits.shares == {"flops": (0.6, "today"), "parameters": (1.0, "big")}
+    resolved = parsed.limits.resolved({"today": {"flops": 1001}, "big": {"parameters": 77}})
+    assert resolved.limits().as_dict() == {"flops": 600, "macs": 1000, "parameters": 77}

@@ -1,0 +1,142 @@
+"""A table of finished trainings: widths, metric runs and a cost, and what a limit leaves of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from widthwise.search.candidates import FeasibleSet, keys
+from widthwise.search.limits import Limits
+from widthwise.search.space import Space, Width
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class TableError(Exception):
+    """The table, or a name in it, is not what the replay needs."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """Candidates with everything there is to know about them.
+
+    Attributes:
+        widths: Lattice values of each row, [n, d]; ranks from 1 where a column holds anything but
+            positive integers.
+        ranks: Each row's positions among its columns' values, [n, d], from 0.
+        seen: Metric of the run that a search sees, [n], higher is better; NaN failed.
+        unseen: Mean metric of the other runs, [n]; of the same run where there is only one.
+        cost: What the limit bounds, [n].
+        limit: The largest cost that is feasible.
+        space: The lattice that the rows lie on; not every point of it need be a row.
+    """
+
+    widths: Integers
+    ranks: Integers
+    seen: Floats
+    unseen: Floats
+    cost: Floats
+    limit: float
+    space: Space
+
+    @cached_property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Which rows keep the limit and have a metric, [n]."""
+        return (self.cost <= self.limit) & np.isfinite(self.seen)
+
+    @cached_property
+    def optimum(self) -> float:
+        """The best seen metric of all feasible rows."""
+        return float(self.seen[self.feasible].max())
+
+    @cached_property
+    def _index(self) -> tuple[NDArray[np.uint64], Integers]:
+        marks = keys(self.widths)
+        order = np.argsort(marks)
+        return marks[order], order
+
+    def rows_of(self, widths: Integers) -> Integers:
+        """Indices of rows by their widths, [m]; each must be there."""
+        marks, order = self._index
+        return order[np.searchsorted(marks, keys(widths))]
+
+    def nearest(self, ranks: Integers) -> int:
+        """The row at a lattice point, or the nearest by ranks where the table has no such row."""
+        return int(np.argmin(((self.ranks - ranks) ** 2).sum(axis=1)))
+
+    def feasible_set(self) -> FeasibleSet:
+        """The rows within the limit, as the sampler takes them."""
+
+        def cost(widths: Integers) -> Mapping[str, Integers]:
+            found = np.asarray(np.round(self.cost[self.rows_of(widths)]), dtype=np.int64)
+            return {"flops": found, "parameters": found}
+
+        within = self.cost <= self.limit
+        return FeasibleSet.listed(self.space, Limits(), cost, self.widths[within])
+
+
+def read(path: Path, metric: str, cost: str, percentile: float) -> Table:
+    """Read a table from .npz (arrays) or .csv (columns `width…`, metric or metric_0 …, cost).
+
+    Raises:
+        TableError: A name is not there, the shapes disagree or nothing is left.
+    """
+    arrays = _csv(path, metric) if path.suffix == ".csv" else dict(np.load(path))
+    for name in ("widths", metric, cost):
+        if name not in arrays:
+            raise TableError(
+                f"{path}: no array {name!r}; there are {', '.join(sorted(arrays)) or 'none'}"
+            )
+    raw = np.asarray(arrays["widths"])
+    runs = np.asarray(arrays[metric], dtype=np.float64)
+    runs = runs[:, None] if runs.ndim == 1 else runs
+    costs = np.asarray(arrays[cost], dtype=np.float64)
+    if raw.ndim != 2 or not len(raw) == len(runs) == len(costs) or costs.ndim != 1:
+        raise TableError(
+            f"{path}: widths are {raw.shape}, {metric} {runs.shape}, {cost} {costs.shape}; "
+            "expected [n, d], [n] or [n, runs], and [n]"
+        )
+    _, first = np.unique(raw, axis=0, return_index=True)
+    raw, runs, costs = raw[np.sort(first)], runs[np.sort(first)], costs[np.sort(first)]
+    columns = [_column(f"width{index}", values) for index, values in enumerate(raw.T)]
+    limit = float(np.percentile(costs, percentile))
+    table = Table(
+        widths=np.column_stack([values for _, values, _ in columns]),
+        ranks=np.column_stack([ranks for _, _, ranks in columns]),
+        seen=runs[:, 0],
+        unseen=runs[:, 1:].mean(axis=1) if runs.shape[1] > 1 else runs[:, 0],
+        cost=costs,
+        limit=limit,
+        space=Space(tuple(width for width, _, _ in columns)),
+    )
+    if not table.feasible.any():
+        raise TableError(f"{path}: no row with a metric has a {cost} of at most {limit:g}")
+    return table
+
+
+def _column(name: str, raw: NDArray[np.generic]) -> tuple[Width, Integers, Integers]:
+    """A column as a width of the lattice: itself where it holds positive integers, else ranks."""
+    levels, ranks = np.unique(raw, return_inverse=True)
+    numbers = np.issubdtype(raw.dtype, np.number)
+    whole = numbers and bool((levels == np.round(levels)).all() and levels[0] >= 1)
+    if whole:
+        return Width.of(name, [int(one) for one in levels]), raw.astype(np.int64), ranks
+    return Width.range(name, 1, len(levels), scale="linear"), ranks + 1, ranks
+
+
+def _csv(path: Path, metric: str) -> dict[str, NDArray[np.float64]]:
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    arrays = {str(name): frame[name].to_numpy() for name in frame.columns}
+    widths = [name for name in frame.columns if str(name).startswith("width")]
+    arrays["widths"] = frame[widths].to_numpy()
+    runs = [name for name in frame.columns if str(name).startswith(f"{metric}_")]
+    if metric not in arrays and runs:
+        arrays[metric] = frame[runs].to_numpy()
+    return arrays

@@ -1,0 +1,31 @@
+"""A study's row: what the database keeps of a study beside its slots."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """A study as the database keeps it.
+
+    Attributes:
+        id: Ours.
+        name: Unique in the database, the same as in Optuna.
+        spec: The spec as JSON.
+        fingerprint: Hash of spec and objective code; with another one it is another study.
+        optuna_study_id: Optuna's id.
+        direction: Whether more or less of the metric is better.
+        base: Folder of the spec, from which its references are found.
+        created_at: Seconds since the epoch by the database's clock.
+    """
+
+    id: int
+    name: str
+    spec: str
+    fingerprint: str
+    optuna_study_id: int
+    direction: Direction
+    base: str
+    created_at: float
