@@ -1,0 +1,194 @@
+"""`widthwise cost` gives figures that follow from first principles, for one, many or all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+MODELS = """
+import torch
+from torch import nn
+
+class TwoHeads(nn.Module):
+    def __init__(self, inputs, a, b):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(inputs, a), nn.ReLU(), nn.Linear(a, b), nn.ReLU())
+        self.left, self.right = nn.Linear(b, 4), nn.Linear(b, 4)
+
+    def forward(self, x):
+        hidden = self.body(x)
+        return self.left(hidden), self.right(hidden)
+
+def two_heads(widths):
+    return TwoHeads(widths.get("inputs", 31), widths["a"], widths["b"])
+
+def encoder_layer(widths):
+    return nn.TransformerEncoderLayer(768, 12, 3072)
+
+def linear(widths):
+    return nn.Linear(64, 32)
+
+def convolution(widths):
+    return nn.Conv2d(3, 64, 3)
+
+def normalisation(widths):
+    return nn.BatchNorm1d(64)
+
+def reads_values(widths):
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+        def forward(self, x):
+            return self.layer(x) if x.sum().item() > 0 else x
+    return Reads()
+
+def reference():
+    return nn.Linear(4, 100)
+"""
+
+
+@pytest.fixture
+def models(cli: Any) -> Any:
+    cli.write("models.py", MODELS)
+    return cli
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "widths", "parameters"),
+    [
+        # 31·64 + 64 + 64·32 + 32 + 2·(32·4 + 4); a published walk-through slips in 31·64.
+        ("two_heads", "31", "a=64,b=32", 4392),
+        ("two_heads", "11", "a=64,b=32,inputs=11", 3112),
+        # 4·768² + 4·768 for attention, 2·768·3072 + 3072 + 768 for the rest, 4·768 for the norms.
+        ("encoder_layer", "16x768", "", 7_087_872),
+        ("linear", "64", "", 2080),
+        ("convolution", "3x32x32", "", 1792),
+        ("normalisation", "64", "", 128),
+    ],
+)
+def test_parameters_hold_to_the_arithmetic(
+    models: Any, name: str, shape: str, widths: str, parameters: int
+) -> None:
+    ran = models.inside(
+        *("cost", "--build", f"models.py:{name}", "--input", shape, "--widths", widths, "--json")
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["parameters"] == ran.json["trainable_parameters"] == parameters
+    assert ran.json["flops"] == 2 * ran.json["macs"]
+    assert ran.json["train_memory"] >= ran.json["inference_memory"] > 4 * parameters
+
+
+def test_the_two_headed_net_in_full(models: Any) -> None:
+    arguments = ("cost", "--build", "models.py:two_heads", "--widths", "a=64,b=32", "--input", "31")
+    costs = models.inside(*arguments, "--json").json
+    macs = 31 * 64 + 64 * 32 + 2 * 32 * 4
+    assert costs["macs"] == macs
+    # Forward, gradients of weights, gradients of inputs save those of the first layer.
+    assert costs["step_flops"] == 2 * (3 * macs - 31 * 64)
+    shown = models.inside(*arguments).out
+    assert "4,392" in shown
+    assert "FLOPs (2 × MACs)" in shown
+
+
+def test_memory_grows_with_the_batch_and_the_optimizer(models: Any) -> None:
+    def memory(*flags: str) -> int:
+        arguments = ("cost", "--build", "models.py:linear", "--input", "64", "--json")
+        return int(models.inside(*arguments, *flags).json["train_memory"])
+
+    assert memory("--batch-size", "8") < memory("--batch-size", "64")
+    # AdamW keeps two numbers a parameter, SGD none.
+    difference = memory("--optimizer", "adamw") - memory("--optimizer", "sgd")
+    assert difference >= 2 * 4 * 2080
+
+
+def test_a_file_of_candidates(models: Any) -> None:
+    models.write("some.csv", "a,b\n64,32\n8,4\n")
+    models.write("some.json", '[{"a": 64, "b": 32}, {"a": 8, "b": 4}]')
+    arguments = ("cost", "--build", "models.py:two_heads", "--input", "31", "--candidates")
+    found = models.inside(*arguments, "some.csv", "--json").json
+    assert [one["parameters"] for one in found] == [4392, 8 * 32 + 4 * 9 + 2 * 20]
+    assert found == models.inside(*arguments, "some.json", "--json").json
+    assert "4,392" in models.inside(*arguments, "some.csv").out
+    models.write("bad.csv", "a,b\n64,wide\n")
+    bad = models.inside(*arguments, "bad.csv")
+    assert bad.code == 2
+    assert "wide" in bad.err
+
+
+def test_by_module_and_verified(models: Any) -> None:
+    arguments = ("cost", "--build", "models.py:two_heads", "--widths", "a=64,b=32", "--input", "31")
+    found = models.inside(*arguments, "--by-module", "--verify", "--json").json
+    modules = {module["name"]: module for module in found["modules"]}
+    assert modules["left"]["parameters"] == 132
+    assert modules["left"]["macs"] == 128
+    assert sum(m["macs"] for m in found["modules"] if m["leaf"]) == found["macs"]
+    assert found["measured"]["train_memory"] == found["train_memory"]
+    shown = models.inside(*arguments, "--by-module", "--verify").out
+    assert "body.0" in shown
+    assert "predicted / measured = 1.0000" in shown
+
+
+SPACE = """
+study = { name = "s" }
+model = { family = "mlp" }
+widths = { a = { low = 2, high = 40, step = 2 }, b = { low = 2, high = 40, step = 2 } }
+proxy = { data = "iris" }
+limits = { parameters = "50% of today", flops = "100% of other" }
+references = { today = { a = 20, b = 20 }, other = "models.py:reference" }
+"""
+
+
+def test_a_whole_space_with_limits_relative_to_references(models: Any) -> None:
+    models.write("s.toml", SPACE)
+    found = models.inside("cost", "s.toml", "--json").json
+
+    def parameters(a: int, b: int) -> int:
+        return 5 * a + (a + 1) * b + (b + 1) * 3
+
+    limits = {"parameters": parameters(20, 20) // 2, "flops": 2 * 4 * 100}
+    assert found["limits"] == limits
+    assert found["candidates"] == found["evaluated"] == 400
+    everything = [(a, b) for a in range(2, 41, 2) for b in range(2, 41, 2)]
+    counts = sorted(parameters(a, b) for a, b in everything)
+    assert found["smallest"]["parameters"] == counts[0] == found["quantiles"]["parameters"]["0"]
+    assert found["largest"]["parameters"] == counts[-1] == found["quantiles"]["parameters"]["1"]
+    assert found["quantiles"]["parameters"]["0.5"] == counts[199]
+    feasible = [
+        parameters(a, b) <= limits["parameters"] and 2 * (4 * a + a * b + 3 * b) <= limits["flops"]
+        for a, b in everything
+    ]
+    assert found["feasible_share"] == pytest.approx(sum(feasible) / 400)
+    assert found["binding"] == "parameters"
+    assert "the limit that binds is parameters" in models.inside("cost", "s.toml").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["cost"], ["spec file or --build"]),
+        (["cost", "--build", "models.py:linear"], ["--input"]),
+        (["cost", "s.toml", "--widths", "a=2"], ["a", "b"]),
+        (["cost", "--build", "models.py:reads_values", "--input", "4"], ["item", "torch.where"]),
+        (
+            ["cost", "--build", "models.py:linear", "--input", "64", "--optimizer", "adamm"],
+            ["adamm"],
+        ),
+        (
+            ["cost", "--build", "models.py:linear", "--input", "4", "--candidates", "no.csv"],
+            ["no.csv"],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_counted_is_said(
+    models: Any, arguments: list[str], parts: list[str]
+) -> None:
+    models.write("s.toml", SPACE)
+    ran = models.inside(*arguments)
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+    assert len(ran.err.splitlines()) == 1, ran.err
+    for part in parts:
+        assert part in ran.err
