@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .cost import FIELDS, Costs, costs_of
+from .cuda import allocator_peak
+from .errors import CostError
 from .fitting import DEGREES, HELD_OUT, CostFit, fit_costs
 from .lattice import Integers
+from .saved import conditions, costs_state, fit_state, restored_costs, restored_fit
 from .step import StepSpec
 from .tracing import Trace, trace
 
@@ -63,6 +66,7 @@ class CostModel:
         traces: Candidates traced so far.
         notes: Sentences on what to know about the figures, of all candidates traced.
         lower_bound: Whether train_memory of some candidate is a lower bound.
+        uncounted: Operations of any candidate traced that count 0 FLOPs for want of a formula.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class CostModel:
         self.traces = 0
         self.notes: tuple[str, ...] = ()
         self.lower_bound = False
+        self.uncounted: tuple[str, ...] = ()
         self._build = build
         self._step = step
         self._costs: dict[tuple[int, ...], Costs] = {}
@@ -162,16 +167,51 @@ class CostModel:
             rows = np.flatnonzero(inside)
             for start in range(0, len(rows), ROWS):
                 chunk = rows[start : start + ROWS]
-                for name, values in self._per_sample(fit(candidates[chunk])).items():
+                for name, values in self._fields(fit(candidates[chunk])).items():
                     costs[name][chunk] = values
         for index in np.flatnonzero(by_hand):
             for name, value in self.one(self._widths(candidates[index])).as_dict().items():
                 costs[name][index] = value
         return costs
 
-    def _per_sample(self, batch: dict[str, Integers]) -> dict[str, Integers]:
-        """Return the fields of costs from the quantities of a batch; see `cost.per_sample`."""
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted and traced, as JSON values; another process can `restore` it."""
+        return {
+            "conditions": conditions(self._step, self.names),
+            "fits": [fit_state(fit) for fit in self._fits],
+            "traced": [[list(key), costs_state(costs)] for key, costs in self._costs.items()],
+            "by_ones": self._by_ones,
+            "complete": self._complete,
+            "notes": list(self.notes),
+            "lower_bound": self.lower_bound,
+            "uncounted": list(self.uncounted),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the `state` of a model of the same builder, space and step; nothing is traced.
+
+        Raises:
+            CostError: It was made under other conditions: another torch, batch size or the like.
+        """
+        expected, found = conditions(self._step, self.names), state["conditions"]
+        for name, value in expected.items():
+            if found.get(name) != value:
+                raise CostError(
+                    f"the costs were fitted with {name} {found.get(name)}, expected {value}: fit "
+                    "them again."
+                )
+        self._fits = [restored_fit(fit) for fit in state["fits"]]
+        self._costs = {tuple(key): restored_costs(costs) for key, costs in state["traced"]}
+        self._by_ones, self._complete = state["by_ones"], state["complete"]
+        self.notes, self.uncounted = tuple(state["notes"]), tuple(state["uncounted"])
+        self.lower_bound = state["lower_bound"]
+
+    def _fields(self, batch: dict[str, Integers]) -> dict[str, Integers]:
+        """Return the fields of costs from the quantities of a batch; see `cost.costs_of`."""
         samples = 2 * self._step.batch_size
+        if self._step.device_type == "cuda":
+            for name in ("train_memory", "inference_memory"):
+                batch[name] = allocator_peak(batch[name], self._step.capability)
         macs = -(-batch["flops"] // samples)
         step_flops = 2 * -(-batch["step_flops"] // samples)
         return {**batch, "macs": macs, "flops": 2 * macs, "step_flops": step_flops}
@@ -182,7 +222,8 @@ class CostModel:
         self.traces += 1
         self.notes = tuple(dict.fromkeys((*self.notes, *traced.notes)))
         self.lower_bound = self.lower_bound or traced.lower_bound
-        self._costs[key] = costs_of(traced, self._step.batch_size)
+        self.uncounted = tuple(dict.fromkeys((*self.uncounted, *traced.uncounted)))
+        self._costs[key] = costs_of(traced, self._step)
         return traced
 
     def _widths(self, row: Integers) -> dict[str, int]:

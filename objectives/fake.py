@@ -22,7 +22,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from .blame import first_line, root, too_large, where
 from .errors import CostError, ModelError, ObjectiveError
+from .norms import GROUP_NORM_BACKWARD, NORMS, with_float_statistics, with_input_type
+from .oversize import oversize
 from .step import TensorSpec
+from .workspace import WORKSPACES, workspace_bytes
 
 Build = Callable[[], nn.Module]
 
@@ -33,10 +36,17 @@ _CPU = torch.device("cpu")
 
 @final
 class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
-    """A fake mode with one device, that real tensors may enter."""
+    """A fake mode with one device, that real tensors may enter.
+
+    Attributes:
+        workspaces_measured: Whether an operator was run for real to learn its workspace.
+        workspaces_unknown: Whether one was too large for that.
+    """
 
     def __init__(self) -> None:
         super().__init__(allow_non_fake_inputs=True)
+        self.workspaces_measured = False
+        self.workspaces_unknown = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FakeCPU":
         """Return itself: tensors of a copied mode would not mix (pytorch issue 104465).
@@ -51,7 +61,31 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if kwargs.get("device") not in (None, _CPU):
             kwargs = {**kwargs, "device": _CPU}
-        return super().__torch_dispatch__(func, types, args, kwargs)
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        oversize(func, args, result)
+        if func in WORKSPACES:
+            return self._with_workspace(func, args, result)
+        if func in NORMS:
+            with self:
+                return with_float_statistics(args, result)
+        if func is GROUP_NORM_BACKWARD:
+            with self:
+                return with_input_type(args, result)
+        return result
+
+    def _with_workspace(self, func: Any, args: Any, result: Any) -> Any:
+        """Return an operator's result with the workspace that its shape rule leaves empty."""
+        if not torch.is_grad_enabled():
+            return result
+        size = workspace_bytes(func, args)
+        if size is None:
+            self.workspaces_unknown = True
+            return result
+        self.workspaces_measured = True
+        with self:
+            workspace = torch.empty(size, dtype=torch.uint8)
+        position = WORKSPACES[func]
+        return (*result[:position], workspace, *result[position + 1 :])
 
 
 @contextmanager

@@ -33,7 +33,14 @@ TraceRow = Callable[[Integers], Trace]
 """`(row of widths) -> what was traced`, cached by the caller."""
 
 _TIMELINES: Mapping[str, str] = {"train_memory": "training", "inference_memory": "inference"}
-_QUANTITIES = ("parameters", "trainable_parameters", "flops", "step_flops", *_TIMELINES)
+_QUANTITIES = (
+    "parameters",
+    "trainable_parameters",
+    "flops",
+    "step_flops",
+    "file_size",
+    *_TIMELINES,
+)
 _INT64_MAX = 2**63 - 1
 
 

@@ -6,7 +6,8 @@ sequence of these sums is the *timeline*, and its maximum the peak. In between o
 happen, so no higher value is missed.
 
 What is counted are tensors. Scratch space that a kernel takes and returns within one operation is
-not visible here; on the CPU it belongs to oneDNN and is not part of the figure.
+not visible here; on the CPU it belongs to oneDNN and is not part of the figure. The workspace that
+a fused recurrent layer keeps for the backward pass is a tensor, and counted (see `workspace`).
 
 Entry points: `LiveBytes` (the recorder), `Timeline` (what it saw), `Breakdown` (the peak's parts).
 """
@@ -20,7 +21,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Kind = Literal["parameters", "buffers", "gradients", "optimizer", "batch", "activations"]
+from .workspace import workspaces
+
+Kind = Literal[
+    "parameters", "buffers", "gradients", "optimizer", "batch", "activations", "workspace"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,7 @@ class Breakdown:
         optimizer: State of the optimizer.
         batch: Inputs and targets of the mini-batch.
         activations: All else: what the backward pass keeps, its own gradients, temporaries.
+        workspace: What kernels keep beside their results, and on a GPU what the allocator adds.
     """
 
     parameters: int
@@ -42,6 +48,7 @@ class Breakdown:
     optimizer: int
     batch: int
     activations: int
+    workspace: int
 
     def as_dict(self) -> dict[str, int]:
         """Return the parts by name."""
@@ -97,7 +104,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: list[_Storage] = []
         self._alive: dict[int, tuple[weakref.ref[Any], _Storage]] = {}
         self._live = 0
-        self._samples: list[int] = []
+        self._count = 0
+        self._samples: list[tuple[int, int]] = []
 
     def hold(self, tensors: Iterable[Tensor], kind: Kind) -> None:
         """Count tensors that exist before the step."""
@@ -113,11 +121,16 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if entry is not None:
                 entry[1].kind = kind
 
-    def timeline(self) -> Timeline:
-        """Return what was seen; call it once the step is over."""
-        samples = tuple(self._samples)
+    def timeline(self, slack: int = 0) -> Timeline:
+        """Return what was seen; call it once the step is over.
+
+        Args:
+            slack: Bytes that each storage occupies beside its own.
+        """
+        samples = tuple(live + slack * count for live, count in self._samples)
         peak = samples.index(max(samples))
         parts = dict.fromkeys(Breakdown.__annotations__, 0)
+        parts["workspace"] = slack * self._samples[peak][1]
         for storage in self._storages:
             if storage.born <= peak and (storage.died is None or storage.died > peak):
                 parts[storage.kind] += storage.size
@@ -128,7 +141,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
     def __enter__(self) -> "LiveBytes":
-        self._samples.append(self._live)
+        self._samples.append((self._live, self._count))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -142,10 +155,12 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         before = self._live
         for tensor in _flat(args):  # made by another way than an operation: torch.from_numpy
             self._see(tensor, "activations")
+        for tensor in workspaces(func, result):
+            self._see(tensor, "workspace")
         for tensor in _flat((result,)):
             self._see(tensor, "activations")
         if self._live > before:
-            self._samples.append(self._live)
+            self._samples.append((self._live, self._count))
         return result
 
     def _see(self, tensor: Tensor, kind: Kind) -> None:
@@ -162,15 +177,19 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._storages.append(record)
             reference = weakref.ref(storage, lambda _: self._free(address))
             self._alive[address] = (reference, record)
-            self._live += size
+            self._add(size, 0)
         elif entry[1].size != size:  # resized in place
-            self._live += size - entry[1].size
+            self._add(size, entry[1].size)
             entry[1].size = size
+
+    def _add(self, size: int, instead_of: int) -> None:
+        self._live += size - instead_of
+        self._count += (size > 0) - (instead_of > 0)  # nothing is allocated for no bytes
 
     def _free(self, address: int) -> None:
         _, record = self._alive.pop(address)
         record.died = len(self._samples)
-        self._live -= record.size
+        self._add(0, record.size)
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .cost import per_sample
 from .fake import Build, FakeCPU, fake_model
 from .flops import FORMULAS, counted_paths
-from .step import StepSpec, tensors_in
+from .step import StepSpec, lower_precision, tensors_in
 from .tracing import clean_state, quiet
 
 
@@ -67,7 +67,7 @@ def count_modules(build: Build, step: StepSpec) -> list[ModuleCosts]:
         hooks = [module.register_forward_hook(note) for module in model.modules()]
         inputs = [spec.batch(step.batch_size) for spec in step.inputs]
         model.eval()
-        with torch.no_grad(), counter:
+        with torch.no_grad(), counter, lower_precision(step.autocast, inputs):
             model(*inputs)
         for hook in hooks:
             hook.remove()

@@ -6,12 +6,14 @@ very statements that run: the batch, one forward pass, the loss, one backward pa
     step = StepSpec(inputs=(TensorSpec(shape=(31,)),),
                     targets=TensorSpec(shape=(), dtype=torch.int64), loss=cross_entropy)
 
-Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_optimizer`, `training_step`.
+Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_optimizer`, `training_step`,
+`lower_precision`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,8 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
+
+_AUTOCAST = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,12 @@ class StepSpec:
             function of the model that returns the optimizer really used.
         loss: `(output, targets) -> scalar`; None for the sum of the means of all floating-point
             outputs, which reaches every output without knowing the task.
+        autocast: Type that torch.autocast computes the forward pass and the loss in
+            (torch.bfloat16 or torch.float16); None for no autocast.
+        device_type: Where training will run. For "cuda" memory is what torch's allocator is
+            expected to hold (see `cuda`); the trace itself always runs on a fake CPU.
+        capability: Compute capability of the GPU, such as (9, 0); None assumes the newest, whose
+            workspace is largest. Only for "cuda".
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -71,6 +81,9 @@ class StepSpec:
     batch_size: int = 64
     optimizer: str | OptimizerFactory = "adamw"
     loss: Loss | None = None
+    autocast: torch.dtype | None = None
+    device_type: Literal["cpu", "cuda"] = "cpu"
+    capability: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -80,6 +93,12 @@ class StepSpec:
                 f"the optimizer is '{self.optimizer}': choose one of {', '.join(_OPTIMIZERS)}, "
                 "or pass a function of the model that returns one."
             )
+        if self.autocast is not None and self.autocast not in _AUTOCAST:
+            raise CostError(
+                f"autocast is {self.autocast}: it must be torch.bfloat16, torch.float16 or None."
+            )
+        if self.device_type not in ("cpu", "cuda"):
+            raise CostError(f"the device type is '{self.device_type}': it must be 'cpu' or 'cuda'.")
 
 
 def make_optimizer(
@@ -102,20 +121,31 @@ def training_step(
     loss: Loss | None,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
+    autocast: torch.dtype | None = None,
 ) -> Tensor:
     """Do one update and return the loss of the batch, detached.
 
     The output is not kept: the loss holds what it needs of it. Without a trainable parameter only
-    the forward pass runs.
+    the forward pass runs. Autocast, where a type is given, covers forward pass and loss only.
     """
     if optimizer is not None:
         optimizer.zero_grad(set_to_none=True)
-    value = (loss or mean_of_outputs)(model(*inputs), targets)
+    with lower_precision(autocast, inputs):
+        value = (loss or mean_of_outputs)(model(*inputs), targets)
     if value.requires_grad:
         value.backward()  # type: ignore[no-untyped-call]
         if optimizer is not None:
             optimizer.step()
     return value.detach()
+
+
+def lower_precision(
+    autocast: torch.dtype | None, inputs: Sequence[Tensor]
+) -> AbstractContextManager[object]:
+    """Return torch.autocast on the device of the inputs, or nothing where no type is given."""
+    if autocast is None:
+        return nullcontext()
+    return torch.autocast(inputs[0].device.type if inputs else "cpu", dtype=autocast)
 
 
 def mean_of_outputs(output: Any, _: Any = None) -> Tensor:

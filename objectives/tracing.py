@@ -6,7 +6,8 @@ steady one that is counted; then one forward pass in eval mode under no_grad.
 
 What is not counted: the data set (only the mini-batch is), Python's own memory, and kernels'
 scratch space. The fused encoder layer is off, so inference memory of an `nn.TransformerEncoder` is
-that of the plain path.
+that of the plain path. The workspace of a fused LSTM layer has no shape rule: that one operator is
+run for real, alone, and its workspace measured (see `workspace`).
 
 Entry points: `trace`, `Trace`.
 """
@@ -26,15 +27,13 @@ from torch._subclasses.fake_tensor import (
 )
 
 from .blame import first_line, too_large, where
+from .cuda import SLACK
 from .errors import CostError, ObjectiveError
 from .fake import TOO_LARGE, Build, FakeCPU, fake_model
 from .flops import Counter, counted_paths
 from .memory import LiveBytes, Timeline
 from .randomness import Randomness
-from .step import StepSpec, make_optimizer, tensors_in, training_step
-
-_FUSED_RNN = ("aten.mkldnn_rnn_layer.default", "aten._cudnn_rnn.default")
-"""Operators whose shape rules leave out the space that they reserve for the backward pass."""
+from .step import StepSpec, lower_precision, make_optimizer, tensors_in, training_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +45,11 @@ class Trace:
         trainable_parameters: Those that require a gradient.
         flops: FLOPs of one forward pass in eval mode.
         step_flops: FLOPs of forward pass, loss and backward pass.
+        file_size: Bytes of the tensors of the state dict, each storage once.
         training: Memory of the steady training step.
         inference: Memory of the forward pass in eval mode without gradients.
         lower_bound: Whether the training memory leaves something out.
+        uncounted: Operations that count 0 FLOPs for want of a formula.
         notes: Sentences on what to know about these figures.
     """
 
@@ -56,9 +57,11 @@ class Trace:
     trainable_parameters: int
     flops: int
     step_flops: int
+    file_size: int
     training: Timeline
     inference: Timeline
     lower_bound: bool
+    uncounted: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -77,14 +80,14 @@ def trace(build: Build, step: StepSpec) -> Trace:
         mode = FakeCPU()
         with fake_model(build, step.inputs, mode) as (model, notes), mode:
             try:
-                return _trace(model, step, notes)
+                return _trace(model, step, notes, mode)
             except ObjectiveError:
                 raise
             except Exception as error:
                 raise _explained(error, step) from error
 
 
-def _trace(model: nn.Module, step: StepSpec, notes: list[str]) -> Trace:
+def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) -> Trace:
     inputs = [spec.batch(step.batch_size) for spec in step.inputs]
     targets = None if step.targets is None else step.targets.batch(step.batch_size)
     training_counter = Counter()
@@ -95,32 +98,60 @@ def _trace(model: nn.Module, step: StepSpec, notes: list[str]) -> Trace:
     eval_recorder.hold(model.parameters(), "parameters")
     eval_recorder.hold(_held_tensors(model), "buffers")
     eval_recorder.hold(inputs, "batch")
-    with Counter() as counter, eval_recorder, torch.no_grad():
+    precision = lower_precision(step.autocast, inputs)
+    with Counter() as counter, eval_recorder, torch.no_grad(), precision:
         model(*inputs)
 
     seen = recorder.operations | eval_recorder.operations
-    fused_rnn = any(str(operation) in _FUSED_RNN for operation in seen)
     uncounted = counter.uncounted(seen)
     if uncounted:
         notes.append(
             f"counted as 0 FLOPs, for want of a formula: {', '.join(uncounted)}; the FLOPs are a "
             "lower bound if these matter."
         )
-    if fused_rnn:
-        notes.append(
-            "a fused recurrent layer reserves space that cannot be known without running it: the "
-            "training memory is a lower bound."
-        )
+    on_gpu = step.device_type == "cuda"
+    recurrent = on_gpu and any(isinstance(module, nn.RNNBase) for module in model.modules())
+    notes += _workspace_notes(mode, recurrent)
+    slack = SLACK if on_gpu else 0
     return Trace(
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         flops=counter.flops,
         step_flops=training_counter.flops,
-        training=recorder.timeline(),
-        inference=eval_recorder.timeline(),
-        lower_bound=fused_rnn,
+        file_size=_file_size(model),
+        training=recorder.timeline(slack),
+        inference=eval_recorder.timeline(slack),
+        lower_bound=recurrent or mode.workspaces_unknown,
+        uncounted=tuple(uncounted),
         notes=tuple(notes),
     )
+
+
+def _file_size(model: nn.Module) -> int:
+    """Return the bytes of the state dict's storages, as `torch.save` writes them."""
+    storages = {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
+        for tensor in tensors_in(model.state_dict(keep_vars=True))
+    }
+    return sum(storages.values())
+
+
+def _workspace_notes(mode: FakeCPU, recurrent_on_gpu: bool) -> Iterator[str]:
+    if recurrent_on_gpu:
+        yield (
+            "a recurrent layer reserves space in cuDNN that is not known here: the training memory "
+            "is a lower bound; measure one real step on the GPU."
+        )
+    if mode.workspaces_unknown:
+        yield (
+            "a fused recurrent layer is too large to be run for its workspace: the training memory "
+            "is a lower bound."
+        )
+    elif mode.workspaces_measured:
+        yield (
+            "calibrated: the workspace of each fused recurrent layer was measured on this machine "
+            "by running that layer alone."
+        )
 
 
 def recorded_step(
@@ -141,7 +172,7 @@ def recorded_step(
     """
     model.train()
     optimizer = make_optimizer(step.optimizer, model)
-    training_step(model, optimizer, step.loss, inputs, targets)
+    training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
     recorder = LiveBytes()
     recorder.hold(model.parameters(), "parameters")
     recorder.hold(_held_tensors(model), "buffers")
@@ -150,7 +181,7 @@ def recorded_step(
         optimizer.zero_grad(set_to_none=True)
     recorder.hold(inputs if targets is None else [*inputs, targets], "batch")
     with counter or nullcontext(), recorder:
-        training_step(model, optimizer, step.loss, inputs, targets)
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
     recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
     return recorder
 
@@ -200,12 +231,13 @@ def _explained(error: Exception, step: StepSpec) -> CostError:
             f"the model's work depends on the data{place}: it reads a value or a number of "
             f"elements from a tensor ({error.func}), so its costs are not fixed before training; "
             "use torch.where or masks of fixed shape in place of .item(), `if tensor` and "
-            "boolean indexing."
+            "boolean indexing, or give the costs as a function of the widths."
         )
     if isinstance(error, UnsupportedOperatorException):
         return CostError(
             f"the operator {error.func} has no shape rule{place}, so its costs cannot be counted "
-            "without running it: register one with torch.library.register_fake, or replace it."
+            "without running it: register one with torch.library.register_fake, replace it, or "
+            "give the costs as a function of the widths."
         )
     shapes = ", ".join(
         f"{[step.batch_size, *spec.shape]} {str(spec.dtype).removeprefix('torch.')}"
@@ -214,5 +246,6 @@ def _explained(error: Exception, step: StepSpec) -> CostError:
     return CostError(
         f"one training step on inputs of shape {shapes} raised {type(error).__name__}: "
         f"{first_line(error)}{place}; the model must take these inputs, the loss its output, and "
-        "neither may read values (.item(), .numpy())."
+        "neither may read values (.item(), .numpy()); where they must, give the costs as a "
+        "function of the widths."
     )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidates, FeasibleSet
+from .climb import climb
 
 LARGEST = "largest that fits"
 UNIFORM = "uniform scaling"
@@ -20,8 +21,6 @@ THUMB = "rule of thumb"
 
 # Multipliers tried for the uniform scaling, where the widths have more distinct ones.
 _MULTIPLIERS = 128
-# Steps upwards in a lattice that is too large to enumerate.
-_CLIMB_STEPS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +90,10 @@ def _largest(feasible: FeasibleSet, pool: Candidates) -> NDArray[np.int64]:
     """The largest of the pool, then uphill while there is a larger feasible neighbour."""
     best = pool[int(np.argmax(_size(feasible, pool)))]
     if feasible.enumerated:
-        return best
-    for _ in range(_CLIMB_STEPS):
-        around = feasible.space.neighbours(best)
-        around = around[feasible.admitted(around)]
-        candidates = np.vstack([best[None, :], around])
-        larger = candidates[int(np.argmax(_size(feasible, candidates)))]
-        if np.array_equal(larger, best):
-            break
-        best = larger
-    return best
+        return np.asarray(best)
+    none = np.empty(0, dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    return climb(feasible, lambda rows: _size(feasible, rows), best[None, :], none, rng)
 
 
 def _uniform(feasible: FeasibleSet) -> NDArray[np.int64] | None:
@@ -126,4 +119,4 @@ def _nearest(
     if feasible.admitted(snapped[None, :])[0]:
         return snapped
     distance = ((np.log2(pool) - np.log2(point)) ** 2).sum(axis=1)
-    return pool[int(np.argmin(distance))]
+    return np.asarray(pool[int(np.argmin(distance))])

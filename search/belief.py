@@ -1,4 +1,4 @@
-"""The belief: what a history makes one believe of any candidate — its metric, and whether it will do.
+"""The belief: what a history makes one believe of any candidate, its metric and whether it will do.
 
 The metric comes from the surrogate. Limits that can only be measured (latency, say), and trainings
 that failed, each have a surrogate of their own; the chance that a candidate keeps them all is the
@@ -63,7 +63,7 @@ class Belief:
 
     def fit_to_use(self, encoded: Floats) -> NDArray[np.bool_]:
         """Which candidates keep the measured limits more likely than not, [n]."""
-        return self.log_chance(encoded) > np.log(LIKELY)
+        return np.asarray(self.log_chance(encoded) > np.log(LIKELY))
 
 
 def believe(feasible: FeasibleSet, history: History) -> Belief:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import NothingFeasible
 from .limits import Limits, describe_nothing_feasible
-from .moves import Candidates, steps
+from .moves import Candidates, distinct, keys, steps
 from .space import Space
 
 __all__ = [
@@ -57,6 +57,12 @@ class FeasibleSet:
             traced, large where polynomials are evaluated.
     """
 
+    enumerated: bool
+    """Whether all candidates are known."""
+    share: float
+    """Share of the space that is feasible: exact where enumerated, else of a sample."""
+    _known: Candidates
+
     def __init__(
         self,
         space: Space,
@@ -95,11 +101,7 @@ class FeasibleSet:
     def _begin(self, space: Space, limits: Limits, cost: CostFunction, at_once: int) -> None:
         self.space, self.limits, self.cost = space, limits, cost
         self._at_once = at_once
-        self.enumerated: bool
-        """Whether all candidates are known."""
-        self.share: float
-        """Share of the space that is feasible: exact where enumerated, else of a sample."""
-        self._known: Candidates
+        self._known = np.empty((0, space.dimensions), dtype=np.int64)
         self._listed = False
         self._remembered: dict[str, object] = {}
 
@@ -155,10 +157,10 @@ class FeasibleSet:
         parts = [self._known, feasible, self._admitted_neighbours(around)]
         if len(feasible) < len(drawn) // 8:
             parts.append(self._shrunk(drawn, rng))
-        walkers = np.unique(np.vstack(parts), axis=0)
+        walkers = distinct(np.vstack(parts))
         if len(walkers) < len(drawn) // 8:
             parts.append(self._walk(walkers, rng))
-        return np.unique(np.vstack(parts), axis=0)
+        return distinct(np.vstack(parts))
 
     def _admitted_neighbours(self, candidates: Candidates) -> Candidates:
         found = steps(self.space, candidates)
@@ -185,7 +187,7 @@ class FeasibleSet:
         found = start
         for _ in range(rounds):
             chosen = found[rng.integers(len(found), size=min(len(found), 64))]
-            found = np.unique(np.vstack([found, self._admitted_neighbours(chosen)]), axis=0)
+            found = distinct(np.vstack([found, self._admitted_neighbours(chosen)]))
         return found
 
     def _first(self, sample: Candidates) -> Candidates:
@@ -203,7 +205,7 @@ class FeasibleSet:
             around = np.vstack([current[None, :], self.space.neighbours(current)])
             best = around[self.limits.nearest(self.cost(around))]
             if self.admitted(best[None, :])[0]:
-                return best[None, :]
+                return np.asarray(best[None, :])
             if np.array_equal(best, current):
                 break
             current = best
@@ -220,16 +222,6 @@ class FeasibleSet:
                 {name: int(values[nearest]) for name, values in costs.items()},
             )
         )
-
-
-def keys(candidates: Candidates) -> NDArray[np.uint64]:
-    """Each row as one number, so that a million rows are compared as sets at once.
-
-    A multilinear hash modulo 2^64 with odd random factors. Two candidates share a key once in some
-    2^63 pairs; then an untried one counts as tried, which does no harm.
-    """
-    factors = np.random.default_rng(0).integers(2**63, size=candidates.shape[1], dtype=np.uint64)
-    return (candidates.astype(np.uint64) * (2 * factors + 1)).sum(axis=1, dtype=np.uint64)
 
 
 def rows(found: Sequence[NDArray[np.int64]], space: Space) -> Candidates:

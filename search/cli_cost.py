@@ -23,6 +23,7 @@ _TITLES = {
     "step_flops": "FLOPs of a training step, per sample",
     "train_memory": "training memory",
     "inference_memory": "inference memory",
+    "file_size": "file size, tensors only",
 }
 
 
@@ -147,7 +148,9 @@ def _show_one(
 def _show_many(costing: Costing, rows: list[dict[str, int]], as_json: bool) -> None:
     from .report import show_cost, show_widths
 
-    counted = [{"widths": row, **costing.count(row).as_dict()} for row in rows]
+    counted: list[dict[str, Any]] = [
+        {"widths": row, **costing.count(row).as_dict()} for row in rows
+    ]
     if as_json:
         write_json(counted)
         return

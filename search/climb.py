@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .candidates import Candidates, FeasibleSet, keys
-from .moves import steps, trades
+from .candidates import Candidates, FeasibleSet
+from .moves import distinct, keys, steps, trades
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def climb(
         around = np.vstack(
             [steps(feasible.space, beam), trades(feasible.space, beam, rng, _TRADES)]
         )
-        around = np.unique(around, axis=0)
+        around = distinct(around)
         marks = keys(around)
         new = ~np.isin(marks, judged) & ~np.isin(marks, closed)
         judged = np.concatenate([judged, marks[new]])
@@ -57,7 +57,7 @@ def climb(
         beam, heights = _top(np.vstack([beam, around]), np.concatenate([heights, score(around)]))
         if heights[0] <= before:
             break
-    return beam[0]
+    return np.asarray(beam[0])
 
 
 def _top(candidates: Candidates, heights: Floats) -> tuple[Candidates, Floats]:

@@ -25,7 +25,8 @@ from ..objectives.train import resolve_device
 from ..objectives.verify import measure_step
 from .errors import SpecError
 from .limits import Limits
-from .problem import TRACED_AT_ONCE, load_objective, proxy_settings, resolved, step_spec
+from .parts import load_objective, proxy_settings, resolved, step_spec
+from .problem import TRACED_AT_ONCE
 from .space import ENUMERABLE, Space
 from .spec import load_spec
 

@@ -34,6 +34,7 @@ UNITS = {
     "parameters": "parameters",
     "train_memory": "training memory",
     "inference_memory": "inference memory",
+    "file_size": "file size",
 }
 """What each limit bounds, for people."""
 
@@ -53,6 +54,8 @@ class Limits:
     """Peak of one training step at the proxy's batch size; bytes."""
     inference_memory: int | None = None
     """Peak of one forward pass without gradients; bytes."""
+    file_size: int | None = None
+    """Tensors of the model's file; bytes."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -155,7 +158,7 @@ def describe_nothing_feasible(
 
 
 def _is_memory(name: str) -> bool:
-    return name.endswith("_memory")
+    return name.endswith("_memory") or name == "file_size"
 
 
 def _decimal(limit: int) -> bool:

@@ -1,7 +1,8 @@
 """Moves on the lattice: the candidates one step away, and trades of one width for another.
 
 Where a limit binds, widening one layer has to be paid for by narrowing another: `trades` are the
-moves along the limit that single steps cannot make. Entry points: `steps`, `trades`.
+moves along the limit that single steps cannot make. Entry points: `steps`, `trades`; `keys` and
+`distinct` compare candidates.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def steps(space: Space, candidates: Candidates) -> Candidates:
     if not len(candidates):
         return candidates
     if _tangled(space):
-        return _distinct(np.vstack([space.neighbours(row) for row in candidates]))
+        return distinct(np.vstack([space.neighbours(row) for row in candidates]))
     dimensions = space.dimensions
     shifts = np.vstack([np.eye(dimensions, dtype=np.int64), -np.eye(dimensions, dtype=np.int64)])
     return _shifted(space, candidates, np.broadcast_to(shifts, (len(candidates), *shifts.shape)))
@@ -67,8 +68,21 @@ def _shifted(space: Space, candidates: Candidates, shifts: NDArray[np.int64]) ->
     moved = np.stack(columns, axis=-1)[inside]
     if space.constraints:
         moved = moved[space.contains_rows(moved)]
-    return _distinct(moved)
+    return distinct(moved)
 
 
-def _distinct(candidates: Candidates) -> Candidates:
-    return np.unique(candidates, axis=0)
+def keys(candidates: Candidates) -> NDArray[np.uint64]:
+    """Each row as one number, so that a million rows are compared as sets at once.
+
+    A multilinear hash modulo 2^64 with odd random factors. Two candidates share a key once in some
+    2^63 pairs; then an untried one counts as tried, which does no harm.
+    """
+    factors = np.random.default_rng(0).integers(2**63, size=candidates.shape[1], dtype=np.uint64)
+    marks = (candidates.astype(np.uint64) * (2 * factors + 1)).sum(axis=1, dtype=np.uint64)
+    return np.asarray(marks, dtype=np.uint64)
+
+
+def distinct(candidates: Candidates) -> Candidates:
+    """The candidates without repetition, in an order that depends on them alone."""
+    _, first = np.unique(keys(candidates), return_index=True)
+    return candidates[first]

@@ -125,7 +125,7 @@ def _favourite(belief: Belief, history: History) -> Floats:
     """The companions of the observed trial that is believed to be best, [columns]."""
     assert history.riders is not None
     mean, _ = belief.metric.predict(belief.seen[: len(history.values)])
-    return history.riders[int(np.argmax(mean))]
+    return np.asarray(history.riders[int(np.argmax(mean))])
 
 
 def _with(feasible: FeasibleSet, candidates: Candidates, riders: Floats | None) -> Floats:

@@ -17,26 +17,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..objectives.checks import check_builder
-from ..objectives.cost import count_costs
-from ..objectives.costmodel import CostModel
 from ..objectives.data import Data
-from ..objectives.loading import load_object, source_fingerprint
-from ..objectives.metrics import load_metric
-from ..objectives.objective import ModuleObjective, make_objective
+from ..objectives.latency import measure_latency
+from ..objectives.loading import source_fingerprint
+from ..objectives.objective import ModuleObjective
 from ..objectives.proxy import ProxySettings
-from ..objectives.sources import data_fingerprint, load_data
-from ..objectives.step import StepSpec, TensorSpec
-from ..objectives.train import make_optimizer, resolve_device
+from ..objectives.sources import data_fingerprint
+from ..objectives.train import resolve_device
 from .baselines import Baseline, baselines, doubling, pyramid
 from .candidates import EVALUATED_AT_ONCE, FeasibleSet
 from .goals import Goal
 from .limits import Limits
+from .parts import (
+    Costing,
+    fitted,
+    load_objective,
+    proxy_settings,
+    refuse_uncounted,
+    resolved,
+    step_spec,
+)
 from .proposer import Proposer
 from .space import Space
 from .spec import Spec
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
 TRACED_AT_ONCE = 256
+_KNOWN_BY = {
+    "polynomial": "are exact, by polynomials fitted to traced training steps",
+    "tracing": "are exact, each candidate's training step being traced",
+    "given": "are what the spec's function says",
+}
 
 
 @final
@@ -62,45 +73,46 @@ class Problem:
     limits: Limits
     objective: ModuleObjective
     settings: ProxySettings
-    costs: CostModel
+    costs: Costing
     feasible: FeasibleSet
     proposer: Proposer
     fingerprint: str
     refused: list[NDArray[np.int64]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, spec: Spec, base: Path) -> Problem:
+    def load(cls, spec: Spec, base: Path, saved: str | None = None) -> Problem:
         """Bring a spec to life.
 
         Args:
             spec: A valid spec.
             base: Folder that its references are relative to.
+            saved: What `fitted_costs` of this problem gave in another process, to save the fit.
 
         Raises:
             ObjectiveError: The user's code, data or metric does not work.
             NothingFeasible: No candidate keeps the limits.
             SearchError: Anything else about the search.
         """
-        proxy, objective = spec.proxy, load_objective(spec, base)
+        device = resolve_device(spec.proxy.device).type
+        objective = load_objective(spec, base)
+        # Said in full: the device decides what memory means, and whoever reads the study needs no
+        # data to know its metric.
+        said = {"device": device, "metric": spec.proxy.metric or objective.metric.name}
+        spec = spec.model_copy(update={"proxy": spec.proxy.model_copy(update=said)})
         space = spec.widths.space()
         check_builder(
             objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
         )
-        resolve_device(proxy.device)
         settings = proxy_settings(spec)
-        if proxy.metric is None:
-            # Said in full, so that whoever reads the study needs no data to know.
-            named = proxy.model_copy(update={"metric": objective.metric.name})
-            spec = spec.model_copy(update={"proxy": named})
-        costs = CostModel(objective.build, step_spec(objective, settings), space.names)
-        costs.fit(space)
+        costs = fitted(spec, base, objective, settings, space, saved)
         spec = resolved(spec, costs, objective, settings, base)
         limits = spec.limits.limits()
+        refuse_uncounted(costs, limits)
         feasible = FeasibleSet(
             space,
             limits,
             costs.evaluate,
-            at_once=EVALUATED_AT_ONCE if costs.exact_by == "polynomial" else TRACED_AT_ONCE,
+            at_once=TRACED_AT_ONCE if costs.exact_by == "tracing" else EVALUATED_AT_ONCE,
         )
         return cls(
             spec=spec,
@@ -127,6 +139,22 @@ class Problem:
         """Costs of one candidate, counted on its own training step: the gate's last word."""
         return self.costs.one(widths).as_dict()
 
+    def measure(self, widths: Mapping[str, int]) -> dict[str, float]:
+        """What only a measurement can tell, for the limits that are set: latency in seconds."""
+        if "latency" not in self.spec.limits.measured:
+            return {}
+        found = measure_latency(
+            lambda: self.objective.build(widths),
+            step_spec(self.objective, self.settings).inputs,
+            device=resolve_device(self.settings.device),
+        )
+        return {"latency": found.median_seconds}
+
+    def measured_violations(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """By how much measurements break their limits, as a share; at most 0 keeps them."""
+        bounds = self.spec.limits.measured
+        return {name: (value - bounds[name]) / bounds[name] for name, value in measured.items()}
+
     def gate(self, widths: Mapping[str, int]) -> bool:
         """Whether a candidate may be trained; one that may not is never proposed again."""
         if self.limits.admits(self.trace(widths)):
@@ -140,76 +168,14 @@ class Problem:
         about = "" if self.feasible.enumerated else "about "
         return [
             *self.objective.data.notes,
-            f"{self.space.size:,} candidates, {about}{share} of them within the limits; costs are "
-            f"exact by {self.costs.exact_by} ({self.costs.traces} traces)",
+            f"{self.space.size:,} candidates, {about}{share} of them within the limits; costs "
+            f"{_KNOWN_BY[self.costs.exact_by]}",
+            *self.costs.notes,
         ]
 
-
-def load_objective(spec: Spec, base: Path) -> ModuleObjective:
-    """The model, data, loss and metric of a spec.
-
-    Raises:
-        ObjectiveError: The user's code, data or metric does not work.
-    """
-    proxy = spec.proxy
-    data = load_data(
-        proxy.data,
-        base=base,
-        seed=spec.study.seed,
-        target=proxy.target,
-        task=proxy.task,
-        image=spec.model.family == "cnn",
-    )
-    return make_objective(
-        build=spec.model.build,
-        family=spec.model.family,
-        options=spec.model.options,
-        data=data,
-        metric=None if proxy.metric is None else load_metric(proxy.metric, base, proxy.direction),
-        loss=proxy.loss,
-        base=base,
-    )
-
-
-def proxy_settings(spec: Spec) -> ProxySettings:
-    """How the spec trains a candidate."""
-    proxy = spec.proxy
-    return ProxySettings(
-        epochs=proxy.epochs,
-        batch_size=proxy.batch_size,
-        patience=proxy.patience,
-        learning_rate=proxy.learning_rate,
-        weight_decay=proxy.weight_decay,
-        device=proxy.device,
-    )
-
-
-def resolved(
-    spec: Spec, costs: CostModel, objective: ModuleObjective, settings: ProxySettings, base: Path
-) -> Spec:
-    """The spec with its limits as numbers: what a share of a reference comes to."""
-    references = {}
-    for name in {reference for _, reference in spec.limits.shares.values()}:
-        reference = spec.references[name]
-        if isinstance(reference, str):
-            builder = load_object(reference, base)
-            found = count_costs(builder, step_spec(objective, settings))
-        else:
-            found = costs.one(reference)
-        references[name] = found.as_dict()
-    return spec.model_copy(update={"limits": spec.limits.resolved(references)})
-
-
-def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
-    """The training step whose costs count: the proxy's own batch, loss and optimizer."""
-    train = objective.data.train
-    return StepSpec(
-        inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
-        targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
-        batch_size=min(settings.batch_size, len(train)),
-        optimizer=lambda model: make_optimizer(model, settings),
-        loss=objective.loss,
-    )
+    def fitted_costs(self) -> str:
+        """What was fitted of the costs, as JSON, for `load` in other processes."""
+        return json.dumps(self.costs.state())
 
 
 def fingerprint(spec: Spec, base: Path) -> str:
@@ -221,7 +187,7 @@ def fingerprint(spec: Spec, base: Path) -> str:
     values = json.loads(spec.to_json())
     for section, key in (("study", "name"), ("study", "trials"), ("proxy", "device")):
         values[section].pop(key, None)
-    references = (spec.model.build, spec.proxy.loss, spec.proxy.metric)
+    references = (spec.model.build, spec.model.costs, spec.proxy.loss, spec.proxy.metric)
     sources = {
         reference: source_fingerprint(reference, base)
         for reference in references

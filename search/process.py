@@ -43,6 +43,7 @@ class Trend(Kernel):  # type: ignore[misc]  # scikit-learn has no types
         self.curvature = curvature
 
     def __call__(self, X: Floats, Y: Floats | None = None) -> Floats:  # noqa: N803
+        """The covariance between two sets of points, [n, m]."""
         other = X if Y is None else Y
         plain = X @ other.T
         shared = np.outer(X[:, : self.widths].sum(axis=1), other[:, : self.widths].sum(axis=1))

@@ -1,8 +1,8 @@
 """The proposer: from what a study has tried to the candidate that is worth training next.
 
-The first proposals are the plain baselines and a few candidates spread over the feasible set;
-after that, the untried feasible candidate with the most expected gain under the surrogate. It
-keeps nothing between calls: a study can be resumed from what it recorded.
+The first proposals are the plain baselines and a few feasible candidates at random; after that,
+the untried feasible candidate with the most expected gain under the surrogate. It keeps nothing
+between calls: a study can be resumed from what it recorded.
 
     proposal = proposer.propose(history, rng)             # one
     proposals = proposer.propose_batch(history, rng, 8)   # eight that do not crowd each other
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,17 +27,18 @@ from .climb import climb
 from .errors import Exhausted
 from .goals import Goal
 from .history import History
-from .pairs import best_pair
+from .pairs import Score, best_pair
 from .pick import Pick, pick
 from .riders import Riders
+from .threads import one_thread
 from .worth import contenders, worth
 
-__all__ = ["CONFIRMED", "SAMPLED", "SPREAD", "History", "Proposal", "Proposer", "rows"]
+__all__ = ["CONFIRMED", "DRAWN", "SAMPLED", "History", "Proposal", "Proposer", "rows"]
 
 Floats = NDArray[np.float64]
 
 SAMPLED = "sampler"
-SPREAD = "start-up design"
+DRAWN = "start-up design"
 CONFIRMED = "confirmation"
 
 # Open candidates that every surface judges: 20,000 take some 50 ms. Of more, a shortlist is.
@@ -48,9 +50,10 @@ _SCREENED = 40_000_000
 _STARTS = 6
 # Below this many metrics a surrogate has no ground to confirm anything.
 _FEWEST = 4
-# Candidates of a start-up design: enough for the shape of the common slope and the noise to show;
-# priors stand in for the rest, so that it need not grow with the number of widths for ever.
-_DESIGN = 10
+# Candidates of the start-up design, baselines included. The priors of the surrogate stand in for
+# the rest, so it need not grow with the number of widths (docs/decisions/0004-the-surrogate.md).
+_DESIGN = 6
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +92,14 @@ class Proposer:
         """Candidates of the start-up design, baselines included."""
         return min(self.feasible.space.dimensions + 3, _DESIGN)
 
+    @one_thread()
     def propose(
-        self, history: History, rng: np.random.Generator, *, last: bool = False
+        self,
+        history: History,
+        rng: np.random.Generator,
+        *,
+        last: bool = False,
+        fixed: Mapping[str, Any] = _NOTHING,
     ) -> Proposal:
         """The next candidate to train.
 
@@ -99,16 +108,20 @@ class Proposer:
             rng: Source of all randomness; the same history and state give the same proposal.
             last: Whether the budget ends with it: then the pick is trained if it never was, so
                 that what is recommended has been seen.
+            fixed: Widths that somebody else has set, by name: only candidates with these.
 
         Raises:
             Exhausted: Every feasible candidate was tried.
         """
+        if fixed := {name: fixed[name] for name in self.feasible.space.names if name in fixed}:
+            return self._fixed(history, rng, fixed)
         if last and len(history.observed) >= _FEWEST:
             best = self.pick(history)
             if not best.trained and not self._is_tried(best.widths, history):
                 return Proposal(widths=best.widths, origin=CONFIRMED, companions=best.companions)
         return self.propose_batch(history, rng, 1)[0]
 
+    @one_thread()
     def propose_batch(
         self, history: History, rng: np.random.Generator, number: int
     ) -> list[Proposal]:
@@ -123,8 +136,8 @@ class Proposer:
         found: list[Proposal] = []
         belief = None
         while len(found) < number:
-            chosen = self._baseline(history) or self._spread(history, rng)
-            if chosen is None:
+            chosen = self._baseline(history) or self._drawn(history, rng)
+            if chosen is None and len(history.observed):
                 # Hyperparameters are learned once a batch; each further one is conditioned on.
                 if belief is None:
                     belief = believe(self.feasible, history).given(self._pending(history))
@@ -153,10 +166,36 @@ class Proposer:
                 belief = belief.given(columns(self.feasible, row[None, :], more))
         return found
 
+    def _fixed(
+        self, history: History, rng: np.random.Generator, fixed: Mapping[str, Any]
+    ) -> Proposal:
+        """The best of the open candidates with some widths given; of a few thousand at most."""
+        space = self.feasible.space
+        pool = self._pool(history, rng).copy()
+        columns_ = [space.names.index(name) for name in fixed]
+        wanted = [int(value) for value in fixed.values()]
+        if not self.feasible.enumerated:
+            pool[:, columns_] = wanted
+            pool = np.unique(pool[space.contains_rows(pool)], axis=0)
+            pool = pool[self.feasible.admitted(pool)]
+        pool = pool[(pool[:, columns_] == wanted).all(axis=1)]
+        open_ = pool[~np.isin(keys(pool), keys(history.tried))]
+        if not len(open_):
+            shown = ", ".join(f"{name}={value}" for name, value in fixed.items())
+            raise Exhausted(f"no untried feasible candidate has {shown}; set other widths")
+        if len(open_) > _JUDGED:
+            open_ = open_[rng.choice(len(open_), size=_JUDGED, replace=False)]
+        best = 0
+        if self.riders is None and len(history.observed):
+            belief = believe(self.feasible, history).given(self._pending(history))
+            best = int(np.argmax(self._scorer(belief, history)(open_)))
+        return Proposal(widths=space.as_mapping(open_[best]), origin=SAMPLED)
+
     def posterior(self, history: History) -> Belief:
         """What the history makes one believe; it needs at least one metric."""
         return believe(self.feasible, history)
 
+    @one_thread()
     def pick(self, history: History) -> Pick:
         """The candidate that is believed to be best now, tried or not.
 
@@ -180,15 +219,19 @@ class Proposer:
                 return row, rider, baseline.name
         return None
 
-    def _spread(self, history: History, rng: np.random.Generator) -> _Chosen | None:
-        """While the start-up design lasts, the open candidate farthest from all tried ones."""
+    def _drawn(self, history: History, rng: np.random.Generator) -> _Chosen | None:
+        """While the start-up design lasts, a random open candidate.
+
+        Spreading the design out was measured and rejected: it begins with the corners of the
+        lattice, which hold the worst networks.
+        """
         if len(history.tried) >= self.design and len(history.observed):
             return None
         open_ = self._open(self._pool(history, rng), history)
         if not len(open_):
             return None
-        row = _farthest(self.feasible, open_, history.tried, rng)
-        return row, None if self.riders is None else self.riders.sample(1, rng)[0], SPREAD
+        row = open_[rng.integers(len(open_))]
+        return row, None if self.riders is None else self.riders.sample(1, rng)[0], DRAWN
 
     def _pool(self, history: History, rng: np.random.Generator) -> Candidates:
         return self.feasible.pool(rng, history.observed[_leaders(history)])
@@ -204,12 +247,7 @@ class Proposer:
     ) -> _Chosen | None:
         """The open candidate with the most expected gain."""
         pool = self._pool(history, rng)
-        seen_cost = self._cost(np.vstack([history.observed, history.pending]))
-
-        def score(candidates: Candidates, riders: Floats | None = None) -> Floats:
-            encoded = columns(self.feasible, candidates, riders)
-            return worth(belief, self.goal, encoded, self._cost(candidates), seen_cost)
-
+        score = self._scorer(belief, history)
         if self.riders is not None:
             found = best_pair(pool, self.riders, score, history, rng)
             return None if found is None else (*found, SAMPLED)
@@ -224,6 +262,15 @@ class Proposer:
             return open_[int(np.argmax(scores))], None, SAMPLED
         starts = open_[np.argsort(-scores, kind="stable")[:_STARTS]]
         return climb(self.feasible, score, starts, keys(history.tried), rng), None, SAMPLED
+
+    def _scorer(self, belief: Belief, history: History) -> Score:
+        """What is expected of training candidates."""
+        judge = worth(belief, self.goal, self._cost(np.vstack([history.observed, history.pending])))
+
+        def score(candidates: Candidates, riders: Floats | None = None) -> Floats:
+            return judge(columns(self.feasible, candidates, riders), self._cost(candidates))
+
+        return score
 
     def _shortlist(
         self, belief: Belief, pool: Candidates, history: History, rng: np.random.Generator
@@ -251,14 +298,3 @@ _Chosen = tuple[NDArray[np.int64], Floats | None, str]
 def _leaders(history: History, count: int = 4) -> NDArray[np.intp]:
     """Indices of the best observed candidates: a draw includes their neighbours."""
     return np.argsort(-history.values, kind="stable")[:count]
-
-
-def _farthest(
-    feasible: FeasibleSet, candidates: Candidates, tried: Candidates, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Of 256 random candidates the one that lies farthest from all tried (maximin)."""
-    chosen = candidates[rng.choice(len(candidates), size=min(256, len(candidates)), replace=False)]
-    if not len(tried):
-        return chosen[0]
-    gaps = feasible.space.encode(chosen)[:, None, :] - feasible.space.encode(tried)[None, :, :]
-    return chosen[int(np.argmax((gaps**2).sum(axis=2).min(axis=1)))]

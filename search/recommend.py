@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .baselines import LARGEST, THUMB, UNIFORM
-from .candidates import rows
-from .goals import Goal, good_enough, pareto_front
+from .belief import believe
+from .candidates import FeasibleSet, rows
+from .goals import CONFIDENCE, Goal, confident, good_enough, pareto_front
+from .history import History
+from .pick import Pick, pick
 from .space import Space
 from .surrogate import fit
+from .threads import one_thread
 from .trials import Trial
 
 # Below this many trainings a surrogate has no ground: the best observed one is recommended.
@@ -51,6 +55,9 @@ class Recommendation:
         noise: Standard deviation of one training around the surface; None while there are too few.
         front: For the goal "front": the trials no other beats in both cost and metric.
         verdict: One sentence that judges the recommended trial against the baselines.
+        pick: The candidate believed to be best of all feasible ones, tried or not; None where the
+            feasible set was not given or there are too few trials. Where it was not trained, one
+            more trial would confirm it.
     """
 
     best: Trial
@@ -59,10 +66,20 @@ class Recommendation:
     noise: float | None
     front: Sequence[Trial]
     verdict: str
+    pick: Pick | None = None
 
 
-def recommend(space: Space, goal: Goal, trials: Sequence[Trial]) -> Recommendation | None:
+@one_thread()
+def recommend(
+    space: Space, goal: Goal, trials: Sequence[Trial], feasible: FeasibleSet | None = None
+) -> Recommendation | None:
     """Judge the completed trials of a study.
+
+    Args:
+        space: The lattice.
+        goal: What was looked for.
+        trials: The completed trials.
+        feasible: All that could have been tried; without it only trained candidates are judged.
 
     Returns:
         The recommendation, or None while no trial is complete.
@@ -78,9 +95,9 @@ def recommend(space: Space, goal: Goal, trials: Sequence[Trial]) -> Recommendati
         believed, deviation = posterior.predict(encoded)
         noise = posterior.noise
     cost = np.asarray([trial.costs.get(goal.cost, 0) for trial in trials], dtype=np.float64)
-    chosen, verdict = _judge(trials, believed, cost, goal, noise)
+    chosen, verdict = _judge(trials, believed, deviation, cost, goal, noise)
     return Recommendation(
-        best=trials[_choose(observed, cost, goal)],
+        best=trials[_choose(observed, None, cost, goal)],
         recommended=trials[chosen],
         estimates=[]
         if deviation is None
@@ -91,13 +108,44 @@ def recommend(space: Space, goal: Goal, trials: Sequence[Trial]) -> Recommendati
         noise=noise,
         front=[trials[i] for i in pareto_front(cost, observed)] if goal.kind == "front" else [],
         verdict=verdict,
+        pick=None
+        if feasible is None or len(trials) < _FEWEST
+        else _pick(feasible, goal, trials, observed),
     )
 
 
-def _choose(metric: NDArray[np.float64], cost: NDArray[np.float64], goal: Goal) -> int:
+def _pick(
+    feasible: FeasibleSet, goal: Goal, trials: Sequence[Trial], observed: NDArray[np.float64]
+) -> Pick:
+    space = feasible.space
+    none = rows([], space)
+    history = History(
+        observed=rows([space.as_row(trial.widths) for trial in trials], space),
+        values=observed,
+        pending=none,
+        failed=none,
+    )
+    return pick(feasible, goal, history, believe(feasible, history))
+
+
+def _good(
+    metric: NDArray[np.float64], deviation: NDArray[np.float64] | None, goal: Goal
+) -> NDArray[np.bool_]:
+    """Which metrics meet the target: with confidence where there is a belief, else as observed."""
+    if deviation is None:
+        return good_enough(metric, goal)
+    return confident(metric, deviation, goal)
+
+
+def _choose(
+    metric: NDArray[np.float64],
+    deviation: NDArray[np.float64] | None,
+    cost: NDArray[np.float64],
+    goal: Goal,
+) -> int:
     """Index of the goal's pick; where nothing is good enough, of the best metric."""
     if goal.kind == "smallest":
-        good = np.flatnonzero(good_enough(metric, goal))
+        good = np.flatnonzero(_good(metric, deviation, goal))
         if len(good):
             return int(good[np.lexsort((-metric[good], cost[good]))[0]])
     return int(np.argmax(metric))
@@ -106,19 +154,20 @@ def _choose(metric: NDArray[np.float64], cost: NDArray[np.float64], goal: Goal) 
 def _judge(
     trials: Sequence[Trial],
     believed: NDArray[np.float64],
+    deviation: NDArray[np.float64] | None,
     cost: NDArray[np.float64],
     goal: Goal,
     noise: float | None,
 ) -> tuple[int, str]:
     """Index of the trial to take, and why: a baseline unless the search beats it beyond noise."""
-    chosen = _choose(believed, cost, goal)
+    chosen = _choose(believed, deviation, cost, goal)
     plain = [i for i, trial in enumerate(trials) if is_baseline(trial)]
     if goal.kind == "smallest":
-        good = good_enough(believed, goal)
+        good = _good(believed, deviation, goal)
         if not good[chosen]:
             return chosen, (
-                f"No trial is believed to reach the target {goal.target:g}: this is the best "
-                "metric, not the smallest network."
+                f"No trial is believed to reach the target {goal.target:g} with {CONFIDENCE:.0%} "
+                "confidence: this is the best metric, not the smallest network."
             )
         plain = [i for i in plain if good[i]]
     if not plain:

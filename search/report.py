@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..storage.ledger import Counts, Record
-from ..storage.study import StudyRow
+from ..storage.row import StudyRow
 from .recommend import Estimate, is_baseline, recommend
 from .spec import Spec
 from .trials import Trial, completed
-from .units import show_compact, show_count, show_memory
+from .units import show_compact, show_count, show_duration, show_memory
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
 TEST_NOTE = "Test figures come from data that no choice has seen."
@@ -24,6 +24,8 @@ _COST_TITLES = {
     "macs": "MACs",
     "train_memory": "training memory",
     "inference_memory": "inference memory",
+    "file_size": "file size",
+    "latency": "latency",
 }
 _SHOWN_COSTS = ("parameters", "flops", "train_memory")
 
@@ -111,14 +113,17 @@ def _failure(record: Record) -> dict[str, Any]:
     }
 
 
-def show_cost(name: str, value: int) -> str:
-    """A cost for people, with its unit."""
-    if name.endswith("memory"):
+def show_cost(name: str, value: float) -> str:
+    """A cost for people, with its unit; latency in seconds."""
+    if name == "latency":
+        return show_duration(value)
+    value = int(value)
+    if name.endswith("memory") or name == "file_size":
         return show_memory(value)
     return show_count(value) if name == "parameters" else show_compact(value)
 
 
-def comparison_costs(limits: Mapping[str, int]) -> dict[str, str]:
+def comparison_costs(limits: Mapping[str, float]) -> dict[str, str]:
     """The costs a table shows, by name with their titles: the usual ones and the limited ones."""
     return {name: _COST_TITLES[name] for name in dict.fromkeys([*_SHOWN_COSTS, *limits])}
 
@@ -140,7 +145,8 @@ def comparison(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     named += [("best observed", report["best"]), ("recommended", report["recommended"])]
     for name, entry in named:
         if entry is not None:
-            shown = [show_cost(cost, entry["costs"][cost]) for cost in costs]
+            known = entry["costs"]
+            shown = [show_cost(cost, known[cost]) if cost in known else "—" for cost in costs]
             figures = [_figure(entry["metric"]["value"]), _figure(entry["test"])]
             widths = show_widths(entry["widths"])
             rows.append([name, str(entry["trial"]), widths, *figures, *shown])
@@ -188,7 +194,7 @@ def markdown(report: Mapping[str, Any]) -> str:
                 show_widths(entry["widths"]),
                 _figure(entry["metric"]["value"]),
                 _figure(entry["test"]),
-                show_count(entry["costs"]["parameters"]),
+                show_count(entry["costs"].get("parameters", 0)),
                 str(entry["seed"]),
             ]
             for entry in report["history"]

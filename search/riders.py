@@ -111,7 +111,8 @@ def _scale(distribution: BaseDistribution) -> tuple[float, float, bool]:
 
 def _encode(distribution: BaseDistribution, value: Any) -> Floats:
     if isinstance(distribution, CategoricalDistribution):
-        return np.eye(len(distribution.choices))[int(distribution.to_internal_repr(value))]
+        chosen = int(distribution.to_internal_repr(value))
+        return np.asarray(np.eye(len(distribution.choices))[chosen])
     low, high, log = _scale(distribution)
     number = np.log(max(float(value), 1e-300)) if log else float(value)
     return np.array([np.clip((number - low) / (high - low) if high > low else 0.0, 0.0, 1.0)])

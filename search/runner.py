@@ -7,7 +7,7 @@ shows is projected from it afterwards and can be repaired by any worker.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from .errors import Drained, SearchError
 from .heartbeat import Heartbeat
 from .problem import Problem
 from .trials import history
+from .units import show_duration
 
 # Claims of one slot after which its widths are held to kill their workers: a bound for a trial that
 # takes its process down each time, far above what random deaths of workers come to.
@@ -32,7 +33,7 @@ _PROPOSALS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a step ended: "complete", "nan", "out_of_memory", "error", "retry" or "lost"."""
+    """How a step ended: complete, infeasible, nan, out_of_memory, error, retry or lost."""
 
     number: int
     kind: str
@@ -75,9 +76,13 @@ class Runner:
             return self._give_up(slot)
         try:
             with Heartbeat(self.ledger, slot, self.lease_seconds) as heartbeat:
-                slot = self._suggest(slot)
+                slot, measured = self._suggest(slot)
+                if any(
+                    excess > 0 for excess in self.problem.measured_violations(measured).values()
+                ):
+                    return self._refuse(slot, measured)
                 result = self._train(slot, heartbeat)
-                self._record(slot, result)
+                self._record(slot, result, measured)
         except LeaseLost:
             return Outcome(number=slot.number, kind="lost")
         except StorageError:
@@ -94,29 +99,48 @@ class Runner:
             number=slot.number, kind=result.outcome, value=result.value, detail=result.detail
         )
 
-    def _suggest(self, slot: Slot) -> Slot:
-        """Bind widths and an Optuna trial to the slot; an adopted slot keeps what it has."""
+    def _suggest(self, slot: Slot) -> tuple[Slot, dict[str, float]]:
+        """Bind widths and an Optuna trial to the slot; an adopted slot keeps what it has.
+
+        Returns:
+            The slot, and what was measured of its candidate, by the limit's name.
+        """
         if slot.widths is None:
             slot = self._bind(slot)
+        assert slot.widths is not None
+        measured = self.problem.measure(slot.widths)
         if slot.trial_id is None:
-            assert slot.widths is not None
             costs = self.problem.trace(slot.widths)
             trial = self.projection.open(
                 slot,
                 distributions=self.problem.space.distributions(),
-                constraints=self.problem.limits.violations(costs),
-                attributes={"origin": slot.origin, "seed": self.seed(slot), **costs},
+                constraints={
+                    **self.problem.limits.violations(costs),
+                    **self.problem.measured_violations(measured),
+                },
+                attributes={
+                    "origin": slot.origin,
+                    "seed": self.seed(slot),
+                    **costs,
+                    **{f"{name}_seconds": value for name, value in measured.items()},
+                },
             )
             slot = self.ledger.bind_trial(slot, trial)
-        return slot
+        return slot, measured
 
     def _bind(self, slot: Slot) -> Slot:
         for attempt in range(_PROPOSALS):
+            records = self.ledger.records()
             known = history(
-                self.problem.space, self.ledger.records(), self.problem.goal, self.problem.refused
+                self.problem.space,
+                records,
+                self.problem.goal,
+                refused=self.problem.refused,
+                bounds=self.problem.spec.limits.measured,
             )
+            last = all(one.widths is not None for one in records if one.number != slot.number)
             rng = np.random.default_rng((self.problem.spec.study.seed, slot.number, attempt))
-            proposal = self.problem.proposer.propose(known, rng)
+            proposal = self.problem.proposer.propose(known, rng, last=last)
             if not self.problem.gate(proposal.widths):
                 continue
             try:
@@ -145,12 +169,25 @@ class Runner:
             on_epoch=on_epoch,
         )
 
-    def _record(self, slot: Slot, result: TrainingResult) -> None:
+    def _refuse(self, slot: Slot, measured: Mapping[str, float]) -> Outcome:
+        """Record a candidate that breaks a measured limit; no training is spent on it."""
+        bounds = self.problem.spec.limits.measured
+        reason = ", ".join(
+            f"{name} {show_duration(value)} against a limit of {show_duration(bounds[name])}"
+            for name, value in measured.items()
+        )
+        result = {"measured": dict(measured), "detail": reason, "attributes": {"detail": reason}}
+        self.ledger.done(slot, outcome="infeasible", value=None, result=result)
+        self.projection.repair()
+        return Outcome(number=slot.number, kind="infeasible", detail=reason)
+
+    def _record(self, slot: Slot, result: TrainingResult, measured: Mapping[str, float]) -> None:
         assert slot.widths is not None
         costs = self.problem.trace(slot.widths)
         stored: dict[str, Any] = {
             "test": result.test_value,
             "costs": costs,
+            "measured": dict(measured),
             "curve": list(result.curve),
             "losses": list(result.losses),
             "best_epoch": result.best_epoch,

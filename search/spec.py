@@ -66,7 +66,7 @@ class Spec(Section):
         """The cost that the goals "smallest" and "front" make small."""
         if self.study.cost is not None:
             return self.study.cost
-        limited = self.limits.model_dump(exclude_none=True)
+        limited = self.limits.model_dump(exclude_none=True, exclude={"latency"})
         return next(iter(limited), "flops")  # type: ignore[arg-type]
 
     def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
@@ -77,7 +77,7 @@ class Spec(Section):
 
     def to_json(self) -> str:
         """Canonical JSON: the same spec gives the same text."""
-        return json.dumps(self.model_dump(exclude_none=True), separators=(",", ":"))
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
 
 
 def parse_spec(values: Mapping[str, Any], *, source: str = "spec") -> Spec:

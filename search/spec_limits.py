@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 from .limits import Limits
 from .spec_base import Section
-from .units import parse_count, parse_memory
+from .units import parse_count, parse_duration, parse_memory
 
 _SHARE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*of\s+(\S+)\s*")
 
@@ -42,6 +42,14 @@ def _bound(parse: Callable[[Any], int]) -> BeforeValidator:
 FlopsBound = Annotated[int | str, _bound(lambda value: parse_count(value, "FLOPs"))]
 MacsBound = Annotated[int | str, _bound(lambda value: parse_count(value, "MACs"))]
 ParametersBound = Annotated[int | str, _bound(lambda value: parse_count(value, "parameters"))]
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    # Said with its unit, so that what is stored can be read again.
+    PlainSerializer(
+        lambda seconds: f"{seconds!r} s", return_type=str, when_used="json-unless-none"
+    ),
+]
 BytesBound = Annotated[int | str, _bound(parse_memory)]
 
 
@@ -53,6 +61,9 @@ class LimitsSection(Section):
     parameters: ParametersBound | None = None
     train_memory: BytesBound | None = None
     inference_memory: BytesBound | None = None
+    file_size: BytesBound | None = None
+    latency: Seconds | None = None
+    """Of one sample's inference; measured before a training, on the worker's device."""
 
     @property
     def shares(self) -> dict[str, tuple[float, str]]:
@@ -75,4 +86,9 @@ class LimitsSection(Section):
     def limits(self) -> Limits:
         """The bounds as the gate uses them; every share must be resolved."""
         assert not self.shares
-        return Limits(**self.model_dump())
+        return Limits(**self.model_dump(exclude={"latency"}))
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """The limits that only a measurement can check, by name, in seconds."""
+        return {} if self.latency is None else {"latency": self.latency}

@@ -21,7 +21,7 @@ from .errors import SpecError
 from .space import Divisible, Order, Space, Tie, Width
 from .spec_base import Reference, Section
 
-CostName = Literal["flops", "macs", "parameters", "train_memory", "inference_memory"]
+CostName = Literal["flops", "macs", "parameters", "train_memory", "inference_memory", "file_size"]
 
 
 def _study_name(value: str) -> str:
@@ -62,6 +62,8 @@ class ModelSection(Section):
     activation: str | None = None
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     norm: str | None = None
+    costs: Reference | None = None
+    """`costs(widths) -> mapping`: the costs of a model that cannot be traced."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSection:

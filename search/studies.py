@@ -16,13 +16,14 @@ from rich.console import Console
 
 from ..storage.database import Database, resolve_url
 from ..storage.ledger import Ledger
-from ..storage.study import StudyRow, create_study, load_study
+from ..storage.row import StudyRow
+from ..storage.study import create_study, load_study
 from .errors import Drained, FingerprintMismatch, SpecError
 from .fleet import Fleet
 from .progress import finished, follow
 from .report import progress, summary
 from .spec import Spec
-from .worker import StopRequest, stop_on_signals, worker_name
+from .stopping import StopRequest, stop_on_signals, worker_name
 
 EXIT_DRAINED = 75
 
@@ -59,6 +60,7 @@ def start(
         metric=problem.objective.metric.name,
         base=str(base),
         budget=spec.study.trials,
+        costs=problem.fitted_costs(),
     )
     if not created:
         _join(database, row, spec, console)
@@ -143,7 +145,7 @@ def serve(
             torch.set_num_threads(threads)
         row = load_study(database, name)
         base = Path(row.base) if Path(row.base).is_dir() else Path.cwd()
-        problem = Problem.load(spec_of(row), base)
+        problem = Problem.load(spec_of(row), base, row.costs)
         if problem.fingerprint != row.fingerprint:
             raise FingerprintMismatch(
                 f"study {name} was made with other code or data: its fingerprint is "

@@ -24,18 +24,14 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from . import process, response
 from .evidence import Evidence, weigh
+from .observations import Observations, prepare, spread_out, with_noise
 
 Floats = NDArray[np.float64]
 
-# Trainings that the priors are weighed on: a 192 × 192 eigendecomposition takes some 5 ms.
-_WEIGHED = 192
 # A Gaussian process that explains the data this much less than all surfaces together is left out.
 _LEAST_WEIGHT = 0.05
 # Noise variances that a cheaper fidelity may have, relative to a full training.
 _NOISE_FACTORS = (1.0, 4.0, 16.0, 64.0)
-# Values further below the median than this many times the distance of the 90th percentile above
-# it say "bad" and no more: a network that did not learn would bend every surface.
-_FLOOR = 6.0
 
 
 class Surface(Protocol):
@@ -44,32 +40,6 @@ class Surface(Protocol):
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noiseless value, two arrays [n]."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Data:
-    """Observations as the surfaces take them.
-
-    Attributes:
-        encoded: Candidates, [n, columns], columns in [0, 1].
-        values: Metrics, [n], standardised.
-        factors: Noise variance of each relative to a full training's, [n].
-        offsets: One column for each cheaper fidelity: 1 for its trainings, [n, fidelities − 1].
-    """
-
-    encoded: Floats
-    values: Floats
-    factors: Floats
-    offsets: Floats
-
-    def part(self, rows: NDArray[np.intp]) -> Data:
-        """Some of the observations."""
-        return Data(
-            encoded=self.encoded[rows],
-            values=self.values[rows],
-            factors=self.factors[rows],
-            offsets=self.offsets[rows],
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,11 +58,11 @@ class Prior:
     processes: Sequence[tuple[Kernel, Evidence]]
     log_weights: Floats
 
-    def condition(self, data: Data) -> list[Surface]:
+    def condition(self, data: Observations) -> list[Surface]:
         """The surfaces after the observations, in the order of the weights."""
         full = np.hstack([data.encoded, data.offsets])
         surface = response.condition(self.terms, self.shapes, full, data.values, data.factors)
-        few = data.part(_spread_out(len(data.values)))
+        few = data.part(spread_out(len(data.values)))
         level = few.values
         if data.offsets.shape[1]:
             # A process knows no fidelities: it is shown what the offsets leave.
@@ -127,7 +97,7 @@ class Posterior:
     mean: float
     scale: float
     _prior: Prior = field(repr=False)
-    _data: Data = field(repr=False)
+    _data: Observations = field(repr=False)
 
     @property
     def terms(self) -> int:
@@ -153,6 +123,12 @@ class Posterior:
         """
         return mixed(self.each(encoded))
 
+    def quick_mean(self, encoded: Floats) -> Floats:
+        """The mean by the response surface alone, [n]."""
+        surface = self.surfaces[0]
+        assert isinstance(surface, response.Response)
+        return self.mean + self.scale * surface.mean(encoded)
+
     def quick(self) -> Posterior:
         """The response surface by itself: a million candidates in well under a second."""
         return Posterior(
@@ -177,7 +153,7 @@ class Posterior:
         if not len(pending):
             return self
         expected, _ = self.predict(pending)
-        data = Data(
+        data = Observations(
             encoded=np.vstack([self._data.encoded, pending]),
             values=np.concatenate([self._data.values, (expected - self.mean) / self.scale]),
             factors=np.concatenate([self._data.factors, np.ones(len(pending))]),
@@ -219,41 +195,30 @@ def fit(
         widths: How many of the columns, the first ones, are widths; all by default.
         fidelity: How long each was trained, [n]: the longest is the one that counts.
     """
-    levels = np.zeros(len(values)) if fidelity is None else np.asarray(fidelity)
-    counts = levels == levels.max()
-    floored = _floored(values, counts)
-    mean, scale = float(floored[counts].mean()), float(floored[counts].std())
-    # One training, or equal ones, tell no scale.
-    scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
-    cheaper = np.unique(levels[~counts])
-    data = Data(
-        encoded=encoded,
-        values=(floored - mean) / scale,
-        factors=np.ones(len(values)),
-        offsets=(levels[:, None] == cheaper[None, :]).astype(np.float64),
-    )
+    data, unit = prepare(encoded, values, fidelity)
+    cheaper = data.offsets.shape[1]
     terms = response.Terms(
         columns=encoded.shape[1],
         widths=encoded.shape[1] if widths is None else widths,
-        offsets=len(cheaper),
+        offsets=cheaper,
     )
-    few = data.part(_spread_out(len(values)))
-    if len(cheaper):
-        data = _with_noise(data, _noise_factors(terms, few))
-        few = data.part(_spread_out(len(values)))
+    few = data.part(spread_out(len(values)))
+    if cheaper:
+        data = with_noise(data, _noise_factors(terms, few))
+        few = data.part(spread_out(len(values)))
     prior, noise = _weighed(terms, few)
     return Posterior(
         surfaces=prior.condition(data),
         log_weights=prior.log_weights,
-        noise=scale * noise,
-        mean=mean,
-        scale=scale,
+        noise=unit.scale * noise,
+        mean=unit.mean,
+        scale=unit.scale,
         _prior=prior,
         _data=data,
     )
 
 
-def _weighed(terms: response.Terms, data: Data) -> tuple[Prior, float]:
+def _weighed(terms: response.Terms, data: Observations) -> tuple[Prior, float]:
     """The surfaces with their weights, and the noise of a full training."""
     features = terms.features(np.hstack([data.encoded, data.offsets]))
     shapes = []
@@ -290,7 +255,7 @@ def _weighed(terms: response.Terms, data: Data) -> tuple[Prior, float]:
     )
 
 
-def _noise_factors(terms: response.Terms, data: Data) -> Floats:
+def _noise_factors(terms: response.Terms, data: Observations) -> Floats:
     """The likeliest noise of each cheaper fidelity over a full training's variance, [fidelities].
 
     One at a time, under a gently curved surface.
@@ -302,33 +267,7 @@ def _noise_factors(terms: response.Terms, data: Data) -> Floats:
         found = []
         for factor in _NOISE_FACTORS:
             chosen[index] = factor
-            tried = _with_noise(data, chosen)
+            tried = with_noise(data, chosen)
             found.append(weigh(gram, tried.values, tried.factors).log_evidence)
         chosen[index] = _NOISE_FACTORS[int(np.argmax(found))]
     return chosen
-
-
-def _with_noise(data: Data, factors: Floats) -> Data:
-    return Data(
-        encoded=data.encoded,
-        values=data.values,
-        factors=1.0 + data.offsets @ (factors - 1.0),
-        offsets=data.offsets,
-    )
-
-
-def _floored(values: Floats, counts: NDArray[np.bool_]) -> Floats:
-    """The values with hopeless ones raised to a floor."""
-    middle, high = np.quantile(values[counts], [0.5, 0.9])
-    if high <= middle:
-        return values
-    return np.maximum(values, middle - _FLOOR * (high - middle))
-
-
-def _spread_out(count: int) -> NDArray[np.intp]:
-    """Indices of at most `_WEIGHED` observations: the newest half of them and evenly older ones."""
-    if count <= _WEIGHED:
-        return np.arange(count)
-    newest = _WEIGHED // 2
-    older = np.linspace(0, count - newest - 1, _WEIGHED - newest).round().astype(np.intp)
-    return np.concatenate([older, np.arange(count - newest, count)])

@@ -28,7 +28,7 @@ class Trial:
         origin: Who proposed it: a baseline, the start-up design or the sampler.
         value: Best validation metric.
         test: Test metric of the same weights; never used to choose.
-        costs: Costs by name, as counted before the training.
+        costs: Costs by name, as counted before the training; a latency in seconds, as measured.
         curve: Validation metric after each epoch.
         seconds: Length of the training.
         seed: Repeats the training exactly.
@@ -39,7 +39,7 @@ class Trial:
     origin: str
     value: float
     test: float | None
-    costs: Mapping[str, int]
+    costs: Mapping[str, float]
     curve: Sequence[float]
     seconds: float
     seed: int
@@ -60,7 +60,7 @@ def _trial(record: Record) -> Trial:
         origin=record.origin or "",
         value=record.value,
         test=result.get("test"),
-        costs=result.get("costs", {}),
+        costs={**result.get("costs", {}), **result.get("measured", {})},
         curve=result.get("curve", ()),
         seconds=result.get("seconds", 0.0),
         seed=result.get("seed", 0),
@@ -71,7 +71,9 @@ def history(
     space: Space,
     records: Sequence[Record],
     goal: Goal,
+    *,
     refused: Sequence[NDArray[np.int64]] = (),
+    bounds: Mapping[str, float] | None = None,
 ) -> History:
     """What the records say was tried: every bound candidate, with its metric where there is one.
 
@@ -80,7 +82,10 @@ def history(
         records: The study's slots.
         goal: Says which metric is better.
         refused: Candidates that must not be proposed either, each [d].
+        bounds: Limits on what is measured, by name.
     """
+    bounds = bounds or {}
+    measured: list[list[float]] = []
     observed: list[NDArray[np.int64]] = []
     values: list[float] = []
     pending: list[NDArray[np.int64]] = []
@@ -93,6 +98,10 @@ def history(
             assert record.value is not None
             observed.append(row)
             values.append(goal.sign * record.value)
+            found = (record.result or {}).get("measured", {})
+            measured.append(
+                [found.get(name, np.nan) / bound - 1.0 for name, bound in bounds.items()]
+            )
         else:
             (pending if record.outcome is None else failed).append(row)
     return History(
@@ -100,4 +109,5 @@ def history(
         values=np.asarray(values, dtype=np.float64),
         pending=rows(pending, space),
         failed=rows(failed, space),
+        measured=np.asarray(measured).reshape(len(observed), len(bounds)) if bounds else None,
     )

@@ -23,6 +23,9 @@ BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 """Powers of 1,000 bytes."""
 
+DURATIONS = {"s": Fraction(1), "ms": Fraction(1, 1000), "us": Fraction(1, 1_000_000)}
+"""Seconds in each unit of time, the largest first."""
+
 _WORDS = {
     "FLOPs": ("flops", "flop"),
     "MACs": ("macs", "mac"),
@@ -93,6 +96,30 @@ def parse_memory(value: int | float | str) -> int:
     else:
         raise ValueError(f"{value!r} is not an amount of memory; {hint}")
     return _at_least_one(int(number), value, "bytes")
+
+
+def parse_duration(value: int | float | str) -> float:
+    """Read a length of time, as seconds above 0.
+
+    Args:
+        value: text such as ``"5 ms"``, ``"200 us"`` or ``"1.5 s"``; a bare number has no unit.
+
+    Raises:
+        ValueError: it is no time, or has no unit; the sentence says what to write instead.
+    """
+    hint = 'write it like "5 ms", "200 us" or "0.5 s"'
+    number, suffix = _split(value, "a length of time", hint)
+    if suffix not in DURATIONS or number <= 0:
+        raise ValueError(f"found {value!r}, expected a length of time with its unit; {hint}")
+    return float(number * DURATIONS[suffix])
+
+
+def show_duration(seconds: float) -> str:
+    """A length of time for people, such as ``"4.7 ms"``."""
+    for unit, size in DURATIONS.items():
+        if seconds >= size or unit == "us":
+            return f"{seconds / float(size):.3g} {unit}"
+    raise AssertionError("the smallest unit takes all")
 
 
 def show_count(number: int) -> str:

@@ -7,6 +7,8 @@ Entry points: `worth`, and `contenders` for pools too large to judge every candi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
@@ -17,29 +19,67 @@ from .goals import Goal, good_enough, pareto_front
 
 Floats = NDArray[np.float64]
 
+# Seen candidates that every surface is asked about for the best one among them.
+_SEEN = 512
 
-def worth(belief: Belief, goal: Goal, encoded: Floats, cost: Floats, seen_cost: Floats) -> Floats:
-    """Logarithm of the expected gain of training each candidate, [n].
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Worth:
+    """Judges candidates against what was seen.
+
+    Attributes:
+        belief: What is believed.
+        goal: What is looked for.
+        known: Each surface's means of the seen candidates that are fit to use, [surfaces, m].
+        known_cost: The cost that the goal makes small, of the same, [m].
+    """
+
+    belief: Belief
+    goal: Goal
+    known: Floats
+    known_cost: Floats
+
+    def __call__(self, encoded: Floats, cost: Floats) -> Floats:
+        """Logarithm of the expected gain of training each candidate, [n].
+
+        Args:
+            encoded: The candidates, [n, columns].
+            cost: Their cost that the goal makes small, [n]; unused for the goal "best".
+        """
+        chance = self.belief.log_chance(encoded)
+        if not self.known.size:
+            # Nothing seen keeps the measured limits: find something that does.
+            return chance
+        parts = [
+            weight + _gain(self.goal, mean, deviation, cost, known, self.known_cost)
+            for (weight, mean, deviation), known in zip(
+                self.belief.metric.each(encoded), self.known, strict=True
+            )
+        ]
+        return np.asarray(logsumexp(np.array(parts), axis=0)) + chance
+
+
+def worth(belief: Belief, goal: Goal, seen_cost: Floats) -> Worth:
+    """A judge of candidates.
 
     Args:
         belief: What is believed.
         goal: What is looked for.
-        encoded: The candidates, [n, columns].
-        cost: Their cost that the goal makes small, [n]; unused for the goal "best".
-        seen_cost: That cost of `belief.seen`, [m].
+        seen_cost: The cost that the goal makes small, of `belief.seen`, [m].
     """
-    chance = belief.log_chance(encoded)
     usable = belief.fit_to_use(belief.seen)
-    if not usable.any():
-        # Nothing seen keeps the measured limits: find something that does.
-        return chance
-    seen, seen_cost = belief.seen[usable], seen_cost[usable]
-    parts = []
-    for (weight, mean, deviation), (_, known, _) in zip(
-        belief.metric.each(encoded), belief.metric.each(seen), strict=True
-    ):
-        parts.append(weight + _gain(goal, mean, deviation, cost, known, seen_cost))
-    return np.asarray(logsumexp(np.array(parts), axis=0)) + chance
+    if len(usable) > _SEEN:
+        # The best of thousands lies among those that the quick surface thinks best.
+        mean = np.where(usable, belief.metric.quick_mean(belief.seen), -np.inf)
+        usable &= mean >= np.partition(mean, -_SEEN)[-_SEEN]
+    seen = belief.seen[usable]
+    known = [mean for _, mean, _ in belief.metric.each(seen)] if len(seen) else []
+    return Worth(
+        belief=belief,
+        goal=goal,
+        known=np.array(known, dtype=np.float64),
+        known_cost=seen_cost[usable],
+    )
 
 
 def _gain(
@@ -70,8 +110,7 @@ def contenders(belief: Belief, encoded: Floats, number: int) -> NDArray[np.intp]
     """
     quick = belief.metric.quick()
     mean, deviation = quick.predict(encoded)
-    known, _ = quick.predict(belief.seen)
-    best, largest = float(known.max()), float(deviation.max())
+    best, largest = float(quick.quick_mean(belief.seen).max()), float(deviation.max())
     if largest == 0.0:
         return np.argpartition(-mean, min(number, len(mean) - 1))[:number]
     hopeful = mean + deviation

@@ -11,7 +11,7 @@ from .clock import database_now, database_started
 from .database import Database
 from .row import StudyRow
 from .slot import Counts, Record, load, of_study, record_of
-from .tables import slots
+from .tables import STOPPED, slots
 
 
 def counts(database: Database, study: StudyRow) -> Counts:
@@ -19,7 +19,8 @@ def counts(database: Database, study: StudyRow) -> Counts:
     running = and_(slots.c.state == "leased", slots.c.lease_until >= database_now())
     condition = case(
         (running, "running"),
-        (slots.c.outcome.in_(("complete", "pruned")), slots.c.outcome),
+        (slots.c.outcome == "complete", "complete"),
+        (slots.c.outcome.in_(STOPPED), "pruned"),
         (slots.c.state == "done", "failed"),
         else_="waiting",
     ).label("condition")

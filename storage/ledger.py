@@ -149,7 +149,7 @@ class Ledger:
 
         Args:
             slot: The slot, as claimed.
-            outcome: complete, pruned, nan, out_of_memory or error.
+            outcome: complete, pruned, infeasible, nan, out_of_memory or error.
             value: The metric, a finite number, of a complete one; None for any other.
             result: What JSON can hold; `curve` and `attributes` are shown to Optuna.
 

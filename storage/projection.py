@@ -21,13 +21,13 @@ from .fence import Fence
 from .optuna_side import joined
 from .row import StudyRow
 from .slot import Record, Slot, held, of_study, record_of
-from .tables import slots
+from .tables import STOPPED, slots
 from .url import shown
 
 SLOT_ATTRIBUTE = "slot"
 """User attribute of a trial: the number of its slot."""
 
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+_STATES = {"complete": TrialState.COMPLETE, **dict.fromkeys(STOPPED, TrialState.PRUNED)}
 
 
 @final

@@ -19,6 +19,7 @@ class StudyRow:
         direction: Whether more or less of the metric is better.
         base: Folder of the spec, from which its references are found.
         created_at: Seconds since the epoch by the database's clock.
+        costs: What was fitted of the candidates' costs, as JSON, so that no worker fits it again.
     """
 
     id: int
@@ -29,3 +30,4 @@ class StudyRow:
     direction: Direction
     base: str
     created_at: float
+    costs: str | None = None

@@ -43,7 +43,8 @@ class Record:
     Attributes:
         number: Place in the study's budget, from 0.
         state: free, leased or done.
-        outcome: Of a slot that is done: complete, pruned, nan, out_of_memory or error.
+        outcome: Of a slot that is done: complete, pruned, infeasible (a measured limit was broken,
+            nothing was trained), nan, out_of_memory or error.
         widths: Bound widths in the space's order.
         origin: Who proposed them.
         value: The metric, of a slot that is complete.
@@ -81,7 +82,7 @@ class Counts:
         complete: Done, with a value.
         running: Leased, and the lease has not ended.
         failed: Done without a value: NaN, out of memory, or an error each time.
-        pruned: Done, stopped early.
+        pruned: Done, stopped early or before its training began.
         waiting: Free, or left behind by a holder whose lease has ended.
     """
 

@@ -42,6 +42,7 @@ def create_study(
     metric: str,
     base: str,
     budget: int,
+    costs: str | None = None,
 ) -> tuple[StudyRow, bool]:
     """Create a study with its budget, or find the one that is there.
 
@@ -54,6 +55,7 @@ def create_study(
         metric: Its name, shown by the dashboard.
         base: Folder of the spec.
         budget: Slots of a new study; one that exists keeps its own.
+        costs: What was fitted of its candidates' costs, as JSON.
 
     Returns:
         The study, and whether this call created it.
@@ -81,6 +83,7 @@ def create_study(
             "optuna_study_id": optuna_study_id,
             "direction": direction,
             "base": base,
+            "costs": costs,
         }
         row = connection.execute(
             insert(studies).values(**values, created_at=database_now()).returning(*studies.c)

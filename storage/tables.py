@@ -27,7 +27,9 @@ SCHEMA_VERSION = 1
 """Version of the tables below; raised with every change of them."""
 
 STATES = ("free", "leased", "done")
-OUTCOMES = ("complete", "pruned", "nan", "out_of_memory", "error")
+OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error")
+STOPPED = ("pruned", "infeasible")
+"""Outcomes of a trial that was stopped on purpose: Optuna's PRUNED."""
 
 metadata = MetaData()
 
@@ -51,6 +53,7 @@ studies = Table(
     Column("direction", String(8), nullable=False),
     Column("base", Text, nullable=False, comment="folder of the spec"),
     Column("created_at", Double, nullable=False),
+    Column("costs", Text),
     CheckConstraint("direction IN ('maximize', 'minimize')", name="widthwise_study_direction"),
 )
 

@@ -75,9 +75,13 @@ def history(table: Table, rows: Integers) -> History:
 
 
 def proposer(table: Table) -> Proposer:
-    """Widthwise on a table: its plain baselines first, as in every study."""
+    """Widthwise on a table: the largest that fits first.
+
+    The other baselines of a study need to know the family, or absolute widths, which a table of
+    ranks or of shares does not hold.
+    """
     feasible = table.feasible_set()
-    return Proposer(feasible=feasible, goal=Goal(), baselines=baselines(feasible))
+    return Proposer(feasible=feasible, goal=Goal(), baselines=baselines(feasible)[:1])
 
 
 def _widthwise(table: Table, seed: int, trials: int, batch: int) -> Replay:

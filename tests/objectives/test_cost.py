@@ -4,7 +4,9 @@ import random
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -73,6 +75,42 @@ def test_the_two_headed_net() -> None:
     assert tuple(costs) == FIELDS
     assert costs["macs"] == 31 * 64 + 64 * 32 + 2 * 32 * 4
     assert costs["flops"] == 2 * costs["macs"]
+
+
+class TiedHead(nn.Module):
+    """A tied embedding, a buffer that is saved and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(50, 8), nn.Linear(8, 50)
+        self.out.weight = self.embedding.weight
+        self.register_buffer("mean", torch.zeros(8, dtype=torch.float64))
+        self.register_buffer("mask", torch.zeros(9), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.embedding(x) + self.mean.float())
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs", "size"),
+    [
+        (lambda: TwoHeads(31), TensorSpec(shape=(31,)), 4 * 4_392),
+        (TiedHead, TensorSpec(shape=(7,), dtype=torch.int64), 4 * 50 * 8 + 4 * 50 + 8 * 8),
+        (lambda: nn.BatchNorm2d(5), TensorSpec(shape=(5, 2, 2)), 4 * 5 * 4 + 8),
+        (lambda: nn.Linear(3, 2).half().float(), TensorSpec(shape=(3,)), 4 * 8),
+        (nn.Flatten, TensorSpec(shape=(3,)), 0),
+    ],
+    ids=["two heads", "tied, with buffers", "batch norm", "cast", "no parameters"],
+)
+def test_file_size_is_the_bytes_that_torch_saves(
+    build: Callable[[], nn.Module], inputs: TensorSpec, size: int
+) -> None:
+    """A file that torch saves is an archive with an entry for each storage."""
+    file = BytesIO()
+    torch.save(build().state_dict(), file)
+    entries = ZipFile(file).infolist()
+    saved = sum(entry.file_size for entry in entries if "/data/" in entry.filename)
+    assert count_costs(build, StepSpec(inputs=(inputs,))).file_size == size == saved
 
 
 def test_nothing_is_allocated() -> None:
@@ -283,6 +321,27 @@ def branches(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x) if x.sum() > 0 else x
 
 
+@torch.library.custom_op("widthwise_tests::unknown_shape", mutates_args=())
+def unknown_shape(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@torch.library.custom_op("widthwise_tests::known_shape", mutates_args=())
+def known_shape(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+known_shape.register_fake(torch.empty_like)
+
+
+def test_an_operator_of_the_users_own_is_named_as_uncounted() -> None:
+    costs = count_costs(lambda: Calls(lambda layer, x: layer(known_shape(x))), step(3))
+    assert costs.uncounted == ("widthwise_tests.known_shape",)
+    assert any("widthwise_tests.known_shape" in note for note in costs.notes)
+    assert costs.macs == 6
+    assert count_costs(lambda: TwoHeads(31), step(31)).uncounted == ()
+
+
 @pytest.mark.parametrize(
     ("forward", "said"),
     [
@@ -290,10 +349,23 @@ def branches(layer: nn.Module, x: Tensor) -> Tensor:
         (branches, ["depends on the data", "test_cost.py line"]),
         (lambda layer, x: layer(x[x[:, 0] > 0]), ["depends on the data", "aten.nonzero"]),
         (lambda layer, x: layer(x) * x.numpy().sum(), [".numpy()"]),
+        (lambda layer, x: layer(x) * len(x.tolist()), ["function of the widths"]),
+        (lambda layer, x: layer(x) * torch.unique(x).numel(), ["depends on the data", "unique"]),
+        (lambda layer, x: unknown_shape(layer(x)), ["unknown_shape", "register_fake"]),
         (lambda *_: None, ["returned None", "floating-point"]),
         (lambda layer, x: layer(x[:, :2]), ["[64, 3] float32", "RuntimeError"]),
     ],
-    ids=["item", "if", "boolean index", "numpy", "no output", "wrong shape"],
+    ids=[
+        "item",
+        "if",
+        "boolean index",
+        "numpy",
+        "real values",
+        "number of values",
+        "operator without a shape rule",
+        "no output",
+        "wrong shape",
+    ],
 )
 def test_steps_that_are_refused(forward: Callable[..., Any], said: list[str]) -> None:
     with pytest.raises(CostError) as refusal:

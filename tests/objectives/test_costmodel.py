@@ -259,12 +259,20 @@ def test_a_builder_that_raises_is_passed_on() -> None:
         CostModel(build, step(20), "ab").fit(Grid(range(8, 129, 8), range(8, 129, 8)))
 
 
-def test_notes_and_lower_bounds_are_gathered() -> None:
+def test_recurrent_layers_are_traced_and_notes_are_gathered() -> None:
+    """The kernel's workspace is no polynomial of the width: no figure is made up for it."""
+
     class Recurrent(nn.LSTM):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x)[0][:, -1]
 
-    model = CostModel(lambda w: Recurrent(3, w["a"], batch_first=True), step(4, 3), ["a"])
-    model.fit(Grid(range(8, 200, 8)))
-    assert model.lower_bound
+    def build(widths: Mapping[str, int]) -> nn.Module:
+        return Recurrent(3, widths["a"], batch_first=True)
+
+    spec, grid = step(4, 3), Grid(range(8, 200, 8))
+    model = CostModel(build, spec, ["a"])
+    model.fit(grid)
+    assert model.exact_by == "tracing"
+    assert not model.lower_bound
     assert len(model.notes) == 1
+    assert_exact(model, build, spec, grid.rows[::6])

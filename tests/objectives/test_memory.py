@@ -1,100 +1,11 @@
-"""Predicted peaks against the live bytes of real tensors in a real training step, to the byte.
-
-The truth is measured by `RealBytes`, which shares nothing with the recorder under test: it keeps
-weak references to real storages and asks after every operator which of them are still alive.
-"""
-
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+"""Predicted peaks against the live bytes of real tensors in a real training step, to the byte."""
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from widthwise.objectives.cost import Costs, StepSpec, TensorSpec, count_costs
 from widthwise.objectives.memory import LiveBytes
-
-Build = Callable[[], nn.Module]
-MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
-
-CLASS = TensorSpec(shape=(), dtype=torch.int64)
-
-
-class RealBytes(TorchDispatchMode):
-    """Watches real storages; `peak` is the most bytes alive after any operator."""
-
-    def __init__(self, held: Iterable[Tensor]) -> None:
-        super().__init__()
-        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.peak = 0
-        for tensor in held:
-            self.watch(tensor)
-        self.look()
-
-    def watch(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        reference = StorageWeakRef(storage)
-        self.storages[reference.cdata] = (reference, storage.nbytes())
-
-    def look(self) -> None:
-        self.storages = {k: v for k, v in self.storages.items() if not v[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self.storages.values()))
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self.watch(leaf)
-        self.look()
-        return result
-
-
-@contextmanager
-def plain_encoder() -> Iterator[None]:
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(True)
-
-
-def real_peaks(build: Build, step: StepSpec, make_optimizer: MakeOptimizer) -> tuple[int, int]:
-    """Train two real steps and run one forward pass; return the peaks of the second and third."""
-    torch.manual_seed(0)
-    model = build()
-    optimizer = make_optimizer(model)
-    inputs = [sample(spec, step.batch_size) for spec in step.inputs]
-    targets = sample(step.targets, step.batch_size)
-
-    def train() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss = step.loss(model(*inputs), targets)
-        loss.backward()
-        optimizer.step()
-
-    train()
-    optimizer.zero_grad(set_to_none=True)
-    state = [
-        value
-        for slots in optimizer.state.values()
-        for value in slots.values()
-        if isinstance(value, Tensor)
-    ]
-    held = [*model.parameters(), *model.buffers()]
-    with RealBytes([*held, *state, *inputs, targets]) as training:
-        train()
-    optimizer.zero_grad(set_to_none=True)
-    model.eval()
-    with plain_encoder(), torch.no_grad(), RealBytes([*held, *inputs]) as inference:
-        model(*inputs)
-    return training.peak, inference.peak
-
-
-def sample(spec: TensorSpec, size: int) -> Tensor:
-    shape = (size, *spec.shape)
-    return torch.randint(0, 5, shape) if spec.dtype == torch.int64 else torch.randn(shape)
+from widthwise.tests.objectives.real_step import CLASS, OPTIMIZERS, Build, MakeOptimizer, real_peaks
 
 
 def mlp() -> nn.Module:
@@ -148,16 +59,6 @@ class Tied(nn.Module):
         return self.out(self.hidden(self.embedding(x)).relu()).transpose(1, 2)
 
 
-class Recurrent(nn.Module):
-    def __init__(self, layer: type[nn.RNNBase]) -> None:
-        super().__init__()
-        self.layer = layer(8, 16, num_layers=2, bidirectional=True, batch_first=True)
-        self.head = nn.Linear(32, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layer(x)[0][:, -1])
-
-
 MODELS: dict[str, tuple[Build, TensorSpec, TensorSpec]] = {
     "mlp": (mlp, TensorSpec(shape=(20,)), CLASS),
     "layer norm and dropout": (layer_norm_and_dropout, TensorSpec(shape=(20,)), CLASS),
@@ -169,12 +70,6 @@ MODELS: dict[str, tuple[Build, TensorSpec, TensorSpec]] = {
         TensorSpec(shape=(7,), dtype=torch.int64),
         TensorSpec(shape=(7,), dtype=torch.int64),
     ),
-    "gru": (lambda: Recurrent(nn.GRU), TensorSpec(shape=(5, 8)), CLASS),
-}
-
-OPTIMIZERS: dict[str, tuple[str | MakeOptimizer, MakeOptimizer]] = {
-    "sgd": ("sgd", lambda model: torch.optim.SGD(model.parameters(), lr=0.1)),
-    "adamw": ("adamw", lambda model: torch.optim.AdamW(model.parameters())),
 }
 
 
@@ -215,16 +110,6 @@ def test_the_optimizer_really_used_is_the_one_counted(optimizer: MakeOptimizer) 
     assert count_costs(build, step).train_memory == real_peaks(build, step, optimizer)[0]
 
 
-def test_a_fused_recurrent_layer_is_marked_as_a_lower_bound() -> None:
-    build, step = lambda: Recurrent(nn.LSTM), spec("gru", 8, "adamw")[1]
-    costs = count_costs(build, step)
-    assert costs.lower_bound
-    assert any("lower bound" in note for note in costs.notes)
-    training, inference = real_peaks(build, step, OPTIMIZERS["adamw"][1])
-    assert costs.train_memory < training
-    assert costs.inference_memory == inference
-
-
 def test_the_parts_of_a_linear_layers_step() -> None:
     """Worked by hand: Linear(64, 32) on 64 samples; the peak is AdamW's update of the weight.
 
@@ -242,6 +127,7 @@ def test_the_parts_of_a_linear_layers_step() -> None:
         "optimizer": 2 * (weight + bias) + 2 * 4,
         "batch": batch,
         "activations": 4 + 2 * weight,
+        "workspace": 0,
     }
     assert costs.inference_memory == weight + bias + batch + 64 * 32 * 4
     assert costs.largest_tensor == batch
@@ -294,3 +180,16 @@ def test_a_sparse_gradient_is_counted_by_its_entries() -> None:
     entries = 8 * 3 * (8 + 4 * 4)  # an index and a row each
     assert table + entries < sparse.train_memory < table + 3 * entries
     assert dense.train_memory > 2 * table
+
+
+def test_each_storage_may_take_more_than_its_bytes() -> None:
+    recorder = LiveBytes()
+    recorder.hold([torch.zeros(10)], "batch")
+    with recorder:
+        first = torch.zeros(3)
+        second = torch.empty(0)
+        third = torch.zeros(4)
+    del first, second, third
+    timeline = recorder.timeline(slack=100)
+    assert timeline.live == (0, 112, 228)
+    assert timeline.breakdown.workspace == 200

@@ -9,6 +9,8 @@ from widthwise.search.errors import SpecError
 from widthwise.search.limits import UNITS, Limits, describe_nothing_feasible
 from widthwise.search.units import parse_count, parse_memory
 
+BYTES = ("train_memory", "inference_memory", "file_size")
+
 names = st.sampled_from(list(UNITS))
 amounts = st.one_of(st.integers(1, 3000), st.integers(1, 2**63 - 1))
 bounds = st.one_of(amounts, st.integers(1, 10**24))
@@ -117,6 +119,7 @@ def test_refuses_what_is_no_bound(value):
         ("train_memory", 64 * 2**20, "64 MiB"),
         ("train_memory", 10**9, "1 GB"),
         ("inference_memory", 10**9 + 1, "954 MiB (1,000,000,001 bytes)"),
+        ("file_size", 4 * 2**20, "4 MiB"),
     ],
     ids=str,
 )
@@ -161,7 +164,7 @@ def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
         return
     sentence = describe_nothing_feasible(bounds, {"a": 16}, one)
     typed = {
-        name: parse_memory(text) if name.endswith("memory") else parse_count(text, UNITS[name])
+        name: parse_memory(text) if name in BYTES else parse_count(text, UNITS[name])
         for name, text in re.findall(r'(\w+) = "([^"]+)"', sentence)
     }
     assert set(typed) == {name for name, limit in bounds.as_dict().items() if one[name] > limit}
@@ -172,7 +175,7 @@ def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
 
 def parse_shown(name, text):
     """The exact limit that a shown one stands for."""
-    if name.endswith("memory"):
+    if name in BYTES:
         inner = re.search(r"\((.*) bytes\)", text)
         return parse_memory(inner[1] if inner else text)
     return parse_count(text, UNITS[name])

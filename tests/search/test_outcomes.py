@@ -95,3 +95,110 @@ def test_a_model_that_always_fails_stops_the_worker(cli: Any) -> None:
     trials = cli.inside("status", "moody", "--json").json["trials"]
     # Three attempts a trial: two trials are given up, the others wait for a mended model.
     assert (trials["failed"], trials["waiting"], trials["complete"]) == (2, 2, 0)
+
+
+LATENCY = """
+import time
+from torch import nn
+
+class Slow(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+
+    def forward(self, x):
+        if self.width >= 4 and len(x) == 1:
+            time.sleep(0.02)
+        return self.layers(x)
+
+def build(widths):
+    return Slow(widths["a"])
+"""
+
+
+def test_no_training_is_spent_on_a_candidate_that_is_measured_too_slow(cli: Any) -> None:
+    cli.write("slow.py", LATENCY)
+    spec = parse_spec(
+        {
+            "study": {"name": "slow", "trials": 4},
+            "model": {"build": "slow.py:build"},
+            "widths": {"a": {"low": 2, "high": 5}},
+            "limits": {"latency": "10 ms", "parameters": "1k"},
+            "proxy": {"data": "iris", "epochs": 1},
+        }
+    )
+    with Database.open(resolve_url(cli.storage), create=True) as database:
+        start(spec, Path(cli.folder), lambda: database, Console(quiet=True))
+    worked = cli.inside("worker", "slow", "--threads", "1")
+    assert worked.code == 0, worked.err
+    report = cli.inside("report", "slow", "--json").json
+    assert {trial["widths"]["a"] for trial in report["history"]} == {2, 3}
+    assert all(0 < trial["costs"]["latency"] < 0.01 for trial in report["history"])
+    assert (report["trials"]["complete"], report["trials"]["pruned"]) == (2, 2)
+    assert report["limits"] == {"parameters": 1000, "latency": 0.01}
+    trials = optuna.load_study(study_name="slow", storage=cli.storage).trials
+    for trial in trials:
+        feasible = trial.params["a"] < 4
+        assert (trial.constraints["latency"] <= 0) == feasible
+        assert trial.constraints["parameters"] <= 0
+        assert (trial.state == optuna.trial.TrialState.COMPLETE) == feasible
+    assert "10 ms" in cli.inside("report", "slow").out
+
+
+GIVEN = """
+from torch import nn
+
+class Reads(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+
+    def forward(self, x):
+        return self.layers(x) if x.sum().item() > -1e9 else x
+
+def build(widths):
+    return Reads(widths["a"])
+
+def costs(widths):
+    return {"parameters": 8 * widths["a"] + 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "costs", "code", "part"),
+    [
+        ({"parameters": 30}, {"costs": "reads.py:costs"}, 0, ""),
+        ({"flops": "1k"}, {"costs": "reads.py:costs"}, 2, "flops"),
+        ({"parameters": 30}, {}, 2, "item"),
+    ],
+    ids=["costs given", "limited cost not given", "cannot be traced"],
+)
+def test_a_model_that_cannot_be_traced_needs_its_costs_given(
+    cli: Any, limits: dict[str, Any], costs: dict[str, str], code: int, part: str
+) -> None:
+    cli.write("reads.py", GIVEN)
+    lines = [
+        "study = { name = 'reads', trials = 2 }",
+        f"model = {{ build = 'reads.py:build', {toml(costs)} }}",
+        "widths = { a = { low = 1, high = 90 } }",
+        f"limits = {{ {toml(limits)} }}",
+        "proxy = { data = 'iris', epochs = 1 }",
+    ]
+    cli.write("reads.toml", "\n".join(lines))
+    ran = cli.inside("check", "reads.toml")
+    assert ran.code == code, ran.err
+    assert part in ran.err
+    if code == 0:
+        assert cli("run", "reads.toml").code == 0
+        history = cli.inside("report", "reads", "--json").json["history"]
+        assert len(history) == 2
+        assert all(
+            trial["costs"] == {"parameters": 8 * trial["widths"]["a"] + 3} for trial in history
+        )
+        assert all(trial["widths"]["a"] <= 3 for trial in history)
+
+
+def toml(values: dict[str, Any]) -> str:
+    """An inline table's inside."""
+    return ", ".join(f"{key} = {value!r}" for key, value in values.items())

@@ -76,7 +76,11 @@ class Bert(nn.Module):
 
 
 class GPT2(nn.Module):
-    """GPT-2 with its language-model head, which shares the embedding's weight."""
+    """GPT-2 with its language-model head, which shares the embedding's weight.
+
+    The causal mask is given: without one the library reads the positions to see whether sequences
+    are packed, and where it cannot read values it builds a larger mask.
+    """
 
     def __init__(self, dropout: float = 0.1, **options: int) -> None:
         super().__init__()
@@ -86,4 +90,7 @@ class GPT2(nn.Module):
         self.inner = GPT2LMHeadModel(config)
 
     def forward(self, words: Tensor) -> Tensor:
-        return self.inner(words).logits
+        tokens = words.shape[1]
+        causal = torch.ones(tokens, tokens, dtype=torch.bool, device=words.device).tril()
+        mask = causal.expand(len(words), 1, tokens, tokens)
+        return self.inner(words, attention_mask=mask).logits

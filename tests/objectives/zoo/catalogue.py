@@ -56,7 +56,7 @@ class Entry:
         targets: What one sample's output is compared with.
         loss: How.
         blocks: Classes whose activations are recomputed where checkpointing is on.
-        fused: Whether a fused recurrent kernel hides what it reserves.
+        fused: Whether a fused recurrent kernel keeps a workspace that has to be measured.
     """
 
     build: Build
@@ -73,7 +73,9 @@ class Entry:
         """Return a step of the published network; its loss reaches every output."""
         return StepSpec(inputs=(self.inputs,), batch_size=batch_size, optimizer=optimizer)
 
-    def small_step(self, batch_size: int, optimizer: str = "sgd") -> StepSpec:
+    def small_step(
+        self, batch_size: int, optimizer: str = "sgd", autocast: torch.dtype | None = None
+    ) -> StepSpec:
         """Return a step of the small network."""
         return StepSpec(
             inputs=(self.small_inputs,),
@@ -81,6 +83,7 @@ class Entry:
             batch_size=batch_size,
             optimizer=optimizer,
             loss=self.loss,
+            autocast=autocast,
         )
 
 
@@ -101,7 +104,7 @@ ZOO: dict[str, Entry] = {
         build=small.TwoHeads,
         inputs=TensorSpec(shape=(31,)),
         published=4_392,
-        small=small.TwoHeads,
+        small=lambda: small.TwoHeads(classes=5),
         small_inputs=TensorSpec(shape=(31,)),
         targets=CLASS,
         loss=classify,
@@ -111,7 +114,7 @@ ZOO: dict[str, Entry] = {
         build=resnet.ResNet,
         inputs=IMAGE,
         published=25_557_032,
-        small=lambda: resnet.ResNet(NARROW, (2, 1, 1, 1), 5),
+        small=lambda: resnet.ResNet(NARROW, (2, 1), 5),
         small_inputs=TensorSpec(shape=(3, 32, 32)),
         targets=CLASS,
         loss=classify,
@@ -121,7 +124,7 @@ ZOO: dict[str, Entry] = {
         build=mobilenet.MobileNetV2,
         inputs=IMAGE,
         published=3_504_872,
-        small=lambda: mobilenet.MobileNetV2(5, 4),
+        small=lambda: mobilenet.MobileNetV2(5, 4, mobilenet.STAGES[:3]),
         small_inputs=TensorSpec(shape=(3, 32, 32)),
         targets=CLASS,
         loss=classify,
@@ -140,7 +143,7 @@ ZOO: dict[str, Entry] = {
     "U-Net": Entry(
         build=convolutional.UNet,
         inputs=TensorSpec(shape=(1, 572, 572)),
-        small=lambda: convolutional.UNet((4, 8, 16), 1, 2),
+        small=lambda: convolutional.UNet((4, 8, 16), 1, 5),
         small_inputs=TensorSpec(shape=(1, 44, 44)),
         targets=TensorSpec(shape=(4, 4), dtype=torch.int64),
         loss=classify,
@@ -196,7 +199,15 @@ ZOO: dict[str, Entry] = {
         build=attention.GPT2,
         inputs=words(128),
         published=124_439_808,
-        small=lambda: attention.GPT2(n_embd=16, n_layer=2, n_head=2, vocab_size=50, n_positions=16),
+        small=lambda: attention.GPT2(
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            vocab_size=50,
+            n_positions=16,
+            bos_token_id=0,
+            eos_token_id=0,
+        ),
         small_inputs=words(6),
         targets=words(6),
         loss=predict_words,

@@ -43,12 +43,17 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """The whole classifier; `divide` makes every width but the classes a whole part of itself."""
 
-    def __init__(self, classes: int = 1000, divide: int = 1) -> None:
+    def __init__(
+        self,
+        classes: int = 1000,
+        divide: int = 1,
+        stages: tuple[tuple[int, int, int, int], ...] = STAGES,
+    ) -> None:
         super().__init__()
         incoming = STEM // divide
         self.stem = conv_norm(3, incoming, 3, 2)
         blocks = []
-        for expansion, channels, repeats, stride in STAGES:
+        for expansion, channels, repeats, stride in stages:
             for block in range(repeats):
                 outputs = channels // divide
                 first = stride if block == 0 else 1

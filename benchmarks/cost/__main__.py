@@ -1,0 +1,127 @@
+"""The command: error tables and speeds as Markdown to standard output, and all figures as JSON."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+# One core: set before numpy starts its threads.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import torch
+
+from .accuracy import counted, predicted
+from .speed import speeds
+from .tools import TOOLS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    options = _options(arguments)
+    torch.set_num_threads(1)
+    print("progress: counted figures", file=sys.stderr, flush=True)
+    figures = list(_seen(counted(options.quick), "network"))
+    print("progress: predicted peaks", file=sys.stderr, flush=True)
+    peaks = list(_seen(predicted(options.quick), "network"))
+    print("progress: speeds", file=sys.stderr, flush=True)
+    rates = list(_seen(speeds(options.quick), "space"))
+    print(_macs_table(figures), _parameters_table(figures), sep="\n\n", end="\n\n")
+    print(_peaks_table(peaks), _speeds_table(rates), sep="\n\n")
+    if options.json is not None:
+        found = {"counted": figures, "predicted": peaks, "speed": rates}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def _seen(rows: Iterable[dict[str, Any]], key: str) -> Iterable[dict[str, Any]]:
+    for row in rows:
+        print(f"progress:   {row[key]}", file=sys.stderr, flush=True)
+        yield row
+
+
+def _macs_table(figures: list[dict[str, Any]]) -> str:
+    rows = []
+    for row in figures:
+        own = row["errors"]["widthwise"]
+        rows.append(
+            [
+                row["network"],
+                f"{row['macs']:,}",
+                f"{row['step_over_forward']:.3f}",
+                _percent(own["macs"]),
+                _percent(own["step"]),
+                *(_answer(row["errors"][tool], "macs") for tool in TOOLS),
+            ]
+        )
+    head = ["network", "MACs", "step / forward", "Widthwise", "Widthwise, step", *TOOLS]
+    return "Forward MACs per sample, error:\n\n" + _table(head, rows)
+
+
+def _parameters_table(figures: list[dict[str, Any]]) -> str:
+    rows = [
+        [
+            row["network"],
+            f"{row['parameters']:,}",
+            _percent(row["errors"]["widthwise"]["parameters"]),
+            *(_answer(row["errors"][tool], "parameters") for tool in TOOLS),
+        ]
+        for row in figures
+    ]
+    return "Parameters, error:\n\n" + _table(["network", "parameters", "Widthwise", *TOOLS], rows)
+
+
+def _peaks_table(peaks: list[dict[str, Any]]) -> str:
+    head = list(peaks[0])
+    rows = [[row["network"], *(_percent(row[name]) for name in head[1:])] for row in peaks]
+    return "Training peak, predicted against real tensors (AdamW), error:\n\n" + _table(head, rows)
+
+
+def _speeds_table(rates: list[dict[str, Any]]) -> str:
+    rows = [
+        [
+            row["space"],
+            str(row["widths"]),
+            f"{row['candidates']:.2g}",
+            str(row["traces_of_the_fit"]),
+            f"{row['traced_per_second']:.3g}",
+            f"{row['evaluated_per_second']:.2g}",
+            f"{row['ratio']:.2g}",
+            f"{row['exact']} of {row['compared']}",
+        ]
+        for row in rates
+    ]
+    head = ["space", "widths", "candidates", "traces to fit", "traced/s", "evaluated/s", "ratio"]
+    return "All costs of a candidate:\n\n" + _table([*head, "exact"], rows)
+
+
+def _percent(error: float | None) -> str:
+    if error is None:
+        return "none"
+    return "0" if error == 0 else f"{error:+.2g} %" if abs(error) < 10 else f"{error:+.0f} %"
+
+
+def _answer(errors: dict[str, Any], name: str) -> str:
+    return errors["problem"] or _percent(errors[name])
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cost",
+        description="How exact and how fast costs are known, beside other counters.",
+    )
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--quick", action="store_true", help="small networks and spaces only")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The parts of a problem: objective, proxy settings, training step and costs, each from a spec.
+
+Entry points: `load_objective`, `proxy_settings`, `step_spec`, `fitted` (the cost model), `resolved`
+(limits as numbers).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal, cast
+
+from ..objectives.cost import count_costs
+from ..objectives.costmodel import CostModel
+from ..objectives.errors import CostError
+from ..objectives.given import GivenCosts
+from ..objectives.loading import load_object
+from ..objectives.metrics import load_metric
+from ..objectives.objective import ModuleObjective, make_objective
+from ..objectives.proxy import ProxySettings
+from ..objectives.sources import load_data
+from ..objectives.step import StepSpec, TensorSpec
+from ..objectives.train import make_optimizer, resolve_device
+from .errors import SpecError
+from .limits import Limits
+from .space import Space
+from .spec import Spec
+
+Costing = CostModel | GivenCosts
+"""Costs of many candidates: fitted to traced steps, or the user's own function."""
+
+
+def fitted(
+    spec: Spec,
+    base: Path,
+    objective: ModuleObjective,
+    settings: ProxySettings,
+    space: Space,
+    saved: str | None,
+) -> Costing:
+    """The costs of the space: the user's function, or fitted here unless that was done before."""
+    costs: Costing
+    if spec.model.costs is not None:
+        costs = GivenCosts(load_object(spec.model.costs, base), space.names)
+    else:
+        costs = CostModel(objective.build, step_spec(objective, settings), space.names)
+    if saved is not None:
+        try:
+            costs.restore(json.loads(saved))
+        except CostError:
+            # Another torch, say: then its own fit is the right one here.
+            costs.fit(space)
+    else:
+        costs.fit(space)
+    return costs
+
+
+def refuse_uncounted(costs: Costing, limits: Limits) -> None:
+    """A limit on operations holds only where all of them are counted."""
+    limited = [name for name in ("flops", "macs") if getattr(limits, name) is not None]
+    if costs.uncounted and limited:
+        raise SpecError(
+            f"limits.{limited[0]}: the model runs {', '.join(costs.uncounted)}, which no formula "
+            "counts; take the limit away, or give the costs as a function of the widths by "
+            "`costs` in [model]"
+        )
+
+
+def load_objective(spec: Spec, base: Path) -> ModuleObjective:
+    """The model, data, loss and metric of a spec.
+
+    Raises:
+        ObjectiveError: The user's code, data or metric does not work.
+    """
+    proxy = spec.proxy
+    data = load_data(
+        proxy.data,
+        base=base,
+        seed=spec.study.seed,
+        target=proxy.target,
+        task=proxy.task,
+        image=spec.model.family == "cnn",
+    )
+    return make_objective(
+        build=spec.model.build,
+        family=spec.model.family,
+        options=spec.model.options,
+        data=data,
+        metric=None if proxy.metric is None else load_metric(proxy.metric, base, proxy.direction),
+        loss=proxy.loss,
+        base=base,
+    )
+
+
+def proxy_settings(spec: Spec) -> ProxySettings:
+    """How the spec trains a candidate."""
+    proxy = spec.proxy
+    return ProxySettings(
+        epochs=proxy.epochs,
+        batch_size=proxy.batch_size,
+        patience=proxy.patience,
+        learning_rate=proxy.learning_rate,
+        weight_decay=proxy.weight_decay,
+        device=proxy.device,
+    )
+
+
+def resolved(
+    spec: Spec,
+    costs: Costing,
+    objective: ModuleObjective,
+    settings: ProxySettings,
+    base: Path,
+) -> Spec:
+    """The spec with its limits as numbers: what a share of a reference comes to."""
+    references = {}
+    for name in {reference for _, reference in spec.limits.shares.values()}:
+        reference = spec.references[name]
+        if isinstance(reference, str):
+            builder = load_object(reference, base)
+            references[name] = count_costs(builder, step_spec(objective, settings)).as_dict()
+        else:
+            references[name] = costs.one(reference).as_dict()
+    return spec.model_copy(update={"limits": spec.limits.resolved(references)})
+
+
+def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
+    """The training step whose costs count: the proxy's own batch, loss and optimizer."""
+    train = objective.data.train
+    return StepSpec(
+        inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
+        targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
+        batch_size=min(settings.batch_size, len(train)),
+        device_type=cast(Literal["cpu", "cuda"], resolve_device(settings.device).type),
+        optimizer=lambda model: make_optimizer(model, settings),
+        loss=objective.loss,
+    )

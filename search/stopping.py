@@ -1,0 +1,64 @@
+"""Stopping: a signal or the death of the parent asks a process to end in good order.
+
+`stop_on_signals` turns SIGTERM and the first Ctrl-C into a `StopRequest`; a second Ctrl-C
+interrupts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+
+def worker_name() -> str:
+    """This process among all machines: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass
+class StopRequest:
+    """Whether somebody asked this worker to stop: a signal, or the death of its parent.
+
+    Attributes:
+        parent: Process id of the `widthwise run` this worker belongs to; None for a worker that
+            was started by itself.
+    """
+
+    parent: int | None = None
+    _event: threading.Event = field(default_factory=threading.Event)
+
+    def request(self) -> None:
+        """Ask for a stop."""
+        self._event.set()
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self._event.is_set() or (self.parent is not None and os.getppid() != self.parent)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but wake on a request."""
+        self._event.wait(seconds)
+
+
+@contextmanager
+def stop_on_signals(request: Callable[[], None]) -> Iterator[None]:
+    """Within the block SIGTERM and the first Ctrl-C call `request`; a second Ctrl-C interrupts."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        request()
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

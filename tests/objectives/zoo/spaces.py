@@ -1,0 +1,132 @@
+"""Four spaces of widths: a perceptron, a residual CNN, a Transformer, and ResNet-50's nine widths.
+
+Entry points: `SPACES`, `Searched`, `mismatches`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+from widthwise.objectives.cost import FIELDS, count_costs
+from widthwise.objectives.costmodel import CostModel
+from widthwise.objectives.step import StepSpec, TensorSpec
+from widthwise.search.space import Order, Space, Width
+
+from .attention import VisionTransformer
+from .catalogue import CLASS, classify
+from .resnet import RESNET50, ResNet, conv_norm
+from .small import mlp
+
+Widths = Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """A space and what is built from its candidates.
+
+    Attributes:
+        build: Takes widths.
+        step: One training step.
+        space: The candidates.
+    """
+
+    build: Callable[[Widths], nn.Module]
+    step: StepSpec
+    space: Space
+
+
+class DepthwiseResidual(nn.Module):
+    """A stem, then a depthwise-separable bottleneck beside the identity, twice."""
+
+    def __init__(self, widths: Widths) -> None:
+        super().__init__()
+        outer, inner = widths["outer"], widths["inner"]
+        self.stem = conv_norm(3, outer, 3)
+        self.branches = nn.ModuleList(self.branch(outer, inner) for _ in range(2))
+        self.head = nn.Linear(outer, 5)
+
+    @staticmethod
+    def branch(outer: int, inner: int) -> nn.Module:
+        depthwise = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
+        return nn.Sequential(
+            *conv_norm(outer, inner, 1),
+            nn.ReLU(),
+            depthwise,
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            *conv_norm(inner, outer, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        for branch in self.branches:
+            x = x + branch(x)
+        return self.head(x.mean((2, 3)))
+
+
+def transformer(widths: Widths) -> nn.Module:
+    return VisionTransformer(
+        side=8,
+        patch=4,
+        heads=widths["heads"],
+        head_size=widths["head_size"],
+        hidden=widths["hidden"],
+        layers=2,
+        classes=5,
+    )
+
+
+def step(shape: tuple[int, ...], batch_size: int, optimizer: str) -> StepSpec:
+    return StepSpec(
+        inputs=(TensorSpec(shape=shape),),
+        targets=CLASS,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        loss=classify,
+    )
+
+
+SPACES: dict[str, Searched] = {
+    "MLP": Searched(
+        build=lambda widths: mlp((64, *widths.values(), 10)),
+        step=step((64,), 64, "adamw"),
+        space=Space(
+            [Width.range(name, 16, 512, step=16) for name in ("first", "second", "third")],
+            [Order(("first", "second", "third"), "non-increasing")],
+        ),
+    ),
+    "residual CNN": Searched(
+        build=DepthwiseResidual,
+        step=step((3, 8, 8), 16, "sgd"),
+        space=Space([Width.range("outer", 8, 128, step=8), Width.range("inner", 8, 256, step=8)]),
+    ),
+    "Transformer": Searched(
+        build=transformer,
+        step=step((3, 8, 8), 16, "adamw"),
+        space=Space(
+            [
+                Width.range("heads", 2, 8),
+                Width.range("head_size", 8, 64, step=8),
+                Width.range("hidden", 32, 512, step=32),
+            ]
+        ),
+    ),
+    "ResNet-50": Searched(
+        build=ResNet,
+        step=step((3, 32, 32), 4, "sgd"),
+        space=Space([Width.range(n, w // 4, w, step=max(8, w // 32)) for n, w in RESNET50.items()]),
+    ),
+}
+
+
+def mismatches(searched: Searched, model: CostModel, count: int, seed: int = 1) -> int:
+    """Return of how many random candidates some cost differs from the one traced by itself."""
+    candidates = searched.space.sample(count, np.random.default_rng(seed))
+    found = model.evaluate(candidates)
+    wrong = 0
+    for index, row in enumerate(candidates):
+        widths = searched.space.as_mapping(row)
+        traced = count_costs(lambda widths=widths: searched.build(widths), searched.step).as_dict()
+        wrong += any(int(found[name][index]) != traced[name] for name in FIELDS)
+    return wrong
