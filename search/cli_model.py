@@ -63,7 +63,7 @@ def check(spec: SpecFile, *, as_json: Json = False) -> None:
                     name,
                     show_widths(candidates[name]),
                     "yes" if problem.limits.admits(found) else "no",
-                    *(show_cost(key, found[key]) for key in names),
+                    *(show_cost(key, found[key]) if key in found else "—" for key in names),
                 ]
                 for name, found in costs.items()
             ],

@@ -2,17 +2,13 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-# One core: set before numpy starts its threads.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 import torch
+from threadpoolctl import threadpool_limits
 
 from .accuracy import counted, predicted
 from .speed import speeds
@@ -23,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit code."""
     options = _options(arguments)
     torch.set_num_threads(1)
+    threadpool_limits(1)
     print("progress: counted figures", file=sys.stderr, flush=True)
     figures = list(_seen(counted(options.quick), "network"))
     print("progress: predicted peaks", file=sys.stderr, flush=True)

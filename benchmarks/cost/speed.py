@@ -5,6 +5,7 @@ Entry point: `speeds`.
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def speeds(quick: bool) -> Iterator[dict[str, Any]]:
         started = time.process_time()
         for row in space.sample(TRACED, rng):
             widths = space.as_mapping(row)
-            count_costs(lambda widths=widths: searched.build(widths), searched.step)
+            count_costs(partial(searched.build, widths), searched.step)
         traced = TRACED / (time.process_time() - started)
 
         candidates = space.sample(EVALUATED, rng)

@@ -180,7 +180,7 @@ def test_a_model_that_cannot_be_traced_needs_its_costs_given(
     cli.write("reads.py", GIVEN)
     lines = [
         "study = { name = 'reads', trials = 2 }",
-        f"model = {{ build = 'reads.py:build', {toml(costs)} }}",
+        f"model = {{ {toml({'build': 'reads.py:build', **costs})} }}",
         "widths = { a = { low = 1, high = 90 } }",
         f"limits = {{ {toml(limits)} }}",
         "proxy = { data = 'iris', epochs = 1 }",

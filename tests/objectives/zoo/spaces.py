@@ -5,6 +5,7 @@ Entry points: `SPACES`, `Searched`, `mismatches`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ def transformer(widths: Widths) -> nn.Module:
         heads=widths["heads"],
         head_size=widths["head_size"],
         hidden=widths["hidden"],
-        layers=2,
+        layers=1,
         classes=5,
     )
 
@@ -127,6 +128,6 @@ def mismatches(searched: Searched, model: CostModel, count: int, seed: int = 1) 
     wrong = 0
     for index, row in enumerate(candidates):
         widths = searched.space.as_mapping(row)
-        traced = count_costs(lambda widths=widths: searched.build(widths), searched.step).as_dict()
+        traced = count_costs(partial(searched.build, widths), searched.step).as_dict()
         wrong += any(int(found[name][index]) != traced[name] for name in FIELDS)
     return wrong
