@@ -106,7 +106,7 @@ def fake_model(
     try:
         with mode, _forgiving_builders(mode):
             model = build()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not isinstance(root(error), RuntimeError) or too_large(root(error)):
             raise _explained(error) from error
         model = _built_for_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
@@ -162,7 +162,7 @@ def _built_for_real(build: Build, inputs: Sequence[TensorSpec]) -> nn.Module:
     return model
 
 
-def _explained(error: Exception) -> ObjectiveError:
+def _explained(error: BaseException) -> ObjectiveError:
     """Return the sentence for a builder that raised."""
     if too_large(root(error)):
         return CostError(TOO_LARGE)

@@ -75,7 +75,7 @@ class ModuleObjective:
         """
         try:
             module: Any = self.builder(dict(widths))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if is_out_of_memory(error) or isinstance(error, ModelError):
                 raise
             raise ModelError(

@@ -149,7 +149,8 @@ def _recognise(series: "pd.Series[Any]", read: tuple[NDArray[np.float64], int] |
 def _classes(
     series: "pd.Series[Any]", name: str, read: tuple[NDArray[np.float64], int] | None
 ) -> Target:
-    if read is None or pd.api.types.is_bool_dtype(series):
+    if read is None or read[1] or pd.api.types.is_bool_dtype(series):
+        # Text among numbers is a class of its own, not a gap: '0', '1' and 'rare' are three.
         kept = series.notna().to_numpy()
         labels, values = np.unique(series[kept].astype(str).to_numpy(str), return_inverse=True)
         classes = tuple(labels.tolist())

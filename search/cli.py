@@ -23,6 +23,7 @@ from .secrets import hide_password
 # Exit codes that no exception class carries.
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
+EXIT_DRAINED = 75
 
 app = typer.Typer(
     name="widthwise",
@@ -99,8 +100,10 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _end(message: str, code: int) -> None:
+    # To be done, drained or interrupted is no error.
+    prefix = "" if code in (0, EXIT_DRAINED, EXIT_INTERRUPTED) else "error: "
     for line in message.splitlines():
-        sys.stderr.write(f"error: {line}\n" if code else f"{line}\n")
+        sys.stderr.write(f"{prefix}{line}\n")
     raise SystemExit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,13 +41,17 @@ _PLAIN_WIDTH = 160
 
 def stdout() -> Console:
     """Where data goes."""
-    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
+    return Console(width=_width(sys.stdout.isatty()), highlight=False)
 
 
 def stderr() -> Console:
     """Where progress and messages go."""
-    width = None if sys.stderr.isatty() else _PLAIN_WIDTH
-    return Console(stderr=True, width=width, highlight=False)
+    return Console(stderr=True, width=_width(sys.stderr.isatty()), highlight=False)
+
+
+def _width(terminal: bool) -> int | None:
+    """The terminal's own width, or COLUMNS where that says one."""
+    return None if terminal or "COLUMNS" in os.environ else _PLAIN_WIDTH
 
 
 def write_json(value: Any) -> None:

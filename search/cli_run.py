@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,10 @@ Trials = Annotated[
     ),
 ]
 
+Threads = Annotated[
+    int,
+    typer.Option(min=1, help="CPU threads of each worker; small networks gain nothing from more."),
+]
 Lease = Annotated[
     float,
     typer.Option(min=1.0, help="Seconds without a heartbeat until a trial is taken over."),
@@ -67,6 +73,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="The study's name.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None,
     workers: Workers = 1,
+    threads: Threads = 1,
     lease: Lease = 30.0,
     storage: Storage = None,
     as_json: Json = False,
@@ -101,7 +108,7 @@ def run(
     sections = overridden(sections, name=name, trials=trials, seed=seed, limits=limits)
     parsed = parse_spec(sections, source=source)
     started = start(parsed, base, lambda: open_database(storage, create=True), stderr())
-    _work(started.name, workers, lease, storage, as_json)
+    _work(started.name, workers, threads, lease, storage, as_json)
 
 
 def resume(
@@ -112,16 +119,17 @@ def resume(
         typer.Option("--trials", "-n", help='"+20" adds twenty to the budget, "60" makes it 60.'),
     ] = None,
     workers: Workers = 1,
+    threads: Threads = 1,
     lease: Lease = 30.0,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a study: finish its budget, or extend it first."""
-    from .studies import extend
+    from .studies import budget_change, extend
 
-    database = open_database(storage)
-    extend(database, name, trials, stderr())
-    _work(name, workers, lease, storage, as_json)
+    change = budget_change(trials)
+    extend(open_database(storage), name, change, stderr())
+    _work(name, workers, threads, lease, storage, as_json)
 
 
 def worker(
@@ -129,9 +137,7 @@ def worker(
     *,
     storage: Storage = None,
     lease: Lease = 30.0,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of a training (default: torch's choice).")
-    ] = None,
+    threads: Threads = 1,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Work on a study until its budget is spent; start as many as you like, on any machine."""
@@ -142,19 +148,23 @@ def worker(
     )
 
 
-def _work(name: str, workers: int, lease: float, storage: str | None, as_json: bool) -> None:
+def _work(
+    name: str, workers: int, threads: int, lease: float, storage: str | None, as_json: bool
+) -> None:
     """Run workers on a study until they end, then report."""
     from .studies import attend, summarise
 
     database = open_database(storage)
-    code = attend(database, name, workers, lease, stderr())
+    code = attend(database, name, workers, threads, lease, stderr())
     report = summarise(database, name)
     if as_json:
         write_json(report)
     else:
         print_report(stdout(), report)
-    console = stderr()
-    console.print(f"dashboard: widthwise dashboard {name}    more trials: "
-                  f"widthwise resume {name} --trials +20", markup=False)  # fmt: skip
     if code:
         raise SystemExit(code)
+    command = "widthwise" if shutil.which("widthwise") else sys.argv[0]
+    stderr().print(
+        f"dashboard: {command} dashboard {name}\nmore trials: {command} resume {name} --trials +20",
+        markup=False,
+    )

@@ -7,12 +7,14 @@ Entry points: `load_objective`, `proxy_settings`, `step_spec`, `fitted` (the cos
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast
 
 from ..objectives.cost import count_costs
 from ..objectives.costmodel import CostModel
-from ..objectives.errors import CostError
+from ..objectives.errors import CostError, ObjectiveError
 from ..objectives.given import GivenCosts
 from ..objectives.loading import load_object
 from ..objectives.metrics import load_metric
@@ -73,23 +75,38 @@ def load_objective(spec: Spec, base: Path) -> ModuleObjective:
         ObjectiveError: The user's code, data or metric does not work.
     """
     proxy = spec.proxy
-    data = load_data(
-        proxy.data,
-        base=base,
-        seed=spec.study.seed,
-        target=proxy.target,
-        task=proxy.task,
-        image=spec.model.family == "cnn",
-    )
-    return make_objective(
-        build=spec.model.build,
-        family=spec.model.family,
-        options=spec.model.options,
-        data=data,
-        metric=None if proxy.metric is None else load_metric(proxy.metric, base, proxy.direction),
-        loss=proxy.loss,
-        base=base,
-    )
+    with at("proxy.data"):
+        data = load_data(
+            proxy.data,
+            base=base,
+            seed=spec.study.seed,
+            target=proxy.target,
+            task=proxy.task,
+            image=spec.model.family == "cnn",
+        )
+    metric = None
+    if proxy.metric is not None:
+        with at("proxy.metric"):
+            metric = load_metric(proxy.metric, base, proxy.direction)
+    with at("model"):
+        return make_objective(
+            build=spec.model.build,
+            family=spec.model.family,
+            options=spec.model.options,
+            data=data,
+            metric=metric,
+            loss=proxy.loss,
+            base=base,
+        )
+
+
+@contextmanager
+def at(key: str) -> Iterator[None]:
+    """Say which key of the spec an error of the user's code or data is about."""
+    try:
+        yield
+    except ObjectiveError as error:
+        raise type(error)(f"{key}: {error}") from error
 
 
 def proxy_settings(spec: Spec) -> ProxySettings:

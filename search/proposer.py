@@ -7,7 +7,6 @@ between calls: a study can be resumed from what it recorded.
     proposal = proposer.propose(history, rng)             # one
     proposals = proposer.propose_batch(history, rng, 8)   # eight that do not crowd each other
     proposer.propose(history, rng, last=True)             # confirms the pick if it is untrained
-    proposer.pick(history)                                # which candidate is best now
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Runner:
             with suppress(LeaseLost):
                 self.ledger.release(slot)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._failed(slot, error)
         self.projection.repair()
         return Outcome(
@@ -201,7 +201,7 @@ class Runner:
         stored["attributes"] = {name: value for name, value in shown.items() if value is not None}
         self.ledger.done(slot, outcome=result.outcome, value=result.value, result=stored)
 
-    def _failed(self, slot: Slot, error: Exception) -> Outcome:
+    def _failed(self, slot: Slot, error: BaseException) -> Outcome:
         """Record an exception of the user's code; it is tried again a few times."""
         reason = f"{type(error).__name__}: {error}"
         try:

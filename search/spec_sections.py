@@ -118,7 +118,9 @@ class WidthEntry(Section):
             return Width.of(name, self.choices, scale=self.scale)
         assert self.low is not None
         assert self.high is not None
-        return Width.range(name, self.low, self.high, self.step or 1, scale=self.scale)
+        return Width.range(
+            name, self.low, self.high, 1 if self.step is None else self.step, scale=self.scale
+        )
 
 
 Direction = Literal["non-increasing", "non-decreasing"]

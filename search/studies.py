@@ -89,19 +89,49 @@ def extend(database: Database, name: str, trials: str | None, console: Console) 
     """Change a study's budget: "+20" adds, "60" sets; None leaves it.
 
     Raises:
-        SpecError: `trials` is neither.
+        FingerprintMismatch: The code or the data are not what the study was started with.
         StorageError: There is no such study, or the total is below what it has.
     """
-    ledger = Ledger(database, load_study(database, name), worker=worker_name())
+    row = load_study(database, name)
+    check_fingerprint(row)
     if trials is not None:
-        match = re.fullmatch(r"(\+?)([1-9][0-9]{0,7})", trials.strip())
-        if match is None:
-            raise SpecError(
-                f'--trials: found "{trials}", expected "+20" to add twenty or "60" for a total'
-            )
-        number = int(match[2])
-        total = ledger.extend(number) if match[1] else ledger.set_budget(number)
+        ledger = Ledger(database, row, worker=worker_name())
+        adds, number = trials.startswith("+"), int(trials)
+        total = ledger.extend(number) if adds else ledger.set_budget(number)
         console.print(f"{name}: budget is now {total} trials", markup=False)
+
+
+def budget_change(trials: str | None) -> str | None:
+    """`--trials` as given, once it is known to be "+20" or "60".
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if trials is None or re.fullmatch(r"\+?[1-9][0-9]{0,7}", trials.strip()):
+        return trials and trials.strip()
+    raise SpecError(f'--trials: found "{trials}", expected "+20" to add twenty or "60" for a total')
+
+
+def check_fingerprint(row: StudyRow) -> None:
+    """Nothing, if the model's code and the data are what the study was started with.
+
+    Raises:
+        FingerprintMismatch: They are not.
+    """
+    from .problem import fingerprint
+
+    found = fingerprint(spec_of(row), base_of(row))
+    if found != row.fingerprint:
+        raise FingerprintMismatch(
+            f"study {row.name} was made with other code or data: its fingerprint is "
+            f"{row.fingerprint[:12]}, here it is {found[:12]}; bring back the model and data "
+            "files it was started with, or start a study of another name"
+        )
+
+
+def base_of(row: StudyRow) -> Path:
+    """The folder of the study's spec; where it is not on this machine, the current one."""
+    return Path(row.base) if Path(row.base).is_dir() else Path.cwd()
 
 
 def spec_of(row: StudyRow) -> Spec:
@@ -114,7 +144,7 @@ def serve(
     name: str,
     *,
     lease: float,
-    threads: int | None,
+    threads: int,
     parent: int | None,
     console: Console,
 ) -> None:
@@ -124,7 +154,7 @@ def serve(
         database: Where the study is.
         name: The study's name.
         lease: Seconds without a heartbeat until another worker takes a slot over.
-        threads: CPU threads of a training; None leaves it to torch.
+        threads: CPU threads of a training.
         parent: Process whose end is a request to stop; None for none.
         console: Where each trial is told.
 
@@ -141,17 +171,10 @@ def serve(
 
     stop = StopRequest(parent=parent)
     with stop_on_signals(stop.request):
-        if threads is not None:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
         row = load_study(database, name)
-        base = Path(row.base) if Path(row.base).is_dir() else Path.cwd()
-        problem = Problem.load(spec_of(row), base, row.costs)
-        if problem.fingerprint != row.fingerprint:
-            raise FingerprintMismatch(
-                f"study {name} was made with other code or data: its fingerprint is "
-                f"{row.fingerprint[:12]}, here it is {problem.fingerprint[:12]}; bring back the "
-                "model and data files it was started with, or start a study of another name"
-            )
+        check_fingerprint(row)
+        problem = Problem.load(spec_of(row), base_of(row), row.costs)
         ledger = Ledger(database, row, worker=worker_name(), lease_seconds=lease)
 
         def told(outcome: Outcome) -> None:
@@ -169,13 +192,16 @@ def serve(
         Worker(runner=runner, ledger=ledger, stop=stop, report=told).run()
 
 
-def attend(database: Database, name: str, workers: int, lease: float, console: Console) -> int:
+def attend(
+    database: Database, name: str, workers: int, threads: int, lease: float, console: Console
+) -> int:
     """Run worker processes on a study and show its progress until they end.
 
     Args:
         database: Where the study is.
         name: The study's name.
         workers: How many processes to start at most.
+        threads: CPU threads of each.
         lease: Seconds without a heartbeat until another worker takes a trial over.
         console: Where progress is told.
 
@@ -193,14 +219,13 @@ def attend(database: Database, name: str, workers: int, lease: float, console: C
     if finished(counts) == counts.budget:
         return 0
     limits = spec.limits.model_dump(exclude_none=True)
-    threads = max(1, (os.cpu_count() or 1) // workers)
     size = min(workers, counts.budget - finished(counts))
     arguments = ["worker", name, "--parent", str(os.getpid()), "--threads", str(threads)]
     arguments += ["--lease", str(lease)]
     left = ledger.oldest_lease()
-    if left is not None:
+    if left is not None and counts.running:
         console.print(
-            f"{counts.running} trials are held by other workers; what a dead one holds comes back "
+            f"other workers hold {counts.running} of the trials; what a dead one holds comes back "
             f"when its lease ends, the first in {left:.0f} s",
             markup=False,
         )
@@ -214,7 +239,7 @@ def attend(database: Database, name: str, workers: int, lease: float, console: C
 
             def tick() -> None:
                 update()
-                if stop():
+                if stop() and fleet.running():
                     console.print("stopping: each worker ends its epoch and gives its slot back …")
                     fleet.drain()
 
@@ -246,11 +271,7 @@ def state(database: Database, row: StudyRow) -> dict[str, Any]:
     return {
         "study": row.name,
         **progress(ledger.counts()),
-        "workers": [
-            {"worker": record.worker, "trial": record.number}
-            for record in ledger.records()
-            if record.state == "leased"
-        ],
+        "workers": [{"worker": record.worker, "trial": record.number} for record in ledger.held()],
     }
 
 
@@ -259,6 +280,7 @@ def run(
     *,
     storage: str | None = None,
     workers: int = 1,
+    threads: int = 1,
     base: Path | None = None,
     lease: float = 30.0,
 ) -> dict[str, Any]:
@@ -268,6 +290,7 @@ def run(
         spec: What to search, from `load_spec` or `parse_spec`.
         storage: Database URL; None as on the command line (environment, then a file here).
         workers: Worker processes on this machine.
+        threads: CPU threads of each; small networks gain nothing from more.
         base: Folder that the spec's files are relative to; the current one by default.
         lease: Seconds without a heartbeat until a trial is taken over.
 
@@ -282,7 +305,7 @@ def run(
     console = Console(stderr=True, highlight=False)
     with Database.open(resolve_url(storage), create=True) as database:
         row = start(spec, base or Path.cwd(), lambda: database, console)
-        code = attend(database, row.name, workers, lease, console)
+        code = attend(database, row.name, workers, threads, lease, console)
         if code:
             raise Drained(f"the workers of {row.name} ended early, with exit code {code}")
         return summarise(database, row.name)

@@ -79,6 +79,8 @@ def parse_memory(value: int | float | str) -> int:
     """
     hint = 'write it like "64 MiB" or "1 GB"'
     number, suffix = _split(value, "an amount of memory", hint)
+    if not suffix and isinstance(value, str):
+        raise ValueError(f"found {value!r}, expected an amount of memory with its unit; {hint}")
     if suffix.casefold() in ("", "byte", "bytes"):
         suffix = "B"
     if suffix.casefold() in (unit.casefold() for unit in BINARY_UNITS[1:]):

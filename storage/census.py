@@ -61,6 +61,17 @@ def records(database: Database, study: StudyRow) -> list[Record]:
     return [record_of(row) for row in rows]
 
 
+def held(database: Database, study: StudyRow) -> list[Record]:
+    """The slots that a worker holds now, by number: their leases have not ended."""
+    query = (
+        select(slots)
+        .where(of_study(study.id), slots.c.state == "leased", slots.c.lease_until >= database_now())
+        .order_by(slots.c.number)
+    )
+    rows = database.read(lambda connection: connection.execute(query).all())
+    return [record_of(row) for row in rows]
+
+
 def bound_widths(database: Database, study: StudyRow) -> list[Mapping[str, int]]:
     """The widths of every slot that has some, by number."""
     query = (

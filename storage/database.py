@@ -207,7 +207,9 @@ def _check_file(url: URL, *, create: bool) -> None:
         return
     path = Path(url.database or "")
     if not create and not path.exists():
-        raise _unreachable(url, "there is no such file")
+        raise _unreachable(
+            url, "there is no such file; `widthwise run` makes it with the first study"
+        )
     if path.is_dir():
         raise _unreachable(url, "it is a folder, not a file")
     if not path.absolute().parent.is_dir():

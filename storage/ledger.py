@@ -250,6 +250,10 @@ class Ledger:
         """All slots by number."""
         return census.records(self._database, self._study)
 
+    def held(self) -> list[Record]:
+        """The slots that a worker holds now, by number: their leases have not ended."""
+        return census.held(self._database, self._study)
+
     def bound_widths(self) -> list[Mapping[str, int]]:
         """The widths of every slot that has some: none of them may be proposed again."""
         return census.bound_widths(self._database, self._study)

@@ -118,7 +118,7 @@ def test_decision_notes_are_numbered_short_and_say_what_was_rejected() -> None:
     assert numbers == list(range(1, len(notes) + 1))
     for name in notes:
         assert {"## Decision", "## Rejected"} <= set(text_of(name).splitlines()), name
-        assert len(text_of(name).splitlines()) < 60, name
+        assert len(text_of(name).splitlines()) < 80, name
 
 
 # --- what is locked -------------------------------------------------------------------------------

@@ -82,17 +82,22 @@ def _speeds_table(rates: list[dict[str, Any]]) -> str:
         [
             row["space"],
             str(row["widths"]),
-            f"{row['candidates']:.2g}",
+            _short(row["candidates"]),
             str(row["traces_of_the_fit"]),
             f"{row['traced_per_second']:.3g}",
-            f"{row['evaluated_per_second']:.2g}",
-            f"{row['ratio']:.2g}",
+            _short(row["evaluated_per_second"]),
+            _short(row["ratio"]),
             f"{row['exact']} of {row['compared']}",
         ]
         for row in rates
     ]
     head = ["space", "widths", "candidates", "traces to fit", "traced/s", "evaluated/s", "ratio"]
     return "All costs of a candidate:\n\n" + _table([*head, "exact"], rows)
+
+
+def _short(number: float) -> str:
+    """Return a number to two digits."""
+    return f"{float(f'{number:.2g}'):,.0f}"
 
 
 def _percent(error: float | None) -> str:

@@ -66,7 +66,7 @@ def test_figures_by_hand(path: Path) -> None:
     assert found["infeasible_share"] == found["duplicate_share"] == 0.25
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp-constrained"])
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_replays_and_repeats(path: Path, name: str) -> None:
     table = read(path, "accuracy", "flops", 25.0)
     first, second = (replay(table, name, 5, 12) for _ in range(2))
