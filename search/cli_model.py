@@ -19,12 +19,14 @@ def register(app: typer.Typer) -> None:
 
 def check(spec: SpecFile, *, as_json: Json = False) -> None:
     """Try a spec out: builder, data, metric, costs and limits; nothing is trained or stored."""
+    from .parts import at
     from .problem import Problem
     from .report import comparison_costs, show_cost, show_widths
     from .spec import load_spec
 
     loaded = load_spec(spec)
-    problem = Problem.load(loaded, spec.resolve().parent)
+    with at(str(spec)):
+        problem = Problem.load(loaded, spec.resolve().parent)
     candidates = {
         "smallest": problem.space.as_mapping(problem.space.smallest()),
         "largest": problem.space.as_mapping(problem.space.largest()),

@@ -83,9 +83,12 @@ def table(titles: list[str], rows: list[list[str]], *, title: str | None = None)
 
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
     """The comparison table and the verdict of a study."""
-    from .report import FLOPS_NOTE, TEST_NOTE, comparison, headline
+    from .report import FLOPS_NOTE, TEST_NOTE, comparison, headline, pick_line
 
     titles, rows = comparison(report)
     console.print(table(titles, rows, title=headline(report)))
     console.print(f"{FLOPS_NOTE} {TEST_NOTE}", style="dim")
     console.print(report["verdict"], style="bold", markup=False)
+    picked = pick_line(report)
+    if picked is not None:
+        console.print(picked, markup=False)

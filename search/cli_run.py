@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
+    from .parts import at
     from .quick import QuickOptions, overridden, quick_sections
     from .spec import parse_spec, read_toml
     from .studies import start
@@ -107,7 +109,8 @@ def run(
         sections, source, base = quick_sections(options), "the command line", Path.cwd()
     sections = overridden(sections, name=name, trials=trials, seed=seed, limits=limits)
     parsed = parse_spec(sections, source=source)
-    started = start(parsed, base, lambda: open_database(storage, create=True), stderr())
+    with nullcontext() if spec is None else at(source):
+        started = start(parsed, base, lambda: open_database(storage, create=True), stderr())
     _work(started.name, workers, threads, lease, storage, as_json)
 
 
@@ -152,7 +155,8 @@ def _work(
     name: str, workers: int, threads: int, lease: float, storage: str | None, as_json: bool
 ) -> None:
     """Run workers on a study until they end, then report."""
-    from .studies import attend, summarise
+    from .standing import summarise
+    from .studies import attend
 
     database = open_database(storage)
     code = attend(database, name, workers, threads, lease, stderr())

@@ -38,7 +38,7 @@ def status(
 ) -> None:
     """Show how far studies are: budget, trials by state, workers."""
     from ..storage.study import list_studies, load_study
-    from .studies import state
+    from .standing import state
 
     database = open_database(storage)
     rows = list_studies(database) if name is None else [load_study(database, name)]
@@ -70,14 +70,14 @@ def status(
 
 def best(name: StudyName, *, storage: Storage = None, as_json: Json = False) -> None:
     """Show the best trial so far, and the recommended one."""
-    from .report import show_cost, show_widths
-    from .studies import summarise
+    from .report import pick_line, show_cost, show_widths
+    from .standing import summarise
 
     found = summarise(open_database(storage), name)
     if found["best"] is None:
         raise SpecError(f"{name}: no trial is complete yet; `widthwise status {name}` shows them")
     if as_json:
-        shown = {key: found[key] for key in ("study", "goal", "recommended", "verdict")}
+        shown = {key: found[key] for key in ("study", "goal", "recommended", "pick", "verdict")}
         write_json({**found["best"], **shown})
         return
     console = stdout()
@@ -95,6 +95,9 @@ def best(name: StudyName, *, storage: Storage = None, as_json: Json = False) -> 
             markup=False,
         )
     console.print(found["verdict"], markup=False)
+    picked = pick_line(found)
+    if picked is not None:
+        console.print(picked, markup=False)
 
 
 def report(
@@ -111,7 +114,7 @@ def report(
     import sys
 
     from .report import markdown
-    from .studies import summarise
+    from .standing import summarise
 
     found = summarise(open_database(storage), name)
     text = json.dumps(found, indent=2, allow_nan=False) + "\n" if as_json else markdown(found)

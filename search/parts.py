@@ -101,12 +101,12 @@ def load_objective(spec: Spec, base: Path) -> ModuleObjective:
 
 
 @contextmanager
-def at(key: str) -> Iterator[None]:
-    """Say which key of the spec an error of the user's code or data is about."""
+def at(place: str) -> Iterator[None]:
+    """Say which file or key of a spec an error of the user's code or data is about."""
     try:
         yield
     except ObjectiveError as error:
-        raise type(error)(f"{key}: {error}") from error
+        raise type(error)(f"{place}: {error}") from error
 
 
 def proxy_settings(spec: Spec) -> ProxySettings:

@@ -7,10 +7,12 @@ model or the data: the ledger holds all that is told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..storage.ledger import Counts, Record
 from ..storage.row import StudyRow
+from .candidates import FeasibleSet
 from .recommend import Estimate, is_baseline, recommend
 from .spec import Spec
 from .trials import Trial, completed
@@ -30,16 +32,29 @@ _COST_TITLES = {
 _SHOWN_COSTS = ("parameters", "flops", "train_memory")
 
 
-def summary(row: StudyRow, spec: Spec, records: Sequence[Record], counts: Counts) -> dict[str, Any]:
+def summary(
+    row: StudyRow,
+    spec: Spec,
+    records: Sequence[Record],
+    counts: Counts,
+    feasible: FeasibleSet | None = None,
+) -> dict[str, Any]:
     """All that a study has to tell.
+
+    Args:
+        row: The study.
+        spec: What it was made with.
+        records: Its slots.
+        counts: Their states.
+        feasible: All candidates that keep the limits, for the pick; None leaves it out.
 
     Returns:
         A mapping of JSON values: "study", "goal", "metric", "budget", "trials", "limits",
-        "baselines", "best", "recommended", "front", "verdict", "failures" and "history".
+        "baselines", "best", "recommended", "pick", "front", "verdict", "failures" and "history".
     """
     trials = completed(records)
     goal = spec.goal_for(row.direction)
-    answer = recommend(spec.widths.space(), goal, trials)
+    answer = recommend(spec.widths.space(), goal, trials, feasible)
     entry = _Entries(spec.metric, trials, answer.estimates if answer else ())
     return {
         "study": row.name,
@@ -51,6 +66,7 @@ def summary(row: StudyRow, spec: Spec, records: Sequence[Record], counts: Counts
         "baselines": [entry(trial) for trial in trials if is_baseline(trial)],
         "best": entry(answer.best) if answer else None,
         "recommended": entry(answer.recommended) if answer else None,
+        "pick": asdict(answer.pick) if answer and answer.pick else None,
         "noise": answer.noise if answer else None,
         "front": [entry(trial) for trial in answer.front] if answer else [],
         "verdict": answer.verdict if answer else "No trial is complete yet.",
@@ -169,11 +185,26 @@ def headline(report: Mapping[str, Any]) -> str:
     return f"{report['study']}: {states or 'nothing yet'}, of a budget of {report['budget']}"
 
 
+def pick_line(report: Mapping[str, Any]) -> str | None:
+    """Which of all feasible candidates is believed to be best, trained or not; None if unknown."""
+    pick = report["pick"]
+    if pick is None:
+        return None
+    trained = "trained" if pick["trained"] else "not trained: one more trial would confirm it"
+    return (
+        f"Best of all feasible candidates, as believed: {show_widths(pick['widths'])} with "
+        f"{report['metric']['name']} {pick['mean']:.4f} (95 %: {pick['low']:.4f} to "
+        f"{pick['high']:.4f}); {trained}."
+    )
+
+
 def markdown(report: Mapping[str, Any]) -> str:
     """A summary as a Markdown document."""
     titles, rows = comparison(report)
     lines = [f"# {report['study']}", "", headline(report) + ".", ""]
     lines += [f"**{report['verdict']}**", "", *_table(titles, rows), ""]
+    picked = pick_line(report)
+    lines += [picked, ""] if picked else []
     lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
     recommended = report["recommended"]
     if recommended is not None and recommended["estimate"] is not None:

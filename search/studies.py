@@ -18,11 +18,11 @@ from ..storage.database import Database, resolve_url
 from ..storage.ledger import Ledger
 from ..storage.row import StudyRow
 from ..storage.study import create_study, load_study
-from .errors import Drained, FingerprintMismatch, SpecError
+from .errors import Drained, SpecError
 from .fleet import Fleet
 from .progress import finished, follow
-from .report import progress, summary
 from .spec import Spec
+from .standing import base_of, check_fingerprint, spec_of, summarise
 from .stopping import StopRequest, stop_on_signals, worker_name
 
 EXIT_DRAINED = 75
@@ -110,33 +110,6 @@ def budget_change(trials: str | None) -> str | None:
     if trials is None or re.fullmatch(r"\+?[1-9][0-9]{0,7}", trials.strip()):
         return trials and trials.strip()
     raise SpecError(f'--trials: found "{trials}", expected "+20" to add twenty or "60" for a total')
-
-
-def check_fingerprint(row: StudyRow) -> None:
-    """Nothing, if the model's code and the data are what the study was started with.
-
-    Raises:
-        FingerprintMismatch: They are not.
-    """
-    from .problem import fingerprint
-
-    found = fingerprint(spec_of(row), base_of(row))
-    if found != row.fingerprint:
-        raise FingerprintMismatch(
-            f"study {row.name} was made with other code or data: its fingerprint is "
-            f"{row.fingerprint[:12]}, here it is {found[:12]}; bring back the model and data "
-            "files it was started with, or start a study of another name"
-        )
-
-
-def base_of(row: StudyRow) -> Path:
-    """The folder of the study's spec; where it is not on this machine, the current one."""
-    return Path(row.base) if Path(row.base).is_dir() else Path.cwd()
-
-
-def spec_of(row: StudyRow) -> Spec:
-    """The spec that a study was made with."""
-    return Spec.model_validate_json(row.spec, strict=False)
 
 
 def serve(
@@ -265,16 +238,6 @@ def attend(
     return max((code for code in codes if code > 0), default=EXIT_DRAINED)
 
 
-def state(database: Database, row: StudyRow) -> dict[str, Any]:
-    """Budget, trials by state and workers of a study, as `status --json` gives them."""
-    ledger = Ledger(database, row, worker=worker_name())
-    return {
-        "study": row.name,
-        **progress(ledger.counts()),
-        "workers": [{"worker": record.worker, "trial": record.number} for record in ledger.held()],
-    }
-
-
 def run(
     spec: Spec,
     *,
@@ -309,10 +272,3 @@ def run(
         if code:
             raise Drained(f"the workers of {row.name} ended early, with exit code {code}")
         return summarise(database, row.name)
-
-
-def summarise(database: Database, name: str) -> dict[str, Any]:
-    """The report of a study; see `report.summary`."""
-    row = load_study(database, name)
-    ledger = Ledger(database, row, worker=worker_name())
-    return summary(row, spec_of(row), ledger.records(), ledger.counts())

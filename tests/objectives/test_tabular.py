@@ -119,6 +119,13 @@ def test_odd_text_among_target_numbers_is_a_missing_target(tmp_path: Path) -> No
     assert len(everything(data)) == ROWS - 1
 
 
+def test_text_among_numbers_is_a_class_and_no_gap(tmp_path: Path) -> None:
+    label = ["0", "1"] * 96 + ["rare"] * 8
+    data = load(tmp_path, x=[0.1 * (k % 7) for k in range(200)], label=label)
+    assert data.classes == ("0", "1", "rare")
+    assert not any("without a target" in note for note in data.notes)
+
+
 def test_a_rare_class_is_kept_for_training_and_said(tmp_path: Path) -> None:
     label = LABEL.astype(object)
     label[:2] = "perhaps"

@@ -17,6 +17,9 @@ def fine(widths):
 def raises(widths):
     raise KeyError("hidden")
 
+def exits(widths):
+    raise SystemExit(0)
+
 def ignores(widths):
     return nn.Linear(4, 3)
 
@@ -69,6 +72,9 @@ def says(ran: Any, code: int, *parts: str) -> None:
             spec(model='build = "models.py:raises"'), 2, ["raises", "KeyError"], id="builder raises"
         ),
         pytest.param(
+            spec(model='build = "models.py:exits"'), 2, ["exits", "SystemExit"], id="builder exits"
+        ),
+        pytest.param(
             spec(model='build = "models.py:ignores"'), 2, ["ignores", "'a'"], id="widths ignored"
         ),
         pytest.param(
@@ -81,7 +87,9 @@ def says(ran: Any, code: int, *parts: str) -> None:
             ["none_metric", "None"],
             id="metric not returned",
         ),
-        pytest.param(spec(proxy='data = "iriss"'), 2, ["iriss", "iris"], id="unknown data"),
+        pytest.param(
+            spec(proxy='data = "iriss"'), 2, ["s.toml: proxy.data", "iris"], id="unknown data"
+        ),
         pytest.param(
             spec(limits="parameters = 18"),
             3,

@@ -71,11 +71,17 @@ def test_status_and_best_keep_their_promised_form(iris: Any, report: dict[str, A
     assert best["metric"] == report["best"]["metric"]
     assert best["metric"]["name"] == "accuracy"
     assert {"parameters", "macs", "flops", "train_memory"} <= set(best["costs"])
+    pick = best["pick"]
+    assert pick["low"] < pick["mean"] < pick["high"]
+    assert pick["trained"] == (pick["widths"] in [t["widths"] for t in report["history"]])
+    weights = 4 * pick["widths"]["a"] + (pick["widths"]["a"] + 3) * pick["widths"]["b"]
+    assert 2 * weights <= LIMITS["flops"]
 
 
 def test_the_verbs_speak_to_people_too(iris: Any) -> None:
     assert "iris" in iris("status").out
     assert "recommended" in iris("best", "iris").out
+    assert "Best of all feasible candidates" in iris("best", "iris").out
     text = iris("report", "iris").out
     assert text.startswith("# iris\n")
     assert "| largest that fits" in text
@@ -193,12 +199,13 @@ def test_a_changed_builder_is_refused_before_anything_is_claimed(cli: Any) -> No
     )
     assert cli("run", "m.toml").code == 0
     path.write_text(path.read_text() + "# another version\n")
-    assert cli("run", "m.toml").code == 5
-    cli("resume", "m", "--trials", "+1")
-    refused = cli("worker", "m")
-    assert refused.code == 5
-    assert "fingerprint" in refused.err
-    assert cli("status", "m", "--json").json["trials"]["waiting"] == 1
+    for command in (("run", "m.toml"), ("resume", "m", "--trials", "+1"), ("worker", "m")):
+        refused = cli.inside(*command)
+        assert refused.code == 5
+        assert "fingerprint" in refused.err
+    # Nothing was written: the budget is what it was.
+    status = cli.inside("status", "m", "--json").json
+    assert (status["budget"], status["trials"]["complete"]) == (2, 2)
 
 
 def test_init_writes_a_spec_that_check_accepts(cli: Any) -> None:

@@ -75,6 +75,8 @@ def test_a_spec_survives_the_database() -> None:
         ("widths.a", {"low": 1, "high": 9, "choices": [3]}, ["widths.a", "choices"]),
         ("widths.a", {"low": 1, "hihg": 9}, ["widths.a.hihg", "did you mean high?"]),
         ("widths.a", [], ["widths", "a"]),
+        ("widths.a", {"low": 1, "high": 9, "step": 0}, ["widths", "step", "0"]),
+        ("limits.train_memory", "64", ["limits.train_memory", "unit", "MiB"]),
         ("widths.order", "falling", ["widths.order", '"falling"', "non-increasing"]),
         ("widths.tie", [["hidden1", "nobody"]], ["widths", "nobody"]),
         ("widths.divisible", {"nobody": "hidden1"}, ["widths", "nobody"]),
