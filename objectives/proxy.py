@@ -50,6 +50,9 @@ class TrainingResult:
         seconds: Wall-clock time of it all.
         device: Where it ran.
         parameters: Numbers in the model's parameters; 0 if it could not be built.
+        peak_memory: On a GPU, bytes that its allocator held at most in a training pass, less the
+            data set that lies there: what the predicted figure is to be compared with. None on a
+            CPU, where the prediction is exact.
         detail: A sentence on what went wrong; None when complete.
     """
 
@@ -63,4 +66,5 @@ class TrainingResult:
     seconds: float
     device: str
     parameters: int
+    peak_memory: int | None
     detail: str | None

@@ -85,6 +85,7 @@ def train(
         seconds=time.perf_counter() - started,
         device=str(device),
         parameters=run.parameters,
+        peak_memory=run.peak_memory,
         detail=detail,
     )
 
@@ -149,6 +150,7 @@ class _Run:
         self.best_epoch = 0
         self.best_state: dict[str, Any] = {}
         self.parameters = 0
+        self.peak_memory: int | None = None
 
     @contextmanager
     def stage(self) -> Iterator[None]:
@@ -176,7 +178,12 @@ class _Run:
         return done < self.settings.epochs and (done == 0 or patient)
 
     def epoch(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         self.losses.append(self.one_pass())
+        if self.device.type == "cuda":
+            found = torch.cuda.max_memory_allocated(self.device) - self.resident_bytes()
+            self.peak_memory = max(found, self.peak_memory or 0)
         self.require_finite(self.losses[-1], "training loss")
         value = self.judge(self.validation)
         self.require_finite(value, f"validation {self.objective.metric.name}")
@@ -199,6 +206,11 @@ class _Run:
             )
             total += loss * len(batch)
         return float(total) / sum(map(len, rows))
+
+    def resident_bytes(self) -> int:
+        """Count the data that lies on the device as a whole."""
+        held = (self.training, self.validation)
+        return sum(part.nbytes for split in held for part in (split.inputs, split.targets))
 
     def batches(self) -> tuple[Tensor, ...]:
         order = torch.randperm(len(self.training), generator=self.order).to(self.device)

@@ -24,6 +24,7 @@ from ..objectives.objective import ModuleObjective
 from ..objectives.proxy import ProxySettings
 from ..objectives.sources import data_fingerprint
 from ..objectives.train import resolve_device
+from ..objectives.verify import measure_step
 from .baselines import Baseline, baselines, doubling, pyramid
 from .candidates import EVALUATED_AT_ONCE, FeasibleSet
 from .goals import Goal
@@ -40,6 +41,7 @@ from .parts import (
 from .proposer import Proposer
 from .space import Space
 from .spec import Spec
+from .units import show_memory
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
 TRACED_AT_ONCE = 256
@@ -171,6 +173,25 @@ class Problem:
             f"{self.space.size:,} candidates, {about}{share} of them within the limits; costs "
             f"{_KNOWN_BY[self.costs.exact_by]}",
             *self.costs.notes,
+            *self._measured_step(),
+        ]
+
+    def _measured_step(self) -> list[str]:
+        """On a GPU, whose memory is estimated: one real step of a baseline beside its prediction."""
+        if self.settings.device != "cuda" or not self.proposer.baselines:
+            return []
+        baseline = self.proposer.baselines[0]
+        predicted = self.trace(baseline.widths).get("train_memory")
+        if predicted is None:
+            return []
+        step = step_spec(self.objective, self.settings)
+        device = resolve_device(self.settings.device)
+        found = measure_step(lambda: self.objective.build(baseline.widths), step, device)
+        share = found.train_memory / predicted
+        advice = "" if share <= 1 else "; set a train_memory limit lower by as much"
+        return [
+            f"training memory of “{baseline.name}” on this GPU: predicted "
+            f"{show_memory(predicted)}, measured {share:.0%} of it{advice}"
         ]
 
     def fitted_costs(self) -> str:

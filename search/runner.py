@@ -194,10 +194,17 @@ class Runner:
             "epochs": result.epochs,
             "seconds": result.seconds,
             "device": result.device,
+            "predicted_memory": costs.get("train_memory"),
+            "measured_memory": result.peak_memory,
             "seed": self.seed(slot),
             "detail": result.detail,
         }
-        shown = {"test": result.test_value, "outcome": result.outcome, "detail": result.detail}
+        shown = {
+            "test": result.test_value,
+            "outcome": result.outcome,
+            "detail": result.detail,
+            "measured_memory": result.peak_memory,
+        }
         stored["attributes"] = {name: value for name, value in shown.items() if value is not None}
         self.ledger.done(slot, outcome=result.outcome, value=result.value, result=stored)
 
