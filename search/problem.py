@@ -177,7 +177,7 @@ class Problem:
         ]
 
     def _measured_step(self) -> list[str]:
-        """On a GPU, whose memory is estimated: one real step of a baseline beside its prediction."""
+        """On a GPU, whose memory is estimated: a real step of a baseline and its prediction."""
         if self.settings.device != "cuda" or not self.proposer.baselines:
             return []
         baseline = self.proposer.baselines[0]
