@@ -177,5 +177,5 @@ def parse_shown(name, text):
     """The exact limit that a shown one stands for."""
     if name in BYTES:
         inner = re.search(r"\((.*) bytes\)", text)
-        return parse_memory(inner[1] if inner else text)
+        return parse_memory(f"{inner[1]} bytes" if inner else text)
     return parse_count(text, UNITS[name])

@@ -101,7 +101,7 @@ def test_refuses_what_is_no_count(value, unit, sentence):
     [
         (123, 123),
         (1024.0, 1024),
-        ("123", 123),
+        ("123 B", 123),
         ("100 B", 100),
         ("100 bytes", 100),
         ("512 KiB", 512 * 2**10),
@@ -126,6 +126,7 @@ def test_reads_memory(value, expected):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
+        ("123", "expected an amount of memory with its unit"),
         (
             "64M",
             "'64M' could be read in two ways; write '64 MiB' (1 MiB is 1024^2 bytes) "
