@@ -3,10 +3,13 @@
     python swarm.py URL STUDY WORKERS KILLS
 
 This process holds no database connection: it forks workers, sends SIGKILL to one of them at a
-random moment and forks another in its place, KILLS times. It ends when every worker has ended, and
-prints the exit codes of those that nobody killed.
+random moment and forks another in its place, KILLS times. Whoever holds the last slot keeps it
+until all kills are done and a line, or the end, of standard input has arrived: so the study never
+ends before what is done to it. This process ends when every worker has ended, and prints the exit
+codes of those that nobody killed.
 """
 
+import mmap
 import os
 import random
 import signal
@@ -24,6 +27,8 @@ from widthwise.storage.study import load_study
 
 WIDTHS = {"a": IntDistribution(1, 64), "b": IntDistribution(1, 64)}
 LEASE = 0.5
+GATE = mmap.mmap(-1, 1)
+"""A byte that all processes share: 1 once the last slot may be settled."""
 
 
 def main(url: str, name: str, workers: int, kills: int) -> None:
@@ -35,8 +40,10 @@ def main(url: str, name: str, workers: int, kills: int) -> None:
         os.kill(victim, signal.SIGKILL)
         _, status = os.waitpid(victim, 0)
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
-            sys.exit("a worker ended before it could be killed: the study is too short")
+            sys.exit("a worker ended by itself before the last slot was settled")
         alive.add(fork(url, name))
+    sys.stdin.readline()
+    GATE[0] = 1
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in alive]
     sys.stdout.write(f"{codes}\n")
 
@@ -79,6 +86,10 @@ def train(ledger: Ledger, projection: Projection, slot: Slot) -> None:
     projection.open(slot, distributions=WIDTHS, constraints={"flops": -1.0}, attributes={})
     time.sleep(random.uniform(0.0, 0.1))
     ledger.beat(slot)
+    last = ledger.counts().budget - 1
+    while slot.number == last and not GATE[0]:
+        time.sleep(LEASE / 10)
+        ledger.beat(slot)
     value = float(slot.widths["a"] + slot.widths["b"])
     result = {"curve": [0.0, value], "attributes": {"token": slot.token}}
     ledger.done(slot, outcome="complete", value=value, result=result)

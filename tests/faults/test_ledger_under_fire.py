@@ -116,7 +116,6 @@ def test_workers_outlast_a_restart_of_the_server(mode, postgresql_url, postgresq
             assert swarm.poll() is None
             time.sleep(0.05)
         postgresql_server.restart(mode)
-        assert ledger.counts().complete < BUDGET, "the study ended before the server did"
         output, errors = swarm.communicate(timeout=100)
         assert (output, errors) == ("[0, 0, 0]\n", "")
         check(database, study)
