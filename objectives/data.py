@@ -6,7 +6,7 @@ learnt from data (medians, scales, categories) is learnt from the training split
 Entry points: `Data` and its `Split`s; `sources.load_data` makes one from a name, file or function.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, Self
 
@@ -86,6 +86,15 @@ class Data:
                     f"{split_name} split and {self.input_shape} in the training split: "
                     "make them equal."
                 )
+
+    def to(self, device: torch.device) -> "Data":
+        """Return the data with all splits on a device."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -12,22 +12,31 @@ from torch import Tensor, nn
 from .errors import ModelError
 from .losses import aligned
 from .objective import Objective
+from .step import lower_precision
 
 EVAL_BATCH = 1024
 """Rows in a batch of evaluation, where no gradients are kept."""
 
 
 @torch.no_grad()
-def predict(model: nn.Module, inputs: Tensor, batch: int = EVAL_BATCH) -> Any:
+def predict(
+    model: nn.Module,
+    inputs: Tensor,
+    batch: int = EVAL_BATCH,
+    autocast: torch.dtype | None = None,
+) -> Any:
     """Return the model's outputs for all rows, in evaluation mode, with the model left in it.
 
     Args:
         model: Any module; its outputs are tensors, or tuples, lists or mappings of them.
         inputs: Rows first, on the model's device.
         batch: Rows at a time.
+        autocast: Type to compute in; outputs of that type come back as float32.
     """
     model.eval()
-    return _joined([model(rows) for rows in torch.split(inputs, batch)])
+    with lower_precision(autocast, (inputs,)):
+        outputs = [model(rows) for rows in torch.split(inputs, batch)]
+    return joined(outputs if autocast is None else [_as_float(one) for one in outputs])
 
 
 def score(objective: Objective, output: Any, targets: Tensor) -> float:
@@ -50,16 +59,27 @@ def score(objective: Objective, output: Any, targets: Tensor) -> float:
     return objective.metric(output, targets)
 
 
-def _joined(outputs: list[Any]) -> Any:
+def joined(outputs: list[Any]) -> Any:
     """Join batches of outputs, tensor by tensor."""
     first = outputs[0]
     if isinstance(first, Tensor):
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if isinstance(first, Mapping):
-        return {key: _joined([output[key] for output in outputs]) for key in first}
+        return {key: joined([output[key] for output in outputs]) for key in first}
     if isinstance(first, tuple | list):
-        return tuple(_joined(list(parts)) for parts in zip(*outputs, strict=True))
+        return tuple(joined(list(parts)) for parts in zip(*outputs, strict=True))
     raise ModelError(
         f"the model returned a {type(first).__name__}: it must return a tensor, or a tuple or "
         "mapping of tensors."
     )
+
+
+def _as_float(output: Any) -> Any:
+    """Return an output with its half-precision tensors as float32."""
+    if isinstance(output, Tensor):
+        return output.float() if output.is_floating_point() else output
+    if isinstance(output, Mapping):
+        return {key: _as_float(value) for key, value in output.items()}
+    if isinstance(output, tuple | list):
+        return tuple(_as_float(value) for value in output)
+    return output

@@ -1,14 +1,42 @@
 """The proxy: the short training that stands for the long one, as asked for and as it came out.
 
-Entry points: `ProxySettings`, `TrainingResult`.
+Entry points: `ProxySettings`, `Halving`, `TrainingResult`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+import torch
 
 from .evaluate import EVAL_BATCH
 
-Outcome = Literal["complete", "nan", "out_of_memory"]
+Outcome = Literal["complete", "pruned", "nan", "out_of_memory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halving:
+    """Successive halving: candidates that fall behind are stopped early.
+
+    At each rung the best 1/eta of all that came so far go on (Jamieson & Talwalkar, "Non-stochastic
+    best arm identification and hyperparameter optimization", 2016; against the rungs of earlier
+    trials as well: Li et al., "A system for massively parallel hyperparameter tuning", 2020).
+
+    Attributes:
+        eta: One in so many goes on; at least 2.
+        first: Epochs before the first rung; below 1 it is a share of the training rows.
+    """
+
+    eta: int = 3
+    first: float = 1.0
+
+    def rungs(self, epochs: int) -> tuple[float, ...]:
+        """Return the epochs after which candidates are compared, all below `epochs`."""
+        found: list[float] = []
+        at = self.first
+        while round(at, 6) < epochs:
+            found.append(round(at, 6) if at < 1 else float(round(at)))
+            at *= self.eta
+        return tuple(dict.fromkeys(one for one in found if one < epochs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +51,13 @@ class ProxySettings:
         weight_decay: AdamW's decoupled decay.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         eval_batch: Rows in a batch of evaluation.
+        precision: "float32" (the model's own type), or "bfloat16": autocast of forward passes.
+        accumulate: Parts that a batch passes through in, their gradients summed: for memory.
+        replicas: Trainings of a candidate from other seeds; its value is their mean.
+        folds: Parts of the training and validation rows that take turns in validating; 1 keeps the
+            one validation split.
+        rate_factors: Learning rates that a candidate is tried with, as factors; the best counts.
+        halving: When candidates that fall behind are stopped; None trains all to the end.
     """
 
     epochs: int = 20
@@ -32,6 +67,22 @@ class ProxySettings:
     weight_decay: float = 0.0
     device: str = "auto"
     eval_batch: int = EVAL_BATCH
+    precision: Literal["float32", "bfloat16"] = "float32"
+    accumulate: int = 1
+    replicas: int = 1
+    folds: int = 1
+    rate_factors: tuple[float, ...] = (1.0,)
+    halving: Halving | None = None
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type that forward passes are computed in; None for the model's own."""
+        return torch.bfloat16 if self.precision == "bfloat16" else None
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Epochs after which candidates are compared."""
+        return () if self.halving is None else self.halving.rungs(self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,30 +90,44 @@ class TrainingResult:
     """What came of training one candidate.
 
     Attributes:
-        outcome: "complete"; "nan" (loss or metric no longer finite); or "out_of_memory".
-        value: Best validation metric; None unless complete.
-        test_value: Test metric with the weights of that epoch; None unless complete, or when there
-            is no test split or no finite figure.
+        outcome: "complete"; "pruned" (it fell behind); "nan" (loss or metric no longer finite); or
+            "out_of_memory".
+        value: Best validation metric, the mean over replicas and folds; None unless complete.
+        score: Best validation metric so far, of a pruned candidate too; None for the others.
+        fidelity: Epochs that the score is worth: those asked for, or those up to its last rung.
+        rungs: (epochs, score) at each rung that it came to.
+        test_value: Test metric with the weights of the best epoch; None unless complete, or when
+            there is no test split or no finite figure.
         best_epoch: Index in `curve` of that epoch; None unless complete.
         epochs: Epochs run through, with their metric.
-        curve: Validation metric after each epoch.
-        losses: Mean training loss of each epoch.
-        seconds: Wall-clock time of it all.
+        curve: Validation metric after each epoch; of several trainings, the mean, those that
+            stopped earlier standing with their last.
+        losses: Mean training loss of each epoch, likewise.
+        spread: Standard error of the value over replicas and folds; None for one training.
+        learning_rate: The rate that counted.
+        engine: What trained it.
+        seconds: Wall-clock time, the candidate's share of what was trained together.
         device: Where it ran.
         parameters: Numbers in the model's parameters; 0 if it could not be built.
         peak_memory: On a GPU, bytes that its allocator held at most in a training pass, less the
             data set that lies there: what the predicted figure is to be compared with. None on a
-            CPU, where the prediction is exact.
+            CPU, where the prediction is exact, and in a stack.
         detail: A sentence on what went wrong; None when complete.
     """
 
     outcome: Outcome
     value: float | None
+    score: float | None
+    fidelity: float
+    rungs: tuple[tuple[float, float], ...] = field(default=())
     test_value: float | None
     best_epoch: int | None
     epochs: int
     curve: tuple[float, ...]
     losses: tuple[float, ...]
+    spread: float | None
+    learning_rate: float
+    engine: str
     seconds: float
     device: str
     parameters: int

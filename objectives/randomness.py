@@ -14,6 +14,8 @@ Entry point: `Randomness`.
 """
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, final
 
 import numpy as np
@@ -44,6 +46,18 @@ class Randomness:
     def __exit__(self, *_: object) -> None:
         self._inside = self._states()
         self._restore(self._outside)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Draw from copies of these streams, so that what is drawn leaves no trace in them."""
+        with self:
+            pass
+        before = self._inside
+        try:
+            with self:
+                yield
+        finally:
+            self._inside = before
 
     def _start(self) -> None:
         random.seed(self.seed)

@@ -38,6 +38,7 @@ def conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
         "targets": step.targets and [list(step.targets.shape), str(step.targets.dtype)],
         "batch_size": step.batch_size,
         "autocast": step.autocast and str(step.autocast),
+        "accumulate": step.accumulate,
         "device_type": step.device_type,
         "capability": step.capability and list(step.capability),
     }

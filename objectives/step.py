@@ -74,6 +74,7 @@ class StepSpec:
             expected to hold (see `cuda`); the trace itself always runs on a fake CPU.
         capability: Compute capability of the GPU, such as (9, 0); None assumes the newest, whose
             workspace is largest. Only for "cuda".
+        accumulate: Parts that a batch is passed through in, their gradients summed.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -84,10 +85,16 @@ class StepSpec:
     autocast: torch.dtype | None = None
     device_type: Literal["cpu", "cuda"] = "cpu"
     capability: tuple[int, int] | None = None
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise CostError(f"the batch size is {self.batch_size}: it must be at least 1.")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise CostError(
+                f"a batch of {self.batch_size} cannot be passed through in {self.accumulate} "
+                "parts: accumulate must be between 1 and the batch size."
+            )
         if isinstance(self.optimizer, str) and self.optimizer not in _OPTIMIZERS:
             raise CostError(
                 f"the optimizer is '{self.optimizer}': choose one of {', '.join(_OPTIMIZERS)}, "
@@ -122,21 +129,59 @@ def training_step(
     inputs: Sequence[Tensor],
     targets: Tensor | None,
     autocast: torch.dtype | None = None,
+    accumulate: int = 1,
 ) -> Tensor:
     """Do one update and return the loss of the batch, detached.
 
     The output is not kept: the loss holds what it needs of it. Without a trainable parameter only
-    the forward pass runs. Autocast, where a type is given, covers forward pass and loss only.
+    the forward pass runs. Autocast, where a type is given, covers forward pass and loss only. With
+    `accumulate` the batch passes through in so many parts of (almost) equal size, and the loss is
+    their mean, weighed by their rows.
     """
     if optimizer is not None:
         optimizer.zero_grad(set_to_none=True)
+    if accumulate == 1:
+        value = _backward(model, loss, inputs, targets, autocast, 1.0)
+    else:
+        value = sum(  # type: ignore[assignment]
+            _backward(model, loss, part, aims, autocast, share)
+            for part, aims, share in _parts(inputs, targets, accumulate)
+        )
+    if optimizer is not None:
+        optimizer.step()
+    return value
+
+
+def _backward(
+    model: nn.Module,
+    loss: Loss | None,
+    inputs: Sequence[Tensor],
+    targets: Tensor | None,
+    autocast: torch.dtype | None,
+    share: float,
+) -> Tensor:
+    """Add the gradients of a part of the batch; return its share of the loss, detached."""
     with lower_precision(autocast, inputs):
         value = (loss or mean_of_outputs)(model(*inputs), targets)
+    if share != 1:
+        value = value * share
     if value.requires_grad:
         value.backward()  # type: ignore[no-untyped-call]
-        if optimizer is not None:
-            optimizer.step()
     return value.detach()
+
+
+def _parts(
+    inputs: Sequence[Tensor], targets: Tensor | None, accumulate: int
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None, float]]:
+    """Yield the parts of a batch with their share of its rows."""
+    rows = len(inputs[0])
+    aims: Sequence[Tensor | None] = [None] * accumulate
+    if targets is not None:
+        aims = torch.tensor_split(targets, accumulate)
+    parts = zip(*(torch.tensor_split(tensor, accumulate) for tensor in inputs), strict=True)
+    for part, aim in zip(parts, aims, strict=True):
+        if len(part[0]):
+            yield part, aim, len(part[0]) / rows
 
 
 def lower_precision(

@@ -172,7 +172,7 @@ def recorded_step(
     """
     model.train()
     optimizer = make_optimizer(step.optimizer, model)
-    training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
+    training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
     recorder = LiveBytes()
     recorder.hold(model.parameters(), "parameters")
     recorder.hold(_held_tensors(model), "buffers")
@@ -181,7 +181,7 @@ def recorded_step(
         optimizer.zero_grad(set_to_none=True)
     recorder.hold(inputs if targets is None else [*inputs, targets], "batch")
     with counter or nullcontext(), recorder:
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
     recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
     return recorder
 

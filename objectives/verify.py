@@ -50,14 +50,14 @@ def measure_step(build: Build, step: StepSpec, device: torch.device) -> Measured
     else:
         model.train()
         optimizer = make_optimizer(step.optimizer, model)
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
         torch.cuda.synchronize(device)
         peak = torch.cuda.max_memory_allocated(device)
     started = time.perf_counter()
-    training_step(model, optimizer, step.loss, inputs, targets, step.autocast)
+    training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return Measured(train_memory=peak, seconds=time.perf_counter() - started, device=str(device))

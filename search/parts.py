@@ -19,10 +19,11 @@ from ..objectives.given import GivenCosts
 from ..objectives.loading import load_object
 from ..objectives.metrics import load_metric
 from ..objectives.objective import ModuleObjective, make_objective
+from ..objectives.optimizer import make_optimizer
 from ..objectives.proxy import ProxySettings
 from ..objectives.sources import load_data
 from ..objectives.step import StepSpec, TensorSpec
-from ..objectives.train import make_optimizer, resolve_device
+from ..objectives.train import resolve_device
 from .errors import SpecError
 from .limits import Limits
 from .space import Space
@@ -149,6 +150,11 @@ def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
         targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
         batch_size=min(settings.batch_size, len(train)),
         device_type=cast(Literal["cpu", "cuda"], resolve_device(settings.device).type),
-        optimizer=lambda model: make_optimizer(model, settings),
+        # Factors on the rates by width change no byte and no operation.
+        optimizer=lambda model: make_optimizer(
+            model, settings.learning_rate, settings.weight_decay
+        ),
         loss=objective.loss,
+        autocast=settings.autocast,
+        accumulate=settings.accumulate,
     )

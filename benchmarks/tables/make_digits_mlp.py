@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from widthwise.objectives.costmodel import CostModel
 from widthwise.objectives.objective import make_objective
+from widthwise.objectives.optimizer import make_optimizer
 from widthwise.objectives.proxy import ProxySettings
 from widthwise.objectives.sources import load_data
 from widthwise.objectives.step import StepSpec, TensorSpec
-from widthwise.objectives.train import make_optimizer, train
+from widthwise.objectives.train import train
 
 NAMES = ("hidden1", "hidden2", "hidden3")
 VALUES = (4, 6, 8, 12, 16, 24, 32, 48)
@@ -64,7 +65,7 @@ def main() -> None:
             shape=tuple(data.train.targets.shape[1:]), dtype=data.train.targets.dtype
         ),
         batch_size=SETTINGS.batch_size,
-        optimizer=lambda model: make_optimizer(model, SETTINGS),
+        optimizer=lambda model: make_optimizer(model, SETTINGS.learning_rate),
         loss=objective.loss,
     )
     costs = CostModel(objective.build, step, NAMES)

@@ -16,13 +16,13 @@ from widthwise.objectives.errors import MetricError, ModelError
 from widthwise.objectives.evaluate import predict, score
 from widthwise.objectives.metrics import METRICS, Metric
 from widthwise.objectives.objective import ModuleObjective, make_objective
+from widthwise.objectives.optimizer import make_optimizer
 from widthwise.objectives.out_of_memory import is_out_of_memory
 from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.sources import load_builtin
 from widthwise.objectives.train import (
     ProxySettings,
     TrainingResult,
-    make_optimizer,
     resolve_device,
     train,
 )
@@ -441,7 +441,7 @@ def test_the_fused_step_equals_the_plain_one() -> None:
         model = nn.Linear(3, 2).double()
         if not fused:  # a parameter that is not contiguous takes the plain way
             model.weight = nn.Parameter(model.weight.detach().t().contiguous().t())
-        optimizer = make_optimizer(model, ProxySettings(learning_rate=0.1, weight_decay=0.1))
+        optimizer = make_optimizer(model, 0.1, 0.1)
         assert bool(optimizer.defaults["fused"]) is fused
         for _ in range(5):
             optimizer.zero_grad()
@@ -469,7 +469,7 @@ def test_frozen_parameters_stay(iris: Data) -> None:
 
 def test_a_model_without_parameters_cannot_be_trained() -> None:
     with pytest.raises(ModelError, match="no parameter to train"):
-        make_optimizer(nn.Identity(), SHORT)
+        make_optimizer(nn.Identity(), 0.1)
 
 
 def test_a_users_regression_trains_with_flat_outputs() -> None:

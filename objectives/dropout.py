@@ -1,0 +1,170 @@
+"""Dropout whose masks depend on seed, layer, step and place alone.
+
+torch draws masks from one stream, so that a mask depends on all that was drawn before it: another
+engine, or a neighbour in the same stack, would change it. Here every element hashes its own place:
+
+    mask[i, j, …] = hash(… hash(hash(key, i), j) …) ≥ p · 2^31,    key from (seed, layer, step)
+
+A network gets the same masks alone, in a stack, and padded to a larger width.
+
+The hash is a 32-bit finaliser of two multiplications and three shifts; its constants are those of
+Chris Wellons' search for low bias ("lowbias32", public domain, nullprogram.com/blog/2018/07/31).
+
+Entry points: `install` swaps a model's dropout layers, `set_step` moves them to a training step,
+`key_of` and `mix` are what another engine needs to make the same masks.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+_WORD = 0xFFFFFFFF
+_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B
+_GOLDEN = 0x9E3779B9
+"""2^32 over the golden ratio: spreads consecutive places over the whole word."""
+
+_KINDS: dict[type[nn.Module], int] = {
+    nn.Dropout: 0,
+    nn.Dropout1d: 1,
+    nn.Dropout2d: 2,
+    nn.Dropout3d: 3,
+}
+"""Layers that can be swapped, with the trailing axes that share one draw."""
+
+
+class KeyedDropout(nn.Module):
+    """Dropout by hashed places.
+
+    Attributes:
+        p: Share of zeroed elements.
+        shared_axes: Trailing axes that share one draw: 2 for whole channels of images.
+        key: int32 scalar; `set_step` gives every step its own.
+    """
+
+    key: Tensor
+
+    def __init__(self, p: float, shared_axes: int = 0) -> None:
+        super().__init__()
+        self.p, self.shared_axes = p, shared_axes
+        self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, in training with a share p of its places zeroed and the rest scaled up."""
+        if not self.training or self.p == 0:
+            return x
+        if self.p >= 1:
+            return x * 0.0
+        return x.masked_fill(self.dropped(x), 0.0) * (1 / (1 - self.p))
+
+    def dropped(self, x: Tensor) -> Tensor:
+        """Return which places are zeroed: bool, broadcastable to x."""
+        drawn = x.ndim - self.shared_axes
+        places = self.key
+        for axis, size in enumerate(x.shape[:drawn]):
+            along = torch.arange(size, dtype=torch.int32, device=x.device) * _signed(_GOLDEN)
+            shape = [size if other == axis else 1 for other in range(x.ndim)]
+            places = _mix(places + along.view(shape))
+        return (places & 0x7FFFFFFF) < threshold(self.p)
+
+    def extra_repr(self) -> str:
+        """Return the options for people."""
+        return f"p={self.p}"
+
+
+def threshold(p: float) -> int:
+    """Return the number below which the lower 31 bits of a place's hash mean that it is zeroed."""
+    return round(p * (1 << 31))
+
+
+def key_of(seed: int, layer: int, step: int) -> int:
+    """Return the key of a layer's masks in a step, an int32.
+
+    Args:
+        seed: Of the training, 0 to 2**63 - 1.
+        layer: Place of the layer among the swapped ones, in the order of `named_modules`.
+        step: Update, from 0.
+    """
+    word = mix((seed & _WORD) ^ mix(seed >> 32))
+    word = mix(word + layer * _GOLDEN)
+    return _signed(mix(word + step * _GOLDEN))
+
+
+def mix(word: int) -> int:
+    """Return the hash of a 32-bit word."""
+    word &= _WORD
+    word = ((word ^ (word >> 16)) * _FIRST) & _WORD
+    word = ((word ^ (word >> 15)) * _SECOND) & _WORD
+    return word ^ (word >> 16)
+
+
+def install(model: nn.Module, names: Iterable[str]) -> None:
+    """Swap the dropout layers of these names for keyed ones, in place."""
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        old = model.get_submodule(name)
+        new = KeyedDropout(float(old.p), _KINDS[type(old)])  # type: ignore[arg-type]
+        new.train(old.training)
+        setattr(model.get_submodule(parent), child, new)
+
+
+def layers(model: nn.Module) -> list[KeyedDropout]:
+    """Return a model's keyed layers in their order."""
+    return [module for module in model.modules() if isinstance(module, KeyedDropout)]
+
+
+def set_step(keyed: Iterable[KeyedDropout], seed: int, step: int) -> None:
+    """Give every layer its key of a training step."""
+    for layer, module in enumerate(keyed):
+        module.key.fill_(key_of(seed, layer, step))
+
+
+def swappable(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+    """Return the names of the dropout layers that may be keyed: those called once a forward pass.
+
+    A layer that is called twice would drop the same places both times. Tried on a copy, with two
+    rows, so that neither weights nor statistics change; a model that cannot take them keeps its
+    layers.
+
+    Args:
+        model: As built.
+        inputs: Rows first, on the model's device.
+    """
+    names = [name for name, module in model.named_modules() if type(module) in _KINDS and name]
+    if not names:
+        return ()
+    trial = deepcopy(model).train()
+    calls = dict.fromkeys(names, 0)
+
+    def counting(name: str) -> None:
+        def count(*_: object) -> None:
+            calls[name] += 1
+
+        trial.get_submodule(name).register_forward_hook(count)
+
+    for name in names:
+        counting(name)
+    try:
+        with torch.no_grad():
+            trial(inputs[:2])
+    except Exception:  # the training itself will say what is wrong
+        return ()
+    return tuple(name for name in names if calls[name] == 1)
+
+
+def _mix(words: Tensor) -> Tensor:
+    """Return the hash of every int32 in a fresh tensor of its own, computed in place."""
+    words = words ^ _shifted(words, 16)
+    words = words.mul_(_FIRST)
+    words = words.bitwise_xor_(_shifted(words, 15)).mul_(_signed(_SECOND))
+    return words.bitwise_xor_(_shifted(words, 16))
+
+
+def _shifted(words: Tensor, bits: int) -> Tensor:
+    """Shift right without dragging the sign along."""
+    return (words >> bits).bitwise_and_((1 << (32 - bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 32) if word >= 1 << 31 else word

@@ -1,0 +1,1 @@
+"""Engines: ways to train several networks side by side, equal in result."""

@@ -1,0 +1,172 @@
+"""What an engine is: it trains the members of a team, batch by batch, as it is told.
+
+The loop (`objectives.loop`) decides everything that a result depends on: seeds, order of the rows,
+when to judge, when to stop, what is best. An engine only computes: so all engines give the same
+result, and a faster one needs no rules of its own.
+
+    team = engine.start(training, members)
+    losses = team.advance({0: batches, 1: others})   # member -> mean loss, or what went wrong
+    outputs = team.predict([0, 1], inputs)
+    team.remember([0]); team.recall([0]); team.drop([1])
+
+Entry points: `Member`, `Training`, the protocols `Engine` and `Team`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .. import dropout
+from ..data import Data
+from ..objective import Objective
+from ..optimizer import make_optimizer
+from ..proxy import ProxySettings
+from ..randomness import Randomness
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One network to train: a candidate with one seed and one learning rate.
+
+    Attributes:
+        widths: The candidate.
+        seed: Decides initial weights, order of the batches and dropout; 0 to 2**63 - 1.
+        learning_rate: AdamW's step size, before the parametrisation's factors.
+    """
+
+    widths: Mapping[str, int]
+    seed: int
+    learning_rate: float
+
+
+class Scaling(Protocol):
+    """How initial weights and rates follow the widths: see `objectives.parametrisation`."""
+
+    def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
+        """Rescale freshly drawn weights in place, drawing no random number."""
+        ...
+
+    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
+        """Return parameter name to the factor on its learning rate."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the members of a team have in common.
+
+    Attributes:
+        objective: Model, loss and metric.
+        data: The splits, on the device; a fold of the objective's, or all of it.
+        settings: Batch size, decay, precision.
+        device: Where it runs.
+        scaling: Initial weights and rates by width; None for the model's own and one rate.
+    """
+
+    objective: Objective
+    data: Data
+    settings: ProxySettings
+    device: torch.device
+    scaling: Scaling | None = None
+    _keyed: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def build(self, member: Member) -> tuple[nn.Module, Randomness]:
+        """Return a member's network, freshly initialised on the device, and its random streams.
+
+        Raises:
+            ModelError: The builder raised or gave no module.
+        """
+        randomness = Randomness(member.seed, self.device)
+        with randomness:
+            model = self.objective.build(member.widths)
+            if self.scaling is not None:
+                with torch.no_grad():
+                    self.scaling.initialise(model, member.widths)
+            model = model.to(self.device)
+        modules = tuple(name for name, _ in model.named_modules())
+        if modules not in self._keyed:
+            with randomness.apart():
+                self._keyed[modules] = dropout.swappable(model, self.data.train.inputs)
+        dropout.install(model, self._keyed[modules])
+        return model, randomness
+
+    def optimizer(self, model: nn.Module, member: Member) -> torch.optim.AdamW:
+        """Return a member's optimizer."""
+        return make_optimizer(
+            model, member.learning_rate, self.settings.weight_decay, self.factors(member)
+        )
+
+    def factors(self, member: Member) -> Mapping[str, float]:
+        """Return parameter name to the factor on its rate."""
+        return {} if self.scaling is None else self.scaling.rates(member.widths)
+
+
+class Team(Protocol):
+    """Networks in training; members go by their place in the sequence that it was started with.
+
+    What one member does (not a number, an exception, memory) never changes another.
+    """
+
+    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+        """Train members on batches of their own.
+
+        Args:
+            batches: Member to row numbers of the training split (int64, on the CPU), in order.
+
+        Returns:
+            Member to its mean training loss over those rows, NaN or infinite where it is so; or
+            to the exception that its model, loss or memory raised, after which it stays dropped.
+        """
+        ...
+
+    def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
+        """Return each member's outputs for all rows, in evaluation mode; or its exception."""
+        ...
+
+    def remember(self, members: Sequence[int]) -> None:
+        """Keep a copy of the present weights and buffers, in place of the copy before."""
+        ...
+
+    def recall(self, members: Sequence[int]) -> None:
+        """Put the copies back into place."""
+        ...
+
+    def drop(self, members: Sequence[int]) -> None:
+        """Give up the members' memory; their copies too."""
+        ...
+
+    def state(self, member: int) -> dict[str, Any]:
+        """Return the present weights and buffers as the network's own `state_dict`, on the CPU."""
+        ...
+
+    def parameters(self, member: int) -> int:
+        """Return the numbers in the network's parameters; 0 if it could not be built."""
+        ...
+
+    def peak_memory(self, member: int) -> int | None:
+        """Return the bytes that a GPU's allocator held at most for it, where that was measured."""
+        ...
+
+
+class Engine(Protocol):
+    """A way to train; engines differ in speed alone."""
+
+    @property
+    def name(self) -> str:
+        """Return what people call it."""
+        ...
+
+    def start(self, training: Training, members: Sequence[Member]) -> Team:
+        """Build all members; one that cannot be built answers with its exception later.
+
+        Raises:
+            Unsuitable: The engine cannot train these networks with the plain loop's result.
+        """
+        ...
+
+
+class Unsuitable(Exception):
+    """An engine that cannot serve: the sentence says why; the plain engine always can."""

@@ -1,0 +1,165 @@
+"""The plain engine: any module, one member after the other; the reference of all engines.
+
+Data lies on the device, the optimizer is fused, and a step is the very one whose memory is
+predicted (`objectives.step.training_step`).
+
+Entry point: `PlainEngine`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from operator import methodcaller
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from .. import dropout
+from ..evaluate import predict
+from ..step import training_step
+from .base import Member, Training
+
+
+@final
+class PlainEngine:
+    """Trains each member by itself, by torch's own operators and autograd."""
+
+    name = "plain"
+
+    def start(self, training: Training, members: Sequence[Member]) -> "PlainTeam":
+        """Build all members; it serves every one that can be built."""
+        return PlainTeam(training, members)
+
+
+@final
+class PlainTeam:
+    """Members that take turns; see `Team`."""
+
+    def __init__(self, training: Training, members: Sequence[Member]) -> None:
+        self._training = training
+        self._networks: dict[int, _Network] = {}
+        self._faults: dict[int, Exception] = {}
+        self._parameters = dict.fromkeys(range(len(members)), 0)
+        for place, member in enumerate(members):
+            try:
+                network = _Network(training, member)
+            except Exception as error:
+                self._faults[place] = error
+            else:
+                self._networks[place] = network
+                self._parameters[place] = sum(p.numel() for p in network.model.parameters())
+
+    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+        """Train members on batches of their own; see `Team`."""
+        return {
+            place: self._each(place, methodcaller("advance", mine))
+            for place, mine in batches.items()
+        }
+
+    def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
+        """Return each member's outputs for all rows; see `Team`."""
+        return {place: self._each(place, methodcaller("predict", inputs)) for place in members}
+
+    def remember(self, members: Sequence[int]) -> None:
+        """Keep a copy of the present weights and buffers."""
+        for place in members:
+            self._networks[place].best = self.state(place)
+
+    def recall(self, members: Sequence[int]) -> None:
+        """Put the copies back into place."""
+        for place in members:
+            network = self._networks[place]
+            network.model.load_state_dict(network.best)
+
+    def drop(self, members: Sequence[int]) -> None:
+        """Give up the members' memory."""
+        for place in members:
+            self._networks.pop(place, None)
+
+    def state(self, member: int) -> dict[str, Any]:
+        """Return the present weights and buffers, copied to the CPU.
+
+        The device's peak stays that of a training step.
+        """
+        return {
+            name: value.detach().to("cpu", copy=True)
+            if isinstance(value, Tensor)
+            else deepcopy(value)
+            for name, value in self._networks[member].model.state_dict().items()
+        }
+
+    def parameters(self, member: int) -> int:
+        """Return the numbers in the network's parameters."""
+        return self._parameters[member]
+
+    def peak_memory(self, member: int) -> int | None:
+        """Return the bytes that the GPU's allocator held at most in a pass of training."""
+        network = self._networks.get(member)
+        alone = len(self._parameters) == 1  # else the allocator's figure is everybody's
+        return network.peak_memory if network is not None and alone else None
+
+    def _each(self, place: int, work: Callable[["_Network"], Any]) -> Any:
+        """Let one member work; what it raises is its own and ends it."""
+        if place in self._faults:
+            return self._faults[place]
+        try:
+            return work(self._networks[place])
+        except Exception as error:
+            self._faults[place] = error
+            self.drop([place])
+            return error
+
+
+class _Network:
+    """One member's model, optimizer and random streams."""
+
+    def __init__(self, training: Training, member: Member) -> None:
+        self.training, self.seed = training, member.seed
+        self.model, self.randomness = training.build(member)
+        self.optimizer = training.optimizer(self.model, member)
+        self.keyed = dropout.layers(self.model)
+        self.step = 0
+        self.best: dict[str, Any] = {}
+        self.peak_memory: int | None = None
+
+    def advance(self, batches: Sequence[Tensor]) -> float:
+        training, device = self.training, self.training.device
+        split, settings = training.data.train, training.settings
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        self.model.train()
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        with self.randomness:
+            for batch in batches:
+                dropout.set_step(self.keyed, self.seed, self.step)
+                rows = batch.to(device)
+                # The very step whose memory is predicted.
+                loss = training_step(
+                    self.model,
+                    self.optimizer,
+                    training.objective.loss,
+                    (split.inputs.index_select(0, rows),),
+                    split.targets.index_select(0, rows),
+                    settings.autocast,
+                    settings.accumulate,
+                )
+                total += loss * len(batch)
+                self.step += 1
+        if on_gpu:
+            self._note_peak(torch.cuda.max_memory_allocated(device))
+        return float(total) / sum(map(len, batches))
+
+    def predict(self, inputs: Tensor) -> Any:
+        settings = self.training.settings
+        with self.randomness:
+            return predict(self.model, inputs, settings.eval_batch, settings.autocast)
+
+    def _note_peak(self, allocated: int) -> None:
+        data = self.training.data
+        held = sum(
+            part.nbytes
+            for split in (data.train, data.validation)
+            for part in (split.inputs, split.targets)
+        )
+        self.peak_memory = max(allocated - held, self.peak_memory or 0)

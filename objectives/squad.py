@@ -1,0 +1,173 @@
+"""A squad: members that share their data, and the team of an engine that trains them.
+
+Entry points: `Squad`, `Stop`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from .course import Course
+from .data import Split
+from .engines.base import Engine, Member, Team, Training
+from .engines.plain import PlainEngine
+from .errors import reason
+from .evaluate import score
+from .order import Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """A point of the training where members are judged.
+
+    Attributes:
+        epochs: How far it is.
+        rung: Whether candidates are compared there.
+    """
+
+    epochs: float
+    rung: bool
+
+    @property
+    def share(self) -> float:
+        """How much of the present epoch is done, in (0, 1]."""
+        return self.epochs - math.ceil(self.epochs) + 1
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether every row was seen."""
+        return self.share == 1
+
+
+@final
+class Squad:
+    """Members that go from stop to stop.
+
+    Attributes:
+        courses: How each of them fares.
+        engine: What trains them, for people.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        members: Sequence[Member],
+        candidates: Sequence[int],
+        engine: Engine,
+    ) -> None:
+        """Build all members.
+
+        Args:
+            training: What they have in common.
+            members: The networks.
+            candidates: For each of them, the place of its candidate.
+            engine: What trains them; where it cannot, the plain engine does.
+        """
+        self._training = training
+        self._past: list[Stop] = []
+        self.courses = [self._course(*pair) for pair in zip(members, candidates, strict=True)]
+        self._start(engine)
+
+    def running(self) -> list[int]:
+        """Return the places of the members that go on."""
+        return [place for place, one in enumerate(self.courses) if one.state == "running"]
+
+    def go_to(self, stop: Stop) -> None:
+        """Train to a stop, judge there, and end what is out of patience."""
+        try:
+            self._go_to(stop)
+        except Exception as error:
+            if isinstance(self._engine, PlainEngine):
+                raise
+            self._start_over(error)
+            self._go_to(stop)
+        self._past.append(stop)
+
+    def end(self, places: Sequence[int]) -> None:
+        """Stop members that fell behind, or that nobody waits for."""
+        for place in places:
+            self.courses[place].state = "pruned"
+        self._team.drop(places)
+
+    def _course(self, member: Member, candidate: int) -> Course:
+        rows, size = len(self._training.data.train), self._training.settings.batch_size
+        return Course(candidate=candidate, member=member, order=Order(rows, size, member.seed))
+
+    def _start(self, engine: Engine) -> None:
+        self._engine, self.engine = engine, engine.name
+        members = [course.member for course in self.courses]
+        self._team: Team
+        try:
+            self._team = engine.start(self._training, members)
+        except Exception as error:
+            if isinstance(engine, PlainEngine):
+                raise
+            self._start(PlainEngine())
+            self.engine = f"plain ({engine.name}: {reason(error)})"
+        for place, course in enumerate(self.courses):
+            course.parameters = self._team.parameters(place)
+
+    def _start_over(self, error: Exception) -> None:
+        """Train what still runs anew, one by one: what one member needs must not end another.
+
+        The same seeds give the same numbers, so nothing but time is lost.
+        """
+        name = self._engine.name
+        ended = [n for n, one in enumerate(self.courses) if one.state != "running"]
+        for place in self.running():
+            old = self.courses[place]
+            self.courses[place] = self._course(old.member, old.candidate)
+        self._start(PlainEngine())
+        self.engine = f"plain ({name}: {reason(error)})"
+        self._team.drop(ended)
+        for stop in self._past:
+            self._go_to(stop)
+
+    def _go_to(self, stop: Stop) -> None:
+        batches = {place: self.courses[place].order.until(stop.share) for place in self.running()}
+        for place, loss in self._team.advance(batches).items():
+            course = self.courses[place]
+            if isinstance(loss, Exception):
+                course.fail(loss, built=course.parameters > 0)
+            else:
+                rows = sum(map(len, batches[place]))
+                course.trained(loss, rows, epoch_ended=stop.ends_epoch)
+                course.peak_memory = self._team.peak_memory(place)
+        self._judge(stop)
+        self._settle()
+
+    def _judge(self, stop: Stop) -> None:
+        metric = self._training.objective.metric
+        values = self._scores(self.running(), self._training.data.validation)
+        self._team.remember(
+            [
+                place
+                for place, value in values.items()
+                if self.courses[place].judged(value, metric, epoch_ended=stop.ends_epoch)
+            ]
+        )
+
+    def _settle(self) -> None:
+        """Judge the best weights of those that are out of patience on the test split."""
+        test = self._training.data.test
+        tired = [n for n in self.running() if self.courses[n].tired(self._training.settings)]
+        if tired and len(test):
+            self._team.recall(tired)
+            for place, value in self._scores(tired, test).items():
+                self.courses[place].test_value = value if math.isfinite(value) else None
+        for place in tired:
+            if self.courses[place].state == "running":
+                self.courses[place].state = "finished"
+        self._team.drop([n for n, one in enumerate(self.courses) if one.state != "running"])
+
+    def _scores(self, places: Sequence[int], split: Split) -> dict[int, float]:
+        found = {}
+        for place, output in self._team.predict(places, split.inputs).items():
+            try:
+                if isinstance(output, Exception):
+                    raise output
+                found[place] = score(self._training.objective, output, split.targets)
+            except Exception as error:
+                self.courses[place].fail(error)
+        return found
