@@ -1,12 +1,13 @@
-"""The heartbeat: a thread that keeps a slot's lease while its training runs."""
+"""The heartbeat: a thread that keeps the leases of slots while their training runs."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
-from ..storage.errors import LeaseLost, StorageError
+from ..storage.errors import StorageError
 from ..storage.ledger import Ledger, Slot
 
 _log = logging.getLogger(__name__)
@@ -16,21 +17,22 @@ _BEATS_PER_LEASE = 3
 
 
 class Heartbeat:
-    """Extends the lease of `slot` until the block ends.
+    """Extends the leases of slots until the block ends.
 
     Example:
         ```python
-        with Heartbeat(ledger, slot, 30.0) as heartbeat:
+        with Heartbeat(ledger, slots, 30.0) as heartbeat:
             for epoch in range(20):
                 ...                  # train
-                heartbeat.check()    # raises LeaseLost once another worker holds the slot
+                heartbeat.lost       # numbers of the slots that another worker may hold now
         ```
     """
 
-    def __init__(self, ledger: Ledger, slot: Slot, lease_seconds: float) -> None:
-        self._ledger, self._slot = ledger, slot
+    def __init__(self, ledger: Ledger, slots: Sequence[Slot], lease_seconds: float) -> None:
+        self._ledger, self._held = ledger, list(slots)
         self._pause = lease_seconds / _BEATS_PER_LEASE
-        self._ended, self._lost = threading.Event(), threading.Event()
+        self._ended = threading.Event()
+        self._lost: frozenset[int] = frozenset()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
@@ -46,22 +48,18 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
 
-    def check(self) -> None:
-        """Nothing while the lease is held.
-
-        Raises:
-            LeaseLost: Another worker may hold the slot; what this one computes is refused.
-        """
-        if self._lost.is_set():
-            raise LeaseLost(f"the lease of slot {self._slot.number} was lost")
+    @property
+    def lost(self) -> frozenset[int]:
+        """Numbers of the slots whose leases were lost; what is computed for them is refused."""
+        return self._lost
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._pause):
+        while self._held and not self._ended.wait(self._pause):
             try:
-                self._ledger.beat(self._slot)
-            except LeaseLost:
-                self._lost.set()
-                return
+                lost = {slot.number for slot in self._ledger.beat_many(self._held)}
             except StorageError as error:
                 # The training goes on: whether its result still counts, the ledger decides.
-                _log.warning("no heartbeat for slot %d: %s", self._slot.number, error)
+                _log.warning("no heartbeat for %d slots: %s", len(self._held), error)
+                continue
+            self._held = [slot for slot in self._held if slot.number not in lost]
+            self._lost |= lost

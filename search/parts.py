@@ -20,7 +20,7 @@ from ..objectives.loading import load_object
 from ..objectives.metrics import load_metric
 from ..objectives.objective import ModuleObjective, make_objective
 from ..objectives.optimizer import make_optimizer
-from ..objectives.proxy import ProxySettings
+from ..objectives.proxy import Halving, ProxySettings
 from ..objectives.sources import load_data
 from ..objectives.step import StepSpec, TensorSpec
 from ..objectives.train import resolve_device
@@ -120,6 +120,14 @@ def proxy_settings(spec: Spec) -> ProxySettings:
         learning_rate=proxy.learning_rate,
         weight_decay=proxy.weight_decay,
         device=proxy.device,
+        precision=proxy.precision,
+        accumulate=proxy.accumulate,
+        replicas=proxy.replicas,
+        folds=proxy.folds,
+        rate_factors=tuple(proxy.rate_factors or (1.0,)),
+        halving=None
+        if proxy.halving is None
+        else Halving(eta=proxy.halving.eta, first=proxy.halving.first),
     )
 
 

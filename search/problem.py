@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from ..objectives.checks import check_builder
 from ..objectives.data import Data
+from ..objectives.engines.base import Engine
+from ..objectives.engines.plain import PlainEngine
 from ..objectives.latency import measure_latency
 from ..objectives.loading import source_fingerprint
 from ..objectives.objective import ModuleObjective
+from ..objectives.parametrisation.standard import Parametrisation
 from ..objectives.proxy import ProxySettings
 from ..objectives.sources import data_fingerprint
 from ..objectives.train import resolve_device
@@ -29,6 +32,7 @@ from .baselines import Baseline, baselines, doubling, pyramid
 from .candidates import EVALUATED_AT_ONCE, FeasibleSet
 from .goals import Goal
 from .limits import Limits
+from .memory_plan import fitting_together
 from .parts import (
     Costing,
     fitted,
@@ -39,12 +43,21 @@ from .parts import (
     step_spec,
 )
 from .proposer import Proposer
+from .scaling import parametrised
 from .space import Space
 from .spec import Spec
 from .units import show_memory
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
 TRACED_AT_ONCE = 256
+# Keys of a spec that change no result.
+_MEANINGLESS = (
+    ("study", "name"),
+    ("study", "trials"),
+    ("proxy", "device"),
+    ("proxy", "engine"),
+    ("proxy", "at_once"),
+)
 _KNOWN_BY = {
     "polynomial": "are exact, by polynomials fitted to traced training steps",
     "tracing": "are exact, each candidate's training step being traced",
@@ -63,6 +76,7 @@ class Problem:
         limits: Hard bounds on costs.
         objective: Builds and judges models.
         settings: How a proxy is trained.
+        scaling: How initial weights and learning rates follow the widths.
         costs: Exact costs of candidates.
         feasible: The candidates that keep the limits.
         proposer: Chooses what to train.
@@ -75,6 +89,7 @@ class Problem:
     limits: Limits
     objective: ModuleObjective
     settings: ProxySettings
+    scaling: Parametrisation
     costs: Costing
     feasible: FeasibleSet
     proposer: Proposer
@@ -105,7 +120,7 @@ class Problem:
         check_builder(
             objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
         )
-        settings = proxy_settings(spec)
+        scaling, settings = parametrised(spec, objective, proxy_settings(spec), space)
         costs = fitted(spec, base, objective, settings, space, saved)
         spec = resolved(spec, costs, objective, settings, base)
         limits = spec.limits.limits()
@@ -122,6 +137,7 @@ class Problem:
             limits=limits,
             objective=objective,
             settings=settings,
+            scaling=scaling,
             costs=costs,
             feasible=feasible,
             proposer=Proposer(
@@ -173,8 +189,14 @@ class Problem:
             f"{self.space.size:,} candidates, {about}{share} of them within the limits; costs "
             f"{_KNOWN_BY[self.costs.exact_by]}",
             *self.costs.notes,
+            self._parametrisation(),
             *self._measured_step(),
         ]
+
+    def _parametrisation(self) -> str:
+        factors = self.settings.rate_factors
+        tried = "" if factors == (1.0,) else f" Each candidate is tried with {len(factors)} rates."
+        return f"{self.scaling.describe()}{tried}"
 
     def _measured_step(self) -> list[str]:
         """On a GPU, whose memory is estimated: a real step of a baseline and its prediction."""
@@ -194,6 +216,19 @@ class Problem:
             f"{show_memory(predicted)}, measured {share:.0%} of it{advice}"
         ]
 
+    def engine(self) -> Engine:
+        """What trains candidates fastest here."""
+        return PlainEngine()
+
+    def fit_together(self) -> int | None:
+        """How many candidates fit into memory at once; None where nothing bounds it."""
+        traced = [self.trace(one.widths).get("train_memory") for one in self.proposer.baselines]
+        known = [memory for memory in (*traced, self.limits.train_memory) if memory is not None]
+        trainings = self.settings.replicas * self.settings.folds * len(self.settings.rate_factors)
+        return fitting_together(
+            max(known) * trainings if known else None, resolve_device(self.settings.device)
+        )
+
     def fitted_costs(self) -> str:
         """What was fitted of the costs, as JSON, for `load` in other processes."""
         return json.dumps(self.costs.state())
@@ -202,11 +237,11 @@ class Problem:
 def fingerprint(spec: Spec, base: Path) -> str:
     """Hash of all that decides what a trial's result means.
 
-    The study's name and budget do not, nor does the device; the spec's other keys, the files of the
-    user's functions and the data do.
+    The study's name and budget do not, nor do device, engine and batch of claims; the spec's other
+    keys, the files of the user's functions and the data do.
     """
     values = json.loads(spec.to_json())
-    for section, key in (("study", "name"), ("study", "trials"), ("proxy", "device")):
+    for section, key in _MEANINGLESS:
         values[section].pop(key, None)
     references = (spec.model.build, spec.model.costs, spec.proxy.loss, spec.proxy.metric)
     sources = {

@@ -20,7 +20,8 @@ from .goals import Goal
 from .spec_base import Reference, Section
 from .spec_errors import sentences
 from .spec_limits import LimitsSection
-from .spec_sections import CostName, ModelSection, ProxySection, StudySection, WidthsSection
+from .spec_proxy import ProxySection
+from .spec_sections import CostName, ModelSection, StudySection, WidthsSection
 
 
 class Spec(Section):

@@ -1,4 +1,4 @@
-"""The sections of a spec: study, model, widths, limits and proxy, each a pydantic model.
+"""Sections of a spec: study, model and widths, each a pydantic model.
 
 A section refuses keys it does not know and guesses no types; defaults and units stand beside the
 keys they belong to.
@@ -184,23 +184,3 @@ class WidthsSection(BaseModel):
                 *(Divisible(name, by) for name, group in divisors.items() for by in group),
             ),
         )
-
-
-class ProxySection(Section):
-    """`[proxy]`: the data and the short training of a trial."""
-
-    data: Reference
-    target: str | None = None
-    """Column to predict, for a data file."""
-    task: Literal["classification", "regression"] | None = None
-    metric: Reference | None = None
-    direction: Literal["maximize", "minimize"] | None = None
-    """For a metric of the user's own."""
-    loss: Reference | None = None
-    epochs: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    patience: int = Field(default=3, ge=0)
-    """Epochs without a better metric before a trial stops; 0 trains all epochs."""
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -138,6 +138,7 @@ def serve(
     import torch
 
     from ..storage.projection import Projection
+    from .pace import Pace
     from .problem import Problem
     from .runner import Outcome, Runner
     from .worker import Worker
@@ -161,6 +162,7 @@ def serve(
             projection=Projection(database, row),
             lease_seconds=lease,
             stopping=stop,
+            pace=Pace(fixed=problem.spec.proxy.fixed_at_once, fits=problem.fit_together()),
         )
         Worker(runner=runner, ledger=ledger, stop=stop, report=told).run()
 

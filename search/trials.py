@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..storage.ledger import Record
+from ..storage.ledger import Record, Tried
 from .candidates import rows
 from .goals import Goal
 from .history import History
 from .space import Space
 
 COMPLETE = "complete"
+PRUNED = "pruned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,45 +70,56 @@ def _trial(record: Record) -> Trial:
 
 def history(
     space: Space,
-    records: Sequence[Record],
+    tried: Sequence[Tried],
     goal: Goal,
     *,
+    epochs: int,
     refused: Sequence[NDArray[np.int64]] = (),
     bounds: Mapping[str, float] | None = None,
 ) -> History:
-    """What the records say was tried: every bound candidate, with its metric where there is one.
+    """What was tried: every bound candidate, with its metric where there is one.
+
+    A candidate that was stopped early tells what it reached in so many epochs; so that this can be
+    set against the others, what those had at the same rung is told as well.
 
     Args:
         space: The lattice.
-        records: The study's slots.
+        tried: The study's slots that have widths.
         goal: Says which metric is better.
+        epochs: Of a whole training.
         refused: Candidates that must not be proposed either, each [d].
         bounds: Limits on what is measured, by name.
     """
     bounds = bounds or {}
-    measured: list[list[float]] = []
-    observed: list[NDArray[np.int64]] = []
-    values: list[float] = []
     pending: list[NDArray[np.int64]] = []
+    skipped: list[NDArray[np.int64]] = []
     failed = list(refused)
-    for record in records:
-        if record.widths is None:
+    observed: list[tuple[NDArray[np.int64], float, float, list[float]]] = []
+    stopped_at = {one.fidelity for one in tried if one.outcome == PRUNED}
+    for one in tried:
+        row = space.as_row(one.widths)
+        if one.outcome is None:
+            pending.append(row)
             continue
-        row = space.as_row(record.widths)
-        if record.outcome == COMPLETE:
-            assert record.value is not None
-            observed.append(row)
-            values.append(goal.sign * record.value)
-            found = (record.result or {}).get("measured", {})
-            measured.append(
-                [found.get(name, np.nan) / bound - 1.0 for name, bound in bounds.items()]
-            )
+        if one.outcome not in (COMPLETE, PRUNED):
+            failed.append(row)
+            continue
+        found = [one.measured.get(name, np.nan) / bound - 1.0 for name, bound in bounds.items()]
+        seen = [rung for rung in one.rungs if rung[0] in stopped_at]
+        if one.outcome == COMPLETE:
+            assert one.value is not None, "a complete slot has a value"
+            seen.append((float(epochs), one.value))
         else:
-            (pending if record.outcome is None else failed).append(row)
+            skipped.append(row)
+        observed += [(row, goal.sign * score, fidelity, found) for fidelity, score in seen]
     return History(
-        observed=rows(observed, space),
-        values=np.asarray(values, dtype=np.float64),
+        observed=rows([row for row, *_ in observed], space),
+        values=np.asarray([value for _, value, *_ in observed], dtype=np.float64),
         pending=rows(pending, space),
         failed=rows(failed, space),
-        measured=np.asarray(measured).reshape(len(observed), len(bounds)) if bounds else None,
+        skipped=rows(skipped, space) if skipped else None,
+        fidelity=np.asarray([fidelity for *_, fidelity, _ in observed]) if stopped_at else None,
+        measured=np.asarray([found for *_, found in observed]).reshape(len(observed), len(bounds))
+        if bounds
+        else None,
     )

@@ -47,23 +47,23 @@ class Worker:
         failures = 0
         while not self.stop():
             try:
-                outcome = self.runner.step()
+                outcomes = self.runner.step()
             except Exhausted:
                 if self.ledger.counts().running == 0:
                     raise
-                outcome = None
-            if outcome is None:
+                outcomes = []
+            if not outcomes:
                 if self._finished():
                     return
                 self.stop.wait(_POLL_SECONDS)
-                continue
-            self.report(outcome)
-            failures = failures + 1 if outcome.kind in ("error", "retry") else 0
-            if failures >= MAX_FAILURES_IN_A_ROW:
-                raise TooManyFailures(
-                    f"training failed {failures} times in a row, last with {outcome.detail}; "
-                    "mend the model or the data, then `widthwise resume` the study"
-                )
+            for outcome in outcomes:
+                self.report(outcome)
+                failures = failures + 1 if outcome.kind in ("error", "retry") else 0
+                if failures >= MAX_FAILURES_IN_A_ROW:
+                    raise TooManyFailures(
+                        f"training failed {failures} times in a row, last with {outcome.detail}; "
+                        "mend the model or the data, then `widthwise resume` the study"
+                    )
         raise Drained("stopped on request")
 
     def _finished(self) -> bool:

@@ -1,0 +1,139 @@
+"""A player: one member's programs, how they are learnt and proven, and the loop over batches.
+
+Entry point: `Player`.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import dropout
+from ..step import training_step
+from .base import Training
+from .plain import _Network as Network
+from .replay_program import Program, compile_tape
+from .replay_tape import Recorder
+
+
+@final
+class Player:
+    """Trains one network: plainly at first, then by programs shown to do the same.
+
+    Attributes:
+        refusal: Why its steps cannot be repeated; None as long as they can.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.refusal: str | None = None
+        self._training = training
+        self._recorded: dict[int, Program] = {}
+        self._proven: dict[int, Program] = {}
+
+    def advance(self, network: Network, batches: Sequence[Tensor]) -> float:
+        """Train on batches; returns the mean loss over their rows."""
+        split = self._training.data.train
+        network.model.train()
+        total = torch.zeros((), dtype=torch.float64)
+        with network.randomness:
+            for batch in batches:
+                dropout.set_step(network.keyed, network.seed, network.step)
+                inputs = split.inputs.index_select(0, batch)
+                targets = split.targets.index_select(0, batch)
+                program = self._proven.get(len(batch))
+                if program is None:
+                    loss = self._learn(network, inputs, targets)
+                else:
+                    with torch.inference_mode():
+                        loss = program.run(inputs, targets)
+                total += loss * len(batch)
+                network.step += 1
+        return float(total) / sum(map(len, batches))
+
+    def _learn(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Do a step plainly and come to know more of it."""
+        rows = len(inputs)
+        if self.refusal is not None or not network.optimizer.state:
+            return self._step(network, inputs, targets)
+        if rows in self._recorded:
+            return self._prove(network, self._recorded.pop(rows), inputs, targets)
+        return self._record(network, inputs, targets)
+
+    def _step(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
+        training = self._training
+        return training_step(
+            network.model,
+            network.optimizer,
+            training.objective.loss,
+            (inputs,),
+            targets,
+            training.settings.autocast,
+            training.settings.accumulate,
+        )
+
+    def _record(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
+        before = _outside_state(network.model)
+        with Recorder((inputs, targets)) as recorder:
+            loss = self._step(network, inputs, targets)
+        tape = recorder.finish(loss)
+        self.refusal = recorder.refusal
+        if self.refusal is None and _outside_state(network.model) != before:
+            self.refusal = "a step changes more than parameters, buffers and torch's random stream"
+        if self.refusal is None:
+            self._recorded[len(inputs)] = compile_tape(tape)
+        network.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _prove(
+        self, network: Network, program: Program, inputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        """Do a step both ways; the plain one is what remains."""
+        held = list(_held(network))
+        before, stream = [one.clone() for one in held], torch.get_rng_state()
+        with torch.inference_mode():
+            replayed = program.run(inputs, targets)
+        found = [one.clone() for one in held]
+        with torch.no_grad():
+            for one, old in zip(held, before, strict=True):
+                one.copy_(old)
+        torch.set_rng_state(stream)
+        loss = self._step(network, inputs, targets)
+        network.optimizer.zero_grad(set_to_none=True)
+        if all(map(_identical, [replayed, *found], [loss, *held])):
+            self._proven[len(inputs)] = program
+        else:
+            self.refusal = "a repeated step does not give the plain step's numbers"
+        return loss
+
+
+def _held(network: Network) -> Iterator[Tensor]:
+    yield from network.model.parameters()
+    yield from network.model.buffers()
+    for state in network.optimizer.state.values():
+        yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
+def _identical(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same bits."""
+    bits = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    return one.dtype == other.dtype and torch.equal(*bits)
+
+
+def _outside_state(model: nn.Module) -> list[Any]:
+    """Return what a step may not change if it is to be repeated: a value to compare."""
+    kept = [random.getstate(), [str(part) for part in np.random.get_state()]]
+    return kept + [_sketch(vars(module)) for module in model.modules()]
+
+
+def _sketch(value: Any) -> Any:
+    """Return what tells whether a module's attribute changed."""
+    if isinstance(value, dict):
+        return {name: _sketch(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_sketch(one) for one in value]
+    if isinstance(value, int | float | str | None):
+        return value
+    return id(value)

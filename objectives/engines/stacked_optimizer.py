@@ -1,0 +1,65 @@
+"""AdamW for a stack: one update of all members' parameters, each number with a rate of its own.
+
+torch's fused kernel takes one rate. It is linear in it: from zero, with rate 1 and no decay, it
+writes what AdamW would subtract, and a product with the rates does the rest:
+
+    weights ← weights - shares · weights - rates · m̂ / (√v̂ + ε)
+
+Rate and share are zero in the padding, which so stays zero whatever its gradient.
+
+Entry point: `StackedAdamW`.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+
+@final
+class StackedAdamW:
+    """The optimizer's state for flat parameters; all members have done equally many steps."""
+
+    def __init__(self, rates: Tensor, shares: Tensor | None) -> None:
+        """Start at step 0.
+
+        Args:
+            rates: Flat, the step size of each number.
+            shares: Flat, rate times decay; None without decay.
+        """
+        self._rates, self._shares = rates, shares
+        self._mean, self._square = torch.zeros_like(rates), torch.zeros_like(rates)
+        self._steps = torch.zeros((), device=rates.device)
+
+    def update(self, weights: Tensor, gradient: Tensor) -> None:
+        """Do a step, in place; both flat and contiguous."""
+        moves = torch.zeros_like(weights)
+        adamw(
+            [moves],
+            [gradient],
+            [self._mean],
+            [self._square],
+            [],
+            [self._steps],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=1.0,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+        if self._shares is not None:
+            weights.addcmul_(weights, self._shares, value=-1)
+        weights.addcmul_(moves, self._rates)
+
+    def part(self, select: Callable[[Tensor], Tensor]) -> "StackedAdamW":
+        """Return the state of some members, whose numbers `select` picks from a flat tensor."""
+        shares = None if self._shares is None else select(self._shares)
+        part = StackedAdamW(select(self._rates), shares)
+        part._mean, part._square = select(self._mean), select(self._square)
+        part._steps = self._steps.clone()
+        return part

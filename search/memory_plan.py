@@ -1,0 +1,60 @@
+"""How many candidates fit into memory together, by their predicted training memory.
+
+A limit of the search is each candidate's own; what trains together has to fit the device as well.
+
+Entry points: `fitting_together`, `free_memory`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+# Of what is free now: other processes, and what no count of live bytes sees, take the rest.
+_USED = 0.6
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def fitting_together(largest: int | None, device: torch.device) -> int | None:
+    """How many candidates may be trained at once, at least 1; None where nothing bounds it.
+
+    Args:
+        largest: Bytes that training the largest candidate takes; None where nobody knows.
+        device: Where they are trained.
+    """
+    free = free_memory(device)
+    if largest is None or free is None:
+        return None
+    return max(1, int(_USED * free / largest))
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a device, or this machine and container, has left; None where nobody can say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    found = [one for one in (_available(), _left_in_container()) if one is not None]
+    return min(found, default=None)
+
+
+def _available() -> int | None:
+    """What Linux says is available; free pages elsewhere, where the system tells."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
+
+
+def _left_in_container() -> int | None:
+    """What the container's limit leaves (control groups, version 2); None without one."""
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        used = (_CGROUP / "memory.current").read_text().strip()
+    except OSError:
+        return None
+    return max(int(limit) - int(used), 0) if limit.isdigit() else None

@@ -1,0 +1,69 @@
+"""Recording: what the ledger and Optuna keep of a training.
+
+Entry points: `trained`, `refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..objectives.train import TrainingResult
+from ..storage.ledger import Settlement
+from .binding import Bound
+from .units import show_duration
+
+
+def trained(bound: Bound, result: TrainingResult, seed: int) -> Settlement:
+    """The record of a training: complete, pruned, or what went wrong."""
+    shown = {
+        "test": result.test_value,
+        "outcome": result.outcome,
+        "detail": result.detail,
+        "spread": result.spread,
+        "learning_rate": result.learning_rate,
+        "engine": result.engine,
+        "measured_memory": result.peak_memory,
+    }
+    stored: dict[str, Any] = {
+        "test": result.test_value,
+        "costs": dict(bound.costs),
+        "measured": dict(bound.measured),
+        "curve": list(result.curve),
+        "losses": list(result.losses),
+        "rungs": {str(epochs): score for epochs, score in result.rungs},
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+        "device": result.device,
+        "engine": result.engine,
+        "learning_rate": result.learning_rate,
+        "predicted_memory": bound.costs.get("train_memory"),
+        "measured_memory": result.peak_memory,
+        "seed": seed,
+        "detail": result.detail,
+        "attributes": {name: value for name, value in shown.items() if value is not None},
+    }
+    return Settlement(
+        slot=bound.slot,
+        outcome=result.outcome,
+        value=result.value,
+        result=stored,
+        score=result.score,
+        fidelity=result.fidelity,
+        spread=result.spread,
+    )
+
+
+def refused(bound: Bound, bounds: Mapping[str, float]) -> Settlement:
+    """The record of a candidate that breaks a measured limit; no training is spent on it."""
+    reason = ", ".join(
+        f"{name} {show_duration(value)} against a limit of {show_duration(bounds[name])}"
+        for name, value in bound.measured.items()
+    )
+    result = {
+        "measured": dict(bound.measured),
+        "detail": reason,
+        "attributes": {"detail": reason},
+    }
+    return Settlement(slot=bound.slot, outcome="infeasible", value=None, result=result)
