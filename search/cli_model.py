@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .cli_options import Json, SpecFile, stderr, stdout, table, write_json
 from .errors import SpecError
+
+if TYPE_CHECKING:
+    from .problem import Problem
 
 
 def register(app: typer.Typer) -> None:
@@ -17,8 +21,17 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
 
 
-def check(spec: SpecFile, *, as_json: Json = False) -> None:
-    """Try a spec out: builder, data, metric, costs and limits; nothing is trained or stored."""
+Coordinates = Annotated[
+    bool,
+    typer.Option(
+        "--coordinates",
+        help="Train models of growing width for a few steps, and see that no layer's change grows.",
+    ),
+]
+
+
+def check(spec: SpecFile, *, coordinates: Coordinates = False, as_json: Json = False) -> None:
+    """Try a spec out: builder, data, metric, costs and limits; nothing is stored."""
     from .parts import at
     from .problem import Problem
     from .report import comparison_costs, show_cost, show_widths
@@ -27,6 +40,9 @@ def check(spec: SpecFile, *, as_json: Json = False) -> None:
     loaded = load_spec(spec)
     with at(str(spec)):
         problem = Problem.load(loaded, spec.resolve().parent)
+        if coordinates:
+            _check_coordinates(problem, as_json=as_json)
+            return
     candidates = {
         "smallest": problem.space.as_mapping(problem.space.smallest()),
         "largest": problem.space.as_mapping(problem.space.largest()),
@@ -72,6 +88,23 @@ def check(spec: SpecFile, *, as_json: Json = False) -> None:
         )
     )
     console.print(f"{spec} is fine; `widthwise run {spec}` searches it", markup=False)
+
+
+def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
+    """Say whether the learning rate holds at every width of the space."""
+    from ..objectives.parametrisation.coordinates import coordinate_check
+    from .scaling import base_widths, ladder
+
+    widths = ladder(problem.space, base_widths(problem.spec, problem.space))
+    found = coordinate_check(problem.objective, problem.scaling, widths, problem.settings)
+    if as_json:
+        write_json({"passed": found.passed, **asdict(found)})
+    else:
+        stdout().print(found.table(), markup=False)
+    if not found.passed:
+        raise SpecError(found.sentence)
+    if not as_json:
+        stdout().print(found.sentence, markup=False)
 
 
 def init(
