@@ -56,7 +56,7 @@ class Course:
     _rows_so_far: int = 0
 
     def trained(self, loss: float, rows: int, *, epoch_ended: bool) -> None:
-        """Take the mean training loss of so many rows."""
+        """Take the mean training loss of so many rows; of none where a stop brought no batch."""
         self._loss_so_far += loss * rows
         self._rows_so_far += rows
         self._require_finite(loss, "training loss")
@@ -85,11 +85,23 @@ class Course:
         return bool(self.curve) and (impatient or len(self.curve) >= settings.epochs)
 
     @property
+    def failed(self) -> bool:
+        """Whether it came to nothing."""
+        return self.state in ("nan", "out_of_memory", "error")
+
+    @property
     def score(self) -> float | None:
         """The best metric so far; None for a training that failed."""
-        if self.state in ("nan", "out_of_memory", "error"):
+        if self.failed:
             return None
         return self.at_rung if self.best is None else self.best
+
+    @property
+    def present(self) -> float | None:
+        """The metric at the last stop; None for a training that failed."""
+        if self.failed:
+            return None
+        return self.curve[-1] if self.curve else self.at_rung
 
     def fail(self, error: Exception, *, built: bool = True) -> None:
         """Note what its model, metric or memory raised."""

@@ -10,12 +10,14 @@ A network gets the same masks alone, in a stack, and padded to a larger width.
 The hash is a 32-bit finaliser of two multiplications and three shifts; its constants are those of
 Chris Wellons' search for low bias ("lowbias32", public domain, nullprogram.com/blog/2018/07/31).
 
-Entry points: `install` swaps a model's dropout layers, `set_step` moves them to a training step,
-`key_of` and `mix` are what another engine needs to make the same masks.
+Entry points: `install` swaps a model's dropout layers, `keyed` those of all that a builder builds,
+`set_step` moves them to a training step, `key_of` and `mix` are what another engine needs to make
+the same masks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +62,8 @@ class KeyedDropout(nn.Module):
 
     def dropped(self, x: Tensor) -> Tensor:
         """Return which places are zeroed: bool, broadcastable to x."""
-        drawn = x.ndim - self.shared_axes
+        # Dropout2d takes [N, C, L] as well, and drops its channels.
+        drawn = 2 if self.shared_axes == 2 else x.ndim - self.shared_axes
         places = self.key
         for axis, size in enumerate(x.shape[:drawn]):
             along = torch.arange(size, dtype=torch.int32, device=x.device) * _signed(_GOLDEN)
@@ -75,7 +78,7 @@ class KeyedDropout(nn.Module):
 
 def threshold(p: float) -> int:
     """Return the number below which the lower 31 bits of a place's hash mean that it is zeroed."""
-    return round(p * (1 << 31))
+    return min(round(p * (1 << 31)), _WORD >> 1)
 
 
 def key_of(seed: int, layer: int, step: int) -> int:
@@ -109,6 +112,31 @@ def install(model: nn.Module, names: Iterable[str]) -> None:
         setattr(model.get_submodule(parent), child, new)
 
 
+def keyed(
+    build: Callable[..., nn.Module], sample: Callable[[int], Tensor]
+) -> Callable[..., nn.Module]:
+    """Return a builder of the same models with the layers that they are trained with.
+
+    Their masks take other memory than torch's: less in float32, more in bfloat16.
+
+    Args:
+        build: Returns a fresh model.
+        sample: Returns so many rows that the model can be called with.
+    """
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def built(*arguments: Any) -> nn.Module:
+        model = build(*arguments)
+        if isinstance(model, nn.Module):
+            modules = tuple(name for name, _ in model.named_modules())
+            if modules not in known:
+                known[modules] = swappable(model, sample(2))
+            install(model, known[modules])
+        return model
+
+    return built
+
+
 def layers(model: nn.Module) -> list[KeyedDropout]:
     """Return a model's keyed layers in their order."""
     return [module for module in model.modules() if isinstance(module, KeyedDropout)]
@@ -134,21 +162,21 @@ def swappable(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
     names = [name for name, module in model.named_modules() if type(module) in _KINDS and name]
     if not names:
         return ()
-    trial = deepcopy(model).train()
     calls = dict.fromkeys(names, 0)
 
-    def counting(name: str) -> None:
+    def counting(name: str) -> Callable[..., None]:
         def count(*_: object) -> None:
             calls[name] += 1
 
-        trial.get_submodule(name).register_forward_hook(count)
+        return count
 
-    for name in names:
-        counting(name)
     try:
+        trial = deepcopy(model).train()
+        for name in names:
+            trial.get_submodule(name).register_forward_hook(counting(name))
         with torch.no_grad():
             trial(inputs[:2])
-    except Exception:  # the training itself will say what is wrong
+    except (Exception, SystemExit):  # the training itself will say what is wrong
         return ()
     return tuple(name for name in names if calls[name] == 1)
 

@@ -16,6 +16,16 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
 
 
+def contained(error: Exception | SystemExit) -> Exception:
+    """Return the exception; a `ModelError` for the user's `sys.exit`, which must not end us."""
+    if isinstance(error, Exception):
+        return error
+    return ModelError(
+        f"the model's or the metric's code called exit({error.code}): let it raise an exception "
+        "instead."
+    )
+
+
 class ObjectiveError(Exception):
     """Base of everything this room refuses; `exit_code` is what the command line leaves with."""
 

@@ -3,7 +3,7 @@
 For small data one validation split is a coin toss; the mean over folds is less of one. Categories,
 scales and medians stay as they were learnt from the original training split.
 
-Entry point: `folds_of`.
+Entry points: `folds_of`; `check_folds` and `most_rows`, before a study starts.
 """
 
 from dataclasses import replace
@@ -13,6 +13,22 @@ from torch import Tensor
 
 from .data import Data, Split
 from .errors import DataError
+
+
+def check_folds(data: Data, folds: int) -> None:
+    """Raise DataError where there are fewer training and validation rows than folds."""
+    rows = len(data.train) + len(data.validation)
+    if folds > rows:
+        raise DataError(
+            f"{data.name}: {folds} folds need as many rows, and there are {rows}: "
+            "ask for fewer folds."
+        )
+
+
+def most_rows(data: Data, folds: int) -> int:
+    """Return the training rows of the largest fold."""
+    rows = len(data.train) + len(data.validation)
+    return len(data.train) if folds == 1 else rows - rows // folds
 
 
 def folds_of(data: Data, folds: int, seed: int = 0) -> list[Data]:
@@ -30,14 +46,11 @@ def folds_of(data: Data, folds: int, seed: int = 0) -> list[Data]:
     """
     if folds == 1:
         return [data]
+    check_folds(data, folds)
     inputs = torch.cat([data.train.inputs, data.validation.inputs])
     targets = torch.cat([data.train.targets, data.validation.targets])
-    if folds > len(inputs):
-        raise DataError(
-            f"{data.name}: {folds} folds need as many rows, and there are {len(inputs)}: "
-            "ask for fewer folds."
-        )
-    of_row = _assigned(targets, folds, seed, by_class=data.task == "classification")
+    by_class = data.task == "classification" and targets.ndim == 1
+    of_row = _assigned(targets, folds, seed, by_class=by_class)
     return [
         replace(
             data,

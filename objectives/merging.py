@@ -1,6 +1,7 @@
 """One candidate from its several trainings: folds and replicas are averaged, the best rate counts.
 
-Entry points: `merged`; `better_share`, who goes on at a rung.
+Entry points: `merged`; `better_share`, who goes on at a rung; `hopeless`, whose figures cannot
+count any more.
 """
 
 import math
@@ -71,6 +72,24 @@ def merged(courses: Sequence[Course], metric: Metric) -> Merged:
     return _figures(best or _failed(courses), courses)
 
 
+def hopeless(courses: Sequence[Course]) -> list[Course]:
+    """Return the trainings that go on though they count for nothing any more.
+
+    Those are all once the candidate's code raised, and otherwise those of a rate at which another
+    training failed.
+
+    Args:
+        courses: All trainings of one candidate.
+    """
+    raised = any(one.error is not None for one in courses)
+    failed = {one.member.learning_rate for one in courses if one.failed}
+    return [
+        one
+        for one in courses
+        if one.state == "running" and (raised or one.member.learning_rate in failed)
+    ]
+
+
 def better_share(
     scores: Mapping[int, float], earlier: Sequence[float], eta: int, metric: Metric
 ) -> Collection[int]:
@@ -97,7 +116,7 @@ def _figures(courses: Sequence[Course], everyone: Sequence[Course]) -> Merged:
     return Merged(
         outcome=_outcome(courses),
         score=_mean(scores),
-        present=_mean([one.curve[-1] if one.curve else one.at_rung for one in courses]),
+        present=_mean([one.present for one in courses]),
         spread=stdev(known) / math.sqrt(len(known)) if len(known) == len(courses) > 1 else None,
         learning_rate=courses[0].member.learning_rate,
         curve=_mean_curve([one.curve for one in courses]),

@@ -45,11 +45,12 @@ class Order:
             share: In (0, 1]; 1 ends the epoch, and the next call begins another.
 
         Returns:
-            Row numbers, int64 on the CPU, one tensor a batch; at least one batch a share.
+            Row numbers, int64 on the CPU, one tensor a batch; none where the share ends within a
+            batch that was given already.
         """
         if self._given == 0:
             self._epoch = self._shuffled()
-        end = max(self._given + 1, math.ceil(share * len(self._epoch)))
+        end = max(self._given, math.ceil(share * len(self._epoch)))
         part = self._epoch[self._given : end]
         self._given = 0 if share >= 1 else end
         return part

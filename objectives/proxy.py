@@ -3,6 +3,7 @@
 Entry points: `ProxySettings`, `Halving`, `TrainingResult`.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +24,8 @@ class Halving:
 
     Attributes:
         eta: One in so many goes on; at least 2.
-        first: Epochs before the first rung; below 1 it is a share of the training rows.
+        first: Epochs before the first rung, at least 0.001; below 1 it is a share of the training
+            rows.
     """
 
     eta: int = 3
@@ -52,7 +54,7 @@ class ProxySettings:
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         eval_batch: Rows in a batch of evaluation.
         precision: "float32" (the model's own type), or "bfloat16": autocast of forward passes.
-        accumulate: Parts that a batch passes through in, their gradients summed: for memory.
+        accumulate: Parts that a whole batch passes through in, their gradients summed: for memory.
         replicas: Trainings of a candidate from other seeds; its value is their mean.
         folds: Parts of the training and validation rows that take turns in validating; 1 keeps the
             one validation split.
@@ -78,6 +80,15 @@ class ProxySettings:
     def autocast(self) -> torch.dtype | None:
         """The type that forward passes are computed in; None for the model's own."""
         return torch.bfloat16 if self.precision == "bfloat16" else None
+
+    def parts(self, rows: int) -> int:
+        """Return in how many parts so many rows pass through.
+
+        None is larger than a part of a whole batch. A shorter last batch has fewer parts, not
+        smaller ones: BatchNorm cannot train on a row that is alone.
+        """
+        largest = math.ceil(self.batch_size / self.accumulate)
+        return math.ceil(rows / largest)
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -112,7 +123,7 @@ class TrainingResult:
         peak_memory: On a GPU, bytes that its allocator held at most in a training pass, less the
             data set that lies there: what the predicted figure is to be compared with. None on a
             CPU, where the prediction is exact, and in a stack.
-        detail: A sentence on what went wrong; None when complete.
+        detail: A sentence on what went wrong, or why it was stopped; None when complete.
     """
 
     outcome: Outcome

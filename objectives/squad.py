@@ -4,17 +4,20 @@ Entry points: `Squad`, `Stop`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 from .course import Course
 from .data import Split
 from .engines.base import Engine, Member, Team, Training
 from .engines.plain import PlainEngine
-from .errors import reason
+from .errors import contained, reason
 from .evaluate import score
 from .order import Order
+from .randomness import Randomness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,64 +78,79 @@ class Squad:
 
     def go_to(self, stop: Stop) -> None:
         """Train to a stop, judge there, and end what is out of patience."""
-        try:
-            self._go_to(stop)
-        except Exception as error:
-            if isinstance(self._engine, PlainEngine):
-                raise
-            self._start_over(error)
-            self._go_to(stop)
+        self._surely(partial(self._go_to, stop))
         self._past.append(stop)
 
     def end(self, places: Sequence[int]) -> None:
         """Stop members that fell behind, or that nobody waits for."""
         for place in places:
             self.courses[place].state = "pruned"
-        self._team.drop(places)
+        if places:
+            self._surely(lambda: self._team.drop(places))
+
+    def _surely(self, work: Callable[[], None]) -> None:
+        """Do it, on the plain engine where the present one breaks down."""
+        try:
+            work()
+            return
+        except (Exception, SystemExit) as error:
+            if isinstance(self._engine, PlainEngine):
+                raise
+            why = reason(error)
+        # Not within the handler: the exception's frames hold the engine's memory.
+        self._start_over(why)
+        work()
 
     def _course(self, member: Member, candidate: int) -> Course:
         rows, size = len(self._training.data.train), self._training.settings.batch_size
         return Course(candidate=candidate, member=member, order=Order(rows, size, member.seed))
 
     def _start(self, engine: Engine) -> None:
-        self._engine, self.engine = engine, engine.name
         members = [course.member for course in self.courses]
         self._team: Team
         try:
             self._team = engine.start(self._training, members)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(engine, PlainEngine):
                 raise
-            self._start(PlainEngine())
-            self.engine = f"plain ({engine.name}: {reason(error)})"
-        for place, course in enumerate(self.courses):
-            course.parameters = self._team.parameters(place)
+            why = reason(error)
+        else:
+            self._engine, self.engine = engine, engine.name
+            for place, course in enumerate(self.courses):
+                course.parameters = self._team.parameters(place)
+            return
+        self._start_plain(f"{engine.name}: {why}")
 
-    def _start_over(self, error: Exception) -> None:
+    def _start_plain(self, why: str) -> None:
+        self._start(PlainEngine())
+        self.engine = f"plain ({why})"
+
+    def _start_over(self, why: str) -> None:
         """Train what still runs anew, one by one: what one member needs must not end another.
 
         The same seeds give the same numbers, so nothing but time is lost.
         """
-        name = self._engine.name
         ended = [n for n, one in enumerate(self.courses) if one.state != "running"]
         for place in self.running():
             old = self.courses[place]
             self.courses[place] = self._course(old.member, old.candidate)
-        self._start(PlainEngine())
-        self.engine = f"plain ({name}: {reason(error)})"
+        del self._team  # its memory is what may have run out
+        self._start_plain(f"{self._engine.name}: {why}")
         self._team.drop(ended)
         for stop in self._past:
             self._go_to(stop)
 
     def _go_to(self, stop: Stop) -> None:
-        batches = {place: self.courses[place].order.until(stop.share) for place in self.running()}
-        for place, loss in self._team.advance(batches).items():
+        parts = {place: self.courses[place].order.until(stop.share) for place in self.running()}
+        due = {place: part for place, part in parts.items() if part}
+        losses = self._team.advance(due) if due else {}
+        for place, part in parts.items():
             course = self.courses[place]
+            loss = losses.get(place, 0.0)
             if isinstance(loss, Exception):
                 course.fail(loss, built=course.parameters > 0)
             else:
-                rows = sum(map(len, batches[place]))
-                course.trained(loss, rows, epoch_ended=stop.ends_epoch)
+                course.trained(loss, sum(map(len, part)), epoch_ended=stop.ends_epoch)
                 course.peak_memory = self._team.peak_memory(place)
         self._judge(stop)
         self._settle()
@@ -167,7 +185,14 @@ class Squad:
             try:
                 if isinstance(output, Exception):
                     raise output
-                found[place] = score(self._training.objective, output, split.targets)
-            except Exception as error:
-                self.courses[place].fail(error)
+                with self._streams(place):
+                    found[place] = score(self._training.objective, output, split.targets)
+            except (Exception, SystemExit) as error:
+                self.courses[place].fail(contained(error))
         return found
+
+    def _streams(self, place: int) -> AbstractContextManager[None]:
+        """Return the streams to judge a member in: a user's own metric may draw from them."""
+        if self._training.objective.metric.task is not None:
+            return nullcontext()
+        return Randomness(self.courses[place].member.seed, self._training.device)

@@ -20,13 +20,13 @@ from .course import Course
 from .engines.base import Engine, Member, Scaling, Training
 from .engines.plain import PlainEngine
 from .folds import folds_of
-from .merging import Merged, better_share, merged
+from .merging import Merged, better_share, hopeless, merged
 from .objective import Objective
 from .proxy import ProxySettings, TrainingResult
 from .squad import Squad, Stop
 
 After = Callable[[float, Mapping[int, float]], Collection[int]]
-"""`(epochs so far, running candidate -> its present metric) -> candidates to give up`."""
+"""`(epochs so far, candidate trained until now -> its metric there) -> candidates to give up`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,12 @@ def train_together(
         objective, candidates, settings, device, engine or PlainEngine(), scaling, earlier or {}
     )
     for stop in _stops(settings):
-        if not cohort.running():
+        running = cohort.running()
+        if not running:
             break
         cohort.go_to(stop)
         if after is not None:
-            cohort.give_up(after(stop.epochs, cohort.metrics()))
+            cohort.give_up(after(stop.epochs, cohort.metrics(running)))
     return cohort.results()
 
 
@@ -149,38 +150,39 @@ class _Cohort:
         )
 
     def go_to(self, stop: Stop) -> None:
-        """Train all to a stop; at a rung, end the candidates that fall behind."""
+        """Train all to a stop; end what failed, and at a rung the candidates that fall behind."""
         started, running = time.perf_counter(), self.running()
         for squad in self._squads:
             squad.go_to(stop)
+        self._end([one for courses in self._courses() for one in hopeless(courses)])
         if stop.rung:
             self._compare(stop.epochs)
         self._charge(running, started)
 
-    def metrics(self) -> dict[int, float]:
-        """Return the present metric of every candidate that has one."""
-        merged = {place: self._merged(place) for place in range(len(self._candidates))}
-        return {place: one.present for place, one in merged.items() if one.present is not None}
+    def metrics(self, places: Collection[int]) -> dict[int, float]:
+        """Return the present metric of those candidates that have one."""
+        found = {place: one.present for place, one in enumerate(self._merged()) if place in places}
+        return {place: metric for place, metric in found.items() if metric is not None}
 
     def give_up(self, places: Collection[int]) -> None:
         """Stop candidates that nobody waits for any more."""
         self._given_up.update(places)
-        self._end(places)
+        self._end_candidates(places)
 
     def results(self) -> list[TrainingResult | Exception | None]:
         """Return what came of each candidate."""
         return [
-            None if place in self._given_up else self._result(place)
-            for place in range(len(self._candidates))
+            None if place in self._given_up else self._result(place, found)
+            for place, found in enumerate(self._merged())
         ]
 
     def _compare(self, epochs: float) -> None:
         scores = {}
-        for place in range(len(self._candidates)):
-            score = self._merged(place).score
-            if score is not None and place not in self._pruned | self._given_up:
-                scores[place] = score
-                self._rungs[place].append((epochs, score))
+        for place, found in enumerate(self._merged()):
+            out = place in self._pruned | self._given_up or found.error is not None
+            if found.score is not None and not out:
+                scores[place] = found.score
+                self._rungs[place].append((epochs, found.score))
         assert self._settings.halving is not None
         kept = better_share(
             scores, self._earlier.get(epochs, ()), self._settings.halving.eta, self._metric
@@ -191,30 +193,43 @@ class _Cohort:
             if place in scores and place not in kept and not self._candidates[place].spared
         ]
         self._pruned.update(behind)
-        self._end(behind)
+        self._end_candidates(behind)
 
-    def _end(self, places: Collection[int]) -> None:
+    def _end_candidates(self, places: Collection[int]) -> None:
+        courses = self._courses()
+        self._end([one for place in places for one in courses[place]])
+
+    def _end(self, courses: Collection[Course]) -> None:
+        ending = {id(one) for one in courses}
         for squad in self._squads:
-            squad.end([n for n in squad.running() if squad.courses[n].candidate in places])
+            squad.end([n for n in squad.running() if id(squad.courses[n]) in ending])
 
-    def _courses(self, place: int) -> list[Course]:
-        return [one for squad in self._squads for one in squad.courses if one.candidate == place]
+    def _courses(self) -> list[list[Course]]:
+        """Return every candidate's trainings."""
+        found: list[list[Course]] = [[] for _ in self._candidates]
+        for squad in self._squads:
+            for one in squad.courses:
+                found[one.candidate].append(one)
+        return found
 
-    def _merged(self, place: int) -> Merged:
-        return merged(self._courses(place), self._metric)
+    def _merged(self) -> list[Merged]:
+        return [merged(courses, self._metric) for courses in self._courses()]
 
-    def _result(self, place: int) -> TrainingResult | Exception:
-        found = self._merged(place)
+    def _result(self, place: int, found: Merged) -> TrainingResult | Exception:
         if found.error is not None:
             return found.error
         pruned = place in self._pruned and found.outcome == "complete"
         complete = found.outcome == "complete" and not pruned
+        rungs = dict(self._rungs[place])
+        if complete and found.score is not None:
+            # One that ran out of patience has its score at all rungs that follow.
+            rungs = dict.fromkeys(self._settings.rungs, found.score) | rungs
         return TrainingResult(
             outcome="pruned" if pruned else found.outcome,
             value=found.score if complete else None,
             score=found.score,
             fidelity=self._rungs[place][-1][0] if pruned else float(self._settings.epochs),
-            rungs=tuple(self._rungs[place]),
+            rungs=tuple(rungs.items()),
             test_value=found.test_value if complete else None,
             best_epoch=found.best_epoch if complete else None,
             epochs=len(found.curve),
@@ -222,15 +237,24 @@ class _Cohort:
             losses=found.losses,
             spread=found.spread if complete else None,
             learning_rate=found.learning_rate,
-            engine=self._squads[0].engine,
+            engine=", ".join(dict.fromkeys(squad.engine for squad in self._squads)),
             seconds=self._seconds[place],
             device=str(self._device),
             parameters=found.parameters,
             peak_memory=found.peak_memory,
-            detail=found.detail,
+            detail=self._behind(place) if pruned else found.detail,
+        )
+
+    def _behind(self, place: int) -> str:
+        assert self._settings.halving is not None, "only halving prunes"
+        epochs, score = self._rungs[place][-1]
+        return (
+            f"its {self._metric.name} of {score:.4g} after {epochs:g} of {self._settings.epochs} "
+            f"epochs is not among the best 1/{self._settings.halving.eta}"
         )
 
     def _charge(self, places: Collection[int], started: float) -> None:
         """Share the time since then among the candidates that used it."""
+        spent = time.perf_counter() - started
         for place in places:
-            self._seconds[place] += (time.perf_counter() - started) / len(places)
+            self._seconds[place] += spent / len(places)

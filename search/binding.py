@@ -85,7 +85,7 @@ class Binder:
             if not open_:
                 return bound
             try:
-                proposals = self._propose(open_, attempt)
+                proposals = self._propose(open_, attempt, alone=not bound)
             except Exhausted:
                 self.ledger.release_many(open_)
                 if bound:
@@ -136,8 +136,8 @@ class Binder:
         )
         return [one for one, trial in zip(bound, opened, strict=True) if trial is not None]
 
-    def _propose(self, slots: Sequence[Slot], attempt: int) -> list[Proposal]:
-        """Propose for the slots; where they are the study's last, for all but the very last."""
+    def _propose(self, slots: Sequence[Slot], attempt: int, *, alone: bool) -> list[Proposal]:
+        """Propose for the slots; of the study's last ones, the very last only when it is alone."""
         problem = self.problem
         known = history(
             problem.space,
@@ -149,7 +149,7 @@ class Binder:
         )
         rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, attempt))
         last = self.ledger.unbound() <= len(slots)
-        if len(slots) == 1:
+        if alone and len(slots) == 1:
             return [problem.proposer.propose(known, rng, last=last)]
         return problem.proposer.propose_batch(known, rng, len(slots) - last)
 

@@ -141,13 +141,22 @@ def worker(
     storage: Storage = None,
     lease: Lease = 30.0,
     threads: Threads = 1,
+    grace: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that a training may go on after a stop.")
+    ] = 25.0,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Work on a study until its budget is spent; start as many as you like, on any machine."""
     from .studies import serve
 
     serve(
-        open_database(storage), name, lease=lease, threads=threads, parent=parent, console=stderr()
+        open_database(storage),
+        name,
+        lease=lease,
+        threads=threads,
+        grace=grace,
+        parent=parent,
+        console=stderr(),
     )
 
 

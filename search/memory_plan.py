@@ -15,6 +15,7 @@ import torch
 # Of what is free now: other processes, and what no count of live bytes sees, take the rest.
 _USED = 0.6
 _CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
 
 
 def fitting_together(largest: int | None, device: torch.device) -> int | None:
@@ -41,10 +42,10 @@ def free_memory(device: torch.device) -> int | None:
 
 def _available() -> int | None:
     """What Linux says is available; free pages elsewhere, where the system tells."""
+    kibibytes = _entry(_MEMINFO, "MemAvailable:")
+    if kibibytes is not None:
+        return kibibytes * 1024
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
@@ -57,4 +58,18 @@ def _left_in_container() -> int | None:
         used = (_CGROUP / "memory.current").read_text().strip()
     except OSError:
         return None
-    return max(int(limit) - int(used), 0) if limit.isdigit() else None
+    if not limit.isdigit():
+        return None
+    # Pages of files that nobody used lately count as used, and are given up when memory is wanted.
+    reclaimed = _entry(_CGROUP / "memory.stat", "inactive_file") or 0
+    return max(int(limit) - int(used) + reclaimed, 0)
+
+
+def _entry(table: Path, name: str) -> int | None:
+    """A number of one of the kernel's tables; None where there is none."""
+    try:
+        lines = table.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.split()[:1] == [name]]
+    return int(found[0]) if found else None

@@ -17,7 +17,7 @@ from ..objectives.proxy import TrainingResult
 
 # A claim with its proposals costs about as long as this; trainings that take longer go one by one.
 _WORTH_SECONDS = 1.0
-_MOST = 8
+MOST = 8
 # At most one in so many of the slots still to be proposed for: the last ones learn from the others.
 _SHARE = 4
 
@@ -43,7 +43,7 @@ class Pace:
         """
         wanted = self.fixed
         if wanted is None:
-            wanted = min(_MOST, math.ceil(_WORTH_SECONDS / max(self._seconds, 1e-9)))
+            wanted = min(MOST, math.ceil(_WORTH_SECONDS / max(self._seconds, 1e-9)))
             if wanted > 1:
                 wanted = min(wanted, max(1, unbound() // _SHARE))
         return max(1, wanted if self.fits is None else min(wanted, self.fits))

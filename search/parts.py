@@ -1,20 +1,24 @@
 """The parts of a problem: objective, proxy settings, training step and costs, each from a spec.
 
 Entry points: `load_objective`, `proxy_settings`, `step_spec`, `fitted` (the cost model), `resolved`
-(limits as numbers).
+(limits as numbers), `as_trained`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast
 
+from torch import nn
+
 from ..objectives.cost import count_costs
 from ..objectives.costmodel import CostModel
+from ..objectives.dropout import keyed
 from ..objectives.errors import CostError, ObjectiveError
+from ..objectives.folds import check_folds, most_rows
 from ..objectives.given import GivenCosts
 from ..objectives.loading import load_object
 from ..objectives.metrics import load_metric
@@ -28,6 +32,8 @@ from .errors import SpecError
 from .limits import Limits
 from .space import Space
 from .spec import Spec
+
+Builder = Callable[..., nn.Module]
 
 Costing = CostModel | GivenCosts
 """Costs of many candidates: fitted to traced steps, or the user's own function."""
@@ -46,7 +52,8 @@ def fitted(
     if spec.model.costs is not None:
         costs = GivenCosts(load_object(spec.model.costs, base), space.names)
     else:
-        costs = CostModel(objective.build, step_spec(objective, settings), space.names)
+        step = step_spec(objective, settings)
+        costs = CostModel(as_trained(objective.build, step), step, space.names)
     if saved is not None:
         try:
             costs.restore(json.loads(saved))
@@ -85,6 +92,8 @@ def load_objective(spec: Spec, base: Path) -> ModuleObjective:
             task=proxy.task,
             image=spec.model.family == "cnn",
         )
+    with at("proxy.folds"):
+        check_folds(data, proxy.folds)
     metric = None
     if proxy.metric is not None:
         with at("proxy.metric"):
@@ -144,7 +153,8 @@ def resolved(
         reference = spec.references[name]
         if isinstance(reference, str):
             builder = load_object(reference, base)
-            references[name] = count_costs(builder, step_spec(objective, settings)).as_dict()
+            step = step_spec(objective, settings)
+            references[name] = count_costs(as_trained(builder, step), step).as_dict()
         else:
             references[name] = costs.one(reference).as_dict()
     return spec.model_copy(update={"limits": spec.limits.resolved(references)})
@@ -153,10 +163,11 @@ def resolved(
 def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
     """The training step whose costs count: the proxy's own batch, loss and optimizer."""
     train = objective.data.train
+    batch_size = min(settings.batch_size, most_rows(objective.data, settings.folds))
     return StepSpec(
         inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
         targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
-        batch_size=min(settings.batch_size, len(train)),
+        batch_size=batch_size,
         device_type=cast(Literal["cpu", "cuda"], resolve_device(settings.device).type),
         # Factors on the rates by width change no byte and no operation.
         optimizer=lambda model: make_optimizer(
@@ -164,5 +175,10 @@ def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
         ),
         loss=objective.loss,
         autocast=settings.autocast,
-        accumulate=settings.accumulate,
+        accumulate=settings.parts(batch_size),
     )
+
+
+def as_trained(build: Builder, step: StepSpec) -> Builder:
+    """The builder of what is really trained: dropout's masks are made in another way there."""
+    return keyed(build, step.inputs[0].zeros)

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from ..objectives.checks import check_builder
 from ..objectives.data import Data
-from ..objectives.engines.base import Engine
-from ..objectives.engines.plain import PlainEngine
 from ..objectives.latency import measure_latency
 from ..objectives.loading import source_fingerprint
 from ..objectives.objective import ModuleObjective
@@ -35,6 +33,7 @@ from .limits import Limits
 from .memory_plan import fitting_together
 from .parts import (
     Costing,
+    as_trained,
     fitted,
     load_objective,
     proxy_settings,
@@ -208,17 +207,14 @@ class Problem:
             return []
         step = step_spec(self.objective, self.settings)
         device = resolve_device(self.settings.device)
-        found = measure_step(lambda: self.objective.build(baseline.widths), step, device)
+        build = as_trained(self.objective.build, step)
+        found = measure_step(lambda: build(baseline.widths), step, device)
         share = found.train_memory / predicted
         advice = "" if share <= 1 else "; set a train_memory limit lower by as much"
         return [
             f"training memory of “{baseline.name}” on this GPU: predicted "
             f"{show_memory(predicted)}, measured {share:.0%} of it{advice}"
         ]
-
-    def engine(self) -> Engine:
-        """What trains candidates fastest here."""
-        return PlainEngine()
 
     def fit_together(self) -> int | None:
         """How many candidates fit into memory at once; None where nothing bounds it."""

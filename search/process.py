@@ -29,12 +29,13 @@ _JITTER = 1e-6
 
 
 class Trend(Kernel):  # type: ignore[misc]  # scikit-learn has no types
-    """Covariance of a gentle quadratic: slopes, one slope shared by all widths, and curvature.
+    """Covariance of a gentle quadratic: slopes and curvature, of each width and shared by all.
 
-    k(u, v) = u·v + (Σ u)(Σ v) + c (u·v)² / 2, sums over the widths, u and v in [-1, 1].
+    k(u, v) = u·v + (Σ u)(Σ v) + c ((u·v)² / 2 + (Σ u² − ½)(Σ v² − ½)), sums over the widths,
+    u and v in [-1, 1].
 
     Args:
-        widths: How many of the columns, the first ones, share a slope.
+        widths: How many of the columns, the first ones, share a slope and a square.
         curvature: Variance of a product of two columns over that of a slope.
     """
 
@@ -46,14 +47,21 @@ class Trend(Kernel):  # type: ignore[misc]  # scikit-learn has no types
         """The covariance between two sets of points, [n, m]."""
         other = X if Y is None else Y
         plain = X @ other.T
-        shared = np.outer(X[:, : self.widths].sum(axis=1), other[:, : self.widths].sum(axis=1))
-        return np.asarray(plain + shared + 0.5 * self.curvature * plain**2)
+        slope, square = self._shared(X)
+        other_slope, other_square = self._shared(other)
+        curved = 0.5 * plain**2 + np.outer(square, other_square)
+        return np.asarray(plain + np.outer(slope, other_slope) + self.curvature * curved)
 
     def diag(self, X: Floats) -> Floats:  # noqa: N803
         """The variance at each point, [n]."""
         plain = (X**2).sum(axis=1)
-        shared = X[:, : self.widths].sum(axis=1) ** 2
-        return np.asarray(plain + shared + 0.5 * self.curvature * plain**2)
+        slope, square = self._shared(X)
+        return np.asarray(plain + slope**2 + self.curvature * (0.5 * plain**2 + square**2))
+
+    def _shared(self, points: Floats) -> tuple[Floats, Floats]:
+        """What all widths share: the sum of their positions and of their squares, two [n]."""
+        widths = points[:, : self.widths]
+        return widths.sum(axis=1), (widths**2 - 0.5).sum(axis=1)
 
     def is_stationary(self) -> bool:
         """A trend is not."""

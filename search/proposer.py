@@ -49,9 +49,10 @@ _SCREENED = 40_000_000
 _STARTS = 6
 # Below this many metrics a surrogate has no ground to confirm anything.
 _FEWEST = 4
-# Candidates of the start-up design, baselines included. The priors of the surrogate stand in for
-# the rest, so it need not grow with the number of widths (docs/decisions/0004-the-surrogate.md).
-_DESIGN = 6
+# Trainings that the surrogate needs at least: a level, a slope that all widths share, and one to
+# judge them by. Its priors stand in for the rest, so the start-up design need not grow with the
+# number of widths (docs/decisions/0004-the-surrogate.md).
+_DESIGN = 3
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -88,8 +89,8 @@ class Proposer:
 
     @property
     def design(self) -> int:
-        """Candidates of the start-up design, baselines included."""
-        return min(self.feasible.space.dimensions + 3, _DESIGN)
+        """Candidates of the start-up design: the baselines and at least one at random."""
+        return max(len(self.baselines) + 1, _DESIGN)
 
     @one_thread()
     def propose(
@@ -221,8 +222,7 @@ class Proposer:
     def _drawn(self, history: History, rng: np.random.Generator) -> _Chosen | None:
         """While the start-up design lasts, a random open candidate.
 
-        Spreading the design out was measured and rejected: it begins with the corners of the
-        lattice, which hold the worst networks.
+        Spreading it out, by corners or by medoids, taught no more (docs/decisions/0004).
         """
         if len(history.tried) >= self.design and len(history.observed):
             return None

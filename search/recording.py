@@ -21,6 +21,7 @@ def trained(bound: Bound, result: TrainingResult, seed: int) -> Settlement:
         "outcome": result.outcome,
         "detail": result.detail,
         "spread": result.spread,
+        "score": result.score if result.outcome == "pruned" else None,
         "learning_rate": result.learning_rate,
         "engine": result.engine,
         "measured_memory": result.peak_memory,

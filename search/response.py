@@ -6,7 +6,8 @@ more from twenty trainings than a black box:
     y = Φ(x) w + ε,   w ~ N(0, s² diag(prior)),   ε ~ N(0, s² r)
 
 Φ holds an intercept, the slope of each width, one slope that all widths share (wider is better,
-or worse, whichever width it is), squares, and products of pairs. How strong each kind of term is
+or worse, whichever width it is), squares, one square that all widths share (uneven widths are
+worse, or better, whichever stand out), and products of pairs. How strong each kind of term is
 (`SHAPES`) is not known beforehand: every shape is weighed by its evidence, and the posterior is
 the Gaussian with the moments of their mixture. It works in the space of the coefficients, so ten
 thousand trainings cost no more than their sums of products.
@@ -43,7 +44,7 @@ class Shape:
 
     Attributes:
         shared: Variance of the slope that all widths share.
-        curvature: Variance of squares and products; 0 is a plane.
+        curvature: Variance of squares, shared or not, and products; 0 is a plane.
     """
 
     shared: float
@@ -60,7 +61,7 @@ class Terms:
 
     Attributes:
         columns: Encoded columns.
-        widths: How many of them, the first ones, are widths: these share a slope.
+        widths: How many of them, the first ones, are widths: these share a slope and a square.
         offsets: Fidelities besides the one that counts; each is a column after the encoded ones,
             1 for its trainings, and has an offset of its own.
     """
@@ -81,7 +82,7 @@ class Terms:
 
     @property
     def _plain(self) -> int:
-        return 2 + 2 * self.columns + self.offsets
+        return 3 + 2 * self.columns + self.offsets
 
     @property
     def _pairs(self) -> int:
@@ -95,6 +96,7 @@ class Terms:
                 Without offset columns they are of the fidelity that counts.
         """
         centred = 2.0 * encoded[:, : self.columns] - 1.0
+        squares = centred**2 - 0.5
         offsets = encoded[:, self.columns :]
         if offsets.shape[1] < self.offsets:
             offsets = np.zeros((len(encoded), self.offsets))
@@ -103,7 +105,8 @@ class Terms:
             offsets,
             centred,
             centred[:, : self.widths].sum(axis=1, keepdims=True),
-            centred**2 - 0.5,
+            squares,
+            squares[:, : self.widths].sum(axis=1, keepdims=True),
         ]
         if self.products:
             first, second = np.triu_indices(self.columns, k=1)
@@ -118,7 +121,7 @@ class Terms:
                 np.full(1 + self.offsets, _FREE),
                 np.ones(self.columns),
                 np.full(1, shape.shared),
-                np.full(self.columns + pairs, shape.curvature),
+                np.full(self.columns + 1 + pairs, shape.curvature),
             ]
         )
 

@@ -1,47 +1,35 @@
-"""The runner: claim → suggest → train → record, a few slots of the budget at a time.
+"""The runner: from claimed slots to recorded results, a few trials at a time.
 
-`Runner.step` is the whole way of a batch of trials. The ledger's `done` is the commit point; what
-Optuna shows is projected from it afterwards and can be repaired by any worker.
+`Runner.run` is the whole way of a batch: suggest → train → record. The ledger's `done` is the
+commit point; what Optuna shows is projected from it afterwards and can be repaired by any worker.
 """
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..objectives.engines.base import Engine
+from ..objectives.engines.plain import PlainEngine
 from ..objectives.together import Candidate, train_together
 from ..objectives.train import TrainingResult, resolve_device
 from ..storage.errors import LeaseLost, StorageError
 from ..storage.ledger import Ledger, Settlement, Slot
 from ..storage.projection import Projection
-from .baselines import LARGEST, THUMB, UNIFORM
 from .binding import Binder, Bound
 from .errors import Drained, SearchError
-from .heartbeat import Heartbeat
+from .outcome import Outcome
 from .pace import Pace
 from .problem import Problem
-from .proposer import CONFIRMED
+from .proposer import DRAWN, SAMPLED
 from .recording import refused, trained
 from .seeds import trial_seed
 
-# Claims of one slot after which its widths are held to kill their workers: a bound for a trial that
-# takes its process down each time, far above what random deaths of workers come to.
-MAX_CLAIMS = 10
-# What others are judged by is trained to the end, and so is what is to be confirmed.
-_SPARED = (LARGEST, UNIFORM, THUMB, CONFIRMED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a trial ended: complete, pruned, infeasible, nan, out_of_memory, error, retry or lost."""
-
-    number: int
-    kind: str
-    value: float | None = None
-    detail: str | None = None
+# What others are judged by (baselines, under the names of all that agree on one) is trained to the
+# end, and so is what is to be confirmed.
+_MAY_FALL_BEHIND = (SAMPLED, DRAWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,47 +40,37 @@ class Runner:
         problem: What is searched.
         ledger: The budget; the authority on who runs what.
         projection: Optuna's view of it.
-        lease_seconds: How long a claim or a heartbeat holds a slot.
         stopping: Whether the worker was asked to stop.
         pace: How many slots to claim at once.
+        engine: What computes the trainings.
     """
 
     problem: Problem
     ledger: Ledger
     projection: Projection
-    lease_seconds: float
     stopping: Callable[[], bool]
     pace: Pace = field(default_factory=Pace)
+    engine: Engine = field(default_factory=PlainEngine)
 
-    def step(self) -> list[Outcome]:
-        """Run a batch of slots.
+    @property
+    def most(self) -> int:
+        """How many slots to claim now."""
+        return self.pace.most(self.ledger.unbound)
 
-        Returns:
-            How each ended; empty if no slot can be claimed now.
+    def start(self) -> None:
+        """Nothing: the model is loaded."""
+
+    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
+        """Take claimed slots all the way; every one of them is settled, given back or lost.
+
+        Args:
+            slots: As claimed; somebody else keeps their leases.
+            lost: Numbers of those that another worker may hold by now.
 
         Raises:
-            Drained: The worker was asked to stop; the slots are free again, no attempt charged.
-            Exhausted: Every feasible candidate was tried; the slots are free again.
+            Drained: The worker was asked to stop.
+            Exhausted: Every feasible candidate was tried.
         """
-        slots = self.ledger.claim_many(self.pace.most(self.ledger.unbound))
-        outcomes = [self._give_up(slot) for slot in slots if slot.attempt > MAX_CLAIMS]
-        slots = [slot for slot in slots if slot.attempt <= MAX_CLAIMS]
-        if not slots:
-            return outcomes
-        try:
-            with Heartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
-                outcomes += self._run(slots, heartbeat)
-        except StorageError:
-            # No database to give the slots back to: their leases will end by themselves.
-            raise
-        except (SearchError, KeyboardInterrupt):
-            self.ledger.release_many(slots)
-            raise
-        self.projection.repair()
-        return outcomes
-
-    def _run(self, slots: Sequence[Slot], heartbeat: Heartbeat) -> list[Outcome]:
-        """Take claimed slots all the way; every one of them is settled, given back or lost."""
         binder = Binder(problem=self.problem, ledger=self.ledger, projection=self.projection)
         outcomes: list[Outcome] = []
         opened: list[Bound] = []
@@ -102,17 +80,21 @@ class Runner:
             except (Exception, SystemExit) as error:
                 outcomes.append(self._failed(slot, error))
         held = binder.show(opened)
+        lost_now = {one.slot.number for one in opened} - {one.slot.number for one in held}
+        outcomes += [Outcome(number=number, kind="lost") for number in lost_now]
         bounds = self.problem.spec.limits.measured
         settlements = [refused(one, bounds) for one in held if not one.admitted]
-        for one, result in self._train([one for one in held if one.admitted], heartbeat):
+        for one, result in self._train([one for one in held if one.admitted], lost):
             if isinstance(result, TrainingResult):
                 settlements.append(trained(one, result, self.seed(one.slot)))
-            elif result is not None:
+            elif result is None:
+                outcomes.append(Outcome(number=one.slot.number, kind="lost"))
+            else:
                 outcomes.append(self._failed(one.slot, result))
-        return outcomes + self._settle(settlements)
+        return sorted(outcomes + self._settle(settlements), key=lambda one: one.number)
 
     def _train(
-        self, bound: Sequence[Bound], heartbeat: Heartbeat
+        self, bound: Sequence[Bound], lost: Callable[[], frozenset[int]]
     ) -> list[tuple[Bound, TrainingResult | BaseException | None]]:
         """Train candidates together; None for one whose slot another worker holds now."""
 
@@ -120,14 +102,14 @@ class Runner:
             del epochs, metrics
             if self.stopping():
                 raise Drained(f"stopped in {len(bound)} trials")
-            return [n for n, one in enumerate(bound) if one.slot.number in heartbeat.lost]
+            return [n for n, one in enumerate(bound) if one.slot.number in lost()]
 
         problem = self.problem
         candidates = [
             Candidate(
                 widths=one.widths,
                 seed=self.seed(one.slot),
-                spared=one.slot.origin in _SPARED,
+                spared=one.slot.origin not in _MAY_FALL_BEHIND,
             )
             for one in bound
         ]
@@ -139,7 +121,7 @@ class Runner:
                 candidates,
                 problem.settings,
                 device=resolve_device(problem.settings.device),
-                engine=problem.engine(),
+                engine=self.engine,
                 scaling=problem.scaling,
                 earlier=self._earlier(),
                 after=after,
@@ -183,12 +165,6 @@ class Runner:
         except LeaseLost:
             return Outcome(number=slot.number, kind="lost")
         return Outcome(number=slot.number, kind="retry" if again else "error", detail=reason)
-
-    def _give_up(self, slot: Slot) -> Outcome:
-        reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
-        with suppress(LeaseLost):
-            self.ledger.done(slot, outcome="error", value=None, result={"error": reason})
-        return Outcome(number=slot.number, kind="error", detail=reason)
 
     def seed(self, slot: Slot) -> int:
         """The seed of a slot's training: the same for every worker that runs it."""

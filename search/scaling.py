@@ -1,4 +1,4 @@
-"""The parametrisation of a study: muP from the middle of the space, where it can be applied.
+"""The parametrisation of a study: muP from widths of 64 on, where it can be applied.
 
 Entry points: `parametrised`, `base_widths`, `ladder` (candidates for the coordinate check).
 """
@@ -19,6 +19,10 @@ from .spec import Spec
 FALLBACK_FACTORS = (0.25, 1.0, 4.0)
 """Learning rates that a candidate is tried with where muP cannot be applied, as factors. Under the
 standard parametrisation the best rate moved by a factor of 8 over widths from 16 to 1024."""
+
+BASE_WIDTH = 64
+"""Below it the best rate hardly depends on the width, above it does under the standard
+parametrisation (docs/decisions/0005)."""
 
 # A width has to move by this factor for its parameters to be told from the others.
 _MOVED = 2
@@ -49,15 +53,13 @@ def parametrised(
 def base_widths(spec: Spec, space: Space) -> dict[str, int]:
     """The candidate that the learning rate is meant for.
 
-    What the spec calls "today", where it has it: its rate is known to be good. Otherwise the
-    geometric middle of each width's range, as near as the lattice allows.
+    What the spec calls "today", where it has it: its rate is known to be good. Otherwise widths of
+    64, as near as the lattice allows: the same rate then means the same in every study.
     """
     today = spec.references.get("today")
     if isinstance(today, Mapping) and set(today) == set(space.names) and space.contains(today):
         return dict(today)
-    return space.as_mapping(
-        space.snap({width.name: (width.low * width.high) ** 0.5 for width in space.widths})
-    )
+    return space.as_mapping(space.snap(dict.fromkeys(space.names, BASE_WIDTH)))
 
 
 def ladder(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .spec_base import Reference, Section
+
+_MOST_AT_ONCE = 4096
+_MOST_RATES = 16
 
 
 class HalvingTable(Section):
     """Successive halving: at each rung the best 1/eta go on."""
 
     eta: int = Field(default=3, ge=2, le=100)
-    first: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    first: float = Field(default=1.0, ge=0.001, allow_inf_nan=False)
     """Epochs before the first rung; below 1, a share of the training rows."""
 
 
@@ -21,7 +25,26 @@ def _halving_table(value: object) -> object:
     """`halving = 3` is short for `halving = { eta = 3 }`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"eta": value}
-    return value
+    if value is None or isinstance(value, Mapping | HalvingTable):
+        return value
+    raise ValueError(f"found {value!r}, expected a whole number such as 3, or eta and first")
+
+
+def _number_or_auto(value: object) -> object:
+    if value == "auto" or (type(value) is int and 1 <= value <= _MOST_AT_ONCE):
+        return value
+    raise ValueError(
+        f'found {value!r}, expected "auto" or a whole number from 1 to {_MOST_AT_ONCE}'
+    )
+
+
+def _different(factors: list[float]) -> list[float]:
+    if len(factors) > _MOST_RATES:
+        raise ValueError(f"found {len(factors)} factors, expected at most {_MOST_RATES}")
+    twice = [factor for factor in factors if factors.count(factor) > 1]
+    if twice:
+        raise ValueError(f"found {twice[0]} {len(twice)} times, expected each factor once")
+    return factors
 
 
 class ProxySection(Section):
@@ -44,9 +67,11 @@ class ProxySection(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parametrisation: Literal["mup", "standard"] = "mup"
     """How initial weights and learning rates follow the widths."""
-    rate_factors: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(
-        default=None, min_length=1, max_length=16
-    )
+    rate_factors: Annotated[
+        list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None,
+        Field(min_length=1),
+        AfterValidator(lambda found: found and _different(found)),
+    ] = None
     """Learning rates that each candidate is tried with, as factors; the best counts."""
     replicas: int = Field(default=1, ge=1, le=100)
     """Trainings of each candidate, from different seeds; its value is their mean."""
@@ -58,7 +83,7 @@ class ProxySection(Section):
     halving: Annotated[HalvingTable | None, BeforeValidator(_halving_table)] = None
     engine: Literal["auto", "plain", "replay", "stacked", "dense"] = "auto"
     """What computes the trainings; all give the same results."""
-    at_once: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = "auto"
+    at_once: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = "auto"
     """Candidates that a worker claims and trains together."""
 
     @property

@@ -20,9 +20,10 @@ from ..storage.row import StudyRow
 from ..storage.study import create_study, load_study
 from .errors import Drained, SpecError
 from .fleet import Fleet
+from .outcome import Outcome
 from .progress import finished, follow
 from .spec import Spec
-from .standing import base_of, check_fingerprint, spec_of, summarise
+from .standing import check_fingerprint, spec_of, summarise
 from .stopping import StopRequest, stop_on_signals, worker_name
 
 EXIT_DRAINED = 75
@@ -118,16 +119,18 @@ def serve(
     *,
     lease: float,
     threads: int,
+    grace: float,
     parent: int | None,
     console: Console,
 ) -> None:
-    """Work on a study in this process until its budget is spent.
+    """Work on a study until its budget is spent; a child process trains, this one keeps the leases.
 
     Args:
         database: Where the study is.
         name: The study's name.
         lease: Seconds without a heartbeat until another worker takes a slot over.
         threads: CPU threads of a training.
+        grace: Seconds that a training may go on once a stop was asked for.
         parent: Process whose end is a request to stop; None for none.
         console: Where each trial is told.
 
@@ -135,36 +138,41 @@ def serve(
         FingerprintMismatch: The model's code or the data changed since the study began.
         Drained: A signal asked to stop.
     """
-    import torch
-
     from ..storage.projection import Projection
-    from .pace import Pace
-    from .problem import Problem
-    from .runner import Outcome, Runner
+    from .child import Child
+    from .holder import Holder
     from .worker import Worker
 
     stop = StopRequest(parent=parent)
+    row = load_study(database, name)
+    spec = spec_of(row)
+    child = Child(
+        name,
+        database.url,
+        worker=worker_name(),
+        lease_seconds=lease,
+        threads=threads,
+        grace_seconds=grace,
+        stopping=stop,
+    )
+    ledger = Ledger(database, row, worker=worker_name(), lease_seconds=lease)
+    holder = Holder(
+        ledger=ledger,
+        projection=Projection(database, row),
+        trainer=child,
+        lease_seconds=lease,
+    )
+
+    def told(outcome: Outcome) -> None:
+        value = "" if outcome.value is None else f" {spec.metric} {outcome.value:.4f}"
+        detail = f" ({outcome.detail})" if outcome.detail else ""
+        console.print(f"trial {outcome.number}: {outcome.kind}{value}{detail}", markup=False)
+
     with stop_on_signals(stop.request):
-        torch.set_num_threads(threads)
-        row = load_study(database, name)
-        check_fingerprint(row)
-        problem = Problem.load(spec_of(row), base_of(row), row.costs)
-        ledger = Ledger(database, row, worker=worker_name(), lease_seconds=lease)
-
-        def told(outcome: Outcome) -> None:
-            value = "" if outcome.value is None else f" {problem.spec.metric} {outcome.value:.4f}"
-            detail = f" ({outcome.detail})" if outcome.detail else ""
-            console.print(f"trial {outcome.number}: {outcome.kind}{value}{detail}", markup=False)
-
-        runner = Runner(
-            problem=problem,
-            ledger=ledger,
-            projection=Projection(database, row),
-            lease_seconds=lease,
-            stopping=stop,
-            pace=Pace(fixed=problem.spec.proxy.fixed_at_once, fits=problem.fit_together()),
-        )
-        Worker(runner=runner, ledger=ledger, stop=stop, report=told).run()
+        try:
+            Worker(holder=holder, ledger=ledger, stop=stop, report=told).run()
+        finally:
+            child.end()
 
 
 def attend(

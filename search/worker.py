@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ..storage.ledger import Ledger
 from .errors import Drained, Exhausted, TooManyFailures
-from .runner import Outcome, Runner
+from .holder import Holder
+from .outcome import Outcome
 from .stopping import StopRequest
 
 # Exceptions in a row, over trials, after which the fault is hardly the candidate's.
@@ -24,13 +25,13 @@ class Worker:
     """Runs the slots of a study.
 
     Attributes:
-        runner: Runs one slot.
+        holder: Claims slots and sees them through.
         ledger: The study's budget.
         stop: Asked between trials and epochs.
         report: Called after each step.
     """
 
-    runner: Runner
+    holder: Holder
     ledger: Ledger
     stop: StopRequest
     report: Callable[[Outcome], None]
@@ -43,11 +44,14 @@ class Worker:
             Exhausted: Every feasible candidate was tried and nobody is training any more.
             TooManyFailures: Training failed too often in a row.
         """
-        self.runner.projection.repair()
+        self.holder.projection.repair()
+        if self._finished():
+            return
         failures = 0
+        tried: set[int] = set()
         while not self.stop():
             try:
-                outcomes = self.runner.step()
+                outcomes = self.holder.step()
             except Exhausted:
                 if self.ledger.counts().running == 0:
                     raise
@@ -58,12 +62,19 @@ class Worker:
                 self.stop.wait(_POLL_SECONDS)
             for outcome in outcomes:
                 self.report(outcome)
-                failures = failures + 1 if outcome.kind in ("error", "retry") else 0
-                if failures >= MAX_FAILURES_IN_A_ROW:
-                    raise TooManyFailures(
-                        f"training failed {failures} times in a row, last with {outcome.detail}; "
-                        "mend the model or the data, then `widthwise resume` the study"
-                    )
+            failed = [one for one in outcomes if one.kind in ("error", "retry")]
+            if len(failed) < len(outcomes):
+                # The order within a batch is by chance: one that went well speaks for the code.
+                failures = 0
+            elif failed:
+                # A batch of nothing but second attempts says little more than the first did.
+                failures += max(1, len({one.number for one in failed} - tried))
+            tried |= {one.number for one in failed}
+            if failures >= MAX_FAILURES_IN_A_ROW:
+                raise TooManyFailures(
+                    f"training failed {failures} times in a row, last with {failed[-1].detail}; "
+                    "mend the model or the data, then `widthwise resume` the study"
+                )
         raise Drained("stopped on request")
 
     def _finished(self) -> bool:

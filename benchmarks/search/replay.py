@@ -10,7 +10,6 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from widthwise.search.baselines import baselines
 from widthwise.search.errors import Exhausted
 from widthwise.search.goals import Goal
 from widthwise.search.history import History
@@ -75,13 +74,12 @@ def history(table: Table, rows: Integers) -> History:
 
 
 def proposer(table: Table) -> Proposer:
-    """Widthwise on a table: the largest that fits first.
+    """Widthwise on a table: `WidthSampler` as it stands in anybody's Optuna study.
 
-    The other baselines of a study need to know the family, or absolute widths, which a table of
-    ranks or of shares does not hold.
+    A study of `widthwise run` trains the baselines first, to judge the answer by them; a table of
+    ranks or of shares does not tell them all, and they are not the sampler's choice.
     """
-    feasible = table.feasible_set()
-    return Proposer(feasible=feasible, goal=Goal(), baselines=baselines(feasible)[:1])
+    return Proposer(feasible=table.feasible_set(), goal=Goal())
 
 
 def _widthwise(table: Table, seed: int, trials: int, batch: int) -> Replay:

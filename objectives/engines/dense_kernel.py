@@ -1,188 +1,187 @@
 """The dense engine's compiled code: whole epochs of one network's training, without Python.
 
-A network is a table with a row for each operation (see `Column`), its parameters one flat array.
-The functions interpret the table, so that one compilation serves every depth and width. Products
-of matrices are BLAS's (numpy.dot); all else is loops that vectorise. Everything compiled stands in
-this file, because numba's cache on disk notices a change of this file alone.
+A network is a table (`dense_table`), its parameters one flat array. The functions interpret the
+table, so that one compilation for each type of number serves every depth and width.
 
-`contract` lets a product and a sum become one instruction, `reassoc` lets a sum be vectorised;
-neither supposes that numbers are finite: NaN and infinity travel as they do in torch.
-
-Entry points: `train_batches`, `evaluate`; `Kind`, `Column` and `Loss` give the tables their meaning.
+Entry point: `Compiled`.
 """
 
-import math
-from enum import IntEnum
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final
+from zlib import crc32
 
 import numpy as np
 from numba import njit
-from scipy.special import erfcx
 
 from .. import dropout
+from .dense_losses import loss_and_gradient
+from .dense_passes import backward, copy, forward, matrix
+from .dense_table import COMPILE, Column, Problem, Space, plain
 
 
-class Kind(IntEnum):
-    """What an operation does."""
-
-    LINEAR = 0
-    BATCH_NORM = 1
-    LAYER_NORM = 2
-    RECTIFIER = 3
-    SMOOTH = 4
-    DROPOUT = 5
-
-
-class Smooth(IntEnum):
-    """Activations whose slope is kept from the forward pass."""
-
-    SIGMOID = 0
-    SILU = 1
-    TANH = 2
-    ELU = 3
-    GELU = 4
-
-
-class Loss(IntEnum):
-    """What is minimised, the mean over all numbers in a batch."""
-
-    CROSS_ENTROPY = 0
-    SQUARED = 1
-    ABSOLUTE = 2
-    HUBER = 3
-
-
-class Column(IntEnum):
-    """Columns of the table of operations.
-
-    A buffer at c begins at c × rows of the workspace, so that a table fits every batch size.
-    """
-
-    KIND = 0
-    INPUTS = 1  # numbers a row
-    OUTPUTS = 2
-    SOURCE = 3  # buffer of its input
-    TARGET = 4  # buffer of its output; the source's where it works in place
-    KEPT = 5  # buffer of what its backward pass needs: normalised values, slopes or a mask
-    WEIGHT = 6  # place among the parameters; -1 for none
-    BIAS = 7
-    STATISTICS = 8  # place of running mean, running variance and last 1 / deviation
-    OPTION = 9  # which smooth activation; for dropout, the threshold of its hash
-
-
-_plain = njit(nogil=True, error_model="numpy", fastmath={"contract"})
-_summing = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-_mix = njit(nogil=True)(dropout.mix)
-
-_CHUNK = 512
-"""Numbers whose exponentials are taken at once: small enough for the nearest cache."""
-
-_MAGIC = 1.5 * 2.0**52
-"""Added to a float64, rounds it to a whole number that stands in the lowest bits."""
-
-_NORMAL_PEAK = 1 / math.sqrt(2 * math.pi)
-
-_LOG2_E, _LN2_HIGH = 1 / math.log(2), 0.693147180369123816490
-_LN2_LOW = 1.90821492927058770002e-10
-"""ln 2 = high + low, high with 32 bits only: its products with small whole numbers are exact."""
-
-_SERIES = tuple(1 / math.factorial(power) for power in range(14))
-
-_BEND = 4.0
-
-
-def _scaled_tail(w: Any) -> Any:
-    """Return P(X > t) · exp(t² / 2), X normal, for w = 2 · bend / (bend + t) - 1, in (-1, 1]."""
-    t = _BEND * (1 - w) / (1 + w)
-    return erfcx(t / math.sqrt(2)) / 2
-
-
-_TAIL = tuple(map(float, np.polynomial.chebyshev.chebinterpolate(_scaled_tail, 24)))
-"""Its Chebyshev series, cut where the error (2e-15) is that of rounding."""
-
-
-@_plain
-def _exponentiate(x: Any, bits: Any) -> None:
-    """Put exp(x) in the place of x; by 2^k · exp(r), |r| <= ln(2) / 2, and r's Taylor series.
+@plain
+def _update(
+    parameters: Any, gradients: Any, first: Any, second: Any, rate: float, decay: float, step: int
+) -> None:
+    """Take one step of AdamW with torch's defaults (Loshchilov & Hutter, 2019).
 
     Args:
-        x: float64.
-        bits: Workspace like x.
+        parameters: Flat.
+        gradients: Likewise.
+        first: Moving average of the gradients.
+        second: Moving average of their squares.
+        rate: Step size.
+        decay: Share by which every weight shrinks: rate x weight decay.
+        step: From 1.
     """
-    for i in range(len(x)):
-        value = x[i]
-        value = -708.0 if value < -708.0 else value
-        value = 709.0 if value > 709.0 else value
-        bits[i] = value * _LOG2_E + _MAGIC
-        whole = bits[i] - _MAGIC
-        rest = (value - whole * _LN2_HIGH) - whole * _LN2_LOW
-        total = _SERIES[13]
-        for power in range(12, -1, -1):
-            total = total * rest + _SERIES[power]
-        x[i] = total
-    exponents = bits.view(np.int64)
-    for i in range(len(x)):
-        exponents[i] = (exponents[i] + 1023) << 52
-    for i in range(len(x)):
-        x[i] *= bits[i]
+    number = parameters.dtype.type
+    along = number(1 - 0.9)
+    beta, rest = number(0.999), number(1 - 0.999)
+    size, shrunk = number(rate / (1 - 0.9**step)), number(decay)
+    root, eps = number(1 / np.sqrt(1 - 0.999**step)), number(1e-8)
+    for i in range(len(parameters)):
+        gradient = gradients[i]
+        first[i] += along * (gradient - first[i])
+        second[i] = second[i] * beta + rest * gradient * gradient
+        value = parameters[i] - shrunk * parameters[i]
+        parameters[i] = value - size * first[i] / (np.sqrt(second[i]) * root + eps)
 
 
-@_plain
-def _normal_tail(t: float) -> float:
-    """Return P(X > t) · exp(t² / 2), X normal, t >= 0, by Clenshaw's recurrence."""
-    w = 2 * _BEND / (_BEND + t) - 1
-    one, two = 0.0, 0.0
-    for power in range(24, 0, -1):
-        one, two = _TAIL[power] + 2 * w * one - two, one
-    return _TAIL[0] + w * one - two
+def _revision() -> int:
+    """Return a checksum of all compiled sources."""
+    files = [*sorted(Path(__file__).parent.glob("dense_*.py")), Path(dropout.__file__)]
+    return crc32(b"".join(file.read_bytes() for file in files))
 
 
-@_plain
-def _bend(activation: int, alpha: float, x: Any, slopes: Any, scratch: Any) -> None:
-    """Put a smooth activation in the place of x, and its slopes beside it."""
-    for start in range(0, len(x), _CHUNK):
-        values, found = x[start : start + _CHUNK], slopes[start : start + _CHUNK]
-        powers, bits = scratch[0, : len(values)], scratch[1, : len(values)]
-        if activation == Smooth.GELU:
-            for i in range(len(values)):
-                powers[i] = -0.5 * values[i] * values[i]
-        else:
-            factor = -1.0 if activation <= Smooth.SILU else (2.0 if activation == Smooth.TANH else 1.0)
-            for i in range(len(values)):
-                powers[i] = factor * values[i]
-        _exponentiate(powers, bits)
-        if activation == Smooth.GELU:
-            for i in range(len(values)):
-                value = np.float64(values[i])
-                tail = _normal_tail(abs(value)) * powers[i]
-                share = tail if value < 0 else 1 - tail
-                found[i] = share + value * powers[i] * _NORMAL_PEAK
-                values[i] = value * share
-        elif activation == Smooth.ELU:
-            for i in range(len(values)):
-                value = np.float64(values[i])
-                values[i] = value if value > 0 else alpha * (powers[i] - 1)
-                found[i] = 1.0 if value > 0 else alpha * powers[i]
-        elif activation == Smooth.TANH:
-            for i in range(len(values)):
-                value = 1 - 2 / (1 + powers[i])
-                values[i], found[i] = value, 1 - value * value
-        elif activation == Smooth.SILU:
-            for i in range(len(values)):
-                value, share = np.float64(values[i]), 1 / (1 + powers[i])
-                values[i], found[i] = value * share, share * (1 + value * (1 - share))
-        else:
-            for i in range(len(values)):
-                share = 1 / (1 + powers[i])
-                values[i], found[i] = share, share * (1 - share)
+def _train_at(revision: int) -> Callable[..., float]:
+    """Return the function to compile, `train`.
+
+    numba's cache on disk notices a change of this file, and of what a function encloses: the
+    revision stands for the other files.
+    """
+
+    def train(
+        table: Any,
+        numbers: Any,
+        problem: Problem,
+        order: Any,
+        ends: Any,
+        keys: Any,
+        step: int,
+        groups: Any,
+        rates: Any,
+        state: Any,
+        statistics: Any,
+        space: Space,
+        training: bool,
+    ) -> float:
+        """Train a network on batches and return the sum of the losses of their rows.
+
+        Args:
+            table: operations x columns.
+            numbers: operations x 2.
+            problem: What to learn.
+            order: Row numbers of all batches, one batch after the other.
+            ends: Where each batch ends.
+            keys: batches x dropout layers.
+            step: Updates so far.
+            groups: Where each group of parameters ends.
+            rates: groups x 2: step size, and step size x weight decay.
+            state: 4 x parameters: values, gradients and the two moments.
+            statistics: Flat; those of batch normalisation.
+            space: Workspace.
+            training: True; a constant would have `forward` compiled once more for it.
+        """
+        _ = revision
+        parameters, gradients, first, second = state[0], state[1], state[2], state[3]
+        features, outputs = table[0, Column.INPUTS], table[-1, Column.OUTPUTS]
+        total, start = 0.0, 0
+        for batch in range(len(ends)):
+            chosen = order[start : ends[batch]]
+            start, rows = ends[batch], len(chosen)
+            drawn = matrix(space.room, 0, rows, features)
+            for row in range(rows):
+                for j in range(features):
+                    drawn[row, j] = problem.inputs[chosen[row], j]
+            forward(table, numbers, rows, parameters, statistics, keys[batch], space, training)
+            found = matrix(space.room, table[-1, Column.TARGET] * rows, rows, outputs)
+            gradient = matrix(space.deltas[0], 0, rows, outputs)
+            total += rows * loss_and_gradient(problem, chosen, found, gradient, space)
+            backward(table, numbers, rows, parameters, gradients, statistics, space)
+            begin = 0
+            for group in range(len(groups)):
+                end = groups[group]
+                _update(
+                    parameters[begin:end],
+                    gradients[begin:end],
+                    first[begin:end],
+                    second[begin:end],
+                    rates[group, 0],
+                    rates[group, 1],
+                    step + batch + 1,
+                )
+                begin = end
+        return total
+
+    return train
 
 
-@_plain
-def _rectify(x: Any, y: Any, slope: Any) -> None:
-    """Multiply what is not positive by the slope; a slope of 0 gives 0 even for infinity."""
-    if slope == 0:
-        for i in range(len(x)):
-            y[i] = slope if x[i] <= 0 else x[i]
-    else:
-        for i in range(len(x)):
-            y[i] = x[i] if x[i] > 0 else x[i] * slope
+def _evaluate_at(revision: int) -> Callable[..., None]:
+    """Return the function to compile, `evaluate`; see `_train_at`."""
+
+    def evaluate(
+        table: Any,
+        numbers: Any,
+        inputs: Any,
+        parameters: Any,
+        statistics: Any,
+        keys: Any,
+        space: Space,
+        at_once: int,
+        outputs: Any,
+        training: bool,
+    ) -> None:
+        """Put a network's outputs for all rows into place, so many rows at once."""
+        _ = revision
+        features, width = inputs.shape[1], outputs.shape[1]
+        for start in range(0, len(inputs), at_once):
+            rows = min(at_once, len(inputs) - start)
+            copy(inputs[start : start + rows].reshape(rows * features), space.room)
+            forward(table, numbers, rows, parameters, statistics, keys, space, training)
+            place = table[-1, Column.TARGET] * rows
+            found = outputs[start : start + rows].reshape(rows * width)
+            copy(space.room[place : place + rows * width], found)
+
+    return evaluate
+
+
+@final
+class Compiled:
+    """The compiled functions for one type of number.
+
+    Compiling takes seconds, and its result is kept on disk where that can be written and read;
+    where it cannot (no folder, a full disk, a damaged file), it is compiled for this process.
+
+    Attributes:
+        train: See `_train_at`.
+        evaluate: See `_evaluate_at`.
+    """
+
+    train: Callable[..., float]
+    evaluate: Callable[..., None]
+
+    def __init__(self, attempt: Callable[["Compiled"], object]) -> None:
+        """Compile.
+
+        Args:
+            attempt: Calls both functions, with arguments of the types to compile for.
+        """
+        train, evaluate = _train_at(_revision()), _evaluate_at(_revision())
+        try:
+            self.train = njit(cache=True, **COMPILE)(train)
+            self.evaluate = njit(cache=True, **COMPILE)(evaluate)
+            attempt(self)
+        except Exception:
+            self.train, self.evaluate = njit(**COMPILE)(train), njit(**COMPILE)(evaluate)
+            attempt(self)

@@ -31,14 +31,14 @@ class Network:
         member: What it was built from.
         model: The network of its true size.
         rates: Trainable parameter's name to AdamW's step size.
-        decays: Name to the share of the parameter that decay takes in a step.
+        kept: Name to what decay leaves of the parameter in a step, 1 without decay.
     """
 
     place: int
     member: Member
     model: nn.Module
     rates: Mapping[str, float]
-    decays: Mapping[str, float]
+    kept: Mapping[str, float]
 
     @classmethod
     def build(cls, training: Training, place: int, member: Member) -> "Network":
@@ -50,8 +50,10 @@ class Network:
         model, _ = training.build(member)
         groups = training.optimizer(model, member).param_groups
         rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-        shares = {
-            id(p): group["lr"] * group["weight_decay"] for group in groups for p in group["params"]
+        kept = {
+            id(p): 1 - group["lr"] * group["weight_decay"]
+            for group in groups
+            for p in group["params"]
         }
         names = {name: id(parameter) for name, parameter in trainable(model).items()}
         return cls(
@@ -59,7 +61,7 @@ class Network:
             member=member,
             model=model,
             rates={name: rates[key] for name, key in names.items()},
-            decays={name: shares[key] for name, key in names.items()},
+            kept={name: kept[key] for name, key in names.items()},
         )
 
 
@@ -122,7 +124,8 @@ class Layout:
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Return the stacks [members, ...] in a flat tensor, by name."""
-        parts = flat.split([self.members * shape.numel() for shape in self.shapes.values()])
+        sizes = [self.members * shape.numel() for shape in self.shapes.values()]
+        parts = torch.split(flat, sizes)
         return {
             name: part.view(self.members, *shape)
             for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)

@@ -14,7 +14,7 @@ Entry points: `Outline`, `Group`, `plan`, `halves`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log, prod, sqrt
+from math import prod, sqrt
 
 import numpy as np
 from torch import nn
@@ -63,9 +63,7 @@ class Group:
     @classmethod
     def of(cls, outlines: Sequence[Outline]) -> "Group":
         """Return the group of these networks."""
-        widths = {
-            name: max(one.widths[name] for one in outlines) for name in outlines[0].widths
-        }
+        widths = {name: max(one.widths[name] for one in outlines) for name in outlines[0].widths}
         return cls(places=tuple(one.place for one in outlines), widths=widths)
 
 

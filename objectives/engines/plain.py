@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import dropout
+from ..errors import contained
 from ..evaluate import predict
 from ..step import training_step
 from .base import Member, Training
@@ -43,8 +44,8 @@ class PlainTeam:
         for place, member in enumerate(members):
             try:
                 network = _Network(training, member)
-            except Exception as error:
-                self._faults[place] = error
+            except (Exception, SystemExit) as error:
+                self._faults[place] = contained(error)
             else:
                 self._networks[place] = network
                 self._parameters[place] = sum(p.numel() for p in network.model.parameters())
@@ -63,13 +64,12 @@ class PlainTeam:
     def remember(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers."""
         for place in members:
-            self._networks[place].best = self.state(place)
+            self._each(place, _Network.remember)
 
     def recall(self, members: Sequence[int]) -> None:
         """Put the copies back into place."""
         for place in members:
-            network = self._networks[place]
-            network.model.load_state_dict(network.best)
+            self._each(place, _Network.recall)
 
     def drop(self, members: Sequence[int]) -> None:
         """Give up the members' memory."""
@@ -77,16 +77,8 @@ class PlainTeam:
             self._networks.pop(place, None)
 
     def state(self, member: int) -> dict[str, Any]:
-        """Return the present weights and buffers, copied to the CPU.
-
-        The device's peak stays that of a training step.
-        """
-        return {
-            name: value.detach().to("cpu", copy=True)
-            if isinstance(value, Tensor)
-            else deepcopy(value)
-            for name, value in self._networks[member].model.state_dict().items()
-        }
+        """Return the present weights and buffers, copied to the CPU."""
+        return self._networks[member].state()
 
     def parameters(self, member: int) -> int:
         """Return the numbers in the network's parameters."""
@@ -95,19 +87,20 @@ class PlainTeam:
     def peak_memory(self, member: int) -> int | None:
         """Return the bytes that the GPU's allocator held at most in a pass of training."""
         network = self._networks.get(member)
-        alone = len(self._parameters) == 1  # else the allocator's figure is everybody's
+        # Else the allocator's figure is everybody's.
+        alone = len(self._parameters) == self._training.settings.folds == 1
         return network.peak_memory if network is not None and alone else None
 
     def _each(self, place: int, work: Callable[["_Network"], Any]) -> Any:
-        """Let one member work; what it raises is its own and ends it."""
+        """Let one member work; what it raises is its own, ends it, and answers from then on."""
         if place in self._faults:
             return self._faults[place]
         try:
             return work(self._networks[place])
-        except Exception as error:
-            self._faults[place] = error
+        except (Exception, SystemExit) as error:
+            self._faults[place] = contained(error)
             self.drop([place])
-            return error
+            return self._faults[place]
 
 
 class _Network:
@@ -142,7 +135,7 @@ class _Network:
                     (split.inputs.index_select(0, rows),),
                     split.targets.index_select(0, rows),
                     settings.autocast,
-                    settings.accumulate,
+                    settings.parts(len(batch)),
                 )
                 total += loss * len(batch)
                 self.step += 1
@@ -154,6 +147,21 @@ class _Network:
         settings = self.training.settings
         with self.randomness:
             return predict(self.model, inputs, settings.eval_batch, settings.autocast)
+
+    def state(self) -> dict[str, Any]:
+        """A copy on the CPU: the device's peak stays that of a training step."""
+        return {
+            name: value.detach().to("cpu", copy=True)
+            if isinstance(value, Tensor)
+            else deepcopy(value)
+            for name, value in self.model.state_dict().items()
+        }
+
+    def remember(self) -> None:
+        self.best = self.state()
+
+    def recall(self) -> None:
+        self.model.load_state_dict(self.best)
 
     def _note_peak(self, allocated: int) -> None:
         data = self.training.data

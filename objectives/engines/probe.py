@@ -9,9 +9,10 @@ cannot hide the padding's zeros.
     safe if masked  LayerNorm and RMSNorm (`padding_norms`); sigmoid, by the padding's zero rate
     refused         softmax, largest, mean or deviation over the width; a concatenation of widths
 
-Entry points: `prove`, `extremes`.
+Entry points: `require_stackable`, `prove`, `extremes`.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -22,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from .. import dropout
 from ..data import Data, Split
+from ..errors import reason
 from ..randomness import Randomness
 from .base import Training, Unsuitable
 from .padding import Network, held, trainable
@@ -40,6 +42,18 @@ SHIFTS = (0.0, 1.0, -1.0)
 """What is added to each weight, in mean sizes of its tensor's weights."""
 
 
+def require_stackable(model: nn.Module) -> None:
+    """Raise Unsuitable where a model's numbers have no place in a stack."""
+    kinds = {one.dtype for one in trainable(model).values()}
+    if kinds != {torch.float32} and kinds != {torch.float64}:
+        found = " and ".join(sorted(map(str, kinds)))
+        raise Unsuitable(f"weights are of {found}, a stack's are of torch.float32 or torch.float64")
+    known = {id(one) for one in (trainable(model) | held(model)).values()}
+    for name, one in model.state_dict(keep_vars=True).items():
+        if id(one) not in known:
+            raise Unsuitable(f"the state '{name}' is neither a parameter nor a buffer")
+
+
 def prove(training: Training, networks: Sequence[Network], template: nn.Module) -> None:
     """Compare networks in a stack with themselves alone.
 
@@ -54,13 +68,15 @@ def prove(training: Training, networks: Sequence[Network], template: nn.Module) 
     widths = " and ".join(str(dict(one.member.widths)) for one in networks)
     doubled = replace(training, data=_double(training.data))
     try:
-        with Randomness(0, training.device):
+        with Randomness(0, training.device), warnings.catch_warnings():
+            # An operation without a mapped form is computed member by member: no gain, no stack.
+            warnings.filterwarnings("error", "There is a performance drop", UserWarning)
             for point, shift in enumerate(SHIFTS):
                 _compare(doubled, networks, deepcopy(template).double(), point, shift)
     except Unsuitable as difference:
         raise Unsuitable(f"{difference} when networks of {widths} are padded") from None
     except Exception as error:
-        raise Unsuitable(f"it cannot be stacked: {type(error).__name__}: {error}") from error
+        raise Unsuitable(f"it cannot be stacked: {reason(error)}") from error
 
 
 def extremes(networks: Sequence[Network]) -> list[Network]:
@@ -88,15 +104,16 @@ def _compare(
     data = training.data.train
     places = torch.arange(ROWS) + ROWS * torch.arange(point, point + len(models))[:, None]
     rows = (places % len(data)).to(training.device)
-    stack.set_step(point)
-    losses, gradients = stack.gradients(rows)
+    losses, gradients = stack.gradients(rows, point)
     if losses.shape != (len(models),):
         raise Unsuitable("the loss is no scalar")
     outputs = stack.predict(range(len(models)), data.inputs)
     for n, (network, model) in enumerate(zip(networks, models, strict=True)):
         dropout.set_step(dropout.layers(model), network.member.seed, point)
         loss, own = _gradients(training, model, rows[n])
-        largest = max((float(one.abs().max()) for one in own.values() if one.numel()), default=0.0)
+        if shift == 0 and not loss.isfinite():
+            raise Unsuitable(f"the loss is {float(loss)} before training, nothing can be compared")
+        largest = max(map(_largest, own.values()))
         _require_close("the loss", losses[n], loss)
         for name, expected in own.items():
             _require_close(f"the gradient of '{name}'", gradients[n][name], expected, largest)
@@ -114,7 +131,9 @@ def _gradients(
     data, parameters = training.data.train, trainable(model)
     output = model.train()(data.inputs.index_select(0, rows))
     loss = training.objective.loss(output, data.targets.index_select(0, rows))
-    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(
+        loss, list(parameters.values()), allow_unused=True
+    )
     gradients = {}
     for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
         if gradient is None and training.settings.weight_decay:
@@ -142,20 +161,25 @@ def _pairs(found: object, expected: object) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _require_close(what: str, found: Tensor, expected: Tensor, largest: float = 0.0) -> None:
-    finite = expected[expected.isfinite()] if expected.is_floating_point() else expected
-    scale = float(finite.abs().max()) if finite.numel() else 0.0
-    bound = RELATIVE * scale + ROUNDING * largest
+    bound = RELATIVE * _largest(expected) + ROUNDING * largest
     if found.shape != expected.shape or not torch.allclose(
         found.double(), expected.double(), rtol=0.0, atol=bound, equal_nan=True
     ):
         raise Unsuitable(f"{what} differs")
 
 
+def _largest(numbers: Tensor) -> float:
+    """Return the largest finite size, 0 without any."""
+    finite = numbers[numbers.isfinite()].abs()
+    return float(finite.max()) if finite.numel() else 0.0
+
+
 def _double(data: Data) -> Data:
     """Return the data with float64 for floating-point numbers; only the rows that are tried."""
     rows = min(len(data.train), ROWS * (len(SHIFTS) + 8))
     inputs, targets = (
-        one[:rows].double() if one.is_floating_point() else one[:rows]
+        # Rows that are no numbers would make all alike.
+        one[:rows].double().nan_to_num() if one.is_floating_point() else one[:rows]
         for one in (data.train.inputs, data.train.targets)
     )
     return replace(data, train=Split(inputs=inputs, targets=targets))

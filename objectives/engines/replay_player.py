@@ -1,22 +1,22 @@
-"""A player: one member's programs, how they are learnt and proven, and the loop over batches.
+"""A player: one member's programs, how they are learnt and proven, and the loop over its batches.
 
 Entry point: `Player`.
 """
 
-import random
 from collections.abc import Iterator, Sequence
-from typing import Any, final
+from typing import final
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import dropout
 from ..step import training_step
 from .base import Training
 from .plain import _Network as Network
+from .replay_operators import side_by_side
 from .replay_program import Program, compile_tape
 from .replay_tape import Recorder
+from .replay_watch import hidden_state
 
 
 @final
@@ -32,6 +32,10 @@ class Player:
         self._training = training
         self._recorded: dict[int, Program] = {}
         self._proven: dict[int, Program] = {}
+
+    def proven(self, rows: int) -> bool:
+        """Whether batches of so many rows are replayed."""
+        return rows in self._proven
 
     def advance(self, network: Network, batches: Sequence[Tensor]) -> float:
         """Train on batches; returns the mean loss over their rows."""
@@ -54,44 +58,45 @@ class Player:
         return float(total) / sum(map(len, batches))
 
     def _learn(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do a step plainly and come to know more of it."""
-        rows = len(inputs)
+        """Do a step as the plain engine does, and come to know more of it."""
+        # The first step makes the optimizer's state, which no other does.
         if self.refusal is not None or not network.optimizer.state:
             return self._step(network, inputs, targets)
-        if rows in self._recorded:
-            return self._prove(network, self._recorded.pop(rows), inputs, targets)
+        if len(inputs) in self._recorded:
+            return self._prove(network, self._recorded.pop(len(inputs)), inputs, targets)
         return self._record(network, inputs, targets)
 
     def _step(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
-        training = self._training
+        settings = self._training.settings
         return training_step(
             network.model,
             network.optimizer,
-            training.objective.loss,
+            self._training.objective.loss,
             (inputs,),
             targets,
-            training.settings.autocast,
-            training.settings.accumulate,
+            settings.autocast,
+            settings.parts(len(inputs)),
         )
 
     def _record(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
-        before = _outside_state(network.model)
+        """Do a step and write down what it does."""
+        if not self._proven:
+            _lay_counters_side_by_side(network.optimizer)
+        before = hidden_state(network.model)
         with Recorder((inputs, targets)) as recorder:
             loss = self._step(network, inputs, targets)
         tape = recorder.finish(loss)
         self.refusal = recorder.refusal
-        if self.refusal is None and _outside_state(network.model) != before:
+        if self.refusal is None and hidden_state(network.model) != before:
             self.refusal = "a step changes more than parameters, buffers and torch's random stream"
         if self.refusal is None:
             self._recorded[len(inputs)] = compile_tape(tape)
-        network.optimizer.zero_grad(set_to_none=True)
+        network.optimizer.zero_grad(set_to_none=True)  # a replay keeps no gradients
         return loss
 
-    def _prove(
-        self, network: Network, program: Program, inputs: Tensor, targets: Tensor
-    ) -> Tensor:
+    def _prove(self, network: Network, program: Program, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step both ways; the plain one is what remains."""
-        held = list(_held(network))
+        held = list({id(one): one for one in (*_held(network), *program.changed)}.values())
         before, stream = [one.clone() for one in held], torch.get_rng_state()
         with torch.inference_mode():
             replayed = program.run(inputs, targets)
@@ -102,7 +107,7 @@ class Player:
         torch.set_rng_state(stream)
         loss = self._step(network, inputs, targets)
         network.optimizer.zero_grad(set_to_none=True)
-        if all(map(_identical, [replayed, *found], [loss, *held])):
+        if all(map(_identical, (replayed, *found), (loss, *held))):
             self._proven[len(inputs)] = program
         else:
             self.refusal = "a repeated step does not give the plain step's numbers"
@@ -110,30 +115,21 @@ class Player:
 
 
 def _held(network: Network) -> Iterator[Tensor]:
+    """Yield what a step is meant to change."""
     yield from network.model.parameters()
     yield from network.model.buffers()
     for state in network.optimizer.state.values():
-        yield from (value for value in state.values() if isinstance(value, Tensor))
+        yield from state.values()
+
+
+def _lay_counters_side_by_side(optimizer: torch.optim.AdamW) -> None:
+    for group in optimizer.param_groups:
+        states = [optimizer.state[one] for one in group["params"] if one in optimizer.state]
+        if states:
+            side_by_side([state["step"] for state in states])
 
 
 def _identical(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors hold the same bits."""
-    bits = [tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    """Whether two tensors of one shape hold the same bits."""
+    bits = (tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))
     return one.dtype == other.dtype and torch.equal(*bits)
-
-
-def _outside_state(model: nn.Module) -> list[Any]:
-    """Return what a step may not change if it is to be repeated: a value to compare."""
-    kept = [random.getstate(), [str(part) for part in np.random.get_state()]]
-    return kept + [_sketch(vars(module)) for module in model.modules()]
-
-
-def _sketch(value: Any) -> Any:
-    """Return what tells whether a module's attribute changed."""
-    if isinstance(value, dict):
-        return {name: _sketch(one) for name, one in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_sketch(one) for one in value]
-    if isinstance(value, int | float | str | None):
-        return value
-    return id(value)

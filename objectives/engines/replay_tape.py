@@ -9,6 +9,7 @@ Entry points: `Recorder`, `Tape`, `Call`, `Slot`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, final
 
 import torch
@@ -20,14 +21,13 @@ Geometry = tuple[Any, ...]
 """Type, sizes, strides, offset and conjugation: where in its memory a tensor's elements lie."""
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(int):
     """A tensor of the step, by the order of its appearance."""
 
-    number: int
+    __slots__ = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Call:
     """One operator's call.
 
@@ -37,7 +37,9 @@ class Call:
         options: By keyword, likewise.
         outputs: The slots of what it returned, None where that was no tensor.
         single: Whether it returned one thing and not a sequence.
-        written: Slots that it changed in place.
+        inputs: The slots that it was given.
+        written: Those among them that it changed in place.
+        random: Whether it draws from torch's stream.
     """
 
     operator: Any
@@ -45,21 +47,17 @@ class Call:
     options: dict[str, Any]
     outputs: tuple[Slot | None, ...]
     single: bool
+    inputs: tuple[Slot, ...]
     written: tuple[Slot, ...]
+    random: bool
 
     @property
-    def inputs(self) -> Iterator[Slot]:
-        """The slots that it was given."""
-        yield from slots_in(self.arguments)
-        yield from slots_in(tuple(self.options.values()))
-
-    @property
-    def random(self) -> bool:
-        """Whether it draws from torch's stream."""
-        return torch.Tag.nondeterministic_seeded in self.operator.tags
+    def results(self) -> list[Slot]:
+        """The tensors that it returned."""
+        return [slot for slot in self.outputs if slot is not None]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Tape:
     """What a step did.
 
@@ -73,7 +71,7 @@ class Tape:
     """
 
     inputs: tuple[Slot, ...] = ()
-    output: Slot = Slot(-1)
+    output: Slot | None = None
     calls: list[Call] = field(default_factory=list)
     captured: dict[Slot, Tensor] = field(default_factory=dict)
     memory: list[int] = field(default_factory=list)
@@ -95,17 +93,22 @@ class Recorder(TorchDispatchMode):
         Args:
             inputs: The step's own arguments: a replay is given others.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
         self.refusal: str | None = None
         self._slots: Any = WeakTensorKeyDictionary()
-        self._found: dict[int, int] = {}
+        self._captured_memory: dict[int, int] = {}
         self.tape.inputs = tuple(self._slot_of_new(tensor, {}) for tensor in inputs)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: nothing is compiled here, and the skip would import the compiler, a second."""
+        return False
 
     def __torch_dispatch__(
         self,
         func: Any,
-        types: Any,  # noqa: ARG002
+        types: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
@@ -115,30 +118,30 @@ class Recorder(TorchDispatchMode):
         if self.refusal is None and func.namespace != "profiler":
             try:
                 self._note(func, args, kwargs, outputs)
-            except NotImplementedError:  # tensors without plain memory: sparse ones, say
+            except NotImplementedError:  # a sparse tensor has no memory of one piece
                 self.refusal = f"{func} works on tensors that are not dense"
         return outputs
 
     def finish(self, output: Tensor) -> Tape:
         """Return the tape of a step that gave this output."""
-        if output not in self._slots:
-            self.refusal = self.refusal or "the loss does not come from an operator"
-        else:
+        if output in self._slots:
             self.tape.output = self._slots[output]
+        elif self.refusal is None:
+            self.refusal = "the loss does not come from an operator"
         return self.tape
 
     def _note(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
     ) -> None:
-        if {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & {*operator.tags}:
+        facts = _facts(operator)
+        if facts.reads_values:
             self.refusal = f"{operator} reads values: the step depends on the data"
             return
-        arguments = tuple(self._named(value) for value in args)
-        options = {name: self._named(value) for name, value in kwargs.items()}
-        memories = {
-            _memory(tensor): self.tape.memory[self._slots[tensor].number]
-            for tensor in _tensors_in((args, tuple(kwargs.values())))
-        }
+        found: dict[int, int] = {}
+        arguments = tuple(self._named(value, found) for value in args)
+        options = {name: self._named(value, found) for name, value in kwargs.items()}
+        written = [arguments[place] for place in facts.written if place < len(arguments)]
+        written += [options[name] for name in facts.written_options if name in options]
         single = not isinstance(outputs, tuple | list)
         self.tape.calls.append(
             Call(
@@ -146,24 +149,29 @@ class Recorder(TorchDispatchMode):
                 arguments=arguments,
                 options=options,
                 outputs=tuple(
-                    self._slot_of_new(value, memories) if isinstance(value, Tensor) else None
+                    self._slot_of_new(value, found) if isinstance(value, Tensor) else None
                     for value in ([outputs] if single else outputs)
                 ),
                 single=single,
-                written=_written(operator, arguments, options),
+                inputs=tuple(slots_in([arguments, *options.values()])),
+                written=tuple(slots_in(written)),
+                random=facts.random,
             )
         )
 
-    def _named(self, value: Any) -> Any:
-        """Return an argument with slots in place of tensors."""
+    def _named(self, value: Any, found: dict[int, int]) -> Any:
+        """Return an argument with slots in place of tensors, whose memories are noted."""
         if isinstance(value, Tensor):
-            if value not in self._slots:
-                slot = self._slot_of_new(value, self._found)
-                self._found[_memory(value)] = self.tape.memory[slot.number]
+            slot = self._slots.get(value)
+            memory = _memory(value)
+            if slot is None:
+                slot = self._slot_of_new(value, self._captured_memory)
+                self._captured_memory[memory] = self.tape.memory[slot]
                 self.tape.captured[slot] = value  # held: so its memory is never another's
-            return self._slots[value]
+            found[memory] = self.tape.memory[slot]
+            return slot
         if isinstance(value, tuple | list):
-            return [self._named(one) for one in value]
+            return [self._named(one, found) for one in value]
         return value
 
     def _slot_of_new(self, tensor: Tensor, memories: dict[int, int]) -> Slot:
@@ -177,7 +185,7 @@ class Recorder(TorchDispatchMode):
         if known is not None:
             return known
         slot = Slot(len(self.tape.memory))
-        self.tape.memory.append(memories.get(_memory(tensor), slot.number))
+        self.tape.memory.append(memories.get(_memory(tensor), slot))
         self.tape.geometry.append(_geometry(tensor))
         self._slots[tensor] = slot
         return slot
@@ -192,26 +200,35 @@ def slots_in(value: Any) -> Iterator[Slot]:
             yield from slots_in(one)
 
 
-def _tensors_in(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from _tensors_in(one)
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What is known of an operator."""
+
+    reads_values: bool
+    random: bool
+    written: tuple[int, ...]
+    written_options: tuple[str, ...]
 
 
-def _written(operator: Any, arguments: Sequence[Any], options: dict[str, Any]) -> tuple[Slot, ...]:
-    """Return what the operator's schema says that it changes."""
-    found: list[Slot] = []
-    for place, argument in enumerate(operator._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            given = arguments[place] if place < len(arguments) else options.get(argument.name)
-            found.extend(slots_in(given))
-    return tuple(found)
+@lru_cache(maxsize=4096)
+def _facts(operator: Any) -> _Facts:
+    tags = operator.tags
+    written = [
+        (place, argument)
+        for place, argument in enumerate(operator._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return _Facts(
+        reads_values=torch.Tag.data_dependent_output in tags
+        or torch.Tag.dynamic_output_shape in tags,
+        random=torch.Tag.nondeterministic_seeded in tags,
+        written=tuple(place for place, argument in written if not argument.kwarg_only),
+        written_options=tuple(argument.name for _, argument in written),
+    )
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _geometry(tensor: Tensor) -> Geometry:

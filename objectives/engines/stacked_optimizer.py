@@ -3,9 +3,9 @@
 torch's fused kernel takes one rate. It is linear in it: from zero, with rate 1 and no decay, it
 writes what AdamW would subtract, and a product with the rates does the rest:
 
-    weights ← weights - shares · weights - rates · m̂ / (√v̂ + ε)
+    weights ← weights · kept - rates · m̂ / (√v̂ + ε),    kept = 1 - rate · decay
 
-Rate and share are zero in the padding, which so stays zero whatever its gradient.
+The rate is zero in the padding, which so stays zero whatever its gradient.
 
 Entry point: `StackedAdamW`.
 """
@@ -22,14 +22,14 @@ from torch.optim.adamw import adamw
 class StackedAdamW:
     """The optimizer's state for flat parameters; all members have done equally many steps."""
 
-    def __init__(self, rates: Tensor, shares: Tensor | None) -> None:
+    def __init__(self, rates: Tensor, kept: Tensor | None) -> None:
         """Start at step 0.
 
         Args:
             rates: Flat, the step size of each number.
-            shares: Flat, rate times decay; None without decay.
+            kept: Flat, what decay leaves of each number in a step; None without decay.
         """
-        self._rates, self._shares = rates, shares
+        self._rates, self._kept = rates, kept
         self._mean, self._square = torch.zeros_like(rates), torch.zeros_like(rates)
         self._steps = torch.zeros((), device=rates.device)
 
@@ -52,14 +52,14 @@ class StackedAdamW:
             eps=1e-8,
             maximize=False,
         )
-        if self._shares is not None:
-            weights.addcmul_(weights, self._shares, value=-1)
+        if self._kept is not None:
+            weights.mul_(self._kept)
         weights.addcmul_(moves, self._rates)
 
     def part(self, select: Callable[[Tensor], Tensor]) -> "StackedAdamW":
         """Return the state of some members, whose numbers `select` picks from a flat tensor."""
-        shares = None if self._shares is None else select(self._shares)
-        part = StackedAdamW(select(self._rates), shares)
+        kept = None if self._kept is None else select(self._kept)
+        part = StackedAdamW(select(self._rates), kept)
         part._mean, part._square = select(self._mean), select(self._square)
         part._steps = self._steps.clone()
         return part

@@ -7,7 +7,8 @@ another's: its losses, exploding or not, are its own.
 Entry point: `Stack`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from typing import Any, final
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
 from ..dropout import KeyedDropout, key_of
@@ -85,34 +87,21 @@ class Stack:
             Each member's mean loss.
         """
         self._template.train()
-        keys = self._draw_keys(len(lengths))
+        keys = self._draw_keys(self._step, len(lengths))
         totals = torch.zeros(len(self.places), dtype=torch.float64, device=rows.device)
-        for step, batch in enumerate(rows.split(list(lengths), dim=1)):
-            for name, key in zip(self._keys, keys[step], strict=True):
-                self._held[name].copy_(key)
-            losses, gradient = self.gradient(batch)
+        for step, batch in enumerate(torch.split(rows, list(lengths), dim=1)):
+            self._set_keys(keys[step])
+            losses, gradient = self._gradient(batch)
             self._optimizer.update(self._weights, gradient)
             totals += losses * batch.shape[1]
             self._step += 1
         return [total / sum(lengths) for total in totals.tolist()]
 
-    def gradient(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the losses [members] of batches [members, rows], and their flat gradient."""
-        split, flat = self._training.data.train, rows.flatten()
-        weights = self._weights.detach().requires_grad_()
-        losses = vmap(self._loss)(
-            self._layout.views(weights),
-            self._held,
-            split.inputs.index_select(0, flat).unflatten(0, rows.shape),
-            split.targets.index_select(0, flat).unflatten(0, rows.shape),
-        )
-        (gradient,) = torch.autograd.grad(losses.sum(), weights)
-        return losses.detach(), gradient
-
-    def gradients(self, rows: Tensor) -> tuple[Tensor, list[dict[str, Tensor]]]:
-        """Return the losses, and each member's gradients by name, in training mode."""
+    def gradients(self, rows: Tensor, step: int) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """Return the losses and each member's gradients by name, as in a step of training."""
         self._template.train()
-        losses, flat = self.gradient(rows)
+        self._set_keys(self._draw_keys(step, 1)[0])
+        losses, flat = self._gradient(rows)
         views = self._layout.views(flat)
         return losses, [
             {name: corner(view[n], sizes[name]) for name, view in views.items()}
@@ -129,7 +118,7 @@ class Stack:
         forward = vmap(self._forward, in_dims=(0, 0, None))
         batches = [
             forward(weights, asked._held, rows)
-            for rows in inputs.split(self._training.settings.eval_batch)
+            for rows in torch.split(inputs, self._training.settings.eval_batch)
         ]
         return [
             joined([tree_map(lambda one, n=n: one[n], batch) for batch in batches])
@@ -177,26 +166,42 @@ class Stack:
             for key, name in self._names.items()
         }
 
+    def _gradient(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses [members] of batches [members, rows], and their flat gradient."""
+        split, flat = self._training.data.train, rows.flatten()
+        weights = self._weights.detach().requires_grad_()
+        losses = vmap(self._loss)(
+            self._layout.views(weights),
+            self._held,
+            split.inputs.index_select(0, flat).view(*rows.shape, *split.inputs.shape[1:]),
+            split.targets.index_select(0, flat).view(*rows.shape, *split.targets.shape[1:]),
+        )
+        (gradient,) = torch.autograd.grad(losses.sum(), weights)
+        return losses.detach(), gradient
+
     def _loss(
         self, weights: dict[str, Tensor], held: dict[str, Tensor], inputs: Tensor, targets: Tensor
     ) -> Tensor:
         """Return one member's loss."""
         return self._training.objective.loss(self._forward(weights, held, inputs), targets)
 
-    def _forward(
-        self, weights: dict[str, Tensor], held: dict[str, Tensor], inputs: Tensor
-    ) -> Any:
+    def _forward(self, weights: dict[str, Tensor], held: dict[str, Tensor], inputs: Tensor) -> Any:
         """Return one member's outputs."""
-        return functional_call(self._template, (weights, held), (inputs,))
+        with _mappable_attention(inputs.device):
+            return functional_call(self._template, (weights, held), (inputs,))
 
-    def _draw_keys(self, steps: int) -> Tensor:
-        """Return the dropout keys [steps, layers, members] of the next steps."""
+    def _draw_keys(self, first: int, steps: int) -> Tensor:
+        """Return the dropout keys [steps, layers, members] of so many steps."""
         keys = np.frompyfunc(key_of, 3, 1)(
             np.array(self._seeds, dtype=object),
             np.arange(len(self._keys), dtype=object)[:, None],
-            np.arange(self._step, self._step + steps, dtype=object)[:, None, None],
+            np.arange(first, first + steps, dtype=object)[:, None, None],
         )
         return torch.from_numpy(keys.astype(np.int32)).to(self._weights.device)
+
+    def _set_keys(self, keys: Tensor) -> None:
+        for name, key in zip(self._keys, keys, strict=True):
+            self._held[name].copy_(key)
 
     def _rows(self, indices: Sequence[int]) -> Tensor:
         return torch.tensor(list(indices), dtype=torch.int64, device=self._weights.device)
@@ -214,10 +219,11 @@ class Stack:
             one.index_copy_(0, rows, old[name].index_select(0, rows))
 
     def _make_optimizer(self, networks: Sequence[Network]) -> StackedAdamW:
-        rates = [one.rates for one in networks]
-        decays = [one.decays for one in networks]
-        decaying = any(share for one in decays for share in one.values())
-        return StackedAdamW(self._spread(rates), self._spread(decays) if decaying else None)
+        kept = [one.kept for one in networks]
+        decaying = any(share < 1 for one in kept for share in one.values())
+        return StackedAdamW(
+            self._spread([one.rates for one in networks]), self._spread(kept) if decaying else None
+        )
 
     def _spread(self, numbers: Sequence[Any]) -> Tensor:
         """Return each member's number of each parameter at the parameter's own places, flat."""
@@ -226,6 +232,21 @@ class Stack:
             for padded, sizes, mine in zip(view, self._sizes, numbers, strict=True):
                 corner(padded, sizes[name]).fill_(mine[name])
         return self._layout.flat(views)
+
+
+@contextmanager
+def _mappable_attention(device: torch.device) -> Iterator[None]:
+    """Have attention computed by operations that take a stack at once.
+
+    torch has no mapped form of the CPU's flash kernel, nor of the encoder layer's fast path.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _names(model: nn.Module) -> dict[str, str]:

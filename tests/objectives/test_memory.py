@@ -1,11 +1,22 @@
 """Predicted peaks against the live bytes of real tensors in a real training step, to the byte."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.cost import Costs, StepSpec, TensorSpec, count_costs
 from widthwise.objectives.memory import LiveBytes
-from widthwise.tests.objectives.real_step import CLASS, OPTIMIZERS, Build, MakeOptimizer, real_peaks
+from widthwise.objectives.step import training_step
+from widthwise.tests.objectives.real_step import (
+    CLASS,
+    OPTIMIZERS,
+    Build,
+    MakeOptimizer,
+    RealBytes,
+    real_peaks,
+    sample,
+)
 
 
 def mlp() -> nn.Module:
@@ -108,6 +119,49 @@ def test_peaks_equal_the_live_bytes_of_real_tensors(
 def test_the_optimizer_really_used_is_the_one_counted(optimizer: MakeOptimizer) -> None:
     build, step = spec("mlp", 8, optimizer)
     assert count_costs(build, step).train_memory == real_peaks(build, step, optimizer)[0]
+
+
+def measured_peak(build: Build, step: StepSpec) -> int:
+    """Do the steady training step on real tensors; return the most bytes alive."""
+    torch.manual_seed(0)
+    model = build()
+    optimizer = fused(model)
+    (spec_,) = step.inputs
+    assert step.targets is not None
+    x, y = sample(spec_, step.batch_size), sample(step.targets, step.batch_size)
+
+    def train() -> None:
+        training_step(model, optimizer, step.loss, (x,), y, step.autocast, step.accumulate)
+
+    train()
+    optimizer.zero_grad(set_to_none=True)
+    state = [value for slots in optimizer.state.values() for value in slots.values()]
+    held = [*model.parameters(), *model.buffers(), *state, x, y]
+    with RealBytes(held) as real:
+        train()
+    return real.peak
+
+
+@pytest.mark.parametrize("accumulate", [2, 5], ids=["even", "uneven"])
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("model", ["mlp", "layer norm and dropout", "encoder"])
+def test_parts_of_a_batch_take_the_memory_that_is_predicted(
+    model: str, autocast: torch.dtype | None, accumulate: int
+) -> None:
+    build, step = spec(model, 16, fused)
+    step = replace(step, autocast=autocast, accumulate=accumulate)
+    assert count_costs(build, step).train_memory == measured_peak(build, step)
+
+
+@pytest.mark.parametrize("model", ["mlp", "layer norm and dropout"])
+def test_parts_of_a_large_batch_take_less_memory(model: str) -> None:
+    """Of a small one they may take more: gradients are there while the next part passes."""
+    build, step = spec(model, 256, fused)
+    peaks = [
+        count_costs(build, replace(step, accumulate=parts)).train_memory for parts in (1, 2, 8)
+    ]
+    assert peaks == sorted(peaks, reverse=True)
+    assert peaks[2] < peaks[0] / 2
 
 
 def test_the_parts_of_a_linear_layers_step() -> None:

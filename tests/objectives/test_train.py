@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.arrays import from_result
 from widthwise.objectives.data import Data, Split
@@ -20,12 +24,14 @@ from widthwise.objectives.optimizer import make_optimizer
 from widthwise.objectives.out_of_memory import is_out_of_memory
 from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.sources import load_builtin
+from widthwise.objectives.step import training_step
 from widthwise.objectives.train import (
     ProxySettings,
     TrainingResult,
     resolve_device,
     train,
 )
+from widthwise.tests.objectives.engines.equality import family, generated
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
@@ -266,6 +272,14 @@ def test_what_a_callback_raises_ends_the_training_untouched(
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_an_epoch_that_fails_is_not_reported(iris: Data) -> None:
+    seen: list[tuple[int, float]] = []
+    objective = scripted([0.5, 0.6, float("nan")], iris)
+    result = train(objective, WIDTHS, SHORT, seed=0, on_epoch=lambda *one: seen.append(one))
+    assert result.outcome == "nan"
+    assert seen == [(0, 0.5), (1, 0.6)]
+
+
 # Batches
 
 
@@ -319,6 +333,103 @@ def test_the_model_is_in_the_right_mode(iris: Data) -> None:
     objective = make_objective(build=lambda _: Watching(4, 3), data=iris, base=BASE)
     train(objective, {}, ProxySettings(epochs=2, batch_size=90, device="cpu"), seed=0)
     assert modes == [True, False, True, False, False]
+
+
+# Parts of a batch, and lower precision
+
+
+def gradients(model: nn.Module, x: Tensor, y: Tensor, parts: int) -> tuple[float, list[Tensor]]:
+    model = deepcopy(model)
+    loss = training_step(
+        model, None, nn.functional.cross_entropy, (x,), y, autocast=None, accumulate=parts
+    )
+    return float(loss), [parameter.grad for parameter in model.parameters()]  # type: ignore[misc]
+
+
+@hypothesis(deadline=None, max_examples=40)
+@given(rows=st.integers(1, 23), parts=st.integers(1, 25), seed=st.integers(0, 5))
+def test_parts_of_a_batch_give_the_whole_batchs_gradients(rows: int, parts: int, seed: int) -> None:
+    """Uneven parts too, and more parts than rows."""
+    stream = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, 4, generator=stream, dtype=torch.float64)
+    y = torch.randint(3, (rows,), generator=stream)
+    model = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 3)).double()
+    whole, parted = gradients(model, x, y, 1), gradients(model, x, y, parts)
+    assert parted[0] == pytest.approx(whole[0], rel=1e-12)
+    for one, other in zip(parted[1], whole[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+@hypothesis(deadline=None)
+@given(batch=st.integers(1, 64), accumulate=st.integers(1, 64), rows=st.integers(1, 64))
+def test_no_part_is_larger_than_those_of_a_whole_batch(
+    batch: int, accumulate: int, rows: int
+) -> None:
+    accumulate, rows = min(accumulate, batch), min(rows, batch)
+    settings = ProxySettings(batch_size=batch, accumulate=accumulate)
+    sizes = [len(part) for part in torch.empty(rows).tensor_split(settings.parts(rows))]
+    largest = -(-batch // accumulate)
+    assert settings.parts(batch) <= accumulate
+    assert sum(sizes) == rows
+    assert max(sizes) <= largest
+    # BatchNorm needs two rows.
+    assert min(sizes) > 1 or largest < 3 or rows == 1
+
+
+def test_a_training_in_parts_is_the_training_in_whole_batches() -> None:
+    objective = family("mlp", generated(rows=41))
+    whole, parts = (
+        train(
+            objective,
+            WIDTHS,
+            ProxySettings(epochs=3, batch_size=12, accumulate=accumulate, device="cpu"),
+            seed=1,
+        )
+        for accumulate in (1, 5)
+    )
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-9)
+    assert parts.curve == pytest.approx(whole.curve, rel=1e-9)
+
+
+def test_batch_norm_trains_in_parts_of_a_short_last_batch() -> None:
+    """Of 16 rows in 4 parts each has 4; the last 5 rows make 2 parts, not 4 of which 3 are lone."""
+    objective = family("mlp", generated(rows=37), norm="batch")
+    settings = ProxySettings(epochs=2, batch_size=16, accumulate=4, device="cpu")
+    assert train(objective, WIDTHS, settings, seed=1).outcome == "complete"
+
+
+def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
+    models: list[nn.Module] = []
+    computed: set[torch.dtype] = set()
+    judged: set[torch.dtype] = set()
+
+    class Watching(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            out = super().forward(x)
+            computed.add(out.dtype)
+            return out
+
+    def build(_: Any) -> nn.Module:
+        models.append(nn.Sequential(Watching(4, 16), nn.ReLU(), nn.Linear(16, 3)))
+        return models[-1]
+
+    def accuracy(output: Tensor, target: Tensor) -> float:
+        judged.add(output.dtype)
+        return METRICS["accuracy"].function(output, target)  # type: ignore[no-any-return]
+
+    metric = Metric(name="own", direction="maximize", function=accuracy)
+    objective = make_objective(build=build, data=iris, metric=metric, base=BASE)
+    settings = ProxySettings(epochs=20, learning_rate=0.02, precision="bfloat16", device="cpu")
+    first, again = (train(objective, {}, settings, seed=1) for _ in range(2))
+    assert computed == {torch.bfloat16}
+    assert judged == {torch.float32}
+    assert {parameter.dtype for parameter in models[-1].parameters()} == {torch.float32}
+    assert first.value is not None
+    assert first.value > 0.8
+    assert figures(first) == figures(again)
+    full = train(objective, {}, replace(settings, precision="float32"), seed=1)
+    assert full.losses != first.losses
+    assert full.losses == pytest.approx(first.losses, rel=0.1)
 
 
 # What went wrong

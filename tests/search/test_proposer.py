@@ -15,7 +15,7 @@ from widthwise.search.errors import Exhausted
 from widthwise.search.goals import Goal
 from widthwise.search.history import History
 from widthwise.search.limits import Limits
-from widthwise.search.proposer import CONFIRMED, Proposer
+from widthwise.search.proposer import CONFIRMED, DRAWN, SAMPLED, Proposer
 from widthwise.search.space import Constraint, Order, Space, Tie, Width
 
 Candidates = np.ndarray
@@ -117,6 +117,58 @@ def test_the_same_history_and_seed_give_the_same_proposal() -> None:
     first = search(Proposer(feasible=feasible), np.full(3, 0.5), 12, seed=4)
     second = search(Proposer(feasible=feasible), np.full(3, 0.5), 12, seed=4)
     assert (first == second).all()
+
+
+@pytest.mark.parametrize(
+    ("thumb", "before"),
+    [
+        pytest.param(None, [], id="no baselines"),
+        pytest.param([24.0, 16.0, 8.0], ["largest", "uniform", "rule"], id="three baselines"),
+    ],
+)
+def test_the_surrogate_takes_over_after_the_design(
+    thumb: list[float] | None, before: list[str]
+) -> None:
+    feasible = FeasibleSet(SMALL, Limits(parameters=3000), cost)
+    first = [] if thumb is None else baselines(feasible, thumb)
+    proposer = Proposer(feasible=feasible, baselines=first)
+    drawn = [DRAWN] * max(3 - len(before), 1)
+    assert proposer.design == len(before) + len(drawn)
+    tried = SMALL.enumerate()[:0]
+    origins = []
+    for number in range(proposer.design + 1):
+        known = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
+        proposal = proposer.propose(known, np.random.default_rng(number))
+        origins.append(proposal.origin)
+        tried = np.vstack([tried, SMALL.as_row(proposal.widths)[None, :]])
+    assert [one.split()[0] for one in origins[: len(before)]] == before
+    assert origins[len(before) :] == [*drawn, SAMPLED]
+
+
+def test_a_bottleneck_is_found_sooner_than_by_chance() -> None:
+    # The narrowest width decides, so the best are even; the largest under the limit are uneven.
+    space = Space(tuple(Width.of(f"w{i}", [4, 8, 16, 32, 64, 128]) for i in range(4)))
+    everything = space.enumerate()
+    limit = int(np.quantile(cost(everything)["parameters"], 0.3))
+    feasible = FeasibleSet(space, Limits(parameters=limit), cost)
+    allowed = everything[feasible.admitted(everything)]
+
+    def truth(candidates: Candidates) -> np.ndarray:
+        return space.encode(candidates).min(axis=1) + 0.3 * space.encode(candidates).mean(axis=1)
+
+    trials, ours, chance = 12, [], []
+    proposer = Proposer(feasible=feasible, baselines=baselines(feasible)[:1])
+    for seed in range(4):
+        tried = allowed[:0]
+        for number in range(trials):
+            known = history(space, tried, truth(tried))
+            proposal = proposer.propose(known, np.random.default_rng((seed, number)))
+            tried = np.vstack([tried, space.as_row(proposal.widths)[None, :]])
+        ours.append(truth(tried).max())
+    for seed in range(200):
+        drawn = np.random.default_rng(seed).choice(len(allowed), size=trials, replace=False)
+        chance.append(truth(allowed[drawn]).max())
+    assert np.mean(ours) > np.mean(chance)
 
 
 def test_a_batch_does_not_crowd() -> None:

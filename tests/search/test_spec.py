@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from widthwise.search.errors import SpecError
+from widthwise.search.parts import proxy_settings
+from widthwise.search.problem import fingerprint
 from widthwise.search.spec import Spec, load_spec, parse_spec
 
 GOOD: dict[str, Any] = {
@@ -83,6 +85,29 @@ def test_a_spec_survives_the_database() -> None:
         ("proxy", {}, ["proxy.data", "missing"]),
         ("proxy.learning_rate", 0, ["proxy.learning_rate", "> 0"]),
         ("proxy.epochs", 2.5, ["proxy.epochs", "2.5", "whole number"]),
+        ("proxy.at_once", 0, ["proxy.at_once", "found 0", '"auto"', "1 to 4096"]),
+        ("proxy.at_once", 5000, ["proxy.at_once", "found 5000", "1 to 4096"]),
+        ("proxy.at_once", "many", ["proxy.at_once", "'many'", '"auto"']),
+        ("proxy.at_once", True, ["proxy.at_once", "True", "whole number"]),
+        ("proxy.halving", 1, ["proxy.halving.eta", "found 1", "≥ 2"]),
+        ("proxy.halving", 2.5, ["proxy.halving", "found 2.5", "whole number", "eta and first"]),
+        ("proxy.halving", True, ["proxy.halving", "found True", "whole number"]),
+        ("proxy.halving", "fast", ["proxy.halving", "'fast'", "whole number"]),
+        ("proxy.halving", {"eta": 3, "frist": 1.0}, ["proxy.halving.frist", "mean first?"]),
+        ("proxy.halving", {"first": 0}, ["proxy.halving.first", "found 0", "≥ 0.001"]),
+        ("proxy.halving", {"first": float("nan")}, ["proxy.halving.first", "finite"]),
+        ("proxy.accumulate", 65, ["accumulate is 65", "batch_size 64", "one part a sample"]),
+        ("proxy.accumulate", 0, ["proxy.accumulate", "found 0", "≥ 1"]),
+        ("proxy.rate_factors", [], ["proxy.rate_factors", "found []", "entries: 1"]),
+        ("proxy.rate_factors", [1.0, -2.0], ["proxy.rate_factors.1", "-2.0", "> 0"]),
+        ("proxy.rate_factors", 2.0, ["proxy.rate_factors", "2.0", "a list"]),
+        ("proxy.rate_factors", [1.0] * 17, ["proxy.rate_factors", "17 factors", "at most 16"]),
+        ("proxy.rate_factors", [0.5, 1.0, 0.5], ["proxy.rate_factors", "0.5 2 times", "once"]),
+        ("proxy.precision", "fp8", ["proxy.precision", '"fp8"', "'float32' or 'bfloat16'"]),
+        ("proxy.replicas", 0, ["proxy.replicas", "found 0", "≥ 1"]),
+        ("proxy.folds", 101, ["proxy.folds", "found 101", "≤ 100"]),
+        ("proxy.engine", "fast", ["proxy.engine", '"fast"', "'stacked'", "'plain'"]),
+        ("proxy.parametrisation", "mu", ["proxy.parametrisation", "'mup' or 'standard'"]),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -94,6 +119,46 @@ def test_each_mistake_is_one_clear_line(path: str, value: Any, parts: list[str])
     assert len(message.splitlines()) == 1, message
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("halving", "rungs"),
+    [
+        (None, ()),
+        (3, (1.0, 3.0, 9.0)),
+        ({"eta": 2, "first": 0.25}, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
+        ({"first": 30}, ()),
+    ],
+)
+def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) -> None:
+    spec = parse_spec(changed("proxy.halving", halving))
+    assert proxy_settings(spec).rungs == rungs
+    assert Spec.model_validate_json(spec.to_json(), strict=False) == spec
+
+
+@pytest.mark.parametrize(("at_once", "fixed"), [("auto", None), (1, 1), (4096, 4096)])
+def test_how_many_are_claimed_at_once(at_once: Any, fixed: int | None) -> None:
+    assert parse_spec(changed("proxy.at_once", at_once)).proxy.fixed_at_once == fixed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "same"),
+    [
+        ("engine", "plain", True),
+        ("at_once", 64, True),
+        ("device", "cpu", True),
+        ("replicas", 2, False),
+        ("folds", 3, False),
+        ("halving", 3, False),
+        ("precision", "bfloat16", False),
+        ("accumulate", 2, False),
+        ("rate_factors", [0.5, 1.0], False),
+        ("parametrisation", "standard", False),
+    ],
+)
+def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:
+    first = fingerprint(parse_spec(GOOD), Path())
+    assert (fingerprint(parse_spec(changed(f"proxy.{key}", value)), Path()) == first) == same
 
 
 def test_all_mistakes_are_said_at_once() -> None:

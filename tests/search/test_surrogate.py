@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from widthwise.search.process import Trend
 from widthwise.search.surrogate import fit
 
 
@@ -22,6 +25,26 @@ def test_a_quadratic_truth_is_found_from_few_noisy_trainings(seed: int) -> None:
     assert surface(grid[[mean.argmax()]])[0] > surface(grid).max() - 0.02
     # The truth lies within four standard deviations nearly everywhere.
     assert np.mean(np.abs(mean - surface(grid)) <= 4 * deviation + 1e-9) > 0.95
+
+
+def test_a_few_trainings_show_that_even_widths_are_better() -> None:
+    # One even candidate and four uneven ones of the same sum: only what all widths share tells
+    # of other even and uneven ones.
+    uneven = [[1, 0, 1, 0, 0.5], [0, 1, 0.5, 1, 0], [1, 1, 0, 0.5, 0], [0.5, 0, 0, 1, 1]]
+    posterior = fit(np.array([[0.5] * 5, *uneven]), np.array([1.0, 0.1, 0.2, 0.1, 0.2]))
+    mean, _ = posterior.predict(np.array([[0.4, 0.6, 0.5, 0.4, 0.6], [0, 1, 1, 0, 0.5]]))
+    assert mean[0] > mean[1] + 0.2
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 6), curvature=st.floats(0.0, 1.0))
+def test_the_trend_is_a_covariance(seed: int, columns: int, curvature: float) -> None:
+    points = np.random.default_rng(seed).uniform(-1, 1, (12, columns))
+    trend = Trend(max(columns - 1, 1), curvature)
+    gram = trend(points)
+    assert trend.diag(points) == pytest.approx(np.diag(gram))
+    assert gram == pytest.approx(gram.T)
+    assert np.linalg.eigvalsh(gram).min() > -1e-9 * np.trace(gram)
 
 
 def test_noise_is_told_from_the_surface() -> None:

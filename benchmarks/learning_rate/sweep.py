@@ -1,0 +1,103 @@
+"""Trains perceptrons of several widths at several rates, and keeps what each came to.
+
+Entry points: `Plan`, `FULL`, `QUICK`, `sweep`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from math import log
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from widthwise.objectives.metrics import METRICS
+from widthwise.objectives.objective import ModuleObjective, make_objective
+from widthwise.objectives.parametrisation.mup import derive
+from widthwise.objectives.parametrisation.standard import Parametrisation, Standard
+from widthwise.objectives.proxy import ProxySettings
+from widthwise.objectives.train import train
+
+from .signals import CLASSES, signals
+
+Kind = Literal["standard", "mup"]
+KINDS: tuple[Kind, ...] = ("standard", "mup")
+
+CHANCE = log(CLASSES)
+"""Cross-entropy of knowing nothing: a training that did worse, or burst, counts as this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is trained.
+
+    Attributes:
+        widths: Of both hidden layers.
+        rates: log2 of the learning rates, ascending.
+        seeds: Trainings of each.
+        rows: Of the training split.
+        epochs: Passes over it, judged after each.
+        validation: Rows that judge.
+        base: muP's base width: the narrowest, so that nothing is trained faster than there.
+    """
+
+    widths: tuple[int, ...]
+    rates: tuple[int, ...]
+    seeds: int
+    rows: int
+    epochs: int
+    validation: int = 2000
+    base: int = 16
+
+
+FULL = Plan(
+    widths=(16, 32, 64, 128, 256, 512, 1024),
+    rates=tuple(range(-11, -3)),
+    seeds=3,
+    rows=20_000,
+    epochs=2,
+)
+QUICK = replace(FULL, widths=(16, 64, 256), seeds=2, rows=10_000, epochs=2)
+
+
+def sweep(plan: Plan, kind: Kind) -> np.ndarray:
+    """Return the best validation cross-entropies, `[widths, rates, seeds]`."""
+    data = signals(plan.rows, plan.validation, seed=0)
+    objective = make_objective(
+        family="mlp", data=data, metric=METRICS["cross_entropy"], base=Path()
+    )
+    scaling = _parametrisation(objective, plan.base, kind)
+    found = np.full((len(plan.widths), len(plan.rates), plan.seeds), CHANCE)
+    for row, width in enumerate(plan.widths):
+        for column, rate in enumerate(plan.rates):
+            for seed in range(plan.seeds):
+                value = _train(objective, scaling, plan, width, rate, seed)
+                found[row, column, seed] = min(CHANCE, value)
+        means = " ".join(f"{mean:.3f}" for mean in found[row].mean(axis=1))
+        print(f"{kind:8s} width {width:5d}: {means}", file=sys.stderr, flush=True)
+    return found
+
+
+def _train(
+    objective: ModuleObjective,
+    scaling: Parametrisation,
+    plan: Plan,
+    width: int,
+    rate: int,
+    seed: int,
+) -> float:
+    settings = ProxySettings(epochs=plan.epochs, patience=0, learning_rate=2.0**rate, device="cpu")
+    result = train(objective, _both(width, width), settings, seed=seed, scaling=scaling)
+    return CHANCE if result.value is None else result.value
+
+
+def _parametrisation(objective: ModuleObjective, base: int, kind: Kind) -> Parametrisation:
+    if kind == "standard":
+        return Standard()
+    others = (_both(4 * base, base), _both(base, 4 * base))
+    return derive(objective.build, _both(base, base), others)
+
+
+def _both(first: int, second: int) -> dict[str, int]:
+    return {"hidden1": first, "hidden2": second}

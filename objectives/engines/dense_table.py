@@ -1,0 +1,111 @@
+"""The table that stands for a dense network in compiled code: a row for each operation.
+
+Entry points: `Kind`, `Smooth`, `Loss`, `Column`; `Problem` and `Space`, what functions are called
+with; `COMPILE`, `plain`, `summing`, how they are compiled.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeVar, cast
+
+from numba import njit
+
+COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+"""Options for numba: a product and a sum may become one instruction.
+
+They do not suppose that numbers are finite: NaN and infinity travel as they do in torch.
+"""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def plain(function: _Function) -> _Function:
+    """Return a function, compiled when it is first called."""
+    return cast(_Function, njit(**COMPILE)(function))
+
+
+def summing(function: _Function) -> _Function:
+    """Return a function likewise; its sums may be taken in any order, so that they vectorise."""
+    return cast(_Function, njit(**{**COMPILE, "fastmath": {"contract", "reassoc"}})(function))
+
+
+class Kind(IntEnum):
+    """What an operation does."""
+
+    LINEAR = 0
+    BATCH_NORM = 1
+    LAYER_NORM = 2
+    RECTIFIER = 3
+    SMOOTH = 4
+    DROPOUT = 5
+
+
+class Smooth(IntEnum):
+    """Activations whose slope is kept from the forward pass."""
+
+    SIGMOID = 0
+    SILU = 1
+    TANH = 2
+    ELU = 3
+    GELU = 4
+
+
+class Loss(IntEnum):
+    """What is minimised, the mean over all numbers in a batch."""
+
+    CROSS_ENTROPY = 0
+    SQUARED = 1
+    ABSOLUTE = 2
+    HUBER = 3
+
+
+class Column(IntEnum):
+    """Columns of the table of operations.
+
+    A buffer at c begins at c × rows of the workspace, so that a table fits every batch size.
+    """
+
+    KIND = 0
+    INPUTS = 1  # numbers a row
+    OUTPUTS = 2
+    SOURCE = 3  # buffer of its input
+    TARGET = 4  # buffer of its output; the source's where it works in place
+    KEPT = 5  # buffer of what its backward pass needs: normalised values, slopes or a mask
+    WEIGHT = 6  # place among the parameters; -1 for none
+    BIAS = 7
+    STATISTICS = 8  # place of running mean, running variance and last 1 / deviation
+    OPTION = 9  # which smooth activation; for dropout, the threshold of its hash
+
+
+class Problem(NamedTuple):
+    """What a network learns.
+
+    Attributes:
+        loss: What is minimised, a `Loss`.
+        inputs: Rows of the training split x features.
+        labels: Their classes, int64; empty in a regression.
+        targets: Their quantities, rows x columns; 0 x 0 for classes.
+    """
+
+    loss: int
+    inputs: Any
+    labels: Any
+    targets: Any
+
+
+class Space(NamedTuple):
+    """Arrays that are written in every pass.
+
+    Attributes:
+        room: Every buffer of the table, for the largest batch; flat.
+        deltas: 2 x the widest of them: gradients with respect to an output and an input.
+        turned: A transposed weight; flat.
+        scratch: float64, 2 x as many as are worked on at once.
+        words: The memory of its second row, as int64.
+    """
+
+    room: Any
+    deltas: Any
+    turned: Any
+    scratch: Any
+    words: Any

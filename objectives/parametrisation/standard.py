@@ -1,0 +1,65 @@
+"""What training asks of a parametrisation, and the one that leaves a model as it was built.
+
+    model = objective.build(widths)
+    parametrisation.initialise(model, widths)
+    optimizer = make_optimizer(model, learning_rate, weight_decay, parametrisation.rates(widths))
+
+Entry points: `Parametrisation`, `Standard`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, final
+
+from torch import nn
+
+Kind = Literal["mup", "standard"]
+
+
+class Parametrisation(Protocol):
+    """How initial weights and learning rates follow the widths."""
+
+    @property
+    def kind(self) -> Kind:
+        """Return its name in a spec."""
+        ...
+
+    def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
+        """Rescale a freshly built model's parameters in place; draws no random number."""
+        ...
+
+    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
+        """Return the factor on the learning rate of each parameter, by name; 1 where none is."""
+        ...
+
+    def describe(self) -> str:
+        """Return a sentence for people."""
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """The model as its builder made it, and one learning rate for all of it.
+
+    Attributes:
+        reason: Why it is used, as a sentence; empty when it was asked for.
+    """
+
+    reason: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """Return "standard"."""
+        return "standard"
+
+    def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
+        """Do nothing."""
+
+    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:  # noqa: ARG002
+        """Return no factor: every rate is the study's."""
+        return {}
+
+    def describe(self) -> str:
+        """Return a sentence for people."""
+        return " ".join(filter(None, ["Standard parametrisation.", self.reason]))

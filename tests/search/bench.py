@@ -1,0 +1,184 @@
+"""A small study in this process: candidates known by their widths, and trouble on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from sqlalchemy import update
+from widthwise.search.heartbeat import Heartbeat
+from widthwise.search.holder import Holder
+from widthwise.search.outcome import Outcome
+from widthwise.search.pace import Pace
+from widthwise.search.problem import Problem
+from widthwise.search.runner import Runner
+from widthwise.search.spec import parse_spec
+from widthwise.search.stopping import StopRequest
+from widthwise.search.worker import Worker
+from widthwise.storage.database import Database
+from widthwise.storage.ledger import Ledger, Record, Slot
+from widthwise.storage.projection import Projection
+from widthwise.storage.row import StudyRow
+from widthwise.storage.study import create_study
+from widthwise.storage.tables import slots
+
+MODEL = '''
+import sys
+import torch
+from torch import nn
+
+TROUBLE = {trouble}
+
+class Known(nn.Module):
+    """Trains like any other, and is judged by its width."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Linear(4, 3 + width % 4), nn.ReLU(), nn.LazyLinear(3))
+        self.layers(torch.zeros(2, 4))
+
+    def forward(self, x):
+        out = self.layers(x)
+        if not self.training:
+            return 0 * out + self.width
+        what = TROUBLE.get(self.width)
+        if what == "raise":
+            raise RuntimeError("the moon is full")
+        if what == "exit":
+            sys.exit(3)
+        if what == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return out * float("nan") if what == "nan" else out
+
+def build(widths):
+    if TROUBLE.get(widths["a"]) == "unbuildable":
+        raise ValueError("no such model")
+    return Known(widths["a"])
+
+def costs(widths):
+    return {{"parameters": 10 * widths["a"], "train_memory": 1000 * widths["a"]}}
+
+def width(output, target):
+    return float(output.mean())
+
+width.direction = "maximize"
+
+def load():
+    x = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    y = x[:, :3].argmax(1)
+    return x[:24], y[:24], x[24:32], y[24:32], x[32:], y[32:]
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A study and what works on it."""
+
+    problem: Problem
+    database: Database
+    row: StudyRow
+
+    def ledger(self, worker: str = "me", lease_seconds: float = 60.0) -> Ledger:
+        return Ledger(self.database, self.row, worker=worker, lease_seconds=lease_seconds)
+
+    @property
+    def projection(self) -> Projection:
+        return Projection(self.database, self.row)
+
+    def runner(self, stopping: Callable[[], bool] = lambda: False, **more: Any) -> Runner:
+        pace = Pace(fixed=self.problem.spec.proxy.fixed_at_once)
+        return Runner(
+            problem=self.problem,
+            ledger=self.ledger(),
+            projection=self.projection,
+            stopping=stopping,
+            **{"pace": pace, **more},
+        )
+
+    def holder(self, **more: Any) -> Holder:
+        return Holder(
+            ledger=self.ledger(),
+            projection=self.projection,
+            trainer=self.runner(**more),
+            lease_seconds=60.0,
+        )
+
+    def work(self, **more: Any) -> list[Outcome]:
+        """Work until nothing is left; returns all outcomes."""
+        found: list[Outcome] = []
+        worker = Worker(
+            holder=self.holder(**more),
+            ledger=self.ledger(),
+            stop=StopRequest(),
+            report=found.append,
+        )
+        worker.run()
+        return found
+
+    def records(self) -> list[Record]:
+        return self.ledger().records()
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.database.optuna_storage().get_all_trials(self.row.optuna_study_id)
+
+    def steal(self, numbers: Sequence[int]) -> list[Slot]:
+        """Let the leases of slots end and another worker claim them."""
+        ended = (
+            update(slots)
+            .where(slots.c.study_id == self.row.id, slots.c.number.in_(numbers))
+            .values(lease_until=1.0)
+        )
+        self.database.write(lambda connection: connection.execute(ended))
+        thief = self.ledger("thief", lease_seconds=60.0)
+        return [slot for slot in thief.claim_many(len(numbers)) if slot.number in numbers]
+
+
+def make_bench(
+    folder: Path,
+    database: Database,
+    *,
+    trials: int,
+    trouble: Mapping[int, str] | None = None,
+    widths: int = 40,
+    **proxy: Any,
+) -> Bench:
+    """A study over one width from 1 up, whose metric is the width itself."""
+    (folder / "known.py").write_text(MODEL.format(trouble=dict(trouble or {})))
+    values = {
+        "study": {"name": "known", "trials": trials},
+        "model": {"build": "known.py:build", "costs": "known.py:costs"},
+        "widths": {"a": {"low": 1, "high": widths}},
+        "proxy": {
+            "data": "known.py:load",
+            "metric": "known.py:width",
+            "parametrisation": "standard",
+            "epochs": 2,
+            "batch_size": 8,
+            "device": "cpu",
+            **proxy,
+        },
+    }
+    problem = Problem.load(parse_spec(values), folder)
+    row, _ = create_study(
+        database,
+        name="known",
+        spec=problem.spec.to_json(),
+        fingerprint=problem.fingerprint,
+        direction="maximize",
+        metric="width",
+        base=str(folder),
+        budget=trials,
+    )
+    return Bench(problem=problem, database=database, row=row)
+
+
+def wait_for(heartbeat: Heartbeat, numbers: set[int]) -> None:
+    """Wait until a heartbeat knows that slots are lost."""
+    pause = threading.Event()
+    while not numbers <= heartbeat.lost:
+        pause.wait(0.01)

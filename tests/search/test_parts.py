@@ -1,0 +1,66 @@
+"""The training step whose costs count is the one that is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from widthwise.objectives.folds import folds_of
+from widthwise.objectives.objective import make_objective
+from widthwise.objectives.proxy import ProxySettings
+from widthwise.objectives.sources import load_builtin
+from widthwise.objectives.train import train
+from widthwise.search.parts import as_trained, step_spec
+
+IRIS = load_builtin("iris", seed=0)
+MLP = make_objective(family="mlp", options={"dropout": 0.5}, data=IRIS, base=Path())
+CPU = ProxySettings(epochs=1, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"batch_size": 16},
+        {"batch_size": 500},
+        {"batch_size": 500, "folds": 3},
+        {"batch_size": 500, "folds": 11},
+        {"batch_size": 16, "accumulate": 4},
+        {"batch_size": 500, "accumulate": 7},
+        {"batch_size": 500, "accumulate": 500},
+    ],
+    ids=str,
+)
+def test_the_largest_pass_that_is_counted_is_the_largest_that_is_trained(
+    how: dict[str, Any],
+) -> None:
+    passes: list[int] = []
+
+    class Watching(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                passes.append(len(x))
+            return super().forward(x)
+
+    objective = make_objective(build=lambda _: Watching(4, 3), data=IRIS, base=Path())
+    settings = replace(CPU, **how)
+    step = step_spec(objective, settings)
+    parts = torch.empty(step.batch_size).tensor_split(step.accumulate)
+    train(objective, {}, settings, seed=0)
+    assert max(passes) == max(map(len, parts))
+    largest = max(len(fold.train) for fold in folds_of(IRIS, settings.folds))
+    assert step.batch_size == min(settings.batch_size, largest)
+
+
+def test_dropout_is_counted_as_it_is_trained() -> None:
+    step = step_spec(MLP, CPU)
+    counted = as_trained(MLP.build, step)({"a": 8, "b": 4})
+    seen: list[nn.Module] = []
+    watched = replace(MLP, builder=lambda widths: seen.append(MLP.builder(widths)) or seen[-1])
+    train(watched, {"a": 8, "b": 4}, CPU, seed=0)
+    kinds = [[type(module) for module in model.modules()] for model in (counted, seen[0])]
+    assert kinds[0] == kinds[1]
+    assert nn.Dropout not in kinds[0]
