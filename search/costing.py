@@ -25,7 +25,7 @@ from ..objectives.train import resolve_device
 from ..objectives.verify import measure_step
 from .errors import SpecError
 from .limits import Limits
-from .parts import load_objective, proxy_settings, resolved, step_spec
+from .parts import as_trained, load_objective, proxy_settings, resolved, step_spec
 from .problem import TRACED_AT_ONCE
 from .space import ENUMERABLE, Space
 from .spec import load_spec
@@ -139,9 +139,10 @@ def from_spec(path: Path) -> Costing:
     spec, base = load_spec(path), path.resolve().parent
     objective, settings = load_objective(spec, base), proxy_settings(spec)
     step, space = step_spec(objective, settings), spec.widths.space()
-    model = CostModel(objective.build, step, space.names)
+    build = as_trained(objective.build, step)
+    model = CostModel(build, step, space.names)
     return Costing(
-        build=objective.build,
+        build=build,
         step=step,
         space=space,
         limits=resolved(spec, model, objective, settings, base).limits.limits(),

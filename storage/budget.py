@@ -30,9 +30,8 @@ def extend(database: "Database", study: "StudyRow", *, more: int, worker: str) -
     def work(connection: Connection) -> int:
         present = _lock(connection, study.id)
         once = f"extended:{request}"
-        if not events.append(
-            connection, study.id, "extended", worker=worker, once=once, slots=more
-        ):
+        entry = events.Entry(kind="extended", worker=worker, once=once, detail={"slots": more})
+        if not events.append(connection, study.id, entry):
             return present  # repeated after a lost reply: the slots are there already
         grow(connection, study.id, present=present, total=present + more)
         return present + more
@@ -51,7 +50,9 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
                 f"expected {present} or more."
             )
         if total > present:
-            events.append(connection, study.id, "extended", worker=worker, slots=total - present)
+            detail = {"slots": total - present}
+            entry = events.Entry(kind="extended", worker=worker, detail=detail)
+            events.append(connection, study.id, entry)
             grow(connection, study.id, present=present, total=total)
         return total
 

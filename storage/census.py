@@ -3,38 +3,59 @@
 Every function is one named query on the slots of one study.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import func, literal, null, select, union_all
 
 from .clock import database_now, database_started
 from .database import Database
 from .row import StudyRow
 from .slot import Counts, Record, load, of_study, record_of
-from .tables import STOPPED, slots
+from .tables import FRESH, STOPPED, slots
+
+RUNNING = "running"
 
 
 def counts(database: Database, study: StudyRow) -> Counts:
     """How many slots are in which condition."""
-    running = and_(slots.c.state == "leased", slots.c.lease_until >= database_now())
-    condition = case(
-        (running, "running"),
-        (slots.c.outcome == "complete", "complete"),
-        (slots.c.outcome.in_(STOPPED), "pruned"),
-        (slots.c.state == "done", "failed"),
-        else_="waiting",
-    ).label("condition")
-    inner = select(condition).where(of_study(study.id)).subquery()
-    query = select(inner.c.condition, func.count()).group_by(inner.c.condition)
+    mine = of_study(study.id)
+    settled = (
+        select(slots.c.state, slots.c.outcome, func.count())
+        .where(mine)
+        .group_by(slots.c.state, slots.c.outcome)
+    )
+    # One statement, so that both parts see the same moment; the first part reads only an index.
+    running = select(literal(RUNNING), null(), func.count()).where(
+        mine, slots.c.state == "leased", slots.c.lease_until >= database_now()
+    )
+    query = union_all(settled, running)
     rows = database.read(lambda connection: connection.execute(query).all())
-    found: dict[str, int] = {row[0]: row[1] for row in rows}
-    names = ("complete", "running", "failed", "pruned", "waiting")
-    return Counts(**{name: found.get(name, 0) for name in names})
+    found: Counter[str] = Counter()
+    for state, outcome, number in rows:
+        found[_condition(state, outcome)] += number
+    found["waiting"] -= found[RUNNING]
+    names = ("complete", RUNNING, "failed", "pruned", "waiting")
+    return Counts(**{name: found[name] for name in names})
+
+
+def _condition(state: str, outcome: str | None) -> str:
+    if state == "done":
+        return {"complete": "complete", **dict.fromkeys(STOPPED, "pruned")}.get(
+            outcome or "", "failed"
+        )
+    return RUNNING if state == RUNNING else "waiting"
 
 
 def open_slots(database: Database, study: StudyRow) -> int:
     """Slots that are not done."""
     query = select(func.count()).where(of_study(study.id), slots.c.state != "done")
+    return database.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def unbound(database: Database, study: StudyRow) -> int:
+    """Slots that are not done and have no widths yet."""
+    query = select(func.count()).where(of_study(study.id), FRESH)
     return database.read(lambda connection: connection.execute(query).scalar_one())
 
 

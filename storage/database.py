@@ -20,12 +20,13 @@ from typing import Self, TypeVar, final
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, Connection, Engine, insert, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, insert, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from . import optuna_side, retry
-from .engine import BEGIN, connect_args, make_engine
-from .errors import SchemaMismatch, StorageUnreachable
+from . import optuna_side, retry, version
+from .engine import BEGIN, DURABLE, connect_args, make_engine
+from .errors import StorageUnreachable, UrlRefused
+from .filesystem import network_mount
 from .tables import SCHEMA_VERSION, metadata, schema
 from .url import DEFAULT_URL, resolve_url, shown
 
@@ -60,6 +61,7 @@ class Database:
         self.url = url
         self.engine = make_engine(url, wal=wal)
         self._writing = self.engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+        self._writing_soon = self._writing.execution_options(**{DURABLE: False})
         self._retry_seconds = retry_seconds
         self._optuna_storage: RDBStorage | None = None
         self._optuna_lock = threading.Lock()
@@ -78,6 +80,7 @@ class Database:
 
         Raises:
             StorageUnreachable: If there is no such database, or it refuses us, within seconds.
+            UrlRefused: If it is a SQLite file on a network file system.
             SchemaMismatch: If the tables were made by another release.
         """
         _check_file(url, create=create)
@@ -92,12 +95,25 @@ class Database:
             raise
         return database
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    @classmethod
+    def unchecked(cls, url: URL, *, retry_seconds: float) -> "Database":
+        """Connect whatever version our tables have: for those who upgrade them.
+
+        Raises:
+            StorageUnreachable: If it is a SQLite file that is not there.
+        """
+        _check_file(url, create=False)
+        return cls(url, wal=False, retry_seconds=retry_seconds)
+
+    def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Run `work` in one transaction that may write, and commit it.
 
         Args:
             work: Must be safe to repeat: after a lost connection nobody knows whether the commit
                 arrived.
+            durable: Wait until it is on the disk. Without, a power cut or a crash of the server may
+                take back the last moments, always the newest first and never a durable one; the
+                end of a process takes back nothing.
 
         Returns:
             What `work` returns.
@@ -107,7 +123,8 @@ class Database:
         """
 
         def transaction() -> T:
-            with self._writing.begin() as connection:
+            engine = self._writing if durable else self._writing_soon
+            with engine.begin() as connection:
                 return work(connection)
 
         return self.repeat(transaction)
@@ -166,30 +183,29 @@ class Database:
 
     def _prepare(self, *, create: bool) -> None:
         with self.engine.begin() as connection:
-            there = _check_schema(connection, self.url)
+            there = self._checked(connection)
         if there:
             return
         if not create:
             raise _unreachable(self.url, "it holds no study of Widthwise")
         with self._writing.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK})
-            if not _check_schema(connection, self.url):
+            lock_tables(connection)
+            if not self._checked(connection):
                 metadata.create_all(connection)
                 connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
 
+    def _checked(self, connection: Connection) -> bool:
+        """Whether our tables are there; raises SchemaMismatch when they are of another release."""
+        there = version.tables_are_there(connection)
+        if there:
+            version.check(connection, self.url)
+        return there
 
-def _check_schema(connection: Connection, url: URL) -> bool:
-    """Whether our tables are there; raises SchemaMismatch when they are of another release."""
-    if not inspect(connection).has_table(schema.name):
-        return False
-    version = connection.execute(select(schema.c.version)).scalar()
-    if version == SCHEMA_VERSION:
-        return True
-    raise SchemaMismatch(
-        f"The tables in {shown(url)} are of schema version {version}, this release of Widthwise "
-        f"expects version {SCHEMA_VERSION}; use the release that made them, or another database."
-    )
+
+def lock_tables(connection: Connection) -> None:
+    """Let nobody else make or change our tables until the transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK})
 
 
 def _unreachable(url: URL, why: str) -> StorageUnreachable:
@@ -203,9 +219,18 @@ def _unreachable(url: URL, why: str) -> StorageUnreachable:
 
 def _check_file(url: URL, *, create: bool) -> None:
     """Refuse a SQLite file that is not there or cannot be, before an empty one is made."""
-    if url.get_backend_name() != "sqlite" or (url.database or "").startswith("file:"):
+    if url.get_backend_name() != "sqlite":
         return
-    path = Path(url.database or "")
+    path = Path((url.database or "").removeprefix("file:"))
+    if (mount := network_mount(path)) is not None:
+        raise UrlRefused(
+            f"The storage {shown(url)} lies on a network file system ({mount.kind} at "
+            f"'{mount.point}'), where SQLite cannot keep workers apart; name a file on a local "
+            "disk, or a PostgreSQL database (postgresql://USER@HOST/DATABASE), which machines can "
+            "share."
+        )
+    if (url.database or "").startswith("file:"):
+        return
     if not create and not path.exists():
         raise _unreachable(
             url, "there is no such file; `widthwise run` makes it with the first study"

@@ -12,6 +12,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 BEGIN = "widthwise_begin"
 """Execution option of a connection: SQLite's statement for the start of a transaction."""
 
+DURABLE = "widthwise_durable"
+"""Execution option: False for a transaction that need not be on the disk when it is committed."""
+
 CONNECT_SECONDS = 5
 """How long one attempt to connect to a PostgreSQL server may take."""
 
@@ -48,6 +51,8 @@ def make_engine(url: URL, *, wal: bool) -> Engine:
     engine = create_engine(url, connect_args=connect_args(url), **arguments)
     if url.get_backend_name() == "sqlite":
         _teach_sqlite(engine, wal=wal)
+    else:
+        _teach_postgresql(engine)
     return engine
 
 
@@ -61,4 +66,16 @@ def _teach_sqlite(engine: Engine, *, wal: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(BEGIN, "BEGIN"))
+        options = connection.get_execution_options()
+        # https://www.sqlite.org/pragma.html#pragma_synchronous: in WAL mode NORMAL waits for the
+        # disk at checkpoints only; the next FULL commit takes along what came before it.
+        mode = "FULL" if options.get(DURABLE, True) else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous = {mode}")
+        connection.exec_driver_sql(options.get(BEGIN, "BEGIN"))
+
+
+def _teach_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get(DURABLE, True):
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

@@ -1,21 +1,21 @@
 """Events: the append-only record of every change to a study's ledger.
 
-`append` writes one inside the transaction of the change that it records; `read` gives all of a
-study's, oldest first. A transaction that is repeated because its reply was lost names its event
-with `once`: the second one is not written, and the caller is told so.
+`append` writes one inside the transaction of the change that it records, `append_all` those of a
+batch; `read` gives all of a study's, oldest first. A transaction that is repeated because its reply
+was lost names its event with `once`: the second one is not written, and the caller is told so.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.dialects import postgresql, sqlite
 
 from .clock import database_now
 from .tables import events
+from .upsert import inserting
 
 if TYPE_CHECKING:
     from .database import Database
@@ -59,49 +59,41 @@ class Event:
     detail: Mapping[str, Any]
 
 
-def append(
-    connection: Connection,
-    study_id: int,
-    kind: Kind,
-    *,
-    number: int | None = None,
-    token: str | None = None,
-    worker: str | None = None,
-    once: str | None = None,
-    **detail: Any,
-) -> bool:
-    """Write one event in the caller's transaction.
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An event to be written.
 
-    Args:
-        connection: Of the transaction that makes the change.
-        study_id: The study.
+    Attributes:
         kind: What happened.
         number: The slot, where there is one.
         token: The holder's fence.
         worker: The holder's name.
         once: A name that no two events share; None for events that may recur.
-        **detail: Anything more that JSON can hold.
+        detail: Anything more that JSON can hold.
+    """
+
+    kind: Kind
+    number: int | None = None
+    token: str | None = None
+    worker: str | None = None
+    once: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def append(connection: Connection, study_id: int, entry: Entry) -> bool:
+    """Write one event in the caller's transaction.
 
     Returns:
         Whether it was written: False when an event of the same `once` is there already.
     """
-    insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    statement = (
-        insert(events)
-        .values(
-            study_id=study_id,
-            at=database_now(),
-            kind=kind,
-            number=number,
-            token=token,
-            worker=worker,
-            once=once,
-            detail=json.dumps(detail),
-        )
-        .on_conflict_do_nothing(index_elements=[events.c.once])
-        .returning(events.c.id)
-    )
-    return connection.execute(statement).first() is not None
+    statement = _insert(connection, study_id).returning(events.c.id)
+    return connection.execute(statement, _values(entry)).first() is not None
+
+
+def append_all(connection: Connection, study_id: int, entries: Sequence[Entry]) -> None:
+    """Write events in the caller's transaction, but for those whose `once` is there already."""
+    if entries:
+        connection.execute(_insert(connection, study_id), [_values(entry) for entry in entries])
 
 
 def read(database: "Database", study: "StudyRow") -> list[Event]:
@@ -120,3 +112,19 @@ def read(database: "Database", study: "StudyRow") -> list[Event]:
         )
         for row in rows
     ]
+
+
+def _insert(connection: Connection, study_id: int) -> postgresql.Insert | sqlite.Insert:
+    statement = inserting(connection, events).values(study_id=study_id, at=database_now())
+    return statement.on_conflict_do_nothing(index_elements=[events.c.once])
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "number": entry.number,
+        "token": entry.token,
+        "worker": entry.worker,
+        "once": entry.once,
+        "detail": json.dumps(dict(entry.detail)),
+    }

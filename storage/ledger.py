@@ -1,8 +1,10 @@
 """The ledger: a study's budget as slots that workers claim, hold by lease, and settle exactly once.
 
 A slot is `free`, `leased` or `done`. A claim gives it to one worker under a fresh token and a lease
-by the database's clock; every later change is one fenced statement (`WHERE token = mine AND state =
-'leased'`), so whoever lost the slot matches no row and is told so. `done` is the commit point.
+by the database's clock; every later change is fenced: it is made only while that very token is on
+the row, and whoever lost the slot is told so. `done` is the commit point and waits for the disk; so
+does making the trial, and with it all that came before. A crash of the server may take back the
+newest claims, beats and releases, which time repairs, but no result.
 
     ledger = Ledger(database, study, worker="host:4711")
     slot = ledger.claim()                        # free -> leased, or an ended lease -> leased anew
@@ -15,29 +17,32 @@ by the database's clock; every later change is one fenced statement (`WHERE toke
 
 Instead of `done`: `fail_attempt` after an exception (leased -> free, or done once it failed too
 often) and `release` when the worker drains (leased -> free, the attempt not counted). A slot keeps
-its widths and its trial on the way through other hands.
+its widths and its trial on the way through other hands. `claim_many`, `bind_many` and so on do the
+same for a batch, in one transaction and few statements; a slot of it that is lost is told, and does
+its neighbours no harm.
 """
 
 import dataclasses
-import math
-import uuid
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.sql.elements import ColumnElement
 
-from . import budget, census
+from . import binding, budget, census, claims, version
+from .binding import Binding, NotBound
 from .clock import database_now
 from .database import Database
 from .errors import WidthsTaken
 from .fence import Fence
 from .row import StudyRow
-from .slot import Counts, Record, Slot, dump, held, next_claimable, of_study, slot_of, widths_key
-from .tables import OUTCOMES, slots
+from .settlement import FAILING, Settlement, fail, settle
+from .slot import Counts, Record, Slot
+from .tables import slots
+from .tried import Reader, Tried
 
-__all__ = ["Counts", "Ledger", "Record", "Slot"]
+__all__ = ["Counts", "Ledger", "NotBound", "Record", "Settlement", "Slot", "Tried"]
 
 
 @final
@@ -68,39 +73,43 @@ class Ledger:
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._fence = Fence(database, study, worker=worker)
+        self._reader = Reader(database, study)
 
     def claim(self) -> Slot | None:
-        """Take the lowest slot that is free or whose lease has ended; None if there is none."""
-        token = uuid.uuid4().hex
-        query = next_claimable(self._study.id, token, self._lease_seconds)
+        """Take the lowest slot that is free or whose lease has ended; None if there is none.
 
-        def work(connection: Connection) -> Slot | None:
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                return None
-            if row.token == token:  # our commit arrived, its reply did not
-                return slot_of(row)
-            claimed = connection.execute(
-                update(slots)
-                .where(of_study(self._study.id), slots.c.number == row.number)
-                .values(
-                    state="leased",
-                    token=token,
-                    worker=self._worker,
-                    lease_until=self._new_lease(),
-                    attempts=slots.c.attempts + 1,
-                    started_at=func.coalesce(slots.c.started_at, database_now()),
-                )
-                .returning(*slots.c)
-            ).one()
-            slot = slot_of(claimed)
-            if row.state == "leased":
-                self._fence.append(connection, "reclaimed", slot, once=True, lost_by=row.worker)
-            else:
-                self._fence.append(connection, "claimed", slot, once=True)
-            return slot
+        Raises:
+            SchemaMismatch: If the tables were upgraded since this worker began.
+        """
+        return next(iter(self.claim_many(1)), None)
 
-        return self._database.write(work)
+    def claim_many(self, most: int) -> list[Slot]:
+        """Take up to `most` slots in one transaction; otherwise as `claim`.
+
+        Returns:
+            The slots, each with a token and a lease of its own: those with widths first, then by
+            number; fewer than asked for, or none, where there are no more.
+        """
+        if most < 1:
+            raise ValueError(f"A claim takes 1 slot or more, not {most}.")
+        claim = claims.new_claim()
+        tries = itertools.count()
+
+        def work(connection: Connection) -> list[Slot]:
+            version.check(connection, self._database.url)
+            if next(tries) and (mine := claims.taken(connection, self._study.id, claim)):
+                return mine  # our commit arrived, its reply did not
+            return claims.take(
+                connection,
+                self._study.id,
+                self._fence,
+                claim=claim,
+                most=most,
+                worker=self._worker,
+                lease_seconds=self._lease_seconds,
+            )
+
+        return self._database.write(work, durable=False)
 
     def bind(self, slot: Slot, widths: Mapping[str, int], origin: str) -> Slot:
         """Bind widths to a slot that has none.
@@ -113,66 +122,96 @@ class Ledger:
             LeaseLost: If the slot has another holder.
             ValueError: If the slot already holds other widths.
         """
-        plain = {name: int(width) for name, width in widths.items()}
-        if slot.widths is not None and dict(slot.widths) != plain:
-            raise ValueError(
-                f"Slot {slot.number} holds the widths {dict(slot.widths)}, so {plain} cannot be "
-                "bound to it; train what it holds."
-            )
-        values = {"widths": dump(plain), "widths_key": widths_key(plain), "origin": origin}
-        try:
-            self._fence.change(slot, "bind widths", values, event="bound", widths=plain)
-        except IntegrityError:  # the unique index on a study's widths
-            self._database.write(
-                lambda connection: self._fence.append(connection, "refused", slot, widths=plain)
-            )
+        [result] = self.bind_many([(slot, widths, origin)])
+        if result is NotBound.TAKEN:
+            plain = {name: int(width) for name, width in widths.items()}
             raise WidthsTaken(
                 f"Another slot of the study '{self._study.name}' holds the widths {plain}; "
                 "propose others."
-            ) from None
-        return dataclasses.replace(slot, widths=plain, origin=origin)
+            )
+        if result is NotBound.LOST:
+            raise self._fence.lost(slot, "bind widths")
+        return result
+
+    def bind_many(self, bindings: Sequence[Binding]) -> list[Slot | NotBound]:
+        """Bind widths to slots, all in one transaction; otherwise as `bind`.
+
+        Args:
+            bindings: Slot, widths and origin of each.
+
+        Returns:
+            For each, the slot with its widths, `NotBound.TAKEN` or `NotBound.LOST`. Where two of
+            the batch want the same widths the first gets them.
+        """
+
+        def work(connection: Connection) -> list[Slot | NotBound]:
+            return binding.bind(connection, self._study.id, self._fence, bindings)
+
+        for collisions in itertools.count():
+            try:
+                return self._database.write(work, durable=False)
+            except IntegrityError:
+                # Another worker bound some of these widths since we asked. It is seen next time,
+                # so this happens once for each of them at most.
+                if collisions == len(bindings):
+                    raise
+        raise AssertionError("an endless loop ended")
 
     def bind_trial(self, slot: Slot, trial_id: int) -> Slot:
         """Bind Optuna's trial (`Projection.open` has done so); LeaseLost if the slot is lost."""
-        self._fence.change(slot, "bind its trial", {"trial_id": trial_id})
+        action = "bind its trial"
+        if self._fence.change([slot], action, {"trial_id": trial_id}):
+            raise self._fence.lost(slot, action)
         return dataclasses.replace(slot, trial_id=trial_id)
 
     def beat(self, slot: Slot) -> None:
         """Extend the lease; LeaseLost if the slot is lost, nothing if we settled it ourselves."""
-        values = {"lease_until": self._new_lease()}
-        self._fence.change(slot, "extend its lease", values, settled=("free", "done"))
+        if self.beat_many([slot]):
+            raise self._fence.lost(slot, "extend its lease")
+
+    def beat_many(self, batch: Sequence[Slot]) -> list[Slot]:
+        """Extend the leases of slots in one statement; returns those that are lost."""
+        lease = {"lease_until": database_now() + self._lease_seconds}
+        return self._fence.change(batch, "extend its lease", lease, settled=("free", "done"))
 
     def done(
-        self, slot: Slot, *, outcome: str, value: float | None, result: Mapping[str, Any]
+        self,
+        slot: Slot,
+        *,
+        outcome: str,
+        value: float | None,
+        result: Mapping[str, Any],
+        score: float | None = None,
+        fidelity: float | None = None,
+        spread: float | None = None,
     ) -> None:
         """Settle a slot: the commit point. The same call again changes nothing.
 
-        Args:
-            slot: The slot, as claimed.
-            outcome: complete, pruned, infeasible, nan, out_of_memory or error.
-            value: The metric, a finite number, of a complete one; None for any other.
-            result: What JSON can hold; `curve` and `attributes` are shown to Optuna.
+        Args and ValueError are those of `Settlement`.
 
         Raises:
             LeaseLost: If the slot has another holder; nothing of this result is kept.
-            ValueError: If outcome and value do not fit.
         """
-        if outcome not in OUTCOMES:
-            raise ValueError(f"A slot cannot end as '{outcome}'; expected one of {OUTCOMES}.")
-        if (outcome == "complete") != (value is not None and math.isfinite(value)):
-            raise ValueError(
-                f"A slot cannot end as '{outcome}' with the value {value}; a complete one has a "
-                "finite value, any other None."
-            )
-        values = {
-            "state": "done",
-            "outcome": outcome,
-            "value": value,
-            "result": dump(result),
-            "finished_at": database_now(),
-        }
-        self._fence.change(
-            slot, "record its result", values, event="done", settled=("done",), outcome=outcome
+        settlement = Settlement(
+            slot=slot,
+            outcome=outcome,
+            value=value,
+            result=result,
+            score=score,
+            fidelity=fidelity,
+            spread=spread,
+        )
+        if self.done_many([settlement]):
+            raise self._fence.lost(slot, "record its result")
+
+    def done_many(self, batch: Sequence[Settlement]) -> list[Slot]:
+        """Settle slots in one transaction: the commit point of each.
+
+        Returns:
+            Those that another holder has; nothing of their results is kept, all of the others' is.
+        """
+        return self._database.write(
+            lambda connection: settle(connection, self._study.id, self._fence, batch)
         )
 
     def fail_attempt(self, slot: Slot, error: str) -> bool:
@@ -189,38 +228,26 @@ class Ledger:
         Raises:
             LeaseLost: If the slot has another holder.
         """
-
-        def work(connection: Connection) -> bool | None:
-            row = self._fence.look(connection, slot)
-            if row.token != slot.token:
-                self._fence.append(connection, "refused", slot, action="record a failure")
-                return None
-            if row.state != "leased":  # our commit arrived, its reply did not
-                return bool(row.state == "free")
-            again: bool = row.failures + 1 < self._max_attempts
-            end = {
-                "state": "done",
-                "outcome": "error",
-                "result": dump({"error": error}),
-                "finished_at": database_now(),
-            }
-            connection.execute(
-                update(slots)
-                .where(held(self._study.id, slot))
-                .values(failures=slots.c.failures + 1, **({"state": "free"} if again else end))
+        again = self._database.write(
+            lambda connection: fail(
+                connection, self._study.id, self._fence, slot, error, self._max_attempts
             )
-            self._fence.append(connection, "failed", slot, once=True, error=error, again=again)
-            return again
-
-        again = self._database.write(work)
+        )
         if again is None:
-            raise self._fence.lost(slot, "record a failure")
+            raise self._fence.lost(slot, FAILING)
         return again
 
     def release(self, slot: Slot) -> None:
         """Give the slot back on a drain, the attempt not counted; LeaseLost if it is lost."""
+        if self.release_many([slot]):
+            raise self._fence.lost(slot, "release it")
+
+    def release_many(self, batch: Sequence[Slot]) -> list[Slot]:
+        """Give slots back in one transaction; returns those that are lost, otherwise `release`."""
         values = {"state": "free", "attempts": slots.c.attempts - 1}
-        self._fence.change(slot, "release it", values, event="released", settled=("free", "done"))
+        return self._fence.change(
+            batch, "release it", values, event="released", settled=("free", "done")
+        )
 
     def extend(self, slots: int) -> int:
         """Add exactly that many slots, whoever else adds some; returns the new budget."""
@@ -258,5 +285,10 @@ class Ledger:
         """The widths of every slot that has some: none of them may be proposed again."""
         return census.bound_widths(self._database, self._study)
 
-    def _new_lease(self) -> ColumnElement[float]:
-        return database_now() + self._lease_seconds
+    def tried(self) -> list[Tried]:
+        """Every slot that has widths, by number, in the few columns that proposals need."""
+        return self._reader.read()
+
+    def unbound(self) -> int:
+        """Slots that are not done and have no widths yet."""
+        return census.unbound(self._database, self._study)

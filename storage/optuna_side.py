@@ -74,9 +74,10 @@ def joined(storage: RDBStorage, connection: Connection) -> RDBStorage:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna's storage from writing to stderr in this thread.
+    """Keep Optuna's storage and the driver from writing to stderr in this thread.
 
-    It announces every study, and warns with the SQL of every outage; callers say it in their words.
+    Optuna announces every study, and warns with the SQL of every outage; psycopg warns of a batch
+    that an outage cut short. Callers say it in their words.
     """
     before = getattr(_hushed, "here", False)
     _hushed.here = True
@@ -88,6 +89,5 @@ def quiet() -> Iterator[None]:
 
 # A filter, not a level: levels are the user's, and threads would restore each other's.
 _hushed = threading.local()
-logging.getLogger("optuna.storages._rdb.storage").addFilter(
-    lambda _record: not getattr(_hushed, "here", False)
-)
+for _chatty in ("optuna.storages._rdb.storage", "psycopg"):
+    logging.getLogger(_chatty).addFilter(lambda _record: not getattr(_hushed, "here", False))

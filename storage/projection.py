@@ -1,33 +1,56 @@
 """The projection: Optuna's trials, which follow the ledger and can be made anew from it.
 
 `open` makes a slot's trial and binds it, in one transaction; `close` tells Optuna how the slot
-ended, after the ledger's commit point; `repair` does both jobs for workers that died in between. So
-samplers and dashboards read Optuna's tables, and nothing is lost when those lag behind.
+ended, after the ledger's commit point; `open_many` and `close_many` do so for a batch, in no more
+statements. `repair` closes what other workers left behind. So samplers and dashboards read Optuna's
+tables, and nothing is lost when those lag behind.
 """
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
-from . import events
+from . import events, trial_rows
 from .database import Database
 from .errors import StudyNotFound
-from .fence import Fence
-from .optuna_side import joined
+from .fence import Fence, holds
 from .row import StudyRow
-from .slot import Record, Slot, held, of_study, record_of
-from .tables import STOPPED, slots
+from .slot import Record, Slot, load, of_study
+from .tables import LATE, STOPPED, slots
 from .url import shown
 
 SLOT_ATTRIBUTE = "slot"
 """User attribute of a trial: the number of its slot."""
 
+_OPENING = "open its trial"
 _STATES = {"complete": TrialState.COMPLETE, **dict.fromkeys(STOPPED, TrialState.PRUNED)}
+_ENDED = (
+    slots.c.number,
+    slots.c.token,
+    slots.c.trial_id,
+    slots.c.outcome,
+    slots.c.value,
+    slots.c.result,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """The trial to be made of one slot.
+
+    Attributes:
+        slot: The slot, as claimed, its widths bound.
+        constraints: Name to violation: 0 or less is feasible.
+        attributes: User attributes of the trial.
+    """
+
+    slot: Slot
+    constraints: Mapping[str, float]
+    attributes: Mapping[str, Any]
 
 
 @final
@@ -37,8 +60,9 @@ class Projection:
     def __init__(self, database: Database, study: StudyRow) -> None:
         self._database = database
         self._study = study
-        self._storage = database.optuna_storage()
         self._fence = Fence(database, study)
+        self._orphans_failed = False
+        database.optuna_storage()  # its tables are there, and of a version that we know
 
     def open(
         self,
@@ -50,7 +74,7 @@ class Projection:
     ) -> int:
         """Make the running trial of a slot whose widths are bound, and bind it to the slot.
 
-        A slot that has a trial keeps it; an open trial of the slot that was never bound is adopted.
+        A slot that has a trial keeps it.
 
         Args:
             slot: The slot, as claimed.
@@ -65,38 +89,34 @@ class Projection:
             LeaseLost: If the slot has another holder.
             StudyNotFound: If somebody deleted Optuna's study.
         """
-        assert slot.widths is not None, "widths are bound before their trial is made"
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(slot.widths),
-            distributions=dict(distributions),
-            constraints=dict(constraints),
-            user_attrs={**attributes, SLOT_ATTRIBUTE: slot.number},
-        )
-
-        def work(connection: Connection) -> int | None:
-            row = self._fence.look(connection, slot)
-            if row.token != slot.token or row.state != "leased":
-                self._fence.append(connection, "refused", slot, action="open its trial")
-                return None
-            if row.trial_id is not None:
-                return int(row.trial_id)
-            storage = joined(self._storage, connection)
-            trial_id = self._open_trial(storage, slot.number)
-            if trial_id is None:
-                trial_id = storage.create_new_trial(self._study.optuna_study_id, template)
-            connection.execute(
-                update(slots).where(held(self._study.id, slot)).values(trial_id=trial_id)
-            )
-            return trial_id
-
-        try:
-            trial_id = self._database.write(work)
-        except KeyError:
-            raise self._deleted() from None
+        opening = Opening(slot=slot, constraints=constraints, attributes=attributes)
+        [trial_id] = self.open_many([opening], distributions=distributions)
         if trial_id is None:
-            raise self._fence.lost(slot, "open its trial")
+            raise self._fence.lost(slot, _OPENING)
         return trial_id
+
+    def open_many(
+        self, openings: Sequence[Opening], *, distributions: Mapping[str, BaseDistribution]
+    ) -> list[int | None]:
+        """Make the trials of slots, all in one transaction; otherwise as `open`.
+
+        Returns:
+            Optuna's id of each trial, None for a slot that another holder has.
+        """
+        templates = {one.slot.number: _template(one, distributions) for one in openings}
+        batch = [one.slot for one in openings]
+
+        def work(connection: Connection) -> list[int | None]:
+            rows = self._fence.look(connection, batch)
+            lost = [slot for slot in batch if not holds(rows[slot.number], slot)]
+            self._fence.refuse(connection, lost, action=_OPENING)
+            gone = {slot.number for slot in lost}
+            ids = {row.number: row.trial_id for row in rows.values() if row.number not in gone}
+            missing = [number for number, trial_id in ids.items() if trial_id is None]
+            ids |= self._make(connection, {number: templates[number] for number in missing})
+            return [ids.get(slot.number) for slot in batch]
+
+        return self._database.write(work)
 
     def close(self, record: Record) -> None:
         """Tell Optuna how a done slot ended. A trial that is finished, or gone, stays as it is.
@@ -106,79 +126,101 @@ class Projection:
                 values (one per epoch) and `attributes` the trial's user attributes.
         """
         assert record.state == "done", "only a done slot is told to Optuna"
-        self._write_close(record, "projected")
+        self.close_many([record.number])
+
+    def close_many(self, numbers: Sequence[int]) -> int:
+        """Tell Optuna how done slots ended, all in one transaction; otherwise as `close`.
+
+        Args:
+            numbers: Of the slots. Those that are not done, or were told already, are left alone.
+
+        Returns:
+            How many were told now.
+        """
+        if not numbers:
+            return 0
+        return self._write_close(slots.c.number.in_(numbers), "projected")
 
     def repair(self) -> int:
-        """Close the trials of done slots that Optuna was not told of, and fail orphans.
+        """Close the trials of all done slots that Optuna was not told of, and fail orphans.
 
-        An orphan is an open trial that names a slot which is bound to another trial.
+        An orphan is a running trial that names a slot which is bound to another trial. None comes
+        about by what is done here, so they are looked for only the first time.
 
         Returns:
             How many trials were put right.
         """
-        late = self._database.read(
-            lambda connection: connection.execute(
-                select(slots)
-                .where(of_study(self._study.id), slots.c.state == "done", ~slots.c.projected)
-                .order_by(slots.c.number)
-            ).all()
+        query = select(slots.c.number).where(of_study(self._study.id), LATE)
+        late = self._database.read(lambda connection: connection.scalars(query).all())
+        repaired = 0
+        if late:
+            repaired += self._write_close(slots.c.number.in_(late), "repaired")
+        if not self._orphans_failed:
+            repaired += self._database.write(self._fail_orphans)
+            self._orphans_failed = True
+        return repaired
+
+    def _make(self, connection: Connection, templates: Mapping[int, FrozenTrial]) -> dict[int, int]:
+        """Make the trials of slots, and bind them; returns their ids by the slots' numbers."""
+        if not templates:
+            return {}
+        made = trial_rows.insert_trials(
+            connection, self._study.optuna_study_id, list(templates.values())
         )
-        closed = sum(self._write_close(record_of(row), "repaired") for row in late)
-        return closed + self._database.write(self._fail_orphans)
+        if made is None:
+            raise self._deleted()
+        statement = (
+            update(slots)
+            .where(of_study(self._study.id), slots.c.number == bindparam("slot_number"))
+            .values(trial_id=bindparam("made"))
+        )
+        ids = dict(zip(templates, made, strict=True))
+        rows = [{"slot_number": number, "made": trial_id} for number, trial_id in ids.items()]
+        connection.execute(statement, rows)
+        return ids
 
-    def _write_close(self, record: Record, kind: events.Kind) -> bool:
-        return self._database.write(lambda connection: self._close(connection, record, kind))
+    def _write_close(self, wanted: ColumnElement[bool], kind: events.Kind) -> int:
+        return self._database.write(
+            lambda connection: self._close(connection, wanted, kind), durable=False
+        )
 
-    def _close(self, connection: Connection, record: Record, kind: events.Kind) -> bool:
-        """Project one done slot; returns False if somebody else did."""
-        row = connection.execute(
-            select(slots.c.projected, slots.c.token)
-            .where(of_study(self._study.id), slots.c.number == record.number)
-            .with_for_update()
-        ).one()
-        if row.projected:
-            return False
-        if record.trial_id is not None:
-            _finish(joined(self._storage, connection), record.trial_id, record)
+    def _close(self, connection: Connection, wanted: ColumnElement[bool], kind: events.Kind) -> int:
+        """Project the wanted ones of those done slots that nobody has projected."""
+        late = select(*_ENDED).where(of_study(self._study.id), LATE, wanted)
+        rows = connection.execute(late.order_by(slots.c.number).with_for_update()).all()
+        if not rows:
+            return 0
+        trial_rows.end_trials(connection, [_end(row) for row in rows if row.trial_id is not None])
+        numbers = [row.number for row in rows]
         connection.execute(
             update(slots)
-            .where(of_study(self._study.id), slots.c.number == record.number)
+            .where(of_study(self._study.id), slots.c.number.in_(numbers))
             .values(projected=True)
         )
-        events.append(connection, self._study.id, kind, number=record.number, token=row.token)
-        return True
+        entries = [events.Entry(kind=kind, number=row.number, token=row.token) for row in rows]
+        events.append_all(connection, self._study.id, entries)
+        return len(rows)
 
     def _fail_orphans(self, connection: Connection) -> int:
-        storage = joined(self._storage, connection)
+        named = trial_rows.running(connection, self._study.optuna_study_id, SLOT_ATTRIBUTE)
         query = select(slots.c.number, slots.c.trial_id).where(
-            of_study(self._study.id), slots.c.trial_id.is_not(None)
+            of_study(self._study.id),
+            slots.c.number.in_(named.values()),
+            slots.c.trial_id.is_not(None),
         )
         bound = {row.number: row.trial_id for row in connection.execute(query)}
-        orphans = [
-            trial
-            for trial in self._running(storage)
-            if bound.get(trial.user_attrs.get(SLOT_ATTRIBUTE), trial._trial_id) != trial._trial_id
+        orphans = {
+            trial_id: number
+            for trial_id, number in named.items()
+            if bound.get(number, trial_id) != trial_id
+        }
+        trial_rows.end_trials(connection, [_failed(trial_id) for trial_id in orphans])
+        entries = [
+            events.Entry(kind="repaired", number=number, detail={"orphan": trial_id})
+            for trial_id, number in orphans.items()
         ]
-        for trial in orphans:
-            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            number = trial.user_attrs[SLOT_ATTRIBUTE]
-            events.append(
-                connection, self._study.id, "repaired", number=number, orphan=trial._trial_id
-            )
+        events.append_all(connection, self._study.id, entries)
         return len(orphans)
-
-    def _open_trial(self, storage: RDBStorage, number: int) -> int | None:
-        found = [
-            trial._trial_id
-            for trial in self._running(storage)
-            if trial.user_attrs.get(SLOT_ATTRIBUTE) == number
-        ]
-        return min(found, default=None)
-
-    def _running(self, storage: RDBStorage) -> list[FrozenTrial]:
-        return storage.get_all_trials(
-            self._study.optuna_study_id, deepcopy=False, states=(TrialState.RUNNING,)
-        )
 
     def _deleted(self) -> StudyNotFound:
         return StudyNotFound(
@@ -187,28 +229,29 @@ class Projection:
         )
 
 
-def _finish(storage: RDBStorage, trial_id: int, record: Record) -> None:
-    """What `Study.tell` does, all of it in the caller's transaction."""
-    try:
-        if storage.get_trial(trial_id).state.is_finished():
-            return
-    except KeyError:  # deleted in a dashboard: the ledger still has it
-        return
-    result = record.result or {}
-    curve: Sequence[float] = result.get("curve") or ()
-    for epoch, value in enumerate(curve):
-        storage.set_trial_intermediate_value(trial_id, epoch, value)
-    for key, value in (result.get("attributes") or {}).items():
-        storage.set_trial_user_attr(trial_id, key, value)
-    state = _STATES.get(record.outcome or "", TrialState.FAIL)
-    storage.set_trial_state_values(trial_id, state, _values(state, record.value, curve))
+def _template(opening: Opening, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+    assert opening.slot.widths is not None, "widths are bound before their trial is made"
+    return create_trial(
+        state=TrialState.RUNNING,
+        params=dict(opening.slot.widths),
+        distributions=dict(distributions),
+        constraints=dict(opening.constraints),
+        user_attrs={**opening.attributes, SLOT_ATTRIBUTE: opening.slot.number},
+    )
 
 
-def _values(state: TrialState, value: float | None, curve: Sequence[float]) -> list[float] | None:
-    if state == TrialState.COMPLETE:
-        assert value is not None, "the ledger lets no complete slot go without a value"
-        return [value]
-    # Optuna gives a pruned trial its last report as its value, if that is a number.
-    if state == TrialState.PRUNED and curve and not math.isnan(curve[-1]):
-        return [curve[-1]]
-    return None
+def _end(row: Row[*tuple[Any, ...]]) -> trial_rows.End:
+    result = load(row.result) or {}
+    return trial_rows.End(
+        trial_id=row.trial_id,
+        state=_STATES.get(row.outcome, TrialState.FAIL),
+        value=row.value,
+        curve=result.get("curve") or (),
+        attributes=result.get("attributes") or {},
+    )
+
+
+def _failed(trial_id: int) -> trial_rows.End:
+    return trial_rows.End(
+        trial_id=trial_id, state=TrialState.FAIL, value=None, curve=(), attributes={}
+    )

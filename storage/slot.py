@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, or_, select
+from sqlalchemy import ColumnElement, Row
 
-from .clock import database_now, database_started
 from .tables import slots
 
 
@@ -101,40 +100,6 @@ class Counts:
 def of_study(study_id: int) -> ColumnElement[bool]:
     """SQL: the slots of a study."""
     return slots.c.study_id == study_id
-
-
-def held(study_id: int, slot: Slot) -> ColumnElement[bool]:
-    """SQL: this slot, while its holder still has it: the fence of every change."""
-    return and_(
-        slots.c.study_id == study_id,
-        slots.c.number == slot.number,
-        slots.c.token == slot.token,
-        slots.c.state == "leased",
-    )
-
-
-def next_claimable(study_id: int, token: str, lease_seconds: float) -> Select[Any]:
-    """SQL: the lowest claimable slot, or the one that this very token claimed already.
-
-    A slot that has its widths goes first: a training that was begun is finished before a new one
-    starts, also when nothing new can be proposed any more.
-    After a restart of the server no ended lease is taken over for one lease period: its holder
-    could not beat while the server was away. Rows that another claim has locked are skipped.
-    """
-    now = database_now()
-    ended = and_(
-        slots.c.state == "leased",
-        slots.c.lease_until < now,
-        database_started() + lease_seconds < now,
-    )
-    mine = slots.c.token == token
-    return (
-        select(slots)
-        .where(of_study(study_id), or_(slots.c.state == "free", ended, mine))
-        .order_by(case((mine, 0), (slots.c.widths.is_not(None), 1), else_=2), slots.c.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
 
 
 def widths_key(widths: Mapping[str, int]) -> str:

@@ -89,7 +89,8 @@ def create_study(
             insert(studies).values(**values, created_at=database_now()).returning(*studies.c)
         ).one()
         slots_of.grow(connection, row.id, present=0, total=budget)
-        events.append(connection, row.id, "created", once=f"created:{request}", budget=budget)
+        entry = events.Entry(kind="created", once=f"created:{request}", detail={"budget": budget})
+        events.append(connection, row.id, entry)
         return _study_of(row), True
 
     try:

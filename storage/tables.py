@@ -2,15 +2,18 @@
 
 `schema` holds one row with the version of these tables; `study` one row per study; `slot` the
 ledger: one row per unit of a study's budget; `event` an append-only record of every change to a
-slot. Times are seconds since the epoch by the database's clock. What must never happen is refused
-by the tables themselves: two slots of one number (primary key) and two slots of one study with the
-same widths (`widths_key` is unique within a study; unbound slots hold NULL).
+slot. A slot's `stage` says what a claim or a repair looks for (`BEGUN`, `FRESH`, `LATE`); by its
+index neither grows with the study. Times are seconds since the epoch by the database's
+clock. What must never happen is refused by the tables themselves: two slots of one number (primary
+key) and two slots of one study with the same widths (`widths_key` is unique within a study; unbound
+slots hold NULL).
 """
 
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Double,
     ForeignKey,
     Index,
@@ -23,13 +26,19 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the tables below; raised with every change of them."""
 
 STATES = ("free", "leased", "done")
 OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error")
 STOPPED = ("pruned", "infeasible")
 """Outcomes of a trial that was stopped on purpose: Optuna's PRUNED."""
+
+STAGE = """
+CASE WHEN state <> 'done' THEN CASE WHEN widths_key IS NULL THEN 'fresh' ELSE 'begun' END
+     WHEN projected THEN 'told' ELSE 'late' END
+"""
+"""SQL: how far a slot has come, computed by the database with every change of it."""
 
 metadata = MetaData()
 
@@ -81,14 +90,30 @@ slots = Table(
     Column("trial_id", Integer, comment="Optuna's"),
     Column("result", Text, comment="JSON"),
     Column("value", Double),
+    Column("score", Double, comment="metric so far, also of a trial that was pruned"),
+    Column("fidelity", Double, comment="epochs that the score is worth"),
+    Column("spread", Double, comment="standard error of the value"),
+    Column("measured", Text, comment="JSON: what was measured against limits"),
+    Column("rungs", Text, comment="JSON: score by epochs trained"),
     Column("projected", Boolean, nullable=False, server_default=false(), comment="told to Optuna"),
     Column("started_at", Double),
     Column("finished_at", Double),
+    Column("stage", String(8), Computed(STAGE, persisted=True), nullable=False),
     UniqueConstraint("study_id", "widths_key", name="widthwise_slot_widths"),
     CheckConstraint("state IN ('free', 'leased', 'done')", name="widthwise_slot_state"),
     CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="widthwise_slot_outcome"),
-    Index("widthwise_slot_by_state", "study_id", "state"),
+    Index("widthwise_slot_by_state", "study_id", "state", "outcome", "number"),
+    Index("widthwise_slot_by_stage", "study_id", "stage", "number"),
 )
+
+BEGUN = slots.c.stage == "begun"
+"""SQL: slots that are not done and have their widths."""
+FRESH = slots.c.stage == "fresh"
+"""SQL: slots that are not done and have no widths yet."""
+LATE = slots.c.stage == "late"
+"""SQL: done slots that Optuna was not told of."""
+DONE = slots.c.stage.in_(("late", "told"))
+"""SQL: done slots, to be searched by number."""
 
 events = Table(
     "widthwise_event",

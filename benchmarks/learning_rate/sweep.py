@@ -39,7 +39,7 @@ class Plan:
         rows: Of the training split.
         epochs: Passes over it, judged after each.
         validation: Rows that judge.
-        base: muP's base width: the narrowest, so that nothing is trained faster than there.
+        base: muP's base width; the study's own is 64 too.
     """
 
     widths: tuple[int, ...]
@@ -48,7 +48,7 @@ class Plan:
     rows: int
     epochs: int
     validation: int = 2000
-    base: int = 16
+    base: int = 64
 
 
 FULL = Plan(

@@ -38,12 +38,12 @@ class PlainTeam:
 
     def __init__(self, training: Training, members: Sequence[Member]) -> None:
         self._training = training
-        self._networks: dict[int, _Network] = {}
+        self._networks: dict[int, Network] = {}
         self._faults: dict[int, Exception] = {}
         self._parameters = dict.fromkeys(range(len(members)), 0)
         for place, member in enumerate(members):
             try:
-                network = _Network(training, member)
+                network = Network(training, member)
             except (Exception, SystemExit) as error:
                 self._faults[place] = contained(error)
             else:
@@ -53,23 +53,23 @@ class PlainTeam:
     def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
         return {
-            place: self._each(place, methodcaller("advance", mine))
+            place: self.each(place, methodcaller("advance", mine))
             for place, mine in batches.items()
         }
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
         """Return each member's outputs for all rows; see `Team`."""
-        return {place: self._each(place, methodcaller("predict", inputs)) for place in members}
+        return {place: self.each(place, methodcaller("predict", inputs)) for place in members}
 
     def remember(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers."""
         for place in members:
-            self._each(place, _Network.remember)
+            self.each(place, Network.remember)
 
     def recall(self, members: Sequence[int]) -> None:
         """Put the copies back into place."""
         for place in members:
-            self._each(place, _Network.recall)
+            self.each(place, Network.recall)
 
     def drop(self, members: Sequence[int]) -> None:
         """Give up the members' memory."""
@@ -91,7 +91,7 @@ class PlainTeam:
         alone = len(self._parameters) == self._training.settings.folds == 1
         return network.peak_memory if network is not None and alone else None
 
-    def _each(self, place: int, work: Callable[["_Network"], Any]) -> Any:
+    def each(self, place: int, work: Callable[["Network"], Any]) -> Any:
         """Let one member work; what it raises is its own, ends it, and answers from then on."""
         if place in self._faults:
             return self._faults[place]
@@ -103,7 +103,7 @@ class PlainTeam:
             return self._faults[place]
 
 
-class _Network:
+class Network:
     """One member's model, optimizer and random streams."""
 
     def __init__(self, training: Training, member: Member) -> None:
@@ -116,8 +116,9 @@ class _Network:
         self.peak_memory: int | None = None
 
     def advance(self, batches: Sequence[Tensor]) -> float:
+        """Train on batches; returns the mean loss over their rows."""
         training, device = self.training, self.training.device
-        split, settings = training.data.train, training.settings
+        split = training.data.train
         on_gpu = device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
@@ -127,23 +128,28 @@ class _Network:
             for batch in batches:
                 dropout.set_step(self.keyed, self.seed, self.step)
                 rows = batch.to(device)
-                # The very step whose memory is predicted.
-                loss = training_step(
-                    self.model,
-                    self.optimizer,
-                    training.objective.loss,
-                    (split.inputs.index_select(0, rows),),
-                    split.targets.index_select(0, rows),
-                    settings.autocast,
-                    settings.parts(len(batch)),
-                )
-                total += loss * len(batch)
+                inputs = split.inputs.index_select(0, rows)
+                total += self.learn(inputs, split.targets.index_select(0, rows)) * len(batch)
                 self.step += 1
         if on_gpu:
             self._note_peak(torch.cuda.max_memory_allocated(device))
         return float(total) / sum(map(len, batches))
 
+    def learn(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Do one update and return the loss: the very step whose memory is predicted."""
+        settings = self.training.settings
+        return training_step(
+            self.model,
+            self.optimizer,
+            self.training.objective.loss,
+            (inputs,),
+            targets,
+            settings.autocast,
+            settings.parts(len(inputs)),
+        )
+
     def predict(self, inputs: Tensor) -> Any:
+        """Return the outputs for all rows."""
         settings = self.training.settings
         with self.randomness:
             return predict(self.model, inputs, settings.eval_batch, settings.autocast)
@@ -158,9 +164,11 @@ class _Network:
         }
 
     def remember(self) -> None:
+        """Keep a copy of the weights and buffers."""
         self.best = self.state()
 
     def recall(self) -> None:
+        """Put the copy back."""
         self.model.load_state_dict(self.best)
 
     def _note_peak(self, allocated: int) -> None:

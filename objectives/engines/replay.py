@@ -24,8 +24,7 @@ from torch import Tensor
 from ..errors import reason
 from ..order import Order
 from .base import Member, Training, Unsuitable
-from .plain import PlainTeam
-from .plain import _Network as Network
+from .plain import Network, PlainTeam
 from .replay_player import Player
 from .replay_watch import reads_values
 
@@ -84,7 +83,7 @@ class ReplayTeam:
     def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
         return {
-            place: self._plain._each(place, partial(self._players[place].advance, batches=mine))
+            place: self._plain.each(place, partial(self._players[place].advance, batches=mine))
             for place, mine in batches.items()
         }
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from .. import dropout
-from ..step import training_step
 from .base import Training
-from .plain import _Network as Network
+from .plain import Network
 from .replay_operators import side_by_side
 from .replay_program import Program, compile_tape
 from .replay_tape import Recorder
@@ -61,22 +60,10 @@ class Player:
         """Do a step as the plain engine does, and come to know more of it."""
         # The first step makes the optimizer's state, which no other does.
         if self.refusal is not None or not network.optimizer.state:
-            return self._step(network, inputs, targets)
+            return network.learn(inputs, targets)
         if len(inputs) in self._recorded:
             return self._prove(network, self._recorded.pop(len(inputs)), inputs, targets)
         return self._record(network, inputs, targets)
-
-    def _step(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
-        settings = self._training.settings
-        return training_step(
-            network.model,
-            network.optimizer,
-            self._training.objective.loss,
-            (inputs,),
-            targets,
-            settings.autocast,
-            settings.parts(len(inputs)),
-        )
 
     def _record(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step and write down what it does."""
@@ -84,7 +71,7 @@ class Player:
             _lay_counters_side_by_side(network.optimizer)
         before = hidden_state(network.model)
         with Recorder((inputs, targets)) as recorder:
-            loss = self._step(network, inputs, targets)
+            loss = network.learn(inputs, targets)
         tape = recorder.finish(loss)
         self.refusal = recorder.refusal
         if self.refusal is None and hidden_state(network.model) != before:
@@ -105,7 +92,7 @@ class Player:
             for one, old in zip(held, before, strict=True):
                 one.copy_(old)
         torch.set_rng_state(stream)
-        loss = self._step(network, inputs, targets)
+        loss = network.learn(inputs, targets)
         network.optimizer.zero_grad(set_to_none=True)
         if all(map(_identical, (replayed, *found), (loss, *held))):
             self._proven[len(inputs)] = program

@@ -1,11 +1,13 @@
 """A transaction may arrive while its reply is lost, and is run again: nothing happens twice."""
 
 import uuid
+from collections import Counter
 
 import pytest
 from optuna.distributions import IntDistribution
 from widthwise.storage import events, retry
-from widthwise.storage.projection import Projection
+from widthwise.storage.ledger import Settlement
+from widthwise.storage.projection import Opening, Projection
 from widthwise.storage.study import create_study
 
 
@@ -41,6 +43,35 @@ def test_a_training_is_recorded_once(join, lossy, story, database, study):
     assert story() == ["created", "claimed", "bound", "done", "projected"]
     assert (ledger.counts().complete, ledger.counts().waiting) == (1, 4)
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 1
+
+
+def test_a_batch_is_recorded_once(join, lossy, story, database, study):
+    projection = Projection(database, study)
+    ledger = join()
+    batch = ledger.claim_many(3)
+    assert [(slot.number, slot.attempt) for slot in batch] == [(0, 1), (1, 1), (2, 1)]
+    bound = ledger.bind_many([(slot, {"a": 1 + slot.number}, "sampler") for slot in batch])
+    assert [slot.widths for slot in bound] == [{"a": 1}, {"a": 2}, {"a": 3}]
+    openings = [Opening(slot=slot, constraints={}, attributes={}) for slot in bound]
+    assert all(projection.open_many(openings, distributions={"a": IntDistribution(1, 8)}))
+    assert ledger.beat_many(bound) == []
+    ends = [Settlement(slot=slot, outcome="complete", value=0.5) for slot in bound[:2]]
+    assert ledger.done_many(ends) == []
+    assert ledger.release_many(bound[2:]) == []
+    projection.close_many([0, 1])
+    kinds = {"claimed": 3, "bound": 3, "done": 2, "released": 1, "projected": 2, "created": 1}
+    assert Counter(story()) == kinds
+    assert (ledger.counts().complete, ledger.counts().waiting) == (2, 3)
+    assert ledger.record(2).attempts == 0
+    assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 3
+
+
+def test_what_was_begun_goes_first_also_when_the_reply_is_lost(join, lossy):
+    ledger = join()
+    first, second = ledger.claim_many(2)
+    ledger.bind(second, {"a": 8}, "sampler")
+    ledger.release_many([first, second])
+    assert [slot.number for slot in ledger.claim_many(3)] == [1, 0, 2]
 
 
 def test_a_drain_is_counted_once(join, lossy, story):

@@ -127,20 +127,22 @@ def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, joi
     assert projection.repair() == 0
 
 
-def test_an_open_trial_that_was_never_bound_is_adopted(
+def test_a_trial_taken_from_its_slot_is_made_anew_and_the_first_one_failed(
     projection, bound, trials, database, study, join
 ):
-    """As if a worker had died between making the trial and binding it."""
+    """No worker leaves a slot without the trial that it made; somebody's hand may."""
     ledger, slot = bound()
-    trial_id = open_trial(projection, slot)
+    first = open_trial(projection, slot)
     ledger.bind_trial(slot, None)
     ledger.release(slot)
     heir = join("heir")
     again = heir.claim()
     assert (again.number, again.trial_id) == (slot.number, None)
-    assert open_trial(projection, again) == trial_id
-    assert len(trials()) == 1
-    assert heir.record(again.number).trial_id == trial_id
+    second = open_trial(projection, again)
+    assert heir.record(again.number).trial_id == second
+    assert Projection(database, study).repair() == 1
+    states = {trial._trial_id: trial.state for trial in trials()}
+    assert states == {first: TrialState.FAIL, second: TrialState.RUNNING}
 
 
 def test_repair_fails_an_orphan(projection, bound, trials):

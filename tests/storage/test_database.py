@@ -50,7 +50,8 @@ def test_readers_create_nothing(database_url, quick):
 
 def test_tables_of_another_release_are_refused(database):
     database.write(lambda connection: connection.execute(update(schema).values(version=99)))
-    with pytest.raises(SchemaMismatch, match=r"version 99, this release .* version 1") as caught:
+    expected = f"version 99, this release .* version {SCHEMA_VERSION}; use the release"
+    with pytest.raises(SchemaMismatch, match=expected) as caught:
         Database.open(database.url)
     assert caught.value.exit_code == 5
 
@@ -73,7 +74,8 @@ def test_a_transaction_that_raises_leaves_nothing(database):
 
     with pytest.raises(RuntimeError):
         database.write(work)
-    assert database.read(lambda connection: connection.scalar(select(schema.c.version))) == 1
+    version = database.read(lambda connection: connection.scalar(select(schema.c.version)))
+    assert version == SCHEMA_VERSION
 
 
 def test_our_own_mistakes_are_not_taken_for_an_outage(database):
@@ -121,6 +123,23 @@ def test_a_connection_cut_in_mid_transaction_repeats_the_transaction(
     assert len(tries) == 2
 
 
+def test_a_batch_cut_short_is_repeated_without_a_word(postgresql_url, postgresql_server, caplog):
+    """psycopg sends a batch in a pipeline, and warns when an outage ends that."""
+    tries = []
+
+    def work(connection):
+        tries.append(connection.scalar(text("SELECT pg_backend_pid()")))
+        connection.execute(text("CREATE TEMPORARY TABLE batch (id INTEGER)"))
+        if len(tries) == 1:
+            postgresql_server.execute(f"SELECT pg_terminate_backend({tries[0]})")
+        connection.execute(text("INSERT INTO batch VALUES (:id)"), [{"id": 1}, {"id": 2}])
+
+    with Database.open(resolve_url(postgresql_url), retry_seconds=20) as database:
+        database.write(work)
+    assert len(tries) == 2
+    assert [record for record in caplog.records if record.name == "psycopg"] == []
+
+
 def test_writers_wait_for_a_locked_sqlite_file(tmp_path, monkeypatch):
     monkeypatch.setattr(engine_module, "BUSY_SECONDS", 0.05)
     url = sqlite_url(tmp_path / "w.db")
@@ -130,7 +149,9 @@ def test_writers_wait_for_a_locked_sqlite_file(tmp_path, monkeypatch):
         timer = threading.Timer(0.5, other.rollback)
         timer.start()
         started = time.monotonic()
-        database.write(lambda connection: connection.execute(update(schema).values(version=1)))
+        database.write(
+            lambda connection: connection.execute(update(schema).values(version=schema.c.version))
+        )
         assert time.monotonic() - started >= 0.4
         timer.join()
         other.close()
@@ -153,6 +174,17 @@ def test_sqlite_runs_in_wal_mode_with_foreign_keys(tmp_path):
             lambda connection: [connection.scalar(text(f"PRAGMA {name}")) for name in pragmas]
         )
         assert found == ["wal", 1]
+
+
+@pytest.mark.parametrize(
+    ("durable", "setting"), [(True, {2, "on"}), (False, {1, "off"})], ids=["durable", "soon"]
+)
+def test_only_durable_transactions_wait_for_the_disk(database, durable, setting):
+    """2 is SQLite's FULL, 1 its NORMAL; and one transaction leaves nothing to the next."""
+    ask = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
+    query = text(ask[database.url.get_backend_name()])
+    database.write(lambda connection: connection.scalar(query), durable=not durable)
+    assert database.write(lambda connection: connection.scalar(query), durable=durable) in setting
 
 
 @pytest.mark.parametrize(
@@ -223,7 +255,11 @@ def test_a_role_that_may_only_read_can_watch_but_not_start(postgresql_url, postg
     with Database.open(owner.set(username="watcher"), create=False) as database:
         assert database.optuna_storage().get_all_studies() == []
         with pytest.raises(StorageUnreachable, match="permission denied for table"):
-            database.write(lambda connection: connection.execute(update(schema).values(version=1)))
+            database.write(
+                lambda connection: connection.execute(
+                    update(schema).values(version=schema.c.version)
+                )
+            )
     postgresql_server.execute("DROP OWNED BY watcher", owner.database)
     postgresql_server.execute("DROP ROLE watcher")
 

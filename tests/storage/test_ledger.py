@@ -82,6 +82,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for number, state in enumerate(self.states)
             if state == "free" or state.startswith("ended")
         ]
+        claimable.sort(key=lambda number: self.widths[number] is None)  # what was begun goes first
         slot = self.ledgers[worker].claim()
         assert (slot.number if slot else None) == (claimable[0] if claimable else None)
         if slot is not None:

@@ -1,4 +1,4 @@
-"""What every engine must show: the plain engine's weights, losses and verdicts, member by member."""
+"""What every engine must show: the plain engine's weights, losses and verdicts, one by one."""
 
 from __future__ import annotations
 
@@ -138,7 +138,9 @@ def assert_equal_results(
             assert getattr(mine, name) == getattr(plain, name), name
         for name in ("curve", "losses"):
             torch.testing.assert_close(
-                torch.tensor(getattr(mine, name)), torch.tensor(getattr(plain, name))
+                torch.tensor(getattr(mine, name)),
+                torch.tensor(getattr(plain, name)),
+                equal_nan=True,
             )
         for name in ("value", "score", "test_value"):
             assert getattr(mine, name) == getattr(plain, name), name

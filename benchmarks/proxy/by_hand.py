@@ -1,0 +1,68 @@
+"""The loop as one writes it by hand: it says whether the plain engine is a fair measure.
+
+Data lies on the device, AdamW is fused, nothing is read back within an epoch, and the best epoch's
+weights are kept.
+
+Entry point: `by_hand`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from widthwise.objectives.data import Split
+from widthwise.objectives.objective import ModuleObjective
+from widthwise.objectives.proxy import ProxySettings
+from widthwise.objectives.together import Candidate
+
+
+def by_hand(
+    objective: ModuleObjective,
+    candidates: Sequence[Candidate],
+    settings: ProxySettings,
+    device: torch.device,
+) -> list[float]:
+    """Train one candidate after the other with torch alone; returns their best accuracies."""
+    data = objective.data.to(device)
+    found = []
+    for candidate in candidates:
+        torch.manual_seed(candidate.seed)
+        model = objective.builder(candidate.widths).to(device)
+        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, fused=True)
+        best, weights = -1.0, {}
+        for _ in range(settings.epochs):
+            _epoch(model, optimizer, objective, data.train, settings.batch_size)
+            accuracy = _accuracy(model, data.validation)
+            if accuracy > best:
+                best, weights = accuracy, deepcopy(model.state_dict())
+        model.load_state_dict(weights)
+        found.append(best)
+    return found
+
+
+def _epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    objective: ModuleObjective,
+    split: Split,
+    batch_size: int,
+) -> float:
+    """Train on every row once; returns the mean loss."""
+    model.train()
+    total: Tensor = torch.zeros((), device=split.inputs.device)
+    for rows in torch.randperm(len(split), device=split.inputs.device).split(batch_size):
+        loss = objective.loss_function(model(split.inputs[rows]), split.targets[rows])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.detach() * len(rows)
+    return float(total) / len(split)
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, split: Split) -> float:
+    model.eval()
+    return float((model(split.inputs).argmax(1) == split.targets).float().mean())

@@ -1,0 +1,151 @@
+"""What it costs to find the best of many candidates: halving on a fast engine, and Hyperband.
+
+    full        all of them to the end, which names the true winner
+    Hyperband   Optuna's pruner over the plain loop, which reports after every epoch
+    halving     successive halving of all of them together
+
+Each has the same seeds, so that a candidate's curve is the same wherever it is trained.
+
+Entry points: `Plan`, `FULL`, `QUICK`, `draws`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.pruners import HyperbandPruner
+from optuna.samplers import RandomSampler
+from widthwise.objectives.engines.base import Engine
+from widthwise.objectives.engines.plain import PlainEngine
+from widthwise.objectives.objective import ModuleObjective
+from widthwise.objectives.proxy import Halving, ProxySettings, TrainingResult
+from widthwise.objectives.together import Candidate, train_together
+from widthwise.objectives.train import train
+
+from .workloads import Workload
+
+CPU = torch.device("cpu")
+ETA = 3
+TRUTH, HYPERBAND = "full, plain", "Hyperband, plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much is trained.
+
+    Attributes:
+        candidates: To choose from.
+        epochs: Of a full training.
+        draws: Times that other candidates are drawn, with other seeds.
+        firsts: Epochs before the first rung of halving; each is tried.
+    """
+
+    candidates: int
+    epochs: int
+    draws: int
+    firsts: tuple[float, ...] = (1.0, 3.0)
+
+
+FULL = Plan(candidates=64, epochs=27, draws=5)
+QUICK = Plan(candidates=9, epochs=9, draws=1, firsts=(1.0,))
+
+
+def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+    """Yield for each draw and way: its CPU-seconds, its winner's regret and its share of the cost.
+
+    `regret` is the true winner's metric less that of the chosen candidate, both after a full
+    training; `same_winner` says that it is none. `cheaper` is Hyperband's seconds over the way's.
+    """
+    settings = ProxySettings(epochs=plan.epochs, patience=0)
+    _warm_up(workload, settings, engine)
+    for draw in range(plan.draws):
+        candidates = workload.candidates(plan.candidates, seed=draw)
+        ways = _ways(workload, candidates, settings, plan.firsts, engine)
+        found = {name: _timed(way) for name, way in ways.items()}
+        truth, _ = found[TRUTH]
+        for name, (values, seconds) in found.items():
+            regret = float(np.nanmax(truth) - truth[np.nanargmax(values)])
+            yield {
+                "draw": draw,
+                "way": name,
+                "cpu_seconds": seconds,
+                "cheaper": found[HYPERBAND][1] / seconds,
+                "regret": regret,
+                "same_winner": regret == 0,
+            }
+
+
+def hyperband(
+    objective: ModuleObjective, candidates: Sequence[Candidate], settings: ProxySettings
+) -> list[float]:
+    """Train candidates one by one under Optuna's Hyperband; NaN for those that it pruned."""
+    pruner = HyperbandPruner(min_resource=1, max_resource=settings.epochs, reduction_factor=ETA)
+    # The candidates are given: what a sampler's proposals cost is not Hyperband's.
+    study = optuna.create_study(direction="maximize", pruner=pruner, sampler=RandomSampler())
+
+    def one(trial: optuna.Trial) -> float:
+        def on_epoch(epoch: int, value: float) -> None:
+            trial.report(value, epoch + 1)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        candidate = candidates[trial.number]
+        result = train(
+            objective, candidate.widths, settings, seed=candidate.seed, on_epoch=on_epoch
+        )
+        assert result.value is not None, result.detail
+        return result.value
+
+    study.optimize(one, n_trials=len(candidates))
+    complete = optuna.trial.TrialState.COMPLETE
+    return [one.values[0] if one.state == complete else np.nan for one in study.trials]
+
+
+def _ways(
+    workload: Workload,
+    candidates: Sequence[Candidate],
+    settings: ProxySettings,
+    firsts: Sequence[float],
+    engine: Engine,
+) -> dict[str, Callable[[], list[float]]]:
+    def halving(first: float) -> Callable[[], list[float]]:
+        halved = replace(settings, halving=Halving(eta=ETA, first=first))
+        return lambda: _together(workload, candidates, halved, engine)
+
+    return {
+        TRUTH: lambda: _together(workload, candidates, settings, PlainEngine()),
+        HYPERBAND: lambda: hyperband(workload.objective, candidates, settings),
+        f"full, {engine.name}": lambda: _together(workload, candidates, settings, engine),
+        **{f"halving from {first:g}, {engine.name}": halving(first) for first in firsts},
+    }
+
+
+def _together(
+    workload: Workload, candidates: Sequence[Candidate], settings: ProxySettings, engine: Engine
+) -> list[float]:
+    """Return each candidate's value; NaN for those that fell behind."""
+    results = train_together(workload.objective, candidates, settings, device=CPU, engine=engine)
+    found = []
+    for result in results:
+        assert isinstance(result, TrainingResult), result
+        found.append(np.nan if result.value is None else result.value)
+    return found
+
+
+def _warm_up(workload: Workload, settings: ProxySettings, engine: Engine) -> None:
+    """Have everybody compile what it compiles."""
+    once = replace(settings, epochs=1)
+    for one in (engine, PlainEngine()):
+        _together(workload, workload.candidates(2), once, one)
+
+
+def _timed(work: Callable[[], list[float]]) -> tuple[list[float], float]:
+    started = time.process_time()
+    found = work()
+    return found, time.process_time() - started

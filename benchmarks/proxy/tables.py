@@ -1,0 +1,93 @@
+"""The figures as Markdown.
+
+Entry points: `speed_table`, `search_table`, `honesty_table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean, median
+from typing import Any
+
+Rows = Sequence[dict[str, Any]]
+
+
+def speed_table(rows: Rows) -> str:
+    """Return a line for each engine and workload."""
+    shown = []
+    for row in rows:
+        line = [row["family"], row["widths"], str(row["candidates"]), row["engine"]]
+        if "refused" in row:
+            shown.append([*line, f"does not serve: {row['refused']}", "", "", "", ""])
+            continue
+        line[-1] += _note(row)
+        shown.append(
+            [
+                *line,
+                f"{row['ratio_to_plain']:.2f}",
+                f"{row['candidates'] / row['seconds']:.3g}",
+                f"{row['warm_up']:.1f}",
+                *(
+                    ["yes" if row["equal"] else "NO", f"{row['max_error']:.1g}"]
+                    if "equal" in row
+                    else ["", ""]
+                ),
+            ]
+        )
+    head = ["family", "widths", "candidates", "engine", "ratio to plain", "trials/s"]
+    head += ["warm-up, s", "equal", "largest difference"]
+    return "Trials per CPU-second (on a GPU: per second):\n\n" + _table(head, shown, 4)
+
+
+def search_table(rows: Rows, candidates: int) -> str:
+    """Return a line for each way, over all draws."""
+    shown = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        mine = [row for row in rows if row["way"] == way]
+        shown.append(
+            [
+                way,
+                f"{median(row['cpu_seconds'] for row in mine):.2f}",
+                f"{median(row['cheaper'] for row in mine):.1f}",
+                f"{sum(row['same_winner'] for row in mine)} of {len(mine)}",
+                f"{mean(row['regret'] for row in mine):.4f}",
+            ]
+        )
+    head = ["way", "CPU-s", "times cheaper than Hyperband", "true winner", "mean regret"]
+    return f"The best of {candidates} MLPs:\n\n" + _table(head, shown, 1)
+
+
+def honesty_table(rows: Rows) -> str:
+    """Return a line for each proxy, a table for each pool and parametrisation."""
+    parts = []
+    for pool, kind in dict.fromkeys((row["pool"], row["parametrisation"]) for row in rows):
+        mine = [row for row in rows if (row["pool"], row["parametrisation"]) == (pool, kind)]
+        shown = [
+            [
+                row["proxy"],
+                str(row.get("replicas", "")),
+                f"{row['epochs']:.1f}",
+                f"{row['tau']:.2f}" + _error(row["standard_error"]),
+                f"{row['regret']:.4f}",
+            ]
+            for row in mine
+        ]
+        head = ["ranked by", "replicas", "epochs a candidate", "tau", "regret of its favourite"]
+        parts.append(f"{pool}, {kind}:\n\n" + _table(head, shown, 1))
+    return "\n\n".join(parts)
+
+
+def _note(row: dict[str, Any]) -> str:
+    if "chosen" in row:
+        return f": {row['chosen']}"
+    return f", stacks of {', '.join(map(str, sorted(row['stacks'])))}" if "stacks" in row else ""
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else f" ± {error:.2f}"
+
+
+def _table(head: list[str], rows: list[list[str]], words: int) -> str:
+    """Return a table whose first columns hold words and whose others numbers."""
+    rule = [*["---"] * words, *["---:"] * (len(head) - words)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])

@@ -1,0 +1,95 @@
+"""The command: rates as Markdown to standard output, and all figures as JSON."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from .measure import SIDES, cold, rates
+from .servers import engines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit code."""
+    options = _options(arguments)
+    sizes = (100,) if options.quick else (100, 1_000, 10_000)
+    workers = (1, 2) if options.quick else (1, 4, 8)
+    seconds = 0.5 if options.quick else 3.0
+    found: list[dict[str, Any]] = []
+    first: list[dict[str, Any]] = []
+    with engines(postgresql=not options.sqlite_only) as makers:
+        for engine, fresh in makers.items():
+            for present in sizes:
+                for side in SIDES:
+                    url = fresh()
+                    for row in rates(url, side, present, workers, seconds):
+                        found.append({"engine": engine, **row})
+                        _say(f"{engine}, {present} trials, {side}", row)
+                    if present == max(sizes):
+                        took = {"side": side, "present": present, "cpu_seconds": cold(url, side)}
+                        first.append({"engine": engine, **took})
+    _add_ratios(found)
+    print(_rates_table(found), _first_table(first), sep="\n\n")
+    if options.json is not None:
+        options.json.write_text(json.dumps({"rates": found, "first_claim": first}, indent=1) + "\n")
+    return 0
+
+
+def _say(what: str, row: dict[str, Any]) -> None:
+    rate = f"{row['workers']} workers, {row['per_second']:.3g} trials/s"
+    print(f"progress: {what}, {rate}", file=sys.stderr, flush=True)
+
+
+def _add_ratios(found: list[dict[str, Any]]) -> None:
+    """How many times stock Optuna's rate each one is, under the same circumstances."""
+    same = ("engine", "present", "workers")
+    stock = {tuple(row[key] for key in same): row for row in found if row["side"] == "stock"}
+    for row in found:
+        row["ratio"] = row["per_second"] / stock[tuple(row[key] for key in same)]["per_second"]
+
+
+def _rates_table(found: list[dict[str, Any]]) -> str:
+    head = ["engine", "trials there", "workers", "recorded", "trials/s", "CPU-ms a trial", "ratio"]
+    rows = [
+        [
+            row["engine"],
+            f"{row['present']:,}",
+            str(row["workers"]),
+            row["side"],
+            f"{row['per_second']:.3g}",
+            f"{row['cpu_ms']:.3g}",
+            f"{row['ratio']:.2g}",
+        ]
+        for row in sorted(found, key=lambda row: (row["engine"], row["present"], row["workers"]))
+    ]
+    return "Trials recorded a second:\n\n" + _table(head, rows)
+
+
+def _first_table(first: list[dict[str, Any]]) -> str:
+    head = ["engine", "trials there", "side", "CPU-seconds"]
+    rows = [
+        [row["engine"], f"{row['present']:,}", row["side"], f"{row['cpu_seconds']:.3g}"]
+        for row in first
+    ]
+    return "A cold worker's first trial:\n\n" + _table(head, rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.store",
+        description="How fast trials are recorded, beside stock Optuna.",
+    )
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--quick", action="store_true", help="a small study and short runs")
+    parser.add_argument("--sqlite-only", action="store_true", help="start no PostgreSQL")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

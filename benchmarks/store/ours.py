@@ -1,0 +1,77 @@
+"""Trials recorded by Widthwise: claimed, bound, opened, settled and told to Optuna, in batches."""
+
+import random
+
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger, Settlement, Slot
+from widthwise.storage.projection import Opening, Projection
+from widthwise.storage.study import create_study, load_study
+
+from .trial import CLOSED_WITH, CONSTRAINTS, CURVE, DISTRIBUTIONS, FILL, OPENED_WITH, VALUE, draw
+
+STUDY = "ours"
+
+
+def prepare(url: str, present: int, free: int) -> None:
+    """Make a study of so many trials that are done, and so many that are free."""
+    with Database.open(resolve_url(url, {})) as database:
+        create_study(
+            database,
+            name=STUDY,
+            spec="{}",
+            fingerprint="f",
+            direction="maximize",
+            metric="accuracy",
+            base="",
+            budget=present + free,
+        )
+        recorder = Recorder(url, batch=FILL)
+        while left := present - recorder.ledger.counts().complete:
+            recorder.record(min(FILL, left))
+        recorder.close()
+
+
+class Recorder:
+    """One worker."""
+
+    def __init__(self, url: str, *, batch: int) -> None:
+        self._database = Database.open(resolve_url(url, {}))
+        study = load_study(self._database, STUDY)
+        self.ledger = Ledger(self._database, study, worker="worker")
+        self._projection = Projection(self._database, study)
+        self._batch = batch
+        self._random = random.Random()
+
+    def claim(self) -> None:
+        """Make a first claim, and read what a proposal for it is made from."""
+        self.ledger.claim_many(1)
+        self.ledger.tried()
+
+    def step(self) -> int:
+        """Record one batch; returns how many trials it holds."""
+        return self.record(self._batch)
+
+    def record(self, most: int) -> int:
+        """Take up to so many trials from the claim to Optuna's tables; returns how many."""
+        claimed = self.ledger.claim_many(most)
+        bound = self.ledger.bind_many([(slot, draw(self._random), "s") for slot in claimed])
+        slots = [slot for slot in bound if isinstance(slot, Slot)]
+        openings = [
+            Opening(slot=slot, constraints=CONSTRAINTS, attributes=OPENED_WITH) for slot in slots
+        ]
+        self._projection.open_many(openings, distributions=DISTRIBUTIONS)
+        result = {"curve": CURVE, "attributes": CLOSED_WITH}
+        self.ledger.done_many(
+            [
+                Settlement(slot=slot, outcome="complete", value=VALUE, result=result)
+                for slot in slots
+            ]
+        )
+        self._projection.close_many([slot.number for slot in slots])
+        taken = [slot for slot, end in zip(claimed, bound, strict=True) if end not in slots]
+        self.ledger.release_many(taken)
+        return len(slots)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()

@@ -1,0 +1,60 @@
+"""Migrations: our tables from one schema version to the next, with every trial that they hold.
+
+`upgrade(url)` takes them as far as this release knows, all in one transaction; each step is a file
+of its own, named for the version that it makes. Alembic gives the operations. The version stands in
+our own table, where every worker looks before it claims, so workers of the old release finish their
+trials and are refused the next.
+"""
+
+from collections.abc import Callable, Mapping
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import URL, Connection, select, update
+
+from ..database import Database, lock_tables
+from ..errors import StorageUnreachable
+from ..tables import SCHEMA_VERSION, schema
+from ..url import shown
+from ..version import mismatch, tables_are_there
+from . import v2
+
+STEPS: Mapping[int, Callable[[Operations], None]] = {2: v2.upgrade}
+"""Version to what makes it of the one before."""
+
+RETRY_SECONDS = 30.0
+"""How long an upgrade waits for what may pass, such as a worker's transaction."""
+
+
+def upgrade(url: URL) -> tuple[int, int]:
+    """Bring our tables to this release's version; Optuna's are left alone.
+
+    Args:
+        url: As `resolve_url` gives it.
+
+    Returns:
+        The versions before and after; the same where there was nothing to do.
+
+    Raises:
+        StorageUnreachable: If there is no such database, or none of ours in it.
+        SchemaMismatch: If the tables are of a later release than this one.
+    """
+
+    def work(connection: Connection) -> tuple[int, int]:
+        lock_tables(connection)
+        if not tables_are_there(connection):
+            raise StorageUnreachable(
+                f"There is nothing to upgrade in {shown(url)}: it holds no study of Widthwise; "
+                "check --storage."
+            )
+        before = connection.execute(select(schema.c.version)).scalar_one()
+        if before > SCHEMA_VERSION:
+            raise mismatch(url, before)
+        operations = Operations(MigrationContext.configure(connection))
+        for version in range(before + 1, SCHEMA_VERSION + 1):
+            STEPS[version](operations)
+        connection.execute(update(schema).values(version=SCHEMA_VERSION))
+        return before, SCHEMA_VERSION
+
+    with Database.unchecked(url, retry_seconds=RETRY_SECONDS) as database:
+        return database.write(work)

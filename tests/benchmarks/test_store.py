@@ -1,0 +1,68 @@
+"""The store benchmark: both sides record, and the figures have their form; no speed is judged."""
+
+import json
+
+import pytest
+from widthwise.benchmarks.store import __main__ as command
+from widthwise.benchmarks.store import measure, ours, stock
+from widthwise.storage.database import Database, resolve_url
+
+
+def trials_of(url, study_name):
+    with Database.open(resolve_url(url, {})) as database:
+        storage = database.optuna_storage()
+        return storage.get_all_trials(storage.get_study_id_from_name(study_name))
+
+
+def comparable(trial):
+    attributes = {key: value for key, value in trial.user_attrs.items() if key != "slot"}
+    return (
+        trial.state,
+        trial.values,
+        trial.intermediate_values,
+        trial.distributions,
+        trial.constraints,
+        attributes,
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 32])
+def test_both_sides_record_the_same_trials(database_url, batch):
+    ours.prepare(database_url, 3, 40)
+    stock.prepare(database_url, 3, 40)
+    recorder = ours.Recorder(database_url, batch=batch)
+    assert recorder.step() == batch
+    recorder.close()
+    recorder = stock.Recorder(database_url, batch=1)
+    assert recorder.step() == 1
+    recorder.close()
+    mine, theirs = trials_of(database_url, ours.STUDY), trials_of(database_url, stock.STUDY)
+    assert (len(mine), len(theirs)) == (3 + batch, 4)
+    assert all(comparable(trial) == comparable(theirs[-1]) for trial in [*mine, *theirs])
+
+
+def test_a_budget_that_is_spent_gives_no_more(tmp_path):
+    url = f"sqlite:///{tmp_path / 'w.db'}"
+    ours.prepare(url, 2, 1)
+    recorder = ours.Recorder(url, batch=8)
+    assert (recorder.step(), recorder.step()) == (1, 0)
+    assert recorder.ledger.counts().complete == 3
+    recorder.close()
+
+
+def test_the_command_writes_every_figure(tmp_path, monkeypatch, capsys):
+    def rates(url, side, present, workers, seconds):
+        assert url.startswith("sqlite:///")
+        for number in workers:
+            row = {"side": side, "present": present, "workers": number}
+            yield {**row, "per_second": 2.0 if side == "stock" else 20.0, "cpu_ms": 3.0}
+
+    monkeypatch.setattr(command, "rates", rates)
+    monkeypatch.setattr(command, "cold", lambda *_: 0.5)
+    out = tmp_path / "out.json"
+    assert command.main(["--quick", "--sqlite-only", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert {row["side"] for row in found["rates"]} == set(measure.SIDES)
+    assert {row["ratio"] for row in found["rates"]} == {1.0, 10.0}
+    assert [row["cpu_seconds"] for row in found["first_claim"]] == [0.5] * 3
+    assert "| sqlite | 100 | 2 | one at a time | 20 | 3 | 10 |" in capsys.readouterr().out

@@ -1,0 +1,85 @@
+"""What every engine must give those who only look: what was tried, and which tables these are."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import update
+from widthwise.storage.errors import SchemaMismatch
+from widthwise.storage.ledger import Settlement
+from widthwise.storage.tables import SCHEMA_VERSION, schema
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=6))
+def test_what_was_tried_is_what_the_records_say(join, sizes):
+    """However often it is read in between, and whatever is under way."""
+    ledger = join()
+    for size in sizes:
+        ledger.extend(size)
+        known = len(ledger.tried())
+        batch = [slot for slot in ledger.claim_many(size) if slot.widths is None]
+        batch = ledger.bind_many([(slot, {"a": 1 + slot.number}, "s") for slot in batch])
+        assert len(ledger.tried()) == known + len(batch)
+        for slot in batch[::2]:
+            score = slot.number / 8
+            outcome = "complete" if slot.number % 3 else "pruned"
+            ledger.done(
+                slot,
+                outcome=outcome,
+                value=score if outcome == "complete" else None,
+                result={"measured": {"latency": 0.5}, "rungs": {"2": 0.25}, "curve": [0.0] * 9},
+                score=score,
+                fidelity=4.0,
+                spread=float("nan"),
+            )
+    tried = ledger.tried()
+    assert tried == join("newcomer").tried()
+    records = [record for record in ledger.records() if record.widths is not None]
+    assert [one.number for one in tried] == [record.number for record in records]
+    for one, record in zip(tried, records, strict=True):
+        assert (one.state, one.outcome) == (record.state, record.outcome)
+        assert (one.widths, one.value) == (record.widths, record.value)
+        if one.state == "done":
+            assert one.score == one.number / 8
+            assert (one.fidelity, one.spread) == (4.0, None)
+            assert (one.measured, one.rungs) == ({"latency": 0.5}, ((2.0, 0.25),))
+    assert ledger.unbound() == ledger.counts().budget - len(records)
+
+
+def test_a_slot_that_failed_before_it_had_widths_was_not_tried(join):
+    ledger = join(max_attempts=1)
+    ledger.fail_attempt(ledger.claim(), "boom")
+    assert ledger.tried() == []
+    assert ledger.tried() == []
+    assert ledger.unbound() == 4
+
+
+@pytest.fixture
+def other_version(database):
+    """Make the tables those of another release, for as long as the test runs."""
+
+    def become(version):
+        change = update(schema).values(version=version)
+        database.write(lambda connection: connection.execute(change))
+
+    yield become
+    become(SCHEMA_VERSION)
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1], ids=["old", "new"])
+def test_a_worker_finishes_its_trial_but_claims_none_of_another_schema(
+    join, other_version, version
+):
+    ledger = join()
+    slot = ledger.claim()
+    other_version(version)
+    with pytest.raises(SchemaMismatch, match=f"of schema version {version}, .* {SCHEMA_VERSION};"):
+        ledger.claim()
+    ledger.beat(slot)
+    end = Settlement(slot=slot, outcome="complete", value=0.5)
+    assert ledger.done_many([end]) == []
+    assert ledger.counts().complete == 1

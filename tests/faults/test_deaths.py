@@ -1,0 +1,204 @@
+"""A training may take its process down; the worker that holds the lease goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("widthwise"))
+SPEC = """\
+study = {{ name = "deadly", trials = {trials} }}
+model = {{ build = "deadly.py:build" }}
+widths = {{ a = {{ low = 2, high = 5 }} }}
+proxy = {{ data = "deadly_data.py:load", epochs = {epochs}, batch_size = 32, patience = 0, \
+at_once = {at_once}, parametrisation = "standard" }}
+"""
+MODEL = """\
+import ctypes, os, time
+from torch import nn
+
+class Deadly(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+
+    def forward(self, x):
+        # A short last batch is seen in training only, neither traced nor checked beforehand.
+        if self.width in {trouble} and self.training and len(x) == 16:
+            {what}
+        return self.layers(x)
+
+def build(widths):
+    return Deadly(widths["a"])
+"""
+DATA = """\
+import torch
+
+def load():
+    x = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
+    y = x[:, :3].argmax(1)
+    return x[:48], y[:48], x[48:72], y[48:72], x[72:], y[72:]
+"""
+SEGMENTATION_FAULT = "ctypes.string_at(0)"
+EXIT = "os._exit(3)"
+HOLDS_THE_LOCK = "ctypes.PyDLL(None).usleep(3_100_000)"
+
+
+class Study:
+    """The study `deadly` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "WIDTHWISE_STORAGE": f"sqlite:///{folder / 'study.db'}"}
+
+    def write(
+        self, what: str, trouble: set[int], *, trials: int = 4, epochs: int = 2, at_once: int = 1
+    ) -> None:
+        (self.folder / "deadly.py").write_text(MODEL.format(what=what, trouble=trouble))
+        (self.folder / "deadly_data.py").write_text(DATA)
+        text = SPEC.format(trials=trials, epochs=epochs, at_once=at_once)
+        (self.folder / "deadly.toml").write_text(text)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        return process.returncode, out, err
+
+    def report(self) -> Any:
+        code, out, err = self.end("report", "deadly", "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize(
+    ("what", "says"), [(SEGMENTATION_FAULT, "SIGSEGV"), (EXIT, "code 3")], ids=["segv", "exit"]
+)
+def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
+    study: Study, what: str, says: str, at_once: int
+) -> None:
+    study.write(what, {3}, at_once=at_once)
+    code, _, err = study.end("run", "deadly.toml")
+    assert code == 0, err
+    report = study.report()
+    assert report["trials"] == {
+        "complete": 3,
+        "running": 0,
+        "failed": 1,
+        "pruned": 0,
+        "waiting": 0,
+    }
+    (failure,) = report["failures"]
+    assert (failure["outcome"], failure["widths"]) == ("error", {"a": 3})
+    assert says in failure["reason"]
+    assert {trial["widths"]["a"] for trial in report["history"]} == {2, 4, 5}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(study: Study) -> None:
+    study.write(HOLDS_THE_LOCK, {2, 3, 4, 5}, trials=2, epochs=2)
+    code, _, err = study.end("run", "deadly.toml", "--workers", "2", "--lease", "1")
+    assert code == 0, err
+    kinds = events(study)
+    assert "reclaimed" not in kinds
+    assert kinds.count("claimed") == kinds.count("done") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_killed_trainer_is_replaced(study: Study) -> None:
+    study.write("time.sleep(0.3)", {2, 3, 4, 5}, trials=2, epochs=6)
+    run = study.start("run", "deadly.toml")
+    trainer = wait_for_trainer(study, run)
+    trainer.kill()
+    _, err = run.communicate(timeout=240)
+    assert run.returncode == 0, err
+    report = study.report()
+    assert report["trials"]["complete"] == 2
+    assert "failed" in events(study)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_stop_waits_no_longer_than_the_grace_it_was_given(study: Study) -> None:
+    study.write("time.sleep(60)", {2, 3, 4, 5}, trials=2, epochs=6)
+    run = study.start("run", "deadly.toml")
+    trainer = wait_for_trainer(study, run)
+    worker = trainer.parent()
+    assert worker is not None
+    worker.kill()
+    _, alive = psutil.wait_procs([trainer], timeout=30)
+    assert not alive, "the trainer outlived its worker"
+    run.communicate(timeout=240)
+    alone = study.start("worker", "deadly", "--grace", "1", "--lease", "2")
+    trainer = wait_for_trainer(study, alone)
+    alone.send_signal(signal.SIGTERM)
+    _, err = alone.communicate(timeout=60)
+    assert alone.returncode == 75, err
+    assert not trainer.is_running()
+    assert "leased" not in states(study)
+
+
+def events(study: Study) -> list[str]:
+    return [kind for (kind,) in rows(study, "select kind from widthwise_event")]
+
+
+def states(study: Study) -> list[str]:
+    return [state for (state,) in rows(study, "select state from widthwise_slot")]
+
+
+def rows(study: Study, query: str) -> list[Any]:
+    import sqlite3
+
+    path = study.folder / "study.db"
+    if not path.exists():
+        return []
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return connection.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        return []
+    finally:
+        connection.close()
+
+
+def wait_for_trainer(study: Study, process: subprocess.Popen[str]) -> psutil.Process:
+    """Wait until a trial is in training; returns the process that trains."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        if "leased" in states(study):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if any("trainer" in part for part in child.cmdline()):
+                    time.sleep(0.5)
+                    return child
+        time.sleep(0.05)
+    raise AssertionError(f"no training began: {states(study)}")
