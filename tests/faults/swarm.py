@@ -3,7 +3,8 @@
     python swarm.py URL STUDY WORKERS KILLS
 
 This process holds no database connection: it forks workers, sends SIGKILL to one of them at a
-random moment and forks another in its place, KILLS times. Whoever holds the last slot keeps it
+random moment and forks another in its place, KILLS times, and on until two of them held a slot.
+Whoever holds the last slot keeps it
 until all kills are done and a line, or the end, of standard input has arrived: so the study never
 ends before what is done to it. This process ends when every worker has ended, and prints the exit
 codes of those that nobody killed.
@@ -27,34 +28,37 @@ from widthwise.storage.study import load_study
 
 WIDTHS = {"a": IntDistribution(1, 64), "b": IntDistribution(1, 64)}
 LEASE = 0.5
-GATE = mmap.mmap(-1, 1)
-"""A byte that all processes share: 1 once the last slot may be settled."""
+SHARED = mmap.mmap(-1, 4096)
+"""Bytes that all processes share: the first is 1 once the last slot may be settled, the others,
+one a seat, are 1 while the worker in that seat holds a slot."""
 
 
 def main(url: str, name: str, workers: int, kills: int) -> None:
-    alive = {fork(url, name) for _ in range(workers)}
-    for _ in range(kills):
+    seated = {seat: fork(url, name, seat) for seat in range(1, workers + 1)}
+    killed = holders = 0
+    while kills and (killed < kills or holders < 2):
         time.sleep(random.uniform(0.1, 0.4))
-        victim = random.choice(sorted(alive))
-        alive.remove(victim)
-        os.kill(victim, signal.SIGKILL)
-        _, status = os.waitpid(victim, 0)
+        seat = random.choice(sorted(seated))
+        os.kill(seated[seat], signal.SIGKILL)
+        _, status = os.waitpid(seated[seat], 0)
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
             sys.exit("a worker ended by itself before the last slot was settled")
-        alive.add(fork(url, name))
+        killed, holders = killed + 1, holders + SHARED[seat]
+        SHARED[seat] = 0
+        seated[seat] = fork(url, name, seat)
     sys.stdin.readline()
-    GATE[0] = 1
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in alive]
+    SHARED[0] = 1
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in seated.values()]
     sys.stdout.write(f"{codes}\n")
 
 
-def fork(url: str, name: str) -> int:
+def fork(url: str, name: str, seat: int) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        work(url, name)
+        work(url, name, seat)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -62,7 +66,7 @@ def fork(url: str, name: str) -> int:
         os._exit(code)
 
 
-def work(url: str, name: str) -> None:
+def work(url: str, name: str, seat: int) -> None:
     with Database.open(resolve_url(url), retry_seconds=30) as database:
         study = load_study(database, name)
         ledger = Ledger(database, study, worker=str(os.getpid()), lease_seconds=LEASE)
@@ -73,8 +77,10 @@ def work(url: str, name: str) -> None:
                 time.sleep(min(ledger.oldest_lease() or 0.05, 0.2))
                 continue
             # A slow moment on a busy machine may outlast so short a lease: then it is another's.
+            SHARED[seat] = 1
             with suppress(LeaseLost):
                 train(ledger, projection, slot)
+            SHARED[seat] = 0
         projection.repair()
 
 
@@ -87,7 +93,7 @@ def train(ledger: Ledger, projection: Projection, slot: Slot) -> None:
     time.sleep(random.uniform(0.0, 0.1))
     ledger.beat(slot)
     last = ledger.counts().budget - 1
-    while slot.number == last and not GATE[0]:
+    while slot.number == last and not SHARED[0]:
         time.sleep(LEASE / 10)
         ledger.beat(slot)
     value = float(slot.widths["a"] + slot.widths["b"])
