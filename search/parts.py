@@ -66,7 +66,18 @@ def fitted(
 
 
 def refuse_uncounted(costs: Costing, limits: Limits) -> None:
-    """A limit on operations holds only where all of them are counted."""
+    """A limit holds only where all that it bounds is counted.
+
+    Raises:
+        SpecError: Operations, or memory, that no count covers are limited.
+    """
+    if costs.lower_bound and limits.train_memory is not None:
+        raise SpecError(
+            "limits.train_memory: the model has recurrent layers whose kernels reserve memory that "
+            "cannot be known before they run, so the predicted figure is a lower bound; take the "
+            'limit away, train with device = "cpu" where it is exact, or give the costs as a '
+            "function of the widths by `costs` in [model]"
+        )
     limited = [name for name in ("flops", "macs") if getattr(limits, name) is not None]
     if costs.uncounted and limited:
         raise SpecError(

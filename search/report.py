@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..storage.ledger import Counts, Record
 from ..storage.row import StudyRow
-from .candidates import FeasibleSet
-from .recommend import Estimate, is_baseline, recommend
 from .spec import Spec
 from .trials import Trial, completed
 from .units import show_compact, show_count, show_duration, show_memory
+
+if TYPE_CHECKING:
+    from .candidates import FeasibleSet
+    from .recommend import Estimate
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
 TEST_NOTE = "Test figures come from data that no choice has seen."
@@ -52,6 +54,9 @@ def summary(
         A mapping of JSON values: "study", "goal", "metric", "budget", "trials", "limits",
         "baselines", "best", "recommended", "pick", "front", "verdict", "failures" and "history".
     """
+    # The surrogate, and all that it stands on, is for those who ask for an answer.
+    from .recommend import is_baseline, recommend
+
     trials = completed(records)
     goal = spec.goal_for(row.direction)
     answer = recommend(spec.widths.space(), goal, trials, feasible)

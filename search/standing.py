@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..storage.database import Database
 from ..storage.ledger import Ledger
 from ..storage.row import StudyRow
 from ..storage.study import load_study
-from .candidates import FeasibleSet
 from .errors import FingerprintMismatch, SearchError
-from .report import progress, summary
 from .spec import Spec
 from .stopping import worker_name
+
+if TYPE_CHECKING:
+    from .candidates import FeasibleSet
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def check_fingerprint(row: StudyRow) -> None:
 
 def state(database: Database, row: StudyRow) -> dict[str, Any]:
     """Budget, trials by state and workers of a study, as `status --json` gives them."""
+    from .report import progress
+
     ledger = Ledger(database, row, worker=worker_name())
     return {
         "study": row.name,
@@ -62,6 +65,8 @@ def state(database: Database, row: StudyRow) -> dict[str, Any]:
 
 def summarise(database: Database, name: str) -> dict[str, Any]:
     """The report of a study with the pick over all feasible candidates; see `report.summary`."""
+    from .report import summary  # the surrogate with it, which a worker's parent does not need
+
     row = load_study(database, name)
     ledger = Ledger(database, row, worker=worker_name())
     records, counts = ledger.records(), ledger.counts()

@@ -164,6 +164,9 @@ def serve(
     )
 
     def told(outcome: Outcome) -> None:
+        if child.note:
+            console.print(child.note, markup=False)
+            child.note = ""
         value = "" if outcome.value is None else f" {spec.metric} {outcome.value:.4f}"
         detail = f" ({outcome.detail})" if outcome.detail else ""
         console.print(f"trial {outcome.number}: {outcome.kind}{value}{detail}", markup=False)

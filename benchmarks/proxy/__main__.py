@@ -22,7 +22,7 @@ from benchmarks.learning_rate.signals import signals
 from . import honesty, search_cost, speed
 from .difference import TOLERANCE
 from .tables import honesty_table, search_table, speed_table
-from .workloads import log_uniform, mlp, workloads
+from .workloads import JUDGING, log_uniform, mlp, uniform, workloads
 
 PROMISED = (
     "family",
@@ -93,11 +93,18 @@ def _speed(options: argparse.Namespace, names: list[str], device: torch.device) 
 
 def _search_cost(options: argparse.Namespace) -> Rows:
     plan = search_cost.QUICK if options.quick else search_cost.FULL
-    data = signals(speed.QUICK.rows if options.quick else speed.FULL.rows, 800, seed=0)
-    workload = mlp("8-256 log-uniform", log_uniform(8, 256), data)
+    data = signals(speed.QUICK.rows if options.quick else speed.FULL.rows, JUDGING, seed=0)
+    spaces = [
+        mlp("8-256 log-uniform", log_uniform(8, 256), data),
+        mlp("8-64 uniform", uniform(8, 64), data),
+    ]
     engine = ENGINES[options.engine]()
-    rows = list(_seen(search_cost.draws(workload, plan, engine), "draw", "way"))
-    print(search_table(rows, plan.candidates), end="\n\n")
+    rows = [
+        row
+        for space in spaces
+        for row in _seen(search_cost.draws(space, plan, engine), "widths", "draw", "way")
+    ]
+    print(search_table(rows), end="\n\n")
     return rows
 
 

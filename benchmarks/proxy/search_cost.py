@@ -72,6 +72,8 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
         for name, (values, seconds) in found.items():
             regret = float(np.nanmax(truth) - truth[np.nanargmax(values)])
             yield {
+                "widths": workload.widths,
+                "candidates": plan.candidates,
                 "draw": draw,
                 "way": name,
                 "cpu_seconds": seconds,

@@ -39,22 +39,28 @@ def speed_table(rows: Rows) -> str:
     return "Trials per CPU-second (on a GPU: per second):\n\n" + _table(head, shown, 4)
 
 
-def search_table(rows: Rows, candidates: int) -> str:
-    """Return a line for each way, over all draws."""
-    shown = []
-    for way in dict.fromkeys(row["way"] for row in rows):
-        mine = [row for row in rows if row["way"] == way]
-        shown.append(
-            [
-                way,
-                f"{median(row['cpu_seconds'] for row in mine):.2f}",
-                f"{median(row['cheaper'] for row in mine):.1f}",
-                f"{sum(row['same_winner'] for row in mine)} of {len(mine)}",
-                f"{mean(row['regret'] for row in mine):.4f}",
-            ]
-        )
-    head = ["way", "CPU-s", "times cheaper than Hyperband", "true winner", "mean regret"]
-    return f"The best of {candidates} MLPs:\n\n" + _table(head, shown, 1)
+def search_table(rows: Rows) -> str:
+    """Return a line for each way, over all draws; a table for each space."""
+    parts = []
+    for widths, candidates in dict.fromkeys((row["widths"], row["candidates"]) for row in rows):
+        here = [row for row in rows if row["widths"] == widths]
+        shown = [
+            _way(way, [row for row in here if row["way"] == way])
+            for way in dict.fromkeys(row["way"] for row in here)
+        ]
+        head = ["way", "CPU-s", "times cheaper than Hyperband", "true winner", "mean regret"]
+        parts.append(f"The best of {candidates} MLPs, {widths}:\n\n" + _table(head, shown, 1))
+    return "\n\n".join(parts)
+
+
+def _way(way: str, rows: Rows) -> list[str]:
+    return [
+        way,
+        f"{median(row['cpu_seconds'] for row in rows):.2f}",
+        f"{median(row['cheaper'] for row in rows):.1f}",
+        f"{sum(row['same_winner'] for row in rows)} of {len(rows)}",
+        f"{mean(row['regret'] for row in rows):.4f}",
+    ]
 
 
 def honesty_table(rows: Rows) -> str:

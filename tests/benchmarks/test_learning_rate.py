@@ -75,20 +75,20 @@ def test_signals_repeat_themselves() -> None:
 def test_the_json_has_the_promised_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tiny = replace(QUICK, widths=(16, 32), rates=(-8, -7, -6), rows=200, validation=100, epochs=1)
+    tiny = replace(QUICK, widths=(64, 128), rates=(-8, -7, -6), rows=200, validation=100, epochs=1)
     monkeypatch.setattr(command, "QUICK", tiny)
     out = tmp_path / "out.json"
     assert command.main(["--quick", "--json", str(out)]) == 0
     found = json.loads(out.read_text())
     for kind in ("standard", "mup"):
-        assert set(found[kind]["optimum_log2"]) == set(found[kind]["loss"]) == {"16", "32"}
+        assert set(found[kind]["optimum_log2"]) == set(found[kind]["loss"]) == {"64", "128"}
         assert set(found[kind]["tau"]) == {"-8", "-7", "-6"}
         assert set(found[kind]["tau_of_means"]) == {"-8", "-7", "-6"}
         assert -1 <= found[kind]["tau_ceiling"] <= 1
         assert found[kind]["drift_octaves"] >= 0
-    # 16 is the base: there both are the same training.
-    assert found["standard"]["loss"]["16"] == found["mup"]["loss"]["16"]
-    assert found["plan"]["base"] == 16
+    # 64 is the base: there both are the same training.
+    assert found["standard"]["loss"]["64"] == found["mup"]["loss"]["64"]
+    assert found["plan"]["base"] == 64
     assert "octaves" in capsys.readouterr().out
 
 

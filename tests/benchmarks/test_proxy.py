@@ -22,7 +22,7 @@ from benchmarks.proxy import __main__ as command
 from benchmarks.proxy import honesty, search_cost, speed
 from benchmarks.proxy.by_hand import by_hand
 from benchmarks.proxy.difference import difference
-from benchmarks.proxy.tables import speed_table
+from benchmarks.proxy.tables import search_table, speed_table
 from benchmarks.proxy.transformer import build_transformer
 from benchmarks.proxy.workloads import Workload, doubled, log_uniform, mlp, uniform, workloads
 
@@ -214,6 +214,9 @@ def test_the_search_cost_names_the_true_winner(small: Workload) -> None:
     assert set(rows) == {search_cost.TRUTH, search_cost.HYPERBAND, "halving from 1, plain"}
     assert rows[search_cost.TRUTH]["same_winner"] is True
     assert rows[search_cost.HYPERBAND]["cheaper"] == 1
+    shown = search_table(list(rows.values()))
+    assert "The best of 4 MLPs, 4-8 uniform" in shown
+    assert shown.count("1 of 1") >= 1
     for row in rows.values():
         assert row["same_winner"] is (row["regret"] == 0)
         assert row["regret"] >= 0

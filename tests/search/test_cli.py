@@ -123,7 +123,13 @@ def test_a_trial_can_be_repeated_exactly(iris: Any, report: dict[str, Any]) -> N
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     for trial in report["history"][:3]:
-        again = train(problem.objective, trial["widths"], problem.settings, seed=trial["seed"])
+        again = train(
+            problem.objective,
+            trial["widths"],
+            problem.settings,
+            seed=trial["seed"],
+            scaling=problem.scaling,
+        )
         assert again.value == trial["metric"]["value"]
         assert again.test_value == trial["test"]
     torch.set_num_threads(before)

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from widthwise.objectives.costmodel import CostModel
 from widthwise.objectives.folds import folds_of
 from widthwise.objectives.objective import make_objective
 from widthwise.objectives.proxy import ProxySettings
 from widthwise.objectives.sources import load_builtin
 from widthwise.objectives.train import train
-from widthwise.search.parts import as_trained, step_spec
+from widthwise.search.errors import SpecError
+from widthwise.search.limits import Limits
+from widthwise.search.parts import as_trained, refuse_uncounted, step_spec
+from widthwise.search.space import Space, Width
 
 IRIS = load_builtin("iris", seed=0)
 MLP = make_objective(family="mlp", options={"dropout": 0.5}, data=IRIS, base=Path())
@@ -64,3 +68,31 @@ def test_dropout_is_counted_as_it_is_trained() -> None:
     kinds = [[type(module) for module in model.modules()] for model in (counted, seen[0])]
     assert kinds[0] == kinds[1]
     assert nn.Dropout not in kinds[0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"), [({"train_memory": 1000}, True), ({"parameters": 1000}, False)]
+)
+def test_a_memory_limit_is_refused_where_memory_is_only_bounded_from_below(
+    limits: dict[str, int], refused: bool
+) -> None:
+    """A recurrent layer on a GPU: what cuDNN reserves is not known before it runs."""
+
+    class Recurrent(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = nn.LSTM(4, width, batch_first=True)
+            self.head = nn.Linear(width, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.layer(x[:, None])[0][:, -1])  # type: ignore[no-any-return]
+
+    step = replace(step_spec(MLP, CPU), device_type="cuda")
+    costs = CostModel(lambda widths: Recurrent(widths["a"]), step, ("a",))
+    costs.fit(Space((Width.range("a", 2, 3),)))
+    assert costs.lower_bound
+    if refused:
+        with pytest.raises(SpecError, match=r"limits\.train_memory: .* lower bound"):
+            refuse_uncounted(costs, Limits(**limits))
+    else:
+        refuse_uncounted(costs, Limits(**limits))
