@@ -88,8 +88,14 @@ def hyperband(
 ) -> list[float]:
     """Train candidates one by one under Optuna's Hyperband; NaN for those that it pruned."""
     pruner = HyperbandPruner(min_resource=1, max_resource=settings.epochs, reduction_factor=ETA)
-    # The candidates are given: what a sampler's proposals cost is not Hyperband's.
-    study = optuna.create_study(direction="maximize", pruner=pruner, sampler=RandomSampler())
+    study = optuna.create_study(
+        direction="maximize",
+        pruner=pruner,
+        # The candidates are given: what a sampler's proposals cost is not Hyperband's.
+        sampler=RandomSampler(),
+        # A trial's bracket hangs on the study's name, which is random where none is given.
+        study_name=f"from seed {candidates[0].seed}",
+    )
 
     def one(trial: optuna.Trial) -> float:
         def on_epoch(epoch: int, value: float) -> None:
