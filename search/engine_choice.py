@@ -5,7 +5,10 @@ Entry point: `engine_for`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from ..objectives.engines.base import Member, Training
 from ..objectives.engines.choose import Choice, choose
@@ -32,15 +35,21 @@ def engine_for(problem: Problem, slots: int) -> Choice:
         problem.space.as_mapping(problem.space.smallest()),
         *(baseline.widths for baseline in problem.proposer.baselines[:2]),
     ]
-    samples = [
-        Member(
-            widths=widths,
-            seed=trial_seed(spec.study.seed, place),
-            learning_rate=settings.learning_rate,
-        )
-        for place, widths in enumerate(candidates)
-    ]
+
+    def members(of: Sequence[Mapping[str, int]]) -> list[Member]:
+        return [
+            Member(
+                widths=widths,
+                seed=trial_seed(spec.study.seed, place),
+                learning_rate=settings.learning_rate,
+            )
+            for place, widths in enumerate(of)
+        ]
+
     each = settings.replicas * len(settings.rate_factors)
+    rng = np.random.default_rng(spec.study.seed)
+    pool = problem.feasible.pool(rng, problem.space.smallest()[None, :][:0])
+    drawn = rng.choice(len(pool), size=min(len(pool), (spec.proxy.fixed_at_once or MOST) * each))
     data = folds_of(problem.objective.data, settings.folds)[0]
     return choose(
         Training(
@@ -50,8 +59,8 @@ def engine_for(problem: Problem, slots: int) -> Choice:
             device=device,
             scaling=problem.scaling,
         ),
-        samples,
+        members(candidates),
         trainings=slots * each * settings.folds,
-        together=(spec.proxy.fixed_at_once or MOST) * each,
+        crowd=members([problem.space.as_mapping(pool[row]) for row in drawn]),
         wanted=spec.proxy.engine,
     )

@@ -93,8 +93,8 @@ def hyperband(
         pruner=pruner,
         # The candidates are given: what a sampler's proposals cost is not Hyperband's.
         sampler=RandomSampler(),
-        # A trial's bracket hangs on the study's name, which is random where none is given.
-        study_name=f"from seed {candidates[0].seed}",
+        # A trial's bracket hangs on the study's name: as random as Optuna's own, but repeatable.
+        study_name=np.random.default_rng(candidates[0].seed).bytes(16).hex(),
     )
 
     def one(trial: optuna.Trial) -> float:

@@ -157,7 +157,7 @@ class _Case:
         samples = [members[place] for place in (0, len(members) // 2, -1)]
         clock = _clock(self.device)
         started = clock()
-        found = choose(self._training, samples, trainings=STUDY, together=len(members))
+        found = choose(self._training, samples, trainings=STUDY, crowd=members)
         return found.engine.name, clock() - started
 
     @property

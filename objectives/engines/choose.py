@@ -43,7 +43,7 @@ _WARM = 4
 """Steps before the clock starts: an engine may watch the first few, or compile."""
 
 _TIMED, _ROUNDS = 8, 3
-_FEWEST_STACKED = 4
+_FEWEST_STACKED, _ASKED = 4, 8
 _WORTH_COMPILING = 45.0
 """Seconds of a study from which the dense engine may compile, which takes a third of that once."""
 
@@ -82,7 +82,7 @@ def choose(
     samples: Sequence[Member],
     *,
     trainings: int,
-    together: int,
+    crowd: Sequence[Member] = (),
     wanted: str = "auto",
 ) -> Choice:
     """Return the engine that trains a study fastest.
@@ -91,7 +91,7 @@ def choose(
         training: What the members have in common.
         samples: Candidates of the space, the smallest and the largest among them.
         trainings: Members that are still to be trained.
-        together: Members that are trained at once.
+        crowd: Different members, as they would be trained at once; a stack is tried on them.
         wanted: A name in `ENGINES`, or "auto".
 
     Raises:
@@ -114,23 +114,21 @@ def choose(
     if not math.isfinite(total) or total < WORTH_SECONDS:
         return Choice(engine=plain_engine)
     best, best_total = Choice(engine=plain_engine), total
-    for name in _candidates(training, together, total):
+    for name in _candidates(training, len(crowd), total):
         engine = ENGINES[name]()
         try:
-            prices = _prices(engine, training, samples, expected, together)
+            if name == "stacked":
+                mine = _stacked(engine, training, crowd, steps, total)
+            else:
+                mine = _alone(engine, training, samples, plain, expected, steps, trainings)
         except Exception as reason:  # it cannot serve: whatever the reason, the plain engine does
             _log.debug("engine '%s' is out: %s", name, reason)
             continue
-        if any(mine.of(steps) > its.of(steps) for mine, its in zip(prices, plain, strict=True)):
-            continue
-        mine = max(price.once for price in prices) + trainings * _mean(
-            [price.of(steps) for price in prices]
-        )
         if mine < best_total:
-            ratio = total / mine
             best_total = mine
             best = Choice(
-                engine=engine, sentence=f"engine '{name}': {ratio:.1f} × the plain one's speed"
+                engine=engine,
+                sentence=f"engine '{name}': {total / mine:.1f} × the plain one's speed",
             )
     return best
 
@@ -146,44 +144,73 @@ def _asked_for(wanted: str, training: Training, samples: Sequence[Member]) -> Ch
     return Choice(engine=engine)
 
 
-def _candidates(training: Training, together: int, total: float) -> list[str]:
+def _candidates(training: Training, crowd: int, total: float) -> list[str]:
     """Return the engines worth a try on this device."""
-    stacked = ["stacked"] if together >= _FEWEST_STACKED else []
+    stacked = ["stacked"] if crowd >= _FEWEST_STACKED else []
     if training.device.type != "cpu":
         return stacked
     dense = ["dense"] if total > _WORTH_COMPILING else []
     return [*dense, "replay", *stacked]
 
 
-def _prices(
+def _alone(
     engine: Engine,
     training: Training,
     samples: Sequence[Member],
+    plain: Sequence[_Price],
     expected: Sequence[float],
-    together: int,
-) -> list[_Price]:
-    """Return what each sample costs, by itself or in a stack of its like.
+    steps: int,
+    trainings: int,
+) -> float:
+    """Return the seconds of a study whose members train one by one.
 
     Raises:
-        Unsuitable: The engine cannot train a sample, or gives other losses.
+        Unsuitable: The engine cannot train a sample, gives other losses, or is slower there.
     """
     prices = []
-    for sample, loss in zip(samples, expected, strict=True):
-        team = [sample] * (together if engine.name == "stacked" else 1)
-        once = time.perf_counter()
-        _priced(engine, training, team)
-        once = time.perf_counter() - once
-        price, losses = _priced(engine, training, team)
-        if not math.isclose(losses[0], loss, rel_tol=_SAME_LOSS):
-            raise Unsuitable(f"its first losses are {losses[0]} instead of {loss}")
-        prices.append(
-            _Price(
-                once=max(0.0, once - _ROUNDS * price.of(_WARM + _TIMED)),
-                start=price.start / len(team),
-                step=price.step / len(team),
-            )
-        )
-    return prices
+    for sample, its, loss in zip(samples, plain, expected, strict=True):
+        price, losses = _twice(engine, training, [sample])
+        _require_same(losses[0], loss)
+        if price.of(steps) > its.of(steps):
+            raise Unsuitable(f"it is slower than plain at the widths {dict(sample.widths)}")
+        prices.append(price)
+    once = max(price.once for price in prices)
+    return once + trainings * _mean([price.of(steps) for price in prices])
+
+
+def _stacked(
+    engine: Engine, training: Training, crowd: Sequence[Member], steps: int, total: float
+) -> float:
+    """Return the seconds of a study whose members train in stacks, by a crowd of them.
+
+    Raises:
+        Unsuitable: The engine cannot train the crowd, or gives other losses.
+    """
+    few = crowd[:: max(1, len(crowd) // _ASKED)]
+    plain = [_priced(PlainEngine(), training, [member]) for member in few]
+    price, losses = _twice(engine, training, crowd)
+    _require_same(losses[0], plain[0][1][0])
+    mine = price.of(steps) / len(crowd)
+    return price.once + total * mine / _mean([one.of(steps) for one, _ in plain])
+
+
+def _twice(
+    engine: Engine, training: Training, members: Sequence[Member]
+) -> tuple[_Price, list[float]]:
+    """Return what a team costs, and apart from it what only the first one of its kind costs."""
+    first, losses = _priced(engine, training, members)
+    again, _ = _priced(engine, training, members)
+    price = _Price(
+        once=max(0.0, first.start - again.start),
+        start=min(first.start, again.start),
+        step=min(first.step, again.step),
+    )
+    return price, losses
+
+
+def _require_same(loss: float, expected: float) -> None:
+    if not math.isclose(loss, expected, rel_tol=_SAME_LOSS):
+        raise Unsuitable(f"its first losses are {loss} instead of {expected}")
 
 
 def _priced(
@@ -221,10 +248,14 @@ def _batches(training: Training, seed: int) -> list[Tensor]:
 
 
 def _advanced(found: Mapping[int, float | Exception]) -> list[float]:
-    for loss in found.values():
+    """Return the losses in the members' order, or raise what one of them raised."""
+    losses = []
+    for place in sorted(found):
+        loss = found[place]
         if isinstance(loss, Exception):
             raise loss
-    return [loss for loss in found.values() if not isinstance(loss, Exception)]
+        losses.append(loss)
+    return losses
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -27,8 +27,14 @@ MANY = 1_000_000
 @pytest.fixture
 def training() -> Training:
     data = generated(dtype=torch.float32)
-    settings = ProxySettings(epochs=10, batch_size=16, device="cpu")
+    settings = ProxySettings(epochs=1000, batch_size=16, device="cpu")
     return Training(objective=family("mlp", data), data=data, settings=settings, device=CPU)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is taken for slow: how busy the machine is must not matter."""
+    monkeypatch.setattr(chooser, "_SLOW_STEP", 1e9)
 
 
 class Pretender:
@@ -65,7 +71,7 @@ class Unable:
 def chosen(monkeypatch: pytest.MonkeyPatch, training: Training, engine: Any) -> str:
     monkeypatch.setattr(chooser, "ENGINES", {"plain": PlainEngine, "replay": lambda: engine})
     monkeypatch.setattr(chooser, "_candidates", lambda *_: ["replay"])
-    return choose(training, MEMBERS, trainings=MANY, together=1).engine.name
+    return choose(training, MEMBERS, trainings=MANY).engine.name
 
 
 def test_an_engine_that_saves_time_is_taken(
@@ -91,8 +97,9 @@ def test_a_short_study_is_not_worth_a_calibration(
     def never(*_: Any) -> Any:
         raise AssertionError("an engine was tried")
 
-    monkeypatch.setattr(chooser, "_prices", never)
-    choice = choose(training, MEMBERS, trainings=1, together=1)
+    monkeypatch.setattr(chooser, "_twice", never)
+    monkeypatch.setattr(chooser, "WORTH_SECONDS", 1e12)
+    choice = choose(training, MEMBERS, trainings=1)
     assert (choice.engine.name, choice.sentence) == ("plain", "")
 
 
@@ -102,9 +109,32 @@ def test_the_stacked_engine_is_for_several_at_once(training: Training) -> None:
     assert "dense" not in chooser._candidates(training, 8, 20.0)
 
 
+def test_a_stack_is_tried_on_members_that_differ(
+    monkeypatch: pytest.MonkeyPatch, training: Training
+) -> None:
+    crowd = [
+        Member(widths={"a": width, "b": width}, seed=width, learning_rate=1e-3)
+        for width in range(4, 12)
+    ]
+    seen: list[int] = []
+
+    class Watching(Pretender):
+        name = "stacked"
+
+        def start(self, training: Training, members: Sequence[Member]) -> Any:
+            seen.append(len({member.widths["a"] for member in members}))
+            return super().start(training, members)
+
+    monkeypatch.setattr(chooser, "ENGINES", {"plain": PlainEngine, "stacked": Watching})
+    monkeypatch.setattr(chooser, "_candidates", lambda *_: ["stacked"])
+    choice = choose(training, MEMBERS, trainings=MANY, crowd=crowd)
+    assert choice.engine.name == "stacked"
+    assert seen == [8, 8]
+
+
 @pytest.mark.parametrize("name", ["plain", "replay", "stacked", "dense"])
 def test_an_engine_that_was_asked_for_is_used(name: str, training: Training) -> None:
-    choice = choose(training, MEMBERS, trainings=1, together=1, wanted=name)
+    choice = choose(training, MEMBERS, trainings=1, wanted=name)
     assert choice.engine.name == name
 
 
@@ -112,4 +142,4 @@ def test_an_engine_that_was_asked_for_and_cannot_says_why(training: Training) ->
     settings = ProxySettings(precision="bfloat16", device="cpu")
     half = Training(objective=training.objective, data=training.data, settings=settings, device=CPU)
     with pytest.raises(ModelError, match=r"engine 'dense' cannot train this model: .* engine = "):
-        choose(half, MEMBERS, trainings=1, together=1, wanted="dense")
+        choose(half, MEMBERS, trainings=1, wanted="dense")
