@@ -45,8 +45,6 @@ class Worker:
             TooManyFailures: Training failed too often in a row.
         """
         self.holder.projection.repair()
-        if self._finished():
-            return
         failures = 0
         tried: set[int] = set()
         while not self.stop():
