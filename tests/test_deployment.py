@@ -53,8 +53,9 @@ def copied_into_the_image() -> set[str]:
 
 def test_the_image_gets_the_package_and_no_more() -> None:
     project = tomllib.loads("\n".join(lines_of("pyproject.toml")))
-    rooms = [name.partition(".")[2] for name in project["tool"]["setuptools"]["packages"]]
-    expected = {*BUILD_FILES, "__init__.py", "py.typed", *filter(None, rooms)}
+    packages = [name.split(".") for name in project["tool"]["setuptools"]["packages"]]
+    rooms = {parts[1] for parts in packages if len(parts) > 1}
+    expected = {*BUILD_FILES, "__init__.py", "py.typed", *rooms}
     assert copied_into_the_image() == expected
     assert {name for name in expected if not (ROOT / name).exists()} == set()
 
