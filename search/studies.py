@@ -46,9 +46,12 @@ def start(
         SearchError: The spec does not work, or nothing is feasible.
         StorageError: The database refuses, or holds another study of that name.
     """
+    from .engine_choice import engine_for
     from .problem import Problem
 
     problem = Problem.load(spec, base)
+    if spec.proxy.engine != "auto":
+        engine_for(problem, spec.study.trials)
     for note in problem.notes():
         console.print(note, markup=False)
     database = open_database()

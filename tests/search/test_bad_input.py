@@ -226,3 +226,15 @@ def command_lines(root: int) -> list[str]:
     except (psutil.NoSuchProcess, OSError):
         pass
     return found
+
+
+def test_an_engine_that_cannot_train_the_model_is_refused_before_there_is_a_study(cli: Any) -> None:
+    cli.write(
+        "dense.toml",
+        "study = {name='dense', trials=2}\nmodel = {family='cnn'}\nwidths = {a = [2, 4]}\n"
+        "proxy = {data='digits', epochs=1, engine='dense'}\n",
+    )
+    found = cli.inside("run", "dense.toml")
+    assert found.code == 2
+    assert "engine 'dense' cannot train this model" in found.err
+    assert cli.inside("status", "dense").code != 0
