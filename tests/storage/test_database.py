@@ -275,7 +275,8 @@ def test_odd_file_names_are_taken_as_they_are(tmp_path):
     assert {"trials", *metadata.tables} <= tables
 
 
-def test_optuna_is_quiet_inside_our_calls_and_as_the_user_wants_it_outside(database, capfd):
+def test_optuna_is_quiet_inside_our_calls_and_as_the_user_wants_it_outside(database, capfd, caplog):
+    caplog.set_level(logging.WARNING, logger="optuna")  # what the user wants
     logger = logging.getLogger("optuna.storages._rdb.storage")
     before = logger.level, logging.getLogger("optuna").level
     create_study(
