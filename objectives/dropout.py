@@ -11,8 +11,8 @@ The hash is a 32-bit finaliser of two multiplications and three shifts; its cons
 Chris Wellons' search for low bias ("lowbias32", public domain, nullprogram.com/blog/2018/07/31).
 
 Entry points: `install` swaps a model's dropout layers, `keyed` those of all that a builder builds,
-`set_step` moves them to a training step, `key_of` and `mix` are what another engine needs to make
-the same masks.
+`set_step` moves them to a training step, `key_of`, `mix` and `GOLDEN` are what another
+engine needs to make the same masks.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 _WORD = 0xFFFFFFFF
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B
-_GOLDEN = 0x9E3779B9
+GOLDEN = 0x9E3779B9
 """2^32 over the golden ratio: spreads consecutive places over the whole word."""
 
 _KINDS: dict[type[nn.Module], int] = {
@@ -66,7 +66,7 @@ class KeyedDropout(nn.Module):
         drawn = 2 if self.shared_axes == 2 else x.ndim - self.shared_axes
         places = self.key
         for axis, size in enumerate(x.shape[:drawn]):
-            along = torch.arange(size, dtype=torch.int32, device=x.device) * _signed(_GOLDEN)
+            along = torch.arange(size, dtype=torch.int32, device=x.device) * _signed(GOLDEN)
             shape = [size if other == axis else 1 for other in range(x.ndim)]
             places = _mix(places + along.view(shape))
         return (places & 0x7FFFFFFF) < threshold(self.p)
@@ -90,8 +90,8 @@ def key_of(seed: int, layer: int, step: int) -> int:
         step: Update, from 0.
     """
     word = mix((seed & _WORD) ^ mix(seed >> 32))
-    word = mix(word + layer * _GOLDEN)
-    return _signed(mix(word + step * _GOLDEN))
+    word = mix(word + layer * GOLDEN)
+    return _signed(mix(word + step * GOLDEN))
 
 
 def mix(word: int) -> int:

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from .course import Course
-from .engines.base import Engine, Member, Scaling, Training
+from .engines.base import Engine, Member, Training
 from .engines.plain import PlainEngine
 from .folds import folds_of
 from .merging import Merged, better_share, hopeless, merged
 from .objective import Objective
+from .parametrisation.standard import Parametrisation
 from .proxy import ProxySettings, TrainingResult
 from .squad import Squad, Stop
 
@@ -51,7 +52,7 @@ def train_together(
     *,
     device: torch.device,
     engine: Engine | None = None,
-    scaling: Scaling | None = None,
+    scaling: Parametrisation | None = None,
     earlier: Mapping[float, Sequence[float]] | None = None,
     after: After | None = None,
 ) -> list[TrainingResult | Exception | None]:
@@ -109,7 +110,7 @@ class _Cohort:
         settings: ProxySettings,
         device: torch.device,
         engine: Engine,
-        scaling: Scaling | None,
+        scaling: Parametrisation | None,
         earlier: Mapping[float, Sequence[float]],
     ) -> None:
         started = time.perf_counter()

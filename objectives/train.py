@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping
 
 import torch
 
-from .engines.base import Engine, Scaling
+from .engines.base import Engine
 from .errors import ModelError
 from .objective import Objective
+from .parametrisation.standard import Parametrisation
 from .proxy import ProxySettings, TrainingResult
 from .together import Candidate, train_together
 
@@ -27,7 +28,7 @@ def train(
     *,
     seed: int,
     engine: Engine | None = None,
-    scaling: Scaling | None = None,
+    scaling: Parametrisation | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> TrainingResult:
     """Train a candidate and judge it.

@@ -23,6 +23,7 @@ from .. import dropout
 from ..data import Data
 from ..objective import Objective
 from ..optimizer import make_optimizer
+from ..parametrisation.standard import Parametrisation
 from ..proxy import ProxySettings
 from ..randomness import Randomness
 
@@ -42,18 +43,6 @@ class Member:
     learning_rate: float
 
 
-class Scaling(Protocol):
-    """How initial weights and rates follow the widths: see `objectives.parametrisation`."""
-
-    def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
-        """Rescale freshly drawn weights in place, drawing no random number."""
-        ...
-
-    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
-        """Return parameter name to the factor on its learning rate."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What the members of a team have in common.
@@ -70,7 +59,7 @@ class Training:
     data: Data
     settings: ProxySettings
     device: torch.device
-    scaling: Scaling | None = None
+    scaling: Parametrisation | None = None
     _keyed: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def build(self, member: Member) -> tuple[nn.Module, Randomness]:

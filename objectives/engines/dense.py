@@ -7,7 +7,7 @@ Entry points: `DenseEngine`, `warm`.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any, final
 
@@ -17,7 +17,6 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from ..data import Task
-from ..errors import contained
 from ..losses import LOSSES
 from ..objective import ModuleObjective, Objective
 from .base import Member, Training, Unsuitable
@@ -25,6 +24,7 @@ from .dense_kernel import Compiled
 from .dense_layers import Numbers, recognise
 from .dense_network import Network, workspace
 from .dense_table import Loss, Problem
+from .turns import Turns
 
 _LOSSES = {
     "cross_entropy": Loss.CROSS_ENTROPY,
@@ -84,7 +84,7 @@ def _threads() -> ThreadpoolController:
 
 
 @final
-class DenseTeam:
+class DenseTeam(Turns[Network]):
     """Members that take turns; see `Team`."""
 
     def __init__(self, training: Training, members: Sequence[Member]) -> None:
@@ -95,18 +95,7 @@ class DenseTeam:
         """
         self._training = training
         self._problem = _problem(training)
-        self._networks: dict[int, Network] = {}
-        self._faults: dict[int, Exception] = {}
-        self._parameters = dict.fromkeys(range(len(members)), 0)
-        for place, member in enumerate(members):
-            try:
-                self._networks[place] = self._network(member)
-            except Unsuitable:
-                raise
-            except (Exception, SystemExit) as error:
-                self._faults[place] = contained(error)
-            else:
-                self._parameters[place] = self._networks[place].layout.parameters
+        super().__init__(members, self._network)
         self._compiled = _compiled(training.data.train.inputs.dtype)
         self._space = workspace(
             self._problem.inputs.dtype,
@@ -118,7 +107,7 @@ class DenseTeam:
         """Train members on batches of their own; see `Team`."""
         with _threads().limit(limits=1, user_api="blas"):
             return {
-                place: self._each(place, partial(self._advance, batches=mine))
+                place: self.each(place, partial(self._advance, batches=mine))
                 for place, mine in batches.items()
             }
 
@@ -127,31 +116,8 @@ class DenseTeam:
         rows = _rows(inputs)
         with _threads().limit(limits=1, user_api="blas"):
             return {
-                place: self._each(place, partial(self._predict, inputs=rows)) for place in members
+                place: self.each(place, partial(self._predict, inputs=rows)) for place in members
             }
-
-    def remember(self, members: Sequence[int]) -> None:
-        """Keep a copy of the present weights and buffers."""
-        for place in members:
-            self._each(place, Network.remember)
-
-    def recall(self, members: Sequence[int]) -> None:
-        """Put the copies back into place."""
-        for place in members:
-            self._each(place, Network.recall)
-
-    def drop(self, members: Sequence[int]) -> None:
-        """Give up the members' memory."""
-        for place in members:
-            self._networks.pop(place, None)
-
-    def state(self, member: int) -> dict[str, Any]:
-        """Return the present weights and buffers."""
-        return self._networks[member].state()
-
-    def parameters(self, member: int) -> int:
-        """Return the numbers in the network's parameters."""
-        return self._parameters[member]
 
     def peak_memory(self, member: int) -> int | None:  # noqa: ARG002
         """Return None: there is no GPU."""
@@ -190,17 +156,6 @@ class DenseTeam:
 
     def _predict(self, network: Network, inputs: Numbers) -> Tensor:
         return torch.from_numpy(network.predict(self._compiled, inputs, self._space))
-
-    def _each(self, place: int, work: Callable[[Network], Any]) -> Any:
-        """Let one member work; what it raises is its own and ends it."""
-        if place in self._faults:
-            return self._faults[place]
-        try:
-            return work(self._networks[place])
-        except Exception as error:
-            self._faults[place] = error
-            self.drop([place])
-            return error
 
 
 def _rows(inputs: Tensor) -> Numbers:

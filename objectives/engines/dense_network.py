@@ -74,6 +74,11 @@ class Network:
         self._best = self._copy()
         self._groups, self._rates = _groups(layout, learning_rate, weight_decay, factors)
 
+    @property
+    def parameters(self) -> int:
+        """Return the numbers in the network's parameters."""
+        return self.layout.parameters
+
     def train(
         self,
         compiled: Compiled,

@@ -30,7 +30,7 @@ Copying makes it a third slower at these sizes: a large product is taken in bloc
 """
 
 _mix = njit(nogil=True)(dropout.mix)
-_GOLDEN = dropout._GOLDEN
+_GOLDEN = dropout.GOLDEN
 
 
 @plain

@@ -6,8 +6,9 @@ predicted (`objectives.step.training_step`).
 Entry point: `PlainEngine`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from operator import methodcaller
 from typing import Any, final
 
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor
 
 from .. import dropout
-from ..errors import contained
 from ..evaluate import predict
 from ..step import training_step
 from .base import Member, Training
+from .turns import Turns
 
 
 @final
@@ -33,22 +34,12 @@ class PlainEngine:
 
 
 @final
-class PlainTeam:
+class PlainTeam(Turns["Network"]):
     """Members that take turns; see `Team`."""
 
     def __init__(self, training: Training, members: Sequence[Member]) -> None:
         self._training = training
-        self._networks: dict[int, Network] = {}
-        self._faults: dict[int, Exception] = {}
-        self._parameters = dict.fromkeys(range(len(members)), 0)
-        for place, member in enumerate(members):
-            try:
-                network = Network(training, member)
-            except (Exception, SystemExit) as error:
-                self._faults[place] = contained(error)
-            else:
-                self._networks[place] = network
-                self._parameters[place] = sum(p.numel() for p in network.model.parameters())
+        super().__init__(members, partial(Network, training))
 
     def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
@@ -61,46 +52,12 @@ class PlainTeam:
         """Return each member's outputs for all rows; see `Team`."""
         return {place: self.each(place, methodcaller("predict", inputs)) for place in members}
 
-    def remember(self, members: Sequence[int]) -> None:
-        """Keep a copy of the present weights and buffers."""
-        for place in members:
-            self.each(place, Network.remember)
-
-    def recall(self, members: Sequence[int]) -> None:
-        """Put the copies back into place."""
-        for place in members:
-            self.each(place, Network.recall)
-
-    def drop(self, members: Sequence[int]) -> None:
-        """Give up the members' memory."""
-        for place in members:
-            self._networks.pop(place, None)
-
-    def state(self, member: int) -> dict[str, Any]:
-        """Return the present weights and buffers, copied to the CPU."""
-        return self._networks[member].state()
-
-    def parameters(self, member: int) -> int:
-        """Return the numbers in the network's parameters."""
-        return self._parameters[member]
-
     def peak_memory(self, member: int) -> int | None:
         """Return the bytes that the GPU's allocator held at most in a pass of training."""
         network = self._networks.get(member)
         # Else the allocator's figure is everybody's.
         alone = len(self._parameters) == self._training.settings.folds == 1
         return network.peak_memory if network is not None and alone else None
-
-    def each(self, place: int, work: Callable[["Network"], Any]) -> Any:
-        """Let one member work; what it raises is its own, ends it, and answers from then on."""
-        if place in self._faults:
-            return self._faults[place]
-        try:
-            return work(self._networks[place])
-        except (Exception, SystemExit) as error:
-            self._faults[place] = contained(error)
-            self.drop([place])
-            return self._faults[place]
 
 
 class Network:
@@ -114,6 +71,11 @@ class Network:
         self.step = 0
         self.best: dict[str, Any] = {}
         self.peak_memory: int | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Return the numbers in the model's parameters."""
+        return sum(one.numel() for one in self.model.parameters())
 
     def advance(self, batches: Sequence[Tensor]) -> float:
         """Train on batches; returns the mean loss over their rows."""

@@ -46,8 +46,7 @@ def reads_values(model: nn.Module, objective: Objective, rows: Tensor, targets: 
     with quiet(), FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.enable_grad():
         try:
             objective.loss(model(mode.from_tensor(rows)), mode.from_tensor(targets))
-        except (
-            Exception
-        ):  # an operator without a shape rule is refused, too: nothing is known of it
+        except Exception:
+            # An operator without a shape rule is refused, too: nothing is known of it.
             return True
     return False

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from widthwise.objectives.data import Data, Split
-from widthwise.objectives.engines.base import Engine, Member, Scaling, Training
+from widthwise.objectives.engines.base import Engine, Member, Training
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.objective import ModuleObjective, make_objective
 from widthwise.objectives.order import Order
+from widthwise.objectives.parametrisation.standard import Parametrisation
 from widthwise.objectives.proxy import ProxySettings, TrainingResult
 from widthwise.objectives.together import Candidate, train_together
 
@@ -80,7 +81,7 @@ def assert_equal_teams(
     *,
     epochs: int = 3,
     tolerance: float = 1e-9,
-    scaling: Scaling | None = None,
+    scaling: Parametrisation | None = None,
 ) -> float:
     """Every weight, buffer, loss and output as with the plain engine; returns the largest error."""
     training = Training(
@@ -111,7 +112,7 @@ def assert_equal_results(
     candidates: Sequence[Candidate],
     settings: ProxySettings,
     *,
-    scaling: Scaling | None = None,
+    scaling: Parametrisation | None = None,
     earlier: Mapping[float, Sequence[float]] | None = None,
 ) -> list[TrainingResult | Exception | None]:
     """The whole way: curves, early stops, prunings and test values as with the plain engine."""
