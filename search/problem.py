@@ -219,7 +219,7 @@ class Problem:
     def fit_together(self) -> int | None:
         """How many candidates fit into memory at once; None where nothing bounds it."""
         traced = [self.trace(one.widths).get("train_memory") for one in self.proposer.baselines]
-        known = [memory for memory in (*traced, self.limits.train_memory) if memory is not None]
+        known = [memory for memory in traced if memory is not None]
         trainings = self.settings.replicas * self.settings.folds * len(self.settings.rate_factors)
         return fitting_together(
             max(known) * trainings if known else None, resolve_device(self.settings.device)

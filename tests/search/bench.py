@@ -145,6 +145,7 @@ def make_bench(
     trials: int,
     trouble: Mapping[int, str] | None = None,
     widths: int = 40,
+    limits: Mapping[str, Any] | None = None,
     **proxy: Any,
 ) -> Bench:
     """A study over one width from 1 up, whose metric is the width itself."""
@@ -153,6 +154,7 @@ def make_bench(
         "study": {"name": "known", "trials": trials},
         "model": {"build": "known.py:build", "costs": "known.py:costs"},
         "widths": {"a": {"low": 1, "high": widths}},
+        "limits": dict(limits or {}),
         "proxy": {
             "data": "known.py:load",
             "metric": "known.py:width",

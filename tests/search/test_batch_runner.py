@@ -316,6 +316,14 @@ def test_all_trainings_of_a_candidate_have_to_fit(
         assert study.problem.fit_together() == fits
 
 
+def test_a_memory_limit_above_what_candidates_take_does_not_keep_them_apart(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = bench(trials=2, limits={"train_memory": "1 MB"})
+    monkeypatch.setattr(memory_plan, "free_memory", lambda _: 1_000_000)
+    assert study.problem.fit_together() == 15  # 60 % of what is free, over 40,000 bytes
+
+
 def test_more_folds_than_rows_are_refused_before_the_study_starts(bench: Make) -> None:
     bench(trials=1, folds=32)
     with pytest.raises(DataError, match=r"^proxy\.folds: .*33 folds need as many rows.* 32"):
