@@ -74,9 +74,11 @@ def ladder(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
 
 
 def _others(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
-    """Candidates that move each width by itself, as far as the constraints let it."""
+    """Small candidates that move each width by itself, as far as the constraints let it."""
     found = [space.as_mapping(space.smallest())]
     for width in space.widths:
-        target = width.low if base[width.name] >= _MOVED * width.low else width.high
+        at = base[width.name]
+        # Small ones where there are some: they are built for real.
+        target = width.low if at >= _MOVED * width.low else min(width.high, _MOVED**2 * at)
         found.append(space.as_mapping(space.snap({**base, width.name: target})))
     return [one for n, one in enumerate(found) if one != base and one not in found[:n]]
