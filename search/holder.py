@@ -98,8 +98,11 @@ class Holder:
         """Settle what a dead trainer left.
 
         Of several slots nobody knows which one killed it: all are given back, no attempt charged,
-        and the next ones are claimed one by one.
+        and the next ones are claimed one by one. Nothing is charged for what it had recorded.
         """
+        slots = [slot for slot in slots if self.ledger.record(slot.number).state == "leased"]
+        if not slots:
+            return []
         if len(slots) > 1:
             self._singly = len(slots)
             self.ledger.release_many(slots)
