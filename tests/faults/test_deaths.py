@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-COMMAND = str(Path(sys.executable).with_name("widthwise"))
+from .command import CommandStudy
+
 SPEC = """\
 study = {{ name = "deadly", trials = {trials} }}
 model = {{ build = "deadly.py:build" }}
@@ -54,12 +51,8 @@ EXIT = "os._exit(3)"
 HOLDS_THE_LOCK = "ctypes.PyDLL(None).usleep(3_100_000)"
 
 
-class Study:
-    """The study `deadly` in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "WIDTHWISE_STORAGE": f"sqlite:///{folder / 'study.db'}"}
+class Study(CommandStudy):
+    """The study `deadly`."""
 
     def write(
         self, what: str, trouble: set[int], *, trials: int = 4, epochs: int = 2, at_once: int = 1
@@ -69,30 +62,10 @@ class Study:
         text = SPEC.format(trials=trials, epochs=epochs, at_once=at_once)
         (self.folder / "deadly.toml").write_text(text)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def end(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=240)
-        return process.returncode, out, err
-
-    def report(self) -> Any:
-        code, out, err = self.end("report", "deadly", "--json")
-        assert code == 0, err
-        return json.loads(out)
-
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    return Study(tmp_path)
+    return Study(tmp_path, "deadly")
 
 
 @pytest.mark.slow
@@ -128,7 +101,7 @@ def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(study: Stud
     study.write(HOLDS_THE_LOCK, {2, 3, 4, 5}, trials=2, epochs=2)
     code, _, err = study.end("run", "deadly.toml", "--workers", "2", "--lease", "1")
     assert code == 0, err
-    kinds = events(study)
+    kinds = study.events()
     assert "reclaimed" not in kinds
     assert kinds.count("claimed") == kinds.count("done") == 2
 
@@ -144,7 +117,7 @@ def test_a_killed_trainer_is_replaced(study: Study) -> None:
     assert run.returncode == 0, err
     report = study.report()
     assert report["trials"]["complete"] == 2
-    assert "failed" in events(study)
+    assert "failed" in study.events()
 
 
 @pytest.mark.slow
@@ -165,30 +138,7 @@ def test_a_stop_waits_no_longer_than_the_grace_it_was_given(study: Study) -> Non
     _, err = alone.communicate(timeout=60)
     assert alone.returncode == 75, err
     assert not trainer.is_running()
-    assert "leased" not in states(study)
-
-
-def events(study: Study) -> list[str]:
-    return [kind for (kind,) in rows(study, "select kind from widthwise_event")]
-
-
-def states(study: Study) -> list[str]:
-    return [state for (state,) in rows(study, "select state from widthwise_slot")]
-
-
-def rows(study: Study, query: str) -> list[Any]:
-    import sqlite3
-
-    path = study.folder / "study.db"
-    if not path.exists():
-        return []
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        return connection.execute(query).fetchall()
-    except sqlite3.OperationalError:
-        return []
-    finally:
-        connection.close()
+    assert "leased" not in study.states()
 
 
 def wait_for_trainer(
@@ -198,10 +148,10 @@ def wait_for_trainer(
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        if sum("claimed" in kind for kind in events(study)) >= claims:
+        if sum("claimed" in kind for kind in study.events()) >= claims:
             for child in psutil.Process(process.pid).children(recursive=True):
                 if any("trainer" in part for part in child.cmdline()):
                     time.sleep(0.5)
                     return child
         time.sleep(0.05)
-    raise AssertionError(f"no training began: {states(study)}")
+    raise AssertionError(f"no training began: {study.states()}")

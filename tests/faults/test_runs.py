@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-COMMAND = str(Path(sys.executable).with_name("widthwise"))
+from .command import CommandStudy
+
 SPEC = """\
 study = { name = "slow", trials = 8 }
 model = { family = "mlp" }
@@ -25,33 +23,15 @@ proxy = { data = "digits", epochs = 60, patience = 0, batch_size = 16 }
 """
 
 
-class Study:
-    """The study `slow` in a folder of its own."""
+class Study(CommandStudy):
+    """The study `slow`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "WIDTHWISE_STORAGE": f"sqlite:///{folder / 'study.db'}"}
+        super().__init__(folder, "slow")
         (folder / "slow.toml").write_text(SPEC)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def end(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=240)
-        return process.returncode, out, err
-
     def trials(self) -> list[dict[str, Any]]:
-        code, out, err = self.end("report", "slow", "--json")
-        assert code == 0, err
-        return list(json.loads(out)["history"])
+        return list(self.report()["history"])
 
     def wait_for(self, done: int, running: subprocess.Popen[str]) -> None:
         """Wait until so many trials are done and more are running."""
@@ -63,18 +43,6 @@ class Study:
                 return
             time.sleep(0.05)
         raise AssertionError(f"never came so far: {self.states()}")
-
-    def states(self) -> list[str]:
-        path = self.folder / "study.db"
-        if not path.exists():
-            return []
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            try:
-                found = connection.execute("select state from widthwise_slot").fetchall()
-            except sqlite3.OperationalError:
-                return []
-        connection.close()
-        return [state for (state,) in found]
 
 
 @pytest.fixture
@@ -101,9 +69,7 @@ def check(study: Study, total: int, before: list[dict[str, Any]]) -> None:
         "waiting": 0,
     }
     # Optuna's side agrees: no trial is left open, none is there twice.
-    with sqlite3.connect(study.folder / "study.db") as connection:
-        states = connection.execute("select state, count(*) from trials group by state").fetchall()
-    connection.close()
+    states = study.rows("select state, count(*) from trials group by state")
     assert states == [("COMPLETE", total)]
 
 
