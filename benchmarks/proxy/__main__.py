@@ -27,6 +27,7 @@ from .workloads import JUDGING, log_uniform, mlp, uniform, workloads
 PROMISED = (
     "family",
     "widths",
+    "batch_size",
     "candidates",
     "engine",
     "device",
@@ -76,10 +77,16 @@ def _speed(options: argparse.Namespace, names: list[str], device: torch.device) 
     number = options.candidates or (GPU_CANDIDATES if device.type == "cuda" else None)
     if number is not None:
         plan = replace(plan, candidates=number, heavy=number)
+    if options.batch_size:
+        plan = replace(plan, batch_sizes=tuple(options.batch_size))
     rows = [
         row
         for workload in workloads(plan.rows)
-        for row in _seen(speed.measure(workload, plan, names, device), "family", "engine")
+        for batch_size in plan.batch_sizes
+        for row in _seen(
+            speed.measure(workload, plan, names, device, batch_size),
+            *("family", "widths", "batch_size", "engine"),
+        )
     ]
     print(speed_table(rows), end="\n\n")
     if device.type == "cpu":
@@ -93,6 +100,8 @@ def _speed(options: argparse.Namespace, names: list[str], device: torch.device) 
 
 def _search_cost(options: argparse.Namespace) -> Rows:
     plan = search_cost.QUICK if options.quick else search_cost.FULL
+    if options.batch_size:
+        plan = replace(plan, batch_size=options.batch_size[0])
     data = signals(speed.QUICK.rows if options.quick else speed.FULL.rows, JUDGING, seed=0)
     spaces = [
         mlp("8-256 log-uniform", log_uniform(8, 256), data),
@@ -138,6 +147,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--engines", default=",".join(TOLERANCE), help="whose speed is measured")
     parser.add_argument("--candidates", type=int, help="trained together")
+    parser.add_argument(
+        "--batch-size", type=int, action="append", help="rows in a step; may be repeated"
+    )
     parser.add_argument("--search-cost", action="store_true", help="halving against Hyperband")
     parser.add_argument("--honesty", action="store_true", help="proxies against long trainings")
     parser.add_argument(

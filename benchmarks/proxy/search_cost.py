@@ -44,12 +44,14 @@ class Plan:
         epochs: Of a full training.
         draws: Times that other candidates are drawn, with other seeds.
         firsts: Epochs before the first rung of halving; each is tried.
+        batch_size: Rows in a step.
     """
 
     candidates: int
     epochs: int
     draws: int
-    firsts: tuple[float, ...] = (1.0, 3.0)
+    firsts: tuple[float, ...] = (1.0, 2.0, 3.0)
+    batch_size: int = 32
 
 
 FULL = Plan(candidates=64, epochs=27, draws=5)
@@ -62,7 +64,7 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
     `regret` is the true winner's metric less that of the chosen candidate, both after a full
     training; `same_winner` says that it is none. `cheaper` is Hyperband's seconds over the way's.
     """
-    settings = ProxySettings(epochs=plan.epochs, patience=0)
+    settings = ProxySettings(epochs=plan.epochs, patience=0, batch_size=plan.batch_size)
     _warm_up(workload, settings, engine)
     for draw in range(plan.draws):
         candidates = workload.candidates(plan.candidates, seed=draw)

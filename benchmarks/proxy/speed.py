@@ -51,6 +51,7 @@ class Plan:
         epochs: Of each training, judged after each.
         rounds: In which every contestant trains all candidates once.
         compared: Candidates that are compared in float64.
+        batch_sizes: Rows in a step; each is measured.
     """
 
     candidates: int
@@ -59,14 +60,15 @@ class Plan:
     epochs: int
     rounds: int
     compared: int
+    batch_sizes: tuple[int, ...] = (32, 64)
 
 
 FULL = Plan(candidates=32, heavy=8, rows=ROWS, epochs=5, rounds=3, compared=8)
-QUICK = Plan(candidates=4, heavy=4, rows=320, epochs=2, rounds=1, compared=3)
+QUICK = Plan(candidates=4, heavy=4, rows=320, epochs=2, rounds=1, compared=3, batch_sizes=(32,))
 
 
 def measure(
-    workload: Workload, plan: Plan, names: Sequence[str], device: torch.device
+    workload: Workload, plan: Plan, names: Sequence[str], device: torch.device, batch_size: int
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each engine, one for the loop by hand, and one for the chooser's pick.
 
@@ -78,7 +80,7 @@ def measure(
     case = _Case(
         workload=workload,
         candidates=workload.candidates(plan.heavy if workload.heavy else plan.candidates),
-        settings=ProxySettings(epochs=plan.epochs, patience=0),
+        settings=ProxySettings(epochs=plan.epochs, patience=0, batch_size=batch_size),
         device=device,
     )
     engines: dict[str, Engine] = {PLAIN: PlainEngine()}
@@ -117,6 +119,7 @@ class _Case:
         return {
             "family": self.workload.family,
             "widths": self.workload.widths,
+            "batch_size": self.settings.batch_size,
             "candidates": len(self.candidates),
             "device": self.device.type,
         }

@@ -16,7 +16,8 @@ def speed_table(rows: Rows) -> str:
     """Return a line for each engine and workload."""
     shown = []
     for row in rows:
-        line = [row["family"], row["widths"], str(row["candidates"]), row["engine"]]
+        line = [row["family"], row["widths"], str(row["batch_size"])]
+        line += [str(row["candidates"]), row["engine"]]
         if "refused" in row:
             shown.append([*line, f"does not serve: {row['refused']}", "", "", "", ""])
             continue
@@ -34,9 +35,9 @@ def speed_table(rows: Rows) -> str:
                 ),
             ]
         )
-    head = ["family", "widths", "candidates", "engine", "ratio to plain", "trials/s"]
+    head = ["family", "widths", "batch", "candidates", "engine", "ratio to plain", "trials/s"]
     head += ["warm-up, s", "equal", "largest difference"]
-    return "Trials per CPU-second (on a GPU: per second):\n\n" + _table(head, shown, 4)
+    return "Trials per CPU-second (on a GPU: per second):\n\n" + _table(head, shown, 5)
 
 
 def search_table(rows: Rows) -> str:

@@ -136,7 +136,7 @@ def test_rows_say_who_serves_and_what_the_chooser_took(
     engines = {"dense": lambda: Slanted(1.5), "stacked": Choosy, "replay": speed.ENGINES["replay"]}
     monkeypatch.setattr(speed, "ENGINES", engines)
     chooser.append("replay")
-    rows = {row["engine"]: row for row in speed.measure(small, PLAN, list(engines), CPU)}
+    rows = {row["engine"]: row for row in speed.measure(small, PLAN, list(engines), CPU, 32)}
     assert rows["stacked"]["refused"] == "it will not"
     assert rows["dense"]["equal"] is False
     assert rows["replay"]["equal"] is True
@@ -151,7 +151,7 @@ def test_rows_say_who_serves_and_what_the_chooser_took(
 
 @pytest.mark.usefixtures("chooser")
 def test_the_chooser_taking_the_plain_engine_is_a_ratio_of_one(small: Workload) -> None:
-    rows = {row["engine"]: row for row in speed.measure(small, PLAN, [], CPU)}
+    rows = {row["engine"]: row for row in speed.measure(small, PLAN, [], CPU, 32)}
     assert rows["auto"]["chosen"] == "plain"
     assert (rows["auto"]["ratio_to_plain"], rows["auto"]["equal"]) == (1.0, True)
 
@@ -166,7 +166,7 @@ def test_the_chooser_is_shown_the_narrowest_and_the_widest(
         return Choice(engine=PlainEngine())
 
     monkeypatch.setattr(speed, "choose", choose)
-    list(speed.measure(small, PLAN, [], CPU))
+    list(speed.measure(small, PLAN, [], CPU, 32))
     sizes = [sum(one.widths.values()) for one in small.candidates(PLAN.candidates)]
     assert (shown[0], shown[-1]) == (min(sizes), max(sizes))
 
