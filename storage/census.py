@@ -12,9 +12,10 @@ from .clock import database_now, database_started
 from .database import Database
 from .row import StudyRow
 from .slot import Counts, Record, load, of_study, record_of
-from .tables import FRESH, STOPPED, slots
+from .tables import FRESH, HELD, STOPPED, slots
 
 RUNNING = "running"
+PAUSED = "paused"
 
 
 def counts(database: Database, study: StudyRow) -> Counts:
@@ -25,17 +26,18 @@ def counts(database: Database, study: StudyRow) -> Counts:
         .where(mine)
         .group_by(slots.c.state, slots.c.outcome)
     )
-    # One statement, so that both parts see the same moment; the first part reads only an index.
+    # One statement, so that all parts see the same moment; the first part reads only an index.
     running = select(literal(RUNNING), null(), func.count()).where(
         mine, slots.c.state == "leased", slots.c.lease_until >= database_now()
     )
-    query = union_all(settled, running)
+    paused = select(literal(PAUSED), null(), func.count()).where(mine, HELD)
+    query = union_all(settled, running, paused)
     rows = database.read(lambda connection: connection.execute(query).all())
     found: Counter[str] = Counter()
     for state, outcome, number in rows:
         found[_condition(state, outcome)] += number
     found["waiting"] -= found[RUNNING]
-    names = ("complete", RUNNING, "failed", "pruned", "waiting")
+    names = ("complete", RUNNING, "failed", "pruned", "waiting", PAUSED)
     return Counts(**{name: found[name] for name in names})
 
 
@@ -44,7 +46,7 @@ def _condition(state: str, outcome: str | None) -> str:
         return {"complete": "complete", **dict.fromkeys(STOPPED, "pruned")}.get(
             outcome or "", "failed"
         )
-    return RUNNING if state == RUNNING else "waiting"
+    return state if state in (RUNNING, PAUSED) else "waiting"
 
 
 def open_slots(database: Database, study: StudyRow) -> int:
@@ -84,13 +86,12 @@ def records(database: Database, study: StudyRow) -> list[Record]:
 
 def held(database: Database, study: StudyRow) -> list[Record]:
     """The slots that a worker holds now, by number: their leases have not ended."""
-    query = (
-        select(slots)
-        .where(of_study(study.id), slots.c.state == "leased", slots.c.lease_until >= database_now())
-        .order_by(slots.c.number)
+    # Put in order here: asked to do so SQLite reads the whole study in that order.
+    query = select(slots).where(
+        of_study(study.id), slots.c.state == "leased", slots.c.lease_until >= database_now()
     )
     rows = database.read(lambda connection: connection.execute(query).all())
-    return [record_of(row) for row in rows]
+    return sorted((record_of(row) for row in rows), key=lambda record: record.number)
 
 
 def bound_widths(database: Database, study: StudyRow) -> list[Mapping[str, int]]:
@@ -102,3 +103,24 @@ def bound_widths(database: Database, study: StudyRow) -> list[Mapping[str, int]]
     )
     rows = database.read(lambda connection: connection.execute(query).scalars().all())
     return [widths for widths in map(load, rows) if widths is not None]
+
+
+def out_of_memory(
+    database: Database, study: StudyRow
+) -> list[tuple[Mapping[str, int], str | None]]:
+    """What ran out of memory, by number: the widths, and the class of the device where it is known.
+
+    The class is the `device_class` of the slot's result.
+    """
+    query = (
+        select(slots.c.widths, slots.c.result)
+        .where(
+            of_study(study.id),
+            slots.c.state == "done",
+            slots.c.outcome == "out_of_memory",
+            slots.c.widths.is_not(None),
+        )
+        .order_by(slots.c.number)
+    )
+    rows = database.read(lambda connection: connection.execute(query).all())
+    return [(load(row.widths) or {}, (load(row.result) or {}).get("device_class")) for row in rows]

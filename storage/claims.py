@@ -3,29 +3,105 @@
 A slot whose widths are bound goes first: a training that was begun is finished before a new one
 starts, also when nothing new can be proposed any more. Two queries, one over the begun slots and
 one over the fresh ones, each by the index of the slots' stages, so that a claim costs the same in a
-study of a hundred trials and of a hundred thousand.
+study of a hundred trials and of a hundred thousand. Once a study is no longer open nothing of it is
+claimed, and a slot that is held back is passed over.
+
+Entry point: `claim`.
 """
 
+import itertools
 import secrets
 
 from sqlalchemy import Connection, Select, String, and_, cast, func, literal, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from . import version
 from .clock import database_now, database_started
+from .database import Database
 from .fence import Fence
+from .row import StudyRow
 from .slot import Slot, of_study, slot_of
-from .tables import BEGUN, FRESH, slots
+from .tables import BEGUN, FRESH, HELD, slots, studies
 
 CLAIM_BYTES = 12
 """Of a claim's name: 96 random bits, 24 hexadecimal digits; a slot number of 8 more fits beside."""
 
 
-def new_claim() -> str:
-    """A name that no two claims share. A slot's token is the claim's name and the slot's number."""
-    return secrets.token_hex(CLAIM_BYTES)
+def claim(
+    database: Database,
+    study: StudyRow,
+    fence: Fence,
+    *,
+    most: int,
+    worker: str,
+    lease_seconds: float,
+) -> list[Slot]:
+    """Lease up to `most` claimable slots, in one transaction.
+
+    Args:
+        database: Where.
+        study: Whose slots.
+        fence: Records the claims.
+        most: 1 or more.
+        worker: Name of the claimant.
+        lease_seconds: How long the leases last.
+
+    Returns:
+        The slots, begun ones first and then by number; none while the study is not open.
+
+    Raises:
+        SchemaMismatch: If the tables were upgraded since this worker began.
+    """
+    # No two claims share a name. A slot's token is the claim's name and the slot's number.
+    name = secrets.token_hex(CLAIM_BYTES)
+    tries = itertools.count()
+
+    def work(connection: Connection) -> list[Slot]:
+        version.check(connection, database.url)
+        if next(tries) and (mine := _taken(connection, study.id, name)):
+            return mine  # our commit arrived, its reply did not
+        if not _is_open(connection, study.id):
+            return []
+        return _take(
+            connection,
+            study.id,
+            fence,
+            claim=name,
+            most=most,
+            worker=worker,
+            lease_seconds=lease_seconds,
+        )
+
+    return database.write(work, durable=False)
 
 
-def take(
+def claimable(lease_seconds: float) -> ColumnElement[bool]:
+    """SQL: slots that a claim takes, if they are not done: free ones and those left behind.
+
+    After a restart of the server no ended lease is taken over for one lease period: its holder
+    could not beat while the server was away.
+    """
+    now = database_now()
+    ended = and_(
+        slots.c.state == "leased",
+        slots.c.lease_until < now,
+        database_started() + lease_seconds < now,
+    )
+    return or_(and_(slots.c.state == "free", ~HELD), ended)
+
+
+def _is_open(connection: Connection, study_id: int) -> bool:
+    """Whether slots of the study may be claimed.
+
+    Without a lock: a claim that is under way when the study is paused may take its slots all the
+    same. Its holder learns of the pause as all holders do, and whoever pauses waits for nobody,
+    which behind claims that never cease could be for seconds.
+    """
+    query = select(studies.c.status).where(studies.c.id == study_id)
+    return bool(connection.execute(query).scalar_one() == "open")
+
+
+def _take(
     connection: Connection,
     study_id: int,
     fence: Fence,
@@ -35,23 +111,9 @@ def take(
     worker: str,
     lease_seconds: float,
 ) -> list[Slot]:
-    """Lease up to `most` claimable slots, in the caller's transaction.
-
-    Args:
-        connection: Of a transaction that may write.
-        study_id: Whose slots.
-        fence: Records the claims.
-        claim: As `new_claim` gives it.
-        most: 1 or more.
-        worker: Name of the claimant.
-        lease_seconds: How long the leases last.
-
-    Returns:
-        The slots, begun ones first and then by number.
-    """
-    found = connection.execute(_claimable(study_id, BEGUN, lease_seconds, most)).all()
+    found = connection.execute(_lowest(study_id, BEGUN, lease_seconds, most)).all()
     if len(found) < most:
-        fresh = _claimable(study_id, FRESH, lease_seconds, most - len(found))
+        fresh = _lowest(study_id, FRESH, lease_seconds, most - len(found))
         found = [*found, *connection.execute(fresh)]
     if not found:
         return []
@@ -83,7 +145,7 @@ def take(
     return batch
 
 
-def taken(connection: Connection, study_id: int, claim: str) -> list[Slot]:
+def _taken(connection: Connection, study_id: int, claim: str) -> list[Slot]:
     """The slots that this very claim took, where an earlier try of it arrived unnoticed."""
     query = (
         select(slots)
@@ -97,23 +159,13 @@ def _token(claim: str) -> ColumnElement[str]:
     return literal(claim) + cast(slots.c.number, String)
 
 
-def _claimable(
+def _lowest(
     study_id: int, part: ColumnElement[bool], lease_seconds: float, most: int
 ) -> Select[tuple[int, str, str | None]]:
-    """SQL: the lowest claimable slots of one part; rows that another claim has locked are skipped.
-
-    After a restart of the server no ended lease is taken over for one lease period: its holder
-    could not beat while the server was away.
-    """
-    now = database_now()
-    ended = and_(
-        slots.c.state == "leased",
-        slots.c.lease_until < now,
-        database_started() + lease_seconds < now,
-    )
+    """SQL: the lowest claimable slots of one part but for those that another claim has locked."""
     return (
         select(slots.c.number, slots.c.state, slots.c.worker)
-        .where(of_study(study_id), part, or_(slots.c.state == "free", ended))
+        .where(of_study(study_id), part, claimable(lease_seconds))
         .order_by(slots.c.number)
         .limit(most)
         .with_for_update(skip_locked=True)

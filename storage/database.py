@@ -105,7 +105,13 @@ class Database:
         _check_file(url, create=False)
         return cls(url, wal=False, retry_seconds=retry_seconds)
 
-    def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+    def write(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        durable: bool = True,
+        seconds: float | None = None,
+    ) -> T:
         """Run `work` in one transaction that may write, and commit it.
 
         Args:
@@ -114,6 +120,7 @@ class Database:
             durable: Wait until it is on the disk. Without, a power cut or a crash of the server may
                 take back the last moments, always the newest first and never a durable one; the
                 end of a process takes back nothing.
+            seconds: How long it is retried, in place of `retry_seconds`.
 
         Returns:
             What `work` returns.
@@ -127,7 +134,8 @@ class Database:
             with engine.begin() as connection:
                 return work(connection)
 
-        return self.repeat(transaction)
+        patience = self._retry_seconds if seconds is None else seconds
+        return self._repeat(transaction, seconds=patience)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction that only reads; otherwise as `write`."""

@@ -5,6 +5,8 @@
     ├── UrlRefused                2   the storage URL itself is wrong
     ├── StudyNotFound             2   no study of that name
     ├── BudgetRefused             2   a budget below the slots that exist
+    ├── PriorityRefused           2   a priority beyond what the database holds
+    ├── TrialRefused              2   a trial that is not there, or done, and cannot be controlled
     ├── PortRefused               2   the dashboard cannot listen where it was asked to
     ├── StudyMismatch             5   the study exists with another spec
     ├── SchemaMismatch            5   the tables were made by another release
@@ -40,6 +42,18 @@ class StudyNotFound(StorageError):
 
 class BudgetRefused(StorageError):
     """A budget that would take away slots which exist."""
+
+    exit_code = 2
+
+
+class PriorityRefused(StorageError):
+    """A priority that the database cannot hold."""
+
+    exit_code = 2
+
+
+class TrialRefused(StorageError):
+    """A trial that does not exist, or is done, cannot be paused, continued or cancelled."""
 
     exit_code = 2
 

@@ -1,7 +1,7 @@
 """Events: the append-only record of every change to a study's ledger.
 
 `append` writes one inside the transaction of the change that it records, `append_all` those of a
-batch; `read` gives all of a study's, oldest first. A transaction that is repeated because its reply
+batch; `read` gives a study's, oldest first. A transaction that is repeated because its reply
 was lost names its event with `once`: the second one is not written, and the caller is told so.
 """
 
@@ -31,6 +31,9 @@ Kind = Literal[
     "done",
     "failed",
     "released",
+    "paused",
+    "continued",
+    "cancelled",
     "projected",
     "repaired",
 ]
@@ -96,10 +99,11 @@ def append_all(connection: Connection, study_id: int, entries: Sequence[Entry]) 
         connection.execute(_insert(connection, study_id), [_values(entry) for entry in entries])
 
 
-def read(database: "Database", study: "StudyRow") -> list[Event]:
-    """All events of a study, oldest first."""
-    query = select(events).where(events.c.study_id == study.id).order_by(events.c.id)
-    rows = database.read(lambda connection: connection.execute(query).all())
+def read(database: "Database", study: "StudyRow", *, last: int | None = None) -> list[Event]:
+    """The events of a study, oldest first: all of them, or so many of the newest."""
+    newest = select(events).where(events.c.study_id == study.id).order_by(events.c.id.desc())
+    query = newest.limit(last)
+    rows = reversed(database.read(lambda connection: connection.execute(query).all()))
     return [
         Event(
             id=row.id,

@@ -119,7 +119,8 @@ class Fence:
         return LeaseLost(
             f"Worker '{self._worker}' no longer holds slot {slot.number} of the study "
             f"'{self._study.name}' and cannot {action}: its lease ended and another worker may "
-            "have the slot; drop this training and claim a new slot."
+            "have the slot, or the trial was paused or cancelled; drop this training and claim a "
+            "new slot."
         )
 
 

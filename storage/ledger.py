@@ -30,13 +30,13 @@ from typing import Any, final
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from . import binding, budget, census, claims, version
+from . import binding, budget, census, claims, control
 from .binding import Binding, NotBound
 from .clock import database_now
 from .database import Database
 from .errors import WidthsTaken
 from .fence import Fence
-from .row import StudyRow
+from .row import Status, StudyRow
 from .settlement import FAILING, Settlement, fail, settle
 from .slot import Counts, Record, Slot
 from .tables import slots
@@ -78,6 +78,8 @@ class Ledger:
     def claim(self) -> Slot | None:
         """Take the lowest slot that is free or whose lease has ended; None if there is none.
 
+        None too while the study is paused or cancelled; a trial that is paused is passed over.
+
         Raises:
             SchemaMismatch: If the tables were upgraded since this worker began.
         """
@@ -92,24 +94,14 @@ class Ledger:
         """
         if most < 1:
             raise ValueError(f"A claim takes 1 slot or more, not {most}.")
-        claim = claims.new_claim()
-        tries = itertools.count()
-
-        def work(connection: Connection) -> list[Slot]:
-            version.check(connection, self._database.url)
-            if next(tries) and (mine := claims.taken(connection, self._study.id, claim)):
-                return mine  # our commit arrived, its reply did not
-            return claims.take(
-                connection,
-                self._study.id,
-                self._fence,
-                claim=claim,
-                most=most,
-                worker=self._worker,
-                lease_seconds=self._lease_seconds,
-            )
-
-        return self._database.write(work, durable=False)
+        return claims.claim(
+            self._database,
+            self._study,
+            self._fence,
+            most=most,
+            worker=self._worker,
+            lease_seconds=self._lease_seconds,
+        )
 
     def bind(self, slot: Slot, widths: Mapping[str, int], origin: str) -> Slot:
         """Bind widths to a slot that has none.
@@ -257,6 +249,10 @@ class Ledger:
         """See to it that there are so many slots; BudgetRefused if there are more already."""
         return budget.set_budget(self._database, self._study, total=total, worker=self._worker)
 
+    def status(self) -> Status:
+        """Whether the study is open, paused or cancelled at this moment."""
+        return control.status_of(self._database, self._study)
+
     def counts(self) -> Counts:
         """How many slots are in which condition."""
         return census.counts(self._database, self._study)
@@ -292,3 +288,7 @@ class Ledger:
     def unbound(self) -> int:
         """Slots that are not done and have no widths yet."""
         return census.unbound(self._database, self._study)
+
+    def out_of_memory(self) -> list[tuple[Mapping[str, int], str | None]]:
+        """What ran out of memory: the widths, and the class of the device where it is known."""
+        return census.out_of_memory(self._database, self._study)

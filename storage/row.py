@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["maximize", "minimize"]
+Status = Literal["open", "paused", "cancelled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,9 @@ class StudyRow:
         base: Folder of the spec, from which its references are found.
         created_at: Seconds since the epoch by the database's clock.
         costs: What was fitted of the candidates' costs, as JSON, so that no worker fits it again.
+        status: Slots are claimed only while it is open. This and `priority` may change at any time:
+            they are as they were when the row was read.
+        priority: Workers that serve several studies serve the one with the greatest first.
     """
 
     id: int
@@ -31,3 +35,5 @@ class StudyRow:
     base: str
     created_at: float
     costs: str | None = None
+    status: Status = "open"
+    priority: int = 0

@@ -27,7 +27,7 @@ class Settlement:
 
     Attributes:
         slot: The slot, as claimed.
-        outcome: complete, pruned, infeasible, nan, out_of_memory or error.
+        outcome: complete, pruned, infeasible, nan, out_of_memory, error or cancelled.
         value: The metric, a finite number, of a complete one; None for any other.
         result: What JSON can hold; `curve` and `attributes` are shown to Optuna, `measured` (name
             to number) is kept at hand for proposals.

@@ -43,7 +43,7 @@ class Record:
         number: Place in the study's budget, from 0.
         state: free, leased or done.
         outcome: Of a slot that is done: complete, pruned, infeasible (a measured limit was broken,
-            nothing was trained), nan, out_of_memory or error.
+            nothing was trained), nan, out_of_memory, error or cancelled.
         widths: Bound widths in the space's order.
         origin: Who proposed them.
         value: The metric, of a slot that is complete.
@@ -55,6 +55,7 @@ class Record:
         started_at: First claim.
         finished_at: When it was done.
         lease_until: End of the present lease.
+        hold: 'paused' while nobody may claim it.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Record:
     started_at: float | None
     finished_at: float | None
     lease_until: float | None
+    hold: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,9 @@ class Counts:
         complete: Done, with a value.
         running: Leased, and the lease has not ended.
         failed: Done without a value: NaN, out of memory, or an error each time.
-        pruned: Done, stopped early or before its training began.
+        pruned: Done, stopped early or before its training began, or cancelled.
         waiting: Free, or left behind by a holder whose lease has ended.
+        paused: Those of the waiting ones that nobody may claim until they are continued.
     """
 
     complete: int
@@ -90,6 +93,7 @@ class Counts:
     failed: int
     pruned: int
     waiting: int
+    paused: int = 0
 
     @property
     def budget(self) -> int:
@@ -149,4 +153,5 @@ def record_of(row: Row[Any]) -> Record:
         started_at=row.started_at,
         finished_at=row.finished_at,
         lease_until=row.lease_until,
+        hold=row.hold,
     )

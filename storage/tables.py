@@ -2,11 +2,11 @@
 
 `schema` holds one row with the version of these tables; `study` one row per study; `slot` the
 ledger: one row per unit of a study's budget; `event` an append-only record of every change to a
-slot. A slot's `stage` says what a claim or a repair looks for (`BEGUN`, `FRESH`, `LATE`); by its
-index neither grows with the study. Times are seconds since the epoch by the database's
-clock. What must never happen is refused by the tables themselves: two slots of one number (primary
-key) and two slots of one study with the same widths (`widths_key` is unique within a study; unbound
-slots hold NULL).
+study and its slots; `worker` one row per worker that lives or died lately. A slot's `stage` says
+what a claim or a repair looks for (`BEGUN`, `FRESH`, `LATE`); by its index neither grows with the
+study. Times are seconds since the epoch by the database's clock. What must never happen is refused
+by the tables themselves: two slots of one number (primary key) and two slots of one study with the
+same widths (`widths_key` is unique within a study; unbound slots hold NULL).
 """
 
 from sqlalchemy import (
@@ -26,12 +26,12 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the tables below; raised with every change of them."""
 
 STATES = ("free", "leased", "done")
-OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error")
-STOPPED = ("pruned", "infeasible")
+OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error", "cancelled")
+STOPPED = ("pruned", "infeasible", "cancelled")
 """Outcomes of a trial that was stopped on purpose: Optuna's PRUNED."""
 
 STAGE = """
@@ -63,6 +63,15 @@ studies = Table(
     Column("base", Text, nullable=False, comment="folder of the spec"),
     Column("created_at", Double, nullable=False),
     Column("costs", Text),
+    Column(
+        "status",
+        String(10),
+        CheckConstraint("status IN ('open', 'paused', 'cancelled')", name="widthwise_study_status"),
+        nullable=False,
+        server_default="open",
+        comment="slots are claimed only while it is open",
+    ),
+    Column("priority", Integer, nullable=False, server_default="0", comment="greater goes first"),
     CheckConstraint("direction IN ('maximize', 'minimize')", name="widthwise_study_direction"),
 )
 
@@ -98,12 +107,30 @@ slots = Table(
     Column("projected", Boolean, nullable=False, server_default=false(), comment="told to Optuna"),
     Column("started_at", Double),
     Column("finished_at", Double),
+    Column(
+        "hold",
+        String(8),
+        CheckConstraint(
+            "hold IS NULL OR (hold = 'paused' AND state = 'free')", name="widthwise_slot_hold"
+        ),
+        comment="why nobody may claim it, until it is continued",
+    ),
     Column("stage", String(8), Computed(STAGE, persisted=True), nullable=False),
     UniqueConstraint("study_id", "widths_key", name="widthwise_slot_widths"),
     CheckConstraint("state IN ('free', 'leased', 'done')", name="widthwise_slot_state"),
     CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="widthwise_slot_outcome"),
     Index("widthwise_slot_by_state", "study_id", "state", "outcome", "number"),
     Index("widthwise_slot_by_stage", "study_id", "stage", "number"),
+)
+
+HELD = slots.c.hold.is_not(None)
+"""SQL: slots that nobody may claim until somebody continues them."""
+Index(
+    "widthwise_slot_held",
+    slots.c.study_id,
+    slots.c.number,
+    sqlite_where=HELD,
+    postgresql_where=HELD,
 )
 
 BEGUN = slots.c.stage == "begun"
@@ -119,7 +146,7 @@ events = Table(
     "widthwise_event",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("study_id", ForeignKey(studies.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("study_id", ForeignKey(studies.c.id, ondelete="CASCADE"), nullable=False),
     Column("at", Double, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("number", Integer, comment="of the slot, where there is one"),
@@ -128,5 +155,24 @@ events = Table(
     Column("detail", Text, nullable=False, comment="JSON"),
     Column(
         "once", String(64), unique=True, comment="a repeated transaction meets its own event here"
+    ),
+    Index("widthwise_event_by_study", "study_id", "id"),
+)
+
+workers = Table(
+    "widthwise_worker",
+    metadata,
+    Column("name", String(256), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, comment="what it trains on, once it knows"),
+    Column("study_id", ForeignKey(studies.c.id, ondelete="SET NULL"), comment="that it serves now"),
+    Column("activity", String(16), nullable=False),
+    Column("version", Text, nullable=False, comment="release of Widthwise"),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False, comment="its last sign of life"),
+    Column("beat_seconds", Double, nullable=False, comment="between two signs of life"),
+    CheckConstraint(
+        "activity IN ('starting', 'training', 'waiting')", name="widthwise_worker_activity"
     ),
 )

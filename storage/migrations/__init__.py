@@ -17,9 +17,9 @@ from ..errors import StorageUnreachable
 from ..tables import SCHEMA_VERSION, schema
 from ..url import shown
 from ..version import mismatch, tables_are_there
-from . import v2
+from . import v2, v3
 
-STEPS: Mapping[int, Callable[[Operations], None]] = {2: v2.upgrade}
+STEPS: Mapping[int, Callable[[Operations], None]] = {2: v2.upgrade, 3: v3.upgrade}
 """Version to what makes it of the one before."""
 
 RETRY_SECONDS = 30.0

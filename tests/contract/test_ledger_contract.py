@@ -213,7 +213,7 @@ def test_a_released_slot_is_free_and_the_attempt_not_counted(join):
     assert (again.number, again.attempt, again.widths) == (0, 1, {"a": 8})
 
 
-@pytest.mark.parametrize("outcome", ["pruned", "nan", "out_of_memory", "error"])
+@pytest.mark.parametrize("outcome", ["pruned", "nan", "out_of_memory", "error", "infeasible"])
 def test_counts_add_up_to_the_budget(join, outcome):
     ledger = join()
     assert ledger.counts() == Counts(complete=0, running=0, failed=0, pruned=0, waiting=5)
@@ -222,7 +222,7 @@ def test_counts_add_up_to_the_budget(join, outcome):
     claimed(ledger)
     claimed(join(lease_seconds=-1.0))  # a lease that has ended
     counts = ledger.counts()
-    pruned = int(outcome == "pruned")
+    pruned = int(outcome in ("pruned", "infeasible"))
     expected = Counts(complete=1, running=1, failed=1 - pruned, pruned=pruned, waiting=2)
     assert counts == expected
     assert counts.budget == 5
@@ -273,3 +273,12 @@ def test_events_tell_the_whole_story(join, database: Database, study: StudyRow):
     ]
     times = [event.at for event in events.read(database, study)]
     assert times == sorted(times)
+
+
+def test_the_newest_events_are_read_by_themselves(join, database, study):
+    join().claim_many(5)
+    story = events.read(database, study)
+    assert len(story) == 6
+    assert events.read(database, study, last=2) == story[-2:]
+    assert events.read(database, study, last=9) == story
+    assert events.read(database, study, last=0) == []

@@ -5,10 +5,11 @@ from collections import Counter
 
 import pytest
 from optuna.distributions import IntDistribution
-from widthwise.storage import events, retry
+from widthwise.storage import control, events, retry
 from widthwise.storage.ledger import Settlement
 from widthwise.storage.projection import Opening, Projection
 from widthwise.storage.study import create_study
+from widthwise.storage.workers import Presence, list_workers
 
 
 @pytest.fixture
@@ -110,3 +111,45 @@ def test_a_study_is_created_once_and_its_creator_knows(database, lossy):
     )
     assert created
     assert [event.kind for event in events.read(database, study)] == ["created"]
+
+
+def test_a_command_is_obeyed_once_and_its_giver_knows_what_was_before(
+    join, lossy, story, database, study
+):
+    assert control.set_status(database, study, "paused", worker="eve") == "open"
+    assert control.set_status(database, study, "paused", worker="eve") == "paused"
+    assert control.set_status(database, study, "open", worker="eve") == "paused"
+    slot = join().claim()
+    control.pause_trial(database, study, slot.number, worker="eve")
+    assert join().record(slot.number).attempts == 0
+    control.continue_trial(database, study, slot.number, worker="eve")
+    control.cancel_trial(database, study, slot.number, worker="eve")
+    assert story()[1:] == [
+        *("paused", "continued", "claimed"),
+        *("paused", "continued", "cancelled", "projected"),
+    ]
+
+
+def test_a_command_that_arrived_unnoticed_does_not_undo_the_next_one(database, study, monkeypatch):
+    """Its reply is lost; before it is tried again somebody else wants something else."""
+
+    def interrupted(call, **_options):
+        call()
+        with monkeypatch.context() as patch:
+            patch.setattr(retry, "repeat", lambda call, **_options: call())
+            control.set_status(database, study, "open", worker="bob")
+        return call()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(retry, "repeat", interrupted)
+        assert control.set_status(database, study, "paused", worker="eve") == "open"
+    assert control.status_of(database, study) == "open"
+
+
+def test_a_worker_is_announced_once(lossy, database, study):
+    name = uuid.uuid4().hex
+    presence = Presence(database, name=name, beat_seconds=1.0)
+    presence.announce(study=study, activity="training", device=None)
+    assert [one.name for one in list_workers(database)].count(name) == 1
+    presence.leave()
+    assert name not in [one.name for one in list_workers(database)]

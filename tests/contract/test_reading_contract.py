@@ -58,6 +58,26 @@ def test_a_slot_that_failed_before_it_had_widths_was_not_tried(join):
     assert ledger.unbound() == 4
 
 
+def test_what_ran_out_of_memory_is_known_with_its_device(join):
+    ledger = join()
+    batch = ledger.claim_many(5)
+    results = [
+        {"device_class": "cuda: NVIDIA H200, 139 GiB"},
+        {"detail": "killed"},  # recorded before devices were
+        {"device_class": "cpu: 24 GiB"},
+    ]
+    bound = ledger.bind_many([(slot, {"a": 8 + slot.number}, "s") for slot in batch[:4]])
+    for slot, result in zip(bound, results, strict=False):
+        ledger.done(slot, outcome="out_of_memory", value=None, result=result)
+    ledger.done(bound[3], outcome="complete", value=0.5, result=results[0])
+    ledger.done(batch[4], outcome="out_of_memory", value=None, result=results[0])  # no widths
+    assert ledger.out_of_memory() == [
+        ({"a": 8}, "cuda: NVIDIA H200, 139 GiB"),
+        ({"a": 9}, None),
+        ({"a": 10}, "cpu: 24 GiB"),
+    ]
+
+
 @pytest.fixture
 def other_version(database):
     """Make the tables those of another release, for as long as the test runs."""

@@ -152,23 +152,23 @@ CREATE TABLE widthwise_event (
 	FOREIGN KEY(study_id) REFERENCES widthwise_study (id) ON DELETE CASCADE, 
 	UNIQUE (once)
 );
-INSERT INTO "widthwise_event" VALUES(1,1,1.79533979020199775701e+09,'created',NULL,NULL,NULL,'{"budget": 6}','created:a996c3421bb6474196ef2e3dc838d5dd');
-INSERT INTO "widthwise_event" VALUES(2,1,1.79533979024701857568e+09,'claimed',0,'ff8258c1863847bdae9e0455824adae0','first','{}','claimed:ff8258c1863847bdae9e0455824adae0');
-INSERT INTO "widthwise_event" VALUES(3,1,1.79533979025100183489e+09,'bound',0,'ff8258c1863847bdae9e0455824adae0','first','{"widths": {"hidden": 8}}','bound:ff8258c1863847bdae9e0455824adae0');
-INSERT INTO "widthwise_event" VALUES(4,1,1.79533979042400407789e+09,'done',0,'ff8258c1863847bdae9e0455824adae0','first','{"outcome": "complete"}','done:ff8258c1863847bdae9e0455824adae0');
-INSERT INTO "widthwise_event" VALUES(5,1,1.79533979044798326489e+09,'projected',0,'ff8258c1863847bdae9e0455824adae0',NULL,'{}',NULL);
-INSERT INTO "widthwise_event" VALUES(6,1,1.79533979047099637987e+09,'claimed',1,'35bab9171b9c4b78bcbb901aaf409d2b','first','{}','claimed:35bab9171b9c4b78bcbb901aaf409d2b');
+INSERT INTO "widthwise_event" VALUES(1,1,1.69533979020199775701e+09,'created',NULL,NULL,NULL,'{"budget": 6}','created:a996c3421bb6474196ef2e3dc838d5dd');
+INSERT INTO "widthwise_event" VALUES(2,1,1.69533979024701857568e+09,'claimed',0,'ff8258c1863847bdae9e0455824adae0','first','{}','claimed:ff8258c1863847bdae9e0455824adae0');
+INSERT INTO "widthwise_event" VALUES(3,1,1.69533979025100183489e+09,'bound',0,'ff8258c1863847bdae9e0455824adae0','first','{"widths": {"hidden": 8}}','bound:ff8258c1863847bdae9e0455824adae0');
+INSERT INTO "widthwise_event" VALUES(4,1,1.69533979042400407789e+09,'done',0,'ff8258c1863847bdae9e0455824adae0','first','{"outcome": "complete"}','done:ff8258c1863847bdae9e0455824adae0');
+INSERT INTO "widthwise_event" VALUES(5,1,1.69533979044798326489e+09,'projected',0,'ff8258c1863847bdae9e0455824adae0',NULL,'{}',NULL);
+INSERT INTO "widthwise_event" VALUES(6,1,1.69533979047099637987e+09,'claimed',1,'35bab9171b9c4b78bcbb901aaf409d2b','first','{}','claimed:35bab9171b9c4b78bcbb901aaf409d2b');
 INSERT INTO "widthwise_event" VALUES(7,1,1795339790.47502,'bound',1,'35bab9171b9c4b78bcbb901aaf409d2b','first','{"widths": {"hidden": 16}}','bound:35bab9171b9c4b78bcbb901aaf409d2b');
-INSERT INTO "widthwise_event" VALUES(8,1,1.79533979049899864192e+09,'done',1,'35bab9171b9c4b78bcbb901aaf409d2b','first','{"outcome": "complete"}','done:35bab9171b9c4b78bcbb901aaf409d2b');
-INSERT INTO "widthwise_event" VALUES(9,1,1.79533979050398778912e+09,'claimed',2,'2c53f63ea1064cfba84f4641ea1dc9c3','first','{}','claimed:2c53f63ea1064cfba84f4641ea1dc9c3');
-INSERT INTO "widthwise_event" VALUES(10,1,1.79533979050700521467e+09,'bound',2,'2c53f63ea1064cfba84f4641ea1dc9c3','first','{"widths": {"hidden": 24}}','bound:2c53f63ea1064cfba84f4641ea1dc9c3');
-INSERT INTO "widthwise_event" VALUES(11,1,1.79533979052700090411e+09,'done',2,'2c53f63ea1064cfba84f4641ea1dc9c3','first','{"outcome": "infeasible"}','done:2c53f63ea1064cfba84f4641ea1dc9c3');
-INSERT INTO "widthwise_event" VALUES(12,1,1.79533979055898642541e+09,'projected',2,'2c53f63ea1064cfba84f4641ea1dc9c3',NULL,'{}',NULL);
-INSERT INTO "widthwise_event" VALUES(13,1,1.79533979056401538846e+09,'claimed',3,'d91ffe6a63d345389682ad5e04fc9ab4','first','{}','claimed:d91ffe6a63d345389682ad5e04fc9ab4');
-INSERT INTO "widthwise_event" VALUES(14,1,1.79533979056799864772e+09,'failed',3,'d91ffe6a63d345389682ad5e04fc9ab4','first','{"error": "boom", "again": false}','failed:d91ffe6a63d345389682ad5e04fc9ab4');
-INSERT INTO "widthwise_event" VALUES(15,1,1.79533979057101607322e+09,'projected',3,'d91ffe6a63d345389682ad5e04fc9ab4',NULL,'{}',NULL);
-INSERT INTO "widthwise_event" VALUES(16,1,1.79533979057600498203e+09,'claimed',4,'e733111ff4b445bf9c8f9f14d32dbd08','first','{}','claimed:e733111ff4b445bf9c8f9f14d32dbd08');
-INSERT INTO "widthwise_event" VALUES(17,1,1.79533979057701087002e+09,'bound',4,'e733111ff4b445bf9c8f9f14d32dbd08','first','{"widths": {"hidden": 32}}','bound:e733111ff4b445bf9c8f9f14d32dbd08');
+INSERT INTO "widthwise_event" VALUES(8,1,1.69533979049899864192e+09,'done',1,'35bab9171b9c4b78bcbb901aaf409d2b','first','{"outcome": "complete"}','done:35bab9171b9c4b78bcbb901aaf409d2b');
+INSERT INTO "widthwise_event" VALUES(9,1,1.69533979050398778912e+09,'claimed',2,'2c53f63ea1064cfba84f4641ea1dc9c3','first','{}','claimed:2c53f63ea1064cfba84f4641ea1dc9c3');
+INSERT INTO "widthwise_event" VALUES(10,1,1.69533979050700521467e+09,'bound',2,'2c53f63ea1064cfba84f4641ea1dc9c3','first','{"widths": {"hidden": 24}}','bound:2c53f63ea1064cfba84f4641ea1dc9c3');
+INSERT INTO "widthwise_event" VALUES(11,1,1.69533979052700090411e+09,'done',2,'2c53f63ea1064cfba84f4641ea1dc9c3','first','{"outcome": "infeasible"}','done:2c53f63ea1064cfba84f4641ea1dc9c3');
+INSERT INTO "widthwise_event" VALUES(12,1,1.69533979055898642541e+09,'projected',2,'2c53f63ea1064cfba84f4641ea1dc9c3',NULL,'{}',NULL);
+INSERT INTO "widthwise_event" VALUES(13,1,1.69533979056401538846e+09,'claimed',3,'d91ffe6a63d345389682ad5e04fc9ab4','first','{}','claimed:d91ffe6a63d345389682ad5e04fc9ab4');
+INSERT INTO "widthwise_event" VALUES(14,1,1.69533979056799864772e+09,'failed',3,'d91ffe6a63d345389682ad5e04fc9ab4','first','{"error": "boom", "again": false}','failed:d91ffe6a63d345389682ad5e04fc9ab4');
+INSERT INTO "widthwise_event" VALUES(15,1,1.69533979057101607322e+09,'projected',3,'d91ffe6a63d345389682ad5e04fc9ab4',NULL,'{}',NULL);
+INSERT INTO "widthwise_event" VALUES(16,1,1.69533979057600498203e+09,'claimed',4,'e733111ff4b445bf9c8f9f14d32dbd08','first','{}','claimed:e733111ff4b445bf9c8f9f14d32dbd08');
+INSERT INTO "widthwise_event" VALUES(17,1,1.69533979057701087002e+09,'bound',4,'e733111ff4b445bf9c8f9f14d32dbd08','first','{"widths": {"hidden": 32}}','bound:e733111ff4b445bf9c8f9f14d32dbd08');
 CREATE TABLE widthwise_schema (
 	id INTEGER NOT NULL CONSTRAINT widthwise_schema_one_row CHECK (id = 1), 
 	version INTEGER NOT NULL, 
@@ -200,11 +200,11 @@ CREATE TABLE widthwise_slot (
 	CONSTRAINT widthwise_slot_outcome CHECK ((state = 'done') = (outcome IS NOT NULL)), 
 	FOREIGN KEY(study_id) REFERENCES widthwise_study (id) ON DELETE CASCADE
 );
-INSERT INTO "widthwise_slot" VALUES(1,0,'done','complete','ff8258c1863847bdae9e0455824adae0','first',1.79533982023800635341e+09,1,0,'{"hidden": 8}','{"hidden": 8}','sampler',1,'{"curve": [0.25, 0.5], "measured": {"latency": 0.001}, "epochs": 2, "attributes": {"epochs": 2}}',0.5,1,1.79533979023800635338e+09,1.79533979042400407789e+09);
-INSERT INTO "widthwise_slot" VALUES(1,1,'done','complete','35bab9171b9c4b78bcbb901aaf409d2b','first',1.79533982047099637986e+09,1,0,'{"hidden": 16}','{"hidden": 16}','sampler',2,'{"curve": [0.5, 0.75], "measured": {}, "attributes": {"epochs": 2}}',0.75,0,1.79533979047099637987e+09,1.79533979049899864192e+09);
-INSERT INTO "widthwise_slot" VALUES(1,2,'done','infeasible','2c53f63ea1064cfba84f4641ea1dc9c3','first',1.79533982050398778921e+09,1,0,'{"hidden": 24}','{"hidden": 24}','sampler',3,'{"measured": {"latency": 0.25}}',NULL,1,1.79533979050398778912e+09,1.79533979052700090411e+09);
-INSERT INTO "widthwise_slot" VALUES(1,3,'done','error','d91ffe6a63d345389682ad5e04fc9ab4','first',1.7953398205640153885e+09,1,1,NULL,NULL,NULL,NULL,'{"error": "boom"}',NULL,1,1.79533979056401538846e+09,1.79533979056799864772e+09);
-INSERT INTO "widthwise_slot" VALUES(1,4,'leased',NULL,'e733111ff4b445bf9c8f9f14d32dbd08','first',1.79533982057499909399e+09,1,0,'{"hidden": 32}','{"hidden": 32}','sampler',4,NULL,NULL,0,1.79533979057499909403e+09,NULL);
+INSERT INTO "widthwise_slot" VALUES(1,0,'done','complete','ff8258c1863847bdae9e0455824adae0','first',1.69533982023800635341e+09,1,0,'{"hidden": 8}','{"hidden": 8}','sampler',1,'{"curve": [0.25, 0.5], "measured": {"latency": 0.001}, "epochs": 2, "attributes": {"epochs": 2}}',0.5,1,1.69533979023800635338e+09,1.69533979042400407789e+09);
+INSERT INTO "widthwise_slot" VALUES(1,1,'done','complete','35bab9171b9c4b78bcbb901aaf409d2b','first',1.69533982047099637986e+09,1,0,'{"hidden": 16}','{"hidden": 16}','sampler',2,'{"curve": [0.5, 0.75], "measured": {}, "attributes": {"epochs": 2}}',0.75,0,1.69533979047099637987e+09,1.69533979049899864192e+09);
+INSERT INTO "widthwise_slot" VALUES(1,2,'done','infeasible','2c53f63ea1064cfba84f4641ea1dc9c3','first',1.69533982050398778921e+09,1,0,'{"hidden": 24}','{"hidden": 24}','sampler',3,'{"measured": {"latency": 0.25}}',NULL,1,1.69533979050398778912e+09,1.69533979052700090411e+09);
+INSERT INTO "widthwise_slot" VALUES(1,3,'done','error','d91ffe6a63d345389682ad5e04fc9ab4','first',1.6953398205640153885e+09,1,1,NULL,NULL,NULL,NULL,'{"error": "boom"}',NULL,1,1.69533979056401538846e+09,1.69533979056799864772e+09);
+INSERT INTO "widthwise_slot" VALUES(1,4,'leased',NULL,'e733111ff4b445bf9c8f9f14d32dbd08','first',1.69533982057499909399e+09,1,0,'{"hidden": 32}','{"hidden": 32}','sampler',4,NULL,NULL,0,1.69533979057499909403e+09,NULL);
 INSERT INTO "widthwise_slot" VALUES(1,5,'free',NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL);
 CREATE TABLE widthwise_study (
 	id INTEGER NOT NULL, 
@@ -220,7 +220,7 @@ CREATE TABLE widthwise_study (
 	CONSTRAINT widthwise_study_direction CHECK (direction IN ('maximize', 'minimize')), 
 	UNIQUE (name)
 );
-INSERT INTO "widthwise_study" VALUES(1,'digits','{"trials": 6}','ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff',1,'maximize','/models',1.79533979020099186902e+09,NULL);
+INSERT INTO "widthwise_study" VALUES(1,'digits','{"trials": 6}','ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff',1,'maximize','/models',1.69533979020099186902e+09,NULL);
 CREATE INDEX widthwise_slot_by_state ON widthwise_slot (study_id, state);
 CREATE INDEX ix_widthwise_event_study_id ON widthwise_event (study_id);
 CREATE UNIQUE INDEX ix_studies_study_name ON studies (study_name);

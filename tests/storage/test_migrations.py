@@ -7,11 +7,12 @@ import psycopg
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
-from sqlalchemy import inspect, update
-from widthwise.storage import events, migrations
+from sqlalchemy import TextClause, inspect, text, update
+from widthwise.storage import control, events, migrations
 from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.errors import SchemaMismatch, StorageUnreachable
-from widthwise.storage.ledger import Counts, Ledger
+from widthwise.storage.ledger import Counts, Ledger, Slot
+from widthwise.storage.pool import open_studies
 from widthwise.storage.projection import Projection
 from widthwise.storage.study import load_study
 from widthwise.storage.tables import SCHEMA_VERSION, metadata, schema
@@ -20,34 +21,47 @@ HERE = Path(__file__).parent
 DISTRIBUTIONS = {"hidden": IntDistribution(8, 64, step=8)}
 
 
+@pytest.fixture(params=[1, 2], ids=["version 1", "version 2"])
+def version(request):
+    return request.param
+
+
 @pytest.fixture
-def old_url(database_url):
-    """A database as release 0.1.0 left it: six slots, in each condition that a slot can be in."""
+def old_url(database_url, version):
+    """A database of an earlier version: six slots, in each condition that a slot can be in."""
     if database_url.startswith("sqlite"):
-        script = (HERE / "schema_1_sqlite.sql").read_text()
+        script = (HERE / f"schema_{version}_sqlite.sql").read_text()
         connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
         connection.executescript(script)
         connection.close()
     else:
-        script = (HERE / "schema_1_postgresql.sql").read_text()
+        script = (HERE / f"schema_{version}_postgresql.sql").read_text()
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(script)
     return resolve_url(database_url, {})
 
 
 @pytest.fixture
-def upgraded(old_url):
-    assert migrations.upgrade(old_url) == (1, SCHEMA_VERSION)
+def upgraded(old_url, version):
+    assert migrations.upgrade(old_url) == (version, SCHEMA_VERSION)
     with Database.open(old_url, retry_seconds=20) as database:
         yield database
+
+
+def holder_of_slot_4(url):
+    """The token of the one slot that is leased, though its lease has ended."""
+    with Database.unchecked(url, retry_seconds=20) as database:
+        query = text("SELECT token FROM widthwise_slot WHERE state = 'leased' AND number = 4")
+        return database.read(lambda connection: connection.execute(query).scalar_one())
 
 
 def join(database, **options):
     return Ledger(database, load_study(database, "digits"), worker="heir", **options)
 
 
-def test_old_tables_are_refused_with_the_way_out(old_url):
-    with pytest.raises(SchemaMismatch, match=r"version 1, .* run `widthwise db upgrade`") as caught:
+def test_old_tables_are_refused_with_the_way_out(old_url, version):
+    way_out = rf"version {version}, .* run `widthwise db upgrade`"
+    with pytest.raises(SchemaMismatch, match=way_out) as caught:
         Database.open(old_url)
     assert caught.value.exit_code == 5
 
@@ -104,6 +118,13 @@ def test_the_study_goes_on(upgraded):
     ]
 
 
+def plain(thing):
+    """What the inspector tells, its expressions as their text."""
+    if isinstance(thing, dict):
+        return {name: plain(value) for name, value in thing.items()}
+    return str(thing) if isinstance(thing, TextClause) else thing
+
+
 def shape(database):
     """Everything that the engine tells of our tables, a line each."""
 
@@ -111,7 +132,7 @@ def shape(database):
         inspector = inspect(connection)
         kinds = ("columns", "indexes", "unique_constraints", "check_constraints", "foreign_keys")
         return sorted(
-            f"{name}: {kind}: {thing}"
+            f"{name}: {kind}: {plain(thing)}"
             for name in metadata.tables
             for kind in kinds
             for thing in getattr(inspector, f"get_{kind}")(name)
@@ -134,24 +155,108 @@ def test_upgraded_tables_are_those_of_a_new_database(upgraded, tmp_path, request
     assert shape(upgraded) == expected
 
 
+def test_a_study_from_before_is_open_and_can_be_paused_and_cancelled(upgraded):
+    study = load_study(upgraded, "digits")
+    assert (study.status, study.priority) == ("open", 0)
+    [standing] = open_studies(upgraded, lease_seconds=0.05)
+    assert (standing.claimable, standing.running) == (2, 0)
+    control.pause_trial(upgraded, study, 5, worker="ann")
+    control.cancel_trial(upgraded, study, 4, worker="ann")
+    assert join(upgraded).counts() == Counts(
+        complete=2, running=0, failed=1, pruned=2, waiting=1, paused=1
+    )
+    control.set_status(upgraded, study, "paused", worker="ann")
+    assert open_studies(upgraded) == []
+
+
+def test_what_was_leased_before_the_upgrade_can_be_settled_after_it(old_url):
+    token = holder_of_slot_4(old_url)
+    migrations.upgrade(old_url)
+    with Database.open(old_url, retry_seconds=20) as database:
+        ledger = join(database)
+        slot = Slot(
+            number=4, token=token, attempt=1, widths={"hidden": 32}, origin="sampler", trial_id=4
+        )
+        ledger.beat(slot)
+        assert ledger.counts().running == 1
+        ledger.done(slot, outcome="complete", value=0.875, result={})
+        assert ledger.counts().complete == 3
+
+
+@pytest.mark.parametrize("version", [2], ids=["version 2"])
+def test_a_worker_of_the_release_before_ends_its_trial_by_its_own_statements(old_url):
+    """The statements of that release, word for word but for the dialect's marks."""
+    token = holder_of_slot_4(old_url)
+    migrations.upgrade(old_url)
+    held = {"token": token, "once": f"done:{token}"}
+    with Database.open(old_url, retry_seconds=20) as database:
+
+        def beats_and_ends(connection):
+            beaten = connection.execute(text(BEAT), held).scalars().all()
+            seen = connection.execute(text(LOOK), held).one()
+            connection.execute(text(DONE), held)
+            connection.execute(text(EVENT), held)
+            late = connection.execute(text(LATE)).scalars().all()
+            connection.execute(text(PROJECTED))
+            return beaten, seen.state, late
+
+        assert database.write(beats_and_ends) == ([4], "leased", [1, 4])
+        assert join(database).counts() == Counts(
+            complete=3, running=0, failed=1, pruned=1, waiting=1
+        )
+        assert events.read(database, load_study(database, "digits"), last=1)[0].kind == "done"
+
+
+BEAT = """
+UPDATE widthwise_slot SET lease_until = 9e9 WHERE widthwise_slot.study_id = 1
+AND widthwise_slot.number IN (4) AND widthwise_slot.token IN (:token)
+AND widthwise_slot.state = 'leased' RETURNING widthwise_slot.number
+"""
+LOOK = """
+SELECT widthwise_slot.study_id, widthwise_slot.number, widthwise_slot.state,
+widthwise_slot.widths_key, widthwise_slot.stage FROM widthwise_slot
+WHERE widthwise_slot.study_id = 1 AND widthwise_slot.token = :token ORDER BY widthwise_slot.number
+"""
+DONE = """
+UPDATE widthwise_slot SET state = 'done', outcome = 'complete', result = '{}', value = 0.875,
+score = NULL, fidelity = NULL, spread = NULL, measured = NULL, rungs = NULL, finished_at = 8e9
+WHERE widthwise_slot.study_id = 1 AND widthwise_slot.number = 4
+"""
+EVENT = """
+INSERT INTO widthwise_event (study_id, at, kind, number, token, worker, detail, once)
+VALUES (1, 8e9, 'done', 4, :token, 'first', '{"outcome": "complete"}', :once)
+ON CONFLICT (once) DO NOTHING
+"""
+LATE = """
+SELECT widthwise_slot.number FROM widthwise_slot
+WHERE widthwise_slot.study_id = 1 AND widthwise_slot.stage = 'late' ORDER BY widthwise_slot.number
+"""
+PROJECTED = """
+UPDATE widthwise_slot SET projected = true WHERE widthwise_slot.study_id = 1
+AND widthwise_slot.number IN (1, 4)
+"""
+
+
 def test_upgrading_again_changes_nothing(upgraded):
     before = join(upgraded).records()
     assert migrations.upgrade(upgraded.url) == (SCHEMA_VERSION, SCHEMA_VERSION)
     assert join(upgraded).records() == before
 
 
-def test_an_upgrade_that_dies_half_way_leaves_the_old_tables(old_url, monkeypatch):
+def test_an_upgrade_that_dies_half_way_leaves_the_old_tables(old_url, version, monkeypatch):
+    last = migrations.STEPS[SCHEMA_VERSION]
+
     def dies(operations):
-        migrations.v2.upgrade(operations)
+        last(operations)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "STEPS", {2: dies})
+        patch.setattr(migrations, "STEPS", {**migrations.STEPS, SCHEMA_VERSION: dies})
         with pytest.raises(KeyboardInterrupt):
             migrations.upgrade(old_url)
-    with pytest.raises(SchemaMismatch, match="version 1"):
+    with pytest.raises(SchemaMismatch, match=f"version {version}"):
         Database.open(old_url)
-    assert migrations.upgrade(old_url) == (1, SCHEMA_VERSION)
+    assert migrations.upgrade(old_url) == (version, SCHEMA_VERSION)
 
 
 def test_every_version_has_its_step():
