@@ -25,8 +25,10 @@ RUN pip install --no-build-isolation --no-deps .
 FROM python:3.13-slim
 RUN groupadd --gid 1000 widthwise \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /tmp widthwise \
-    && install --directory --owner 1000 --group 1000 /studies
+    && install --directory --owner 1000 --group 1000 /studies \
+    && install --directory --mode 1777 /checkpoints
 COPY --from=build /opt/widthwise /opt/widthwise
+# A new volume takes the mode of the folder that it covers: /checkpoints is writable for any user id.
 # HOME and USER are set for whoever runs the image under another user id, which has no entry in
 # /etc/passwd; /tmp is writable in a read-only container too.
 ENV PATH=/opt/widthwise/bin:$PATH \

@@ -24,18 +24,21 @@ def predict(
     inputs: Tensor,
     batch: int = EVAL_BATCH,
     autocast: torch.dtype | None = None,
+    device: torch.device | None = None,
 ) -> Any:
     """Return the model's outputs for all rows, in evaluation mode, with the model left in it.
 
     Args:
         model: Any module; its outputs are tensors, or tuples, lists or mappings of them.
-        inputs: Rows first, on the model's device.
+        inputs: Rows first.
         batch: Rows at a time.
         autocast: Type to compute in; outputs of that type come back as float32.
+        device: The model's, where the inputs lie elsewhere: batches are brought to it.
     """
     model.eval()
-    with lower_precision(autocast, (inputs,)):
-        outputs = [model(rows) for rows in torch.split(inputs, batch)]
+    device = inputs.device if device is None else device
+    with lower_precision(autocast, (inputs[:0].to(device),)):
+        outputs = [model(rows.to(device)) for rows in torch.split(inputs, batch)]
     return joined(outputs if autocast is None else [_as_float(one) for one in outputs])
 
 

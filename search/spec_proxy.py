@@ -65,6 +65,8 @@ class ProxySection(Section):
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    data_on: Literal["auto", "device", "host"] = "auto"
+    """Where the data lies while it is trained on."""
     parametrisation: Literal["mup", "standard"] = "mup"
     """How initial weights and learning rates follow the widths."""
     rate_factors: Annotated[

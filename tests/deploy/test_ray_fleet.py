@@ -1,0 +1,267 @@
+"""Workers that Ray places: drained, lost with their node, and never shown the password."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import URL
+from widthwise.search.errors import SpecError
+from widthwise.search.ray_fleet import RayFleet
+from widthwise.storage.database import resolve_url
+
+from .command import Command
+from .napping import Watch, until, write_study
+
+PASSWORD = "r4y{s}3cret%/@:"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    # Ray's own, while it starts its processes and when they are gone.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+def family() -> list[psutil.Process]:
+    """Every process that this one started, and theirs."""
+    return psutil.Process().children(recursive=True)
+
+
+def named(part: str) -> list[psutil.Process]:
+    """Those of the family whose command line has this in it."""
+    found = []
+    for process in family():
+        try:
+            if part in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def workers() -> list[psutil.Process]:
+    return named("widthwise.search.cli")
+
+
+@pytest.fixture(scope="module")
+def ray_home() -> Iterator[Path]:
+    """A home for Ray, the same for every start in this process; its sockets want a short path."""
+    home = Path(tempfile.mkdtemp(prefix="ray-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))  # it leaves a token there
+        patch.setenv("RAY_TMPDIR", str(home))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        before = set(os.environ)
+        yield home
+        for name in set(os.environ) - before:
+            del os.environ[name]
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def ray_folder(ray_home: Path) -> Iterator[Path]:
+    """Ray's own files; nothing of it is left running in the end."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield ray_home
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for what it killed
+        ray.shutdown()
+        gc.collect()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    left = [" ".join(one.cmdline()) for one in [*named("ray"), *workers()]]
+    shutil.rmtree(ray_home / "ray", ignore_errors=True)
+    assert left == []
+
+
+@pytest.fixture
+def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with the study, where this process works."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def file_url(folder: Path) -> URL:
+    return resolve_url(f"sqlite:///{folder / 'study.db'}")
+
+
+def submit(folder: Path, url: URL, *, trials: int, nap: float = 0.1, epochs: int = 5) -> Watch:
+    write_study(folder, trials=trials, nap=nap, epochs=epochs)
+    Command(folder, url).succeed("submit", "nap.toml")
+    return Watch(url)
+
+
+def fleet_of(size: int, url: URL, *, gpu: bool = False, lease: float = 5.0) -> RayFleet:
+    return RayFleet(
+        ["worker", "nap", "--threads", "1", "--lease", str(lease)], size, url, threads=1, gpu=gpu
+    )
+
+
+@pytest.fixture(scope="module")
+def guarded(postgresql_server: Any) -> Any:
+    postgresql_server.require_password("rayed", PASSWORD)
+    return postgresql_server
+
+
+@pytest.fixture
+def guarded_url(guarded: Any, postgresql_url: str) -> URL:
+    """A database on a server that asks for a password."""
+    url = resolve_url(postgresql_url, {}).set(username="rayed", password=PASSWORD)
+    guarded.execute("GRANT ALL ON SCHEMA public TO rayed", url.database)
+    return url
+
+
+def test_the_command_keeps_the_budget_though_ray_loses_a_worker_and_shows_no_password(
+    ray_folder: Path, studies: Path, guarded_url: URL
+) -> None:
+    write_study(studies, trials=8)
+    command = Command(studies, guarded_url)
+    run = command.start("run", "nap.toml", "--on", "ray", "--workers", "2", "--lease", "5")
+    watch = Watch(guarded_url)
+    until(lambda: run.poll() is not None or watch.done() >= 1)
+    shown = [part for one in family() for part in (*one.cmdline(), *one.environ().values())]
+    assert any("widthwise.search.cli" in part for part in shown)
+    assert not any("s}3cret" in part or "s%7D3cret" in part for part in shown)
+    hosts = named("ray::Host")
+    hosts[0].kill()
+    out, err = run.communicate(timeout=200)
+    assert run.returncode == 0, err
+    watch.assert_exact(8)
+    assert "s}3cret" not in out + err
+    logs = [path for path in ray_folder.rglob("*") if path.is_file()]
+    assert logs
+    assert [path for path in logs if b"s}3cret" in path.read_bytes()] == []
+
+
+def test_a_drain_gives_the_slots_back_and_leaves_no_process(
+    ray_folder: Path, studies: Path
+) -> None:
+    url = file_url(studies)
+    watch = submit(studies, url, trials=4, nap=0.3, epochs=100)
+    fleet = fleet_of(3, url)  # one more than there is room for where this machine has two cores
+    try:
+        until(lambda: watch.leased() or fleet.ended())
+        assert fleet.ended() == []
+        fleet.drain()
+        assert fleet.running() == 0
+        assert {one.code for one in fleet.ended()} == {75}
+        watch.assert_nothing_charged()
+    finally:
+        fleet.close()
+
+
+def test_a_close_ends_everything_at_once(ray_folder: Path, studies: Path) -> None:
+    url = file_url(studies)
+    watch = submit(studies, url, trials=4, nap=0.3, epochs=100)
+    fleet = fleet_of(1, url)
+    until(lambda: watch.leased() or fleet.ended())
+    fleet.close()
+    assert workers() == []
+    assert watch.leased()  # its lease will end by itself
+    assert [one.code for one in fleet.ended()] == [-signal.SIGKILL]
+
+
+@pytest.fixture
+def cluster(ray_folder: Path) -> Iterator[Any]:
+    """A Ray cluster of several nodes on this machine; the first has no room for workers."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        connect=True,
+        head_node_args={"num_cpus": 0, "include_dashboard": False},
+    )
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_a_lost_node_takes_no_trial_with_it(
+    cluster: Any, studies: Path, postgresql_url: str
+) -> None:
+    url = resolve_url(postgresql_url, {})
+    watch = submit(studies, url, trials=4, nap=0.2, epochs=10)
+    lost = cluster.add_node(num_cpus=1)
+    fleet = fleet_of(1, url)
+    try:
+        until(lambda: watch.leased() or fleet.ended())
+        (worker,) = workers()
+        (host,) = named("ray::Host")
+        machine = [worker, *worker.children(recursive=True)]
+        for process in machine:
+            process.suspend()  # a machine that is gone gives nothing back
+        cluster.add_node(num_cpus=1)
+        cluster.remove_node(lost, allow_graceful=False)
+        until(lambda: not host.is_running())
+        for process in machine:
+            with suppress(psutil.NoSuchProcess):  # Ray may have ended it with its host
+                process.kill()
+        (ended,) = fleet.watch(lambda: None)
+    finally:
+        fleet.close()
+    assert ended.code == 0, ended.message
+    watch.assert_exact(4)
+    assert watch.events()["reclaimed"] == 1
+
+
+def test_a_file_on_this_machine_is_refused_where_the_cluster_has_more(
+    cluster: Any, studies: Path
+) -> None:
+    cluster.add_node(num_cpus=1)
+    with pytest.raises(SpecError, match="2 nodes, and a SQLite file serves one machine"):
+        fleet_of(1, file_url(studies))
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_each_worker_holds_a_gpu_of_its_own_where_asked_and_sees_none_otherwise(
+    ray_folder: Path, studies: Path, gpu: bool
+) -> None:
+    import ray
+
+    # Ray takes our word for them; the study trains on the CPU.
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    url = file_url(studies)
+    submit(studies, url, trials=4, epochs=100)
+    fleet = fleet_of(2, url, gpu=gpu)
+    try:
+        until(lambda: len(workers()) == 2)
+        seen = sorted(one.environ()["CUDA_VISIBLE_DEVICES"] for one in workers())
+    finally:
+        fleet.close()
+    assert seen == (["0", "1"] if gpu else ["", ""])
+    assert ray.is_initialized()  # it was there before
+
+
+def test_workers_too_large_for_this_machine_are_refused(ray_folder: Path, studies: Path) -> None:
+    with pytest.raises(SpecError, match="asks for 5000 CPUs, and Ray finds"):
+        RayFleet(["worker", "nap"], 1, file_url(studies), threads=5000, gpu=False)
+
+
+def test_a_cluster_that_is_not_there_is_said(
+    ray_folder: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(SpecError, match=r"the Ray cluster cannot be joined .*check RAY_ADDRESS"):
+        fleet_of(1, file_url(studies))
+
+
+def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SpecError, match=r"pip install 'widthwise\[ray\]'"):
+        fleet_of(1, file_url(tmp_path))

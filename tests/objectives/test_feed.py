@@ -1,0 +1,84 @@
+"""Feeding: batches are the same wherever the data lies, and what fits is put on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from widthwise.objectives.data import Data, Split
+from widthwise.objectives.feed import batches, fetched_ahead, placed, size
+
+CPU = torch.device("cpu")
+
+
+def split(rows: int = 20) -> Split:
+    numbers = torch.arange(rows * 3, dtype=torch.float32).reshape(rows, 3)
+    return Split(inputs=numbers, targets=torch.arange(rows))
+
+
+def data(of: Split) -> Data:
+    return Data(name="d", task="classification", train=of, validation=of, test=of, outputs=20)
+
+
+@settings(deadline=None)
+@given(
+    parts=st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=7), max_size=5),
+)
+def test_batches_fetched_ahead_are_those_gathered_at_once(parts: list[list[int]]) -> None:
+    rows = [torch.tensor(part) for part in parts]
+    whole = split()
+    direct = list(batches(whole, rows, CPU))
+    ahead = list(fetched_ahead(whole, rows, CPU))
+    assert len(direct) == len(ahead) == len(parts)
+    for mine, others, part in zip(direct, ahead, parts, strict=True):
+        assert torch.equal(mine[0], whole.inputs[part])
+        assert torch.equal(mine[0], others[0])
+        assert torch.equal(mine[1], others[1])
+
+
+def test_a_stack_of_batches_keeps_its_shape() -> None:
+    (found,) = batches(split(), [torch.tensor([[1, 2], [3, 4], [5, 6]])], CPU)
+    assert found[0].shape == (3, 2, 3)
+    assert found[1].tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_data_elsewhere_comes_to_the_device() -> None:
+    # The meta device holds no numbers, but it is another one than the data's.
+    found = list(batches(split(), [torch.tensor([1, 2]), torch.tensor([3])], torch.device("meta")))
+    assert [one[0].device.type for one in found] == ["meta", "meta"]
+    assert [one[0].shape for one in found] == [(2, 3), (1, 3)]
+
+
+def test_what_fetching_raises_reaches_the_training() -> None:
+    with pytest.raises(IndexError):
+        list(fetched_ahead(split(), [torch.tensor([99])], CPU))
+
+
+def test_a_mapped_file_is_read_by_the_batch_and_never_whole(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(60, dtype=np.float32).reshape(20, 3))
+    mapped = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="c"))
+    there = data(Split(inputs=mapped, targets=torch.arange(20)))
+    assert placed(there, CPU).train.inputs.data_ptr() == mapped.data_ptr()
+    (found,) = batches(there.train, [torch.tensor([4, 2])], CPU)
+    assert found[0].tolist() == [[12, 13, 14], [6, 7, 8]]
+
+
+def test_only_what_fits_well_is_put_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, moved = torch.device("cuda"), []
+    monkeypatch.setattr(Data, "to", lambda self, device: moved.append(device) or self)
+    there = data(split())
+    free = 4 * size(there)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10 * free))
+    placed(there, gpu)
+    assert moved == [gpu]
+    free -= 1
+    placed(there, gpu)
+    assert moved == [gpu]
+    placed(there, gpu, "device")
+    assert moved == [gpu, gpu]
+    placed(there, gpu, "host")
+    assert moved == [gpu, gpu]
