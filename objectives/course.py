@@ -4,8 +4,9 @@ Entry point: `Course`.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .engines.base import Member
 from .errors import reason
@@ -13,8 +14,24 @@ from .metrics import Metric
 from .order import Order
 from .out_of_memory import is_out_of_memory
 from .proxy import ProxySettings
+from .snapshot import Unfit
 
 State = Literal["running", "finished", "pruned", "nan", "out_of_memory", "error"]
+
+_KEPT = (
+    "state",
+    "at",
+    "curve",
+    "losses",
+    "best",
+    "best_epoch",
+    "at_rung",
+    "test_value",
+    "parameters",
+    "peak_memory",
+    "detail",
+)
+"""Attributes that a snapshot holds as they are."""
 
 
 @dataclass(kw_only=True)
@@ -26,6 +43,7 @@ class Course:
         member: The network.
         order: Its batches.
         state: Running, or how it ended.
+        at: Epochs that it is through with, a part of one included.
         curve: Validation metric after each epoch.
         losses: Mean training loss of each epoch.
         best: Best metric so far, at an epoch's end.
@@ -42,6 +60,7 @@ class Course:
     member: Member
     order: Order
     state: State = "running"
+    at: float = 0.0
     curve: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     best: float | None = None
@@ -52,17 +71,45 @@ class Course:
     peak_memory: int | None = None
     detail: str | None = None
     error: Exception | None = None
-    _loss_so_far: float = 0.0
-    _rows_so_far: int = 0
+    _loss: float = 0.0
 
-    def trained(self, loss: float, rows: int, *, epoch_ended: bool) -> None:
-        """Take the mean training loss of so many rows; of none where a stop brought no batch."""
-        self._loss_so_far += loss * rows
-        self._rows_so_far += rows
-        self._require_finite(loss, "training loss")
+    def facts(self) -> dict[str, Any]:
+        """Return what a snapshot holds of it, as JSON has it."""
+        return {
+            **{name: getattr(self, name) for name in _KEPT},
+            "curve": list(self.curve),
+            "losses": list(self.losses),
+            "loss": self._loss,
+            "order": list(self.order.position),
+            "seed": self.member.seed,
+            "learning_rate": self.member.learning_rate,
+        }
+
+    def go_on_from(self, facts: Mapping[str, Any]) -> None:
+        """Be where the facts say; it must not have begun.
+
+        Raises:
+            Unfit: They are of another member.
+        """
+        for name in ("seed", "learning_rate"):
+            mine = getattr(self.member, name)
+            if facts[name] != mine:
+                raise Unfit(f"its {name} is {facts[name]}, that of the training {mine}")
+        for name in _KEPT:
+            setattr(self, name, facts[name])
+        self.curve, self.losses = list(facts["curve"]), list(facts["losses"])
+        self._loss = facts["loss"]
+        self.order.go_on_from(*facts["order"])
+
+    def trained(self, loss: float) -> None:
+        """Take the mean training loss of the rows since the epoch began."""
+        self._loss = loss
+
+    def stopped(self, *, epoch_ended: bool) -> None:
+        """Look at the training loss, at a stop."""
+        self._require_finite(self._loss, "training loss")
         if epoch_ended or self.state == "nan":
-            self.losses.append(self._loss_so_far / self._rows_so_far)
-            self._loss_so_far, self._rows_so_far = 0.0, 0
+            self.losses.append(self._loss)
 
     def judged(self, value: float, metric: Metric, *, epoch_ended: bool) -> bool:
         """Take a validation metric; returns whether it is the best at an epoch's end."""

@@ -56,7 +56,7 @@ def batches(
 
     Args:
         split: On the device or on the host.
-        rows: Row numbers of each batch, int64 on the CPU, of any shape; the batch begins with it.
+        rows: Row numbers of each batch, int64, of any shape; the batch begins with it.
         device: Where they are wanted.
     """
     if split.inputs.device.type == device.type:
@@ -83,7 +83,7 @@ def fetched_ahead(
 
 def _fetched(split: Split, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Gather a batch on the host; for a GPU in pinned memory, which it copies from by itself."""
-    inputs, targets = _gathered(split, rows)
+    inputs, targets = _gathered(split, rows.to(split.inputs.device))
     if device.type == "cuda":
         return inputs.pin_memory(), targets.pin_memory()
     return inputs, targets

@@ -30,7 +30,23 @@ class Order:
         word = int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint32)[0])
         self._stream = torch.Generator().manual_seed(word)
         self._epoch: tuple[Tensor, ...] = ()
-        self._given = 0
+        self._drawn = self._given = 0
+
+    @property
+    def midway(self) -> bool:
+        """Whether the next batches are of an epoch that has begun."""
+        return self._given > 0
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epochs begun, and batches given of the last one; 0 where all were."""
+        return self._drawn, self._given
+
+    def go_on_from(self, epochs: int, given: int) -> None:
+        """Go to a `position` of the same stream; this one must not have given anything."""
+        for _ in range(epochs):
+            self._epoch = self._shuffled()
+        self._given = given
 
     @property
     def steps(self) -> int:
@@ -57,6 +73,7 @@ class Order:
 
     def _shuffled(self) -> tuple[Tensor, ...]:
         order = torch.randperm(self._rows, generator=self._stream)
+        self._drawn += 1
         if self._lone(len(order) % self._batch_size):
             order = order[:-1]
         return torch.split(order, self._batch_size)

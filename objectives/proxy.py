@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from .evaluate import EVAL_BATCH
+from .feed import Place
 
 Outcome = Literal["complete", "pruned", "nan", "out_of_memory"]
 
@@ -52,6 +53,7 @@ class ProxySettings:
         learning_rate: AdamW's step size.
         weight_decay: AdamW's decoupled decay.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
+        data_on: Where the data lies: "device", "host", or "auto", see `feed.placed`.
         eval_batch: Rows in a batch of evaluation.
         precision: "float32" (the model's own type), or "bfloat16": autocast of forward passes.
         accumulate: Parts that a whole batch passes through in, their gradients summed: for memory.
@@ -68,6 +70,7 @@ class ProxySettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     device: str = "auto"
+    data_on: Place = "auto"
     eval_batch: int = EVAL_BATCH
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulate: int = 1

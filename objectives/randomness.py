@@ -14,7 +14,7 @@ Entry point: `Randomness`.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -58,6 +58,18 @@ class Randomness:
                 yield
         finally:
             self._inside = before
+
+    @property
+    def streams(self) -> Sequence[Any]:
+        """States of the streams as they were left; empty before they were first entered."""
+        return self._inside or ()
+
+    def go_on_from(self, streams: Sequence[Any]) -> None:
+        """Have these `streams` in force; a GPU's stays its own where they have none."""
+        with self:
+            pass
+        assert self._inside is not None, "it was just left"
+        self._inside = [*streams, *self._inside[len(streams) :]][: len(self._inside)]
 
     def _start(self) -> None:
         random.seed(self.seed)

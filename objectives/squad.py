@@ -4,7 +4,7 @@ Entry points: `Squad`, `Stop`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +18,22 @@ from .errors import contained, reason
 from .evaluate import score
 from .order import Order
 from .randomness import Randomness
+from .snapshot import Progress, Record, Unfit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """A point of the training where members are judged.
+    """A point of the training.
 
     Attributes:
         epochs: How far it is.
         rung: Whether candidates are compared there.
+        judged: Whether members are judged there; elsewhere they only pause.
     """
 
     epochs: float
-    rung: bool
+    rung: bool = False
+    judged: bool = True
 
     @property
     def share(self) -> float:
@@ -69,17 +72,74 @@ class Squad:
         """
         self._training = training
         self._past: list[Stop] = []
+        self._records: Mapping[int, Record] = {}
         self.courses = [self._course(*pair) for pair in zip(members, candidates, strict=True)]
         self._start(engine)
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return max(course.order.steps for course in self.courses)
+
+    def go_on_from(self, records: Mapping[int, Record]) -> dict[int, Exception]:
+        """Put members where they were, before any has begun.
+
+        Returns:
+            Member to why its record does not fit; the squad is of no use then.
+        """
+        try:
+            return self._go_on_from(records)
+        except (Exception, SystemExit) as error:
+            if isinstance(self._engine, PlainEngine):
+                raise
+            why = f"{self._engine.name}: {reason(error)}"
+        del self._team  # as in `_start_over`
+        self._start_anew(range(len(self.courses)), why)
+        return self._go_on_from(records)
+
+    def _go_on_from(self, records: Mapping[int, Record]) -> dict[int, Exception]:
+        self._records = records
+        unfit: dict[int, Exception] = {}
+        progress = {}
+        for place, record in records.items():
+            course = self.courses[place]
+            try:
+                course.go_on_from(record.course)
+                if course.state == "running":
+                    progress[place] = _present(record)
+            except Exception as error:  # whatever was stored, it must not end a training
+                unfit[place] = error
+        unfit |= self._team.go_on_from(progress)
+        self._team.drop([n for n, one in enumerate(self.courses) if one.state != "running"])
+        return unfit
+
+    def record(self, place: int) -> Record:
+        """Return where a member stands; raises `Unkeepable` or whatever its own code raises."""
+        course = self.courses[place]
+        running = course.state == "running"
+        return Record(
+            course=course.facts(), progress=self._team.progress(place) if running else None
+        )
 
     def running(self) -> list[int]:
         """Return the places of the members that go on."""
         return [place for place, one in enumerate(self.courses) if one.state == "running"]
 
     def go_to(self, stop: Stop) -> None:
-        """Train to a stop, judge there, and end what is out of patience."""
+        """Train to a stop, judge there, and end what is out of patience.
+
+        A member that has the stop behind it sits it out.
+        """
         self._surely(partial(self._go_to, stop))
-        self._past.append(stop)
+        if stop.judged:
+            self._past.append(stop)
+        if stop.ends_epoch:
+            # What has come through an epoch is not likely to break down: the memory is worth more.
+            self._records = {
+                place: record
+                for place, record in self._records.items()
+                if self.courses[place].at == record.course["at"]
+            }
 
     def end(self, places: Sequence[int]) -> None:
         """Stop members that fell behind, or that nobody waits for."""
@@ -128,36 +188,57 @@ class Squad:
     def _start_over(self, why: str) -> None:
         """Train what still runs anew, one by one: what one member needs must not end another.
 
-        The same seeds give the same numbers, so nothing but time is lost.
+        It begins where it came into this process: the same seeds give the same numbers, so nothing
+        but time is lost.
         """
-        ended = [n for n, one in enumerate(self.courses) if one.state != "running"]
-        for place in self.running():
-            old = self.courses[place]
-            self.courses[place] = self._course(old.member, old.candidate)
+        running, why = self.running(), f"{self._engine.name}: {why}"
+        records = {place: one for place, one in self._records.items() if place in running}
         del self._team  # its memory is what may have run out
-        self._start_plain(f"{self._engine.name}: {why}")
-        self._team.drop(ended)
+        self._start_anew(running, why)
+        while unfit := self.go_on_from(records):
+            records = {place: one for place, one in records.items() if place not in unfit}
+            self._start_anew(running, why)
         for stop in self._past:
             self._go_to(stop)
 
-    def _go_to(self, stop: Stop) -> None:
-        parts = {place: self.courses[place].order.until(stop.share) for place in self.running()}
-        due = {place: part for place, part in parts.items() if part}
-        losses = self._team.advance(due) if due else {}
-        for place, part in parts.items():
-            course = self.courses[place]
-            loss = losses.get(place, 0.0)
-            if isinstance(loss, Exception):
-                course.fail(loss, built=course.parameters > 0)
-            else:
-                course.trained(loss, sum(map(len, part)), epoch_ended=stop.ends_epoch)
-                course.peak_memory = self._team.peak_memory(place)
-        self._judge(stop)
-        self._settle()
+    def _start_anew(self, places: Sequence[int], why: str) -> None:
+        for place in places:
+            old = self.courses[place]
+            self.courses[place] = self._course(old.member, old.candidate)
+        self._start_plain(why)
 
-    def _judge(self, stop: Stop) -> None:
+    def _go_to(self, stop: Stop) -> None:
+        active = [place for place in self.running() if self.courses[place].at < stop.epochs]
+        if not active:
+            return
+        midway = [place for place in active if self.courses[place].order.midway]
+        parts = {place: self.courses[place].order.until(stop.share) for place in active}
+        due = {place: part for place, part in parts.items() if part}
+        losses = self._team.advance(due, midway) if due else {}
+        for place in active:
+            self._take(place, losses.get(place), stop)
+        if stop.judged:
+            self._judge(active, stop)
+            self._settle()
+
+    def _take(self, place: int, loss: float | Exception | None, stop: Stop) -> None:
+        """Take what came of a member's batches; None where there were none."""
+        course = self.courses[place]
+        course.at = stop.epochs
+        if isinstance(loss, Exception):
+            course.fail(loss, built=course.parameters > 0)
+            return
+        if loss is not None:
+            course.trained(loss)
+        if stop.judged:
+            course.stopped(epoch_ended=stop.ends_epoch)
+        held = (course.peak_memory, self._team.peak_memory(place))
+        course.peak_memory = max((one for one in held if one is not None), default=None)
+
+    def _judge(self, places: Sequence[int], stop: Stop) -> None:
         metric = self._training.objective.metric
-        values = self._scores(self.running(), self._training.data.validation)
+        running = [place for place in places if self.courses[place].state == "running"]
+        values = self._scores(running, self._training.data.validation)
         self._team.remember(
             [
                 place
@@ -180,13 +261,13 @@ class Squad:
         self._team.drop([n for n, one in enumerate(self.courses) if one.state != "running"])
 
     def _scores(self, places: Sequence[int], split: Split) -> dict[int, float]:
-        found = {}
+        found, targets = {}, split.targets.to(self._training.device)
         for place, output in self._team.predict(places, split.inputs).items():
             try:
                 if isinstance(output, Exception):
                     raise output
                 with self._streams(place):
-                    found[place] = score(self._training.objective, output, split.targets)
+                    found[place] = score(self._training.objective, output, targets)
             except (Exception, SystemExit) as error:
                 self.courses[place].fail(contained(error))
         return found
@@ -196,3 +277,9 @@ class Squad:
         if self._training.objective.metric.task is not None:
             return nullcontext()
         return Randomness(self.courses[place].member.seed, self._training.device)
+
+
+def _present(record: Record) -> Progress:
+    if record.progress is None:
+        raise Unfit("of a member that had not ended, only the course was stored")
+    return record.progress

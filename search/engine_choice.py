@@ -12,6 +12,7 @@ import numpy as np
 
 from ..objectives.engines.base import Member, Training
 from ..objectives.engines.choose import Choice, choose
+from ..objectives.feed import placed
 from ..objectives.folds import folds_of
 from ..objectives.train import resolve_device
 from .pace import MOST
@@ -54,7 +55,7 @@ def engine_for(problem: Problem, slots: int) -> Choice:
     return choose(
         Training(
             objective=replace(problem.objective, data=data),
-            data=data.to(device),
+            data=placed(data, device, settings.data_on),
             settings=settings,
             device=device,
             scaling=problem.scaling,

@@ -140,6 +140,7 @@ def proxy_settings(spec: Spec) -> ProxySettings:
         learning_rate=proxy.learning_rate,
         weight_decay=proxy.weight_decay,
         device=proxy.device,
+        data_on=proxy.data_on,
         precision=proxy.precision,
         accumulate=proxy.accumulate,
         replicas=proxy.replicas,

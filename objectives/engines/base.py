@@ -12,7 +12,7 @@ result, and a faster one needs no rules of its own.
 Entry points: `Member`, `Training`, the protocols `Engine` and `Team`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,11 +21,13 @@ from torch import Tensor, nn
 
 from .. import dropout
 from ..data import Data
+from ..feed import batches
 from ..objective import Objective
 from ..optimizer import make_optimizer
 from ..parametrisation.standard import Parametrisation
 from ..proxy import ProxySettings
 from ..randomness import Randomness
+from ..snapshot import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Training:
 
     Attributes:
         objective: Model, loss and metric.
-        data: The splits, on the device; a fold of the objective's, or all of it.
+        data: The splits, on the device if they fit; a fold of the objective's, or all of it.
         settings: Batch size, decay, precision.
         device: Where it runs.
         scaling: Initial weights and rates by width; None for the model's own and one rate.
@@ -78,9 +80,17 @@ class Training:
         modules = tuple(name for name, _ in model.named_modules())
         if modules not in self._keyed:
             with randomness.apart():
-                self._keyed[modules] = dropout.swappable(model, self.data.train.inputs)
+                self._keyed[modules] = dropout.swappable(model, self.sample(2))
         dropout.install(model, self._keyed[modules])
         return model, randomness
+
+    def sample(self, rows: int) -> Tensor:
+        """Return the first training inputs, on the device, wherever the data lies."""
+        return self.data.train.inputs[:rows].to(self.device)
+
+    def feed(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs and targets of batches of training rows, on the device."""
+        return batches(self.data.train, rows, self.device)
 
     def optimizer(self, model: nn.Module, member: Member) -> torch.optim.AdamW:
         """Return a member's optimizer."""
@@ -99,11 +109,15 @@ class Team(Protocol):
     What one member does (not a number, an exception, memory) never changes another.
     """
 
-    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+    ) -> dict[int, float | Exception]:
         """Train members on batches of their own.
 
         Args:
             batches: Member to row numbers of the training split (int64, on the CPU), in order.
+            midway: Members in the middle of an epoch, whose mean goes on from the call before: an
+                epoch has the same one, bit for bit, in however many parts it comes.
 
         Returns:
             Member to its mean training loss over those rows, NaN or infinite where it is so; or
@@ -125,6 +139,22 @@ class Team(Protocol):
 
     def drop(self, members: Sequence[int]) -> None:
         """Give up the members' memory; their copies too."""
+        ...
+
+    def progress(self, member: int) -> Progress:
+        """Return all that a member's next step depends on, for another team to go on from.
+
+        Raises:
+            Unkeepable: Its network has a state that cannot be taken down.
+        """
+        ...
+
+    def go_on_from(self, progress: Mapping[int, Progress]) -> dict[int, Exception]:
+        """Put members where they were, all of them before the first step.
+
+        Returns:
+            Member to why its progress does not fit its network; such a member is of no use then.
+        """
         ...
 
     def state(self, member: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Entry points: `DenseEngine`, `warm`.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, final
 
@@ -103,11 +103,15 @@ class DenseTeam(Turns[Network]):
             training.settings.batch_size,
         )
 
-    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+    ) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
         with _threads().limit(limits=1, user_api="blas"):
             return {
-                place: self.each(place, partial(self._advance, batches=mine))
+                place: self.each(
+                    place, partial(self._advance, batches=mine, midway=place in midway)
+                )
                 for place, mine in batches.items()
             }
 
@@ -138,7 +142,7 @@ class DenseTeam(Turns[Network]):
             factors=training.factors(member),
         )
 
-    def _advance(self, network: Network, batches: Sequence[Tensor]) -> float:
+    def _advance(self, network: Network, batches: Sequence[Tensor], midway: bool) -> float:
         sizes, most = [batch.shape[0] for batch in batches], self._training.settings.batch_size
         fewest, largest = min(sizes, default=0), max(sizes, default=0)
         if not 1 <= fewest <= largest <= most:
@@ -152,7 +156,7 @@ class DenseTeam(Turns[Network]):
                 "a batch of one row has no variance, and the model has batch normalisation: "
                 "make batches of two rows or more."
             )
-        return network.train(self._compiled, self._problem, order, sizes, self._space)
+        return network.train(self._compiled, self._problem, order, sizes, self._space, midway)
 
     def _predict(self, network: Network, inputs: Numbers) -> Tensor:
         return torch.from_numpy(network.predict(self._compiled, inputs, self._space))

@@ -74,6 +74,7 @@ def _train_at(revision: int) -> Callable[..., float]:
         state: Any,
         statistics: Any,
         space: Space,
+        so_far: float,
         training: bool,
     ) -> float:
         """Train a network on batches and return the sum of the losses of their rows.
@@ -91,12 +92,13 @@ def _train_at(revision: int) -> Callable[..., float]:
             state: 4 x parameters: values, gradients and the two moments.
             statistics: Flat; those of batch normalisation.
             space: Workspace.
+            so_far: The sum to go on from.
             training: True; a constant would have `forward` compiled once more for it.
         """
         _ = revision
         parameters, gradients, first, second = state[0], state[1], state[2], state[3]
         features, outputs = table[0, Column.INPUTS], table[-1, Column.OUTPUTS]
-        total, start = 0.0, 0
+        total, start = so_far, 0
         for batch in range(len(ends)):
             chosen = order[start : ends[batch]]
             start, rows = ends[batch], len(chosen)

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..dropout import key_of
+from ..snapshot import Progress, require_alike, require_in_step
 from .dense_kernel import Compiled
-from .dense_layers import Layout, Numbers
+from .dense_layers import Layout, Numbers, Shelf
 from .dense_math import CHUNK
 from .dense_table import Problem, Space
+from .epoch_loss import EpochLoss
 
 _ROWS_AT_ONCE = 256
 """Rows of a pass of evaluation: few enough for the cache."""
@@ -69,9 +71,9 @@ class Network:
             if shelf.where == "counter":
                 self._counters[shelf.name] = int(value)
             else:
-                self._array(shelf.where)[shelf.slice] = value.numpy().T.ravel()
-        self._counted = 0
-        self._best = self._copy()
+                self._array(shelf.where)[shelf.slice] = _flat(value)
+        self._counted, self._loss = 0, EpochLoss()
+        self._best: tuple[Numbers, Numbers, int] | None = None
         self._groups, self._rates = _groups(layout, learning_rate, weight_decay, factors)
 
     @property
@@ -86,6 +88,7 @@ class Network:
         order: Numbers,
         sizes: Sequence[int],
         space: Space,
+        midway: bool = False,
     ) -> float:
         """Train on batches and return the mean loss of their rows.
 
@@ -95,6 +98,7 @@ class Network:
             order: Row numbers, int64, one batch after the other.
             sizes: Rows in each batch.
             space: Space.
+            midway: Whether the mean is to be over the rows of the calls before, too.
         """
         batches = len(sizes)
         total = compiled.train(
@@ -110,11 +114,12 @@ class Network:
             self._values,
             self._statistics,
             space,
+            self._loss.so_far(midway),
             True,
         )
         self.steps += batches
         self._counted += batches
-        return total / sum(sizes)
+        return self._loss.now(total, sum(sizes))
 
     def predict(self, compiled: Compiled, inputs: Numbers, space: Space) -> Numbers:
         """Return the outputs for rows of inputs, in evaluation mode."""
@@ -139,16 +144,70 @@ class Network:
 
     def recall(self) -> None:
         """Put the copy back into place."""
+        assert self._best is not None, "it was remembered"
         self._values[0], self._statistics[:], self._counted = self._best
 
     def state(self) -> dict[str, Tensor]:
         """Return a copy of weights and statistics as the module's `state_dict`."""
+        return self._shown(self._copy())
+
+    def progress(self) -> Progress:
+        """Return all that the next step depends on."""
+        states = {"model": self._copy()} | ({} if self._best is None else {"best": self._best})
+        tensors = {
+            f"{kind}.{name}": value
+            for kind, state in states.items()
+            for name, value in self._shown(state).items()
+        }
+        for kind, values in zip(("exp_avg", "exp_avg_sq"), self._values[2:], strict=True):
+            for shelf in self._trained():
+                tensors[f"{kind}.{shelf.name}"] = _taken(values, shelf)
+                tensors[f"updates.{shelf.name}"] = torch.tensor(float(self.steps))
+        return Progress(tensors=tensors, facts={"step": self.steps, "loss": self._loss.facts})
+
+    def go_on_from(self, progress: Progress) -> None:
+        """Be where it was, before the first step.
+
+        Raises:
+            Unfit: It is of another network.
+        """
+        require_alike(progress.of("model"), self.state(), "the state")
+        best = progress.of("best")
+        if best:
+            require_alike(best, self.state(), "the best state")
+            self._best = self._arranged(best)
+        self._values[0], self._statistics[:], self._counted = self._arranged(progress.of("model"))
+        self.steps = require_in_step(progress)
+        for kind, values in zip(("exp_avg", "exp_avg_sq"), self._values[2:], strict=True):
+            kept = progress.of(kind)
+            for shelf in self._trained():
+                if shelf.name in kept:
+                    values[shelf.slice] = _flat(kept[shelf.name])
+        self._loss = EpochLoss(*progress.facts["loss"])
+
+    def _trained(self) -> list[Shelf]:
+        return [shelf for shelf in self.layout.shelves if shelf.where == "parameters"]
+
+    def _shown(self, copy: tuple[Numbers, Numbers, int]) -> dict[str, Tensor]:
+        parameters, statistics, counted = copy
+        arrays = {"parameters": parameters, "statistics": statistics}
         return {
-            shelf.name: torch.tensor(self._counters[shelf.name] + self._counted)
+            shelf.name: torch.tensor(self._counters[shelf.name] + counted)
             if shelf.where == "counter"
-            else torch.tensor(self._array(shelf.where)[shelf.slice].reshape(shelf.shape[::-1]).T)
+            else _taken(arrays[shelf.where], shelf)
             for shelf in self.layout.shelves
         }
+
+    def _arranged(self, state: Mapping[str, Tensor]) -> tuple[Numbers, Numbers, int]:
+        """Return a `state_dict` as it is remembered."""
+        parameters, statistics, counted = self._copy()
+        arrays = {"parameters": parameters, "statistics": statistics}
+        for shelf in self.layout.shelves:
+            if shelf.where == "counter":
+                counted = int(state[shelf.name]) - self._counters[shelf.name]
+            else:
+                arrays[shelf.where][shelf.slice] = _flat(state[shelf.name])
+        return parameters, statistics, counted
 
     def _array(self, where: str) -> Numbers:
         return self._values[0] if where == "parameters" else self._statistics
@@ -163,6 +222,15 @@ class Network:
         for batch, layer in np.ndindex(keys.shape):
             keys[batch, layer] = key_of(self._seed, layer, self.steps + batch)
         return keys
+
+
+def _taken(values: Numbers, shelf: Shelf) -> Tensor:
+    """Return a copy of what lies on a shelf, in its own shape."""
+    return torch.from_numpy(values[shelf.slice].reshape(shelf.shape[::-1]).T.copy(order="C"))
+
+
+def _flat(value: Tensor) -> Numbers:
+    return value.numpy().T.ravel()
 
 
 def _groups(

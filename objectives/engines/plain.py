@@ -6,7 +6,7 @@ predicted (`objectives.step.training_step`).
 Entry point: `PlainEngine`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from operator import methodcaller
@@ -17,8 +17,12 @@ from torch import Tensor
 
 from .. import dropout
 from ..evaluate import predict
+from ..snapshot import Progress
 from ..step import training_step
+from .attributes import Attributes
 from .base import Member, Training
+from .epoch_loss import EpochLoss
+from .plain_progress import put_back, taken_down
 from .turns import Turns
 
 
@@ -41,10 +45,12 @@ class PlainTeam(Turns["Network"]):
         self._training = training
         super().__init__(members, partial(Network, training))
 
-    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+    ) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
         return {
-            place: self.each(place, methodcaller("advance", mine))
+            place: self.each(place, methodcaller("advance", mine, place in midway))
             for place, mine in batches.items()
         }
 
@@ -68,7 +74,9 @@ class Network:
         self.model, self.randomness = training.build(member)
         self.optimizer = training.optimizer(self.model, member)
         self.keyed = dropout.layers(self.model)
+        self.attributes = Attributes(self.model)
         self.step = 0
+        self.loss = EpochLoss()
         self.best: dict[str, Any] = {}
         self.peak_memory: int | None = None
 
@@ -77,25 +85,22 @@ class Network:
         """Return the numbers in the model's parameters."""
         return sum(one.numel() for one in self.model.parameters())
 
-    def advance(self, batches: Sequence[Tensor]) -> float:
-        """Train on batches; returns the mean loss over their rows."""
+    def advance(self, batches: Sequence[Tensor], midway: bool = False) -> float:
+        """Train on batches; returns the mean loss over their rows, and those before if midway."""
         training, device = self.training, self.training.device
-        split = training.data.train
         on_gpu = device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
         self.model.train()
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        total = torch.tensor(self.loss.so_far(midway), dtype=torch.float64, device=device)
         with self.randomness:
-            for batch in batches:
+            for inputs, targets in training.feed(batches):
                 dropout.set_step(self.keyed, self.seed, self.step)
-                rows = batch.to(device)
-                inputs = split.inputs.index_select(0, rows)
-                total += self.learn(inputs, split.targets.index_select(0, rows)) * len(batch)
+                total += self.learn(inputs, targets) * len(inputs)
                 self.step += 1
         if on_gpu:
             self._note_peak(torch.cuda.max_memory_allocated(device))
-        return float(total) / sum(map(len, batches))
+        return self.loss.now(float(total), sum(map(len, batches)))
 
     def learn(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do one update and return the loss: the very step whose memory is predicted."""
@@ -114,7 +119,9 @@ class Network:
         """Return the outputs for all rows."""
         settings = self.training.settings
         with self.randomness:
-            return predict(self.model, inputs, settings.eval_batch, settings.autocast)
+            return predict(
+                self.model, inputs, settings.eval_batch, settings.autocast, self.training.device
+            )
 
     def state(self) -> dict[str, Any]:
         """A copy on the CPU: the device's peak stays that of a training step."""
@@ -124,6 +131,14 @@ class Network:
             else deepcopy(value)
             for name, value in self.model.state_dict().items()
         }
+
+    def progress(self) -> Progress:
+        """Return all that the next step depends on; raises `Unkeepable`."""
+        return taken_down(self)
+
+    def go_on_from(self, progress: Progress) -> None:
+        """Be where it was, before the first step."""
+        put_back(self, progress)
 
     def remember(self) -> None:
         """Keep a copy of the weights and buffers."""
@@ -139,5 +154,6 @@ class Network:
             part.nbytes
             for split in (data.train, data.validation)
             for part in (split.inputs, split.targets)
+            if part.is_cuda
         )
         self.peak_memory = max(allocated - held, self.peak_memory or 0)

@@ -66,7 +66,7 @@ def prove(training: Training, networks: Sequence[Network], template: nn.Module) 
         Unsuitable: Something differs, or an operation cannot be stacked.
     """
     widths = " and ".join(str(dict(one.member.widths)) for one in networks)
-    doubled = replace(training, data=_double(training.data))
+    doubled = replace(training, data=_double(training))
     try:
         with Randomness(0, training.device), warnings.catch_warnings():
             # An operation without a mapped form is computed member by member: no gain, no stack.
@@ -174,12 +174,15 @@ def _largest(numbers: Tensor) -> float:
     return float(finite.max()) if finite.numel() else 0.0
 
 
-def _double(data: Data) -> Data:
+def _double(training: Training) -> Data:
     """Return the data with float64 for floating-point numbers; only the rows that are tried."""
+    data = training.data
     rows = min(len(data.train), ROWS * (len(SHIFTS) + 8))
     inputs, targets = (
         # Rows that are no numbers would make all alike.
-        one[:rows].double().nan_to_num() if one.is_floating_point() else one[:rows]
-        for one in (data.train.inputs, data.train.targets)
+        one.double().nan_to_num() if one.is_floating_point() else one
+        for one in (
+            whole[:rows].to(training.device) for whole in (data.train.inputs, data.train.targets)
+        )
     )
     return replace(data, train=Split(inputs=inputs, targets=targets))

@@ -14,7 +14,7 @@ that draws random numbers other than torch's. A member whose proof fails goes on
 Entry point: `ReplayEngine`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, final
 from weakref import WeakKeyDictionary
@@ -77,13 +77,19 @@ class ReplayTeam:
         self._players = [Player(training) for _ in members]
         self.predict = self._plain.predict
         self.remember, self.recall = self._plain.remember, self._plain.recall
+        self.progress, self.go_on_from = self._plain.progress, self._plain.go_on_from
         self.state, self.parameters = self._plain.state, self._plain.parameters
         self.peak_memory = self._plain.peak_memory
 
-    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+    ) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
         return {
-            place: self._plain.each(place, partial(self._players[place].advance, batches=mine))
+            place: self._plain.each(
+                place,
+                partial(self._players[place].advance, batches=mine, midway=place in midway),
+            )
             for place, mine in batches.items()
         }
 

@@ -36,11 +36,11 @@ class Player:
         """Whether batches of so many rows are replayed."""
         return rows in self._proven
 
-    def advance(self, network: Network, batches: Sequence[Tensor]) -> float:
-        """Train on batches; returns the mean loss over their rows."""
+    def advance(self, network: Network, batches: Sequence[Tensor], midway: bool = False) -> float:
+        """Train on batches; returns the mean loss over their rows, and those before if midway."""
         split = self._training.data.train
         network.model.train()
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.tensor(network.loss.so_far(midway), dtype=torch.float64)
         with network.randomness:
             for batch in batches:
                 dropout.set_step(network.keyed, network.seed, network.step)
@@ -54,7 +54,7 @@ class Player:
                         loss = program.run(inputs, targets)
                 total += loss * len(batch)
                 network.step += 1
-        return float(total) / sum(map(len, batches))
+        return network.loss.now(float(total), sum(map(len, batches)))
 
     def _learn(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step as the plain engine does, and come to know more of it."""

@@ -7,7 +7,7 @@ probe and refused. CUDA graphs are not used.
 Entry point: `StackedEngine`.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 from weakref import WeakKeyDictionary
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import contained
 from ..objective import Objective
+from ..snapshot import Progress
 from .base import Member, Training, Unsuitable
 from .padding import Network, structure
 from .padding_plan import Group
@@ -110,17 +111,19 @@ class StackedTeam:
         self._stacks, self._faults = stacks, faults
         self._parameters, self._device = parameters, device
 
-    def advance(self, batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+    ) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`.
 
         An exception in a stack of several is everybody's and propagates.
         """
         found: dict[int, float | Exception] = dict(self._failed(batches))
-        for stack in self._in_step(batches):
+        for stack in self._in_step(batches, midway):
             mine = [batches[place] for place in stack.places]
             try:
                 rows = torch.stack([torch.cat(list(one)) for one in mine]).to(self._device)
-                losses = stack.advance(rows, list(map(len, mine[0])))
+                losses = stack.advance(rows, list(map(len, mine[0])), stack.places[0] in midway)
                 found.update(zip(stack.places, losses, strict=True))
             except (Exception, SystemExit) as error:
                 if len(mine) > 1:
@@ -157,6 +160,20 @@ class StackedTeam:
             if part.places[0] not in gone
         ]
 
+    def progress(self, member: int) -> Progress:
+        """Return all that a member's next step depends on; see `Team`."""
+        ((stack, (index,)),) = self._of([member])
+        return stack.progress(index)
+
+    def go_on_from(self, progress: Mapping[int, Progress]) -> dict[int, Exception]:
+        """Put members where they were; see `Team`. Those after one step stay together."""
+        unfit = self._failed(progress)
+        self._part_by({place: one.facts["step"] for place, one in progress.items()})
+        for stack in self._stacks:
+            mine = {n: progress[one] for n, one in enumerate(stack.places) if one in progress}
+            unfit |= {stack.places[n]: error for n, error in stack.go_on_from(mine).items()}
+        return unfit
+
     def state(self, member: int) -> dict[str, Any]:
         """Return the present weights and buffers, of their true sizes, on the CPU."""
         ((stack, (index,)),) = self._of([member])
@@ -181,18 +198,25 @@ class StackedTeam:
             if indices:
                 yield stack, indices
 
-    def _in_step(self, batches: Mapping[int, Sequence[Tensor]]) -> list[Stack]:
+    def _in_step(
+        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int]
+    ) -> list[Stack]:
         """Part the stacks whose members have batches of different lengths; return those to train.
 
         Members of a stack share their step, on which Adam's correction depends.
         """
-        lengths = {place: tuple(map(len, mine)) for place, mine in batches.items()}
+        self._part_by(
+            {place: (place in midway, *map(len, mine)) for place, mine in batches.items()}
+        )
+        return [stack for stack in self._stacks if stack.places[0] in batches]
+
+    def _part_by(self, labels: Mapping[int, Hashable]) -> None:
+        """Part the stacks whose members have several labels, or only some of them one."""
         self._stacks = [
             part
             for stack in self._stacks
-            for part in _split(stack, [lengths.get(place) for place in stack.places])
+            for part in _split(stack, [labels.get(place) for place in stack.places])
         ]
-        return [stack for stack in self._stacks if stack.places[0] in batches]
 
 
 def _split(stack: Stack, labels: Sequence[Hashable]) -> list[Stack]:

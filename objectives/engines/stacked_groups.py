@@ -79,7 +79,7 @@ def _holds(template: nn.Module, networks: Sequence[Network]) -> bool:
 @torch.no_grad()
 def _uses(training: Training, model: nn.Module) -> float:
     """Return how often a row uses a parameter: once in dense layers, at each place in others."""
-    rows = training.data.train.inputs[:2]
+    rows = training.sample(2)
     with Randomness(0, training.device), FlopCounterMode(display=False) as counter:
         deepcopy(model).eval()(rows)
     macs: float = counter.get_total_flops() / 2 / len(rows)

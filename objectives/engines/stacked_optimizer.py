@@ -10,7 +10,7 @@ The rate is zero in the padding, which so stays zero whatever its gradient.
 Entry point: `StackedAdamW`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
@@ -55,6 +55,15 @@ class StackedAdamW:
         if self._kept is not None:
             weights.mul_(self._kept)
         weights.addcmul_(moves, self._rates)
+
+    @property
+    def moments(self) -> Mapping[str, Tensor]:
+        """The flat moments, by their names in a snapshot; they may be written to."""
+        return {"exp_avg": self._mean, "exp_avg_sq": self._square}
+
+    def go_on_from(self, steps: int) -> None:
+        """Be after so many steps, of which the moments are."""
+        self._steps.fill_(steps)
 
     def part(self, select: Callable[[Tensor], Tensor]) -> "StackedAdamW":
         """Return the state of some members, whose numbers `select` picks from a flat tensor."""

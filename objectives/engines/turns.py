@@ -4,10 +4,12 @@ Entry points: `Turns`, the part of a team that does not depend on how a network 
 what it asks of a network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import contained
+from ..snapshot import Progress
 from .base import Member, Unsuitable
 
 
@@ -29,6 +31,14 @@ class Learner(Protocol):
 
     def state(self) -> dict[str, Any]:
         """Return a copy of the weights and buffers, on the CPU."""
+        ...
+
+    def progress(self) -> Progress:
+        """Return all that the next step depends on."""
+        ...
+
+    def go_on_from(self, progress: Progress) -> None:
+        """Be where it was, before the first step."""
         ...
 
 
@@ -72,6 +82,16 @@ class Turns(Generic[L]):
         """Give up the members' memory."""
         for place in members:
             self._networks.pop(place, None)
+
+    def progress(self, member: int) -> Progress:
+        """Return all that a member's next step depends on; see `Team`."""
+        return self._networks[member].progress()
+
+    def go_on_from(self, progress: Mapping[int, Progress]) -> dict[int, Exception]:
+        """Put members where they were; see `Team`."""
+        for place, mine in progress.items():
+            self.each(place, methodcaller("go_on_from", mine))
+        return {place: self._faults[place] for place in progress if place in self._faults}
 
     def state(self, member: int) -> dict[str, Any]:
         """Return the present weights and buffers, copied to the CPU."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from widthwise.objectives.data import Data, Split
+from widthwise.objectives.engines import base
+from widthwise.objectives.engines.base import Engine
+from widthwise.objectives.engines.plain import PlainEngine
+from widthwise.objectives.engines.stacked import StackedEngine
 from widthwise.objectives.feed import batches, fetched_ahead, placed, size
+from widthwise.objectives.proxy import ProxySettings, TrainingResult
+from widthwise.objectives.together import Candidate, train_together
+from widthwise.tests.objectives.engines.equality import family, generated
 
 CPU = torch.device("cpu")
 
@@ -82,3 +90,22 @@ def test_only_what_fits_well_is_put_on_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
     assert moved == [gpu, gpu]
     placed(there, gpu, "host")
     assert moved == [gpu, gpu]
+
+
+@pytest.mark.parametrize("engine", [PlainEngine, StackedEngine])
+def test_a_training_is_the_same_where_its_batches_are_fetched_ahead(
+    engine: type[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = family("mlp", generated(rows=40), dropout=0.3, norm="batch")
+    batch = [Candidate(widths={"a": width}, seed=width) for width in (3, 5)]
+    short = ProxySettings(epochs=2, batch_size=16, patience=0, device="cpu")
+
+    def trained() -> list[TrainingResult]:
+        found = train_together(objective, batch, short, device=CPU, engine=engine())
+        results = [one for one in found if isinstance(one, TrainingResult)]
+        assert [one.engine for one in results] == [engine.name, engine.name]
+        return [replace(one, seconds=0.0) for one in results]
+
+    at_once = trained()
+    monkeypatch.setattr(base, "batches", fetched_ahead)
+    assert trained() == at_once

@@ -1,0 +1,25 @@
+"""Attention under `vmap`: computed by operations that take a stack at once.
+
+Entry point: `mappable_attention`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextmanager
+def mappable_attention(device: torch.device) -> Iterator[None]:
+    """Have attention computed by operations that take a stack at once.
+
+    torch has no mapped form of the CPU's flash kernel, nor of the encoder layer's fast path.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
