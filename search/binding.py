@@ -35,12 +35,14 @@ class Bound:
         costs: As counted on the candidate's own training step.
         measured: What was measured of it, by the limit's name.
         excess: By how much the measured ones break their limits; at most 0 keeps them.
+        too_large: Why it is known not to fit the device here, in a sentence.
     """
 
     slot: Slot
     costs: Mapping[str, int]
     measured: Mapping[str, float]
     excess: Mapping[str, float]
+    too_large: str | None = None
 
     @property
     def widths(self) -> Mapping[str, int]:
@@ -51,7 +53,7 @@ class Bound:
     @property
     def admitted(self) -> bool:
         """Whether a training may be spent on it."""
-        return all(excess <= 0 for excess in self.excess.values())
+        return self.too_large is None and all(excess <= 0 for excess in self.excess.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,18 +104,20 @@ class Binder:
         )
 
     def open(self, slot: Slot) -> Bound:
-        """Count a slot's costs, and measure what must be.
+        """Count a slot's costs, and measure what must be of one that may fit the device.
 
         Raises:
             Exception: Whatever the user's code raises.
         """
         assert slot.widths is not None, "widths are bound before they are measured"
-        measured = self.problem.measure(slot.widths)
+        too_large = self.problem.ceiling(slot.widths)
+        measured = {} if too_large else self.problem.measure(slot.widths)
         return Bound(
             slot=slot,
             costs=self.problem.trace(slot.widths),
             measured=measured,
             excess=self.problem.measured_violations(measured),
+            too_large=too_large,
         )
 
     def show(self, bound: Sequence[Bound]) -> list[Bound]:

@@ -2,7 +2,8 @@
 
 A lattice that is small enough is enumerated once and its costs are evaluated at once; of a larger
 one, `pool` draws feasible candidates anew. `FeasibleSet` never yields an infeasible candidate.
-`FeasibleSet.listed` makes one of a plain list of candidates, such as the rows of a table.
+`FeasibleSet.listed` makes one of a plain list of candidates, such as the rows of a table;
+`FeasibleSet.without` one of another's candidates, but for those that a further test refuses.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ __all__ = [
 
 T = TypeVar("T")
 CostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
+Test = Callable[[Candidates], NDArray[np.bool_]]
+"""Candidates [n, d] -> which of them to leave out, [n]."""
 
 # Candidates whose costs are evaluated at once: 2^20 rows of polynomials take about a second.
 EVALUATED_AT_ONCE = 2**20
@@ -98,11 +101,43 @@ class FeasibleSet:
         self._take(self._known)
         return self
 
+    def without(self, refused: Test, reason: str) -> FeasibleSet:
+        """These candidates but for those that a further test refuses.
+
+        Args:
+            refused: The test; of what it refuses, no candidate is worth a try that is larger.
+            reason: What it means, should it refuse all of them.
+
+        Raises:
+            NothingFeasible: It does; the message is the reason.
+        """
+        other = type(self).__new__(type(self))
+        other._begin(self.space, self.limits, self.cost, self._at_once)
+        other.enumerated, other._listed = self.enumerated, self._listed
+        earlier = self._refused
+        other._refused = (
+            refused if earlier is None else lambda found: earlier(found) | refused(found)
+        )
+        pool = self._known if self.enumerated else self._likeliest()
+        left = pool[~refused(pool)]
+        if not len(left):
+            raise NothingFeasible(reason)
+        other._known = left if self.enumerated else left[:1]
+        other.share = self.share * len(left) / len(pool)
+        return other
+
+    def _likeliest(self) -> Candidates:
+        """Candidates of a set that cannot be listed, the smallest one first where it is in it."""
+        smallest = self.space.smallest()[None, :]
+        drawn = self.pool(np.random.default_rng(0), self._known)
+        return np.vstack([smallest[self.admitted(smallest)], drawn])
+
     def _begin(self, space: Space, limits: Limits, cost: CostFunction, at_once: int) -> None:
         self.space, self.limits, self.cost = space, limits, cost
         self._at_once = at_once
         self._known = np.empty((0, space.dimensions), dtype=np.int64)
         self._listed = False
+        self._refused: Test | None = None
         self._remembered: dict[str, object] = {}
 
     def _take(self, everything: Candidates) -> None:
@@ -138,6 +173,8 @@ class FeasibleSet:
             inside = np.isin(keys(candidates), self.keys(self._known))
         if inside.any() and self.limits.names():
             inside[inside] = self.limits.feasible(self.cost(candidates[inside]))
+        if inside.any() and self._refused is not None:
+            inside[inside] = ~self._refused(candidates[inside])
         return inside
 
     def pool(self, rng: np.random.Generator, around: Candidates) -> Candidates:

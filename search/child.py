@@ -27,10 +27,12 @@ from .secrets import inherited
 
 _POLL_SECONDS = 0.2
 _MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
+COMPARE, PLAIN = "compare", "plain"
+"""Whether a trainer tries engines out before it begins."""
 
 
 class ChildDied(Exception):
-    """The trainer ended in the middle of its work.
+    """The trainer ended in the middle of its work, or is of no more use.
 
     Attributes:
         out_of_memory: Whether the kernel killed it because memory ran out.
@@ -54,7 +56,13 @@ class ChildFailed(SearchError):
 
 @final
 class Child:
-    """A trainer process, started when it is first needed and anew after its death."""
+    """A trainer process, started when it is first needed and anew after its death.
+
+    Attributes:
+        most: How many slots to claim for it now.
+        note: A sentence for people on how it trains, once it was started.
+        device: Class of the device that it trains on; empty before it was started.
+    """
 
     def __init__(
         self,
@@ -66,6 +74,7 @@ class Child:
         threads: int,
         grace_seconds: float,
         stopping: Callable[[], bool],
+        checkpoints: Path,
     ) -> None:
         """Prepare, and start nothing yet.
 
@@ -77,14 +86,16 @@ class Child:
             threads: CPU threads of a training.
             grace_seconds: How long a trainer that was asked to stop may go on.
             stopping: Whether this worker was asked to stop.
+            checkpoints: Folder of the study's checkpoints.
         """
-        self._arguments = [name, worker, str(lease_seconds), str(threads)]
+        self._arguments = [name, worker, str(lease_seconds), str(threads), str(checkpoints)]
         self._url, self._grace, self._stopping = url, grace_seconds, stopping
         self._process: subprocess.Popen[bytes] | None = None
         self._orders = self._answers = -1
-        self._unread = b""
+        self._unread, self._engines = b"", COMPARE
         self.most = 1
         self.note = ""
+        self.device = ""
 
     def start(self) -> None:
         """Load the study's model in a process, unless one is there; returns once it is ready.
@@ -96,6 +107,15 @@ class Child:
         """
         if self._process is not None and self._process.poll() is None:
             return
+        try:
+            self._begin()
+        except ChildDied:
+            # A sample that the engines were tried out on may have done it: without, the model may
+            # be loaded, and whichever trial it is meets its own end.
+            self._engines = PLAIN
+            self._begin()
+
+    def _begin(self) -> None:
         self.end()
         their_orders, self._orders = os.pipe()
         self._answers, their_answers = os.pipe()
@@ -106,6 +126,7 @@ class Child:
             [
                 *(sys.executable, "-m", f"{__package__}.trainer"),
                 *self._arguments,
+                self._engines,
                 *map(str, handed),
             ],
             env={**os.environ, **environment},
@@ -118,7 +139,7 @@ class Child:
             secret.close()
         # Nothing is held yet: a stop need not wait.
         answer = self._await(frozenset, grace=0.0)
-        self.most, self.note = answer["ready"], answer["note"]
+        self.most, self.note, self.device = answer["ready"], answer["note"], answer["device"]
 
     def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
         """Train slots.
@@ -170,6 +191,9 @@ class Child:
         kinds = {"Drained": Drained, "Exhausted": Exhausted}
         told = answer["raised"]
         kind = kinds.get(told["type"])
+        if told["type"] == ChildDied.__name__:
+            self.end()
+            raise ChildDied(told["message"], out_of_memory=False)
         if kind is Drained:
             self.end()
         raise ChildFailed(told) if kind is None else kind(told["message"])
@@ -195,11 +219,14 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._orders, json.dumps(order).encode() + b"\n")
 
-    def _death(self) -> ChildDied:
+    def _death(self) -> ChildDied | Drained:
         assert self._process is not None, "it was started"
         code = self._process.wait()
         killed = code == -signal.SIGKILL and _memory_kills() > self._kills
         self.end()
+        if code == -signal.SIGTERM and self._stopping():
+            # The request to stop reached it, too, before it could ignore that.
+            return Drained("stopped on request, before any training began")
         if killed:
             return ChildDied("its process was killed when memory ran out", out_of_memory=True)
         how = (

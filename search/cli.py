@@ -2,8 +2,9 @@
 
 Data goes to stdout, progress and messages to stderr, JSON where a program reads. `main` is the
 edge where an error becomes one sentence and a documented exit code; `--debug` shows the traceback.
-The verbs live in `cli_run` (run, worker, resume), `cli_show` (status, best, report, dashboard) and
-`cli_cost`, `cli_model` (check, init) and `cli_db` (db upgrade).
+The verbs live in `cli_run` (run, resume, worker), `cli_submit`, `cli_control` (pause, continue,
+cancel), `cli_status`, `cli_show` (best, report, dashboard), `cli_cost`, `cli_model` (check, init)
+and `cli_db` (db upgrade).
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Annotated
 
 import typer
 
-from . import cli_cost, cli_db, cli_model, cli_run, cli_show
+from . import (
+    cli_control,
+    cli_cost,
+    cli_db,
+    cli_model,
+    cli_run,
+    cli_show,
+    cli_status,
+    cli_submit,
+)
 from .errors import SearchError
 from .secrets import hide_password
 
@@ -33,7 +43,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (cli_run, cli_show, cli_cost, cli_model, cli_db):
+for module in (
+    cli_run,
+    cli_submit,
+    cli_control,
+    cli_status,
+    cli_show,
+    cli_cost,
+    cli_model,
+    cli_db,
+):
     module.register(app)
 
 

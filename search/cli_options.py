@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .errors import SpecError
+
 if TYPE_CHECKING:
     from ..storage.database import Database
 
@@ -52,6 +54,23 @@ def stderr() -> Console:
 def _width(terminal: bool) -> int | None:
     """The terminal's own width, or COLUMNS where that says one."""
     return None if terminal or "COLUMNS" in os.environ else _PLAIN_WIDTH
+
+
+def whole_number(flag: str, text: str, *, least: int, most: int) -> int:
+    """The number that an option was given.
+
+    Raises:
+        SpecError: It is none, or out of bounds.
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise SpecError(
+            f'{flag}: found "{text}", expected a whole number from {least:,} to {most:,}'
+        )
+    return number
 
 
 def write_json(value: Any) -> None:

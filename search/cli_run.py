@@ -1,12 +1,11 @@
-"""The verbs that spend budget: `run`, `worker` and `resume`."""
+"""The verbs that spend budget: `run`, `resume` and `worker`."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,14 +20,28 @@ from .cli_options import (
     stdout,
     write_json,
 )
+from .cli_spec import (
+    Data,
+    Epochs,
+    Family,
+    MaxFlops,
+    MaxParameters,
+    MaxTrainMemory,
+    Metric,
+    Name,
+    Seed,
+    SpecOrData,
+    Target,
+    Task,
+    Trials,
+    Wanted,
+    quick_options,
+)
 from .errors import SpecError
 
-Trials = Annotated[
-    int | None,
-    typer.Option(
-        "--trials", "-n", min=1, help="Budget in trainings, over all workers and resumes."
-    ),
-]
+if TYPE_CHECKING:
+    from .attendance import Place
+    from .serving import Terms
 
 Threads = Annotated[
     int,
@@ -37,6 +50,19 @@ Threads = Annotated[
 Lease = Annotated[
     float,
     typer.Option(min=1.0, help="Seconds without a heartbeat until a trial is taken over."),
+]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for checkpoints of interrupted trials; where workers share it, any of them "
+        "goes on. Else WIDTHWISE_CHECKPOINTS, else beside a SQLite file or in your home.",
+        file_okay=False,
+        show_default=False,
+    ),
+]
+On = Annotated[
+    str,
+    typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
 ]
 
 
@@ -48,70 +74,45 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    spec: Annotated[
-        Path | None, typer.Argument(metavar="[SPEC]", help="A spec file, or --data instead.")
-    ] = None,
+    spec: SpecOrData = None,
     *,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Search an MLP for a .csv, .parquet or .npz file, or a built-in set."),
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="Column of the data file to predict.")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric, for --data.")] = None,
-    family: Annotated[str, typer.Option(help="Family of models, for --data: mlp or cnn.")] = "mlp",
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")] = 20,
-    max_flops: Annotated[
-        str | None, typer.Option(help='Limit, forward per sample (= 2 × MACs): "2M".')
-    ] = None,
-    max_parameters: Annotated[str | None, typer.Option(help='Limit: "200k".')] = None,
-    max_train_memory: Annotated[
-        str | None, typer.Option(help='Limit, peak of a training step: "64 MiB".')
-    ] = None,
+    data: Data = None,
+    target: Target = None,
+    task: Task = None,
+    metric: Metric = None,
+    family: Family = "mlp",
+    epochs: Epochs = 20,
+    max_flops: MaxFlops = None,
+    max_parameters: MaxParameters = None,
+    max_train_memory: MaxTrainMemory = None,
     trials: Trials = None,
-    name: Annotated[str | None, typer.Option(help="The study's name.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None,
+    name: Name = None,
+    seed: Seed = None,
     workers: Workers = 1,
     threads: Threads = 1,
     lease: Lease = 30.0,
+    checkpoints: Checkpoints = None,
+    on: On = "local",
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
-    from .parts import at
-    from .quick import QuickOptions, overridden, quick_sections
-    from .spec import parse_spec, read_toml
-    from .studies import start
-
-    limits = {
-        "flops": max_flops,
-        "parameters": max_parameters,
-        "train_memory": max_train_memory,
-    }
-    if (spec is None) == (data is None):
-        raise SpecError(
-            "run needs a spec file or --data FILE"
-            + (", not both" if spec is not None else "; `widthwise init` writes a spec file")
-        )
-    if spec is not None:
-        given = {"--target": target, "--task": task, "--metric": metric}
-        wrong = [flag for flag, value in given.items() if value is not None]
-        if wrong:
-            raise SpecError(f"{', '.join(wrong)} goes with --data: set it in {spec} instead")
-        sections, source, base = read_toml(spec), str(spec), spec.resolve().parent
-    else:
-        assert data is not None
-        options = QuickOptions(
-            data=data, target=target, task=task, metric=metric, family=family, epochs=epochs
-        )
-        sections, source, base = quick_sections(options), "the command line", Path.cwd()
-    sections = overridden(sections, name=name, trials=trials, seed=seed, limits=limits)
-    parsed = parse_spec(sections, source=source)
-    with nullcontext() if spec is None else at(source):
-        started = start(parsed, base, lambda: open_database(storage, create=True), stderr())
-    _work(started.name, workers, threads, lease, storage, as_json)
+    place = _place(on)
+    quick = quick_options(
+        "run", spec, data, target=target, task=task, metric=metric, family=family, epochs=epochs
+    )
+    wanted = Wanted(
+        spec=spec,
+        quick=quick,
+        name=name,
+        trials=trials,
+        seed=seed,
+        flops=max_flops,
+        parameters=max_parameters,
+        train_memory=max_train_memory,
+    )
+    study = wanted.start(storage).name
+    _work(study, _terms(lease, threads, checkpoints), workers, place, storage, as_json)
 
 
 def resume(
@@ -124,19 +125,25 @@ def resume(
     workers: Workers = 1,
     threads: Threads = 1,
     lease: Lease = 30.0,
+    checkpoints: Checkpoints = None,
+    on: On = "local",
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with a study: finish its budget, or extend it first."""
+    """Go on with a study, also a paused or cancelled one: finish its budget, or extend it first."""
     from .studies import budget_change, extend
 
+    place = _place(on)
     change = budget_change(trials)
     extend(open_database(storage), name, change, stderr())
-    _work(name, workers, threads, lease, storage, as_json)
+    _work(name, _terms(lease, threads, checkpoints), workers, place, storage, as_json)
 
 
 def worker(
-    name: StudyName,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A study; every open one in turn if left out."),
+    ] = None,
     *,
     storage: Storage = None,
     lease: Lease = 30.0,
@@ -144,31 +151,64 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0.0, help="Seconds that a training may go on after a stop.")
     ] = 25.0,
+    checkpoints: Checkpoints = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Seconds without work after which a worker without a study ends; else it stays.",
+            show_default=False,
+        ),
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Work on a study until its budget is spent; start as many as you like, on any machine."""
-    from .studies import serve
+    """Work on a study until its budget is spent, or on all that come; start as many as you like."""
+    from .pool import serve_pool
+    from .serving import serve
 
-    serve(
-        open_database(storage),
-        name,
-        lease=lease,
-        threads=threads,
-        grace=grace,
-        parent=parent,
-        console=stderr(),
-    )
+    terms = _terms(lease, threads, checkpoints, grace=grace, parent=parent)
+    database = open_database(storage)
+    if name is None:
+        serve_pool(database, terms, stderr(), idle=idle)
+        return
+    if idle is not None:
+        raise SpecError(
+            f"--idle goes with a worker without a study: leave {name} out, since a worker of one "
+            "study ends with its budget"
+        )
+    serve(database, name, terms, stderr())
+
+
+def _place(on: str) -> Place:
+    places: dict[str, Place] = {"local": "local", "ray": "ray"}
+    if on in places:
+        return places[on]
+    raise SpecError(f'--on: found "{on}", expected local or ray')
+
+
+def _terms(
+    lease: float,
+    threads: int,
+    checkpoints: Path | None,
+    *,
+    grace: float = 25.0,
+    parent: int | None = None,
+) -> Terms:
+    from .serving import Terms
+
+    folder = None if checkpoints is None else str(checkpoints.absolute())
+    return Terms(lease=lease, threads=threads, grace=grace, checkpoints=folder, parent=parent)
 
 
 def _work(
-    name: str, workers: int, threads: int, lease: float, storage: str | None, as_json: bool
+    name: str, terms: Terms, workers: int, on: Place, storage: str | None, as_json: bool
 ) -> None:
     """Run workers on a study until they end, then report."""
+    from .attendance import attend
     from .standing import summarise
-    from .studies import attend
 
     database = open_database(storage)
-    code = attend(database, name, workers, threads, lease, stderr())
+    code = attend(database, name, terms, stderr(), workers=workers, on=on)
     report = summarise(database, name)
     if as_json:
         write_json(report)

@@ -1,4 +1,4 @@
-"""The verbs that show a study: `status`, `best`, `report` and `dashboard`."""
+"""The verbs that show what a study found: `best`, `report` and `dashboard`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from .cli_options import (
     open_database,
     stderr,
     stdout,
-    table,
     write_json,
 )
 from .errors import SpecError
@@ -22,50 +21,9 @@ from .errors import SpecError
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("status")(status)
     app.command("best")(best)
     app.command("report")(report)
     app.command("dashboard")(dashboard)
-
-
-def status(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="All studies if left out.")
-    ] = None,
-    *,
-    storage: Storage = None,
-    as_json: Json = False,
-) -> None:
-    """Show how far studies are: budget, trials by state, workers."""
-    from ..storage.study import list_studies, load_study
-    from .standing import state
-
-    database = open_database(storage)
-    rows = list_studies(database) if name is None else [load_study(database, name)]
-    states = [state(database, row) for row in rows]
-    if as_json:
-        write_json(states if name is None else states[0])
-        return
-    console = stdout()
-    if not states:
-        console.print("no studies here yet; `widthwise run` starts one", markup=False)
-        return
-    names = list(states[0]["trials"])
-    console.print(
-        table(
-            ["study", "budget", *names],
-            [
-                [one["study"], str(one["budget"]), *(str(one["trials"][name]) for name in names)]
-                for one in states
-            ],
-        )
-    )
-    for one in states:
-        for worker in one["workers"]:
-            console.print(
-                f"{one['study']}: trial {worker['trial']} runs on {worker['worker']}",
-                markup=False,
-            )
 
 
 def best(name: StudyName, *, storage: Storage = None, as_json: Json = False) -> None:

@@ -24,6 +24,8 @@ escapes is a bug of ours: exit 1.
     ├── UrlRefused              2    a storage URL of another engine, or of a database in memory
     ├── StudyNotFound           2    no study of that name
     ├── BudgetRefused           2    fewer trials asked for than there are slots
+    ├── PriorityRefused         2    a priority beyond what the database holds
+    ├── TrialRefused            2    no such trial, or one that is done, to pause or cancel
     ├── PortRefused             2    the dashboard's port is taken
     ├── StudyMismatch           5    the study exists with another spec
     ├── SchemaMismatch          5    the tables are of another version

@@ -26,12 +26,22 @@ from .outcome import Outcome
 MAX_CLAIMS = 10
 
 
+def unwatched(activity: str) -> None:
+    """Told what a worker does where nobody asks."""
+    del activity
+
+
 class Trainer(Protocol):
     """Who trains slots."""
 
     @property
     def most(self) -> int:
         """How many slots to claim for it now."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The class of the device that it trains on, once it was started."""
         ...
 
     def start(self) -> None:
@@ -52,13 +62,21 @@ class Holder:
         projection: Optuna's view of it.
         trainer: Who trains.
         lease_seconds: How long a claim or a heartbeat holds a slot.
+        tell: Told "training" when slots were claimed, for whoever watches this worker.
     """
 
     ledger: Ledger
     projection: Projection
     trainer: Trainer
     lease_seconds: float
+    tell: Callable[[str], None] = field(default=unwatched)
     _singly: int = field(default=0, init=False)
+    _heartbeat: Heartbeat | None = field(default=None, init=False)
+
+    @property
+    def wanted(self) -> str:
+        """What the study wants with the slots in training: open (go on), paused or cancelled."""
+        return "open" if self._heartbeat is None else self._heartbeat.wanted
 
     def step(self) -> list[Outcome]:
         """Run a batch of slots.
@@ -67,7 +85,8 @@ class Holder:
             How each ended; empty if no slot can be claimed now.
 
         Raises:
-            Drained: The worker was asked to stop; the slots are free again, no attempt charged.
+            Drained: The worker was asked to stop, or the study was paused or cancelled; the slots
+                are free again, no attempt charged.
             Exhausted: Every feasible candidate was tried; the slots are free again.
         """
         try:
@@ -80,8 +99,10 @@ class Holder:
         slots = [slot for slot in slots if slot.attempt <= MAX_CLAIMS]
         if not slots:
             return outcomes
+        self.tell("training")
         try:
             with Heartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
+                self._heartbeat = heartbeat
                 outcomes += self.trainer.run(slots, lambda: heartbeat.lost)
         except ChildDied as death:
             outcomes += self._bury(slots, death)
@@ -91,6 +112,8 @@ class Holder:
         except (SearchError, KeyboardInterrupt):
             self.ledger.release_many(slots)
             raise
+        finally:
+            self._heartbeat = None
         self.projection.repair()
         return outcomes
 
@@ -112,7 +135,8 @@ class Holder:
         (slot,) = slots
         try:
             if death.out_of_memory:
-                result = {"detail": str(death), "attributes": {"detail": str(death)}}
+                shown = {"detail": str(death), "device_class": self.trainer.device}
+                result = {**shown, "attributes": shown}
                 self.ledger.done(slot, outcome="out_of_memory", value=None, result=result)
                 return [Outcome(number=slot.number, kind="out_of_memory", detail=str(death))]
             again = self.ledger.fail_attempt(slot, str(death))

@@ -2,12 +2,13 @@
 
 A limit of the search is each candidate's own; what trains together has to fit the device as well.
 
-Entry points: `fitting_together`, `free_memory`.
+Entry points: `fitting_together`, `free_memory`, `whole_memory`.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import torch
@@ -40,6 +41,18 @@ def free_memory(device: torch.device) -> int | None:
     return min(found, default=None)
 
 
+def whole_memory(device: torch.device) -> int | None:
+    """Bytes that a device has, or that a process of this machine may have; None where unknown."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    kibibytes = _entry(_MEMINFO, "MemTotal:")
+    found = [None if kibibytes is None else kibibytes * 1024, _limit_of_container()]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        allowed, _ = resource.getrlimit(kind)
+        found.append(None if allowed == resource.RLIM_INFINITY else allowed)
+    return min((one for one in found if one is not None), default=None)
+
+
 def _available() -> int | None:
     """What Linux says is available; free pages elsewhere, where the system tells."""
     kibibytes = _entry(_MEMINFO, "MemAvailable:")
@@ -52,17 +65,27 @@ def _available() -> int | None:
 
 
 def _left_in_container() -> int | None:
-    """What the container's limit leaves (control groups, version 2); None without one."""
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = (_CGROUP / "memory.current").read_text().strip()
-    except OSError:
-        return None
-    if not limit.isdigit():
+    """What the container's limit leaves; None without one."""
+    limit, used = _limit_of_container(), _number(_CGROUP / "memory.current")
+    if limit is None or used is None:
         return None
     # Pages of files that nobody used lately count as used, and are given up when memory is wanted.
     reclaimed = _entry(_CGROUP / "memory.stat", "inactive_file") or 0
-    return max(int(limit) - int(used) + reclaimed, 0)
+    return max(limit - used + reclaimed, 0)
+
+
+def _limit_of_container() -> int | None:
+    """What a container may use (control groups, version 2); None without a limit."""
+    return _number(_CGROUP / "memory.max")
+
+
+def _number(file: Path) -> int | None:
+    """The number that one of the kernel's files holds; None where it holds none."""
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def _entry(table: Path, name: str) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -54,6 +54,7 @@ _MEANINGLESS = (
     ("study", "name"),
     ("study", "trials"),
     ("proxy", "device"),
+    ("proxy", "data_on"),
     ("proxy", "engine"),
     ("proxy", "at_once"),
 )
@@ -62,6 +63,11 @@ _KNOWN_BY = {
     "tracing": "are exact, each candidate's training step being traced",
     "given": "are what the spec's function says",
 }
+
+
+def _fits(widths: Mapping[str, int]) -> None:
+    """Nothing is known to be too large for the device."""
+    del widths
 
 
 @final
@@ -80,6 +86,7 @@ class Problem:
         feasible: The candidates that keep the limits.
         proposer: Chooses what to train.
         fingerprint: Hash of spec, objective code and data; equal for all workers of a study.
+        ceiling: Why a candidate is too large for the device here; None if it is not known to be.
         refused: Candidates whose traced costs broke a limit that the cost model had thought kept.
     """
 
@@ -93,6 +100,7 @@ class Problem:
     feasible: FeasibleSet
     proposer: Proposer
     fingerprint: str
+    ceiling: Callable[[Mapping[str, int]], str | None] = _fits
     refused: list[NDArray[np.int64]] = field(default_factory=list)
 
     @classmethod
@@ -174,7 +182,7 @@ class Problem:
 
     def gate(self, widths: Mapping[str, int]) -> bool:
         """Whether a candidate may be trained; one that may not is never proposed again."""
-        if self.limits.admits(self.trace(widths)):
+        if self.limits.admits(self.trace(widths)) and self.ceiling(widths) is None:
             return True
         self.refused.append(self.space.as_row(widths))
         return False

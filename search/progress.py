@@ -25,6 +25,7 @@ class Progress:
     """What has happened in a study since this display began.
 
     Args:
+        name: The study's name.
         ledger: Where the trials are read from.
         goal: Says which metric is better.
         metric: The metric's name.
@@ -34,26 +35,30 @@ class Progress:
 
     def __init__(
         self,
+        name: str,
         ledger: Ledger,
         goal: Goal,
         metric: str,
         limits: dict[str, int],
         say: Callable[[str], None],
     ) -> None:
+        self._name = name
         self._ledger, self._goal, self._metric, self._say = ledger, goal, metric, say
         self._limits = ", ".join(
             f"{name} ≤ {show_cost(name, bound)}" for name, bound in limits.items()
         )
         self._started = time.monotonic()
         self._counts = ledger.counts()
+        self._status, self._held = "open", 0
         records = ledger.records()
         self._told = {record.number for record in records if record.outcome is not None}
         self._before = len(self._told)
         self._best = self._best_of(records)
 
     def update(self) -> None:
-        """Read the ledger; say what has finished since the last time."""
+        """Read the ledger; say what has finished or was paused since the last time."""
         counts = self._ledger.counts()
+        self._say_what_is_paused(self._ledger.status(), counts.paused)
         if finished(counts) != finished(self._counts) or len(self._told) < finished(counts):
             records = self._ledger.records()
             self._best = self._best_of(records)
@@ -62,6 +67,23 @@ class Progress:
                 self._told.add(record.number)
                 self._say(self._line(record))
         self._counts = counts
+
+    def _say_what_is_paused(self, status: str, held: int) -> None:
+        name = self._name
+        if status != self._status:
+            self._say(
+                {
+                    "open": f"study {name} goes on",
+                    "paused": f"study {name} is paused; `widthwise continue {name}` goes on",
+                    "cancelled": f"study {name} was cancelled; its workers end",
+                }[status]
+            )
+        if held > self._held:
+            self._say(
+                f"trials that are paused: {held}; the run ends only after "
+                f"`widthwise continue {name} --trial N` or `cancel`"
+            )
+        self._status, self._held = status, held
 
     def _best_of(self, records: list[Record]) -> Trial | None:
         trials = completed(records)
@@ -85,6 +107,7 @@ class Progress:
             Text(f"{done}/{counts.budget}"),
             ProgressBar(total=max(counts.budget, 1), completed=done, width=40),
             Text(f"{counts.running} running, {counts.failed} failed, {self._pace(done)}"),
+            Text("" if self._status == "open" else self._status),
         )
         best = "no metric yet"
         if self._best is not None:
@@ -122,14 +145,14 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def follow(
-    console: Console, ledger: Ledger, goal: Goal, metric: str, limits: dict[str, int]
+    console: Console, name: str, ledger: Ledger, goal: Goal, metric: str, limits: dict[str, int]
 ) -> Iterator[Callable[[], None]]:
     """A function that brings the display up to date, live where `console` is a terminal."""
 
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    progress = Progress(ledger, goal, metric, limits, say)
+    progress = Progress(name, ledger, goal, metric, limits, say)
     if not console.is_terminal:
         yield progress.update
         return

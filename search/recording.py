@@ -1,6 +1,6 @@
 """Recording: what the ledger and Optuna keep of a training.
 
-Entry points: `trained`, `refused`.
+Entry points: `trained`, `ran_out`, `refused`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..objectives.train import TrainingResult
-from ..storage.ledger import Settlement
+from ..storage.ledger import Settlement, Slot
 from .binding import Bound
 from .units import show_duration
 
 
-def trained(bound: Bound, result: TrainingResult, seed: int) -> Settlement:
-    """The record of a training: complete, pruned, or what went wrong."""
+def trained(bound: Bound, result: TrainingResult, seed: int, device_class: str) -> Settlement:
+    """The record of a training: complete, pruned, or what went wrong.
+
+    Args:
+        bound: What was trained.
+        result: What came of it.
+        seed: Of the training.
+        device_class: What memory ran out on, if it did.
+    """
+    exceeded = {"device_class": device_class} if result.outcome == "out_of_memory" else {}
     shown = {
         "test": result.test_value,
         "outcome": result.outcome,
@@ -25,6 +33,7 @@ def trained(bound: Bound, result: TrainingResult, seed: int) -> Settlement:
         "learning_rate": result.learning_rate,
         "engine": result.engine,
         "measured_memory": result.peak_memory,
+        **exceeded,
     }
     stored: dict[str, Any] = {
         "test": result.test_value,
@@ -43,6 +52,7 @@ def trained(bound: Bound, result: TrainingResult, seed: int) -> Settlement:
         "measured_memory": result.peak_memory,
         "seed": seed,
         "detail": result.detail,
+        **exceeded,
         "attributes": {name: value for name, value in shown.items() if value is not None},
     }
     return Settlement(
@@ -56,9 +66,17 @@ def trained(bound: Bound, result: TrainingResult, seed: int) -> Settlement:
     )
 
 
+def ran_out(slot: Slot, reason: str, device_class: str) -> Settlement:
+    """The record of a candidate for which memory ran out before or beside its training."""
+    shown = {"detail": reason, "device_class": device_class}
+    return Settlement(
+        slot=slot, outcome="out_of_memory", value=None, result={**shown, "attributes": shown}
+    )
+
+
 def refused(bound: Bound, bounds: Mapping[str, float]) -> Settlement:
-    """The record of a candidate that breaks a measured limit; no training is spent on it."""
-    reason = ", ".join(
+    """The record of a candidate that breaks a measured limit, or is too large for the device."""
+    reason = bound.too_large or ", ".join(
         f"{name} {show_duration(value)} against a limit of {show_duration(bounds[name])}"
         for name, value in bound.measured.items()
     )

@@ -9,27 +9,36 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..objectives.engines.base import Engine
 from ..objectives.engines.plain import PlainEngine
+from ..objectives.out_of_memory import is_out_of_memory
 from ..objectives.together import Candidate, train_together
 from ..objectives.train import TrainingResult, resolve_device
 from ..storage.errors import LeaseLost, StorageError
 from ..storage.ledger import Ledger, Settlement, Slot
 from ..storage.projection import Projection
 from .binding import Binder, Bound
+from .ceiling import Here
+from .checkpoints import Checkpoints
 from .errors import Drained, SearchError
+from .keeper import BatchKeeper, KeptTrial
+from .lost_gpu import refuse_lost_gpu
 from .outcome import Outcome
 from .pace import Pace
 from .problem import Problem
 from .proposer import DRAWN, SAMPLED
-from .recording import refused, trained
+from .recording import ran_out, refused, trained
 from .seeds import trial_seed
 
 # What others are judged by (baselines, under the names of all that agree on one) is trained to the
 # end, and so is what is to be confirmed.
 _MAY_FALL_BEHIND = (SAMPLED, DRAWN)
+
+Trained = tuple[Bound, TrainingResult | BaseException | None]
+"""A candidate and its result, what its code raised, or None where another worker has the slot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +50,24 @@ class Runner:
         ledger: The budget; the authority on who runs what.
         projection: Optuna's view of it.
         stopping: Whether the worker was asked to stop.
+        device: Class of the device that the trainings run on.
         pace: How many slots to claim at once.
         engine: What computes the trainings.
+        checkpoints: Of the study; None to keep none.
     """
 
     problem: Problem
     ledger: Ledger
     projection: Projection
     stopping: Callable[[], bool]
+    device: str
     pace: Pace = field(default_factory=Pace)
     engine: Engine = field(default_factory=PlainEngine)
+    checkpoints: Checkpoints | None = None
+
+    @cached_property
+    def _here(self) -> Here:
+        return Here(problem=self.problem, device=self.device)
 
     @property
     def most(self) -> int:
@@ -70,8 +87,9 @@ class Runner:
         Raises:
             Drained: The worker was asked to stop.
             Exhausted: Every feasible candidate was tried.
+            ChildDied: The device can be used again only by another process.
         """
-        binder = Binder(problem=self.problem, ledger=self.ledger, projection=self.projection)
+        binder = Binder(problem=self.known(), ledger=self.ledger, projection=self.projection)
         outcomes: list[Outcome] = []
         opened: list[Bound] = []
         for slot in binder.bind(slots):
@@ -83,20 +101,38 @@ class Runner:
         lost_now = {one.slot.number for one in opened} - {one.slot.number for one in held}
         outcomes += [Outcome(number=number, kind="lost") for number in lost_now]
         bounds = self.problem.spec.limits.measured
-        settlements = [refused(one, bounds) for one in held if not one.admitted]
-        for one, result in self._train([one for one in held if one.admitted], lost):
-            if isinstance(result, TrainingResult):
-                settlements.append(trained(one, result, self.seed(one.slot)))
-            elif result is None:
-                outcomes.append(Outcome(number=one.slot.number, kind="lost"))
-            else:
-                outcomes.append(self._failed(one.slot, result))
-        return sorted(outcomes + self._settle(settlements), key=lambda one: one.number)
+        outcomes += self._settle([refused(one, bounds) for one in held if not one.admitted])
+        crowd = self._train([one for one in held if one.admitted], lost)
+        # Of several in memory nobody knows which one was too large: each has to be so by itself.
+        alone = [one for one, result in crowd if len(crowd) > 1 and _ran_out(result)]
+        outcomes += self._record([pair for pair in crowd if pair[0] not in alone])
+        for one in alone:
+            outcomes += self._record(self._train([one], lost))
+        self._tidy(outcomes)
+        return sorted(outcomes, key=lambda one: one.number)
 
-    def _train(
-        self, bound: Sequence[Bound], lost: Callable[[], frozenset[int]]
-    ) -> list[tuple[Bound, TrainingResult | BaseException | None]]:
-        """Train candidates together; None for one whose slot another worker holds now."""
+    def known(self) -> Problem:
+        """The problem without what ran out of memory on devices like the one here.
+
+        Raises:
+            NothingFeasible: No candidate is left for them.
+        """
+        return self._here.known(self.ledger.out_of_memory())
+
+    def _tidy(self, outcomes: Sequence[Outcome]) -> None:
+        """Throw away the checkpoints of what is settled, by us or by whoever took it from us."""
+        if self.checkpoints is None:
+            return
+        for one in outcomes:
+            if one.kind == "lost":
+                settled = self.ledger.record(one.number).state == "done"
+            else:
+                settled = one.kind != "retry"
+            if settled:
+                self.checkpoints.discard(one.number)
+
+    def _train(self, bound: Sequence[Bound], lost: Callable[[], frozenset[int]]) -> list[Trained]:
+        """Train candidates together."""
 
         def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
             del epochs, metrics
@@ -115,6 +151,7 @@ class Runner:
         ]
         if not candidates:
             return []
+        keeper = self._keeper(bound, lost)
         try:
             results: Sequence[Any] = train_together(
                 problem.objective,
@@ -125,13 +162,27 @@ class Runner:
                 scaling=problem.scaling,
                 earlier=self._earlier(),
                 after=after,
+                keeper=keeper,
             )
         except (SearchError, StorageError):
             raise
         except (Exception, SystemExit) as error:
             results = [error] * len(bound)
+        for one in results:
+            refuse_lost_gpu(one)
         self.pace.took([one for one in results if isinstance(one, TrainingResult)])
         return list(zip(bound, results, strict=True))
+
+    def _keeper(
+        self, bound: Sequence[Bound], lost: Callable[[], frozenset[int]]
+    ) -> BatchKeeper | None:
+        if self.checkpoints is None:
+            return None
+        trials = [
+            KeptTrial(number=one.slot.number, widths=one.widths, seed=self.seed(one.slot))
+            for one in bound
+        ]
+        return BatchKeeper(self.checkpoints, trials, self.stopping, lost)
 
     def _earlier(self) -> dict[float, list[float]]:
         """What earlier trials had at each rung."""
@@ -142,8 +193,23 @@ class Runner:
                     found.setdefault(epochs, []).append(score)
         return found
 
+    def _record(self, trainings: Sequence[Trained]) -> list[Outcome]:
+        """Record what came of trainings."""
+        outcomes: list[Outcome] = []
+        settlements: list[Settlement] = []
+        for one, result in trainings:
+            if isinstance(result, TrainingResult):
+                settlements.append(trained(one, result, self.seed(one.slot), self.device))
+            elif result is None:
+                outcomes.append(Outcome(number=one.slot.number, kind="lost"))
+            else:
+                outcomes.append(self._failed(one.slot, result))
+        return outcomes + self._settle(settlements)
+
     def _settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
         """Record all results in one transaction: the commit point."""
+        if not settlements:
+            return []
         lost = {slot.number for slot in self.ledger.done_many(settlements)}
         return [
             Outcome(number=one.slot.number, kind="lost")
@@ -158,8 +224,13 @@ class Runner:
         ]
 
     def _failed(self, slot: Slot, error: BaseException) -> Outcome:
-        """Record an exception of the user's code; it is tried again a few times."""
+        """Record an exception of the user's code; it is tried again a few times.
+
+        Memory that ran out is a result, and never tried again.
+        """
         reason = f"{type(error).__name__}: {error}"
+        if is_out_of_memory(error):
+            return self._settle([ran_out(slot, reason, self.device)])[0]
         try:
             again = self.ledger.fail_attempt(slot, "".join(traceback.format_exception(error)))
         except LeaseLost:
@@ -169,3 +240,9 @@ class Runner:
     def seed(self, slot: Slot) -> int:
         """The seed of a slot's training: the same for every worker that runs it."""
         return trial_seed(self.problem.spec.study.seed, slot.number)
+
+
+def _ran_out(result: TrainingResult | BaseException | None) -> bool:
+    if isinstance(result, TrainingResult):
+        return result.outcome == "out_of_memory"
+    return result is not None and is_out_of_memory(result)

@@ -18,16 +18,59 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from ..storage.database import Database, resolve_url
 from ..storage.ledger import Ledger, Slot
 from ..storage.projection import Projection
 from ..storage.study import load_study
+from .checkpoints import Checkpoints
+from .child import COMPARE
 from .standing import base_of, check_fingerprint, spec_of
 
+if TYPE_CHECKING:
+    from ..objectives.engines.choose import Choice
+    from .problem import Problem
+    from .runner import Runner
+
 EXIT_ORPHANED = 75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duty:
+    """What a trainer is there for.
+
+    Attributes:
+        study: Name of the study.
+        worker: Name of the worker.
+        lease: Seconds that a claim or a heartbeat holds a slot.
+        threads: CPU threads of a training.
+        checkpoints: Folder of the study's checkpoints.
+        compare: Whether to try engines out.
+    """
+
+    study: str
+    worker: str
+    lease: float
+    threads: int
+    checkpoints: str
+    compare: bool
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> Duty:
+        """From a command line."""
+        study, worker, lease, threads, checkpoints, compare = arguments
+        return cls(
+            study=study,
+            worker=worker,
+            lease=float(lease),
+            threads=int(threads),
+            checkpoints=checkpoints,
+            compare=compare == COMPARE,
+        )
 
 
 class Orders:
@@ -52,7 +95,7 @@ class Orders:
         return self._stop
 
     def lost(self) -> frozenset[int]:
-        """Numbers of the slots that another worker may hold now."""
+        """Numbers of the slots, of those that run now, that another worker may hold."""
         return self._lost
 
     def _read(self) -> None:
@@ -61,6 +104,7 @@ class Orders:
             self._stop = self._stop or bool(order.get("stop"))
             self._lost |= frozenset(order.get("lost", ()))
             if "run" in order:
+                self._lost = frozenset()  # one that was paused may have come back
                 with self._arrived:
                     self._runs.append([Slot(**slot) for slot in order["run"]])
                     self._arrived.notify()
@@ -71,12 +115,14 @@ def main(arguments: list[str]) -> None:
     """Load a study and run the slots that come.
 
     Args:
-        arguments: Study name, the worker's name, seconds of a lease, CPU threads, descriptors of
-            both pipes.
+        arguments: Study name, the worker's name, seconds of a lease, CPU threads, folder of the
+            checkpoints, whether to try engines out, descriptors of both pipes.
     """
-    # Ctrl-C reaches the whole foreground group: what it means, the parent says.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    name, worker, lease, threads, orders, answers = arguments
+    # Ctrl-C reaches the whole foreground group, a scheduler's SIGTERM all processes of its task:
+    # what they mean, the parent says.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    *duty, orders, answers = arguments
     with os.fdopen(int(answers), "w") as pipe:
 
         def answer(**values: Any) -> None:
@@ -85,7 +131,7 @@ def main(arguments: list[str]) -> None:
 
         try:
             listening = Orders(os.fdopen(int(orders)))
-            _serve(name, worker, float(lease), int(threads), listening, answer)
+            _serve(Duty.read(duty), listening, answer)
         except BaseException as error:
             answer(raised=told(error))
 
@@ -99,32 +145,13 @@ def told(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _serve(
-    name: str, worker: str, lease: float, threads: int, orders: Orders, answer: Callable[..., None]
-) -> None:
+def _serve(duty: Duty, orders: Orders, answer: Callable[..., None]) -> None:
     import torch
 
-    from .engine_choice import engine_for
-    from .pace import Pace
-    from .problem import Problem
-    from .runner import Runner
-
-    torch.set_num_threads(threads)
+    torch.set_num_threads(duty.threads)
     with Database.open(resolve_url(None)) as database:
-        row = load_study(database, name)
-        check_fingerprint(row)
-        problem = Problem.load(spec_of(row), base_of(row), row.costs)
-        ledger = Ledger(database, row, worker=worker, lease_seconds=lease)
-        choice = engine_for(problem, ledger.open_slots())
-        runner = Runner(
-            problem=problem,
-            ledger=ledger,
-            projection=Projection(database, row),
-            stopping=orders.stopping,
-            pace=Pace(fixed=problem.spec.proxy.fixed_at_once, fits=problem.fit_together()),
-            engine=choice.engine,
-        )
-        answer(ready=runner.most, note=choice.sentence)
+        runner, note = _runner(database, duty, orders.stopping)
+        answer(ready=runner.most, note=note, device=runner.device)
         while True:
             slots = orders.next()
             try:
@@ -136,6 +163,59 @@ def _serve(
                     outcomes=[dataclasses.asdict(one) for one in outcomes],
                     most=runner.most,
                 )
+
+
+def _runner(database: Database, duty: Duty, stopping: Callable[[], bool]) -> tuple[Runner, str]:
+    """What runs the study's slots, and a sentence on the engine that it uses."""
+    from ..objectives.train import resolve_device
+    from .device_class import device_class
+    from .pace import Pace
+    from .problem import Problem
+    from .runner import Runner
+
+    row = load_study(database, duty.study)
+    check_fingerprint(row)
+    spec = spec_of(row)
+    # Before the user's code is loaded: a limit that it sets on itself is no property of the device.
+    device = device_class(resolve_device(spec.proxy.device))
+    problem = Problem.load(spec, base_of(row), row.costs)
+    ledger = Ledger(database, row, worker=duty.worker, lease_seconds=duty.lease)
+    checkpoints = Checkpoints.of(Path(duty.checkpoints), row.fingerprint)
+    checkpoints.sweep({one.number for one in ledger.tried() if one.state == "done"})
+    runner = Runner(
+        problem=problem,
+        ledger=ledger,
+        projection=Projection(database, row),
+        stopping=stopping,
+        device=device,
+        checkpoints=checkpoints,
+    )
+    here = runner.known()
+    choice = _engine(here, ledger.open_slots(), compare=duty.compare)
+    pace = Pace(fixed=problem.spec.proxy.fixed_at_once, fits=here.fit_together())
+    return dataclasses.replace(runner, engine=choice.engine, pace=pace), choice.sentence
+
+
+def _engine(problem: Problem, slots: int, *, compare: bool) -> Choice:
+    """What trains the study's slots: the plain engine where a sample cannot even be tried out.
+
+    Whether that is the sample's fault, or its size, is found and recorded when its trial comes.
+    """
+    from ..objectives.engines.choose import Choice
+    from ..objectives.engines.plain import PlainEngine
+    from .engine_choice import engine_for
+    from .lost_gpu import refuse_lost_gpu
+
+    wanted = problem.spec.proxy.engine != "auto"
+    if not (compare or wanted):
+        return Choice(engine=PlainEngine())
+    try:
+        return engine_for(problem, slots)
+    except (Exception, SystemExit) as error:
+        refuse_lost_gpu(error)
+        if wanted:
+            raise
+        return Choice(engine=PlainEngine())
 
 
 if __name__ == "__main__":

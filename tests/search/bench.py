@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna.trial import FrozenTrial
 from sqlalchemy import update
+from widthwise.search.device_class import device_class
 from widthwise.search.heartbeat import Heartbeat
 from widthwise.search.holder import Holder
 from widthwise.search.outcome import Outcome
@@ -53,6 +55,10 @@ class Known(nn.Module):
             sys.exit(3)
         if what == "memory":
             raise torch.OutOfMemoryError("CUDA out of memory")
+        if what == "crowded" and TROUBLE.pop(self.width):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if what == "poison":
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         return out * float("nan") if what == "nan" else out
 
 def build(widths):
@@ -62,6 +68,9 @@ def build(widths):
 
 def costs(widths):
     return {{"parameters": 10 * widths["a"], "train_memory": 1000 * widths["a"]}}
+
+def parameters(widths):
+    return {{"parameters": 10 * widths["a"]}}
 
 def width(output, target):
     return float(output.mean())
@@ -97,6 +106,7 @@ class Bench:
             ledger=self.ledger(),
             projection=self.projection,
             stopping=stopping,
+            device=device_class(torch.device("cpu")),
             **{"pace": pace, **more},
         )
 
@@ -146,13 +156,14 @@ def make_bench(
     trouble: Mapping[int, str] | None = None,
     widths: int = 40,
     limits: Mapping[str, Any] | None = None,
+    costs: str = "costs",
     **proxy: Any,
 ) -> Bench:
     """A study over one width from 1 up, whose metric is the width itself."""
     (folder / "known.py").write_text(MODEL.format(trouble=dict(trouble or {})))
     values = {
         "study": {"name": "known", "trials": trials},
-        "model": {"build": "known.py:build", "costs": "known.py:costs"},
+        "model": {"build": "known.py:build", "costs": f"known.py:{costs}"},
         "widths": {"a": {"low": 1, "high": widths}},
         "limits": dict(limits or {}),
         "proxy": {

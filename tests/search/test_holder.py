@@ -41,6 +41,10 @@ class Mortal:
     def most(self) -> int:
         return self.runner.most
 
+    @property
+    def device(self) -> str:
+        return "cpu: 24 GiB"
+
     def start(self) -> None:
         """It is there again."""
 
@@ -97,6 +101,9 @@ def test_a_trainer_killed_for_memory_is_a_result(bench: Make) -> None:
     assert [one.kind for one in holder.step()] == ["out_of_memory"]
     (record,) = study.records()
     assert (record.outcome, record.failures) == ("out_of_memory", 0)
+    # Others on such a device leave this size alone.
+    assert record.result is not None
+    assert record.result["device_class"] == "cpu: 24 GiB"
 
 
 def test_a_model_that_cannot_even_be_loaded_claims_nothing(

@@ -1,0 +1,222 @@
+"""Memory that really runs out in real workers: recorded once, never tried again, outlived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from widthwise.search.spec import load_spec
+from widthwise.search.studies import start
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger
+from widthwise.storage.study import load_study
+
+from .command import CommandStudy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.promise("OOM and poison")]
+
+SPEC = """\
+study = {{ name = "hungry", trials = {trials} }}
+model = {{ build = "hungry.py:build" }}
+widths = {{ a = {widths} }}
+proxy = {{ data = "hungry_data.py:load", epochs = 2, batch_size = 24, \
+parametrisation = "standard" }}
+"""
+MODEL = """\
+import os, resource, signal
+import torch
+from torch import nn
+
+lost = False
+
+def cap():
+    \"""Let this process have little more than it has now, by the kernel's own limit.\"""
+    with open("/proc/self/statm") as file:
+        data = int(file.read().split()[5]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_DATA, (data + 300 * 2**20, hard))
+
+class Hungry(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
+
+    def forward(self, x):
+        # Real tensors only: tracing takes no memory.
+        if self.training and type(x) is torch.Tensor:
+            {what}
+        return self.layers(x)
+
+def build(widths):
+    return Hungry(widths["a"])
+"""
+DATA = """\
+import torch
+
+def load():
+    x = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
+    y = x[:, :3].argmax(1)
+    return x[:48], y[:48], x[48:72], y[48:72], x[72:], y[72:]
+"""
+INJECTED = "if self.width >= 40: raise torch.OutOfMemoryError('CUDA out of memory: 20 GiB')"
+KILLED = "if self.width == 60: os.kill(os.getpid(), signal.SIGKILL)"
+CAPPED = "cap()"
+LOST = """\
+global lost
+            lost = lost or self.width == 60
+            if lost: raise torch.AcceleratorError("CUDA error: an illegal memory access")"""
+
+Counting = Callable[..., None]
+
+
+class Study(CommandStudy):
+    """The study `hungry`."""
+
+    def write(self, what: str, widths: list[int], trials: int) -> None:
+        (self.folder / "hungry.py").write_text(MODEL.format(what=what))
+        (self.folder / "hungry_data.py").write_text(DATA)
+        text = SPEC.format(trials=trials, widths=widths)
+        (self.folder / "hungry.toml").write_text(text)
+
+    def outcomes(self) -> list[tuple[int, str, int]]:
+        """Width, outcome and claims of every slot that is done, in the order of their claims."""
+        found = self.rows(
+            "select widths, outcome, attempts from widthwise_slot where state = 'done' "
+            "order by number"
+        )
+        return [(int(widths.strip('{}"a: ')), outcome, claims) for widths, outcome, claims in found]
+
+    def classes(self) -> set[str]:
+        """On what memory ran out."""
+        query = "select result from widthwise_slot where outcome = 'out_of_memory'"
+        return {json.loads(result)["device_class"] for (result,) in self.rows(query)}
+
+    def open(self) -> Database:
+        return Database.open(resolve_url(self.environment["WIDTHWISE_STORAGE"]), create=True)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path, "hungry")
+
+
+def check(study: Study, counts: Counting, complete: set[int]) -> None:
+    """Every failure is one claim of a width below all failures before; the rest is complete."""
+    found = study.outcomes()
+    assert {width for width, outcome, _ in found if outcome == "complete"} == complete
+    failed = [width for width, outcome, _ in found if outcome == "out_of_memory"]
+    assert failed
+    assert failed == sorted(failed, reverse=True)
+    assert min(failed) > max(complete)
+    assert len(failed) + len(complete) == len(found)
+    assert {claims for _, _, claims in found} == {1}
+    assert len({width for width, _, _ in found}) == len(found)
+    (device,) = study.classes()
+    assert device.startswith("cpu: ")
+    report = study.report()
+    assert {one["outcome"] for one in report["failures"]} == {"out_of_memory"}
+    assert all("memory ran out" in one["reason"] for one in report["failures"])
+    counts(
+        budget=len(study.states()),
+        complete=len(complete),
+        running=study.states().count("leased"),
+        out_of_memory=len(failed),
+    )
+
+
+def test_an_error_of_the_gpus_allocator(study: Study, counts: Counting) -> None:
+    study.write(INJECTED, [10, 20, 30, 40, 50, 60, 70, 80], trials=8)
+    code, _, err = study.end("run", "hungry.toml")
+    assert code == 0, err
+    check(study, counts, {10, 20, 30})
+
+
+def test_a_real_limit_on_the_trainers_memory(study: Study, counts: Counting) -> None:
+    """The kernel refuses the process more; its trial fails, and it trains the others."""
+    study.write(CAPPED, [10, 20, 30, 1_000_000, 2_000_000, 4_000_000], trials=6)
+    code, _, err = study.end("run", "hungry.toml")
+    assert code == 0, err
+    check(study, counts, {10, 20, 30})
+    kinds = study.events()
+    assert "failed" not in kinds
+    assert "reclaimed" not in kinds
+
+
+def test_what_did_not_fit_another_kind_of_device_is_trained_here(
+    study: Study, counts: Counting
+) -> None:
+    study.write("pass", [10, 20, 30, 40], trials=4)
+    with study.open() as database:
+        spec = load_spec(study.folder / "hungry.toml")
+        row = start(spec, study.folder, lambda: database, Console(quiet=True))
+        ledger = Ledger(database, row, worker="elsewhere")
+        slot = ledger.claim()
+        assert slot is not None
+        slot = ledger.bind(slot, {"a": 10}, "sampler")
+        result = {"device_class": "cuda: NVIDIA H200, 140 GiB", "detail": "memory ran out"}
+        ledger.done(slot, outcome="out_of_memory", value=None, result=result)
+    code, _, err = study.end("worker", "hungry")
+    assert code == 0, err
+    assert {width: outcome for width, outcome, _ in study.outcomes()} == {
+        10: "out_of_memory",
+        20: "complete",
+        30: "complete",
+        40: "complete",
+    }
+    counts(budget=4, complete=3)
+
+
+def test_what_did_not_fit_this_kind_of_device_is_not_tried_by_a_new_worker(
+    study: Study, counts: Counting
+) -> None:
+    """Nor is a slot that was bound to it elsewhere."""
+    study.write(INJECTED, [10, 20, 30, 40, 50, 60], trials=6)
+    code, _, err = study.end("run", "hungry.toml", "--trials", "1")
+    assert code == 0, err
+    assert study.outcomes() == [(60, "out_of_memory", 1)]
+    with study.open() as database:
+        ledger = Ledger(database, load_study(database, "hungry"), worker="elsewhere")
+        ledger.set_budget(6)
+        (known,) = ledger.out_of_memory()
+        assert known[0] == {"a": 60}
+        assert (known[1] or "").startswith("cpu: ")
+    code, _, err = study.end("resume", "hungry")
+    assert code == 0, err
+    check(study, counts, {10, 20, 30})
+
+
+def test_a_size_that_kills_the_process_while_engines_are_compared(
+    study: Study, counts: Counting
+) -> None:
+    """The largest is a sample for it; later its trial kills three trainers and is given up."""
+    study.write(KILLED, [20, 40, 60], trials=3)
+    code, _, err = study.end("run", "hungry.toml")
+    assert code == 0, err
+    assert {width: outcome for width, outcome, _ in study.outcomes()} == {
+        20: "complete",
+        40: "complete",
+        60: "error",
+    }
+    (failure,) = study.report()["failures"]
+    assert "SIGKILL" in failure["reason"]
+    counts(budget=3, complete=2, quarantined=1)
+
+
+def test_a_failed_kernel_costs_its_own_trial_and_no_other(study: Study, counts: Counting) -> None:
+    """After it every training of the process fails, as after a real one; so the process goes."""
+    study.write(LOST, [20, 40, 60], trials=3)
+    code, _, err = study.end("run", "hungry.toml")
+    assert code == 0, err
+    assert {width: (outcome, claims) for width, outcome, claims in study.outcomes()} == {
+        20: ("complete", 1),
+        40: ("complete", 1),
+        60: ("error", 3),
+    }
+    (failure,) = study.report()["failures"]
+    assert "lost the GPU: CUDA error" in failure["reason"]
+    counts(budget=3, complete=2, quarantined=1)
