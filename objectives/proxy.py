@@ -120,7 +120,8 @@ class TrainingResult:
         spread: Standard error of the value over replicas and folds; None for one training.
         learning_rate: The rate that counted.
         engine: What trained it.
-        seconds: Wall-clock time, the share of what was trained together; earlier processes included.
+        seconds: Wall-clock time, the candidate's share of what was trained together, in earlier
+            processes too.
         device: Where it ran.
         parameters: Numbers in the model's parameters; 0 if it could not be built.
         peak_memory: On a GPU, bytes that its allocator held at most in a training pass, less the
