@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports format browser clean
+.PHONY: help setup demo test faults check lint types imports format browser clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: .venv/ready  ## search an MLP's three hidden widths on digits under three 
 
 test: .venv/ready browser  ## run the whole test suite (SQLite and a real PostgreSQL)
 	$(BIN)/python -m pytest
+
+faults: .venv/ready  ## prove what is promised about workers that die, a line a promise
+	$(BIN)/python -m pytest -m promise
 
 check: lint types imports  ## lint, strict types, import contracts
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .measure import SIDES, cold, rates
+from .measure import SIDES, claim_ms, cold, rates
 from .servers import engines
 
 
@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = 0.5 if options.quick else 3.0
     found: list[dict[str, Any]] = []
     first: list[dict[str, Any]] = []
+    claims: list[dict[str, Any]] = []
     with engines(postgresql=not options.sqlite_only) as makers:
         for engine, fresh in makers.items():
             for present in sizes:
@@ -26,13 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
                     for row in rates(url, side, present, workers, seconds):
                         found.append({"engine": engine, **row})
                         _say(f"{engine}, {present} trials, {side}", row)
+                    where = {"engine": engine, "side": side, "present": present}
                     if present == max(sizes):
-                        took = {"side": side, "present": present, "cpu_seconds": cold(url, side)}
-                        first.append({"engine": engine, **took})
+                        took, cpu = cold(url, side)
+                        first.append({**where, "seconds": took, "cpu_seconds": cpu})
+                    if SIDES[side][1] == 1:
+                        claims.append({**where, "claim_ms": claim_ms(url, side)})
     _add_ratios(found)
-    print(_rates_table(found), _first_table(first), sep="\n\n")
+    print(_rates_table(found), _claims_table(claims), _first_table(first), sep="\n\n")
     if options.json is not None:
-        options.json.write_text(json.dumps({"rates": found, "first_claim": first}, indent=1) + "\n")
+        figures = {"rates": found, "claims": claims, "first_claim": first}
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 
@@ -66,10 +71,25 @@ def _rates_table(found: list[dict[str, Any]]) -> str:
     return "Trials recorded a second:\n\n" + _table(head, rows)
 
 
-def _first_table(first: list[dict[str, Any]]) -> str:
-    head = ["engine", "trials there", "side", "CPU-seconds"]
+def _claims_table(claims: list[dict[str, Any]]) -> str:
+    head = ["engine", "trials there", "side", "milliseconds"]
     rows = [
-        [row["engine"], f"{row['present']:,}", row["side"], f"{row['cpu_seconds']:.3g}"]
+        [row["engine"], f"{row['present']:,}", row["side"], f"{row['claim_ms']:.3g}"]
+        for row in sorted(claims, key=lambda row: (row["engine"], row["side"], row["present"]))
+    ]
+    return "A claim, of a worker at work (median):\n\n" + _table(head, rows)
+
+
+def _first_table(first: list[dict[str, Any]]) -> str:
+    head = ["engine", "trials there", "side", "seconds", "CPU-seconds"]
+    rows = [
+        [
+            row["engine"],
+            f"{row['present']:,}",
+            row["side"],
+            f"{row['seconds']:.3g}",
+            f"{row['cpu_seconds']:.3g}",
+        ]
         for row in first
     ]
     return "A cold worker's first trial:\n\n" + _table(head, rows)

@@ -1,6 +1,7 @@
 """Rates of several processes that record trials at once, and the first claim of a cold one."""
 
 import multiprocessing
+import statistics
 import subprocess
 import sys
 import time
@@ -29,8 +30,11 @@ from benchmarks.store import {side}
 recorder = {side}.Recorder({url!r}, batch=1{sampler})
 imported = time.process_time()
 recorder.claim()
-print(time.process_time())
+print(time.process_time(), flush=True)
 """
+
+CLAIMS = 50
+"""How many claims the median is of."""
 
 
 def rates(
@@ -70,22 +74,36 @@ def rates(
         process.join(START_SECONDS)
 
 
-def cold(url: str, side: str) -> float:
-    """CPU-seconds of a new process, imports included, until it has its first trial's widths.
+def cold(url: str, side: str) -> tuple[float, float]:
+    """A new process until it has its first trial's widths: seconds, and CPU-seconds.
 
-    Optuna proposes with its default sampler; of Widthwise it is the claim and the reading of what
-    the proposal is made from.
+    Imports are included. Optuna proposes with its default sampler; of Widthwise it is the claim and
+    the reading of what the proposal is made from.
     """
     sampler = ", sampler=__import__('optuna').samplers.TPESampler()" if side == "stock" else ""
     module = SIDES[side][0].__name__.rpartition(".")[2]
     script = COLD.format(side=module, url=url, sampler=sampler)
-    answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True
     )
-    return float(answer.stdout)
+    answer, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{side}: the cold process ended with code {process.returncode}")
+    return time.perf_counter() - started, float(answer)
+
+
+def claim_ms(url: str, side: str) -> float:
+    """Median milliseconds of taking one trial, nothing proposed for it, by a worker at work."""
+    recorder = SIDES[side][0].Recorder(url, batch=1)
+    took = []
+    for _ in range(CLAIMS):
+        recorder.step()  # with it a worker has seen what is new, as it has before each claim
+        started = time.perf_counter()
+        recorder.take()
+        took.append(1e3 * (time.perf_counter() - started))
+    recorder.close()
+    return statistics.median(took)
 
 
 def _work(

@@ -47,6 +47,10 @@ class Recorder:
         self.ledger.claim_many(1)
         self.ledger.tried()
 
+    def take(self) -> None:
+        """Make a claim."""
+        self.ledger.claim_many(1)
+
     def step(self) -> int:
         """Record one batch; returns how many trials it holds."""
         return self.record(self._batch)

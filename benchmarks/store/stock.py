@@ -56,6 +56,10 @@ class Recorder:
         """Make a first trial, and propose its widths."""
         _suggest(self._study.ask())
 
+    def take(self) -> None:
+        """Make a trial, and propose nothing for it."""
+        self._study.ask()
+
     def step(self) -> int:
         """Record one trial."""
         trial = self._study.ask()

@@ -6,6 +6,8 @@ import pytest
 from widthwise.benchmarks.store import __main__ as command
 from widthwise.benchmarks.store import measure, ours, stock
 from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger
+from widthwise.storage.study import load_study
 
 
 def trials_of(url, study_name):
@@ -41,6 +43,17 @@ def test_both_sides_record_the_same_trials(database_url, batch):
     assert all(comparable(trial) == comparable(theirs[-1]) for trial in [*mine, *theirs])
 
 
+def test_a_claim_takes_one_trial_on_either_side(tmp_path):
+    url = f"sqlite:///{tmp_path / 'w.db'}"
+    for side, module in {"stock": stock, "one at a time": ours}.items():
+        module.prepare(url, 1, 2 * measure.CLAIMS)
+        assert measure.claim_ms(url, side) > 0
+    assert len(trials_of(url, stock.STUDY)) == 1 + 2 * measure.CLAIMS
+    with Database.open(resolve_url(url, {})) as database:
+        counts = Ledger(database, load_study(database, ours.STUDY), worker="judge").counts()
+    assert (counts.complete, counts.running) == (1 + measure.CLAIMS, measure.CLAIMS)
+
+
 def test_a_budget_that_is_spent_gives_no_more(tmp_path):
     url = f"sqlite:///{tmp_path / 'w.db'}"
     ours.prepare(url, 2, 1)
@@ -58,11 +71,18 @@ def test_the_command_writes_every_figure(tmp_path, monkeypatch, capsys):
             yield {**row, "per_second": 2.0 if side == "stock" else 20.0, "cpu_ms": 3.0}
 
     monkeypatch.setattr(command, "rates", rates)
-    monkeypatch.setattr(command, "cold", lambda *_: 0.5)
+    monkeypatch.setattr(command, "cold", lambda *_: (1.5, 0.5))
+    monkeypatch.setattr(command, "claim_ms", lambda *_: 2.0)
     out = tmp_path / "out.json"
     assert command.main(["--quick", "--sqlite-only", "--json", str(out)]) == 0
     found = json.loads(out.read_text())
     assert {row["side"] for row in found["rates"]} == set(measure.SIDES)
     assert {row["ratio"] for row in found["rates"]} == {1.0, 10.0}
-    assert [row["cpu_seconds"] for row in found["first_claim"]] == [0.5] * 3
+    assert [(row["seconds"], row["cpu_seconds"]) for row in found["first_claim"]] == [
+        (1.5, 0.5)
+    ] * 3
+    assert {row["side"]: row["claim_ms"] for row in found["claims"]} == {
+        "stock": 2.0,
+        "one at a time": 2.0,
+    }
     assert "| sqlite | 100 | 2 | one at a time | 20 | 3 | 10 |" in capsys.readouterr().out

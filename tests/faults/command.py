@@ -4,57 +4,122 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import psutil
+from rich.console import Console
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+from widthwise.search.spec import load_spec
+from widthwise.search.studies import start
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger, Record
+from widthwise.storage.study import load_study
+
+from .judge import audit
 
 COMMAND = str(Path(sys.executable).with_name("widthwise"))
 
 
 class CommandStudy:
-    """A study on SQLite."""
+    """A study on SQLite, or where `url` says. The tests here end the processes it started."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    started: ClassVar[list[subprocess.Popen[str]]] = []
+
+    def __init__(self, folder: Path, name: str, url: str | None = None) -> None:
         self.folder, self.name = folder, name
-        self.environment = {**os.environ, "WIDTHWISE_STORAGE": f"sqlite:///{folder / 'study.db'}"}
+        self.url = url or f"sqlite:///{folder / 'study.db'}"
+        self.environment = {**os.environ, "WIDTHWISE_STORAGE": self.url}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def submit(self, spec: str) -> None:
+        """Put the study of a spec file of its folder into the database; nobody begins it."""
+        with Database.open(resolve_url(self.url, {})) as database:
+            parsed = load_spec(self.folder / spec)
+            start(parsed, self.folder, lambda: database, Console(quiet=True))
+
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
             [COMMAND, *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
-    def end(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill what a test that failed left at work, with all that it started."""
+        for process in cls.started:
+            if process.poll() is None:
+                family = psutil.Process(process.pid).children(recursive=True)
+                for one in (process, *family):
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+                process.communicate()
+        cls.started.clear()
+
+    def end(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        process = self.start(*arguments, environment=environment)
         out, err = process.communicate(timeout=240)
         return process.returncode, out, err
+
+    def wait(self, running: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+        """Wait for something to be so while a process runs."""
+        deadline = time.monotonic() + 120
+        while not until():
+            assert running.poll() is None, running.communicate()
+            assert time.monotonic() < deadline, f"it never came so far: {self.states()}"
+            time.sleep(0.05)
 
     def report(self) -> Any:
         code, out, err = self.end("report", self.name, "--json")
         assert code == 0, err
         return json.loads(out)
 
+    def audit(self) -> dict[str, int]:
+        """See `judge.audit`."""
+        with self.database() as database:
+            return audit(database, load_study(database, self.name))
+
+    def records(self) -> list[Record]:
+        """What the ledger holds."""
+        with self.database() as database:
+            study = load_study(database, self.name)
+            return Ledger(database, study, worker="judge").records()
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        with Database.open(resolve_url(self.url, {}), create=False) as opened:
+            yield opened
+
     def states(self) -> list[str]:
         return [state for (state,) in self.rows("select state from widthwise_slot")]
 
     def events(self) -> list[str]:
-        return [kind for (kind,) in self.rows("select kind from widthwise_event")]
+        return [kind for (kind,) in self.rows("select kind from widthwise_event order by id")]
 
     def rows(self, query: str) -> list[Any]:
         """What a query finds; nothing while there is no such table yet."""
-        path = self.folder / "study.db"
-        if not path.exists():
+        url = resolve_url(self.url, {})
+        if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
             return []
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        engine = create_engine(url, poolclass=NullPool)
         try:
-            return connection.execute(query).fetchall()
-        except sqlite3.OperationalError:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(query))]
+        except DBAPIError:
             return []
-        finally:
-            connection.close()

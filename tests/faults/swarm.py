@@ -1,64 +1,139 @@
-"""Workers that claim, bind, train (a nap) and settle in a loop, some of them killed on the way.
+"""A crew of workers, forked, with what is done to them: killed, stopped, or blown up at a step.
 
-    python swarm.py URL STUDY WORKERS KILLS
+    python -m widthwise.tests.faults.swarm URL STUDY WITNESS --workers 8 --kills 50
 
-This process holds no database connection: it forks workers, sends SIGKILL to one of them at a
-random moment and forks another in its place, KILLS times, and on until two of them held a slot.
-Whoever holds the last slot keeps it
-until all kills are done and a line, or the end, of standard input has arrived: so the study never
-ends before what is done to it. This process ends when every worker has ended, and prints the exit
-codes of those that nobody killed.
+This process holds no database connection. How far the harm is done paces the study: it counts that
+itself, or is told in percent, a line each, on standard input. Once every worker has ended it prints
+the exit codes of those that nobody killed; it ends at once, and badly, if one ends before its time.
 """
 
-import mmap
+from __future__ import annotations
+
+import argparse
 import os
 import random
 import signal
 import sys
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from optuna.distributions import IntDistribution
 from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.errors import LeaseLost, WidthsTaken
-from widthwise.storage.ledger import Ledger, Slot
-from widthwise.storage.projection import Projection
-from widthwise.storage.study import load_study
 
-WIDTHS = {"a": IntDistribution(1, 64), "b": IntDistribution(1, 64)}
-LEASE = 0.5
-SHARED = mmap.mmap(-1, 4096)
-"""Bytes that all processes share: the first is 1 once the last slot may be settled, the others,
-one a seat, are 1 while the worker in that seat holds a slot."""
+from .board import NO_SEAT, Activity, Board
+from .crew import Crew, work
+from .fuses import Fuse, Lit, burning
 
 
-def main(url: str, name: str, workers: int, kills: int) -> None:
-    seated = {seat: fork(url, name, seat) for seat in range(1, workers + 1)}
-    killed = holders = 0
-    while kills and (killed < kills or holders < 2):
-        time.sleep(random.uniform(0.1, 0.4))
-        seat = random.choice(sorted(seated))
-        os.kill(seated[seat], signal.SIGKILL)
-        _, status = os.waitpid(seated[seat], 0)
-        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
-            sys.exit("a worker ended by itself before the last slot was settled")
-        killed, holders = killed + 1, holders + SHARED[seat]
-        SHARED[seat] = 0
-        seated[seat] = fork(url, name, seat)
-    sys.stdin.readline()
-    SHARED[0] = 1
+def main() -> None:
+    options = read_options()
+    warm_up()
+    if options.checkpoints:
+        import torch
+
+        torch.set_num_threads(1)  # none of its threads would be there after a fork
+    crew = Crew(
+        url=options.url,
+        study=options.study,
+        lease=options.lease,
+        nap=options.nap,
+        witness=options.witness,
+        checkpoints=options.checkpoints,
+        board=Board(options.budget, 2 * options.workers),
+    )
+    if options.step:
+        blow_up(crew, options.step, options.kills, options.workers)
+    seated = {seat: fork(crew, seat) for seat in range(1, options.workers + 1)}
+    if options.kills and not options.step:
+        kill(crew, seated, options.kills)
+    elif options.stops:
+        stop(crew, seated, options.stops)
+    elif not options.step:
+        for line in sys.stdin:
+            crew.board.progress(int(line))
+    crew.board.progress(100)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in seated.values()]
     sys.stdout.write(f"{codes}\n")
 
 
-def fork(url: str, name: str, seat: int) -> int:
+def warm_up() -> None:
+    """Import what opening a database imports late: once, instead of in every fork."""
+    import psycopg  # noqa: F401
+
+    with (
+        TemporaryDirectory() as folder,
+        Database.open(resolve_url(f"sqlite:///{folder}/warm.db", {})) as database,
+    ):
+        database.optuna_storage()
+
+
+def kill(crew: Crew, seated: dict[int, int], kills: int) -> None:
+    """Kill workers that are at work by chance, and put another one into each place."""
+    for done in range(1, kills + 1):
+        time.sleep(random.uniform(0.0, 2.0 * crew.nap / len(seated)))
+        seat = one_of(seated, crew, random.choice((Activity.WORKING, Activity.HOLDING)))
+        os.kill(seated[seat], signal.SIGKILL)
+        if os.waitstatus_to_exitcode(os.waitpid(seated[seat], 0)[1]) != -signal.SIGKILL:
+            sys.exit("a worker ended by itself before its time")
+        crew.board.enter(seat, Activity.STARTING)
+        seated[seat] = fork(crew, seat)
+        crew.board.progress(100 * done // kills)
+
+
+def stop(crew: Crew, seated: dict[int, int], stops: int) -> None:
+    """Stop workers that hold a slot for longer than their leases last, and let them go on."""
+    asleep: dict[int, float] = {}
+    for done in range(1, stops + 1):
+        seat = one_of(seated.keys() - asleep.keys(), crew, Activity.HOLDING)
+        os.kill(seated[seat], signal.SIGSTOP)
+        asleep[seat] = time.monotonic() + crew.lease * random.uniform(1.5, 3.0)
+        while len(asleep) > len(seated) // 2 or (done == stops and asleep):
+            time.sleep(0.02)
+            for seat in [one for one, until in asleep.items() if until < time.monotonic()]:
+                os.kill(seated[seat], signal.SIGCONT)
+                del asleep[seat]
+        crew.board.progress(100 * done // stops)
+
+
+def one_of(seats: Collection[int], crew: Crew, activity: Activity) -> int:
+    """Wait for workers that have come so far, a while if nobody may claim now; choose one."""
+    patience = time.monotonic() + 2.0
+    while not (there := [seat for seat in seats if crew.board.at(seat) >= activity]):
+        time.sleep(0.01)
+        if time.monotonic() > patience:
+            activity = Activity.WORKING
+    return random.choice(there)
+
+
+def blow_up(crew: Crew, step: str, kills: int, workers: int) -> None:
+    """Let so many workers die at a step, some at a time."""
+    crew.board.progress(100)
+    fuses = burning(step, kills)
+    alive: set[int] = set()
+    if step == "reap":  # an ended lease is taken over only where somebody left one
+        alive |= {fork(crew, NO_SEAT, partial(Fuse, "claim", "after")) for _ in range(workers)}
+    while True:
+        while len(alive) < workers and (fuse := next(fuses, None)) is not None:
+            alive.add(fork(crew, NO_SEAT, fuse))
+        if not alive:
+            return
+        pid, status = os.wait()
+        alive.remove(pid)
+        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+            sys.exit(f"a worker never came to {step}")
+
+
+def fork(crew: Crew, seat: int, fuse: Callable[[], Lit] | None = None) -> int:
+    """Start a worker; a fuse is made in its process, where it changes the code it watches."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        work(url, name, seat)
+        work(crew, seat, fuse and fuse())
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -66,41 +141,21 @@ def fork(url: str, name: str, seat: int) -> int:
         os._exit(code)
 
 
-def work(url: str, name: str, seat: int) -> None:
-    with Database.open(resolve_url(url), retry_seconds=30) as database:
-        study = load_study(database, name)
-        ledger = Ledger(database, study, worker=str(os.getpid()), lease_seconds=LEASE)
-        projection = Projection(database, study)
-        while ledger.open_slots():
-            slot = ledger.claim()
-            if slot is None:
-                time.sleep(min(ledger.oldest_lease() or 0.05, 0.2))
-                continue
-            # A slow moment on a busy machine may outlast so short a lease: then it is another's.
-            SHARED[seat] = 1
-            with suppress(LeaseLost):
-                train(ledger, projection, slot)
-            SHARED[seat] = 0
-        projection.repair()
-
-
-def train(ledger: Ledger, projection: Projection, slot: Slot) -> None:
-    while slot.widths is None:
-        widths = {name: random.randint(1, 64) for name in WIDTHS}
-        with suppress(WidthsTaken):
-            slot = ledger.bind(slot, widths, "chance")
-    projection.open(slot, distributions=WIDTHS, constraints={"flops": -1.0}, attributes={})
-    time.sleep(random.uniform(0.0, 0.1))
-    ledger.beat(slot)
-    last = ledger.counts().budget - 1
-    while slot.number == last and not SHARED[0]:
-        time.sleep(LEASE / 10)
-        ledger.beat(slot)
-    value = float(slot.widths["a"] + slot.widths["b"])
-    result = {"curve": [0.0, value], "attributes": {"token": slot.token}}
-    ledger.done(slot, outcome="complete", value=value, result=result)
-    projection.close(ledger.record(slot.number))
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("study")
+    parser.add_argument("witness", type=Path)
+    parser.add_argument("--budget", type=int, required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--stops", type=int, default=0)
+    parser.add_argument("--step", default="")
+    parser.add_argument("--checkpoints", type=Path)
+    parser.add_argument("--lease", type=float, default=0.5)
+    parser.add_argument("--nap", type=float, default=0.1)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -72,11 +73,17 @@ def study(tmp_path: Path) -> Study:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("what", "says", "at_once"),
-    [(SEGMENTATION_FAULT, "SIGSEGV", 1), (EXIT, "code 3", 3)],
-    ids=["segmentation fault", "exit among three"],
+    [
+        pytest.param(
+            *(SEGMENTATION_FAULT, "SIGSEGV", 1),
+            id="segmentation fault",
+            marks=pytest.mark.promise("OOM and poison"),
+        ),
+        pytest.param(EXIT, "code 3", 3, id="exit among three"),
+    ],
 )
 def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
-    study: Study, what: str, says: str, at_once: int
+    study: Study, counts: Callable[..., None], what: str, says: str, at_once: int
 ) -> None:
     study.write(what, {3}, at_once=at_once)
     code, _, err = study.end("run", "deadly.toml")
@@ -93,17 +100,24 @@ def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
     assert (failure["outcome"], failure["widths"]) == ("error", {"a": 3})
     assert says in failure["reason"]
     assert {trial["widths"]["a"] for trial in report["history"]} == {2, 4, 5}
+    counts(**study.audit(), quarantined=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(study: Study) -> None:
+@pytest.mark.promise("heartbeats are independent")
+def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(
+    study: Study, counts: Callable[..., None]
+) -> None:
     study.write(HOLDS_THE_LOCK, {2, 3, 4, 5}, trials=2, epochs=2)
     code, _, err = study.end("run", "deadly.toml", "--workers", "2", "--lease", "1")
     assert code == 0, err
     kinds = study.events()
     assert "reclaimed" not in kinds
     assert kinds.count("claimed") == kinds.count("done") == 2
+    found = study.audit()
+    assert (found["complete"], found["running"], found["duplicates"], found["lost"]) == (2, 0, 0, 0)
+    counts(**found)
 
 
 @pytest.mark.slow

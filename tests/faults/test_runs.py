@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def check(study: Study, total: int, before: list[dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_kill_9_of_everything_then_resume(study: Study) -> None:
+@pytest.mark.promise("resume from any state")
+def test_kill_9_of_everything_then_resume(study: Study, counts: Callable[..., None]) -> None:
     run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
     study.wait_for(2, run)
     family = psutil.Process(run.pid)
@@ -87,11 +89,13 @@ def test_kill_9_of_everything_then_resume(study: Study) -> None:
     code, _, err = study.end("resume", "slow", "--trials", "+4", "--workers", "2", "--lease", "3")
     assert code == 0, err
     check(study, 12, before)
+    counts(**study.audit())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_ctrl_c_gives_the_slots_back_then_resume(study: Study) -> None:
+@pytest.mark.promise("resume from any state")
+def test_ctrl_c_gives_the_slots_back_then_resume(study: Study, counts: Callable[..., None]) -> None:
     run = study.start("run", "slow.toml", "--workers", "2")
     study.wait_for(1, run)
     run.send_signal(signal.SIGINT)
@@ -105,6 +109,7 @@ def test_ctrl_c_gives_the_slots_back_then_resume(study: Study) -> None:
     code, _, err = study.end("resume", "slow", "--trials", "9", "--workers", "2")
     assert code == 0, err
     check(study, 9, before)
+    counts(**study.audit())
 
 
 @pytest.mark.slow

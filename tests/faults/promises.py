@@ -1,0 +1,45 @@
+"""What Widthwise promises about workers that die: the one list, and how its table is drawn.
+
+A test says which promise it keeps with `@pytest.mark.promise("budget exact")`, wherever it lives,
+and writes down what it counted: `counts(budget=100, …)` here, or pytest's own
+`record_property("counts", {"budget": 100, …})` elsewhere. `make faults` runs those tests, and no
+others, and ends with a line for each promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PROMISES = (
+    "budget exact",
+    "every gap in the protocol is safe",
+    "a late result is refused",
+    "database loss",
+    "heartbeats are independent",
+    "drain",
+    "resume from any state",
+    "OOM and poison",
+    "version skew",
+    "clock-safe",
+    "model",
+    "no pickle, no leak",
+)
+
+PROMISE, COUNTS = "promise", "counts"
+"""Names of the marker, and of the property of a test's report that holds its figures."""
+
+FIRST = ("budget", "complete", "running", "duplicates", "lost")
+"""Figures that every line shows, in this order; those that a test adds come after them."""
+
+
+def line(promise: str, kept: bool, figures: Mapping[str, int]) -> str:
+    """One line of the table.
+
+    Args:
+        promise: Which.
+        kept: Whether it has tests and each of them passed.
+        figures: What they counted, summed up.
+    """
+    shown = {name: figures.get(name, 0) for name in FIRST} | dict(figures)
+    told = " ".join(f"{name}={number}" for name, number in shown.items())
+    return f"{'PASS' if kept else 'FAIL'} {promise}  {told}"

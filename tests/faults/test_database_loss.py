@@ -1,0 +1,98 @@
+"""The database restarts and goes away while workers are at work: nobody ends, nothing is lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.ledger import Ledger
+
+from .command import CommandStudy
+from .judge import check, create
+from .outages import outage
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500), pytest.mark.promise("database loss")]
+
+BUDGET, WORKERS = 150, 4
+RESTARTS = ["fast", "immediate", "fast", "immediate", "fast"]
+OUTAGES = [("fast", 4), ("immediate", 4), ("fast", 4), ("immediate", 4), ("fast", 4), ("fast", 60)]
+
+SPEC = """\
+study = { name = "patient", trials = 6 }
+model = { build = "patient.py:build" }
+widths = { a = { low = 2, high = 32 } }
+proxy = { data = "digits", epochs = 40, patience = 0, batch_size = 128, engine = "plain" }
+"""
+MODEL = """\
+import pathlib, time
+from torch import nn
+
+class Patient(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+    def forward(self, x):
+        # An epoch's last batch is short; it takes its time while the database is in trouble.
+        if self.training and 1 < len(x) < 128 and not pathlib.Path("calm").exists():
+            time.sleep(0.8)
+        return self.layers(x)
+
+def build(widths):
+    return Patient(widths["a"])
+"""
+
+
+def test_workers_outlast_restarts_and_outages(
+    postgresql_server, postgresql_url, processes, counts, tmp_path
+):
+    """A crew of nappers and a real run with its trainers, each in a database of its own."""
+    witness = tmp_path / "witness"
+    with (
+        postgresql_server.new_database() as other_url,
+        Database.open(resolve_url(postgresql_url)) as database,
+    ):
+        study = create(database, BUDGET)
+        ledger = Ledger(database, study, worker="judge")
+        options = ("--budget", BUDGET, "--workers", WORKERS, "--lease", 2, "--nap", 0.3)
+        swarm = processes.start("swarm", postgresql_url, study.name, witness, *options)
+        real = CommandStudy(tmp_path, "patient", other_url)
+        (tmp_path / "patient.toml").write_text(SPEC)
+        (tmp_path / "patient.py").write_text(MODEL)
+        run = real.start("run", "patient.toml", "--workers", "2", "--lease", "6")
+        real.wait(run, lambda: "leased" in real.states())
+        done = 0
+
+        def harmed():
+            """Let the crew go a part of its way, so that all of the harm hits it at work."""
+            nonlocal done
+            done += 1
+            swarm.stdin.write(f"{100 * done // len(RESTARTS + OUTAGES)}\n")
+            swarm.stdin.flush()
+            before, deadline = ledger.counts().complete, time.monotonic() + 60
+            while ledger.counts().complete < min(before + 2, BUDGET):
+                assert swarm.poll() is None
+                assert time.monotonic() < deadline, "the crew does not go on"
+                time.sleep(0.05)
+
+        for mode in RESTARTS:
+            postgresql_server.restart(mode)
+            harmed()
+        for mode, seconds in OUTAGES:
+            assert run.poll() is None
+            with outage(postgresql_server, mode):
+                time.sleep(seconds)
+            harmed()
+        (tmp_path / "calm").touch()
+        output, errors = swarm.communicate(timeout=100)
+        assert (output, errors) == (f"{[0] * WORKERS}\n", "")
+        found = check(database, study, witness)
+        _, errors = run.communicate(timeout=100)
+        assert run.returncode == 0, errors
+        assert "ended early" not in errors
+        mine = real.audit()
+        assert (mine["complete"], mine["running"], mine["duplicates"], mine["lost"]) == (6, 0, 0, 0)
+        assert "failed" not in real.events()
+    counts(**found)
+    counts(**mine, restarts=len(RESTARTS), outages=len(OUTAGES))
