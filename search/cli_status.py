@@ -61,7 +61,7 @@ def _studies(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[
     return ["study", "status", "priority", "budget", *names, "paused"], [
         [
             one["study"],
-            one["status"],
+            _status(one),
             str(one["priority"]),
             str(one["budget"]),
             *(str(one["trials"][name]) for name in names),
@@ -69,6 +69,12 @@ def _studies(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[
         ]
         for one in states
     ]
+
+
+def _status(one: Mapping[str, Any]) -> str:
+    """The study's status in a word; one whose budget is spent has nothing left to open."""
+    spent = not one["trials"]["running"] and not one["trials"]["waiting"]
+    return "finished" if spent else str(one["status"])
 
 
 def _workers(there: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
