@@ -64,11 +64,13 @@ class Binder:
         problem: What is searched.
         ledger: The budget.
         projection: Optuna's view of it.
+        elsewhere: What ran out of memory on other classes of devices than the one here.
     """
 
     problem: Problem
     ledger: Ledger
     projection: Projection
+    elsewhere: Sequence[Mapping[str, int]] = ()
 
     def bind(self, slots: Sequence[Slot]) -> list[Slot]:
         """Bind widths to the slots that have none; adopted ones keep what they have.
@@ -149,6 +151,7 @@ class Binder:
             problem.goal,
             epochs=problem.settings.epochs,
             refused=problem.refused,
+            elsewhere=self.elsewhere,
             bounds=problem.spec.limits.measured,
         )
         rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, attempt))

@@ -110,6 +110,10 @@ class Here:
             self._exceeded = mine
         return self._tightened
 
+    def elsewhere(self, exceeded: Sequence[Exceeded]) -> list[Mapping[str, int]]:
+        """What ran out of memory on devices that are known to be of other classes."""
+        return [widths for widths, device in exceeded if device not in (None, self.device)]
+
     def _below(self, exceeded: Sequence[Mapping[str, int]]) -> Problem:
         problem = self.problem
         predicted = [problem.trace(widths) for widths in exceeded]

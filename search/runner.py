@@ -89,7 +89,13 @@ class Runner:
             Exhausted: Every feasible candidate was tried.
             ChildDied: The device can be used again only by another process.
         """
-        binder = Binder(problem=self.known(), ledger=self.ledger, projection=self.projection)
+        exceeded = self.ledger.out_of_memory()
+        binder = Binder(
+            problem=self._here.known(exceeded),
+            ledger=self.ledger,
+            projection=self.projection,
+            elsewhere=self._here.elsewhere(exceeded),
+        )
         outcomes: list[Outcome] = []
         opened: list[Bound] = []
         for slot in binder.bind(slots):

@@ -17,6 +17,8 @@ from .space import Space
 
 COMPLETE = "complete"
 PRUNED = "pruned"
+CANCELLED = "cancelled"
+INFEASIBLE = "infeasible"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,7 @@ def history(
     *,
     epochs: int,
     refused: Sequence[NDArray[np.int64]] = (),
+    elsewhere: Sequence[Mapping[str, int]] = (),
     bounds: Mapping[str, float] | None = None,
 ) -> History:
     """What was tried: every bound candidate, with its metric where there is one.
@@ -88,6 +91,7 @@ def history(
         goal: Says which metric is better.
         epochs: Of a whole training.
         refused: Candidates that must not be proposed either, each [d].
+        elsewhere: What ran out of memory on other classes of devices than the one here.
         bounds: Limits on what is measured, by name.
     """
     bounds = bounds or {}
@@ -102,7 +106,7 @@ def history(
             pending.append(row)
             continue
         if one.outcome not in (COMPLETE, PRUNED):
-            failed.append(row)
+            (skipped if _tells_nothing(one, elsewhere) else failed).append(row)
             continue
         found = [one.measured.get(name, np.nan) / bound - 1.0 for name, bound in bounds.items()]
         seen = [rung for rung in one.rungs if rung[0] in stopped_at]
@@ -123,3 +127,14 @@ def history(
         if bounds
         else None,
     )
+
+
+def _tells_nothing(one: Tried, elsewhere: Sequence[Mapping[str, int]]) -> bool:
+    """Whether how a trial ended says nothing about its widths here.
+
+    A person cancelled it, or a device of another class was too small, or one that adopted the trial
+    was known to be: what breaks a measured limit has its measurement.
+    """
+    if one.outcome == INFEASIBLE:
+        return not one.measured
+    return one.outcome == CANCELLED or one.widths in elsewhere

@@ -166,7 +166,7 @@ def test_a_pruned_trial_is_set_against_the_others_where_it_stopped() -> None:
             tried(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))),
             tried(1, "pruned", 0.3, fidelity=3.0, rungs=((1.0, 0.1), (3.0, 0.3))),
             tried(2, None),
-            tried(3, "infeasible"),
+            tried(3, "infeasible", measured={"latency": 2.0}),
         ],
         Goal(direction="minimize"),
         epochs=9,
@@ -179,3 +179,25 @@ def test_a_pruned_trial_is_set_against_the_others_where_it_stopped() -> None:
     assert known.skipped.tolist() == [[2]]
     assert (known.pending.tolist(), known.failed.tolist()) == ([[3]], [[4]])
     assert known.complete.tolist() == [False, True, False]
+
+
+def test_what_says_nothing_about_the_widths_is_no_failure() -> None:
+    """A person's cancellation, and memory that ran out on another class of devices."""
+    known = history(
+        SPACE,
+        [
+            tried(0, "complete", 0.5),
+            tried(1, "cancelled"),
+            tried(2, "out_of_memory"),
+            tried(3, "out_of_memory"),
+            tried(4, "infeasible"),
+            tried(5, "error"),
+        ],
+        Goal(),
+        epochs=9,
+        elsewhere=[{"a": 3}],
+    )
+    assert known.skipped is not None
+    assert known.skipped.ravel().tolist() == [2, 3, 5]
+    assert known.failed.ravel().tolist() == [4, 6]
+    assert sorted(known.tried.ravel().tolist()) == [1, 2, 3, 4, 5, 6], "none is proposed again"

@@ -15,7 +15,9 @@ from widthwise.search.candidates import FeasibleSet, keys
 from widthwise.search.ceiling import Ceiling
 from widthwise.search.child import ChildDied
 from widthwise.search.errors import Exhausted, NothingFeasible
+from widthwise.search.history import History
 from widthwise.search.limits import Limits
+from widthwise.search.proposer import Proposer
 from widthwise.search.space import Space, Width
 from widthwise.search.standing import feasible_of
 from widthwise.storage.database import Database, resolve_url
@@ -240,3 +242,24 @@ def test_the_pick_is_of_what_every_class_of_devices_could_hold(bench: Make) -> N
     everywhere = np.arange(1, 25)[:, None]
     assert whole.admitted(everywhere).all()
     assert everywhere[left.admitted(everywhere), 0].max() == 11
+
+
+def test_another_class_of_devices_teaches_a_proposal_nothing(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = bench(trials=6, at_once=1, widths=24)
+    ran_out(study, 20, "cuda: small")
+    ran_out(study, 22, study.runner().device)
+    seen: list[History] = []
+    propose = Proposer.propose
+
+    def watched(self: Proposer, known: History, *rest: Any, **more: Any) -> Any:
+        seen.append(known)
+        return propose(self, known, *rest, **more)
+
+    monkeypatch.setattr(Proposer, "propose", watched)
+    study.holder().step()
+    (known,) = seen
+    assert known.failed.ravel().tolist() == [22]
+    assert known.skipped is not None
+    assert known.skipped.ravel().tolist() == [20]
