@@ -64,7 +64,8 @@ def audit(database: Database, study: StudyRow, witness: Path | None = None) -> d
         "duplicates": _duplicates(records, trials, story),
         "lost": _unkept(records, story, witness) + _unshown(records, trials),
         "adopted": kinds["reclaimed"],
-        "refused": kinds["refused"],
+        # Widths that another slot has are refused too, to a holder that is not late.
+        "refused": sum(one.kind == "refused" and "action" in one.detail for one in story),
     }
 
 
@@ -85,12 +86,16 @@ def check(database: Database, study: StudyRow, witness: Path | None = None) -> d
     records = Ledger(database, study, worker="judge").records()
     assert [record.number for record in records] == list(range(budget))
     assert [record.value for record in records] == [value_of(one.widths or {}) for one in records]
-    kinds = Counter(event.kind for event in events.read(database, study))
+    story = events.read(database, study)
+    kinds = Counter(event.kind for event in story)
     assert kinds["done"] == kinds["bound"] == kinds["claimed"] == budget
     assert kinds["claimed"] + kinds["reclaimed"] == sum(record.attempts for record in records)
     assert kinds["projected"] + kinds["repaired"] == budget
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
     assert [trial.number for trial in trials] == list(range(budget))
+    # What Optuna shows of a trial is its settling holder's, not an earlier one's.
+    settled_by = {event.number: event.token for event in story if event.kind == "done"}
+    assert {one.user_attrs["slot"]: one.user_attrs["token"] for one in trials} == settled_by
     return found
 
 
