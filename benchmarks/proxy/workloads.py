@@ -67,8 +67,9 @@ def workloads(rows: int = ROWS) -> list[Workload]:
         rows: Most in a training split.
     """
     data = signals(rows, JUDGING, seed=0)
-    images = _first(load_data("digits", base=Path(), image=True, seed=0), rows)
-    few = _first(data, len(images.train))
+    digits = load_data("digits", base=Path(), image=True, seed=0)
+    images = _first(digits, rows, rows // (ROWS // JUDGING))
+    few = _first(data, len(images.train), len(images.validation))
     noisy = {"norm": "batch", "dropout": 0.2, "activation": "gelu"}
     return [
         mlp("8-256 log-uniform", log_uniform(8, 256), data),
@@ -124,9 +125,13 @@ def log_uniform(low: int, high: int) -> Draw:
     return lambda random: round(np.exp(random.uniform(log(low), log(high))))
 
 
-def _first(data: Data, rows: int) -> Data:
-    train = Split(inputs=data.train.inputs[:rows], targets=data.train.targets[:rows])
-    return replace(data, train=train)
+def _first(data: Data, rows: int, judging: int) -> Data:
+    """Return the first rows of the training and of the validation split."""
+    train, validation = (
+        Split(inputs=split.inputs[:number], targets=split.targets[:number])
+        for split, number in ((data.train, rows), (data.validation, judging))
+    )
+    return replace(data, train=train, validation=validation)
 
 
 def doubled(objective: ModuleObjective) -> ModuleObjective:

@@ -52,6 +52,7 @@ _METHODS: frozenset[str] = frozenset(
     [
         "__rshift__",
         "add_",
+        "as_strided",
         "bitwise_and_",
         "bitwise_xor_",
         "copy_",

@@ -21,7 +21,8 @@ class Program:
     """A step ready to be repeated.
 
     Attributes:
-        run: `run(inputs, targets)` does the step and returns its loss.
+        run: `run(inputs, targets)` does the step and returns its loss; the arguments lie in their
+            memory as the recorded ones did.
         changed: What it changes.
         text: Its code.
     """

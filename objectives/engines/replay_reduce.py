@@ -1,8 +1,8 @@
 """What a tape can do without, so that the rest gives the same bits.
 
-Three kinds of calls: copies and aliases that only autograd's bookkeeping needed; tensors that are
-the same in every step (views of weights, numbers of places, a gradient of ones), which are made
-once; and what nothing comes of.
+Four kinds of calls: copies and aliases that only autograd's bookkeeping needed; views of views,
+each of which is taken in one go; tensors that are the same in every step (views of weights, numbers
+of places, a gradient of ones), which are made once; and what nothing comes of.
 
 Entry point: `reduced`.
 """
@@ -23,6 +23,7 @@ _ALIKE = frozenset(
 
 _EMPTY = torch.ops.aten.new_empty_strided.default
 _COPY = torch.ops.aten.copy_.default
+_AS_STRIDED = torch.ops.aten.as_strided.default
 
 Names = dict[Slot, Slot]
 """Slots to others that hold the same."""
@@ -52,7 +53,7 @@ def reduced(tape: Tape) -> Reduced:
     calls = _without_aliases(tape, calls, names)
     assert tape.output is not None, "a tape is finished before it is read"
     output = _named(tape.output, names)
-    calls, fixed = _hoisted(tape, calls)
+    calls, fixed = _hoisted(tape, _without_detours(tape, calls))
     return Reduced(inputs=tape.inputs, output=output, calls=_live(calls, output), fixed=fixed)
 
 
@@ -101,6 +102,32 @@ def _without_aliases(tape: Tape, calls: list[Call], names: Names) -> list[Call]:
             known.setdefault(place(slot), slot)
         kept.append(_renamed(call, names))
     return kept
+
+
+def _without_detours(tape: Tape, calls: list[Call]) -> list[Call]:
+    """Take every view of the tensor whose memory it is; what it came by is then of no use."""
+    owners: dict[int, Slot] = {}
+    for slot in (*tape.inputs, *tape.captured):
+        owners.setdefault(tape.memory[slot], slot)
+    kept = []
+    for call in calls:
+        kept.append(_in_one_go(tape, call, owners) if _is_view(tape, call) else call)
+        for slot in call.results:
+            owners.setdefault(tape.memory[slot], slot)
+    return kept
+
+
+def _in_one_go(tape: Tape, call: Call, owners: dict[int, Slot]) -> Call:
+    """Return the view of an owner that a call returns; the call itself where it is no mere view."""
+    if call.written or not call.single:
+        return call
+    (view,) = call.results
+    owner = owners[tape.memory[view]]
+    dtype, shape, strides, offset, *bits = tape.geometry[view]
+    if tape.geometry[owner][0] != dtype or tape.geometry[owner][4:] != tuple(bits):
+        return call
+    arguments = (owner, shape, strides, offset)
+    return replace(call, operator=_AS_STRIDED, arguments=arguments, options={}, inputs=(owner,))
 
 
 def _is_view(tape: Tape, call: Call) -> bool:
