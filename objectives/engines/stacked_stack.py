@@ -29,6 +29,7 @@ from .mapped_attention import mappable_attention
 from .padding import Network, corner, held, trainable
 from .padding_norms import masks, swap_norms
 from .stacked_contents import Contents
+from .stacked_graph import Repeater, capture_on
 from .stacked_optimizer import StackedAdamW
 
 
@@ -76,6 +77,7 @@ class Stack:
         self._best: Contents | None = None
         self._remembered = [False] * len(networks)
         self._optimizer = self._make_optimizer(networks)
+        self._learn = Repeater(capture_on(training.device))
 
     def advance(self, rows: Tensor, lengths: Sequence[int], midway: bool = False) -> list[float]:
         """Train on batches.
@@ -95,9 +97,7 @@ class Stack:
         drawn = torch.split(rows, list(lengths), dim=1)
         for step, batch in enumerate(self._training.feed(drawn)):
             self._set_keys(keys[step])
-            losses, gradient = self._gradient(*batch)
-            self._optimizer.update(self._now.weights, gradient)
-            totals += losses * lengths[step]
+            totals += self._learn(self._learned, *batch) * lengths[step]
             self._step += 1
         found = zip(self._losses, totals.tolist(), strict=True)
         return [loss.now(total, sum(lengths)) for loss, total in found]
@@ -117,6 +117,7 @@ class Stack:
     def predict(self, indices: Sequence[int], inputs: Tensor) -> list[Any]:
         """Return the outputs of some members, by index, for all rows, in evaluation mode."""
         self._template.eval()
+        self._learn.forget()  # what graphs keep is not there for evaluation
         everybody = list(indices) == list(range(len(self.places)))
         asked = self if everybody else self.part(indices)
         weights = asked._now.layout.views(asked._now.weights)
@@ -157,6 +158,7 @@ class Stack:
         if self._best is not None:
             part._best = self._best.part(rows)
         part._optimizer = self._optimizer.part(partial(self._now.layout.part, rows=rows))
+        part._learn = Repeater(self._learn.capture)
         return part
 
     def state(self, index: int) -> dict[str, Tensor]:
@@ -231,15 +233,17 @@ class Stack:
         mine = contents.member(index, self._sizes[index], self._names.values())
         return {key: mine[name] for key, name in self._names.items()}
 
+    def _learned(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Do a step on batches [members, rows, …], all of it in place; returns the losses."""
+        losses, gradient = self._gradient(inputs, targets)
+        self._optimizer.update(self._now.weights, gradient)
+        return losses
+
     def _gradient(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses [members] of batches [members, rows, …], and their flat gradient."""
         weights = self._now.weights.detach().requires_grad_()
-        losses = vmap(self._loss)(
-            self._now.layout.views(weights),
-            self._now.held,
-            inputs,
-            targets,
-        )
+        views = self._now.layout.views(weights)
+        losses = vmap(self._loss)(views, self._now.held, inputs, targets)
         (gradient,) = torch.autograd.grad(losses.sum(), weights)
         return losses.detach(), gradient
 
