@@ -42,7 +42,9 @@ class Plan:
     Attributes:
         candidates: To choose from.
         epochs: Of a full training.
-        draws: Times that other candidates are drawn, with other seeds.
+        draws: Times that other candidates are drawn, with other seeds, and everybody chooses.
+        more: Further draws for the engine alone, whose full training names the winner there: how
+            often halving finds it takes more draws to tell than what it costs.
         firsts: Epochs before the first rung of halving; each is tried.
         batch_size: Rows in a step.
     """
@@ -50,11 +52,12 @@ class Plan:
     candidates: int
     epochs: int
     draws: int
+    more: int = 0
     firsts: tuple[float, ...] = (1.0, 2.0, 3.0)
     batch_size: int = 32
 
 
-FULL = Plan(candidates=64, epochs=27, draws=5)
+FULL = Plan(candidates=64, epochs=27, draws=5, more=15)
 QUICK = Plan(candidates=9, epochs=9, draws=1, firsts=(1.0,))
 
 
@@ -62,15 +65,19 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
     """Yield for each draw and way: its CPU-seconds, its winner's regret and its share of the cost.
 
     `regret` is the true winner's metric less that of the chosen candidate, both after a full
-    training; `same_winner` says that it is none. `cheaper` is Hyperband's seconds over the way's.
+    training; `same_winner` says that it is none. `cheaper` is Hyperband's seconds over the way's,
+    None where Hyperband was not run.
     """
     settings = ProxySettings(epochs=plan.epochs, patience=0, batch_size=plan.batch_size)
     _warm_up(workload, settings, engine)
-    for draw in range(plan.draws):
+    for draw in range(plan.draws + plan.more):
         candidates = workload.candidates(plan.candidates, seed=draw)
         ways = _ways(workload, candidates, settings, plan.firsts, engine)
+        if draw >= plan.draws:
+            ways = {name: way for name, way in ways.items() if name.endswith(engine.name)}
+            ways.pop(HYPERBAND, None)
         found = {name: _timed(way) for name, way in ways.items()}
-        truth, _ = found[TRUTH]
+        truth, _ = next(iter(found.values()))
         for name, (values, seconds) in found.items():
             regret = float(np.nanmax(truth) - truth[np.nanargmax(values)])
             yield {
@@ -79,7 +86,7 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
                 "draw": draw,
                 "way": name,
                 "cpu_seconds": seconds,
-                "cheaper": found[HYPERBAND][1] / seconds,
+                "cheaper": found[HYPERBAND][1] / seconds if HYPERBAND in found else None,
                 "regret": regret,
                 "same_winner": regret == 0,
             }

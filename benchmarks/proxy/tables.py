@@ -58,7 +58,7 @@ def _way(way: str, rows: Rows) -> list[str]:
     return [
         way,
         f"{median(row['cpu_seconds'] for row in rows):.2f}",
-        f"{median(row['cheaper'] for row in rows):.1f}",
+        f"{median(row['cheaper'] for row in rows if row['cheaper'] is not None):.1f}",
         f"{sum(row['same_winner'] for row in rows)} of {len(rows)}",
         f"{mean(row['regret'] for row in rows):.4f}",
     ]

@@ -222,6 +222,16 @@ def test_the_search_cost_names_the_true_winner(small: Workload) -> None:
         assert row["regret"] >= 0
 
 
+def test_further_draws_are_the_engines_alone(small: Workload) -> None:
+    plan = search_cost.Plan(candidates=4, epochs=4, draws=1, more=2, firsts=(1.0,))
+    rows = list(search_cost.draws(small, plan, PlainEngine()))
+    further = [row for row in rows if row["draw"] > 0]
+    assert {row["way"] for row in further} == {search_cost.TRUTH, "halving from 1, plain"}
+    assert all(row["cheaper"] is None for row in further)
+    assert "| full, plain |" in search_table(rows)
+    assert "3 of 3" in search_table(rows)
+
+
 def test_hyperband_trains_what_it_does_not_prune_as_everybody_does(small: Workload) -> None:
     settings, candidates = ProxySettings(epochs=9, patience=0), small.candidates(8)
     found = np.array(search_cost.hyperband(small.objective, candidates, settings))
