@@ -16,14 +16,12 @@ from ..snapshot import Progress, require_alike, require_in_step
 from .dense_kernel import Compiled
 from .dense_layers import Layout, Numbers, Shelf
 from .dense_math import CHUNK
+from .dense_passes import room_to_turn
 from .dense_table import Problem, Space
 from .epoch_loss import EpochLoss
 
 _ROWS_AT_ONCE = 256
 """Rows of a pass of evaluation: few enough for the cache."""
-
-_MOST_TURNED = 40_000
-"""Numbers of the largest weight that is worth transposing before a product; measured."""
 
 
 def workspace(dtype: npt.DTypeLike, layouts: Iterable[Layout], rows: int) -> Space:
@@ -36,7 +34,7 @@ def workspace(dtype: npt.DTypeLike, layouts: Iterable[Layout], rows: int) -> Spa
     return Space(
         room=np.empty(max((one.room for one in layouts), default=0) * rows, dtype),
         deltas=np.empty((2, widest * rows), dtype),
-        turned=np.empty(_MOST_TURNED, dtype),
+        turned=np.empty(room_to_turn(widest), dtype),
         scratch=scratch,
         words=scratch[1].view(np.int64),
     )

@@ -99,7 +99,7 @@ class Space(NamedTuple):
     Attributes:
         room: Every buffer of the table, for the largest batch; flat.
         deltas: 2 x the widest of them: gradients with respect to an output and an input.
-        turned: A transposed weight; flat.
+        turned: Transposed factors of a product; flat.
         scratch: float64, 2 x as many as are worked on at once.
         words: The memory of its second row, as int64.
     """
