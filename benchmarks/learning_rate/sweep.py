@@ -47,14 +47,14 @@ class Plan:
     seeds: int
     rows: int
     epochs: int
-    validation: int = 2000
+    validation: int = 5000
     base: int = 64
 
 
 FULL = Plan(
     widths=(16, 32, 64, 128, 256, 512, 1024),
     rates=tuple(range(-11, -3)),
-    seeds=3,
+    seeds=5,
     rows=20_000,
     epochs=2,
 )
