@@ -26,6 +26,7 @@ from widthwise.objectives.together import Candidate, train_together
 
 from .by_hand import by_hand
 from .difference import TOLERANCE, difference, members_of, training_of
+from .utilisation import watched
 from .workloads import ROWS, Workload
 
 PLAIN, BY_HAND = "plain", "loop by hand"
@@ -74,8 +75,9 @@ def measure(
 
     An engine that serves has `equal` and `max_error`; one that does not has `refused`, the reason.
     `warm_up` is the seconds that its first training took beyond a later one: it compiles, records
-    or proves. `stacks` are the sizes of the stacked engine's groups. The row "auto" repeats the
-    figures of the engine `chosen`, where that was measured; its warm-up is the calibration.
+    or proves. `stacks` are the sizes of the stacked engine's groups, `utilisation` how busy a GPU
+    was, in percent. The row "auto" repeats the figures of the engine `chosen`, where that was
+    measured; its warm-up is the calibration.
     """
     case = _Case(
         workload=workload,
@@ -170,7 +172,11 @@ class _Case:
 
 def _race(works: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, Figures]:
     """Return everybody's figures; once round without counting, then taking turns."""
-    first = {name: _seconds(work, device) for name, work in works.items()}
+    first: dict[str, float] = {}
+    busy: dict[str, list[float]] = {}
+    for name, work in works.items():
+        with watched(device) as busy[name]:
+            first[name] = _seconds(work, device)
     found: list[dict[str, float]] = []
     for turn in range(rounds):
         order = list(works)[:: -1 if turn % 2 else 1]
@@ -184,6 +190,7 @@ def _race(works: Mapping[str, Work], rounds: int, device: torch.device) -> dict[
             "ratio_to_plain": median(ratios),
             "ratios": ratios,
             "warm_up": max(0.0, first[name] - seconds),
+            **({"utilisation": busy[name][0]} if busy[name] else {}),
         }
     return figures
 

@@ -87,7 +87,8 @@ def honesty_table(rows: Rows) -> str:
 def _note(row: dict[str, Any]) -> str:
     if "chosen" in row:
         return f": {row['chosen']}"
-    return f", stacks of {', '.join(map(str, sorted(row['stacks'])))}" if "stacks" in row else ""
+    stacks = f", stacks of {', '.join(map(str, sorted(row['stacks'])))}" if "stacks" in row else ""
+    return stacks + (f", GPU {row['utilisation']:.0f} % busy" if "utilisation" in row else "")
 
 
 def _error(error: float | None) -> str:
