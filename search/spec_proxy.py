@@ -83,7 +83,7 @@ class ProxySection(Section):
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch passes through in, to save memory."""
     halving: Annotated[HalvingTable | None, BeforeValidator(_halving_table)] = None
-    engine: Literal["auto", "plain", "replay", "stacked", "dense"] = "auto"
+    engine: Literal["auto", "plain", "replay", "fused", "stacked", "dense"] = "auto"
     """What computes the trainings; all give the same results."""
     at_once: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = "auto"
     """Candidates that a worker claims and trains together."""

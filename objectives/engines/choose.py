@@ -20,6 +20,7 @@ from ..errors import ModelError
 from ..order import Order
 from .base import Engine, Member, Training, Unsuitable
 from .dense import DenseEngine
+from .fused import FusedEngine
 from .plain import PlainEngine
 from .replay import ReplayEngine
 from .stacked import StackedEngine
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 ENGINES: Mapping[str, Callable[[], Engine]] = {
     "plain": PlainEngine,
     "replay": ReplayEngine,
+    "fused": FusedEngine,
     "stacked": StackedEngine,
     "dense": DenseEngine,
 }
@@ -150,7 +152,7 @@ def _candidates(training: Training, crowd: int, total: float) -> list[str]:
     if training.device.type != "cpu":
         return stacked
     dense = ["dense"] if total > _WORTH_COMPILING else []
-    return [*dense, "replay", *stacked]
+    return [*dense, "fused", "replay", *stacked]
 
 
 def _alone(

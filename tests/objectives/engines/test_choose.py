@@ -107,6 +107,7 @@ def test_the_stacked_engine_is_for_several_at_once(training: Training) -> None:
     assert "stacked" not in chooser._candidates(training, 1, 1e6)
     assert "stacked" in chooser._candidates(training, 8, 1e6)
     assert "dense" not in chooser._candidates(training, 8, 20.0)
+    assert "fused" in chooser._candidates(training, 1, 20.0)
 
 
 def test_a_stack_is_tried_on_members_that_differ(
