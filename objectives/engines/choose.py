@@ -47,7 +47,7 @@ _WARM = 4
 _TIMED, _ROUNDS = 8, 3
 _FEWEST_STACKED, _ASKED = 4, 8
 _WORTH_COMPILING = 45.0
-"""Seconds of a study from which the dense engine may compile, which takes a third of that once."""
+"""Seconds of a study from which an engine may compile, which takes up to a third of that once."""
 
 _SAME_LOSS = 1e-3
 """Relative difference of the first losses, in float32, beyond which an engine is not trusted."""
@@ -151,8 +151,8 @@ def _candidates(training: Training, crowd: int, total: float) -> list[str]:
     stacked = ["stacked"] if crowd >= _FEWEST_STACKED else []
     if training.device.type != "cpu":
         return stacked
-    dense = ["dense"] if total > _WORTH_COMPILING else []
-    return [*dense, "fused", "replay", *stacked]
+    compiled = ["dense", "fused"] if total > _WORTH_COMPILING else []
+    return [*compiled, "replay", *stacked]
 
 
 def _alone(

@@ -332,11 +332,6 @@ def test_only_a_cpu_is_served() -> None:
         FusedEngine().start(asked, members(NARROW))
 
 
-def test_it_is_tried_wherever_steps_are_replayed() -> None:
-    names = chooser._candidates(training(own()), 1, 20.0)
-    assert names.index("fused") < names.index("replay")
-
-
 def test_the_calibration_refuses_it_where_losses_differ(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
