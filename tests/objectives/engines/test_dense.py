@@ -351,7 +351,7 @@ def test_what_it_cannot_train_it_refuses(kind: str, says: str) -> None:
 
 
 @pytest.mark.slow  # numba compiles once more, where nothing is on the disk
-def test_in_float32_it_is_as_near_to_plain_torch_as_another_optimizer_of_torch(
+def test_in_float32_it_is_as_near_to_plain_torch_and_the_truth_as_another_optimizer_of_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     members = [member(6, 9), member(33, 20, seed=8), member(64, seed=1)]
@@ -362,11 +362,14 @@ def test_in_float32_it_is_as_near_to_plain_torch_as_another_optimizer_of_torch(
         return [torch.cat([value.double().flatten() for value in one.values()]) for one in states]
 
     fused, dense = weights(PlainEngine(), torch.float32), weights(DenseEngine(), torch.float32)
+    truth = weights(PlainEngine(), torch.float64)
     with monkeypatch.context() as patch:
         patch.setattr("widthwise.objectives.optimizer._fusable", lambda _: False)
         reordered = weights(PlainEngine(), torch.float32)
     for mine, plain, other in zip(dense, fused, reordered, strict=True):
         assert (mine - plain).norm() <= 2 * (other - plain).norm()
+    exact, found, usual = (torch.cat(one) for one in (truth, dense, fused))
+    assert (found - exact).norm() <= 1.25 * (usual - exact).norm()
 
 
 def test_a_team_needs_no_members() -> None:
