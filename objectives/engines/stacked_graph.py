@@ -5,8 +5,9 @@ the next. A graph starts them all at once. It works on the memory that it was ca
 batch is copied to where the captured one lay, and the stack keeps weights, statistics and moments
 where they are.
 
-What cannot be captured (a model that reads values, or brings numbers from the host) is trained step
-by step, with the same result.
+What cannot be captured is trained step by step, with the same result: a model that reads values,
+brings numbers from the host, or keeps a state that no operator tells of, which a graph would repeat
+as it was.
 
 **Not run on a GPU so far**: the tests capture by another recorder, on a CPU.
 
@@ -15,14 +16,16 @@ Entry points: `Repeater`, `capture_on`.
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple, final
+from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import reason
+from ..objective import Objective
+from .replay_watch import hidden_state
 
 _log = logging.getLogger(__name__)
 
@@ -46,46 +49,70 @@ Capture = Callable[[Callable[[], Tensor]], Captured]
 """Takes down what a function does on the device, without doing it."""
 
 EAGER = 2
-"""Steps at a size of batch before one is captured: libraries set themselves up, and an epoch's last
-batch is not worth it."""
+"""Steps at a size of batch before one is captured: libraries set themselves up, a state that no
+operator tells of shows, and an epoch's last batch is not worth it."""
+
+_given_up: WeakSet[Objective] = WeakSet()
+"""Objectives whose steps cannot be captured. Each failure may cost memory that torch never gives
+back (pytorch/pytorch#190308), so nobody tries again."""
 
 
 @final
 class Repeater:
-    """Does a stack's steps, each size of batch by a graph of its own once that is worth it."""
+    """Does a stack's steps; by a graph, one at a time, where a size of batch is worth it."""
 
-    def __init__(self, capture: Capture | None) -> None:
+    def __init__(self, objective: Objective, model: nn.Module, capture: Capture | None) -> None:
         """Begin without a graph.
 
         Args:
+            objective: What is trained.
+            model: What the step calls.
             capture: How steps are captured; None if they are not.
         """
-        self.capture = capture
+        self._objective, self._model, self._capture = objective, model, capture
         self._done: dict[torch.Size, int] = {}
-        self._graphs: dict[torch.Size, Step] = {}
+        self._graph: tuple[torch.Size, Step] | None = None
 
     def __call__(self, step: Step, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step, the same in all calls; the losses are only there until the next one."""
+        if self._capture is None or self._objective in _given_up:
+            return step(inputs, targets)
         size = inputs.shape
+        if self._graph is not None and self._graph[0] == size:
+            return self._graph[1](inputs, targets)
+        self._graph = None  # nobody else can have the memory that a graph keeps
         done = self._done[size] = self._done.get(size, 0) + 1
-        if self.capture is not None and done > EAGER and size not in self._graphs:
-            self._try(self.capture, step, inputs, targets)
-        return self._graphs.get(size, step)(inputs, targets)
+        if done < EAGER:
+            return step(inputs, targets)
+        if done == EAGER:
+            return self._watched(step, inputs, targets)
+        repeat = self._captured(self._capture, step, inputs, targets)
+        if repeat is None:
+            return step(inputs, targets)
+        self._graph = size, repeat
+        return repeat(inputs, targets)
 
-    def forget(self) -> None:
-        """Let the graphs go, and the memory that they keep for themselves."""
-        self._graphs.clear()
-        self._done.clear()
+    def _watched(self, step: Step, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Do a step, and give up capturing if it changes what a graph would not."""
+        before = self._hidden()
+        losses = step(inputs, targets)
+        if self._hidden() != before:
+            self._give_up("a step changes more than tensors on the device")
+        return losses
 
-    def _try(self, capture: Capture, step: Step, inputs: Tensor, targets: Tensor) -> None:
-        """Capture a step, or give up capturing."""
+    def _hidden(self) -> Any:
+        return hidden_state(self._model), torch.get_rng_state().tolist()
+
+    def _captured(
+        self, capture: Capture, step: Step, inputs: Tensor, targets: Tensor
+    ) -> Step | None:
+        """Return a captured step; None where it cannot be captured."""
         batch = inputs.clone(), targets.clone()
         try:
             captured = capture(partial(step, *batch))
         except Exception as error:  # memory too: without a graph less of it may do
-            _log.info("steps are not captured: %s", reason(error))
-            self.capture = None
-            return
+            self._give_up(reason(error))
+            return None
 
         def repeat(*fresh: Tensor) -> Tensor:
             for place, one in zip(batch, fresh, strict=True):
@@ -93,7 +120,11 @@ class Repeater:
             captured.launch()
             return captured.result
 
-        self._graphs[inputs.shape] = repeat
+        return repeat
+
+    def _give_up(self, why: str) -> None:
+        _log.info("steps are not captured: %s", why)
+        _given_up.add(self._objective)
 
 
 def capture_on(device: torch.device) -> Capture | None:
@@ -102,26 +133,14 @@ def capture_on(device: torch.device) -> Capture | None:
 
 
 def _capture(device: torch.device, work: Callable[[], Tensor]) -> Captured:
-    """Capture as `torch.cuda.graph` does, but for its garbage collection, which takes 0.1 s."""
     graph: Any = torch.cuda.CUDAGraph()
-    torch.cuda.empty_cache()  # a graph has memory of its own, and cannot have this freed for it
-    ours, side = torch.cuda.current_stream(device), _side_stream(device)
-    side.wait_stream(ours)
-    with torch.cuda.stream(side):
-        # Another thread may fetch the next batch meanwhile, and may allocate for it.
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            result = work()
-        except BaseException:
-            with suppress(RuntimeError):  # the capture is void: the reason is on its way already
-                graph.capture_end()
-            raise
-        graph.capture_end()
-    ours.wait_stream(side)
+    ours = torch.cuda.current_stream(device)
+    # Where a capture fails, torch leaves its own stream the current one: so it is ours again after.
+    # Another thread may fetch the next batch meanwhile, and may allocate for it.
+    with (
+        torch.cuda.device(device),
+        torch.cuda.stream(ours),
+        torch.cuda.graph(graph, capture_error_mode="thread_local"),
+    ):
+        result = work()
     return Captured(graph.replay, result)
-
-
-@lru_cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream to capture on, always the same: cuBLAS keeps a workspace for each."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

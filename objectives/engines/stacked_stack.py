@@ -77,7 +77,6 @@ class Stack:
         self._best: Contents | None = None
         self._remembered = [False] * len(networks)
         self._optimizer = self._make_optimizer(networks)
-        self._learn = Repeater(capture_on(training.device))
 
     def advance(self, rows: Tensor, lengths: Sequence[int], midway: bool = False) -> list[float]:
         """Train on batches.
@@ -95,9 +94,11 @@ class Stack:
         before = [one.so_far(midway) for one in self._losses]
         totals = torch.tensor(before, dtype=torch.float64, device=rows.device)
         drawn = torch.split(rows, list(lengths), dim=1)
+        # Gone with this call, graphs and all: another stack, or evaluation, needs their memory.
+        learn = Repeater(self._training.objective, self._template, capture_on(rows.device))
         for step, batch in enumerate(self._training.feed(drawn)):
             self._set_keys(keys[step])
-            totals += self._learn(self._learned, *batch) * lengths[step]
+            totals += learn(self._learned, *batch) * lengths[step]
             self._step += 1
         found = zip(self._losses, totals.tolist(), strict=True)
         return [loss.now(total, sum(lengths)) for loss, total in found]
@@ -117,7 +118,6 @@ class Stack:
     def predict(self, indices: Sequence[int], inputs: Tensor) -> list[Any]:
         """Return the outputs of some members, by index, for all rows, in evaluation mode."""
         self._template.eval()
-        self._learn.forget()  # what graphs keep is not there for evaluation
         everybody = list(indices) == list(range(len(self.places)))
         asked = self if everybody else self.part(indices)
         weights = asked._now.layout.views(asked._now.weights)
@@ -158,7 +158,6 @@ class Stack:
         if self._best is not None:
             part._best = self._best.part(rows)
         part._optimizer = self._optimizer.part(partial(self._now.layout.part, rows=rows))
-        part._learn = Repeater(self._learn.capture)
         return part
 
     def state(self, index: int) -> dict[str, Tensor]:

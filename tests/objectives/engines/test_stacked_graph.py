@@ -7,11 +7,12 @@ they were called with: a step that read values, or made a tensor of its own outl
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from widthwise.objectives.engines.base import Team
@@ -113,7 +114,7 @@ def test_steps_started_as_a_whole_give_the_same_bits(
     )
     found = a_story(one_stack().start(*case))
     torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
-    # Six batches an epoch, the last a short one; each evaluation lets the graph go.
+    # Six batches an epoch, the last a short one; with the epoch the graph goes.
     assert recordings.launched == [5 - EAGER] * 3
 
 
@@ -121,15 +122,20 @@ def test_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = ProxySettings(batch_size=5, weight_decay=0.1)
     case = training(family("cnn", IMAGES, dropout=0.2), proxy), members((3, 5), (4, 2))
     batches = dict.fromkeys(range(2), Order(50, 5, 1).until(1.0))
-    teams = [one_stack().start(*case)]
+    expected = one_stack().start(*case).advance(batches)
     recordings = Recordings()
     monkeypatch.setattr(
         "widthwise.objectives.engines.stacked_stack.capture_on", lambda _: recordings
     )
-    teams.append(one_stack().start(*case))
-    losses = [team.advance(batches) for team in teams]
-    assert losses[0] == losses[1]
+    assert one_stack().start(*case).advance(batches) == expected
     assert recordings.launched == [10 - EAGER]
+
+
+def steps(capture: Any, step: Callable[[Tensor, Tensor], Tensor], sizes: list[int]) -> list[float]:
+    """The sums of what a step returns, for batches of these sizes filled with their numbers."""
+    learn = Repeater(family("mlp", FLAT), nn.Identity(), capture)
+    batches = [torch.full((1, size), float(n)) for n, size in enumerate(sizes)]
+    return [float(learn(step, one, one).sum()) for one in batches]
 
 
 def test_what_cannot_be_captured_is_done_step_by_step() -> None:
@@ -139,25 +145,48 @@ def test_what_cannot_be_captured_is_done_step_by_step() -> None:
         asked.append(work)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    learn, rows = Repeater(refuses), torch.arange(6.0).view(2, 3)
-    found = [learn(lambda inputs, targets: inputs + targets, rows, rows) for _ in range(EAGER + 3)]
-    assert all(torch.equal(one, 2 * rows) for one in found)
+    found = steps(refuses, lambda inputs, targets: inputs + targets, [3] * (EAGER + 3))
+    assert found == [2.0 * 3 * n for n in range(EAGER + 3)]
     assert len(asked) == 1
 
 
-def test_each_size_of_batch_has_a_graph_of_its_own() -> None:
+def test_a_size_of_batch_has_a_graph_until_another_comes() -> None:
     recordings, total = Recordings(), torch.zeros(())
-    learn = Repeater(recordings)
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         total.add_((inputs * targets).sum())
         return total + 0
 
-    sizes = [4, 2, 4, 4, 2, 4, 2, 4]
-    batches = [torch.full((1, size), float(n)) for n, size in enumerate(sizes)]
-    found = [float(learn(step, one, one)) for one in batches]
-    assert found == [sum(k * n**2 for n, k in enumerate(sizes[: end + 1])) for end in range(8)]
-    assert recordings.launched == [3, 1]
+    sizes = [4, 2, 4, 4, 4, 2, 4]
+    found = steps(recordings, step, sizes)
+    assert found == [sum(k * n**2 for n, k in enumerate(sizes[: end + 1])) for end in range(7)]
+    assert recordings.launched == [2, 1]
+
+
+class Fading(nn.Module):
+    """Counts its calls, and gives less from one to the next: a graph would not know."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.calls = inner, 0
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return self.inner(x) / (1 + self.calls)
+
+
+def test_a_step_with_a_state_of_its_own_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = family("mlp", FLAT)
+    fading = replace(objective, builder=lambda widths: Fading(objective.builder(widths)))
+    case = training(fading), members((4, 9), (8, 3), (5, 5))
+    expected = a_story(one_stack().start(*case))
+    recordings = Recordings()
+    monkeypatch.setattr(
+        "widthwise.objectives.engines.stacked_stack.capture_on", lambda _: recordings
+    )
+    found = a_story(one_stack().start(*case))
+    torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
+    assert recordings.launched == []
 
 
 def test_nothing_is_captured_on_a_cpu() -> None:
