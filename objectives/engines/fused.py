@@ -13,7 +13,7 @@ from typing import Any, final
 from torch import Tensor
 
 from .base import Member, Training, Unsuitable
-from .fused_attention import BACKWARD, FORWARD, LARGEST, attention, attention_gradients, serves
+from .fused_attention import BACKWARD, FORWARD, attention, attention_gradients, serves
 from .plain import Network
 from .replay_swap import Swaps
 from .replay_team import Rehearsals, ReplayTeam, rehearse, started
@@ -62,6 +62,6 @@ def _rehearse(training: Training, network: Network) -> str | None:
     if refusal is None and not any(served):
         return (
             "the step has no attention that is compiled: torch's scaled dot product on a CPU, "
-            f"without a mask or dropout, up to {LARGEST} numbers a head"
+            "without a mask or dropout"
         )
     return refusal

@@ -3,7 +3,8 @@
 What comes out has the sizes, strides and types that torch's own operators give it, and is equal up
 to rounding. Other calls are left to torch: with a mask, in half precision, of large heads, in an
 unusual layout. Where all of a query's scores are NaN, so is its result, as with torch from 16 keys
-on; torch gives 0 for fewer.
+on; torch gives 0 for fewer. With `is_causal`, a key or value that is no number reaches fewer of the
+queries before it than in torch, whose blocks are larger.
 
 Entry points: `FORWARD`, `BACKWARD`, `attention`, `attention_gradients`, `serves`, `LARGEST`.
 """
@@ -32,7 +33,10 @@ def serves(
     dropout_p: float = 0.0,
     attn_mask: Tensor | None = None,
 ) -> bool:
-    """Say whether compiled code serves a call with tensors `[rows, heads, tokens, size]`."""
+    """Say whether compiled code can do a call with tensors `[rows, heads, tokens, size]`.
+
+    Whether it does is decided by the size of a head, which may differ from candidate to candidate.
+    """
     return (
         attn_mask is None
         and dropout_p == 0.0
@@ -42,7 +46,6 @@ def serves(
         and query.shape[:2] == key.shape[:2]
         and query.shape[3:] == key.shape[3:]
         and key.shape == value.shape
-        and query.shape[3] <= LARGEST
         and query.numel() > 0
         and key.numel() > 0
     )
@@ -60,7 +63,8 @@ def attention(
 ) -> tuple[Tensor, Tensor]:
     """Return what `FORWARD` does: the output, and the logarithms of the sums of exponentials."""
     found = torch.empty_like(query)
-    if found.stride(-1) != 1 or not serves(query, key, value, dropout_p, attn_mask):
+    small = query.shape[3] <= LARGEST and found.stride(-1) == 1
+    if not small or not serves(query, key, value, dropout_p, attn_mask):
         return FORWARD(  # type: ignore[no-any-return]
             query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
         )
@@ -92,7 +96,8 @@ def attention_gradients(
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what `BACKWARD` does: gradients with respect to query, key and value."""
-    if out.stride(-1) != 1 or not serves(query, key, value, dropout_p, attn_mask):
+    small = query.shape[3] <= LARGEST and out.stride(-1) == 1
+    if not small or not serves(query, key, value, dropout_p, attn_mask):
         return BACKWARD(  # type: ignore[no-any-return]
             *(grad_out, query, key, value, out, logsumexp, dropout_p, is_causal),
             attn_mask=attn_mask,
