@@ -7,6 +7,7 @@ of places, a gradient of ones), which are made once; and what nothing comes of.
 Entry point: `reduced`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,10 +51,11 @@ def reduced(tape: Tape) -> Reduced:
     """Return what is left of a tape."""
     names: Names = {}
     calls = _without_copies(tape, names)
+    copied = {tape.memory[copy] for copy in names}
     calls = _without_aliases(tape, calls, names)
     assert tape.output is not None, "a tape is finished before it is read"
     output = _named(tape.output, names)
-    calls, fixed = _hoisted(tape, _without_detours(tape, calls))
+    calls, fixed = _hoisted(tape, _without_detours(tape, calls, copied))
     return Reduced(inputs=tape.inputs, output=output, calls=_live(calls, output), fixed=fixed)
 
 
@@ -104,8 +106,11 @@ def _without_aliases(tape: Tape, calls: list[Call], names: Names) -> list[Call]:
     return kept
 
 
-def _without_detours(tape: Tape, calls: list[Call]) -> list[Call]:
-    """Take every view of the tensor whose memory it is; what it came by is then of no use."""
+def _without_detours(tape: Tape, calls: list[Call], copied: Collection[int]) -> list[Call]:
+    """Take every view of the tensor whose memory it is; what it came by is then of no use.
+
+    Views of copies that were left out stay: their originals may lie elsewhere in their memory.
+    """
     owners: dict[int, Slot] = {}
     for slot in (*tape.inputs, *tape.captured):
         owners.setdefault(tape.memory[slot], slot)
@@ -113,7 +118,8 @@ def _without_detours(tape: Tape, calls: list[Call]) -> list[Call]:
     for call in calls:
         kept.append(_in_one_go(tape, call, owners) if _is_view(tape, call) else call)
         for slot in call.results:
-            owners.setdefault(tape.memory[slot], slot)
+            if tape.memory[slot] not in copied:
+                owners.setdefault(tape.memory[slot], slot)
     return kept
 
 
@@ -122,7 +128,9 @@ def _in_one_go(tape: Tape, call: Call, owners: dict[int, Slot]) -> Call:
     if call.written or not call.single:
         return call
     (view,) = call.results
-    owner = owners[tape.memory[view]]
+    owner = owners.get(tape.memory[view])
+    if owner is None:
+        return call
     dtype, shape, strides, offset, *bits = tape.geometry[view]
     if tape.geometry[owner][0] != dtype or tape.geometry[owner][4:] != tuple(bits):
         return call
