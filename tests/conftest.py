@@ -1,5 +1,6 @@
 """Databases for tests: SQLite files, and a real PostgreSQL that is started on demand."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -19,6 +20,9 @@ from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.ledger import Ledger
 from widthwise.storage.projection import Projection
 from widthwise.storage.study import StudyRow, create_study
+
+# The command line would make its tables as narrow as whoever runs the tests has it.
+os.environ.pop("COLUMNS", None)
 
 
 class PostgresqlServer:
