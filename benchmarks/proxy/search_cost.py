@@ -78,6 +78,8 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
             ways.pop(HYPERBAND, None)
         found = {name: _timed(way) for name, way in ways.items()}
         truth, _ = next(iter(found.values()))
+        if draw >= plan.draws:  # the engine's full training judges here, and cannot be judged
+            del found[f"full, {engine.name}"]
         for name, (values, seconds) in found.items():
             regret = float(np.nanmax(truth) - truth[np.nanargmax(values)])
             yield {

@@ -172,15 +172,15 @@ class _Case:
 
 def _race(works: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, Figures]:
     """Return everybody's figures; once round without counting, then taking turns."""
-    first: dict[str, float] = {}
+    first = {name: _seconds(work, device) for name, work in works.items()}
     busy: dict[str, list[float]] = {}
-    for name, work in works.items():
-        with watched(device) as busy[name]:
-            first[name] = _seconds(work, device)
     found: list[dict[str, float]] = []
     for turn in range(rounds):
         order = list(works)[:: -1 if turn % 2 else 1]
-        found.append({name: _seconds(works[name], device) for name in order})
+        found.append({})
+        for name in order:
+            with watched(device) as busy[name]:
+                found[-1][name] = _seconds(works[name], device)
     figures = {}
     for name in works:
         seconds = median(one[name] for one in found)

@@ -5,6 +5,7 @@ Entry point: `watched`.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ EVERY_MS = 100
 
 @contextmanager
 def watched(device: torch.device) -> Iterator[list[float]]:
-    """Watch a GPU inside `with`; the list, empty for a CPU, gets its mean utilisation in percent.
+    """Watch a GPU inside `with`; the list gets its mean utilisation in percent.
 
-    It is nvidia-smi's: the share of time in which at least one kernel ran.
+    It is nvidia-smi's: the share of time in which at least one kernel ran. The list stays empty
+    for a CPU, and where there is no such program.
     """
     found: list[float] = []
-    if device.type != "cuda":
+    if device.type != "cuda" or shutil.which("nvidia-smi") is None:
         yield found
         return
     which = f"GPU-{torch.cuda.get_device_properties(device).uuid}"

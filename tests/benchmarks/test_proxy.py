@@ -226,10 +226,11 @@ def test_further_draws_are_the_engines_alone(small: Workload) -> None:
     plan = search_cost.Plan(candidates=4, epochs=4, draws=1, more=2, firsts=(1.0,))
     rows = list(search_cost.draws(small, plan, PlainEngine()))
     further = [row for row in rows if row["draw"] > 0]
-    assert {row["way"] for row in further} == {search_cost.TRUTH, "halving from 1, plain"}
+    assert [row["way"] for row in further] == ["halving from 1, plain"] * 2
     assert all(row["cheaper"] is None for row in further)
-    assert "| full, plain |" in search_table(rows)
-    assert "3 of 3" in search_table(rows)
+    shown = search_table(rows)
+    assert "| full, plain |" in shown
+    assert "of 3 |" in shown
 
 
 def test_hyperband_trains_what_it_does_not_prune_as_everybody_does(small: Workload) -> None:
