@@ -34,7 +34,7 @@ _WORDS = {
 _NUMBER = re.compile(
     r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:_\d+)*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z ]*)"
 )
-_LONGEST = 40
+_LONGEST = 80
 """Characters a quantity may have; longer ones are typing errors and slow to read."""
 
 

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from widthwise.search.errors import SpecError
 from widthwise.search.limits import UNITS, Limits, describe_nothing_feasible
@@ -158,6 +158,10 @@ def test_keeps_the_unit_the_limit_was_written_in():
 
 
 @given(limits, costs(most=1))
+@example(
+    Limits(inference_memory=1, parameters=10**22 + 1),
+    {name: np.array([2 if name == "inference_memory" else 1]) for name in UNITS},
+)
 def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
     one = of_one(many, 0)
     if bounds.admits(one):
