@@ -12,6 +12,9 @@ from .spec_base import Reference, Section
 _MOST_AT_ONCE = 4096
 _MOST_RATES = 16
 
+REMOVED_ENGINE = "fused"
+"""An engine of earlier releases: the specs of stored studies may name it."""
+
 
 class HalvingTable(Section):
     """Successive halving: at each rung the best 1/eta go on."""
@@ -36,6 +39,15 @@ def _number_or_auto(value: object) -> object:
     raise ValueError(
         f'found {value!r}, expected "auto" or a whole number from 1 to {_MOST_AT_ONCE}'
     )
+
+
+def _without_removed(value: object) -> object:
+    if value == REMOVED_ENGINE:
+        raise ValueError(
+            f'found "{REMOVED_ENGINE}", an engine that was removed; expected "auto", which takes '
+            'the fastest one, or "replay"'
+        )
+    return value
 
 
 def _different(factors: list[float]) -> list[float]:
@@ -83,7 +95,9 @@ class ProxySection(Section):
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch passes through in, to save memory."""
     halving: Annotated[HalvingTable | None, BeforeValidator(_halving_table)] = None
-    engine: Literal["auto", "plain", "replay", "fused", "stacked", "dense"] = "auto"
+    engine: Annotated[
+        Literal["auto", "plain", "replay", "stacked", "dense"], BeforeValidator(_without_removed)
+    ] = "auto"
     """What computes the trainings; all give the same results."""
     at_once: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = "auto"
     """Candidates that a worker claims and trains together."""

@@ -6,8 +6,10 @@ Entry points: `state` (budget, trials, who holds them, events), `serving` (worke
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from ..storage.study import load_study
 from ..storage.workers import list_workers
 from .errors import FingerprintMismatch, SearchError
 from .spec import Spec
+from .spec_proxy import REMOVED_ENGINE
 from .stopping import worker_name
 
 if TYPE_CHECKING:
@@ -29,8 +32,22 @@ _log = logging.getLogger(__name__)
 
 
 def spec_of(row: StudyRow) -> Spec:
-    """The spec that a study was made with."""
-    return Spec.model_validate_json(row.spec, strict=False)
+    """The spec that a study was made with; "auto" stands for an engine that was removed since."""
+    values = json.loads(row.spec)
+    if values["proxy"].get("engine") == REMOVED_ENGINE:
+        values["proxy"]["engine"] = "auto"
+        _tell_removed(row.name)
+    return Spec.model_validate_json(json.dumps(values), strict=False)
+
+
+@cache
+def _tell_removed(study: str) -> None:
+    """Say once what trains a study whose spec names an engine that was removed."""
+    _log.warning(
+        'study %s was made with the engine "%s", which was removed: "auto" takes its place',
+        study,
+        REMOVED_ENGINE,
+    )
 
 
 def base_of(row: StudyRow) -> Path:

@@ -18,7 +18,7 @@ from widthwise.tests.objectives.engines.equality import weights_after
 
 from .workloads import doubled
 
-TOLERANCE = {"dense": 1e-9, "fused": 1e-9, "replay": 0.0, "stacked": 1e-9}
+TOLERANCE = {"dense": 1e-9, "replay": 0.0, "stacked": 1e-9}
 """Largest difference that counts as equal: sums in another order, or none at all."""
 
 

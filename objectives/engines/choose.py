@@ -20,7 +20,6 @@ from ..errors import ModelError
 from ..order import Order
 from .base import Engine, Member, Training, Unsuitable
 from .dense import DenseEngine
-from .fused import FusedEngine
 from .plain import PlainEngine
 from .replay import ReplayEngine
 from .stacked import StackedEngine
@@ -30,7 +29,6 @@ _log = logging.getLogger(__name__)
 ENGINES: Mapping[str, Callable[[], Engine]] = {
     "plain": PlainEngine,
     "replay": ReplayEngine,
-    "fused": FusedEngine,
     "stacked": StackedEngine,
     "dense": DenseEngine,
 }
@@ -151,7 +149,7 @@ def _candidates(training: Training, crowd: int, total: float) -> list[str]:
     stacked = ["stacked"] if crowd >= _FEWEST_STACKED else []
     if training.device.type != "cpu":
         return stacked
-    compiled = ["dense", "fused"] if total > _WORTH_COMPILING else []
+    compiled = ["dense"] if total > _WORTH_COMPILING else []
     return [*compiled, "replay", *stacked]
 
 

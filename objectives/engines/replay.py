@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import final
 
 from .base import Member, Training
-from .plain import Network
 from .replay_team import Rehearsals, ReplayTeam, rehearse, started
 
 
@@ -29,7 +28,7 @@ class ReplayEngine:
     name = "replay"
 
     def __init__(self) -> None:
-        self._rehearsals = Rehearsals(_rehearse)
+        self._rehearsals = Rehearsals(rehearse)
 
     def start(self, training: Training, members: Sequence[Member]) -> ReplayTeam:
         """Build all members.
@@ -37,9 +36,4 @@ class ReplayEngine:
         Raises:
             Unsuitable: The device is no CPU, or the first network's step cannot be repeated.
         """
-        return started(training, members, self._rehearsals, {})
-
-
-def _rehearse(training: Training, network: Network) -> str | None:
-    """Return why a network's steps cannot be repeated; it is of no other use afterwards."""
-    return rehearse(training, network, {})
+        return started(training, members, self._rehearsals)

@@ -14,7 +14,6 @@ from .base import Training
 from .plain import Network
 from .replay_operators import side_by_side
 from .replay_program import Program, compile_tape
-from .replay_swap import Swaps, swapped
 from .replay_tape import Recorder
 from .replay_watch import hidden_state
 
@@ -27,15 +26,14 @@ class Player:
         refusal: Why its steps cannot be repeated; None as long as they can.
     """
 
-    def __init__(self, training: Training, swaps: Swaps) -> None:
+    def __init__(self, training: Training) -> None:
         """Make ready.
 
         Args:
             training: What the members have in common.
-            swaps: What is called in the place of operators, in every step.
         """
         self.refusal: str | None = None
-        self._training, self._swaps = training, swaps
+        self._training = training
         self._recorded: dict[int, Program] = {}
         self._proven: dict[int, Program] = {}
 
@@ -67,30 +65,24 @@ class Player:
         """Do a step without a proven program, and come to know more of it."""
         # The first step makes the optimizer's state, which no other does.
         if self.refusal is not None or not network.optimizer.state:
-            return self._by_itself(network, inputs, targets)
+            return network.learn(inputs, targets)
         if len(inputs) in self._recorded:
             return self._prove(network, self._recorded.pop(len(inputs)), inputs, targets)
         return self._record(network, inputs, targets)
-
-    def _by_itself(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do a step without a program."""
-        with swapped(self._swaps):
-            return network.learn(inputs, targets)
 
     def _record(self, network: Network, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step and write down what it does."""
         if not self._proven:
             _lay_counters_side_by_side(network.optimizer)
         before = hidden_state(network.model)
-        # The recorder comes first: it is to see the operators and not what is in their place.
-        with swapped(self._swaps), Recorder((inputs, targets)) as recorder:
+        with Recorder((inputs, targets)) as recorder:
             loss = network.learn(inputs, targets)
         tape = recorder.finish(loss)
         self.refusal = recorder.refusal
         if self.refusal is None and hidden_state(network.model) != before:
             self.refusal = "a step changes more than parameters, buffers and torch's random stream"
         if self.refusal is None:
-            self._recorded[len(inputs)] = compile_tape(tape, self._swaps)
+            self._recorded[len(inputs)] = compile_tape(tape)
         network.optimizer.zero_grad(set_to_none=True)  # a replay keeps no gradients
         return loss
 
@@ -105,7 +97,7 @@ class Player:
             for one, old in zip(held, before, strict=True):
                 one.copy_(old)
         torch.set_rng_state(stream)
-        loss = self._by_itself(network, inputs, targets)
+        loss = network.learn(inputs, targets)
         network.optimizer.zero_grad(set_to_none=True)
         if all(map(_identical, (replayed, *found), (loss, *held))):
             self._proven[len(inputs)] = program

@@ -6,14 +6,13 @@ Entry points: `Program`, `compile_tape`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FunctionType, MappingProxyType
+from types import CodeType, FunctionType
 from typing import Any, final
 
 from torch import Tensor
 
 from .replay_operators import quickest
 from .replay_reduce import Reduced, reduced
-from .replay_swap import Swaps
 from .replay_tape import Call, Slot, Tape, slots_in
 
 
@@ -33,9 +32,9 @@ class Program:
     text: str
 
 
-def compile_tape(tape: Tape, swaps: Swaps = MappingProxyType({})) -> Program:
-    """Return the program of a tape, with functions in the place of some operators."""
-    return _Writer(reduced(tape), tape, swaps).program()
+def compile_tape(tape: Tape) -> Program:
+    """Return the program of a tape."""
+    return _Writer(reduced(tape), tape).program()
 
 
 @final
@@ -45,8 +44,8 @@ class _Writer:
     So networks of one structure have the same text, which is compiled once.
     """
 
-    def __init__(self, step: Reduced, tape: Tape, swaps: Swaps) -> None:
-        self._step, self._tape, self._swaps = step, tape, swaps
+    def __init__(self, step: Reduced, tape: Tape) -> None:
+        self._step, self._tape = step, tape
         self._arguments: list[Any] = []
         self._names: dict[Any, str] = {}
 
@@ -74,8 +73,7 @@ class _Writer:
         return Program(run=run, changed=changed, text=text)
 
     def _line(self, call: Call, last: dict[Slot, int]) -> str:
-        quick = self._swaps.get(call.operator)
-        quick = quick or quickest(call, self._tape.geometry, self._step.fixed)
+        quick = quickest(call, self._tape.geometry, self._step.fixed)
         function = self._constant(quick, key=call)
         arguments = [self._written(value) for value in call.arguments]
         arguments += [f"{name}={self._written(value)}" for name, value in call.options.items()]

@@ -15,7 +15,6 @@ from ..order import Order
 from .base import Member, Training, Unsuitable
 from .plain import Network, PlainTeam
 from .replay_player import Player
-from .replay_swap import Swaps, swapped
 from .replay_watch import reads_values
 
 _REHEARSED = 3
@@ -50,16 +49,15 @@ class Rehearsals:
 class ReplayTeam:
     """Members that take turns; see `Team`."""
 
-    def __init__(self, training: Training, members: Sequence[Member], swaps: Swaps) -> None:
+    def __init__(self, training: Training, members: Sequence[Member]) -> None:
         """Build all members.
 
         Args:
             training: What they have in common.
             members: Whom to train.
-            swaps: What is called in the place of operators, in every pass.
         """
         self._plain = PlainTeam(training, members)
-        self._swaps, self._player = swaps, partial(Player, training, swaps)
+        self._player = partial(Player, training)
         self._players = [self._player() for _ in members]
         self.remember, self.recall = self._plain.remember, self._plain.recall
         self.progress, self.go_on_from = self._plain.progress, self._plain.go_on_from
@@ -80,8 +78,7 @@ class ReplayTeam:
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
         """Return each member's outputs for all rows; see `Team`."""
-        with swapped(self._swaps):
-            return self._plain.predict(members, inputs)
+        return self._plain.predict(members, inputs)
 
     def drop(self, members: Sequence[int]) -> None:
         """Give up the members' memory."""
@@ -90,9 +87,7 @@ class ReplayTeam:
             self._players[place] = self._player()
 
 
-def started(
-    training: Training, members: Sequence[Member], rehearsals: Rehearsals, swaps: Swaps
-) -> ReplayTeam:
+def started(training: Training, members: Sequence[Member], rehearsals: Rehearsals) -> ReplayTeam:
     """Return a team of the members.
 
     Raises:
@@ -100,7 +95,7 @@ def started(
     """
     if training.device.type != "cpu":
         raise Unsuitable(f"steps are replayed on a CPU, not on {training.device}")
-    team = ReplayTeam(training, members, swaps)
+    team = ReplayTeam(training, members)
     built = [one for place, one in enumerate(members) if team.parameters(place)]
     refusal = rehearsals.refusal(training, built[0]) if built else None
     if refusal is not None:
@@ -108,9 +103,9 @@ def started(
     return team
 
 
-def rehearse(training: Training, network: Network, swaps: Swaps) -> str | None:
+def rehearse(training: Training, network: Network) -> str | None:
     """Return why a network's steps cannot be repeated; it is of no other use afterwards."""
-    split, player = training.data.train, Player(training, swaps)
+    split, player = training.data.train, Player(training)
     order = Order(len(split), training.settings.batch_size, network.seed)
     batches = [order.until(1.0)[0] for _ in range(_REHEARSED)]
     try:

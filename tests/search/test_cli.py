@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -226,3 +228,30 @@ def test_init_writes_a_spec_that_check_accepts(cli: Any) -> None:
     again = cli("init")
     assert again.code == 2
     assert "--force" in again.err
+
+
+MADE_WITH_FUSED = (
+    """UPDATE widthwise_study SET spec = replace(spec, '"engine":"auto"', '"engine":"fused"')""",
+    """UPDATE widthwise_slot SET result = replace(result, '"plain"', '"fused"')""",
+    """UPDATE trial_user_attributes SET value_json = '"fused"' WHERE key = 'engine'""",
+)
+
+
+def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> None:
+    cli.write(
+        "old.toml",
+        "study = {name='old', trials=1}\nmodel = {family='mlp'}\nwidths = {a = [2, 4, 8]}\n"
+        "proxy = {data='iris', epochs=1}\n",
+    )
+    assert cli("run", "old.toml").code == 0
+    database = sqlite3.connect(cli.folder / "study.db")
+    with closing(database), database:
+        for change in MADE_WITH_FUSED:
+            assert database.execute(change).rowcount == 1
+    assert cli.inside("status", "old").code == 0
+    for command in (["report", "old", "--json"], ["resume", "old", "--trials", "+1"]):
+        ran = cli(*command)
+        assert ran.code == 0, ran.err
+        assert ran.err.count('made with the engine "fused", which was removed: "auto"') >= 1
+        assert "Traceback" not in ran.err
+    assert cli("report", "old", "--json").json["trials"]["complete"] == 2

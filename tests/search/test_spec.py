@@ -106,6 +106,7 @@ def test_a_spec_survives_the_database() -> None:
         ("proxy.precision", "fp8", ["proxy.precision", '"fp8"', "'float32' or 'bfloat16'"]),
         ("proxy.replicas", 0, ["proxy.replicas", "found 0", "≥ 1"]),
         ("proxy.folds", 101, ["proxy.folds", "found 101", "≤ 100"]),
+        ("proxy.engine", "fused", ["proxy.engine", '"fused"', "removed", '"auto"', '"replay"']),
         ("proxy.engine", "fast", ["proxy.engine", '"fast"', "'stacked'", "'plain'"]),
         ("proxy.parametrisation", "mu", ["proxy.parametrisation", "'mup' or 'standard'"]),
     ],

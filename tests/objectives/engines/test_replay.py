@@ -365,8 +365,8 @@ def test_only_a_cpu_is_served() -> None:
 def test_a_structure_is_rehearsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from widthwise.objectives.engines import replay
 
-    rehearse, seen = replay._rehearse, []
-    monkeypatch.setattr(replay, "_rehearse", lambda *given: seen.append(given) or rehearse(*given))
+    rehearse, seen = replay.rehearse, []
+    monkeypatch.setattr(replay, "rehearse", lambda *given: seen.append(given) or rehearse(*given))
     engine, objective = ReplayEngine(), family("mlp", generated())
     for width in (4, 5, 6):
         engine.start(training(objective), members({"a": width}))
