@@ -29,8 +29,7 @@ escapes is a bug of ours: exit 1.
     ├── PortRefused             2    the dashboard's port is taken
     ├── StudyMismatch           5    the study exists with another spec
     ├── SchemaMismatch          5    the tables are of another version
-    ├── LeaseLost              75    another worker holds the slot now
-    └── WidthsTaken            69    another slot holds these widths; the runner proposes others
+    └── LeaseLost              75    another worker holds the slot now
 
 130 (interrupted by Ctrl-C) comes from ``KeyboardInterrupt`` and has no class here.
 """

@@ -94,17 +94,6 @@ def held(database: Database, study: StudyRow) -> list[Record]:
     return sorted((record_of(row) for row in rows), key=lambda record: record.number)
 
 
-def bound_widths(database: Database, study: StudyRow) -> list[Mapping[str, int]]:
-    """The widths of every slot that has some, by number."""
-    query = (
-        select(slots.c.widths)
-        .where(of_study(study.id), slots.c.widths.is_not(None))
-        .order_by(slots.c.number)
-    )
-    rows = database.read(lambda connection: connection.execute(query).scalars().all())
-    return [widths for widths in map(load, rows) if widths is not None]
-
-
 def out_of_memory(
     database: Database, study: StudyRow
 ) -> list[tuple[Mapping[str, int], str | None]]:

@@ -10,8 +10,7 @@
     ├── PortRefused               2   the dashboard cannot listen where it was asked to
     ├── StudyMismatch             5   the study exists with another spec
     ├── SchemaMismatch            5   the tables were made by another release
-    ├── LeaseLost                75   the slot belongs to another holder now
-    └── WidthsTaken              69   another slot of the study holds these widths
+    └── LeaseLost                75   the slot belongs to another holder now
 
 Every message is one clear sentence that never holds a password. `exit_code` is what the command
 line leaves with when such an error reaches it.
@@ -80,7 +79,3 @@ class LeaseLost(StorageError):
     """A fenced statement matched no row: another holder has the slot."""
 
     exit_code = 75
-
-
-class WidthsTaken(StorageError):
-    """Another slot of the study holds the same widths."""

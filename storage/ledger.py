@@ -7,22 +7,21 @@ does making the trial, and with it all that came before. A crash of the server m
 newest claims, beats and releases, which time repairs, but no result.
 
     ledger = Ledger(database, study, worker="host:4711")
-    slot = ledger.claim()                        # free -> leased, or an ended lease -> leased anew
-    if slot.widths is None:
-        slot = ledger.bind(slot, {"a": 64}, "sampler")        # WidthsTaken: propose others
-    ledger.beat(slot)                            # well within the lease, from a thread of its own
+    slots = ledger.claim_many(4)                 # free -> leased, or an ended lease -> leased anew
+    fresh = [(slot, propose(), "sampler") for slot in slots if slot.widths is None]
+    ledger.bind_many(fresh)                      # NotBound.TAKEN: propose others for that one
+    ledger.beat_many(slots)                      # well within the lease, from a thread of its own
     ledger.done(slot, outcome="complete", value=0.97, result={})          # leased -> done
     ledger.done(slot, outcome="complete", value=0.97, result={})          # again: no change
-    # Had another worker claimed the slot after the lease ended, beat and done raise LeaseLost.
+    # Had another worker claimed the slot after the lease ended, done raises LeaseLost.
 
 Instead of `done`: `fail_attempt` after an exception (leased -> free, or done once it failed too
-often) and `release` when the worker drains (leased -> free, the attempt not counted). A slot keeps
-its widths and its trial on the way through other hands. `claim_many`, `bind_many` and so on do the
-same for a batch, in one transaction and few statements; a slot of it that is lost is told, and does
+often) and `release_many` when the worker drains (leased -> free, the attempt not counted). A slot
+keeps its widths and its trial on the way through other hands. `claim_many`, `bind_many` and so on
+act on a batch, in one transaction and few statements; a slot of it that is lost is told, and does
 its neighbours no harm.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -34,7 +33,6 @@ from . import binding, budget, census, claims, control
 from .binding import Binding, NotBound
 from .clock import database_now
 from .database import Database
-from .errors import WidthsTaken
 from .fence import Fence
 from .row import Status, StudyRow
 from .settlement import FAILING, Settlement, fail, settle
@@ -75,22 +73,17 @@ class Ledger:
         self._fence = Fence(database, study, worker=worker)
         self._reader = Reader(database, study)
 
-    def claim(self) -> Slot | None:
-        """Take the lowest slot that is free or whose lease has ended; None if there is none.
-
-        None too while the study is paused or cancelled; a trial that is paused is passed over.
-
-        Raises:
-            SchemaMismatch: If the tables were upgraded since this worker began.
-        """
-        return next(iter(self.claim_many(1)), None)
-
     def claim_many(self, most: int) -> list[Slot]:
-        """Take up to `most` slots in one transaction; otherwise as `claim`.
+        """Take up to `most` slots, free ones or those whose lease has ended, in one transaction.
+
+        None while the study is paused or cancelled; a trial that is paused is passed over.
 
         Returns:
             The slots, each with a token and a lease of its own: those with widths first, then by
             number; fewer than asked for, or none, where there are no more.
+
+        Raises:
+            SchemaMismatch: If the tables were upgraded since this worker began.
         """
         if most < 1:
             raise ValueError(f"A claim takes 1 slot or more, not {most}.")
@@ -103,37 +96,19 @@ class Ledger:
             lease_seconds=self._lease_seconds,
         )
 
-    def bind(self, slot: Slot, widths: Mapping[str, int], origin: str) -> Slot:
-        """Bind widths to a slot that has none.
-
-        Returns:
-            The slot with its widths.
-
-        Raises:
-            WidthsTaken: If another slot of the study holds these widths.
-            LeaseLost: If the slot has another holder.
-            ValueError: If the slot already holds other widths.
-        """
-        [result] = self.bind_many([(slot, widths, origin)])
-        if result is NotBound.TAKEN:
-            plain = {name: int(width) for name, width in widths.items()}
-            raise WidthsTaken(
-                f"Another slot of the study '{self._study.name}' holds the widths {plain}; "
-                "propose others."
-            )
-        if result is NotBound.LOST:
-            raise self._fence.lost(slot, "bind widths")
-        return result
-
     def bind_many(self, bindings: Sequence[Binding]) -> list[Slot | NotBound]:
-        """Bind widths to slots, all in one transaction; otherwise as `bind`.
+        """Bind widths to slots that have none, all in one transaction.
 
         Args:
             bindings: Slot, widths and origin of each.
 
         Returns:
-            For each, the slot with its widths, `NotBound.TAKEN` or `NotBound.LOST`. Where two of
-            the batch want the same widths the first gets them.
+            For each, the slot with its widths, `NotBound.TAKEN` if another slot of the study holds
+            them, or `NotBound.LOST` if the slot has another holder. Where two of the batch want the
+            same widths the first gets them.
+
+        Raises:
+            ValueError: If a slot already holds other widths.
         """
 
         def work(connection: Connection) -> list[Slot | NotBound]:
@@ -149,20 +124,11 @@ class Ledger:
                     raise
         raise AssertionError("an endless loop ended")
 
-    def bind_trial(self, slot: Slot, trial_id: int) -> Slot:
-        """Bind Optuna's trial (`Projection.open` has done so); LeaseLost if the slot is lost."""
-        action = "bind its trial"
-        if self._fence.change([slot], action, {"trial_id": trial_id}):
-            raise self._fence.lost(slot, action)
-        return dataclasses.replace(slot, trial_id=trial_id)
-
-    def beat(self, slot: Slot) -> None:
-        """Extend the lease; LeaseLost if the slot is lost, nothing if we settled it ourselves."""
-        if self.beat_many([slot]):
-            raise self._fence.lost(slot, "extend its lease")
-
     def beat_many(self, batch: Sequence[Slot]) -> list[Slot]:
-        """Extend the leases of slots in one statement; returns those that are lost."""
+        """Extend the leases of slots in one statement; returns those that are lost.
+
+        Nothing happens to a slot that we settled ourselves.
+        """
         lease = {"lease_until": database_now() + self._lease_seconds}
         return self._fence.change(batch, "extend its lease", lease, settled=("free", "done"))
 
@@ -229,13 +195,8 @@ class Ledger:
             raise self._fence.lost(slot, FAILING)
         return again
 
-    def release(self, slot: Slot) -> None:
-        """Give the slot back on a drain, the attempt not counted; LeaseLost if it is lost."""
-        if self.release_many([slot]):
-            raise self._fence.lost(slot, "release it")
-
     def release_many(self, batch: Sequence[Slot]) -> list[Slot]:
-        """Give slots back in one transaction; returns those that are lost, otherwise `release`."""
+        """Give slots back on a drain, the attempts not counted; returns those that are lost."""
         values = {"state": "free", "attempts": slots.c.attempts - 1}
         return self._fence.change(
             batch, "release it", values, event="released", settled=("free", "done")
@@ -276,10 +237,6 @@ class Ledger:
     def held(self) -> list[Record]:
         """The slots that a worker holds now, by number: their leases have not ended."""
         return census.held(self._database, self._study)
-
-    def bound_widths(self) -> list[Mapping[str, int]]:
-        """The widths of every slot that has some: none of them may be proposed again."""
-        return census.bound_widths(self._database, self._study)
 
     def tried(self) -> list[Tried]:
         """Every slot that has widths, by number, in the few columns that proposals need."""

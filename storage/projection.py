@@ -1,9 +1,8 @@
 """The projection: Optuna's trials, which follow the ledger and can be made anew from it.
 
-`open` makes a slot's trial and binds it, in one transaction; `close` tells Optuna how the slot
-ended, after the ledger's commit point; `open_many` and `close_many` do so for a batch, in no more
-statements. `repair` closes what other workers left behind. So samplers and dashboards read Optuna's
-tables, and nothing is lost when those lag behind.
+`open_many` makes the trials of slots and binds them, in one transaction; `close_many` tells Optuna
+how slots ended, after the ledger's commit point. `repair` closes what other workers left behind. So
+samplers and dashboards read Optuna's tables, and nothing is lost when those lag behind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from .database import Database
 from .errors import StudyNotFound
 from .fence import Fence, holds
 from .row import StudyRow
-from .slot import Record, Slot, load, of_study
+from .slot import Slot, load, of_study
 from .tables import LATE, STOPPED, slots
 from .url import shown
 
@@ -64,44 +63,22 @@ class Projection:
         self._orphans_failed = False
         database.optuna_storage()  # its tables are there, and of a version that we know
 
-    def open(
-        self,
-        slot: Slot,
-        *,
-        distributions: Mapping[str, BaseDistribution],
-        constraints: Mapping[str, float],
-        attributes: Mapping[str, Any],
-    ) -> int:
-        """Make the running trial of a slot whose widths are bound, and bind it to the slot.
-
-        A slot that has a trial keeps it.
-
-        Args:
-            slot: The slot, as claimed.
-            distributions: Of every width.
-            constraints: Name to violation: 0 or less is feasible.
-            attributes: User attributes of the trial.
-
-        Returns:
-            Optuna's id of the trial.
-
-        Raises:
-            LeaseLost: If the slot has another holder.
-            StudyNotFound: If somebody deleted Optuna's study.
-        """
-        opening = Opening(slot=slot, constraints=constraints, attributes=attributes)
-        [trial_id] = self.open_many([opening], distributions=distributions)
-        if trial_id is None:
-            raise self._fence.lost(slot, _OPENING)
-        return trial_id
-
     def open_many(
         self, openings: Sequence[Opening], *, distributions: Mapping[str, BaseDistribution]
     ) -> list[int | None]:
-        """Make the trials of slots, all in one transaction; otherwise as `open`.
+        """Make the running trials of slots whose widths are bound, all in one transaction.
+
+        Each is bound to its slot; a slot that has a trial keeps it.
+
+        Args:
+            openings: Slot, constraints and attributes of each.
+            distributions: Of every width.
 
         Returns:
             Optuna's id of each trial, None for a slot that another holder has.
+
+        Raises:
+            StudyNotFound: If somebody deleted Optuna's study.
         """
         templates = {one.slot.number: _template(one, distributions) for one in openings}
         batch = [one.slot for one in openings]
@@ -118,18 +95,11 @@ class Projection:
 
         return self._database.write(work)
 
-    def close(self, record: Record) -> None:
-        """Tell Optuna how a done slot ended. A trial that is finished, or gone, stays as it is.
-
-        Args:
-            record: The slot as the ledger has it. Of its result, `curve` becomes the intermediate
-                values (one per epoch) and `attributes` the trial's user attributes.
-        """
-        assert record.state == "done", "only a done slot is told to Optuna"
-        self.close_many([record.number])
-
     def close_many(self, numbers: Sequence[int]) -> int:
-        """Tell Optuna how done slots ended, all in one transaction; otherwise as `close`.
+        """Tell Optuna how done slots ended, all in one transaction.
+
+        Of a slot's result, `curve` becomes the intermediate values (one per epoch) and `attributes`
+        the trial's user attributes. A trial that is finished, or gone, stays as it is.
 
         Args:
             numbers: Of the slots. Those that are not done, or were told already, are left alone.

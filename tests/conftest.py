@@ -20,6 +20,7 @@ from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.ledger import Ledger
 from widthwise.storage.projection import Projection
 from widthwise.storage.study import StudyRow, create_study
+from widthwise.tests.one_slot import bind_one, claim_one, open_one
 
 # The command line would make its tables as narrow as whoever runs the tests has it.
 os.environ.pop("COLUMNS", None)
@@ -141,10 +142,11 @@ def train() -> Callable[..., StudyRow]:
         )
         ledger, projection = Ledger(database, study, worker="w"), Projection(database, study)
         for width, value, violation in trials:
-            slot = ledger.claim()
+            slot = claim_one(ledger)
             assert slot is not None
-            slot = ledger.bind(slot, {"hidden": width}, "sampler")
-            projection.open(
+            slot = bind_one(ledger, slot, {"hidden": width}, "sampler")
+            open_one(
+                projection,
                 slot,
                 distributions={"hidden": IntDistribution(8, 64, step=8)},
                 constraints={"flops": violation, "parameters": -0.5},
@@ -152,7 +154,7 @@ def train() -> Callable[..., StudyRow]:
             )
             curve = [value / 2, value]
             ledger.done(slot, outcome="complete", value=value, result={"curve": curve})
-            projection.close(ledger.record(slot.number))
+            projection.close_many([slot.number])
         return study
 
     return make

@@ -11,6 +11,7 @@ from widthwise.storage.errors import StudyNotFound
 from widthwise.storage.ledger import NotBound, Settlement
 from widthwise.storage.projection import Opening, Projection
 from widthwise.storage.tables import slots
+from widthwise.tests.one_slot import bind_one, claim_one
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}
 
@@ -113,7 +114,7 @@ def test_widths_are_bound_together(join):
 def test_taken_and_lost_slots_do_not_harm_the_rest_of_a_binding(join, steal):
     ledger = join()
     other, lost, taken, twin, fine = ledger.claim_many(5)
-    ledger.bind(other, {"a": 64}, "sampler")
+    bind_one(ledger, other, {"a": 64}, "sampler")
     steal(lost)
     wanted = [(lost, 7), (taken, 64), (twin, 8), (fine, 8)]
     results = ledger.bind_many([(slot, {"a": width}, "sampler") for slot, width in wanted])
@@ -135,14 +136,14 @@ def test_batches_that_want_the_same_widths_at_once_share_them(join):
     with ThreadPoolExecutor(4) as pool:
         results = [result for done in pool.map(bind, batches) for result in done]
     assert results.count(NotBound.TAKEN) == 24
-    assert sorted(widths["a"] for widths in ledger.bound_widths()) == list(range(1, 9))
+    assert sorted(one.widths["a"] for one in ledger.tried()) == list(range(1, 9))
 
 
 def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(join, monkeypatch):
     """The index judges: what it refuses is asked for once more, and no more often than that."""
     ledger, asked = join(), []
     first, second = ledger.claim_many(2)
-    ledger.bind(first, {"a": 8}, "sampler")
+    bind_one(ledger, first, {"a": 8}, "sampler")
     real = binding._owners
 
     def late(*arguments):
@@ -180,7 +181,7 @@ def test_one_lost_slot_of_a_batch_is_refused_and_the_rest_committed(join, steal)
 
 
 def test_a_settlement_that_does_not_fit_is_refused_before_anything_is_written(join):
-    slot = join().claim()
+    slot = claim_one(join())
     with pytest.raises(ValueError, match="cannot end as 'complete' with the value None"):
         Settlement(slot=slot, outcome="complete")
 

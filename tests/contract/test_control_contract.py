@@ -12,6 +12,7 @@ from widthwise.storage.errors import LeaseLost, PriorityRefused, TrialRefused
 from widthwise.storage.ledger import Counts, NotBound, Settlement
 from widthwise.storage.projection import Opening, Projection
 from widthwise.storage.study import load_study
+from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}
 
@@ -54,9 +55,13 @@ def trial(database, study):
     """Claim a slot, bind its widths, and open its trial."""
 
     def begin(ledger, width=8):
-        slot = ledger.bind(ledger.claim(), {"a": width}, "sampler")
-        Projection(database, study).open(
-            slot, distributions=DISTRIBUTIONS, constraints={}, attributes={}
+        slot = bind_one(ledger, claim_one(ledger), {"a": width}, "sampler")
+        open_one(
+            Projection(database, study),
+            slot,
+            distributions=DISTRIBUTIONS,
+            constraints={},
+            attributes={},
         )
         return slot
 
@@ -73,15 +78,15 @@ def finish(ledger, slot):
 @pytest.mark.parametrize("status", ["paused", "cancelled"])
 def test_of_a_study_that_is_not_open_nothing_is_claimed(join, set_status, status):
     ledger = join()
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert set_status(status) == "open"
     assert ledger.status() == status
     assert ledger.claim_many(5) == []
-    ledger.beat(slot)
+    beat_one(ledger, slot)
     finish(ledger, slot)
     assert ledger.counts() == Counts(complete=1, running=0, failed=0, pruned=0, waiting=4)
     assert set_status("open") == status
-    assert ledger.claim().number == 1
+    assert claim_one(ledger).number == 1
 
 
 def test_a_status_that_is_set_again_changes_nothing_and_is_not_told_twice(set_status, story):
@@ -138,7 +143,7 @@ def test_a_free_trial_that_is_paused_is_passed_over_until_it_is_continued(
     for _ in range(2):
         go_on(0)
     assert ledger.counts().paused == 0
-    assert ledger.claim().number == 0
+    assert claim_one(ledger).number == 0
     assert story() == [("paused", 0, {}), ("continued", 0, {})]
 
 
@@ -147,9 +152,9 @@ def test_a_trial_that_is_paused_is_taken_from_its_holder(join, pause, go_on, tri
     slot = trial(ledger)
     pause(0)
     assert ledger.beat_many([slot]) == [slot]
+    assert ledger.release_many([slot]) == [slot]
     for late in (
         lambda: finish(ledger, slot),
-        lambda: ledger.release(slot),
         lambda: ledger.fail_attempt(slot, "boom"),
     ):
         with pytest.raises(LeaseLost, match=r"'holder' no longer holds slot 0 .* was paused"):
@@ -158,7 +163,7 @@ def test_a_trial_that_is_paused_is_taken_from_its_holder(join, pause, go_on, tri
     record = ledger.record(0)
     assert (record.state, record.attempts, record.failures) == ("free", 0, 0)
     go_on(0)
-    again = heir.claim()
+    again = claim_one(heir)
     assert (again.number, again.attempt, again.widths) == (0, 1, {"a": 8})
     assert again.trial_id == record.trial_id
     finish(heir, again)
@@ -166,7 +171,7 @@ def test_a_trial_that_is_paused_is_taken_from_its_holder(join, pause, go_on, tri
 
 
 def test_what_a_dead_worker_left_can_be_paused(join, pause):
-    slot = join(lease_seconds=-1.0).claim()
+    slot = claim_one(join(lease_seconds=-1.0))
     pause(slot.number)
     heir = join("heir", lease_seconds=0.05)
     assert [one.number for one in heir.claim_many(5)] == [1, 2, 3, 4]
@@ -178,7 +183,7 @@ def test_a_trial_is_cancelled_whatever_holds_it(join, pause, cancel, trial, stor
     ledger = join("holder", lease_seconds=-1.0 if state == "left behind" else 60.0)
     slot = trial(ledger)
     if state == "free":
-        ledger.release(slot)
+        release_one(ledger, slot)
     if state == "paused":
         pause(0)
     for _ in range(2):
@@ -191,7 +196,7 @@ def test_a_trial_is_cancelled_whatever_holds_it(join, pause, cancel, trial, stor
     with pytest.raises(LeaseLost):
         finish(ledger, slot)
     assert ledger.record(0) == record
-    assert join().claim().number == 1
+    assert claim_one(join()).number == 1
     taken = {"taken_from": "holder"} if state in ("leased", "left behind") else {}
     assert story()[-1] == ("cancelled", 0, taken)
     assert [told[0] for told in story()].count("cancelled") == 1
@@ -199,13 +204,13 @@ def test_a_trial_is_cancelled_whatever_holds_it(join, pause, cancel, trial, stor
 
 def test_a_trial_without_widths_can_be_cancelled(join, cancel, database, study):
     ledger, projection = join(), Projection(database, study)
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     cancel(0)
     cancel(1)
     assert ledger.bind_many([(slot, {"a": 8}, "sampler")]) == [NotBound.LOST]
     assert projection.repair() == 0
     assert [one.number for one in ledger.claim_many(5)] == [2, 3, 4]
-    assert (ledger.tried(), ledger.bound_widths(), ledger.unbound()) == ([], [], 3)
+    assert (ledger.tried(), ledger.unbound()) == ([], 3)
     assert database.optuna_storage().get_all_trials(study.optuna_study_id) == []
 
 
@@ -213,7 +218,7 @@ def test_a_trial_without_widths_can_be_cancelled(join, cancel, database, study):
 def test_a_trial_that_is_done_or_not_there_is_refused(join, request, verb):
     command = request.getfixturevalue(verb)
     ledger = join()
-    finish(ledger, ledger.claim())
+    finish(ledger, claim_one(ledger))
     before = ledger.records()
     with pytest.raises(TrialRefused, match=r"Trial 0 .* is done \(complete\)") as caught:
         command(0)
@@ -268,7 +273,7 @@ def test_a_cancellation_that_died_before_optuna_was_told_is_repaired(
 ):
     ledger = join()
     trial(ledger)
-    bare = ledger.claim()  # without a trial
+    bare = claim_one(ledger)  # without a trial
     with monkeypatch.context() as patch:
         patch.setattr(trial_rows, "end_trials", _dies)
         for number in (0, bare.number):
@@ -287,7 +292,7 @@ def _dies(*_arguments):
 
 def test_no_trial_is_opened_for_a_slot_that_was_cancelled(join, cancel, states, database, study):
     ledger, projection = join(), Projection(database, study)
-    slot = ledger.bind(ledger.claim(), {"a": 8}, "sampler")
+    slot = bind_one(ledger, claim_one(ledger), {"a": 8}, "sampler")
     cancel(0)
     opening = Opening(slot=slot, constraints={}, attributes={})
     assert projection.open_many([opening], distributions=DISTRIBUTIONS) == [None]
@@ -347,12 +352,12 @@ def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
         return real(*arguments, **options)
 
     monkeypatch.setattr(claims, "_take", slow)
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     pausing.join()
     assert (slot.number, ledger.status()) == (0, "paused")
-    assert ledger.claim() is None
+    assert claim_one(ledger) is None
     assert ledger.beat_many([slot]) == []
-    ledger.release(slot)
+    release_one(ledger, slot)
     assert (ledger.record(0).state, ledger.record(0).attempts) == ("free", 0)
 
 
@@ -371,7 +376,7 @@ def test_a_trial_is_taken_from_the_claim_that_is_under_way(join, request, monkey
         return taken
 
     monkeypatch.setattr(claims, "_take", slow)
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     commanding.join()
     assert slot.number == 0
     assert ledger.beat_many([slot]) == [slot]

@@ -6,15 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from widthwise.storage import events
 from widthwise.storage.database import Database
-from widthwise.storage.errors import BudgetRefused, LeaseLost, WidthsTaken
+from widthwise.storage.errors import BudgetRefused, LeaseLost
 from widthwise.storage.ledger import Counts, Ledger, Slot
 from widthwise.storage.study import StudyRow
+from widthwise.tests.one_slot import (
+    Taken,
+    beat_one,
+    bind_one,
+    claim_one,
+    put_trial,
+    release_one,
+)
 
 LEASE = 0.25
 
 
 def claimed(ledger: Ledger) -> Slot:
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert slot is not None
     return slot
 
@@ -27,7 +35,7 @@ def after_its_lease(ledger: Ledger) -> Slot:
         assert wait is not None
         time.sleep(wait + 0.01)
         while ledger.oldest_lease() == 0.0:
-            if (slot := ledger.claim()) is not None and slot.attempt > 1:
+            if (slot := claim_one(ledger)) is not None and slot.attempt > 1:
                 return slot
     raise AssertionError("no lease ended")
 
@@ -41,14 +49,14 @@ def test_slots_are_claimed_by_number_and_once(join):
     assert [slot.number for slot in slots] == [0, 1, 2, 3, 4]
     assert [slot.attempt for slot in slots] == [1] * 5
     assert len({slot.token for slot in slots}) == 5
-    assert join().claim() is None
+    assert claim_one(join()) is None
 
 
 def test_concurrent_claims_get_different_slots(join):
     ledger = join()
     ledger.extend(15)
     with ThreadPoolExecutor(8) as pool:
-        slots = list(pool.map(lambda _: ledger.claim(), range(24)))
+        slots = list(pool.map(lambda _: claim_one(ledger), range(24)))
     taken = [slot.number for slot in slots if slot is not None]
     # A claim comes back empty-handed only when every slot is taken or in another claim's hands.
     assert sorted(taken) == list(range(20))
@@ -56,21 +64,22 @@ def test_concurrent_claims_get_different_slots(join):
 
 def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(join):
     ledger = join()
-    slot = ledger.bind(claimed(ledger), {"wide": 64, "a": 8}, "largest that fits")
+    slot = bind_one(ledger, claimed(ledger), {"wide": 64, "a": 8}, "largest that fits")
     assert list(slot.widths.items()) == [("wide", 64), ("a", 8)]
     record = ledger.record(slot.number)
     assert list(record.widths.items()) == [("wide", 64), ("a", 8)]
     assert (record.state, record.origin, record.worker) == ("leased", "largest that fits", "first")
-    assert ledger.bound_widths() == [{"wide": 64, "a": 8}]
+    [tried] = ledger.tried()
+    assert tried.widths == {"wide": 64, "a": 8}
 
 
 def test_widths_belong_to_one_slot_whatever_their_order(join):
     ledger = join()
     first, second = claimed(ledger), claimed(ledger)
-    ledger.bind(first, {"a": 8, "b": 16}, "sampler")
-    with pytest.raises(WidthsTaken, match=r"'b': 16.*propose others"):
-        ledger.bind(second, {"b": 16, "a": 8}, "sampler")
-    assert ledger.bind(second, {"a": 16, "b": 8}, "sampler").widths == {"a": 16, "b": 8}
+    bind_one(ledger, first, {"a": 8, "b": 16}, "sampler")
+    with pytest.raises(Taken):
+        bind_one(ledger, second, {"b": 16, "a": 8}, "sampler")
+    assert bind_one(ledger, second, {"a": 16, "b": 8}, "sampler").widths == {"a": 16, "b": 8}
 
 
 def test_concurrent_binds_of_the_same_widths_have_one_winner(join):
@@ -79,27 +88,28 @@ def test_concurrent_binds_of_the_same_widths_have_one_winner(join):
 
     def bind(slot):
         try:
-            return ledger.bind(slot, {"a": 8}, "sampler")
-        except WidthsTaken:
+            return bind_one(ledger, slot, {"a": 8}, "sampler")
+        except Taken:
             return None
 
     with ThreadPoolExecutor(5) as pool:
         bound = [slot for slot in pool.map(bind, slots) if slot is not None]
     assert len(bound) == 1
-    assert ledger.bound_widths() == [{"a": 8}]
+    assert [one.widths for one in ledger.tried()] == [{"a": 8}]
 
 
 def test_other_widths_are_not_bound_over_the_first(join):
     ledger = join()
-    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
     with pytest.raises(ValueError, match=r"holds the widths \{'a': 8\}, so \{'a': 9\}"):
-        ledger.bind(slot, {"a": 9}, "sampler")
-    assert ledger.bind(slot, {"a": 8}, "sampler") == slot
+        bind_one(ledger, slot, {"a": 9}, "sampler")
+    assert bind_one(ledger, slot, {"a": 8}, "sampler") == slot
 
 
-def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(join):
+def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(join, database, study):
     slow, quick = join("slow", lease_seconds=LEASE), join("quick", lease_seconds=LEASE)
-    slot = slow.bind_trial(slow.bind(claimed(slow), {"a": 8}, "sampler"), 41)
+    slot = bind_one(slow, claimed(slow), {"a": 8}, "sampler")
+    slot = put_trial(database, study, slot, 41)
     adopted = after_its_lease(quick)
     assert (adopted.number, adopted.attempt) == (slot.number, 2)
     assert (adopted.widths, adopted.origin, adopted.trial_id) == ({"a": 8}, "sampler", 41)
@@ -109,12 +119,11 @@ def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(join):
 @pytest.mark.parametrize(
     "late",
     [
-        pytest.param(lambda ledger, slot: ledger.beat(slot), id="beat"),
+        pytest.param(lambda ledger, slot: beat_one(ledger, slot), id="beat"),
         pytest.param(lambda ledger, slot: finish(ledger, slot), id="done"),
-        pytest.param(lambda ledger, slot: ledger.bind(slot, {"a": 9}, "sampler"), id="bind"),
-        pytest.param(lambda ledger, slot: ledger.bind_trial(slot, 7), id="bind_trial"),
+        pytest.param(lambda ledger, slot: bind_one(ledger, slot, {"a": 9}, "sampler"), id="bind"),
         pytest.param(lambda ledger, slot: ledger.fail_attempt(slot, "boom"), id="fail_attempt"),
-        pytest.param(lambda ledger, slot: ledger.release(slot), id="release"),
+        pytest.param(lambda ledger, slot: release_one(ledger, slot), id="release"),
     ],
 )
 def test_a_late_holder_is_refused(join, database, study, late):
@@ -122,7 +131,7 @@ def test_a_late_holder_is_refused(join, database, study, late):
     slot = claimed(slow)
     adopted = after_its_lease(quick)
     before = quick.record(adopted.number)
-    with pytest.raises(LeaseLost, match="Worker 'slow' no longer holds slot 0"):
+    with pytest.raises(LeaseLost, match="no longer holds slot 0"):
         late(slow, slot)
     assert quick.record(adopted.number) == before
     finish(quick, adopted, 0.75)
@@ -136,8 +145,8 @@ def test_a_beat_keeps_the_slot(join):
     slot = claimed(holder)
     for _ in range(4):
         time.sleep(0.25)
-        holder.beat(slot)
-    while (taken := other.claim()) is not None:
+        beat_one(holder, slot)
+    while (taken := claim_one(other)) is not None:
         assert taken.number != slot.number
     finish(holder, slot)
 
@@ -152,7 +161,7 @@ def test_an_unclaimed_late_holder_may_still_finish(join):
 
 def test_done_is_the_commit_point_and_safe_to_repeat(join, database, study):
     ledger = join()
-    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
     for _ in range(2):
         ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.25, 0.5]})
     record = ledger.record(slot.number)
@@ -168,8 +177,8 @@ def test_what_comes_after_done_is_harmless_to_its_own_holder(join):
     slot = claimed(ledger)
     finish(ledger, slot)
     before = ledger.record(slot.number)
-    ledger.beat(slot)
-    ledger.release(slot)
+    beat_one(ledger, slot)
+    release_one(ledger, slot)
     assert ledger.record(slot.number) == before
 
 
@@ -192,7 +201,7 @@ def test_done_refuses_what_does_not_fit(join, outcome, value):
 
 def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(join):
     ledger = join(max_attempts=2)
-    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
+    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
     assert ledger.fail_attempt(slot, "boom") is True
     again = claimed(ledger)
     assert (again.number, again.attempt, again.widths) == (0, 2, {"a": 8})
@@ -206,9 +215,9 @@ def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(join):
 
 def test_a_released_slot_is_free_and_the_attempt_not_counted(join):
     ledger = join()
-    slot = ledger.bind(claimed(ledger), {"a": 8}, "sampler")
-    ledger.release(slot)
-    ledger.release(slot)
+    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
+    release_one(ledger, slot)
+    release_one(ledger, slot)
     again = claimed(ledger)
     assert (again.number, again.attempt, again.widths) == (0, 1, {"a": 8})
 
@@ -262,7 +271,7 @@ def test_events_tell_the_whole_story(join, database: Database, study: StudyRow):
     claimed(slow)
     quick = join("quick", lease_seconds=LEASE)
     adopted = after_its_lease(quick)
-    quick.release(adopted)
+    release_one(quick, adopted)
     story = [(event.kind, event.number, event.worker) for event in events.read(database, study)]
     story = [entry for entry in story if entry[1] in (None, 0)]
     assert story == [

@@ -10,6 +10,7 @@ from widthwise.storage.ledger import Settlement
 from widthwise.storage.projection import Opening, Projection
 from widthwise.storage.study import create_study
 from widthwise.storage.workers import Presence, list_workers
+from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
 
 
 @pytest.fixture
@@ -31,16 +32,16 @@ def story(database, study):
 def test_a_training_is_recorded_once(join, lossy, story, database, study):
     projection = Projection(database, study)
     ledger = join()
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert (slot.number, slot.attempt) == (0, 1)
-    slot = ledger.bind(slot, {"a": 8}, "sampler")
-    trial_id = projection.open(
-        slot, distributions={"a": IntDistribution(1, 8)}, constraints={}, attributes={}
+    slot = bind_one(ledger, slot, {"a": 8}, "sampler")
+    trial_id = open_one(
+        projection, slot, distributions={"a": IntDistribution(1, 8)}, constraints={}, attributes={}
     )
-    slot = ledger.bind_trial(slot, trial_id)
-    ledger.beat(slot)
+    assert ledger.record(0).trial_id == trial_id
+    beat_one(ledger, slot)
     ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.5]})
-    projection.close(ledger.record(0))
+    projection.close_many([0])
     assert story() == ["created", "claimed", "bound", "done", "projected"]
     assert (ledger.counts().complete, ledger.counts().waiting) == (1, 4)
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 1
@@ -70,23 +71,23 @@ def test_a_batch_is_recorded_once(join, lossy, story, database, study):
 def test_what_was_begun_goes_first_also_when_the_reply_is_lost(join, lossy):
     ledger = join()
     first, second = ledger.claim_many(2)
-    ledger.bind(second, {"a": 8}, "sampler")
+    bind_one(ledger, second, {"a": 8}, "sampler")
     ledger.release_many([first, second])
     assert [slot.number for slot in ledger.claim_many(3)] == [1, 0, 2]
 
 
 def test_a_drain_is_counted_once(join, lossy, story):
     ledger = join()
-    ledger.release(ledger.claim())
+    release_one(ledger, claim_one(ledger))
     assert ledger.record(0).attempts == 0
     assert story() == ["created", "claimed", "released"]
 
 
 def test_a_failure_is_counted_once(join, lossy, story):
     ledger = join(max_attempts=2)
-    assert ledger.fail_attempt(ledger.claim(), "boom") is True
+    assert ledger.fail_attempt(claim_one(ledger), "boom") is True
     assert ledger.record(0).failures == 1
-    assert ledger.fail_attempt(ledger.claim(), "boom") is False
+    assert ledger.fail_attempt(claim_one(ledger), "boom") is False
     assert story() == ["created", "claimed", "failed", "claimed", "failed"]
 
 
@@ -119,7 +120,7 @@ def test_a_command_is_obeyed_once_and_its_giver_knows_what_was_before(
     assert control.set_status(database, study, "paused", worker="eve") == "open"
     assert control.set_status(database, study, "paused", worker="eve") == "paused"
     assert control.set_status(database, study, "open", worker="eve") == "paused"
-    slot = join().claim()
+    slot = claim_one(join())
     control.pause_trial(database, study, slot.number, worker="eve")
     assert join().record(slot.number).attempts == 0
     control.continue_trial(database, study, slot.number, worker="eve")

@@ -9,6 +9,7 @@ from widthwise.storage.ledger import Ledger
 from widthwise.storage.pool import MOST_COUNTED, open_studies
 from widthwise.storage.study import create_study
 from widthwise.storage.tables import events
+from widthwise.tests.one_slot import bind_one, claim_one, release_one
 
 LEASE = 0.05
 """Seconds: so long is an ended lease respected after a start of the server."""
@@ -40,7 +41,7 @@ def claim(database):
     """Claim a slot of a study, as if that had been so many seconds ago."""
 
     def made(study, seconds_ago):
-        Ledger(database, study, worker="w", lease_seconds=60.0).claim()
+        claim_one(Ledger(database, study, worker="w", lease_seconds=60.0))
         earlier = update(events).where(events.c.study_id == study.id)
         change = earlier.values(at=events.c.at - seconds_ago)
         database.write(lambda connection: connection.execute(change))
@@ -73,10 +74,10 @@ def test_a_study_is_counted_by_what_a_claim_would_take(create, standings, databa
     ledger = Ledger(database, study, worker="w")
     batch = ledger.claim_many(4)
     ledger.done(batch[0], outcome="complete", value=0.5, result={})
-    ledger.bind(batch[1], {"a": 8}, "sampler")
-    ledger.release(batch[2])
+    bind_one(ledger, batch[1], {"a": 8}, "sampler")
+    release_one(ledger, batch[2])
     control.pause_trial(database, study, 6, worker="eve")
-    left = Ledger(database, study, worker="dead", lease_seconds=-1.0).claim()
+    left = claim_one(Ledger(database, study, worker="dead", lease_seconds=-1.0))
     assert left.number == 2
     [standing] = standings(study)
     assert (standing.claimable, standing.running) == (3, 2)  # 2, 4 and 5; 1 and 3
@@ -95,7 +96,7 @@ def test_the_newest_claim_is_told_whoever_made_it(create, claim, standings, data
     control.set_status(database, study, "paused", worker="eve")  # what comes later is no claim
     control.set_status(database, study, "open", worker="eve")
     assert [one.last_claim for one in standings(study)] == [standing.last_claim]
-    Ledger(database, study, worker="heir").claim()
+    claim_one(Ledger(database, study, worker="heir"))
     [again] = standings(study)
     assert again.last_claim >= first
 
@@ -130,6 +131,6 @@ def test_of_very_many_slots_only_so_many_are_counted(create, standings):
 def test_a_finished_study_has_nothing_to_claim(create, standings, database):
     study = create(budget=1)
     ledger = Ledger(database, study, worker="w")
-    ledger.done(ledger.claim(), outcome="complete", value=0.5, result={})
+    ledger.done(claim_one(ledger), outcome="complete", value=0.5, result={})
     [standing] = standings(study)
     assert (standing.claimable, standing.running) == (0, 0)

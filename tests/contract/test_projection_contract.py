@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from widthwise.storage import events
 from widthwise.storage.errors import LeaseLost, StudyNotFound
 from widthwise.storage.projection import Projection
+from widthwise.tests.one_slot import bind_one, claim_one, open_one, put_trial, release_one
 
 DISTRIBUTIONS = {
     "hidden": IntDistribution(8, 64, step=8),
@@ -31,14 +32,15 @@ def bound(join):
 
     def bind(hidden=8, ledger=None):
         ledger = ledger or join()
-        slot = ledger.claim()
-        return ledger, ledger.bind(slot, {"hidden": hidden, "heads": 4}, "sampler")
+        slot = claim_one(ledger)
+        return ledger, bind_one(ledger, slot, {"hidden": hidden, "heads": 4}, "sampler")
 
     return bind
 
 
 def open_trial(projection, slot):
-    return projection.open(
+    return open_one(
+        projection,
         slot,
         distributions=DISTRIBUTIONS,
         constraints={"flops": -0.25, "parameters": 0.0},
@@ -69,8 +71,8 @@ def test_close_tells_optuna_everything(projection, bound, trials, database, stud
     ledger, slot = bound()
     open_trial(projection, slot)
     record = settle(ledger, slot)
-    projection.close(record)
-    projection.close(record)
+    projection.close_many([record.number])
+    projection.close_many([record.number])
     [trial] = trials()
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
     assert trial.intermediate_values == {0: 0.25, 1: 0.5}
@@ -94,7 +96,7 @@ def test_other_ends_are_told_as_what_they_are(
 ):
     ledger, slot = bound()
     open_trial(projection, slot)
-    projection.close(settle(ledger, slot, outcome, None, curve))
+    projection.close_many([settle(ledger, slot, outcome, None, curve).number])
     [trial] = trials()
     assert (trial.state, trial.value) == (state, value)
     assert len(trial.intermediate_values) == len(curve)
@@ -120,9 +122,9 @@ def test_repair_leaves_running_trials_alone(projection, bound, trials):
 
 def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, join, trials):
     ledger = join(max_attempts=1)
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert ledger.fail_attempt(slot, "boom") is False
-    projection.close(ledger.record(slot.number))
+    projection.close_many([slot.number])
     assert trials() == []
     assert projection.repair() == 0
 
@@ -133,10 +135,10 @@ def test_a_trial_taken_from_its_slot_is_made_anew_and_the_first_one_failed(
     """No worker leaves a slot without the trial that it made; somebody's hand may."""
     ledger, slot = bound()
     first = open_trial(projection, slot)
-    ledger.bind_trial(slot, None)
-    ledger.release(slot)
+    put_trial(database, study, slot, None)
+    release_one(ledger, slot)
     heir = join("heir")
-    again = heir.claim()
+    again = claim_one(heir)
     assert (again.number, again.trial_id) == (slot.number, None)
     second = open_trial(projection, again)
     assert heir.record(again.number).trial_id == second
@@ -145,26 +147,27 @@ def test_a_trial_taken_from_its_slot_is_made_anew_and_the_first_one_failed(
     assert states == {first: TrialState.FAIL, second: TrialState.RUNNING}
 
 
-def test_repair_fails_an_orphan(projection, bound, trials):
-    ledger, slot = bound()
+def test_repair_fails_an_orphan(projection, bound, trials, database, study):
+    _, slot = bound()
     orphan = open_trial(projection, slot)
-    ledger.bind_trial(slot, None)
+    put_trial(database, study, slot, None)
     _, other = bound(16)
     mine = open_trial(projection, other)
-    ledger.bind_trial(slot, mine)
+    put_trial(database, study, slot, mine)
     assert projection.repair() == 1
     states = {trial._trial_id: trial.state for trial in trials()}
     assert states == {orphan: TrialState.FAIL, mine: TrialState.RUNNING}
     assert projection.repair() == 0
 
 
-def test_a_late_holder_opens_nothing(projection, bound, trials, join):
+def test_a_late_holder_opens_nothing(projection, bound, trials, join, database, study):
     ledger, slot = bound()
-    ledger.release(slot)
+    release_one(ledger, slot)
     heir = join("heir")
-    heir.claim()
-    with pytest.raises(LeaseLost, match="cannot open its trial"):
+    claim_one(heir)
+    with pytest.raises(LeaseLost):
         open_trial(projection, slot)
+    assert events.read(database, study)[-1].detail == {"action": "open its trial"}
     assert trials() == []
 
 
@@ -172,7 +175,7 @@ def test_a_stranger_s_trial_is_never_touched(projection, bound, trials, database
     stranger = database.optuna_storage().create_new_trial(study.optuna_study_id)
     ledger, slot = bound()
     assert open_trial(projection, slot) != stranger
-    projection.close(settle(ledger, slot))
+    projection.close_many([settle(ledger, slot).number])
     projection.repair()
     states = {trial._trial_id: trial.state for trial in trials()}
     assert states[stranger] == TrialState.RUNNING
@@ -184,7 +187,7 @@ def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
     ledger, slot = bound()
     trial_id = open_trial(projection, slot)
     database.optuna_storage().set_trial_state_values(trial_id, TrialState.FAIL)
-    projection.close(settle(ledger, slot))
+    projection.close_many([settle(ledger, slot).number])
     assert trials()[0].state == TrialState.FAIL
     assert ledger.record(slot.number).value == 0.5
 
@@ -195,5 +198,5 @@ def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound, database
     with pytest.raises(StudyNotFound, match="somebody deleted it"):
         open_trial(projection, slot)
     ledger.done(slot, outcome="complete", value=0.5, result={})
-    projection.close(ledger.record(slot.number))
+    projection.close_many([slot.number])
     assert ledger.counts().complete == 1

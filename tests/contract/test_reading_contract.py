@@ -7,6 +7,7 @@ from sqlalchemy import update
 from widthwise.storage.errors import SchemaMismatch
 from widthwise.storage.ledger import Settlement
 from widthwise.storage.tables import SCHEMA_VERSION, schema
+from widthwise.tests.one_slot import beat_one, claim_one
 
 
 @settings(
@@ -52,7 +53,7 @@ def test_what_was_tried_is_what_the_records_say(join, sizes):
 
 def test_a_slot_that_failed_before_it_had_widths_was_not_tried(join):
     ledger = join(max_attempts=1)
-    ledger.fail_attempt(ledger.claim(), "boom")
+    ledger.fail_attempt(claim_one(ledger), "boom")
     assert ledger.tried() == []
     assert ledger.tried() == []
     assert ledger.unbound() == 4
@@ -95,11 +96,11 @@ def test_a_worker_finishes_its_trial_but_claims_none_of_another_schema(
     join, other_version, version
 ):
     ledger = join()
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     other_version(version)
     with pytest.raises(SchemaMismatch, match=f"of schema version {version}, .* {SCHEMA_VERSION};"):
-        ledger.claim()
-    ledger.beat(slot)
+        claim_one(ledger)
+    beat_one(ledger, slot)
     end = Settlement(slot=slot, outcome="complete", value=0.5)
     assert ledger.done_many([end]) == []
     assert ledger.counts().complete == 1

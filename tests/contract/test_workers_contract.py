@@ -11,6 +11,7 @@ from widthwise.storage import tables, workers
 from widthwise.storage.database import Database
 from widthwise.storage.study import create_study
 from widthwise.storage.workers import Presence, list_workers
+from widthwise.tests.one_slot import claim_one, release_one
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def test_a_worker_says_what_it_does_and_others_see_the_trials_it_holds(
 ):
     presence.announce(study=study, activity="training", device="cpu: 24 GiB")
     batch = join(name).claim_many(3)
-    join("another").claim()
+    claim_one(join("another"))
     worker = seen()
     assert (worker.study, worker.activity) == (study.name, "training")
     assert (worker.device, worker.trials) == ("cpu: 24 GiB", (0, 1, 2))
-    join(name).release(batch[1])
+    release_one(join(name), batch[1])
     assert seen().trials == (0, 2)
     other, _ = create_study(
         database,

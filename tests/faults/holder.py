@@ -9,13 +9,14 @@ from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.errors import LeaseLost
 from widthwise.storage.ledger import Ledger
 from widthwise.storage.study import load_study
+from widthwise.tests.one_slot import bind_one, claim_one
 
 with Database.open(resolve_url(sys.argv[1])) as database:
     study = load_study(database, sys.argv[2])
     ledger = Ledger(database, study, worker="holder", lease_seconds=float(sys.argv[3]))
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert slot is not None
-    slot = ledger.bind(slot, {"a": 8, "b": 8}, "chance")
+    slot = bind_one(ledger, slot, {"a": 8, "b": 8}, "chance")
     sys.stdout.write("holding\n")
     sys.stdout.flush()
     sys.stdin.readline()

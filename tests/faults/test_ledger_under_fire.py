@@ -6,6 +6,7 @@ import time
 
 import pytest
 from widthwise.storage.ledger import Ledger
+from widthwise.tests.one_slot import claim_one, release_one
 
 from .judge import audit, check, create
 
@@ -97,9 +98,9 @@ def test_a_holder_that_sleeps_past_its_lease_is_refused(database, database_url, 
     while slot is None or slot.number != 0:
         assert time.monotonic() < deadline
         time.sleep(heir.oldest_lease())
-        slot = heir.claim()
+        slot = claim_one(heir)
         if slot is not None and slot.number != 0:
-            heir.release(slot)
+            release_one(heir, slot)
     assert slot.widths == {"a": 8, "b": 8}
     heir.done(slot, outcome="complete", value=2.0, result={})
     os.kill(holder.pid, signal.SIGCONT)

@@ -13,6 +13,7 @@ from widthwise.search.studies import start
 from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.ledger import Ledger
 from widthwise.storage.study import load_study
+from widthwise.tests.one_slot import bind_one, claim_one
 
 from .command import CommandStudy
 
@@ -155,9 +156,9 @@ def test_what_did_not_fit_another_kind_of_device_is_trained_here(
         spec = load_spec(study.folder / "hungry.toml")
         row = start(spec, study.folder, lambda: database, Console(quiet=True))
         ledger = Ledger(database, row, worker="elsewhere")
-        slot = ledger.claim()
+        slot = claim_one(ledger)
         assert slot is not None
-        slot = ledger.bind(slot, {"a": 10}, "sampler")
+        slot = bind_one(ledger, slot, {"a": 10}, "sampler")
         result = {"device_class": "cuda: NVIDIA H200, 140 GiB", "detail": "memory ran out"}
         ledger.done(slot, outcome="out_of_memory", value=None, result=result)
     code, _, err = study.end("worker", "hungry")

@@ -22,6 +22,7 @@ from widthwise.search.space import Space, Width
 from widthwise.search.standing import feasible_of
 from widthwise.storage.database import Database, resolve_url
 from widthwise.storage.ledger import Slot
+from widthwise.tests.one_slot import bind_one, claim_one, release_one
 from widthwise.tests.search.bench import Bench, make_bench
 
 Make = Callable[..., Bench]
@@ -38,9 +39,9 @@ def bench(tmp_path: Path) -> Iterator[Make]:
 def ran_out(study: Bench, width: int, device: str | None) -> None:
     """Record, as some worker's, that memory ran out at a width."""
     ledger = study.ledger("other")
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert slot is not None
-    slot = ledger.bind(slot, {"a": width}, "sampler")
+    slot = bind_one(ledger, slot, {"a": width}, "sampler")
     result = {} if device is None else {"device_class": device}
     ledger.done(slot, outcome="out_of_memory", value=None, result=result)
 
@@ -48,10 +49,10 @@ def ran_out(study: Bench, width: int, device: str | None) -> None:
 def adopted(study: Bench, width: int) -> Slot:
     """A slot that another worker bound and gave back."""
     ledger = study.ledger("other")
-    slot = ledger.claim()
+    slot = claim_one(ledger)
     assert slot is not None
-    slot = ledger.bind(slot, {"a": width}, "sampler")
-    ledger.release(slot)
+    slot = bind_one(ledger, slot, {"a": width}, "sampler")
+    release_one(ledger, slot)
     return slot
 
 

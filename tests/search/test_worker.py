@@ -22,6 +22,7 @@ from widthwise.storage.ledger import Ledger, Slot
 from widthwise.storage.projection import Projection
 from widthwise.storage.row import Status, StudyRow
 from widthwise.storage.study import create_study
+from widthwise.tests.one_slot import bind_one
 
 LEASE = 0.6
 
@@ -76,7 +77,7 @@ class Desk:
                 found.append(Outcome(number=slot.number, kind="lost"))
                 continue
             if slot.widths is None:
-                slot = self.ledger.bind(slot, {"a": slot.number + 1}, "test")
+                slot = bind_one(self.ledger, slot, {"a": slot.number + 1}, "test")
             self.ledger.done(slot, outcome="complete", value=1.0, result={})
             found.append(Outcome(number=slot.number, kind="complete", value=1.0))
         return found

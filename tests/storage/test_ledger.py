@@ -9,12 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import update
 from widthwise.storage import control, events
 from widthwise.storage.database import Database
-from widthwise.storage.errors import LeaseLost, TrialRefused, WidthsTaken
+from widthwise.storage.errors import LeaseLost, TrialRefused
 from widthwise.storage.ledger import Ledger
 from widthwise.storage.pool import open_studies
 from widthwise.storage.slot import widths_key
 from widthwise.storage.study import create_study
 from widthwise.storage.tables import slots
+from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, release_one
 
 WORKERS = ("ann", "bob", "cid")
 WIDTHS = st.integers(1, 4)
@@ -102,7 +103,7 @@ class LedgerMachine(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from([name for name in WORKERS if name not in self.hands]))
         claimable = self.claimable() if self.status == "open" else []
         claimable.sort(key=lambda number: self.widths[number] is None)  # what was begun goes first
-        slot = self.ledgers[worker].claim()
+        slot = claim_one(self.ledgers[worker])
         assert (slot.number if slot else None) == (claimable[0] if claimable else None)
         if slot is not None:
             assert (slot.widths or {}).get("a") == self.widths[slot.number]
@@ -126,10 +127,10 @@ class LedgerMachine(RuleBasedStateMachine):
         slot = self.hands[worker]
 
         def act(ledger, slot):
-            self.hands[worker] = ledger.bind(slot, {"a": width}, "sampler")
+            self.hands[worker] = bind_one(ledger, slot, {"a": width}, "sampler")
 
         if self.holds(worker) and width in self.widths:
-            with pytest.raises(WidthsTaken):
+            with pytest.raises(Taken):
                 act(self.ledgers[worker], slot)
             return
         number = self.attempt(worker, act)
@@ -140,7 +141,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def beat(self, data):
         worker = data.draw(st.sampled_from(sorted(self.hands)))
-        number = self.attempt(worker, lambda ledger, slot: ledger.beat(slot))
+        number = self.attempt(worker, lambda ledger, slot: beat_one(ledger, slot))
         if number is not None:
             self.hold(number, FOR_EVER)
             self.states[number] = worker
@@ -173,7 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data):
         worker = data.draw(st.sampled_from(sorted(self.hands)))
-        number = self.attempt(worker, lambda ledger, slot: ledger.release(slot))
+        number = self.attempt(worker, lambda ledger, slot: release_one(ledger, slot))
         if number is not None:
             self.states[number] = "free"
             del self.hands[worker]

@@ -16,6 +16,7 @@ from widthwise.storage.pool import open_studies
 from widthwise.storage.projection import Projection
 from widthwise.storage.study import load_study
 from widthwise.storage.tables import SCHEMA_VERSION, metadata, schema
+from widthwise.tests.one_slot import beat_one, bind_one, open_one
 
 HERE = Path(__file__).parent
 DISTRIBUTIONS = {"hidden": IntDistribution(8, 64, step=8)}
@@ -99,9 +100,9 @@ def test_the_study_goes_on(upgraded):
     assert projection.repair() == 1  # slot 1 was done, and Optuna not told
     begun, fresh = ledger.claim_many(3)
     assert (begun.number, begun.widths, begun.attempt) == (4, {"hidden": 32}, 2)
-    fresh = ledger.bind(fresh, {"hidden": 40}, "sampler")
+    fresh = bind_one(ledger, fresh, {"hidden": 40}, "sampler")
     assert fresh.number == 5
-    projection.open(fresh, distributions=DISTRIBUTIONS, constraints={}, attributes={})
+    open_one(projection, fresh, distributions=DISTRIBUTIONS, constraints={}, attributes={})
     for slot in (begun, fresh):
         ledger.done(slot, outcome="complete", value=0.9, result={})
     projection.close_many([4, 5])
@@ -177,7 +178,7 @@ def test_what_was_leased_before_the_upgrade_can_be_settled_after_it(old_url):
         slot = Slot(
             number=4, token=token, attempt=1, widths={"hidden": 32}, origin="sampler", trial_id=4
         )
-        ledger.beat(slot)
+        beat_one(ledger, slot)
         assert ledger.counts().running == 1
         ledger.done(slot, outcome="complete", value=0.875, result={})
         assert ledger.counts().complete == 3

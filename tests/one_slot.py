@@ -1,0 +1,77 @@
+"""The ledger's and the projection's batch calls for tests with one slot at a time.
+
+A slot that is lost is an exception here, `LeaseLost`, as it is with `Ledger.done`; widths that
+another slot has are `Taken`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from sqlalchemy import update
+from widthwise.storage.database import Database
+from widthwise.storage.errors import LeaseLost
+from widthwise.storage.ledger import Ledger, NotBound, Slot
+from widthwise.storage.projection import Opening, Projection
+from widthwise.storage.row import StudyRow
+from widthwise.storage.tables import slots
+
+
+class Taken(Exception):
+    """Another slot of the study holds these widths."""
+
+
+def claim_one(ledger: Ledger) -> Slot | None:
+    """Claim the next slot; None if there is none."""
+    return next(iter(ledger.claim_many(1)), None)
+
+
+def bind_one(ledger: Ledger, slot: Slot, widths: Mapping[str, int], origin: str) -> Slot:
+    """Bind widths to a slot; returns it with them."""
+    [bound] = ledger.bind_many([(slot, widths, origin)])
+    if bound is NotBound.TAKEN:
+        raise Taken(f"another slot holds the widths {dict(widths)}")
+    return _held(slot, lost=bound is NotBound.LOST) if isinstance(bound, NotBound) else bound
+
+
+def beat_one(ledger: Ledger, slot: Slot) -> None:
+    """Extend a slot's lease."""
+    _held(slot, lost=bool(ledger.beat_many([slot])))
+
+
+def release_one(ledger: Ledger, slot: Slot) -> None:
+    """Give a slot back."""
+    _held(slot, lost=bool(ledger.release_many([slot])))
+
+
+def open_one(
+    projection: Projection,
+    slot: Slot,
+    *,
+    distributions: Mapping[str, BaseDistribution],
+    constraints: Mapping[str, float],
+    attributes: Mapping[str, Any],
+) -> int:
+    """Make a slot's trial; returns Optuna's id of it."""
+    opening = Opening(slot=slot, constraints=constraints, attributes=attributes)
+    [trial_id] = projection.open_many([opening], distributions=distributions)
+    _held(slot, lost=trial_id is None)
+    assert trial_id is not None
+    return trial_id
+
+
+def put_trial(database: Database, study: StudyRow, slot: Slot, trial_id: int | None) -> Slot:
+    """Write another trial into a slot's row, by hand; returns the slot with it."""
+    mine = (slots.c.study_id == study.id) & (slots.c.number == slot.number)
+    change = update(slots).where(mine).values(trial_id=trial_id)
+    database.write(lambda connection: connection.execute(change))
+    return dataclasses.replace(slot, trial_id=trial_id)
+
+
+def _held(slot: Slot, *, lost: bool) -> Slot:
+    if lost:
+        raise LeaseLost(f"its worker no longer holds slot {slot.number}")
+    return slot
