@@ -5,7 +5,7 @@ is written beside them, flushed to the disk and then renamed, so that it is ther
 all; a digest over numbers and facts tells one that was damaged later. Nothing in it is executed
 when it is read: safetensors for the numbers, JSON for the rest.
 
-Entry points: `write`, `read`, `discard`.
+Entry points: `write`, `read`.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,11 +88,6 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
         except Exception as error:  # whatever is in the file, it must not end a training
             _log.warning("checkpoint %s is passed over: %s", file, reason(error))
     return None
-
-
-def discard(folder: Path) -> None:
-    """Remove a candidate's checkpoints, and the folder; what cannot be removed stays."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Damaged(Exception):

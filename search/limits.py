@@ -90,10 +90,6 @@ class Limits:
         """Whether one candidate is within every limit."""
         return all(costs[name] <= limit for name, limit in self.as_dict().items())
 
-    def usage(self, costs: Mapping[str, int]) -> dict[str, float]:
-        """The share of each limit that one candidate uses; 1 is all of it."""
-        return {name: costs[name] / limit for name, limit in self.as_dict().items()}
-
     def violations(self, costs: Mapping[str, int]) -> dict[str, float]:
         """By how much one candidate breaks each limit, as a share of it; at most 0 is feasible."""
         # Subtracting before dividing keeps the sign right when the two differ in the last digit.

@@ -191,10 +191,6 @@ class Proposer:
             best = int(np.argmax(self._scorer(belief, history)(open_)))
         return Proposal(widths=space.as_mapping(open_[best]), origin=SAMPLED)
 
-    def posterior(self, history: History) -> Belief:
-        """What the history makes one believe; it needs at least one metric."""
-        return believe(self.feasible, history)
-
     @one_thread()
     def pick(self, history: History) -> Pick:
         """The candidate that is believed to be best now, tried or not.

@@ -4,7 +4,7 @@ optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longe
 every trial is feasible, and it names the best trial whatever its constraints. `_TruthfulStorage`
 puts both right on the way, and says of each trial in words whether it is feasible. The dashboard
 has no login and deletes on request, so `application` refuses whatever does not merely read, and
-`serve` listens on loopback unless told otherwise.
+`make_server` listens on loopback unless told otherwise.
 
     server = make_server(database)
     print(server.url)
@@ -128,17 +128,6 @@ def make_server(
         server.server_close()
         raise
     return server
-
-
-def serve(
-    database: Database, *, host: str = LOOPBACK, port: int = 8080, writable: bool = False
-) -> None:
-    """Serve the dashboard until Ctrl-C."""
-    with make_server(database, host=host, port=port, writable=writable) as server:
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
 
 
 class _QuietHandler(WSGIRequestHandler):

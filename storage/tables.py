@@ -29,7 +29,6 @@ from sqlalchemy import (
 SCHEMA_VERSION = 3
 """Version of the tables below; raised with every change of them."""
 
-STATES = ("free", "leased", "done")
 OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error", "cancelled")
 STOPPED = ("pruned", "infeasible", "cancelled")
 """Outcomes of a trial that was stopped on purpose: Optuna's PRUNED."""

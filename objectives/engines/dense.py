@@ -3,10 +3,9 @@
 For small networks torch's time goes into calling operators, not into numbers. Here one call trains
 a member through all its batches (`dense_kernel`), with the plain engine's result up to rounding.
 
-Entry points: `DenseEngine`, `warm`.
+Entry point: `DenseEngine`.
 """
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, final
@@ -47,13 +46,6 @@ class DenseEngine:
             Unsuitable: A network, loss or setting that the compiled code does not know.
         """
         return DenseTeam(training, members)
-
-
-def warm(dtype: torch.dtype) -> float:
-    """Compile for float32 or float64, or load what the disk has; returns the seconds it took."""
-    started = time.perf_counter()
-    _compiled(dtype)
-    return time.perf_counter() - started
 
 
 @cache

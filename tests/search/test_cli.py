@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from widthwise.storage.dashboard import DashboardServer
 
 LIMITS = {"flops": 1000, "parameters": 400, "train_memory": 256 * 1024}
 
@@ -255,3 +256,14 @@ def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> Non
         assert ran.err.count('made with the engine "fused", which was removed: "auto"') >= 1
         assert "Traceback" not in ran.err
     assert cli("report", "old", "--json").json["trials"]["complete"] == 2
+
+
+def test_ctrl_c_ends_the_dashboard_quietly(iris: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DashboardServer, "serve_forever", interrupted)
+    ran = iris.inside("dashboard", "iris", "--port", "0")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.splitlines()[-1] == "dashboard closed"
+    assert "Traceback" not in ran.err

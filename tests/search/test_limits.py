@@ -78,7 +78,6 @@ def test_a_limit_that_is_met_exactly_admits():
     assert bounds.admits({"flops": 2_000_000})
     assert not bounds.admits({"flops": 2_000_001})
     assert bounds.violations({"flops": 3_000_000}) == {"flops": 0.5}
-    assert bounds.usage({"flops": 500_000}) == {"flops": 0.25}
 
 
 def test_violations_see_the_last_digit_of_a_huge_cost():

@@ -7,8 +7,7 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 import optuna_dashboard
 import pytest
-from widthwise.storage import dashboard as dashboard_module
-from widthwise.storage.dashboard import DashboardServer, _read_only, application, make_server
+from widthwise.storage.dashboard import _read_only, application, make_server
 from widthwise.storage.errors import PortRefused
 
 METHODS = ("POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
@@ -136,12 +135,3 @@ def test_a_port_in_use_is_said(database):
 def test_a_port_that_is_none_is_said(database, port):
     with pytest.raises(PortRefused, match="choose another port"):
         make_server(database, port=port)
-
-
-def test_ctrl_c_ends_it_quietly(database, monkeypatch, capfd):
-    def interrupted(_server, *_arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(DashboardServer, "serve_forever", interrupted)
-    dashboard_module.serve(database, port=0)
-    assert capfd.readouterr() == ("", "")
