@@ -15,31 +15,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .objectives.cost import Costs, StepSpec, TensorSpec, count_costs
-    from .objectives.costmodel import CostModel
-    from .objectives.data import Data, Split
+    from .objectives.cost.costs import Costs, StepSpec, TensorSpec, count_costs
+    from .objectives.cost.model import CostModel
+    from .objectives.data.dataset import Data, Split
     from .objectives.errors import ObjectiveError
-    from .objectives.objective import Objective
+    from .objectives.model.objective import Objective
     from .search.errors import SearchError
-    from .search.limits import Limits
-    from .search.sampler import WidthSampler
-    from .search.space import Divisible, Order, Space, Tie, Width
-    from .search.spec import Spec, load_spec, parse_spec
-    from .search.studies import run
+    from .search.sampler.optuna_sampler import WidthSampler
+    from .search.space.limits import Limits
+    from .search.space.space import Divisible, Order, Space, Tie, Width
+    from .search.spec.spec import Spec, load_spec, parse_spec
+    from .search.study import run
     from .storage.errors import StorageError
 
 _HOMES = {
-    "objectives.cost": ("Costs", "StepSpec", "TensorSpec", "count_costs"),
-    "objectives.costmodel": ("CostModel",),
-    "objectives.data": ("Data", "Split"),
+    "objectives.cost.costs": ("Costs", "StepSpec", "TensorSpec", "count_costs"),
+    "objectives.cost.model": ("CostModel",),
+    "objectives.data.dataset": ("Data", "Split"),
     "objectives.errors": ("ObjectiveError",),
-    "objectives.objective": ("Objective",),
+    "objectives.model.objective": ("Objective",),
     "search.errors": ("SearchError",),
-    "search.limits": ("Limits",),
-    "search.sampler": ("WidthSampler",),
-    "search.space": ("Divisible", "Order", "Space", "Tie", "Width"),
-    "search.spec": ("Spec", "load_spec", "parse_spec"),
-    "search.studies": ("run",),
+    "search.space.limits": ("Limits",),
+    "search.sampler.optuna_sampler": ("WidthSampler",),
+    "search.space.space": ("Divisible", "Order", "Space", "Tie", "Width"),
+    "search.spec.spec": ("Spec", "load_spec", "parse_spec"),
+    "search.study": ("run",),
     "storage.errors": ("StorageError",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -31,6 +31,8 @@ escapes is a bug of ours: exit 1.
     ├── SchemaMismatch          5    the tables are of another version
     └── LeaseLost              75    another worker holds the slot now
 
+`ChildDied`, the end of a trainer process, is settled by the supervisor and has no exit code.
+
 130 (interrupted by Ctrl-C) comes from ``KeyboardInterrupt`` and has no class here.
 """
 
@@ -82,3 +84,15 @@ class Exhausted(SearchError):
     """Every feasible candidate has been tried: there is nothing left to propose."""
 
     exit_code = 0
+
+
+class ChildDied(Exception):
+    """The trainer ended in the middle of its work, or is of no more use.
+
+    Attributes:
+        out_of_memory: Whether the kernel killed it because memory ran out.
+    """
+
+    def __init__(self, message: str, *, out_of_memory: bool) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory

@@ -10,11 +10,12 @@ read in two ways ("64M" of memory, "1.5B" parameters, "2m" FLOPs) is refused wit
 
 from __future__ import annotations
 
+import operator
 import re
 from fractions import Fraction
 from typing import Any
 
-from .width import whole
+import numpy as np
 
 COUNT_PREFIXES = ("", "k", "M", "G", "T", "P")
 """Powers of 1,000, as the SI has them."""
@@ -211,3 +212,13 @@ def _at_least_one(number: int, value: Any, unit: str) -> int:
     if number < 1:
         raise ValueError(f"{value!r} is {number} {unit}, expected at least 1")
     return number
+
+
+def whole(value: Any) -> int | None:
+    """The value as a Python int, or None where it is not an integer; True and 16.0 are not."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

@@ -15,11 +15,11 @@ from typing import Any
 import psycopg
 import pytest
 from optuna.distributions import IntDistribution
-from widthwise.storage.dashboard import make_server
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.projection import Projection
-from widthwise.storage.study import StudyRow, create_study
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.projection.dashboard import make_server
+from widthwise.storage.projection.projection import Projection
+from widthwise.storage.study.study import StudyRow, create_study
 from widthwise.tests.one_slot import bind_one, claim_one, open_one
 
 # The command line would make its tables as narrow as whoever runs the tests has it.

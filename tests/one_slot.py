@@ -12,12 +12,12 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from sqlalchemy import update
-from widthwise.storage.database import Database
+from widthwise.storage.database.database import Database
+from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import LeaseLost
-from widthwise.storage.ledger import Ledger, NotBound, Slot
-from widthwise.storage.projection import Opening, Projection
-from widthwise.storage.row import StudyRow
-from widthwise.storage.tables import slots
+from widthwise.storage.ledger.ledger import Ledger, NotBound, Slot
+from widthwise.storage.ledger.slot import StudyRow
+from widthwise.storage.projection.projection import Opening, Projection
 
 
 class Taken(Exception):

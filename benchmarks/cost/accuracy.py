@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from widthwise.objectives.cost import count_costs
-from widthwise.tests.objectives.real_step import OPTIMIZERS, real_peaks
+from widthwise.objectives.cost.costs import count_costs
+from widthwise.tests.objectives.trace.real_step import OPTIMIZERS, real_peaks
 from widthwise.tests.objectives.zoo.catalogue import ZOO, Entry
 from widthwise.tests.objectives.zoo.formulas import FIGURES
 from widthwise.tests.objectives.zoo.recompute import checkpointed

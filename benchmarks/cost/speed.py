@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from widthwise.objectives.cost import count_costs
-from widthwise.objectives.costmodel import CostModel
+from widthwise.objectives.cost.costs import count_costs
+from widthwise.objectives.cost.model import CostModel
 from widthwise.tests.objectives.zoo.spaces import SPACES, mismatches
 
 TRACED, EVALUATED, REPEATS = 10, 200_000, 3

@@ -10,7 +10,7 @@ Entry point: `signals`.
 
 import numpy as np
 import torch
-from widthwise.objectives.data import Data, Split
+from widthwise.objectives.data.dataset import Data, Split
 
 CLASSES = 10
 POINTS = 40

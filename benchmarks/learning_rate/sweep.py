@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from widthwise.objectives.metrics import METRICS
-from widthwise.objectives.objective import ModuleObjective, make_objective
+from widthwise.objectives.loop.train import train
+from widthwise.objectives.model.metrics import METRICS
+from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.mup import derive
 from widthwise.objectives.parametrisation.standard import Parametrisation, Standard
-from widthwise.objectives.proxy import ProxySettings
-from widthwise.objectives.train import train
+from widthwise.objectives.training.settings import ProxySettings
 
 from .signals import CLASSES, signals
 

@@ -13,10 +13,10 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.data import Split
-from widthwise.objectives.objective import ModuleObjective
-from widthwise.objectives.proxy import ProxySettings
-from widthwise.objectives.together import Candidate
+from widthwise.objectives.data.dataset import Split
+from widthwise.objectives.loop.loop import Candidate
+from widthwise.objectives.model.objective import ModuleObjective
+from widthwise.objectives.training.settings import ProxySettings
 
 
 def by_hand(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from widthwise.objectives.engines.base import Engine, Member, Training
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.objective import ModuleObjective
-from widthwise.objectives.proxy import ProxySettings
-from widthwise.objectives.together import Candidate
+from widthwise.objectives.loop.loop import Candidate
+from widthwise.objectives.model.objective import ModuleObjective
+from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import weights_after
 
 from .workloads import doubled

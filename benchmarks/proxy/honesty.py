@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.stats import kendalltau
-from widthwise.objectives.data import Data, Split
+from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine
-from widthwise.objectives.objective import ModuleObjective, make_objective
+from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.mup import derive
 from widthwise.objectives.parametrisation.standard import Parametrisation, Standard
-from widthwise.objectives.proxy import Halving, ProxySettings, TrainingResult
-from widthwise.objectives.together import Candidate, train_together
+from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
 
 from benchmarks.learning_rate.signals import POINTS, signals
 

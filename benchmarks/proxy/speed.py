@@ -20,9 +20,9 @@ import torch
 from widthwise.objectives.engines.base import Engine, Training, Unsuitable
 from widthwise.objectives.engines.choose import ENGINES, choose
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.engines.stacked import StackedEngine
-from widthwise.objectives.proxy import ProxySettings, TrainingResult
-from widthwise.objectives.together import Candidate, train_together
+from widthwise.objectives.engines.stacked.engine import StackedEngine
+from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.training.settings import ProxySettings, TrainingResult
 
 from .by_hand import by_hand
 from .difference import TOLERANCE, difference, members_of, training_of

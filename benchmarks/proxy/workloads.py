@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from widthwise.objectives.data import Data, Split
-from widthwise.objectives.objective import ModuleObjective, make_objective
-from widthwise.objectives.sources import load_data
-from widthwise.objectives.together import Candidate
+from widthwise.objectives.data.dataset import Data, Split
+from widthwise.objectives.data.load import load_data
+from widthwise.objectives.loop.loop import Candidate
+from widthwise.objectives.model.objective import ModuleObjective, make_objective
 
 from benchmarks.learning_rate.signals import POINTS, signals
 

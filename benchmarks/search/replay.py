@@ -11,9 +11,9 @@ import optuna
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from widthwise.search.errors import Exhausted
-from widthwise.search.goals import Goal
-from widthwise.search.history import History
-from widthwise.search.proposer import Proposer
+from widthwise.search.goal import Goal
+from widthwise.search.sampler.history import History
+from widthwise.search.sampler.suggest import Proposer
 
 from .table import Integers, Table
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from widthwise.search.candidates import FeasibleSet, keys
-from widthwise.search.limits import Limits
-from widthwise.search.space import Space, Width
+from widthwise.search.space.feasible_set import FeasibleSet, keys
+from widthwise.search.space.limits import Limits
+from widthwise.search.space.space import Space, Width
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -2,10 +2,10 @@
 
 import random
 
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger, Settlement, Slot
-from widthwise.storage.projection import Opening, Projection
-from widthwise.storage.study import create_study, load_study
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot
+from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.study.study import create_study, load_study
 
 from .trial import CLOSED_WITH, CONSTRAINTS, CURVE, DISTRIBUTIONS, FILL, OPENED_WITH, VALUE, draw
 

@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
-from widthwise.storage.database import resolve_url
-from widthwise.storage.trial_rows import End, end_trials, insert_trials
+from widthwise.storage.database.database import resolve_url
+from widthwise.storage.projection.trial_rows import End, end_trials, insert_trials
 
 from .trial import (
     CLOSED_WITH,

@@ -1,7 +1,7 @@
 """Makes `digits_mlp.npz`: every network of a three-width MLP lattice, trained with several seeds.
 
 Data: scikit-learn's digits, split as a study splits them. Engine: the project's own plain loop
-(`objectives/train.py`), so the table holds what a study would have measured. Run from the
+(`objectives/loop/train.py`), so the table holds what a study would have measured. Run from the
 repository's root; finished trainings are kept in a file beside the table, so that a run that was
 stopped goes on.
 
@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from widthwise.objectives.costmodel import CostModel
-from widthwise.objectives.objective import make_objective
-from widthwise.objectives.optimizer import make_optimizer
-from widthwise.objectives.proxy import ProxySettings
-from widthwise.objectives.sources import load_data
-from widthwise.objectives.step import StepSpec, TensorSpec
-from widthwise.objectives.train import train
+from widthwise.objectives.cost.model import CostModel
+from widthwise.objectives.data.load import load_data
+from widthwise.objectives.loop.train import train
+from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.training.optimizer import make_optimizer
+from widthwise.objectives.training.settings import ProxySettings
+from widthwise.objectives.training.step import StepSpec, TensorSpec
 
 NAMES = ("hidden1", "hidden2", "hidden3")
 VALUES = (4, 6, 8, 12, 16, 24, 32, 48)

@@ -19,15 +19,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .. import dropout
-from ..data import Data
-from ..feed import batches
-from ..objective import Objective
-from ..optimizer import make_optimizer
+from ..data.batches import batches
+from ..data.dataset import Data
+from ..model import keyed_dropout
+from ..model.objective import Objective
 from ..parametrisation.standard import Parametrisation
-from ..proxy import ProxySettings
 from ..randomness import Randomness
-from ..snapshot import Progress
+from ..training.optimizer import make_optimizer
+from ..training.settings import ProxySettings
+from ..training.snapshot import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ class Training:
         modules = tuple(name for name, _ in model.named_modules())
         if modules not in self._keyed:
             with randomness.apart():
-                self._keyed[modules] = dropout.swappable(model, self.sample(2))
-        dropout.install(model, self._keyed[modules])
+                self._keyed[modules] = keyed_dropout.swappable(model, self.sample(2))
+        keyed_dropout.install(model, self._keyed[modules])
         return model, randomness
 
     def sample(self, rows: int) -> Tensor:
@@ -189,3 +189,32 @@ class Engine(Protocol):
 
 class Unsuitable(Exception):
     """An engine that cannot serve: the sentence says why; the plain engine always can."""
+
+
+@dataclass
+class EpochLoss:
+    """The rows of the present epoch so far.
+
+    Attributes:
+        total: Sum of their losses.
+        rows: How many.
+    """
+
+    total: float = 0.0
+    rows: int = 0
+
+    def so_far(self, midway: bool) -> float:
+        """Return the sum to add to: of an epoch's rows so far, or zero where one begins."""
+        if not midway:
+            self.total, self.rows = 0.0, 0
+        return self.total
+
+    def now(self, total: float, rows: int) -> float:
+        """Take the sum to which so many more rows were added; returns the mean."""
+        self.total, self.rows = total, self.rows + rows
+        return self.total / self.rows
+
+    @property
+    def facts(self) -> Sequence[float]:
+        """What a snapshot holds of it."""
+        return [self.total, self.rows]

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..data.batches import Order
 from ..errors import ModelError
-from ..order import Order
 from .base import Engine, Member, Training, Unsuitable
-from .dense import DenseEngine
+from .dense.engine import DenseEngine
 from .plain import PlainEngine
-from .replay import ReplayEngine
-from .stacked import StackedEngine
+from .replay.engine import ReplayEngine
+from .stacked.engine import StackedEngine
 
 _log = logging.getLogger(__name__)
 

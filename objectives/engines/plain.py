@@ -1,7 +1,7 @@
 """The plain engine: any module, one member after the other; the reference of all engines.
 
 Data lies on the device, the optimizer is fused, and a step is the very one whose memory is
-predicted (`objectives.step.training_step`).
+predicted (`objectives.training.step.training_step`).
 
 Entry point: `PlainEngine`.
 """
@@ -15,15 +15,14 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from .. import dropout
-from ..evaluate import predict
-from ..snapshot import Progress
-from ..step import training_step
-from .attributes import Attributes
-from .base import Member, Training
-from .epoch_loss import EpochLoss
-from .plain_progress import put_back, taken_down
-from .turns import Turns
+from ..model import keyed_dropout
+from ..training.evaluate import predict
+from ..training.snapshot import Progress
+from ..training.step import training_step
+from .base import EpochLoss, Member, Training
+from .module_attributes import Attributes
+from .plain_state import put_back, taken_down
+from .sequential import Turns
 
 
 @final
@@ -73,7 +72,7 @@ class Network:
         self.training, self.seed = training, member.seed
         self.model, self.randomness = training.build(member)
         self.optimizer = training.optimizer(self.model, member)
-        self.keyed = dropout.layers(self.model)
+        self.keyed = keyed_dropout.layers(self.model)
         self.attributes = Attributes(self.model)
         self.step = 0
         self.loss = EpochLoss()
@@ -95,7 +94,7 @@ class Network:
         total = torch.tensor(self.loss.so_far(midway), dtype=torch.float64, device=device)
         with self.randomness:
             for inputs, targets in training.feed(batches):
-                dropout.set_step(self.keyed, self.seed, self.step)
+                keyed_dropout.set_step(self.keyed, self.seed, self.step)
                 total += self.learn(inputs, targets) * len(inputs)
                 self.step += 1
         if on_gpu:

@@ -35,11 +35,11 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..randomness import Randomness
+from .attention import refuse_moving_heads
 from .errors import Inapplicable
 from .fans import Fans
-from .heads import refuse_moving_heads
-from .laws import Law, Sizes, fit, seeds_needed
-from .layout import Place, layout
+from .init_scaling import Law, Sizes, fit, seeds_needed
+from .parameters import Place, layout
 from .roles import Role, roles
 from .standard import Kind
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from .errors import Inapplicable
-from .layout import Place
+from .parameters import Place
 
 Role = Literal["constant", "vector", "output", "hidden"]
 Layout = Mapping[str, tuple[Place, ...]]

@@ -12,11 +12,11 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import URL, Connection, select, update
 
-from ..database import Database, lock_tables
+from ..database.database import Database, lock_tables
+from ..database.schema_version import mismatch, tables_are_there
+from ..database.tables import SCHEMA_VERSION, schema
+from ..database.url import shown
 from ..errors import StorageUnreachable
-from ..tables import SCHEMA_VERSION, schema
-from ..url import shown
-from ..version import mismatch, tables_are_there
 from . import v2, v3
 
 STEPS: Mapping[int, Callable[[Operations], None]] = {2: v2.upgrade, 3: v3.upgrade}

@@ -14,8 +14,8 @@ import torch
 from widthwise.objectives.engines.base import Member, Training, Unsuitable
 from widthwise.objectives.engines.choose import Choice
 from widthwise.objectives.engines.plain import PlainEngine, PlainTeam
-from widthwise.objectives.objective import make_objective
-from widthwise.objectives.proxy import ProxySettings
+from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.training.settings import ProxySettings
 
 from benchmarks.learning_rate.signals import POINTS, signals
 from benchmarks.proxy import __main__ as command

@@ -5,9 +5,9 @@ import json
 import pytest
 from widthwise.benchmarks.store import __main__ as command
 from widthwise.benchmarks.store import measure, ours, stock
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.study import load_study
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.study.study import load_study
 
 
 def trials_of(url, study_name):

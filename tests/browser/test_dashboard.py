@@ -11,8 +11,8 @@ import optuna
 import optuna_dashboard
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from widthwise.storage import dashboard
-from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.projection import dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

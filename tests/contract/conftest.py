@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.study import StudyRow, create_study
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.study.study import StudyRow, create_study
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

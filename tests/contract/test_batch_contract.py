@@ -6,11 +6,12 @@ import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from sqlalchemy import event, update
-from widthwise.storage import binding, events
+from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyNotFound
-from widthwise.storage.ledger import NotBound, Settlement
-from widthwise.storage.projection import Opening, Projection
-from widthwise.storage.tables import slots
+from widthwise.storage.ledger import bind as binding
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import NotBound, Settlement
+from widthwise.storage.projection.projection import Opening, Projection
 from widthwise.tests.one_slot import bind_one, claim_one
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}

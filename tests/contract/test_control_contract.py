@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
-from widthwise.storage import claims, control, events, trial_rows
 from widthwise.storage.errors import LeaseLost, PriorityRefused, TrialRefused
-from widthwise.storage.ledger import Counts, NotBound, Settlement
-from widthwise.storage.projection import Opening, Projection
-from widthwise.storage.study import load_study
+from widthwise.storage.ledger import claim, events, queries
+from widthwise.storage.ledger.ledger import Counts, NotBound, Settlement
+from widthwise.storage.projection import trial_rows
+from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.study import control
+from widthwise.storage.study.study import load_study
 from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}
@@ -119,7 +121,7 @@ def test_whoever_reads_a_study_sees_its_status_and_priority(database, study, set
     set_status("paused")
     there = load_study(database, study.name)
     assert there == replace(study, status="paused", priority=-3)
-    assert control.status_of(database, study) == "paused"
+    assert queries.status_of(database, study) == "paused"
 
 
 def test_a_priority_beyond_measure_is_refused(database, study):
@@ -344,14 +346,14 @@ def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
 ):
     """It may come through, as if it had come before; its holder learns of the pause."""
     ledger, pausing = join(), threading.Thread(target=set_status, args=("paused",))
-    real = claims._take
+    real = claim._take
 
     def slow(*arguments, **options):
         pausing.start()
         pausing.join(0.3)  # SQLite lets it wait for us, PostgreSQL does not
         return real(*arguments, **options)
 
-    monkeypatch.setattr(claims, "_take", slow)
+    monkeypatch.setattr(claim, "_take", slow)
     slot = claim_one(ledger)
     pausing.join()
     assert (slot.number, ledger.status()) == (0, "paused")
@@ -364,7 +366,7 @@ def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
 def test_a_trial_is_taken_from_the_claim_that_is_under_way(join, request, monkeypatch, verb):
     command, ledger, commanding = request.getfixturevalue(verb), join(), None
-    real = claims._take
+    real = claim._take
 
     def slow(*arguments, **options):
         nonlocal commanding
@@ -375,7 +377,7 @@ def test_a_trial_is_taken_from_the_claim_that_is_under_way(join, request, monkey
         assert commanding.is_alive(), "the command did not wait"
         return taken
 
-    monkeypatch.setattr(claims, "_take", slow)
+    monkeypatch.setattr(claim, "_take", slow)
     slot = claim_one(ledger)
     commanding.join()
     assert slot.number == 0

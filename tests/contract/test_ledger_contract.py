@@ -4,19 +4,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from widthwise.storage import events
-from widthwise.storage.database import Database
+from widthwise.storage.database.database import Database
 from widthwise.storage.errors import BudgetRefused, LeaseLost
-from widthwise.storage.ledger import Counts, Ledger, Slot
-from widthwise.storage.study import StudyRow
-from widthwise.tests.one_slot import (
-    Taken,
-    beat_one,
-    bind_one,
-    claim_one,
-    put_trial,
-    release_one,
-)
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import Counts, Ledger, Slot
+from widthwise.storage.study.study import StudyRow
+from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, put_trial, release_one
 
 LEASE = 0.25
 

@@ -5,11 +5,13 @@ from collections import Counter
 
 import pytest
 from optuna.distributions import IntDistribution
-from widthwise.storage import control, events, retry
-from widthwise.storage.ledger import Settlement
-from widthwise.storage.projection import Opening, Projection
-from widthwise.storage.study import create_study
-from widthwise.storage.workers import Presence, list_workers
+from widthwise.storage.database import retry
+from widthwise.storage.ledger import events, queries
+from widthwise.storage.ledger.ledger import Settlement
+from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.study import control
+from widthwise.storage.study.study import create_study
+from widthwise.storage.study.workers import Presence, list_workers
 from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
 
 
@@ -144,7 +146,7 @@ def test_a_command_that_arrived_unnoticed_does_not_undo_the_next_one(database, s
     with monkeypatch.context() as patch:
         patch.setattr(retry, "repeat", interrupted)
         assert control.set_status(database, study, "paused", worker="eve") == "open"
-    assert control.status_of(database, study) == "open"
+    assert queries.status_of(database, study) == "open"
 
 
 def test_a_worker_is_announced_once(lossy, database, study):

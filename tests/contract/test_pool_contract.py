@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 from sqlalchemy import update
-from widthwise.storage import control
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.pool import MOST_COUNTED, open_studies
-from widthwise.storage.study import create_study
-from widthwise.storage.tables import events
+from widthwise.storage.database.tables import events
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.study import control
+from widthwise.storage.study.open_studies import MOST_COUNTED, open_studies
+from widthwise.storage.study.study import create_study
 from widthwise.tests.one_slot import bind_one, claim_one, release_one
 
 LEASE = 0.05

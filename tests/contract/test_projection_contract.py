@@ -5,9 +5,9 @@ import math
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
-from widthwise.storage import events
 from widthwise.storage.errors import LeaseLost, StudyNotFound
-from widthwise.storage.projection import Projection
+from widthwise.storage.ledger import events
+from widthwise.storage.projection.projection import Projection
 from widthwise.tests.one_slot import bind_one, claim_one, open_one, put_trial, release_one
 
 DISTRIBUTIONS = {

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+from widthwise.storage.database.tables import SCHEMA_VERSION, schema
 from widthwise.storage.errors import SchemaMismatch
-from widthwise.storage.ledger import Settlement
-from widthwise.storage.tables import SCHEMA_VERSION, schema
+from widthwise.storage.ledger.ledger import Settlement
 from widthwise.tests.one_slot import beat_one, claim_one
 
 

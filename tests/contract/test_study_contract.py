@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import pytest
 from sqlalchemy import func, select
-from widthwise.storage import study as study_module
-from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyMismatch, StudyNotFound
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.study import create_study, list_studies, load_study
-from widthwise.storage.tables import slots
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.study import study as study_module
+from widthwise.storage.study.study import create_study, list_studies, load_study
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_a_missing_study_names_those_there_are(database, name):
 
 CREATOR = """
 import sys
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.study import create_study
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.study.study import create_study
 
 print("ready", flush=True)
 sys.stdin.readline()

@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages._rdb import models
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
-from widthwise.storage import trial_rows
+from widthwise.storage.projection import trial_rows
 
 DISTRIBUTIONS = {
     "hidden": IntDistribution(8, 64, step=8),

@@ -7,10 +7,11 @@ from importlib.metadata import version
 
 import pytest
 from sqlalchemy import URL, update
-from widthwise.storage import tables, workers
-from widthwise.storage.database import Database
-from widthwise.storage.study import create_study
-from widthwise.storage.workers import Presence, list_workers
+from widthwise.storage.database import tables
+from widthwise.storage.database.database import Database
+from widthwise.storage.study import workers
+from widthwise.storage.study.study import create_study
+from widthwise.storage.study.workers import Presence, list_workers
 from widthwise.tests.one_slot import claim_one, release_one
 
 

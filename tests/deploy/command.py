@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import URL
-from widthwise.search.secrets import without_password
+from widthwise.storage.database.password import without_password
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import URL
-from widthwise.storage import events
-from widthwise.storage.database import Database
+from widthwise.storage.database.database import Database
 from widthwise.storage.errors import StorageError
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.slot import Record
-from widthwise.storage.study import load_study
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.slot import Record
+from widthwise.storage.study.study import load_study
 
 MODEL = """\
 import time

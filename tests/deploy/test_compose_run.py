@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import make_url
-from widthwise.storage.database import resolve_url
+from widthwise.storage.database.database import resolve_url
 
 from .compose import Services, seconds_of, services_of_the_compose_file, words_of
 from .napping import Watch, until, write_study

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from widthwise.objectives.errors import ModelError
-from widthwise.search import cli
+from widthwise.search.cli import app
 from widthwise.search.errors import (
     Drained,
     FingerprintMismatch,
@@ -19,7 +19,7 @@ from widthwise.search.errors import (
     SpecError,
     TooManyFailures,
 )
-from widthwise.search.spec import load_spec
+from widthwise.search.spec.spec import load_spec
 from widthwise.storage.errors import SchemaMismatch, StorageUnreachable, StudyMismatch
 
 from .compose import ROOT
@@ -191,7 +191,7 @@ def action_on(code: int, *, disrupted: bool = False) -> str:
         pytest.param(NothingFeasible.exit_code, "FailJob", id="nothing feasible"),
         pytest.param(TooManyFailures.exit_code, "FailIndex", id="failures in a row"),
         pytest.param(StorageUnreachable.exit_code, "Count", id="no database"),
-        pytest.param(cli.EXIT_BUG, "Count", id="a bug"),
+        pytest.param(app.EXIT_BUG, "Count", id="a bug"),
         pytest.param(137, "Count", id="out of memory"),
     ],
 )

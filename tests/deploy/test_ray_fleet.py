@@ -18,8 +18,8 @@ import psutil
 import pytest
 from sqlalchemy import URL
 from widthwise.search.errors import SpecError
-from widthwise.search.ray_fleet import RayFleet
-from widthwise.storage.database import resolve_url
+from widthwise.search.fleet.ray import RayFleet
+from widthwise.storage.database.database import resolve_url
 
 from .command import Command
 from .napping import Watch, until, write_study
@@ -53,7 +53,7 @@ def named(part: str) -> list[psutil.Process]:
 
 
 def workers() -> list[psutil.Process]:
-    return named("widthwise.search.cli")
+    return named("widthwise.search.cli.app")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_command_keeps_the_budget_though_ray_loses_a_worker_and_shows_no_pas
     watch = Watch(guarded_url)
     until(lambda: run.poll() is not None or watch.done() >= 1)
     shown = [part for one in family() for part in (*one.cmdline(), *one.environ().values())]
-    assert any("widthwise.search.cli" in part for part in shown)
+    assert any("widthwise.search.cli.app" in part for part in shown)
     assert not any("s}3cret" in part or "s%7D3cret" in part for part in shown)
     hosts = named("ray::Host")
     hosts[0].kill()

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from widthwise.storage.database import resolve_url
+from widthwise.storage.database.database import resolve_url
 
 from .command import Command
 from .compose import ROOT

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer.main
-from widthwise.search.cli import app
+from widthwise.search.cli.app import app
 
 
 def parse(words: Sequence[str]) -> dict[str, Any]:

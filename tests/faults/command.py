@@ -17,11 +17,11 @@ from rich.console import Console
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
-from widthwise.search.spec import load_spec
-from widthwise.search.studies import start
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger, Record
-from widthwise.storage.study import load_study
+from widthwise.search.spec.spec import load_spec
+from widthwise.search.study import start
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger, Record
+from widthwise.storage.study.study import load_study
 
 from .judge import audit
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from optuna.distributions import IntDistribution
-from widthwise.search.holder import Holder
-from widthwise.search.outcome import Outcome
-from widthwise.search.stopping import StopRequest
-from widthwise.search.worker import Worker
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger, Settlement, Slot
-from widthwise.storage.projection import Opening, Projection
-from widthwise.storage.study import load_study
+from widthwise.search.trial.outcome import Outcome
+from widthwise.search.worker.shutdown import StopRequest
+from widthwise.search.worker.supervisor import Holder
+from widthwise.search.worker.worker import Worker
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot
+from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.study.study import load_study
 
 from .board import Activity, Board
 from .fuses import Lit
@@ -43,18 +43,18 @@ def value_of(widths: Mapping[str, int]) -> float:
 def save(folder: Path, identity: Mapping[str, Any], epoch: int, found: int) -> None:
     """Write a checkpoint of a nap, as trainings do."""
     import torch
-    from widthwise.objectives import checkpoint
-    from widthwise.objectives.snapshot import Snapshot
+    from widthwise.objectives.training import checkpoint_file
+    from widthwise.objectives.training.snapshot import Snapshot
 
     snapshot = Snapshot(epochs=epoch, tensors={"found": torch.tensor(found)}, facts={})
-    checkpoint.write(folder, snapshot, identity)
+    checkpoint_file.write(folder, snapshot, identity)
 
 
 def load(folder: Path, identity: Mapping[str, Any]) -> tuple[int, int]:
     """The epochs that a nap has behind it, and what it found so far."""
-    from widthwise.objectives import checkpoint
+    from widthwise.objectives.training import checkpoint_file
 
-    snapshot = checkpoint.read(folder, identity)
+    snapshot = checkpoint_file.read(folder, identity)
     return (0, 0) if snapshot is None else (int(snapshot.epochs), int(snapshot.tensors["found"]))
 
 

@@ -17,7 +17,8 @@ from functools import partial
 from types import FrameType
 from typing import Any, Literal, Protocol
 
-from widthwise.storage import events, trial_rows
+from widthwise.storage.ledger import events
+from widthwise.storage.projection import trial_rows
 
 Side = Literal["before", "after"]
 
@@ -99,11 +100,11 @@ class LineFuse:
     """
 
     def __init__(self, share: float) -> None:
-        from widthwise.objectives import checkpoint
+        from widthwise.objectives.training import checkpoint_file
 
-        self._share, self._file = share, checkpoint.__file__
+        self._share, self._file = share, checkpoint_file.__file__
         self._lines, self._first = 0, 0
-        write = checkpoint.write
+        write = checkpoint_file.write
 
         def watched(*arguments: Any) -> Any:
             self._first, self._lines = self._lines, 0
@@ -113,7 +114,7 @@ class LineFuse:
             finally:
                 sys.settrace(None)
 
-        checkpoint.write = watched
+        checkpoint_file.write = watched
 
     def install(self, dialect: Any) -> None:
         """Nothing: no commit is concerned."""

@@ -5,10 +5,10 @@ python holder.py URL STUDY LEASE
 
 import sys
 
-from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.errors import LeaseLost
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.study import load_study
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.study.study import load_study
 from widthwise.tests.one_slot import bind_one, claim_one
 
 with Database.open(resolve_url(sys.argv[1])) as database:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from widthwise.storage import events
-from widthwise.storage.database import Database
-from widthwise.storage.ledger import Ledger, Record
-from widthwise.storage.row import StudyRow
-from widthwise.storage.study import create_study
+from widthwise.storage.database.database import Database
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import Ledger, Record
+from widthwise.storage.ledger.slot import StudyRow
+from widthwise.storage.study.study import create_study
 
 from .crew import value_of
 

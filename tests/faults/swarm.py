@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from widthwise.storage.database import Database, resolve_url
+from widthwise.storage.database.database import Database, resolve_url
 
 from .board import NO_SEAT, Activity, Board
 from .crew import Crew, work

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger
 
 from .command import CommandStudy
 from .judge import check, create

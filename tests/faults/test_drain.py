@@ -14,13 +14,13 @@ import psutil
 import pytest
 import torch
 from rich.console import Console
-from widthwise.objectives import checkpoint
-from widthwise.objectives.snapshot import Snapshot
-from widthwise.search.spec import load_spec
-from widthwise.search.studies import start
-from widthwise.storage.control import continue_trial, pause_trial
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.study import load_study
+from widthwise.objectives.training import checkpoint_file
+from widthwise.objectives.training.snapshot import Snapshot
+from widthwise.search.spec.spec import load_spec
+from widthwise.search.study import start
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.study.control import continue_trial, pause_trial
+from widthwise.storage.study.study import load_study
 
 from .command import CommandStudy
 
@@ -226,10 +226,10 @@ def test_a_checkpoint_that_is_of_no_use_is_passed_over(
     else:
         snapshot = Snapshot(epochs=7.0, tensors={"0.model.a": torch.zeros(3)}, facts={})
         identity = {"fingerprint": "of another study", "slot": 0, "widths": {"a": 2}, "seed": 1}
-        checkpoint.write(files[-1].parent, snapshot, identity)
+        checkpoint_file.write(files[-1].parent, snapshot, identity)
         at_most = whole - 3 * BATCHES
         if damage == "all foreign":
-            checkpoint.write(files[-1].parent, snapshot, identity)
+            checkpoint_file.write(files[-1].parent, snapshot, identity)
             at_most = whole
     said = study.work()
     assert said.count("is passed over") == (2 if damage == "all foreign" else 1)

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from widthwise.storage.ledger import Ledger
+from widthwise.storage.ledger.ledger import Ledger
 from widthwise.tests.one_slot import claim_one, release_one
 
 from .judge import audit, check, create

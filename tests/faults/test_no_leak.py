@@ -12,7 +12,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 from sqlalchemy import MetaData
-from widthwise.storage.database import resolve_url
+from widthwise.storage.database.database import resolve_url
 
 from . import small
 from .command import CommandStudy

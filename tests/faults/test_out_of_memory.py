@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from widthwise.search.spec import load_spec
-from widthwise.search.studies import start
-from widthwise.storage.database import Database, resolve_url
-from widthwise.storage.ledger import Ledger
-from widthwise.storage.study import load_study
+from widthwise.search.spec.spec import load_spec
+from widthwise.search.study import start
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.study.study import load_study
 from widthwise.tests.one_slot import bind_one, claim_one
 
 from .command import CommandStudy

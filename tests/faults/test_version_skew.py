@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
-from widthwise.storage.tables import SCHEMA_VERSION, schema
+from widthwise.storage.database.tables import SCHEMA_VERSION, schema
 
 from . import small
 from .command import CommandStudy
@@ -79,7 +79,7 @@ def test_a_worker_drains_when_the_tables_change(
 
 
 def set_version(study: CommandStudy, version: int) -> None:
-    from widthwise.storage.database import Database, resolve_url
+    from widthwise.storage.database.database import Database, resolve_url
 
     database = Database.unchecked(resolve_url(study.url, {}), retry_seconds=20)
     database.write(lambda connection: connection.execute(update(schema).values(version=version)))

@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial
 from sqlalchemy import update
-from widthwise.search.device_class import device_class
-from widthwise.search.heartbeat import Heartbeat
-from widthwise.search.holder import Holder
-from widthwise.search.outcome import Outcome
-from widthwise.search.pace import Pace
-from widthwise.search.problem import Problem
-from widthwise.search.runner import Runner
-from widthwise.search.spec import parse_spec
-from widthwise.search.stopping import StopRequest
-from widthwise.search.worker import Worker
-from widthwise.storage.database import Database
-from widthwise.storage.ledger import Ledger, Record, Slot
-from widthwise.storage.projection import Projection
-from widthwise.storage.row import StudyRow
-from widthwise.storage.study import create_study
-from widthwise.storage.tables import slots
+from widthwise.search.problem.device_memory import device_class
+from widthwise.search.problem.problem import Problem
+from widthwise.search.spec.spec import parse_spec
+from widthwise.search.trial.claim_size import Pace
+from widthwise.search.trial.outcome import Outcome
+from widthwise.search.trial.runner import Runner
+from widthwise.search.worker.heartbeat import Heartbeat
+from widthwise.search.worker.shutdown import StopRequest
+from widthwise.search.worker.supervisor import Holder
+from widthwise.search.worker.worker import Worker
+from widthwise.storage.database.database import Database
+from widthwise.storage.database.tables import slots
+from widthwise.storage.ledger.ledger import Ledger, Record, Slot
+from widthwise.storage.ledger.slot import StudyRow
+from widthwise.storage.projection.projection import Projection
+from widthwise.storage.study.study import create_study
 
 MODEL = '''
 import sys

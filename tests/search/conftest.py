@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from widthwise.search.cli import main
+from widthwise.search.cli.app import main
 
 COMMAND = Path(sys.executable).with_name("widthwise")
 

@@ -22,7 +22,9 @@ DOCUMENTED = {
     ids=["search", "objectives", "storage"],
 )
 def test_the_tree_names_every_error_and_its_exit_code(module, base):
-    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass)]
+    # The supervisor settles a dead trainer: that never reaches the edge.
+    inner = {search_errors.ChildDied}
+    classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls not in inner]
     assert {cls.__name__: DOCUMENTED.get(cls.__name__) for cls in classes} == {
         cls.__name__: cls.exit_code for cls in classes
     }

@@ -2,13 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from widthwise.search.units import (
-    parse_count,
-    parse_memory,
-    show_compact,
-    show_count,
-    show_memory,
-)
+from widthwise.search.units import parse_count, parse_memory, show_compact, show_count, show_memory
 
 counts = st.one_of(st.integers(1, 5000), st.integers(1, 10**18))
 units = st.sampled_from(["FLOPs", "MACs", "parameters", "neurons"])

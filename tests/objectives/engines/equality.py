@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from widthwise.objectives.data import Data, Split
+from widthwise.objectives.data.batches import Order
+from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine, Member, Training
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.objective import ModuleObjective, make_objective
-from widthwise.objectives.order import Order
+from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.standard import Parametrisation
-from widthwise.objectives.proxy import ProxySettings, TrainingResult
-from widthwise.objectives.together import Candidate, train_together
+from widthwise.objectives.training.settings import ProxySettings, TrainingResult
 
 CPU = torch.device("cpu")
 

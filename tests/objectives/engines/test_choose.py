@@ -14,7 +14,7 @@ from widthwise.objectives.engines.base import Member, Training, Unsuitable
 from widthwise.objectives.engines.choose import choose
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.errors import ModelError
-from widthwise.objectives.proxy import ProxySettings
+from widthwise.objectives.training.settings import ProxySettings
 
 from .equality import CPU, family, generated
 

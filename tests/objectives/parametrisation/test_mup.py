@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from widthwise.objectives.data.load import load_builtin
 from widthwise.objectives.errors import ModelError
-from widthwise.objectives.families import build_mlp
-from widthwise.objectives.objective import make_objective
+from widthwise.objectives.loop.train import train
+from widthwise.objectives.model.families import build_mlp
+from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.parametrisation.mup import Mup, derive
 from widthwise.objectives.parametrisation.standard import Standard
-from widthwise.objectives.proxy import ProxySettings
-from widthwise.objectives.sources import load_builtin
-from widthwise.objectives.train import train
+from widthwise.objectives.training.settings import ProxySettings
 
 from .models import BASE, BUILDS, OTHERS, Widths, cnn, lstm, mlp
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.step import StepSpec, TensorSpec
+from widthwise.objectives.training.step import StepSpec, TensorSpec
 
 from . import attention, convolutional, mobilenet, resnet, small
 

@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 from torch import Tensor, nn
-from widthwise.objectives.cost import FIELDS, count_costs
-from widthwise.objectives.costmodel import CostModel
-from widthwise.objectives.step import StepSpec, TensorSpec
-from widthwise.search.space import Order, Space, Width
+from widthwise.objectives.cost.costs import FIELDS, count_costs
+from widthwise.objectives.cost.model import CostModel
+from widthwise.objectives.training.step import StepSpec, TensorSpec
+from widthwise.search.space.space import Order, Space, Width
 
 from .attention import VisionTransformer
 from .catalogue import CLASS, classify

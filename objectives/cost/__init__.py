@@ -1,0 +1,1 @@
+"""Costs: exact figures of a width vector, counted before training."""

@@ -1,0 +1,88 @@
+"""Costs module by module: which part of a model holds its parameters and does its work.
+
+Entry points: `count_modules`, `ModuleCosts`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..trace.fake_model import Build, FakeCPU, fake_model
+from ..trace.flops import FORMULAS, counted_paths
+from ..trace.trace import clean_state, quiet
+from ..training.step import StepSpec, lower_precision, tensors_in
+from .costs import per_sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleCosts:
+    """What one module costs, its children included.
+
+    Attributes:
+        name: Its path in the model; empty for the model itself.
+        kind: Its class.
+        parameters: Elements of its parameters; tied ones count in each module that holds them.
+        macs: Multiply-adds of one forward pass, per sample, rounded up.
+        output_bytes: Bytes of what it returns for a batch, over all of its calls; 0 if it is not
+            called as a module.
+        leaf: Whether it has no children.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int
+    output_bytes: int
+    leaf: bool
+
+
+def count_modules(build: Build, step: StepSpec) -> list[ModuleCosts]:
+    """Count a candidate module by module, in the order they stand in the model.
+
+    Args:
+        build: Returns a fresh model; called under fake tensors.
+        step: The example batch.
+
+    Raises:
+        ModelError: The builder raised, or returned no module.
+    """
+    mode = FakeCPU()
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    sizes: dict[nn.Module, int] = {}
+
+    def note(module: nn.Module, _inputs: Any, output: Any) -> None:
+        found = sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(output))
+        sizes[module] = sizes.get(module, 0) + found
+
+    with (
+        quiet(),
+        clean_state(),
+        counted_paths(),
+        fake_model(build, step.inputs, mode) as (model, _),
+        mode,
+    ):
+        hooks = [module.register_forward_hook(note) for module in model.modules()]
+        inputs = [spec.batch(step.batch_size) for spec in step.inputs]
+        model.eval()
+        with torch.no_grad(), counter, lower_precision(step.autocast, inputs):
+            model(*inputs)
+        for hook in hooks:
+            hook.remove()
+        flops = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+        root = type(model).__name__
+        return [
+            ModuleCosts(
+                name=name,
+                kind=type(module).__name__,
+                parameters=sum(parameter.numel() for parameter in module.parameters()),
+                macs=per_sample(
+                    flops.get(f"{root}.{name}" if name else "Global", 0), step.batch_size
+                ),
+                output_bytes=sizes.get(module, 0),
+                leaf=not any(True for _ in module.children()),
+            )
+            for name, module in model.named_modules()
+        ]

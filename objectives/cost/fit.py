@@ -1,0 +1,141 @@
+"""Polynomials for all costs of a class of candidates, from as few traces as there are unknowns.
+
+Parameters and FLOPs of a network are polynomials of its widths, of degree 2 for most and 3 or 4
+where heads and head size move together. So is every value of the memory's timeline, and the peak
+is their maximum. A fit traces as many candidates as a polynomial has coefficients, solves for them
+in whole numbers, and must then predict held-out candidates to the last unit; what does not gets a
+higher degree.
+
+Entry points: `fit_costs`, which returns a `CostFit` or None.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ..errors import CostError
+from ..trace.cuda_allocator import Integers
+from ..trace.trace import Trace
+from .lattice import Lattice
+from .polynomial import Polynomials, fit, independent, stack
+
+DEGREES = (2, 3, 4)
+"""Total degrees tried in turn."""
+
+MAX_POINTS = 300
+"""Traces that a fit may cost; 9 widths at degree 3 need 220, at degree 4 715."""
+
+HELD_OUT = 8
+"""Random candidates, beside the corners, that every fitted polynomial must predict exactly."""
+
+TraceRow = Callable[[Integers], Trace]
+"""`(row of widths) -> what was traced`, cached by the caller."""
+
+_TIMELINES: Mapping[str, str] = {"train_memory": "training", "inference_memory": "inference"}
+_QUANTITIES = (
+    "parameters",
+    "trainable_parameters",
+    "flops",
+    "step_flops",
+    "file_size",
+    *_TIMELINES,
+)
+_INT64_MAX = 2**63 - 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CostFit:
+    """Exact costs of the candidates of one lattice.
+
+    Attributes:
+        polynomials: Those of all quantities, one below another.
+        sizes: How many of them belong to each quantity; its value is their maximum.
+    """
+
+    polynomials: Polynomials
+    sizes: Mapping[str, int]
+
+    @property
+    def lattice(self) -> Lattice:
+        """Return where the fit holds."""
+        return self.polynomials.lattice
+
+    def __call__(self, candidates: Integers) -> dict[str, Integers]:
+        """Return the quantities of a batch, as `Trace` names them, for candidates [n, d].
+
+        Raises:
+            CostError: A value does not fit into 64 bits.
+        """
+        values = self.polynomials(candidates)
+        if values.dtype == np.object_ and values.max(initial=0) > _INT64_MAX:
+            raise CostError(
+                f"a cost of these candidates is {values.max()}, the largest that can be stored is "
+                f"{_INT64_MAX}: lower the upper ends of the widths."
+            )
+        found, start = {}, 0
+        for name, size in self.sizes.items():
+            found[name] = values[start : start + size].max(axis=0).astype(np.int64)
+            start += size
+        return found
+
+
+def fit_costs(pool: Integers, corners: Integers, traced: TraceRow) -> CostFit | None:
+    """Return exact polynomials for all costs, None where some cost is no polynomial.
+
+    Args:
+        pool: Distinct candidates [n, d] in random order, of which the points to trace are chosen.
+        corners: Candidates [k, d] that must be predicted too.
+        traced: Traces one candidate.
+
+    Raises:
+        ModelError: The builder raised, or returned no module.
+        CostError: The costs depend on data, or the step fails.
+    """
+    lattice = Lattice.around(np.concatenate([pool, corners]))
+    test = np.concatenate([pool[-HELD_OUT:], corners])
+    found: dict[str, Polynomials] = {}
+    for degree in DEGREES:
+        rows, columns = independent(lattice, pool, degree)
+        if len(rows) > min(MAX_POINTS, len(pool) - HELD_OUT):
+            return None
+        for name in _QUANTITIES:
+            if name not in found:
+                values = _distinct([_values(traced(row), name) for row in pool[rows]])
+                candidate = fit(lattice, pool[rows], values, degree, columns)
+                if candidate is not None and _predicts(candidate, test, name, traced):
+                    found[name] = candidate.upper_envelope()
+        if len(found) == len(_QUANTITIES):
+            return CostFit(
+                polynomials=stack([found[name] for name in _QUANTITIES]),
+                sizes={name: len(found[name].coefficients) for name in _QUANTITIES},
+            )
+    return None
+
+
+def _predicts(polynomials: Polynomials, test: Integers, name: str, traced: TraceRow) -> bool:
+    predicted = polynomials(test).max(axis=0).tolist()
+    return all(
+        value == max(_values(traced(row), name)) for value, row in zip(predicted, test, strict=True)
+    )
+
+
+def _values(trace: Trace, name: str) -> tuple[int, ...]:
+    """Return whole numbers whose maximum is the batch's cost: itself, or a memory's timeline."""
+    if name in _TIMELINES:
+        timeline: tuple[int, ...] = getattr(trace, _TIMELINES[name]).live
+        return timeline
+    return (getattr(trace, name),)
+
+
+def _distinct(values: list[tuple[int, ...]]) -> Integers:
+    """Return values [points, K] without repeated columns.
+
+    Where the number of operations depends on the widths no timeline can be fitted: the peaks alone
+    are returned, which may yet be polynomials.
+    """
+    if len({len(row) for row in values}) > 1:
+        values = [(max(row),) for row in values]
+    return np.unique(np.array(values, dtype=np.int64), axis=1)

@@ -1,0 +1,67 @@
+"""Predicted against measured: one real training step beside the figure that was traced for it.
+
+On a CPU what is measured is the live bytes of real tensors, byte for byte what the trace predicts.
+On a GPU it is what torch's allocator held at its peak, which rounds each tensor up and keeps the
+libraries' workspaces: more than the live bytes, by an amount that this shows.
+
+Entry points: `measure_step`, `Measured`.
+"""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..trace.fake_model import Build
+from ..trace.trace import recorded_step
+from ..training.step import StepSpec, TensorSpec, make_optimizer, training_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one real training step took.
+
+    Attributes:
+        train_memory: Peak bytes: live tensors on a CPU, the allocator's on a GPU.
+        seconds: Length of a second step of the same kind, by the wall clock.
+        device: Where it ran.
+    """
+
+    train_memory: int
+    seconds: float
+    device: str
+
+
+def measure_step(build: Build, step: StepSpec, device: torch.device) -> Measured:
+    """Train a real model for three steps and measure the steady ones.
+
+    Args:
+        build: Returns a fresh model.
+        step: The batch, loss and optimizer; the batch is zeros, as no cost may depend on values.
+        device: Where to train.
+    """
+    model = build().to(device)
+    inputs = [_batch(spec, step.batch_size, device) for spec in step.inputs]
+    targets = None if step.targets is None else _batch(step.targets, step.batch_size, device)
+    if device.type == "cpu":
+        peak = recorded_step(model, step, inputs, targets).timeline().peak
+        optimizer = make_optimizer(step.optimizer, model)
+    else:
+        model.train()
+        optimizer = make_optimizer(step.optimizer, model)
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+        torch.cuda.synchronize(device)
+        peak = torch.cuda.max_memory_allocated(device)
+    started = time.perf_counter()
+    training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return Measured(train_memory=peak, seconds=time.perf_counter() - started, device=str(device))
+
+
+def _batch(spec: TensorSpec, size: int, device: torch.device) -> Tensor:
+    return spec.zeros(size).to(device)

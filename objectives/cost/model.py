@@ -1,0 +1,247 @@
+"""Costs of all candidates at once: fitted exactly from a few dozen traces, checked, evaluated fast.
+
+    model = CostModel(build, step, space.names)
+    model.fit(space)
+    model.evaluate(space.sample(100_000, rng))["flops"]     # int64 [100000]
+
+One set of polynomials (see `fitting`) serves most spaces. Where none does, candidates are sorted
+into classes by which of their widths are 1: a dimension of one element lets torch use a view where
+it copies otherwise, so the timeline is another. What no polynomial predicts is traced.
+
+Entry points: `CostModel`, and `Candidates`, what it asks of a space.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import comb
+from typing import Any, Literal, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ..errors import CostError
+from ..trace.cuda_allocator import Integers, allocator_peak
+from ..trace.trace import Trace, trace
+from ..training.step import StepSpec
+from .costs import FIELDS, Costs, costs_of
+from .fit import DEGREES, HELD_OUT, CostFit, fit_costs
+from .serialize import conditions, costs_state, fit_state, restored_costs, restored_fit
+
+POOL = 4_096
+"""Random candidates from which the points to trace are chosen."""
+
+ROWS = 1 << 15
+"""Candidates evaluated at once: what they need fits the processor's cache."""
+
+
+class Candidates(Protocol):
+    """A finite lattice of candidates; rows are widths in declared order.
+
+    `smallest()` and `largest()`, where a space has them, return its corners: a row, or rows.
+    """
+
+    @property
+    def size(self) -> int:
+        """Return how many candidates there are."""
+        ...
+
+    def sample(self, n: int, rng: np.random.Generator) -> Integers:
+        """Return n random candidates [n, d], repeats allowed."""
+        ...
+
+    def enumerate(self) -> Integers:
+        """Return all candidates [size, d]; asked only of small spaces."""
+        ...
+
+
+@final
+class CostModel:
+    """Exact costs of any candidate of a space.
+
+    Without `fit`, or where no polynomial holds, every candidate asked for is traced once and kept.
+
+    Attributes:
+        names: The widths, in the order of the columns.
+        traces: Candidates traced so far.
+        notes: Sentences on what to know about the figures, of all candidates traced.
+        lower_bound: Whether train_memory of some candidate is a lower bound.
+        uncounted: Operations of any candidate traced that count 0 FLOPs for want of a formula.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Mapping[str, int]], nn.Module],
+        step: StepSpec,
+        names: Sequence[str],
+    ) -> None:
+        self.names = tuple(names)
+        self.traces = 0
+        self.notes: tuple[str, ...] = ()
+        self.lower_bound = False
+        self.uncounted: tuple[str, ...] = ()
+        self._build = build
+        self._step = step
+        self._costs: dict[tuple[int, ...], Costs] = {}
+        self._fits: list[CostFit] = []
+        self._by_ones = False
+        self._complete = False
+
+    @property
+    def exact_by(self) -> Literal["polynomial", "tracing"]:
+        """Return "polynomial" where all costs of the space are evaluated without tracing."""
+        return "polynomial" if self._complete else "tracing"
+
+    def one(self, widths: Mapping[str, int]) -> Costs:
+        """Return the traced costs of one candidate; the gate before every training.
+
+        Raises:
+            ModelError: The builder raised, or returned no module.
+            CostError: The costs depend on data, or the step fails.
+        """
+        key = tuple(int(widths[name]) for name in self.names)
+        if key not in self._costs:
+            self._trace(key)
+        return self._costs[key]
+
+    def fit(self, space: Candidates, *, seed: int = 0) -> None:
+        """Fit the polynomials, or trace a small space as a whole.
+
+        Args:
+            space: The candidates.
+            seed: Of the choice of points; the costs do not depend on it.
+
+        Raises:
+            ModelError: The builder raised, or returned no module.
+            CostError: The costs depend on data, or the step fails.
+        """
+        self._fits, self._by_ones, self._complete = [], False, False
+        if space.size <= _enough(len(self.names)):
+            for row in space.enumerate():
+                self.one(self._widths(row))
+            return
+        rng = np.random.default_rng(seed)
+        corners = _corners(space, len(self.names))
+        pool = np.unique(np.concatenate([space.sample(POOL, rng), corners]), axis=0)
+        pool = rng.permutation(pool.astype(np.int64))
+        seen: dict[tuple[int, ...], Trace] = {}
+
+        def traced(row: Integers) -> Trace:
+            key = tuple(int(width) for width in row)
+            if key not in seen:
+                seen[key] = self._trace(key)
+            return seen[key]
+
+        whole = fit_costs(pool, corners, traced)
+        if whole is not None:
+            self._fits = [whole]
+        elif (pool == 1).any():
+            self._by_ones = True
+            classes = np.unique(pool == 1, axis=0)
+            fits = [
+                fit_costs(pool[_in(pool, ones)], corners[_in(corners, ones)], traced)
+                for ones in classes
+            ]
+            self._fits = [fit for fit in fits if fit is not None]
+            self._complete = len(self._fits) == len(classes)
+            return
+        self._complete = whole is not None
+
+    def evaluate(self, candidates: NDArray[Any]) -> dict[str, Integers]:
+        """Return the costs of candidates [n, d], by field, each int64 [n].
+
+        Candidates off the lattice or outside the box that was fitted are traced.
+
+        Raises:
+            ModelError: A builder raised on a candidate that had to be traced.
+            CostError: A candidate could not be traced, or a cost exceeds 2**63 − 1.
+        """
+        candidates = np.asarray(candidates, dtype=np.int64).reshape(-1, len(self.names))
+        costs = {name: np.zeros(len(candidates), dtype=np.int64) for name in FIELDS}
+        by_hand = np.ones(len(candidates), dtype=bool)
+        for fit in self._fits:
+            inside = fit.lattice.holds(candidates)
+            if self._by_ones:
+                inside &= _in(candidates, fit.lattice.origin == 1)
+            by_hand &= ~inside
+            rows = np.flatnonzero(inside)
+            for start in range(0, len(rows), ROWS):
+                chunk = rows[start : start + ROWS]
+                for name, values in self._fields(fit(candidates[chunk])).items():
+                    costs[name][chunk] = values
+        for index in np.flatnonzero(by_hand):
+            for name, value in self.one(self._widths(candidates[index])).as_dict().items():
+                costs[name][index] = value
+        return costs
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted and traced, as JSON values; another process can `restore` it."""
+        return {
+            "conditions": conditions(self._step, self.names),
+            "fits": [fit_state(fit) for fit in self._fits],
+            "traced": [[list(key), costs_state(costs)] for key, costs in self._costs.items()],
+            "by_ones": self._by_ones,
+            "complete": self._complete,
+            "notes": list(self.notes),
+            "lower_bound": self.lower_bound,
+            "uncounted": list(self.uncounted),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the `state` of a model of the same builder, space and step; nothing is traced.
+
+        Raises:
+            CostError: It was made under other conditions: another torch, batch size or the like.
+        """
+        expected, found = conditions(self._step, self.names), state["conditions"]
+        for name, value in expected.items():
+            if found.get(name) != value:
+                raise CostError(
+                    f"the costs were fitted with {name} {found.get(name)}, expected {value}: fit "
+                    "them again."
+                )
+        self._fits = [restored_fit(fit) for fit in state["fits"]]
+        self._costs = {tuple(key): restored_costs(costs) for key, costs in state["traced"]}
+        self._by_ones, self._complete = state["by_ones"], state["complete"]
+        self.notes, self.uncounted = tuple(state["notes"]), tuple(state["uncounted"])
+        self.lower_bound = state["lower_bound"]
+
+    def _fields(self, batch: dict[str, Integers]) -> dict[str, Integers]:
+        """Return the fields of costs from the quantities of a batch; see `cost.costs_of`."""
+        samples = 2 * self._step.batch_size
+        if self._step.device_type == "cuda":
+            for name in ("train_memory", "inference_memory"):
+                batch[name] = allocator_peak(batch[name], self._step.capability)
+        macs = -(-batch["flops"] // samples)
+        step_flops = 2 * -(-batch["step_flops"] // samples)
+        return {**batch, "macs": macs, "flops": 2 * macs, "step_flops": step_flops}
+
+    def _trace(self, key: tuple[int, ...]) -> Trace:
+        widths = dict(zip(self.names, key, strict=True))
+        traced = trace(lambda: self._build(widths), self._step)
+        self.traces += 1
+        self.notes = tuple(dict.fromkeys((*self.notes, *traced.notes)))
+        self.lower_bound = self.lower_bound or traced.lower_bound
+        self.uncounted = tuple(dict.fromkeys((*self.uncounted, *traced.uncounted)))
+        self._costs[key] = costs_of(traced, self._step)
+        return traced
+
+    def _widths(self, row: Integers) -> dict[str, int]:
+        return {name: int(width) for name, width in zip(self.names, row, strict=True)}
+
+
+def _in(candidates: Integers, ones: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return for each candidate whether exactly the widths marked are 1."""
+    member: NDArray[np.bool_] = ((candidates == 1) == ones).all(axis=1)
+    return member
+
+
+def _corners(space: Candidates, dimensions: int) -> Integers:
+    """Return the smallest and largest candidates, where the space has them."""
+    found = [getattr(space, name, lambda: None)() for name in ("smallest", "largest")]
+    rows = [np.asarray(c, dtype=np.int64).reshape(-1, dimensions) for c in found if c is not None]
+    return np.unique(np.concatenate([np.zeros((0, dimensions), dtype=np.int64), *rows]), axis=0)
+
+
+def _enough(dimensions: int) -> int:
+    """Return the size up to which a space is traced as a whole: no dearer than a fit."""
+    return comb(dimensions + DEGREES[0], dimensions) + HELD_OUT + 2

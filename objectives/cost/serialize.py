@@ -1,0 +1,85 @@
+"""Fitted costs as JSON values, so that a worker need not trace what another has traced.
+
+Coefficients have no bound, so they are written in decimal; everything is exact after a round trip.
+
+Entry points: `fit_state` and `restored_fit`, `costs_state` and `restored_costs`, `conditions`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..trace.live_bytes import Breakdown
+from ..training.step import StepSpec
+from .costs import FIELDS, Costs
+from .fit import CostFit
+from .lattice import Lattice
+from .polynomial import Polynomials
+
+_LATTICE = ("origin", "step", "top")
+_BREAKDOWNS = ("train_breakdown", "inference_breakdown")
+_TUPLES = ("uncounted", "notes")
+
+
+def conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what must be equal for the costs of one process to be those of another.
+
+    Model, loss and optimizer are functions that cannot be compared: that they are the same is for
+    the caller to know.
+    """
+    return {
+        "names": list(names),
+        "fields": list(FIELDS),
+        "torch": torch.__version__,
+        "inputs": [[list(spec.shape), str(spec.dtype)] for spec in step.inputs],
+        "targets": step.targets and [list(step.targets.shape), str(step.targets.dtype)],
+        "batch_size": step.batch_size,
+        "autocast": step.autocast and str(step.autocast),
+        "accumulate": step.accumulate,
+        "device_type": step.device_type,
+        "capability": step.capability and list(step.capability),
+    }
+
+
+def fit_state(fit: CostFit) -> dict[str, Any]:
+    """Return a fit as JSON values."""
+    polynomials = fit.polynomials
+    return {
+        **{name: getattr(fit.lattice, name).tolist() for name in _LATTICE},
+        "powers": [list(power) for power in polynomials.powers],
+        "coefficients": [[str(value) for value in row] for row in polynomials.coefficients],
+        "denominator": polynomials.denominator,
+        "sizes": dict(fit.sizes),
+    }
+
+
+def restored_fit(state: Mapping[str, Any]) -> CostFit:
+    """Return the fit that `fit_state` wrote."""
+    coefficients = [[int(value) for value in row] for row in state["coefficients"]]
+    return CostFit(
+        polynomials=Polynomials(
+            lattice=Lattice(**{name: np.array(state[name], dtype=np.int64) for name in _LATTICE}),
+            powers=tuple(tuple(power) for power in state["powers"]),
+            coefficients=np.array(coefficients, dtype=object),
+            denominator=state["denominator"],
+        ),
+        sizes=dict(state["sizes"]),
+    )
+
+
+def costs_state(costs: Costs) -> dict[str, Any]:
+    """Return the costs of one candidate as JSON values."""
+    return {
+        name: list(value) if name in _TUPLES else value for name, value in asdict(costs).items()
+    }
+
+
+def restored_costs(state: Mapping[str, Any]) -> Costs:
+    """Return the costs that `costs_state` wrote."""
+    values = dict(state)
+    values.update({name: Breakdown(**values[name]) for name in _BREAKDOWNS})
+    values.update({name: tuple(values[name]) for name in _TUPLES})
+    return Costs(**values)

@@ -1,0 +1,1 @@
+"""Data: read, recognised, split, encoded and fed in batches."""

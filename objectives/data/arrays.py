@@ -1,0 +1,218 @@
+"""Arrays of samples: images and the like, and whatever a user's own function hands over.
+
+Arrays from files are standardised by the training split: images `[n, channels, height, width]` per
+channel, rows `[n, features]` per feature, anything else as a whole. What a user's function gives
+is taken as it comes: neither inputs nor targets are scaled.
+
+Entry points: `from_arrays`, `from_result`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError
+from .dataset import Data, Split, Task
+from .split import Partition
+from .table import from_table
+from .target import Target, read_target
+
+CHANNELS = (1, 3, 4)
+"""Channels that images have: grey, colour, colour with transparency."""
+
+_RESULT = (
+    "return Data, (x, y), (x_train, y_train, x_val, y_val), the same with x_test and y_test, or "
+    "a mapping with these names"
+)
+_NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
+
+
+def from_arrays(
+    name: str,
+    x: NDArray[Any],
+    target: Target,
+    seed: int,
+    *,
+    image: bool,
+    notes: Sequence[str] = (),
+) -> Data:
+    """Return the splits of samples that lie in one array, standardised.
+
+    Args:
+        name: Of the data, for people.
+        x: `[n, features]`, `[n, h, w]`, `[n, c, h, w]`, `[n, h, w, c]` (channels are moved to the
+            front) or more axes.
+        target: Read from as many rows.
+        seed: Decides which row goes into which split.
+        image: Whether a family asks for `[c, h, w]`: grey images get their channel axis.
+        notes: What is to be said before.
+    """
+    said = [*notes, *target.notes, *target.rare()]
+    x = (x if target.kept.all() else x[target.kept]).astype(np.float32)
+    if x.ndim == 4 and x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS:
+        x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+        said.append(f"moved the {x.shape[1]} channels of the images to the front")
+    if image and x.ndim == 3:
+        x = x[:, None]
+    if image and x.ndim != 4:
+        raise DataError(
+            f"{name} has samples of shape {x.shape[1:]}, images (channels, height, width) are "
+            "asked for: give an array of shape [n, channels, height, width]."
+        )
+    partition = target.partition(seed)
+    gaps = _standardise(x, partition.train)
+    if gaps:
+        said.append(f"took {gaps} missing or infinite numbers as the training mean")
+    samples = torch.from_numpy(x)
+    return _divided(name, samples, target, partition, said, scaled=True)
+
+
+def from_result(name: str, result: Any, seed: int, task: Task | None = None) -> Data:
+    """Return the data that a user's function handed over.
+
+    Args:
+        name: The function's reference.
+        result: `Data`; `(x, y)`, which is divided 60 / 20 / 20; `(x_train, y_train, x_val,
+            y_val[, x_test, y_test])`; or a mapping of these names. Arrays, tensors or (for x and
+            y) a pandas table. Without a test split half of the validation rows become one.
+        seed: Decides which row goes into which split.
+        task: Overrules what the target is recognised as.
+
+    Raises:
+        DataError: Anything else, numbers that are not finite, or rows that do not pair up.
+    """
+    if isinstance(result, Data):
+        return result
+    parts = _parts(name, result)
+    x, y = parts[0]
+    if len(parts) == 1 and isinstance(x, pd.DataFrame):
+        return _table(name, x, y, seed, task)
+    inputs = [_samples(name, x) for x, _ in parts]
+    targets = [_labels(name, y) for _, y in parts]
+    for samples, labels in zip(inputs, targets, strict=True):
+        if len(samples) != len(labels):
+            raise DataError(
+                f"{name} returned {len(samples)} rows of inputs and {len(labels)} targets: give "
+                "one target a row."
+            )
+    shapes = {tuple(samples.shape[1:]) for samples in inputs}
+    if len(shapes) > 1:
+        raise DataError(f"{name} returned samples of shapes {sorted(shapes)}: make them equal.")
+    target = read_target(np.concatenate(targets), "y", task)
+    sizes = [len(labels) for labels in targets]
+    partition = target.partition(seed) if len(parts) == 1 else _given(sizes, seed)
+    notes = [*target.notes, *(target.rare() if len(parts) == 1 else ())]
+    if len(parts) == 2:
+        notes.append("no test split was given: half of the validation rows are kept for it")
+    return _divided(name, torch.cat(inputs), target, partition, notes, scaled=False)
+
+
+def _standardise(x: NDArray[np.float32], train: NDArray[np.int64]) -> int:
+    """Standardise in place by the training rows; return how many numbers were not finite."""
+    gaps = ~np.isfinite(x)
+    x[gaps] = np.nan
+    known = x[train]
+    axes = {2: (0,), 4: (0, 2, 3)}.get(x.ndim)
+    mean = np.nanmean(known, axis=axes, keepdims=True, dtype=np.float64)
+    scale = np.nanstd(known, axis=axes, keepdims=True, dtype=np.float64)
+    x -= mean.astype(np.float32)
+    x /= np.where(scale > 0, scale, 1.0).astype(np.float32)
+    x[gaps] = 0.0  # the mean, once standardised
+    return int(gaps.sum())
+
+
+def _divided(
+    name: str,
+    samples: Tensor,
+    target: Target,
+    partition: Partition,
+    notes: Sequence[str],
+    *,
+    scaled: bool,
+) -> Data:
+    targets, scale = target.divide(partition, scaled=scaled)
+    train, validation, test = (
+        Split(inputs=samples[torch.from_numpy(rows)], targets=labels)
+        for rows, labels in zip(partition.parts, targets, strict=True)
+    )
+    return Data(
+        name=name,
+        task=target.task,
+        train=train,
+        validation=validation,
+        test=test,
+        outputs=target.outputs,
+        classes=target.classes,
+        notes=tuple(notes),
+        **scale,
+    )
+
+
+def _parts(name: str, result: Any) -> list[tuple[Any, Any]]:
+    """Return pairs of inputs and targets: one to be divided, or two or three given splits."""
+    if isinstance(result, Mapping):
+        if set(result) == {"x", "y"}:
+            return [(result["x"], result["y"])]
+        names = [pair for pair in _NAMES if set(pair) & set(result)]
+        flat = [key for pair in names for key in pair]
+        if names == list(_NAMES[: len(names)]) and len(names) > 1 and set(flat) == set(result):
+            return [(result[x], result[y]) for x, y in names]
+        raise DataError(f"{name} returned a mapping of {', '.join(map(str, result))}: {_RESULT}.")
+    if isinstance(result, tuple | list) and len(result) in (2, 4, 6):
+        return list(zip(result[::2], result[1::2], strict=True))
+    found = "None" if result is None else f"a {type(result).__name__}"
+    if isinstance(result, tuple | list):
+        found += f" of {len(result)}"
+    raise DataError(f"{name} returned {found}: {_RESULT}.")
+
+
+def _given(sizes: list[int], seed: int) -> Partition:
+    train, rest = np.split(np.arange(sum(sizes)), [sizes[0]])
+    validation, test = np.split(rest, [sizes[1]])
+    if len(sizes) == 2:
+        shuffled = np.random.default_rng(seed).permutation(validation)
+        validation, test = np.split(shuffled, [(len(shuffled) + 1) // 2])
+    return Partition(train=train, validation=validation, test=test)
+
+
+def _samples(name: str, x: Any) -> Tensor:
+    if isinstance(x, Tensor) and x.dtype == torch.int64:
+        return x.detach().cpu()  # token ids for an embedding
+    try:
+        samples = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x)).detach().cpu()
+        samples = samples.to(torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{name} returned inputs that are no array of numbers ({error}): give numbers."
+        ) from error
+    odd = int((~torch.isfinite(samples)).sum())
+    if odd:
+        raise DataError(
+            f"{name} returned inputs with {odd} missing or infinite numbers: fill or drop them."
+        )
+    if samples.ndim == 0:
+        raise DataError(f"{name} returned a single number as inputs: {_RESULT}.")
+    return samples[:, None] if samples.ndim == 1 else samples
+
+
+def _labels(name: str, y: Any) -> NDArray[Any]:
+    labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if labels.ndim == 0:
+        raise DataError(f"{name} returned a single value as targets: give one target a row.")
+    if pd.isna(labels).any() or (labels.dtype.kind == "f" and np.isinf(labels).any()):
+        raise DataError(f"{name} returned targets that are missing or infinite: leave them out.")
+    return labels
+
+
+def _table(name: str, x: pd.DataFrame, y: Any, seed: int, task: Task | None) -> Data:
+    column = "y" if getattr(y, "name", None) is None else str(y.name)
+    if len(x) != len(y):
+        raise DataError(
+            f"{name} returned {len(x)} rows of inputs and {len(y)} targets: give one target a row."
+        )
+    return from_table(name, x.assign(**{column: np.asarray(y)}), column, seed, task=task)

@@ -1,0 +1,123 @@
+"""Data: three splits of tensors, what to predict from them, and what was found out on the way.
+
+The training split teaches, the validation split chooses, the test split only reports. Whatever is
+learnt from data (medians, scales, categories) is learnt from the training split alone.
+
+Entry points: `Data` and its `Split`s; `sources.load_data` makes one from a name, file or function.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Rows of one split.
+
+    Attributes:
+        inputs: The samples, rows first; float32, or int64 where a user's function gives token ids.
+        targets: Class numbers (int64, `rows`), or float32 values (`rows`, or `rows x outputs` when
+            there are several target columns).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def to(self, device: torch.device) -> Self:
+        """Return the split on a device (itself when it is there already)."""
+        return type(self)(
+            inputs=self.inputs.to(device, non_blocking=True),
+            targets=self.targets.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """A data set ready for training.
+
+    Attributes:
+        name: What people call it: a built-in name, a file name, a reference.
+        task: Whether classes or quantities are predicted.
+        train: The rows that teach.
+        validation: The rows that choose: metric, early stopping, widths.
+        test: The rows that only report; may be empty in a user's own `Data`.
+        outputs: Classes, or target columns.
+        classes: Class names in the order of their numbers; None for a regression.
+        notes: Sentences on what was recognised and how it was handled.
+        target_mean: Mean of each target column, in its own units; empty when targets are as given.
+        target_scale: Standard deviation of each target column; empty likewise.
+    """
+
+    name: str
+    task: Task
+    train: Split
+    validation: Split
+    test: Split
+    outputs: int
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        splits = {"training": self.train, "validation": self.validation, "test": self.test}
+        for split_name, split in splits.items():
+            if len(split.inputs) != len(split.targets):
+                raise DataError(
+                    f"{self.name}: the {split_name} split has {len(split.inputs)} rows of inputs "
+                    f"and {len(split.targets)} targets: give one target a row."
+                )
+            if len(split) == 0 and split_name != "test":
+                raise DataError(f"{self.name}: the {split_name} split is empty: give it rows.")
+            if len(split) and split.inputs.shape[1:] != self.train.inputs.shape[1:]:
+                raise DataError(
+                    f"{self.name}: a sample has the shape {tuple(split.inputs.shape[1:])} in the "
+                    f"{split_name} split and {self.input_shape} in the training split: "
+                    "make them equal."
+                )
+
+    def to(self, device: torch.device) -> "Data":
+        """Return the data with all splits on a device."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
+        )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def features(self) -> int:
+        """Numbers in one sample."""
+        return prod(self.input_shape)
+
+    def in_target_units(self, values: Tensor) -> Tensor:
+        """Return standardised predictions or targets in the units of the target columns.
+
+        Args:
+            values: `rows` or `rows x outputs`; returned untouched when nothing was standardised.
+        """
+        if not self.target_scale:
+            return values
+        # float64: what standardising gained in precision must not be lost on the way back.
+        options = {"dtype": torch.float64, "device": values.device}
+        mean, scale = (
+            torch.tensor(numbers if values.ndim > 1 else numbers[0], **options)  # type: ignore[arg-type]
+            for numbers in (self.target_mean, self.target_scale)
+        )
+        return values.double() * scale + mean

@@ -1,0 +1,69 @@
+"""A user's own data file, without code: `.csv`, `.parquet` or `.npz`, and the target's name.
+
+`csvfile`, `npz` and pandas read it; `targets` recognises what is to be predicted; `columns` turns
+the rest into numbers.
+
+Entry point: `load_file`.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import DataError
+from .csv_file import read_csv
+from .dataset import Data, Task
+from .npz_file import load_npz
+from .table import from_table
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
+
+
+def load_file(
+    path: Path, target: str | None, seed: int, task: Task | None = None, *, image: bool = False
+) -> Data:
+    """Return the splits of a file.
+
+    Args:
+        path: The file.
+        target: Column (or array) to predict.
+        seed: Decides which row goes into which split.
+        task: Overrules what the target is recognised as.
+        image: Whether a family asks for samples `[channels, height, width]`.
+
+    Raises:
+        DataError: No such file, of another kind, unreadable, or nothing to learn from it.
+    """
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise DataError(f"there is no file {path}: check the path.")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder: name a file in it.")
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"{path} ends in '{suffix}': the kinds that can be read are {', '.join(SUFFIXES)}."
+        )
+    try:
+        if suffix == ".npz":
+            return load_npz(path, target, seed, task=task, image=image)
+        table, notes = read_csv(path) if suffix in (".csv", ".tsv") else _read_parquet(path)
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read: allow it, or name another file.") from error
+    if image:
+        raise DataError(
+            f"{path} is a table of columns, images (channels, height, width) are asked for: "
+            "choose family 'mlp', or give an .npz with an array of images."
+        )
+    return from_table(path.name, table, target, seed, task=task, notes=notes)
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    try:
+        return pd.read_parquet(path).reset_index(drop=True), ()
+    except PermissionError:
+        raise
+    except Exception as error:  # pyarrow has no base class of its own for what may go wrong
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path} cannot be read as Parquet ({reason:.200}): save it anew."
+        ) from error

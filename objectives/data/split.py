@@ -1,0 +1,127 @@
+"""The partition of a data set's rows into training, validation and test: 60 / 20 / 20.
+
+Classes are spread over the splits in proportion (stratified), and a class of at least three rows
+is in every split. A class of one or two rows cannot be: its rows go to the training split, so that
+the network keeps an output for it, and a note says that validation and test cannot speak for it.
+Rejected: refusing the file (one rare label would block thousands of good rows), and dropping the
+class (the recommended network would have fewer outputs than the user's).
+
+Entry points: `stratified`, `shuffled`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError
+from .dataset import Data, Split
+
+Indices = NDArray[np.int64]
+
+HELD_OUT = 0.2
+"""Share of the rows in the validation split, and again in the test split."""
+
+EVERY_SPLIT = 3
+"""Rows that a class needs to appear in all three splits."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Partition:
+    """Row numbers of the three splits, each in random order; together every row once."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+    @property
+    def parts(self) -> tuple[Indices, Indices, Indices]:
+        """Training, validation, test."""
+        return self.train, self.validation, self.test
+
+
+def stratified(labels: NDArray[np.int64], seed: int) -> Partition:
+    """Spread each class over the splits in proportion.
+
+    Args:
+        labels: Class number of each row.
+        seed: The same seed gives the same partition.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    cut = [_cut(rng.permutation(rows)) for rows in np.split(order, starts[1:])]
+    train, validation, test = (
+        rng.permutation(np.concatenate(parts)) for parts in zip(*cut, strict=True)
+    )
+    return Partition(train=train, validation=validation, test=test)
+
+
+def shuffled(rows: int, seed: int) -> Partition:
+    """Cut shuffled rows into the splits, for targets that are quantities."""
+    train, validation, test = _cut(np.random.default_rng(seed).permutation(rows))
+    return Partition(train=train, validation=validation, test=test)
+
+
+def _cut(rows: NDArray[Any]) -> tuple[Indices, Indices, Indices]:
+    held = max(1, round(HELD_OUT * len(rows))) if len(rows) >= EVERY_SPLIT else 0
+    return rows[2 * held :], rows[:held], rows[held : 2 * held]
+
+
+def check_folds(data: Data, folds: int) -> None:
+    """Raise DataError where there are fewer training and validation rows than folds."""
+    rows = len(data.train) + len(data.validation)
+    if folds > rows:
+        raise DataError(
+            f"{data.name}: {folds} folds need as many rows, and there are {rows}: "
+            "ask for fewer folds."
+        )
+
+
+def most_rows(data: Data, folds: int) -> int:
+    """Return the training rows of the largest fold."""
+    rows = len(data.train) + len(data.validation)
+    return len(data.train) if folds == 1 else rows - rows // folds
+
+
+def folds_of(data: Data, folds: int, seed: int = 0) -> list[Data]:
+    """Return the data once for every fold; the data itself for one fold.
+
+    Classes are spread evenly over the folds. The test split stays as it is.
+
+    Args:
+        data: The splits.
+        folds: How many.
+        seed: Of the draw.
+
+    Raises:
+        DataError: There are fewer rows than folds.
+    """
+    if folds == 1:
+        return [data]
+    check_folds(data, folds)
+    inputs = torch.cat([data.train.inputs, data.validation.inputs])
+    targets = torch.cat([data.train.targets, data.validation.targets])
+    by_class = data.task == "classification" and targets.ndim == 1
+    of_row = _assigned(targets, folds, seed, by_class=by_class)
+    return [
+        replace(
+            data,
+            train=Split(inputs=inputs[of_row != fold], targets=targets[of_row != fold]),
+            validation=Split(inputs=inputs[of_row == fold], targets=targets[of_row == fold]),
+        )
+        for fold in range(folds)
+    ]
+
+
+def _assigned(targets: Tensor, folds: int, seed: int, *, by_class: bool) -> Tensor:
+    """Return the fold of every row: shuffled, and dealt out in turn, class by class."""
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    if by_class:
+        order = order[torch.argsort(targets[order].cpu(), stable=True)]
+    fold = torch.empty(len(targets), dtype=torch.int64)
+    fold[order] = torch.arange(len(targets)) % folds
+    return fold.to(targets.device)

@@ -1,0 +1,1 @@
+"""The dense engine: perceptrons in compiled code of exact width."""

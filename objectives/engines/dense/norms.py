@@ -1,0 +1,133 @@
+"""Normalisation in compiled code, forward and backward; sums are taken in float64.
+
+Batch normalisation goes along columns, layer normalisation along rows:
+
+    z = (x - mean) / sqrt(variance + eps),    y = gain · z + shift
+
+Entry points: `normalise_batch`, `unnormalise_batch`, `rescale`, `normalise_rows`,
+`unnormalise_rows`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .program import plain, summing
+
+
+@plain
+def normalise_batch(x: Any, z: Any, eps: Any, momentum: Any, statistics: Any, sums: Any) -> None:
+    """Put normalised columns into z, and move the running statistics.
+
+    Args:
+        x: rows x width.
+        z: Likewise.
+        eps: Added to the variance.
+        momentum: Share of this batch in the running statistics.
+        statistics: 3 x width: running mean, running (unbiased) variance, last 1 / deviation.
+        sums: Workspace, float64, 2 x at least width.
+    """
+    rows, width = x.shape
+    mean, variance = sums[0, :width], sums[1, :width]
+    mean[:] = 0.0
+    variance[:] = 0.0
+    for row in range(rows):
+        for j in range(width):
+            mean[j] += x[row, j]
+    for j in range(width):
+        mean[j] /= rows
+    for row in range(rows):
+        for j in range(width):
+            variance[j] += (x[row, j] - mean[j]) ** 2
+    for j in range(width):
+        variance[j] /= rows
+        statistics[0, j] += momentum * (mean[j] - statistics[0, j])
+        unbiased = variance[j] * rows / (rows - 1)
+        statistics[1, j] += momentum * (unbiased - statistics[1, j])
+        statistics[2, j] = 1 / np.sqrt(variance[j] + eps)
+    for row in range(rows):
+        for j in range(width):
+            z[row, j] = (x[row, j] - mean[j]) * statistics[2, j]
+
+
+@plain
+def unnormalise_batch(delta: Any, z: Any, statistics: Any, sums: Any) -> None:
+    """Turn the gradient with respect to z into that with respect to x, in place.
+
+    dx = (dz - mean(dz) - z · mean(dz · z)) / deviation
+    """
+    rows, width = delta.shape
+    mean, along = sums[0, :width], sums[1, :width]
+    mean[:] = 0.0
+    along[:] = 0.0
+    for row in range(rows):
+        for j in range(width):
+            mean[j] += delta[row, j]
+            along[j] += delta[row, j] * z[row, j]
+    for j in range(width):
+        mean[j] /= rows
+        along[j] /= rows
+    for row in range(rows):
+        for j in range(width):
+            delta[row, j] = (delta[row, j] - mean[j] - z[row, j] * along[j]) * statistics[2, j]
+
+
+@plain
+def apply_running(x: Any, z: Any, eps: Any, statistics: Any) -> None:
+    """Put columns normalised by the running statistics into z: evaluation mode."""
+    for row in range(len(x)):
+        for j in range(x.shape[1]):
+            z[row, j] = (x[row, j] - statistics[0, j]) / np.sqrt(statistics[1, j] + eps)
+
+
+@plain
+def rescale(z: Any, gain: Any, shift: Any, y: Any) -> None:
+    """Put gain · z + shift into y, for each column its own."""
+    for row in range(len(z)):
+        for j in range(z.shape[1]):
+            y[row, j] = z[row, j] * gain[j] + shift[j]
+
+
+@plain
+def unscale(delta: Any, z: Any, gain: Any, gain_gradient: Any, shift_gradient: Any) -> None:
+    """Put the gradients of gain and shift into place, and turn y's gradient into z's."""
+    gain_gradient[:] = 0
+    shift_gradient[:] = 0
+    for row in range(len(z)):
+        for j in range(z.shape[1]):
+            gain_gradient[j] += delta[row, j] * z[row, j]
+            shift_gradient[j] += delta[row, j]
+            delta[row, j] *= gain[j]
+
+
+@summing
+def normalise_rows(x: Any, z: Any, eps: Any, inverse: Any) -> None:
+    """Put normalised rows into z, and 1 / deviation of every row into `inverse`."""
+    width = x.shape[1]
+    for row in range(len(x)):
+        mean = 0.0
+        for j in range(width):
+            mean += x[row, j]
+        mean /= width
+        variance = 0.0
+        for j in range(width):
+            variance += (x[row, j] - mean) ** 2
+        scale = 1 / np.sqrt(variance / width + eps)
+        inverse[row] = scale
+        for j in range(width):
+            z[row, j] = (x[row, j] - mean) * scale
+
+
+@summing
+def unnormalise_rows(delta: Any, z: Any, inverse: Any) -> None:
+    """Turn the gradient with respect to z into that with respect to x, in place."""
+    width = z.shape[1]
+    for row in range(len(z)):
+        mean, along = 0.0, 0.0
+        for j in range(width):
+            mean += delta[row, j]
+            along += delta[row, j] * z[row, j]
+        mean /= width
+        along /= width
+        for j in range(width):
+            delta[row, j] = (delta[row, j] - mean - z[row, j] * along) * inverse[row]

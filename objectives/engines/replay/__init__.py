@@ -1,0 +1,1 @@
+"""The replay engine: a recorded step of any module, run again without autograd."""

@@ -1,0 +1,1 @@
+"""The stacked engine: candidates padded to one size and trained as one."""

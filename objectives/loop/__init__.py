@@ -1,0 +1,1 @@
+"""The training loop: candidates trained together, milestone by milestone."""

@@ -1,0 +1,87 @@
+"""Training one candidate for a short while: the proxy that a trial's value comes from.
+
+AdamW on mini-batches that lie on the device already; the validation metric after every epoch;
+early stopping; the best epoch's weights judged once on the test split. The same seed gives the
+same result, bit for bit on a CPU, whatever ran before; the caller's random streams are untouched.
+
+Entry point: `train`, with `ProxySettings` in and `TrainingResult` out.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+
+from ..engines.base import Engine
+from ..errors import ModelError
+from ..model.objective import Objective
+from ..parametrisation.standard import Parametrisation
+from ..training.settings import ProxySettings, TrainingResult
+from .loop import Candidate, train_together
+
+__all__ = ["ProxySettings", "TrainingResult", "resolve_device", "train"]
+
+
+def train(
+    objective: Objective,
+    widths: Mapping[str, int],
+    settings: ProxySettings,
+    *,
+    seed: int,
+    engine: Engine | None = None,
+    scaling: Parametrisation | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> TrainingResult:
+    """Train a candidate and judge it.
+
+    Args:
+        objective: Model, data, loss and metric.
+        widths: The candidate.
+        settings: How to train.
+        seed: Decides initial weights, order of the batches and dropout; 0 to 2**63 - 1.
+        engine: Who computes; None for the plain engine.
+        scaling: Initial weights and rates by width; None for the model's own and one rate.
+        on_epoch: Called with epoch index and validation metric after each epoch; what it raises
+            ends the training and propagates untouched.
+
+    Raises:
+        ModelError: The builder raised or gave no module, or `device` is not there.
+        MetricError: The metric gave no number.
+    """
+
+    def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
+        if on_epoch is not None and metrics and epochs == int(epochs):
+            on_epoch(int(epochs) - 1, metrics[0])
+        return ()
+
+    (result,) = train_together(
+        objective,
+        [Candidate(widths=widths, seed=seed, spared=True)],
+        settings,
+        device=resolve_device(settings.device),
+        engine=engine,
+        scaling=scaling,
+        after=after,
+    )
+    assert result is not None, "nobody gave the candidate up"
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for "auto", "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        ModelError: It is not known, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ModelError(f"there is no device '{name}': write auto, cpu or cuda.")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device '{name}' is not there (CUDA devices found: {torch.cuda.device_count()}): "
+            "write auto or cpu."
+        )
+    return torch.device(name)

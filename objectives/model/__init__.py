@@ -1,0 +1,1 @@
+"""Models: what is trained, its losses and its metrics."""

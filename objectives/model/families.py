@@ -1,0 +1,161 @@
+"""Model families: networks of a known shape, whose layers' widths are the candidate's.
+
+`mlp` flattens its inputs and stacks Linear - norm - activation - dropout; `cnn` takes images and
+stacks 3x3 convolutions, halving the side after each while it is 4 or more. Widths count in the
+space's declared order, whatever their names. The last layer has one output per class or column.
+
+Entry points: `FAMILIES`, `check_family`, `build_mlp`, `build_cnn`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from ..errors import ModelError
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "sigmoid": nn.Sigmoid,
+}
+
+MLP_NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+POOLED_SIDE = 4
+"""Shortest image side, in pixels, that is still halved."""
+
+
+def build_mlp(
+    widths: Mapping[str, int],
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    norm: str = "none",
+) -> nn.Module:
+    """Return a multi-layer perceptron with one hidden layer per width."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    incoming = prod(input_shape)
+    for width in widths.values():
+        # Batch norm takes the mean away: a bias before it would have no gradient but rounding.
+        layers.append(nn.Linear(incoming, width, bias=norm != "batch"))
+        if norm != "none":
+            layers.append(MLP_NORMS[norm](width))
+        layers.append(ACTIVATIONS[activation]())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        incoming = width
+    return nn.Sequential(*layers, nn.Linear(incoming, outputs))
+
+
+def build_cnn(
+    widths: Mapping[str, int],
+    *,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    activation: str = "relu",
+    dropout: float = 0.0,
+) -> nn.Module:
+    """Return a convolutional network with one 3x3 block per width, for inputs `[c, h, w]`."""
+    incoming, *sides = input_shape
+    layers: list[nn.Module] = []
+    for width in widths.values():
+        layers.append(nn.Conv2d(incoming, width, kernel_size=3, padding=1, bias=False))
+        layers.append(nn.BatchNorm2d(width))
+        layers.append(ACTIVATIONS[activation]())
+        if min(sides) >= POOLED_SIDE:
+            layers.append(nn.MaxPool2d(2))
+            sides = [side // 2 for side in sides]
+        incoming = width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(incoming, outputs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A family and what it may be asked.
+
+    Attributes:
+        name: As written in the spec.
+        build: The builder; options are its keyword arguments.
+        options: Option name to the words that it may be, or None for a share in [0, 1).
+        images: Whether the inputs must be images `[c, h, w]`.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    options: Mapping[str, tuple[str, ...] | None]
+    images: bool
+
+
+FAMILIES: dict[str, Family] = {
+    "mlp": Family(
+        name="mlp",
+        build=build_mlp,
+        options={
+            "activation": tuple(ACTIVATIONS),
+            "dropout": None,
+            "norm": ("none", *MLP_NORMS),
+        },
+        images=False,
+    ),
+    "cnn": Family(
+        name="cnn",
+        build=build_cnn,
+        options={"activation": tuple(ACTIVATIONS), "dropout": None},
+        images=True,
+    ),
+}
+
+
+def check_family(
+    name: str, options: Mapping[str, Any], input_shape: tuple[int, ...] | None = None
+) -> Family:
+    """Return the family, once its options (and inputs, where given) are known to fit.
+
+    Raises:
+        ModelError: No such family or option, a value out of range, or inputs that are no images.
+    """
+    if name not in FAMILIES:
+        raise ModelError(_unknown("family", name, FAMILIES, "or name a builder: build = FILE.py:f"))
+    family = FAMILIES[name]
+    for option, value in options.items():
+        if option not in family.options:
+            raise ModelError(_unknown("option", option, family.options, of=f" of family '{name}'"))
+        _check_option(name, option, value, family.options[option])
+    if family.images and input_shape is not None and len(input_shape) != 3:
+        raise ModelError(
+            f"family '{name}' takes images (channels, height, width), the data has samples of "
+            f"shape {input_shape}: choose family 'mlp', or data with images."
+        )
+    return family
+
+
+def _check_option(family: str, option: str, value: Any, words: tuple[str, ...] | None) -> None:
+    what = f"option '{option}' of family '{family}' is {value!r}"
+    if words is not None:
+        if value not in words:
+            raise ModelError(f"{what}: choose one of {', '.join(words)}.")
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ModelError(f"{what}: give a number from 0 up to, but not including, 1.")
+
+
+def _unknown(
+    what: str, name: str, known: Mapping[str, Any], other: str = "", *, of: str = ""
+) -> str:
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"there is no {what} '{name}'{of}: {hint}Choose {' or '.join(known)}" + (
+        f", {other}." if other else "."
+    )

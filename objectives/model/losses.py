@@ -1,0 +1,76 @@
+"""Losses: what training minimises; a scalar, the mean over the batch.
+
+By default cross-entropy for classes and squared error for quantities (standardised ones, see
+`data`). A user's own is a function `(output, targets) -> scalar tensor`.
+
+Entry points: `LOSSES`, `load_loss`, `aligned`.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..data.dataset import Task
+from ..errors import MetricError
+from ..user_code import load_object
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+LOSSES: dict[str, tuple[Task, Loss]] = {
+    "cross_entropy": ("classification", nn.functional.cross_entropy),
+    "mse": ("regression", nn.functional.mse_loss),
+    "mae": ("regression", nn.functional.l1_loss),
+    "huber": ("regression", nn.functional.huber_loss),
+}
+"""Built-in losses by name, with the task that each fits."""
+
+
+def load_loss(loss: str | Loss | None, task: Task, base: Path) -> tuple[str, Loss]:
+    """Return the name and function of a loss.
+
+    Args:
+        loss: A name in `LOSSES`, a reference, a function, or None for the task's own.
+        task: What the data asks for.
+        base: The folder of the spec.
+
+    Raises:
+        MetricError: No such loss, or it does not fit the task.
+        ImportFailure: The reference leads nowhere.
+    """
+    if loss is None:
+        loss = "cross_entropy" if task == "classification" else "mse"
+    if not isinstance(loss, str):
+        return getattr(loss, "__name__", type(loss).__name__), loss
+    if ":" in loss:
+        return loss, load_object(loss, base)
+    if loss not in LOSSES:
+        close = get_close_matches(loss, LOSSES, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise MetricError(
+            f"there is no loss '{loss}': {hint}Choose one of {', '.join(LOSSES)}, or name a "
+            "function as FILE.py:name."
+        )
+    fits, function = LOSSES[loss]
+    if fits != task:
+        raise MetricError(
+            f"loss '{loss}' is for a {fits}, the data asks for a {task}: choose one of "
+            f"{', '.join(name for name, (kind, _) in LOSSES.items() if kind == task)}."
+        )
+    return loss, function
+
+
+def aligned(output: Any, targets: Tensor, task: Task) -> Any:
+    """Return the output in the targets' shape where only axes of length one differ.
+
+    An output `[rows, 1]` beside targets `[rows]` would silently broadcast to `[rows, rows]`.
+    Outputs of classes, and outputs of other sizes, are left as they are.
+    """
+    fits = task == "regression" and isinstance(output, Tensor) and output.shape != targets.shape
+    return output.reshape(targets.shape) if fits and _squeezed(output, targets) else output
+
+
+def _squeezed(output: Tensor, targets: Tensor) -> bool:
+    return [n for n in output.shape if n != 1] == [n for n in targets.shape if n != 1]

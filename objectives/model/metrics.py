@@ -1,0 +1,246 @@
+"""Metrics: one number for how good a model's outputs are on a whole split.
+
+A metric sees all outputs of the split at once (never an average over batches) and, for a
+regression, in the units of the target column. Built in, for classes: accuracy, balanced_accuracy,
+f1 (macro), cross_entropy; for quantities: r2, mse, rmse, mae. A user's own is a function
+`(output, target) -> float`, whose direction is its attribute `direction` or the spec's key.
+
+Entry points: `METRICS`, `load_metric`, `default_metric`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from numbers import Real
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.dataset import Task
+from ..errors import MetricError, reason
+from ..user_code import is_out_of_memory, load_object
+
+Direction = Literal["maximize", "minimize"]
+DIRECTIONS = ("maximize", "minimize")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A named number with the direction in which it is better.
+
+    Attributes:
+        name: Built-in name or reference.
+        direction: "maximize" or "minimize".
+        function: `(output, target) -> number` over all rows of a split.
+        task: The task it fits; None for a user's own, which may fit either.
+    """
+
+    name: str
+    direction: Direction
+    function: Callable[[Any, Tensor], Any]
+    task: Task | None = None
+
+    def __call__(self, output: Any, target: Tensor) -> float:
+        """Return the metric as a number, which may be NaN.
+
+        Raises:
+            MetricError: The function raised, or returned something other than one number.
+        """
+        try:
+            value = self.function(output, target)
+        except MetricError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise MetricError(
+                f"metric {self.name} raised {reason(error)} (output "
+                f"{_shape(output)}, target {_shape(target)}): mend it, or choose another."
+            ) from error
+        if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+            value = value.item()
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise MetricError(
+                f"metric {self.name} returned {_kind(value)}: it must return one number."
+            )
+        return float(value)
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Say whether a value improves on another (None: anything does)."""
+        if than is None:
+            return True
+        return value > than if self.direction == "maximize" else value < than
+
+
+def load_metric(name: str, base: Path, direction: str | None = None) -> Metric:
+    """Return a built-in metric by name, or a user's by reference.
+
+    Args:
+        name: One of `METRICS`, or `FILE.py:name` or `package.module:name`.
+        base: The folder of the spec.
+        direction: "maximize" or "minimize"; for a user's metric without the attribute `direction`.
+
+    Raises:
+        MetricError: No such metric, or no (or a wrong) direction.
+        ImportFailure: The reference leads nowhere.
+    """
+    if direction is not None and direction not in DIRECTIONS:
+        raise MetricError(
+            f"the direction '{direction}' is unknown: write 'maximize' or 'minimize'."
+        )
+    if ":" in name:
+        return _own_metric(name, load_object(name, base), direction)
+    if name not in METRICS:
+        close = get_close_matches(name, METRICS, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise MetricError(
+            f"there is no metric '{name}': {hint}Choose one of {', '.join(METRICS)}, or name a "
+            "function as FILE.py:name."
+        )
+    metric = METRICS[name]
+    if direction is not None and direction != metric.direction:
+        raise MetricError(
+            f"metric '{name}' is to {metric.direction}, not to {direction}: drop the direction."
+        )
+    return metric
+
+
+def default_metric(task: Task) -> Metric:
+    """Return accuracy for classes, r2 for quantities."""
+    return METRICS["accuracy" if task == "classification" else "r2"]
+
+
+def _own_metric(name: str, function: Callable[..., Any], direction: str | None) -> Metric:
+    chosen = direction if direction is not None else getattr(function, "direction", None)
+    if chosen not in DIRECTIONS:
+        found = "does not say" if chosen is None else f"says '{chosen}' for"
+        raise MetricError(
+            f"metric {name} {found} which direction is better: give it the attribute "
+            "`direction`, 'maximize' or 'minimize'."
+        )
+
+    def on_cpu(output: Any, target: Tensor) -> Any:
+        return function(to_cpu(output), target.cpu())
+
+    return Metric(name=name, direction=cast(Direction, chosen), function=on_cpu)
+
+
+def to_cpu(output: Any) -> Any:
+    """Move a tensor, or the tensors in a tuple, list or mapping, to the CPU."""
+    if isinstance(output, Tensor):
+        return output.cpu()
+    if isinstance(output, dict):
+        return {key: to_cpu(value) for key, value in output.items()}
+    if isinstance(output, tuple | list):
+        return type(output)(to_cpu(value) for value in output)
+    return output
+
+
+def predicted_classes(output: Tensor) -> Tensor:
+    """Return each row's class: the largest of its logits, or the sign of a single logit."""
+    if output.ndim > 1 and output.shape[1] > 1:
+        return output.argmax(dim=1)
+    return (output.reshape(len(output)) > 0).long()
+
+
+def accuracy(output: Tensor, target: Tensor) -> float:
+    """Share of rows whose class is predicted."""
+    return float((predicted_classes(output) == target).double().mean())
+
+
+def balanced_accuracy(output: Tensor, target: Tensor) -> float:
+    """Mean over the classes in the target of the share of their rows that is predicted."""
+    hits, actual, _ = _tallies(output, target)
+    present = actual > 0
+    return float((hits[present] / actual[present]).mean())
+
+
+def f1(output: Tensor, target: Tensor) -> float:
+    """Mean over the classes of 2 hits / (rows of the class + rows predicted as it)."""
+    hits, actual, predicted = _tallies(output, target)
+    seen = (actual + predicted) > 0
+    return float((2 * hits[seen] / (actual + predicted)[seen]).mean())
+
+
+def cross_entropy(output: Tensor, target: Tensor) -> float:
+    """Mean negative log-likelihood of the target classes, in nats."""
+    if output.ndim < 2 or output.shape[1] == 1:
+        logits = output.reshape(len(output)).double()
+        return float(nn.functional.binary_cross_entropy_with_logits(logits, target.double()))
+    return float(nn.functional.cross_entropy(output.double(), target))
+
+
+def r2(output: Tensor, target: Tensor) -> float:
+    """1 - squared error / squared deviation from the target's mean; mean over target columns."""
+    error = _errors(output, target).square().sum(dim=0)
+    spread = (target.double() - target.double().mean(dim=0)).square().sum(dim=0)
+    # A target without spread explains nothing: 1 if it is met exactly, else 0.
+    flat = torch.where(error == 0, 1.0, 0.0).double()
+    return float(torch.where(spread > 0, 1 - error / spread.clamp_min(1e-300), flat).mean())
+
+
+def mse(output: Tensor, target: Tensor) -> float:
+    """Mean squared error, in squared target units."""
+    return float(_errors(output, target).square().mean())
+
+
+def rmse(output: Tensor, target: Tensor) -> float:
+    """Root of the mean squared error, in target units."""
+    return float(mse(output, target) ** 0.5)
+
+
+def mae(output: Tensor, target: Tensor) -> float:
+    """Mean absolute error, in target units."""
+    return float(_errors(output, target).abs().mean())
+
+
+def _errors(output: Tensor, target: Tensor) -> Tensor:
+    if output.shape != target.shape:  # broadcasting would give a number, and a wrong one
+        raise MetricError(
+            f"the model's outputs have the shape {_shape(output)}, the targets {_shape(target)}: "
+            "end the model in one output for each target column."
+        )
+    return output.double() - target
+
+
+def _tallies(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return per class, in float64: rows predicted rightly, rows, rows predicted."""
+    guess = predicted_classes(output)
+    classes = int(torch.maximum(guess.max(), target.max())) + 1
+    return (
+        torch.bincount(target[guess == target], minlength=classes).double(),
+        torch.bincount(target, minlength=classes).double(),
+        torch.bincount(guess, minlength=classes).double(),
+    )
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"{value!r:.60} ({type(value).__name__})"
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+_FOR_CLASSES = Metric(
+    name="accuracy", direction="maximize", function=accuracy, task="classification"
+)
+_FOR_QUANTITIES = Metric(name="r2", direction="maximize", function=r2, task="regression")
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _FOR_CLASSES,
+        replace(_FOR_CLASSES, name="balanced_accuracy", function=balanced_accuracy),
+        replace(_FOR_CLASSES, name="f1", function=f1),
+        replace(_FOR_CLASSES, name="cross_entropy", direction="minimize", function=cross_entropy),
+        _FOR_QUANTITIES,
+        replace(_FOR_QUANTITIES, name="mse", direction="minimize", function=mse),
+        replace(_FOR_QUANTITIES, name="rmse", direction="minimize", function=rmse),
+        replace(_FOR_QUANTITIES, name="mae", direction="minimize", function=mae),
+    )
+}

@@ -1,0 +1,166 @@
+"""An objective: what is built from widths, on which data, by which loss and metric.
+
+Entry points: `Objective`, the protocol that training and cost counting ask of it;
+`make_objective`, which makes one from a builder or a family.
+`checks.check_builder` tries one out before a study starts.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, final
+
+from torch import Tensor, nn
+
+from ..data.dataset import Data
+from ..errors import MetricError, ModelError, reason
+from ..user_code import is_out_of_memory, load_object
+from .families import check_family
+from .losses import Loss, aligned, load_loss
+from .metrics import METRICS, Metric, default_metric
+
+Builder = Callable[[Mapping[str, int]], nn.Module]
+
+
+class Objective(Protocol):
+    """What the runner and the cost counter need."""
+
+    @property
+    def data(self) -> Data:
+        """Return the splits and the task."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """Return what the validation split is judged by."""
+        ...
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """Return a fresh model, initialised from torch's global stream; raises ModelError."""
+        ...
+
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """Return a scalar, the mean over the batch."""
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModuleObjective:
+    """An objective around a function that builds a module.
+
+    Attributes:
+        name: The builder for people: a reference or "family 'mlp'".
+        builder: `builder(widths)`, user code or a family.
+        data: The splits.
+        metric: What is judged by.
+        loss_name: The loss for people.
+        loss_function: `(output, targets) -> scalar tensor`.
+    """
+
+    name: str
+    builder: Builder
+    data: Data
+    metric: Metric
+    loss_name: str
+    loss_function: Loss
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """Return a fresh model for the widths.
+
+        Raises:
+            ModelError: The builder raised, or returned no module. Running out of memory is passed
+                on as it is: it is an outcome of the trial, not a mistake.
+        """
+        try:
+            module: Any = self.builder(dict(widths))
+        except (Exception, SystemExit) as error:
+            if is_out_of_memory(error) or isinstance(error, ModelError):
+                raise
+            raise ModelError(
+                f"{self.name}: build(widths) raised {reason(error)}; the widths were "
+                f"{dict(widths)}: make it build every candidate of the space."
+            ) from error
+        if not isinstance(module, nn.Module):
+            found = "None" if module is None else f"a {type(module).__name__}"
+            raise ModelError(
+                f"{self.name}: build(widths) returned {found}: it must return a torch.nn.Module."
+            )
+        return module
+
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """Return the scalar loss of a batch; a regression's output is brought to its targets."""
+        return self.loss_function(aligned(output, targets, self.data.task), targets)
+
+
+def make_objective(
+    *,
+    build: str | Builder | None = None,
+    family: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    data: Data,
+    metric: Metric | None = None,
+    loss: str | Loss | None = None,
+    base: Path,
+) -> ModuleObjective:
+    """Return the objective of a study.
+
+    Args:
+        build: A builder, or a reference to one; or
+        family: the name of a built-in family,
+        options: with its options.
+        data: The splits.
+        metric: None for accuracy or r2, by task.
+        loss: A name, a reference or a function; None for cross-entropy or squared error, by task.
+        base: The folder of the spec.
+
+    Raises:
+        ModelError: Neither or both of build and family, or a family that cannot.
+        MetricError: A metric or loss that does not fit the task.
+        ImportFailure: A reference that leads nowhere.
+    """
+    if (build is None) == (family is None):
+        raise ModelError("a model needs either `build` or `family`: give exactly one of them.")
+    if metric is not None and metric.task not in (None, data.task):
+        fitting = ", ".join(name for name, known in METRICS.items() if known.task == data.task)
+        raise MetricError(
+            f"metric '{metric.name}' is for a {metric.task}, data '{data.name}' is a {data.task}: "
+            f"choose one of {fitting}."
+        )
+    name, builder = _builder(build, family, options or {}, data, base)
+    loss_name, loss_function = load_loss(loss, data.task, base)
+    return ModuleObjective(
+        name=name,
+        builder=builder,
+        data=data,
+        metric=metric or default_metric(data.task),
+        loss_name=loss_name,
+        loss_function=loss_function,
+    )
+
+
+def _builder(
+    build: str | Builder | None,
+    family: str | None,
+    options: Mapping[str, Any],
+    data: Data,
+    base: Path,
+) -> tuple[str, Builder]:
+    if family is not None:
+        chosen = check_family(family, options, data.input_shape)
+
+        def from_family(widths: Mapping[str, int]) -> nn.Module:
+            return chosen.build(
+                widths, input_shape=data.input_shape, outputs=data.outputs, **options
+            )
+
+        return f"family '{family}'", from_family
+    assert build is not None
+    if options:
+        raise ModelError(
+            f"the options {', '.join(options)} belong to a family, the model is your own "
+            "`build`: drop them, or read them inside build."
+        )
+    if isinstance(build, str):
+        return build, load_object(build, base)
+    return getattr(build, "__name__", type(build).__name__), build

@@ -1,0 +1,1 @@
+"""Traces: operators and live bytes of one step, without allocating the model."""

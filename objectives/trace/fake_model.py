@@ -1,0 +1,227 @@
+"""Models without memory: any builder run on fake tensors, which have a shape and no elements.
+
+The builder runs under torch's FakeTensorMode. Wherever it puts its tensors, they land on the fake
+CPU; constants from numpy, seeds, initialisers and `.to(…)` work as they do for real. A builder that
+must read values (`torch.linspace(…).tolist()`), or has lazy layers, is called again for real and
+its tensors are made fake afterwards. What a builder hands in from outside comes back untouched.
+
+    mode = FakeCPU()
+    with fake_model(build, inputs, mode) as (model, notes), mode:
+        model(*batch)
+
+Entry points: `FakeCPU`, `fake_model`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from ..errors import CostError, ModelError, ObjectiveError
+from ..training.step import TensorSpec
+from ..user_code import first_line, root, too_large, where
+from .shape_rules import (
+    GROUP_NORM_BACKWARD,
+    NORMS,
+    oversize,
+    with_float_statistics,
+    with_input_type,
+)
+from .workspace import WORKSPACES, workspace_bytes
+
+Build = Callable[[], nn.Module]
+
+TOO_LARGE = "a tensor would hold more than 2**63 bytes: lower the upper ends of the widths."
+
+_CPU = torch.device("cpu")
+
+
+@final
+class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
+    """A fake mode with one device, that real tensors may enter.
+
+    Attributes:
+        workspaces_measured: Whether an operator was run for real to learn its workspace.
+        workspaces_unknown: Whether one was too large for that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self.workspaces_measured = False
+        self.workspaces_unknown = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FakeCPU":
+        """Return itself: tensors of a copied mode would not mix (pytorch issue 104465).
+
+        `nn.TransformerEncoder` copies its layers, for one.
+        """
+        return self
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, object] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if kwargs.get("device") not in (None, _CPU):
+            kwargs = {**kwargs, "device": _CPU}
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        oversize(func, args, result)
+        if func in WORKSPACES:
+            return self._with_workspace(func, args, result)
+        if func in NORMS:
+            with self:
+                return with_float_statistics(args, result)
+        if func is GROUP_NORM_BACKWARD:
+            with self:
+                return with_input_type(args, result)
+        return result
+
+    def _with_workspace(self, func: Any, args: Any, result: Any) -> Any:
+        """Return an operator's result with the workspace that its shape rule leaves empty."""
+        if not torch.is_grad_enabled():
+            return result
+        size = workspace_bytes(func, args)
+        if size is None:
+            self.workspaces_unknown = True
+            return result
+        self.workspaces_measured = True
+        with self:
+            workspace = torch.empty(size, dtype=torch.uint8)
+        position = WORKSPACES[func]
+        return (*result[:position], workspace, *result[position + 1 :])
+
+
+@contextmanager
+def fake_model(
+    build: Build, inputs: Sequence[TensorSpec], mode: FakeCPU
+) -> Iterator[tuple[nn.Module, list[str]]]:
+    """Give the model with fake tensors only, and sentences on how it came about.
+
+    Args:
+        build: Returns a fresh model.
+        inputs: What the model is called with; lazy layers learn their shapes from it.
+        mode: Where the tensors live.
+
+    Raises:
+        ModelError: The builder raised, or returned no module.
+    """
+    notes: list[str] = []
+    try:
+        with mode, _forgiving_builders(mode):
+            model = build()
+    except (Exception, SystemExit) as error:
+        if not isinstance(root(error), RuntimeError) or too_large(root(error)):
+            raise _explained(error) from error
+        model = _built_for_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
+        notes.append(
+            "the builder does not run on tensors without memory: each candidate is built for real "
+            "before it is counted."
+        )
+    with _swapped(_checked(model), mode):
+        yield model, notes
+
+
+@contextmanager
+def _forgiving_builders(mode: FakeCPU) -> Iterator[None]:
+    """Let what builders commonly do succeed on fake tensors.
+
+    `Module.to` swaps parameters, which torch refuses while the mode's memo points to them;
+    `trunc_normal_` draws until all values are within bounds, and here there are no values.
+    """
+    swap = torch.utils.swap_tensors
+
+    def swap_unwatched(first: Tensor, second: Tensor) -> None:
+        mode.fake_tensor_converter.meta_converter.tensor_memo.clear()
+        swap(first, second)  # type: ignore[no-untyped-call]
+
+    def untouched(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+        return tensor
+
+    with (
+        _replaced(torch.utils, "swap_tensors", swap_unwatched),
+        _replaced(nn.init, "_no_grad_trunc_normal_", untouched),
+    ):
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _built_for_real(build: Build, inputs: Sequence[TensorSpec]) -> nn.Module:
+    try:
+        model = build()
+        if any(map(_is_lazy, _checked(model).parameters())):
+            with torch.no_grad():
+                model.eval()(*(spec.zeros(2) for spec in inputs))
+    except Exception as error:
+        raise _explained(error) from error
+    return model
+
+
+def _explained(error: BaseException) -> ObjectiveError:
+    """Return the sentence for a builder that raised."""
+    if too_large(root(error)):
+        return CostError(TOO_LARGE)
+    if isinstance(error, ObjectiveError):
+        return error
+    return ModelError(
+        f"the builder raised {type(error).__name__}: {first_line(error)}{where(error)}; it must "
+        "return a torch.nn.Module for every candidate of the space."
+    )
+
+
+def _checked(model: object) -> nn.Module:
+    if isinstance(model, nn.Module):
+        return model
+    found = "None" if model is None else f"a {type(model).__name__}"
+    raise ModelError(
+        f"the builder returned {found}, expected a torch.nn.Module: return the model itself."
+    )
+
+
+def _is_lazy(parameter: nn.Parameter) -> bool:
+    return bool(nn.parameter.is_lazy(parameter))
+
+
+@contextmanager
+def _swapped(model: nn.Module, mode: FakeCPU) -> Iterator[None]:
+    """Replace a model's real tensors by fake ones inside; shared ones stay shared."""
+    undo: list[tuple[dict[str, Any], str, Tensor]] = []
+    training = [(module, module.training) for module in model.modules()]
+    fakes: dict[int, Tensor] = {}
+    for module in model.modules():
+        holders: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, vars(module))
+        for holder in holders:
+            for name, tensor in list(holder.items()):
+                if isinstance(tensor, Tensor) and not isinstance(tensor, FakeTensor):
+                    undo.append((holder, name, tensor))
+                    if id(tensor) not in fakes:
+                        fakes[id(tensor)] = _fake(tensor, mode)
+                    holder[name] = fakes[id(tensor)]
+    try:
+        yield
+    finally:
+        for holder, name, tensor in undo:
+            holder[name] = tensor
+        if undo:
+            for module, flag in training:
+                module.training = flag
+
+
+def _fake(tensor: Tensor, mode: FakeCPU) -> Tensor:
+    fake: Tensor = mode.from_tensor(tensor)
+    if fake.device == _CPU:
+        return fake
+    with mode, torch.no_grad():
+        moved = fake.to(_CPU)
+        parameter = isinstance(tensor, nn.Parameter)
+        return nn.Parameter(moved, tensor.requires_grad) if parameter else moved

@@ -1,0 +1,251 @@
+"""Tracing one candidate: a real training step on tensors that have a shape and no memory.
+
+The model is built and trained for two steps under torch's FakeTensorMode on a fake CPU: every
+operator runs its shape rules only. The first step makes the optimizer's state, the second is the
+steady one that is counted; then one forward pass in eval mode under no_grad.
+
+What is not counted: the data set (only the mini-batch is), Python's own memory, and kernels'
+scratch space. The fused encoder layer is off, so inference memory of an `nn.TransformerEncoder` is
+that of the plain path. The workspace of a fused LSTM layer has no shape rule: that one operator is
+run for real, alone, and its workspace measured (see `workspace`).
+
+Entry points: `trace`, `Trace`.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    UnsupportedOperatorException,
+)
+
+from ..errors import CostError, ObjectiveError
+from ..randomness import Randomness
+from ..training.step import StepSpec, lower_precision, make_optimizer, tensors_in, training_step
+from ..user_code import first_line, too_large, where
+from .cuda_allocator import SLACK
+from .fake_model import TOO_LARGE, Build, FakeCPU, fake_model
+from .flops import Counter, counted_paths
+from .live_bytes import LiveBytes, Timeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What one traced candidate costs, in whole numbers of the whole batch.
+
+    Attributes:
+        parameters: Elements of all parameters, tied ones once.
+        trainable_parameters: Those that require a gradient.
+        flops: FLOPs of one forward pass in eval mode.
+        step_flops: FLOPs of forward pass, loss and backward pass.
+        file_size: Bytes of the tensors of the state dict, each storage once.
+        training: Memory of the steady training step.
+        inference: Memory of the forward pass in eval mode without gradients.
+        lower_bound: Whether the training memory leaves something out.
+        uncounted: Operations that count 0 FLOPs for want of a formula.
+        notes: Sentences on what to know about these figures.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    flops: int
+    step_flops: int
+    file_size: int
+    training: Timeline
+    inference: Timeline
+    lower_bound: bool
+    uncounted: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def trace(build: Build, step: StepSpec) -> Trace:
+    """Trace one candidate.
+
+    Args:
+        build: Returns a fresh model.
+        step: The batch, loss and optimizer.
+
+    Raises:
+        ModelError: The builder raised, or returned no module.
+        CostError: The step cannot be traced or fails.
+    """
+    with quiet(), clean_state(), counted_paths():
+        mode = FakeCPU()
+        with fake_model(build, step.inputs, mode) as (model, notes), mode:
+            try:
+                return _trace(model, step, notes, mode)
+            except ObjectiveError:
+                raise
+            except Exception as error:
+                raise _explained(error, step) from error
+
+
+def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) -> Trace:
+    inputs = [spec.batch(step.batch_size) for spec in step.inputs]
+    targets = None if step.targets is None else step.targets.batch(step.batch_size)
+    training_counter = Counter()
+    recorder = recorded_step(model, step, inputs, targets, training_counter)
+    model.zero_grad(set_to_none=True)
+    model.eval()
+    eval_recorder = LiveBytes()
+    eval_recorder.hold(model.parameters(), "parameters")
+    eval_recorder.hold(_held_tensors(model), "buffers")
+    eval_recorder.hold(inputs, "batch")
+    precision = lower_precision(step.autocast, inputs)
+    with Counter() as counter, eval_recorder, torch.no_grad(), precision:
+        model(*inputs)
+
+    seen = recorder.operations | eval_recorder.operations
+    uncounted = counter.uncounted(seen)
+    if uncounted:
+        notes.append(
+            f"counted as 0 FLOPs, for want of a formula: {', '.join(uncounted)}; the FLOPs are a "
+            "lower bound if these matter."
+        )
+    on_gpu = step.device_type == "cuda"
+    recurrent = on_gpu and any(isinstance(module, nn.RNNBase) for module in model.modules())
+    notes += _workspace_notes(mode, recurrent)
+    slack = SLACK if on_gpu else 0
+    return Trace(
+        parameters=sum(p.numel() for p in model.parameters()),
+        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        flops=counter.flops,
+        step_flops=training_counter.flops,
+        file_size=_file_size(model),
+        training=recorder.timeline(slack),
+        inference=eval_recorder.timeline(slack),
+        lower_bound=recurrent or mode.workspaces_unknown,
+        uncounted=tuple(uncounted),
+        notes=tuple(notes),
+    )
+
+
+def _file_size(model: nn.Module) -> int:
+    """Return the bytes of the state dict's storages, as `torch.save` writes them."""
+    storages = {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
+        for tensor in tensors_in(model.state_dict(keep_vars=True))
+    }
+    return sum(storages.values())
+
+
+def _workspace_notes(mode: FakeCPU, recurrent_on_gpu: bool) -> Iterator[str]:
+    if recurrent_on_gpu:
+        yield (
+            "a recurrent layer reserves space in cuDNN that is not known here: the training memory "
+            "is a lower bound; measure one real step on the GPU."
+        )
+    if mode.workspaces_unknown:
+        yield (
+            "a fused recurrent layer is too large to be run for its workspace: the training memory "
+            "is a lower bound."
+        )
+    elif mode.workspaces_measured:
+        yield (
+            "calibrated: the workspace of each fused recurrent layer was measured on this machine "
+            "by running that layer alone."
+        )
+
+
+def recorded_step(
+    model: nn.Module,
+    step: StepSpec,
+    inputs: Sequence[Tensor],
+    targets: Tensor | None,
+    counter: Counter | None = None,
+) -> LiveBytes:
+    """Train twice and record the second step: the first makes the optimizer's state.
+
+    Args:
+        model: Of fake tensors, or of real ones on the CPU: the same bytes are seen.
+        step: The loss and optimizer.
+        inputs: The batch.
+        targets: Its targets, if the loss needs some.
+        counter: Counts the FLOPs of the second step, if given.
+    """
+    model.train()
+    optimizer = make_optimizer(step.optimizer, model)
+    training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+    recorder = LiveBytes()
+    recorder.hold(model.parameters(), "parameters")
+    recorder.hold(_held_tensors(model), "buffers")
+    if optimizer is not None:
+        recorder.hold(tensors_in(list(optimizer.state.values())), "optimizer")
+        optimizer.zero_grad(set_to_none=True)
+    recorder.hold(inputs if targets is None else [*inputs, targets], "batch")
+    with counter or nullcontext(), recorder:
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+    recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
+    return recorder
+
+
+def _held_tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Yield buffers, and plain tensors that modules keep as attributes."""
+    for module in model.modules():
+        yield from (buffer for buffer in module._buffers.values() if buffer is not None)
+        for name, value in vars(module).items():
+            if name not in ("_parameters", "_buffers", "_modules"):
+                yield from tensors_in(value)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep torch's warnings and error logs about fake tensors from the user."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
+
+
+@contextmanager
+def clean_state() -> Iterator[None]:
+    """Run eagerly and with gradients whatever the caller set; leave random streams as they were."""
+    with (
+        Randomness(0, torch.device("cpu")),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.compiler.set_stance("force_eager"),
+    ):
+        yield
+
+
+def _explained(error: Exception, step: StepSpec) -> CostError:
+    """Return the sentence for a step that could not be traced."""
+    place = where(error)
+    if too_large(error):
+        return CostError(TOO_LARGE)
+    if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
+        return CostError(
+            f"the model's work depends on the data{place}: it reads a value or a number of "
+            f"elements from a tensor ({error.func}), so its costs are not fixed before training; "
+            "use torch.where or masks of fixed shape in place of .item(), `if tensor` and "
+            "boolean indexing, or give the costs as a function of the widths."
+        )
+    if isinstance(error, UnsupportedOperatorException):
+        return CostError(
+            f"the operator {error.func} has no shape rule{place}, so its costs cannot be counted "
+            "without running it: register one with torch.library.register_fake, replace it, or "
+            "give the costs as a function of the widths."
+        )
+    shapes = ", ".join(
+        f"{[step.batch_size, *spec.shape]} {str(spec.dtype).removeprefix('torch.')}"
+        for spec in step.inputs
+    )
+    return CostError(
+        f"one training step on inputs of shape {shapes} raised {type(error).__name__}: "
+        f"{first_line(error)}{place}; the model must take these inputs, the loss its output, and "
+        "neither may read values (.item(), .numpy()); where they must, give the costs as a "
+        "function of the widths."
+    )

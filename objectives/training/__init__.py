@@ -1,0 +1,1 @@
+"""Training: steps, optimizers, evaluation, snapshots and checkpoints of one model."""

@@ -1,0 +1,169 @@
+"""Trying an objective out before a study starts.
+
+Does the builder heed its widths, does the model fit the data, does the metric give a number?
+
+Entry point: `check_builder`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError, ObjectiveError, reason
+from ..model.objective import Objective
+from ..randomness import Randomness
+from ..user_code import is_out_of_memory
+from .evaluate import predict, score
+
+_SAMPLES = 2
+_CPU = torch.device("cpu")
+_PLAIN = (bool, int, float, str)
+
+
+def check_builder(
+    objective: Objective, smallest: Mapping[str, int], largest: Mapping[str, int]
+) -> None:
+    """Build, run and judge the smallest candidate, and vary each width alone.
+
+    A width counts as heeded when changing it changes the shape of a parameter or buffer, or a
+    plain attribute of a module (the heads of an attention layer change no shape). Variations that
+    the builder refuses (heads that do not divide the model's width) are passed over.
+
+    Args:
+        objective: What a study is about to search.
+        smallest: The smallest candidate of the space.
+        largest: The largest one; where it is equal to the smallest, nothing is varied.
+
+    Raises:
+        ModelError: The builder raises, ignores a width, has nothing to train, or gives outputs
+            that the data and the loss cannot use.
+        MetricError: The metric does not return a number.
+    """
+    with Randomness(0, _CPU):
+        _check_widths(objective, smallest, largest)
+        model = objective.build(smallest).to(_CPU)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ModelError(
+                f"{_name(objective)}: the model for {dict(smallest)} has no parameter to train: "
+                "return a module with trainable parameters."
+            )
+        _check_output(objective, model)
+        validation = objective.data.validation
+        score(objective, predict(model, validation.inputs), validation.targets)
+
+
+def _check_widths(
+    objective: Objective, smallest: Mapping[str, int], largest: Mapping[str, int]
+) -> None:
+    varied = [name for name in smallest if smallest[name] != largest[name]]
+    if not varied:
+        return
+    small = _outline(objective, smallest)
+    ignored = []
+    for name in varied:
+        try:
+            if _outline(objective, {**smallest, name: largest[name]}) == small:
+                ignored.append(name)
+        except ObjectiveError:
+            # Changing one width alone may leave the space; only the corners must build.
+            continue
+    _outline(objective, largest)
+    if ignored:
+        raise ModelError(
+            f"{_name(objective)}: build(widths) ignores {', '.join(map(repr, ignored))}: the "
+            f"model is the same for {smallest[ignored[0]]} and for {largest[ignored[0]]}; use "
+            "every width, or take it out of the space."
+        )
+
+
+def _outline(objective: Objective, widths: Mapping[str, int]) -> list[Any]:
+    """Return what tells two architectures apart, without allocating them where possible."""
+    try:
+        with torch.device("meta"):
+            module = objective.build(widths)
+    except ObjectiveError:
+        # Builders that read values (`.item()`) cannot run without data: build in earnest.
+        try:
+            module = objective.build(widths)
+        except Exception as error:
+            if is_out_of_memory(error):
+                return []  # too large to look at, and surely unlike the smallest
+            raise
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    shapes: list[Any] = [(name, tuple(tensor.shape)) for name, tensor in tensors]
+    attributes = [
+        (name, type(child).__name__, _plain(child)) for name, child in module.named_modules()
+    ]
+    return shapes + attributes
+
+
+def _plain(module: nn.Module) -> list[tuple[str, Any]]:
+    return [
+        (key, value)
+        for key, value in vars(module).items()
+        if isinstance(value, _PLAIN)
+        or (isinstance(value, tuple | list) and all(isinstance(part, _PLAIN) for part in value))
+    ]
+
+
+def _check_output(objective: Objective, model: nn.Module) -> None:
+    data = objective.data
+    inputs, targets = data.train.inputs[:_SAMPLES], data.train.targets[:_SAMPLES]
+    name = _name(objective)
+    try:
+        output = model.eval()(inputs)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(
+            f"{name}: the model raised {reason(error)} for inputs of shape "
+            f"{tuple(inputs.shape)}: make it take samples of shape {data.input_shape}."
+        ) from error
+    if getattr(objective, "loss_name", "") in ("cross_entropy", "mse", "mae", "huber"):
+        _check_shape(objective, output, targets)
+    try:
+        loss = objective.loss(output, targets)
+    except Exception as error:
+        if is_out_of_memory(error) or isinstance(error, ObjectiveError):
+            raise
+        raise ModelError(
+            f"{name}: the loss raised {reason(error)} for outputs of shape "
+            f"{_shape(output)} and targets of shape {tuple(targets.shape)}: make them fit."
+        ) from error
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise ModelError(
+            f"{name}: the loss is of shape {_shape(loss)}: it must be a scalar tensor, the mean "
+            "over the batch."
+        )
+    if not loss.requires_grad:
+        raise ModelError(
+            f"{name}: the loss has no gradient: compute it from the model's output by torch alone."
+        )
+
+
+def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
+    data = objective.data
+    what = "classes" if data.task == "classification" else "target columns"
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"{_name(objective)}: the model returns a {type(output).__name__}, the built-in loss "
+            "takes one tensor: return one, or give a loss of your own."
+        )
+    found = 1 if output.ndim == 1 else output.shape[1]
+    fits = found >= data.outputs if data.task == "classification" else found == data.outputs
+    if output.shape[0] != len(targets) or not fits or output.ndim > 2:
+        raise ModelError(
+            f"{_name(objective)}: the model gives outputs of shape {_shape(output)} for "
+            f"{len(targets)} samples, data '{data.name}' has {data.outputs} {what}: end the model "
+            f"in an output of shape ({len(targets)}, {data.outputs})."
+        )
+
+
+def _name(objective: Objective) -> str:
+    return str(getattr(objective, "name", type(objective).__name__))
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,88 @@
+"""Evaluation: a model's outputs for a whole split, and the metric's judgement of them.
+
+Entry points: `predict`, `score`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..model.losses import aligned
+from ..model.objective import Objective
+from .step import lower_precision
+
+EVAL_BATCH = 1024
+"""Rows in a batch of evaluation, where no gradients are kept."""
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    inputs: Tensor,
+    batch: int = EVAL_BATCH,
+    autocast: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> Any:
+    """Return the model's outputs for all rows, in evaluation mode, with the model left in it.
+
+    Args:
+        model: Any module; its outputs are tensors, or tuples, lists or mappings of them.
+        inputs: Rows first.
+        batch: Rows at a time.
+        autocast: Type to compute in; outputs of that type come back as float32.
+        device: The model's, where the inputs lie elsewhere: batches are brought to it.
+    """
+    model.eval()
+    device = inputs.device if device is None else device
+    with lower_precision(autocast, (inputs[:0].to(device),)):
+        outputs = [model(rows.to(device)) for rows in torch.split(inputs, batch)]
+    return joined(outputs if autocast is None else [_as_float(one) for one in outputs])
+
+
+def score(objective: Objective, output: Any, targets: Tensor) -> float:
+    """Return the metric over all rows of a split, in the units of the targets.
+
+    Args:
+        objective: Whose metric and data.
+        output: The model's outputs, rows first.
+        targets: As the split holds them.
+
+    Raises:
+        MetricError: The metric raised or gave no number.
+    """
+    data = objective.data
+    output = aligned(output, targets, data.task)
+    # Outputs of another shape (a mean and a variance, say) mean something that only the user's
+    # metric knows: then both sides stay as the loss sees them.
+    if data.task == "regression" and isinstance(output, Tensor) and output.shape == targets.shape:
+        output, targets = data.in_target_units(output), data.in_target_units(targets)
+    return objective.metric(output, targets)
+
+
+def joined(outputs: list[Any]) -> Any:
+    """Join batches of outputs, tensor by tensor."""
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if isinstance(first, Mapping):
+        return {key: joined([output[key] for output in outputs]) for key in first}
+    if isinstance(first, tuple | list):
+        return tuple(joined(list(parts)) for parts in zip(*outputs, strict=True))
+    raise ModelError(
+        f"the model returned a {type(first).__name__}: it must return a tensor, or a tuple or "
+        "mapping of tensors."
+    )
+
+
+def _as_float(output: Any) -> Any:
+    """Return an output with its half-precision tensors as float32."""
+    if isinstance(output, Tensor):
+        return output.float() if output.is_floating_point() else output
+    if isinstance(output, Mapping):
+        return {key: _as_float(value) for key, value in output.items()}
+    if isinstance(output, tuple | list):
+        return tuple(_as_float(value) for value in output)
+    return output

@@ -1,0 +1,229 @@
+"""One training step: what the proxy repeats thousands of times, and what the cost counter traces.
+
+Training and counting share `training_step`, so the memory that is predicted is the memory of the
+very statements that run: the batch, one forward pass, the loss, one backward pass, one update.
+
+    step = StepSpec(inputs=(TensorSpec(shape=(31,)),),
+                    targets=TensorSpec(shape=(), dtype=torch.int64), loss=cross_entropy)
+
+Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_optimizer`, `training_step`,
+`lower_precision`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CostError
+
+Loss = Callable[[Any, Any], Tensor]
+"""`(output of the model, targets or None) -> scalar tensor`."""
+
+OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
+"""`(model) -> optimizer over its trainable parameters`."""
+
+_OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+_AUTOCAST = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One tensor of a batch.
+
+    Attributes:
+        shape: Sizes of one sample, without the batch dimension.
+        dtype: Element type.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    def batch(self, size: int) -> Tensor:
+        """Return an uninitialised batch [size, *shape] on the device in force."""
+        return torch.empty((size, *self.shape), dtype=self.dtype)
+
+    def zeros(self, size: int) -> Tensor:
+        """Return a batch [size, *shape] of zeros, valid as numbers and as indices."""
+        return torch.zeros((size, *self.shape), dtype=self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """What one training step works on and how.
+
+    Attributes:
+        inputs: What the model is called with, one spec an argument.
+        targets: What the loss compares with; None when the loss needs none.
+        batch_size: Samples a step.
+        optimizer: "adamw", "adam" or "sgd" (torch's defaults, one parameter at a time), or a
+            function of the model that returns the optimizer really used.
+        loss: `(output, targets) -> scalar`; None for the sum of the means of all floating-point
+            outputs, which reaches every output without knowing the task.
+        autocast: Type that torch.autocast computes the forward pass and the loss in
+            (torch.bfloat16 or torch.float16); None for no autocast.
+        device_type: Where training will run. For "cuda" memory is what torch's allocator is
+            expected to hold (see `cuda`); the trace itself always runs on a fake CPU.
+        capability: Compute capability of the GPU, such as (9, 0); None assumes the newest, whose
+            workspace is largest. Only for "cuda".
+        accumulate: Parts that a batch is passed through in, their gradients summed.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    targets: TensorSpec | None = None
+    batch_size: int = 64
+    optimizer: str | OptimizerFactory = "adamw"
+    loss: Loss | None = None
+    autocast: torch.dtype | None = None
+    device_type: Literal["cpu", "cuda"] = "cpu"
+    capability: tuple[int, int] | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise CostError(f"the batch size is {self.batch_size}: it must be at least 1.")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise CostError(
+                f"a batch of {self.batch_size} cannot be passed through in {self.accumulate} "
+                "parts: accumulate must be between 1 and the batch size."
+            )
+        if isinstance(self.optimizer, str) and self.optimizer not in _OPTIMIZERS:
+            raise CostError(
+                f"the optimizer is '{self.optimizer}': choose one of {', '.join(_OPTIMIZERS)}, "
+                "or pass a function of the model that returns one."
+            )
+        if self.autocast is not None and self.autocast not in _AUTOCAST:
+            raise CostError(
+                f"autocast is {self.autocast}: it must be torch.bfloat16, torch.float16 or None."
+            )
+        if self.device_type not in ("cpu", "cuda"):
+            raise CostError(f"the device type is '{self.device_type}': it must be 'cpu' or 'cuda'.")
+
+
+def make_optimizer(
+    optimizer: str | OptimizerFactory, model: nn.Module
+) -> torch.optim.Optimizer | None:
+    """Return the optimizer over a model's trainable parameters, None when there are none."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        return None
+    if isinstance(optimizer, str):
+        # foreach keeps temporaries of all parameters alive at once; torch's choice depends on the
+        # device, and the peak must not.
+        return _OPTIMIZERS[optimizer](parameters, lr=1e-3, foreach=False)  # type: ignore[call-arg]
+    return optimizer(model)
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    loss: Loss | None,
+    inputs: Sequence[Tensor],
+    targets: Tensor | None,
+    autocast: torch.dtype | None = None,
+    accumulate: int = 1,
+) -> Tensor:
+    """Do one update and return the loss of the batch, detached.
+
+    The output is not kept: the loss holds what it needs of it. Without a trainable parameter only
+    the forward pass runs. Autocast, where a type is given, covers forward pass and loss only. With
+    `accumulate` the batch passes through in so many parts of (almost) equal size, and the loss is
+    their mean, weighed by their rows.
+    """
+    if optimizer is not None:
+        optimizer.zero_grad(set_to_none=True)
+    if accumulate == 1:
+        value = _backward(model, loss, inputs, targets, autocast, 1.0)
+    else:
+        value = sum(  # type: ignore[assignment]
+            _backward(model, loss, part, aims, autocast, share)
+            for part, aims, share in _parts(inputs, targets, accumulate)
+        )
+    if optimizer is not None:
+        optimizer.step()
+    return value
+
+
+def _backward(
+    model: nn.Module,
+    loss: Loss | None,
+    inputs: Sequence[Tensor],
+    targets: Tensor | None,
+    autocast: torch.dtype | None,
+    share: float,
+) -> Tensor:
+    """Add the gradients of a part of the batch; return its share of the loss, detached."""
+    with lower_precision(autocast, inputs):
+        value = (loss or mean_of_outputs)(model(*inputs), targets)
+    if share != 1:
+        value = value * share
+    if value.requires_grad:
+        value.backward()  # type: ignore[no-untyped-call]
+    return value.detach()
+
+
+def _parts(
+    inputs: Sequence[Tensor], targets: Tensor | None, accumulate: int
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None, float]]:
+    """Yield the parts of a batch with their share of its rows."""
+    rows = len(inputs[0])
+    aims: Sequence[Tensor | None] = [None] * accumulate
+    if targets is not None:
+        aims = torch.tensor_split(targets, accumulate)
+    parts = zip(*(torch.tensor_split(tensor, accumulate) for tensor in inputs), strict=True)
+    for part, aim in zip(parts, aims, strict=True):
+        if len(part[0]):
+            yield part, aim, len(part[0]) / rows
+
+
+def lower_precision(
+    autocast: torch.dtype | None, inputs: Sequence[Tensor]
+) -> AbstractContextManager[object]:
+    """Return torch.autocast on the device of the inputs, or nothing where no type is given."""
+    if autocast is None:
+        return nullcontext()
+    return torch.autocast(inputs[0].device.type if inputs else "cpu", dtype=autocast)
+
+
+def mean_of_outputs(output: Any, _: Any = None) -> Tensor:
+    """Return the sum of the means of all floating-point tensors in an output.
+
+    Raises:
+        CostError: There is none.
+    """
+    means = [tensor.mean() for tensor in tensors_in(output) if tensor.is_floating_point()]
+    if not means:
+        raise CostError(
+            f"the model returned {_shown(output)}, which holds no floating-point tensor: return "
+            "at least one, or pass a loss that makes one."
+        )
+    total = means[0]
+    for mean in means[1:]:
+        total = total + mean
+    return total
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors of nested tuples, lists, mappings and plain objects, each path once."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from tensors_in(item)
+    elif hasattr(value, "__dict__") and not isinstance(value, type | nn.Module):
+        yield from tensors_in(vars(value))
+
+
+def _shown(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,198 @@
+"""A user's own code, named by a reference: `FILE.py:name` or `package.module:name`.
+
+A file is looked for beside the spec (`base`) and runs once per process; the folder it lies in goes
+to the front of `sys.path`, as `python FILE.py` would do, so that it can import its neighbours.
+
+Entry points: `load_object` gives the function, `source_fingerprint` the hash of its source file.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from .errors import ImportFailure, reason
+
+
+def load_object(reference: str, base: Path) -> Callable[..., Any]:
+    """Return the function (or class) that a reference names.
+
+    Args:
+        reference: `FILE.py:name`, relative to `base`, or `package.module:name`.
+        base: The folder of the spec.
+
+    Raises:
+        ImportFailure: Nothing callable is there; the sentence says which part is missing.
+    """
+    place, name = _parts(reference)
+    module = _load_file(place, base) if _is_file(place) else _load_module(place, base)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ImportFailure(f"{place} has no '{name}': {_offer(name, module)}")
+        found = getattr(found, part)
+    if not callable(found):
+        kind = type(found).__name__
+        raise ImportFailure(f"{reference} is of type {kind}, not a function: name one to call.")
+    return found  # type: ignore[no-any-return]
+
+
+def source_fingerprint(reference: str, base: Path) -> str:
+    """Return the SHA-256 of the source file that a reference names.
+
+    Raises:
+        ImportFailure: There is no such file or module.
+    """
+    place, _ = _parts(reference)
+    if _is_file(place):
+        return hashlib.sha256(_existing(place, base).read_bytes()).hexdigest()
+    _prefer(base)
+    try:
+        spec = importlib.util.find_spec(place)
+    except (Exception, SystemExit) as error:
+        raise ImportFailure(_failed(place, error)) from error
+    if spec is None:
+        raise ImportFailure(_no_module(place, base))
+    if spec.origin is None or not Path(spec.origin).is_file():
+        # A module without a file (built in, or a namespace): its name is all there is to hash.
+        return hashlib.sha256(place.encode()).hexdigest()
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def _parts(reference: str) -> tuple[str, str]:
+    place, _, name = reference.rpartition(":")
+    if not place.strip() or not name.strip():
+        raise ImportFailure(
+            f"'{reference}' does not name code: write FILE.py:name or package.module:name."
+        )
+    return place.strip(), name.strip()
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or "\\" in place
+
+
+def _existing(place: str, base: Path) -> Path:
+    path = (base / Path(place).expanduser()).resolve()
+    if path.is_dir():
+        raise ImportFailure(f"{path} is a folder: name the Python file in it.")
+    if not path.is_file():
+        raise ImportFailure(f"there is no file {path}: check the path (relative to {base}).")
+    return path
+
+
+def _load_file(place: str, base: Path) -> ModuleType:
+    path = _existing(place, base)
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    # One stable name per path: loaded once, and what it defines can be pickled.
+    name = f"widthwise_user_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportFailure(f"{path} is not a Python source file: its name must end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    _prefer(path.parent)
+    sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ImportFailure(_failed(str(path), error)) from error
+    return module
+
+
+def _load_module(place: str, base: Path) -> ModuleType:
+    _prefer(base)
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if place == missing or place.startswith(f"{missing}."):
+            raise ImportFailure(_no_module(missing, base)) from error
+        raise ImportFailure(_failed(place, error)) from error
+    except (Exception, SystemExit) as error:
+        raise ImportFailure(_failed(place, error)) from error
+
+
+def _prefer(folder: Path) -> None:
+    entry = str(folder.resolve())
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+        importlib.invalidate_caches()
+
+
+def _no_module(name: str, base: Path) -> str:
+    return f"there is no module '{name}': it is neither installed nor in {base.resolve()}."
+
+
+def _failed(place: str, error: BaseException) -> str:
+    """Say what an import raised, and in which line of the user's file where that is known."""
+    if isinstance(error, SyntaxError):
+        return f"{place} is not valid Python: {error.msg} (line {error.lineno})."
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == place
+    ]
+    where = f" in line {lines[-1]}" if lines else ""
+    return f"{place} raised {reason(error)}{where} while being imported: mend it, or name another."
+
+
+def _offer(name: str, module: ModuleType) -> str:
+    public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+    close = get_close_matches(name, public, n=3)
+    if close:
+        return "did you mean " + " or ".join(f"'{key}'" for key in close) + "?"
+    if public:
+        return "it has " + ", ".join(f"'{key}'" for key in sorted(public)[:10]) + "."
+    return "it defines no function."
+
+
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
+
+
+def where(error: BaseException) -> str:
+    """Return " (at FILE.py line N)" for the innermost line of the user's own code, or ""."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(_NOT_THE_USERS):
+            return f" (at {Path(frame.filename).name} line {frame.lineno})"
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says first, without a full stop."""
+    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+
+
+def root(error: BaseException) -> BaseException:
+    """Return the first cause of an error that was raised `from` another."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def too_large(error: BaseException) -> bool:
+    """Return whether torch refused a tensor of more than 2**63 bytes."""
+    return "calculation overflowed" in str(error)  # the words of torch's storage size check
+
+
+# torch's CPU allocator raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory"
+# (or "not enough memory" on Windows); cuBLAS and cuDNN report CUBLAS_STATUS_ALLOC_FAILED.
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an exception means that memory, of the host or the device, ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)

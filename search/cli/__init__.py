@@ -1,0 +1,1 @@
+"""The command line: `app` is the edge, one module a group of verbs."""

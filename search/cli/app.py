@@ -1,0 +1,112 @@
+"""The command line: `widthwise` and its verbs.
+
+Data goes to stdout, progress and messages to stderr, JSON where a program reads. `main` is the
+edge where an error becomes one sentence and a documented exit code; `--debug` shows the traceback.
+One module a group of verbs: `run` (run, submit, resume, worker), `control` (pause, continue,
+cancel), `status`, `report` (best, report, dashboard), `cost`, `check` (check, init) and `database`
+(db upgrade).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from ...storage.database.password import hide_password
+from ..errors import SearchError
+from . import check, control, cost, database, report, run, status
+
+# Exit codes that no exception class carries.
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_DRAINED = 75
+
+app = typer.Typer(
+    name="widthwise",
+    help="How many neurons should each layer have? Width search for PyTorch under hard limits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (run, control, status, report, cost, check, database):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"widthwise {version('widthwise')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error.", envvar="WIDTHWISE_DEBUG"),
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+    logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.WARNING)
+    if debug:
+        # Worker processes of this run shall show theirs too.
+        os.environ["WIDTHWISE_DEBUG"] = "1"
+    else:
+        # A user's model may warn; what a person must act on is said in a sentence of ours.
+        warnings.simplefilter("ignore")
+
+
+def main() -> None:
+    """Run a command and exit with its documented code."""
+    hide_password(sys.argv[1:], program=f"{__package__}.app")
+    try:
+        app()
+    except KeyboardInterrupt:
+        _end("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output is gone: nothing is left to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except Exception as error:
+        if os.environ.get("WIDTHWISE_DEBUG"):
+            logging.getLogger(__name__).exception("traceback of the error")
+        code = _exit_code(error)
+        if code is None:
+            _end(f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)", EXIT_BUG)
+        else:
+            _end(str(error), code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code of an error of ours, None for any other."""
+    if isinstance(error, SearchError):
+        return error.exit_code
+    from ...storage.errors import StorageError
+
+    if isinstance(error, StorageError):
+        return error.exit_code
+    from ...objectives.errors import ObjectiveError
+
+    return error.exit_code if isinstance(error, ObjectiveError) else None
+
+
+def _end(message: str, code: int) -> None:
+    # To be done, drained or interrupted is no error.
+    prefix = "" if code in (0, EXIT_DRAINED, EXIT_INTERRUPTED) else "error: "
+    for line in message.splitlines():
+        sys.stderr.write(f"{prefix}{line}\n")
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

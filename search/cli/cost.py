@@ -1,0 +1,243 @@
+"""The verb `cost`: what one candidate, a file of candidates or a whole space costs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import SpecError
+from .options import Json, stdout, table, write_json
+
+if TYPE_CHECKING:
+    from ...objectives.training.step import TensorSpec
+    from ..problem.cost_survey import Costing
+
+_TITLES = {
+    "parameters": "parameters",
+    "trainable_parameters": "trainable parameters",
+    "macs": "MACs, forward per sample",
+    "flops": "FLOPs (2 × MACs), forward per sample",
+    "step_flops": "FLOPs of a training step, per sample",
+    "train_memory": "training memory",
+    "inference_memory": "inference memory",
+    "file_size": "file size, tensors only",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("cost")(cost)
+
+
+def cost(
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="A spec file, or --build and --input.")
+    ] = None,
+    *,
+    build: Annotated[
+        str | None, typer.Option(help="The builder: FILE.py:name or package.module:name.")
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help='Shape of one sample: "31", "3x32x32"; "128:int64" for token ids. Repeat it for '
+            "a model with several inputs.",
+        ),
+    ] = None,
+    widths: Annotated[str | None, typer.Option(help='One candidate: "a=64,b=32".')] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="A .csv or .json file of candidates, one a row.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples a step, with --build.")] = 64,
+    optimizer: Annotated[
+        str, typer.Option(help="adamw, adam or sgd, for memory, with --build.")
+    ] = "adamw",
+    by_module: Annotated[
+        bool, typer.Option("--by-module", help="Show each module of the candidate.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Train a real step; show predicted against measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count what candidates cost, exactly, without allocating or training them.
+
+    FLOPs = 2 × MACs, forward and per sample; step FLOPs are forward and backward, per sample;
+    memory is the peak of live bytes of one training step, or one forward pass, on a CPU. A SPEC
+    without --widths or --candidates is shown as a whole space.
+    """
+    from ..problem.cost_survey import from_build, from_spec, read_candidates
+
+    if (spec is None) == (build is None):
+        raise SpecError("cost needs a spec file or --build FILE.py:name, and not both")
+    if widths is not None and candidates is not None:
+        raise SpecError("--widths is one candidate and --candidates a file of them: give one")
+    if build is not None:
+        if not input_shape:
+            raise SpecError("--build needs --input, the shape of one sample such as 31 or 3x32x32")
+        inputs = tuple(parse_input(shape) for shape in input_shape)
+        costing = from_build(build, inputs, batch_size=batch_size, optimizer=optimizer)
+    else:
+        assert spec is not None
+        costing = from_spec(spec)
+    if candidates is not None:
+        _show_many(costing, read_candidates(candidates), as_json)
+    elif widths is not None or costing.space is None:
+        _show_one(costing, parse_widths(widths or ""), as_json, by_module, verify)
+    else:
+        _show_space(costing, as_json)
+
+
+def _show_one(
+    costing: Costing, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
+) -> None:
+    from ..report.summary import show_cost
+    from ..units import show_memory
+
+    costs = costing.count(widths)
+    shown: dict[str, Any] = dict(costs.as_dict())
+    if by_module:
+        shown["modules"] = costing.modules(widths)
+    if verify:
+        shown["measured"] = costing.measure(widths)
+    if as_json:
+        if costs.notes:
+            shown["notes"] = list(costs.notes)
+        write_json(shown)
+        return
+    console = stdout()
+    rows = [
+        [title, show_cost(key, shown[key]), f"{shown[key]:,}"] for key, title in _TITLES.items()
+    ]
+    parts = costs.train_breakdown.as_dict()
+    rows += [[f"  of it {part}", show_memory(size), f"{size:,}"] for part, size in parts.items()]
+    rows.append(["largest tensor", show_memory(costs.largest_tensor), f"{costs.largest_tensor:,}"])
+    console.print(table(["cost", "for people", "exactly"], rows))
+    console.print(f"memory at a batch of {costing.step.batch_size}", style="dim")
+    if by_module:
+        titles = ["module", "kind", "parameters", "macs", "output_bytes"]
+        console.print(
+            table(
+                titles,
+                [
+                    [
+                        one["name"] or "(whole)",
+                        one["kind"],
+                        *(f"{one[key]:,}" for key in titles[2:]),
+                    ]
+                    for one in shown["modules"]
+                ],
+            )
+        )
+    if verify:
+        measured = shown["measured"]
+        console.print(
+            f"training memory: predicted {costs.train_memory:,} bytes, measured "
+            f"{measured['train_memory']:,} on {measured['device']} "
+            f"(predicted / measured = {measured['predicted_over_measured']:.4f})",
+            markup=False,
+        )
+    for note in costs.notes:
+        console.print(note, markup=False)
+
+
+def _show_many(costing: Costing, rows: list[dict[str, int]], as_json: bool) -> None:
+    from ..report.summary import show_cost, show_widths
+
+    counted: list[dict[str, Any]] = [
+        {"widths": row, **costing.count(row).as_dict()} for row in rows
+    ]
+    if as_json:
+        write_json(counted)
+        return
+    names = [name for name in _TITLES if name != "trainable_parameters"]
+    stdout().print(
+        table(
+            ["widths", *names],
+            [
+                [show_widths(one["widths"]), *(show_cost(name, one[name]) for name in names)]
+                for one in counted
+            ],
+        )
+    )
+
+
+def _show_space(costing: Costing, as_json: bool) -> None:
+    from ..report.summary import show_cost, show_widths
+
+    found = costing.survey()
+    if as_json:
+        write_json(found)
+        return
+    console = stdout()
+    ranks = list(found["quantiles"]["flops"])
+    console.print(
+        table(
+            ["cost", "limit", "smallest", "largest", *(f"quantile {rank}" for rank in ranks)],
+            [
+                [
+                    title,
+                    show_cost(name, found["limits"][name]) if name in found["limits"] else "—",
+                    show_cost(name, found["smallest"][name]),
+                    show_cost(name, found["largest"][name]),
+                    *(show_cost(name, found["quantiles"][name][rank]) for rank in ranks),
+                ]
+                for name, title in _TITLES.items()
+            ],
+        )
+    )
+    exactly = "" if found["exact"] else f"about, by {found['evaluated']:,} of them: "
+    binding = f"; the limit that binds is {found['binding']}" if found["binding"] else ""
+    console.print(
+        f"{exactly}{found['feasible_share']:.1%} of {found['candidates']:,} candidates keep the "
+        f"limits{binding}",
+        markup=False,
+    )
+    console.print(
+        f"smallest: {show_widths(found['smallest']['widths'])}; "
+        f"largest: {show_widths(found['largest']['widths'])}",
+        markup=False,
+    )
+
+
+def parse_widths(text: str) -> dict[str, int]:
+    """`a=64,b=32` as widths by name.
+
+    Raises:
+        SpecError: A part is no NAME=NUMBER, or a name stands twice.
+    """
+    widths: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([^=\s]+)\s*=\s*([0-9]+)", part)
+        if match is None:
+            raise SpecError(f'--widths: found "{part}", expected NAME=NUMBER such as hidden1=64')
+        if match[1] in widths:
+            raise SpecError(f'--widths: "{match[1]}" stands twice; give each width once')
+        widths[match[1]] = int(match[2])
+    return widths
+
+
+def parse_input(text: str) -> TensorSpec:
+    """`3x32x32` or `128:int64` as the shape and type of one sample.
+
+    Raises:
+        SpecError: It is neither.
+    """
+    import torch
+
+    from ...objectives.training.step import TensorSpec
+
+    types = {"float32": torch.float32, "int64": torch.int64}
+    shape, _, name = text.partition(":")
+    sizes = re.split(r"[x×,]", shape) if shape else []
+    known = (name or "float32") in types
+    if not known or not all(re.fullmatch(r"[1-9][0-9]*", size) for size in sizes):
+        raise SpecError(
+            f'--input: found "{text}", expected the shape of one sample such as 31, 3x32x32 or '
+            f"128:int64 (types: {', '.join(types)})"
+        )
+    return TensorSpec(shape=tuple(int(size) for size in sizes), dtype=types[name or "float32"])

@@ -1,0 +1,58 @@
+"""The verbs that tend the database: `db upgrade`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from .options import Json, Storage, stdout, write_json
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    verbs = typer.Typer(help="Tend the database.", no_args_is_help=True)
+    verbs.command("upgrade")(upgrade)
+    app.add_typer(verbs, name="db")
+
+
+def upgrade(*, storage: Storage = None, as_json: Json = False) -> None:
+    """Bring the tables to this release's version, every trial kept; make them where none are."""
+    from ...storage.database.database import resolve_url
+    from ...storage.database.url import shown
+
+    url = resolve_url(storage)
+    before, after = _upgraded(url)
+    if as_json:
+        write_json({"before": before, "after": after})
+    elif before is None:
+        stdout().print(
+            f"{shown(url)} was empty and has tables of version {after} now", markup=False
+        )
+    elif before == after:
+        stdout().print(f"{shown(url)} is of version {after} already", markup=False)
+    else:
+        stdout().print(f"{shown(url)}: version {before} became {after}", markup=False)
+
+
+def _upgraded(url: URL) -> tuple[int | None, int]:
+    """The versions before, None for no tables, and after."""
+    from ...storage.database.database import Database
+    from ...storage.database.tables import SCHEMA_VERSION
+    from ...storage.errors import SchemaMismatch, StorageUnreachable
+    from ...storage.migrations import upgrade as migrate
+
+    before: int | None = SCHEMA_VERSION
+    try:
+        Database.open(url, create=False).close()
+    except SchemaMismatch:
+        before, _ = migrate(url)
+    except StorageUnreachable:
+        # No tables, or no database; the second is said when it cannot be opened to make them.
+        before = None
+    with Database.open(url, create=True) as database:
+        database.optuna_storage()
+    return before, SCHEMA_VERSION

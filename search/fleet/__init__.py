@@ -1,0 +1,1 @@
+"""Fleets: worker processes on this machine or where Ray puts them."""

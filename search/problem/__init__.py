@@ -1,0 +1,1 @@
+"""The problem of a study: spec, data, costs and device put together."""

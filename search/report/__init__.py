@@ -1,0 +1,1 @@
+"""Reports: progress, status, recommendation and summary of a study."""

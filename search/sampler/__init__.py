@@ -1,0 +1,1 @@
+"""The sampler: Bayesian optimisation over the feasible candidates."""

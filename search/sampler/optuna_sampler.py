@@ -1,0 +1,248 @@
+"""The sampler: Widthwise's proposals in any Optuna study with plain `suggest_int` calls.
+
+`WidthSampler` proposes widths that keep every limit and that nobody has tried; other parameters of
+a trial ride along and are searched together with them. It keeps nothing: what it knows it reads
+from the study, so a study goes on wherever its storage is opened. `WidthSampler.recommend` says
+which candidate is best now, tried or not.
+
+A trial's proposal is written into the trial (`PROPOSED`) before it is used, and made again where
+another worker's trial holds the same: no two workers ever train the same widths.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import TrialPruned
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from ..errors import Exhausted
+from ..goal import Goal
+from ..space.feasible_set import EVALUATED_AT_ONCE, CostFunction, FeasibleSet, no_costs
+from ..space.limits import Limits
+from ..space.space import Space
+from .baselines import Baseline
+from .best_candidate import Pick
+from .optuna_history import PROPOSED, read, riders_of
+from .suggest import Proposer
+
+_log = logging.getLogger(__name__)
+
+EXHAUSTED = "widthwise:exhausted"
+"""User attribute of a study whose feasible candidates have all been tried; its value says so."""
+
+# Proposals for one trial: each further one means that another worker holds the same widths.
+_PROPOSALS = 20
+
+
+class StudyExhausted(Exhausted, TrialPruned):
+    """Every feasible candidate was tried.
+
+    Inside `study.optimize` it prunes the trial that found nothing left, and the study ends there;
+    a caller of `study.ask` sees it as `Exhausted`.
+    """
+
+
+@final
+class WidthSampler(BaseSampler):
+    """An Optuna sampler that proposes feasible, untried widths only.
+
+    Example:
+        ```python
+        sampler = WidthSampler(space, Limits(parameters=20_000), cost=model.evaluate)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.optimize(lambda trial: train(trial.suggest_int("hidden", 8, 512, step=8)), 40)
+        best = sampler.recommend(study)
+        ```
+
+    Args:
+        space: The lattice; each width is asked for by its name, by `suggest_int` or
+            `suggest_categorical` with a range that holds all its values. Other parameters are
+            searched along with the widths from their second trial on.
+        limits: Upper bounds of the costs; none by default.
+        cost: Costs by name of candidates [n, d]; needed where there are limits.
+        seed: Makes proposals repeatable: they depend on it, the trial's number and the study.
+        baselines: Candidates to propose first.
+        goal: What to look for. Its kind, target and cost count; the study says the direction.
+        measured: Names of constraints that `trial.set_constraint` gives after the training, such
+            as latency: at most 0 is feasible. Their chance is learned and takes part.
+        fidelity: Name of a user attribute of trials that says how long they trained, such as
+            "epochs": shorter trainings inform, only the longest count.
+        at_once: How many candidates `cost` may be asked for in one go.
+
+    Raises:
+        NothingFeasible: No candidate keeps the limits.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        limits: Limits | None = None,
+        cost: CostFunction = no_costs,
+        *,
+        seed: int | None = None,
+        baselines: Sequence[Baseline] = (),
+        goal: Goal | None = None,
+        measured: Sequence[str] = (),
+        fidelity: str | None = None,
+        at_once: int = EVALUATED_AT_ONCE,
+    ) -> None:
+        self._feasible = FeasibleSet(space, limits or Limits(), cost, at_once=at_once)
+        self._baselines = tuple(baselines)
+        self._goal = goal or Goal()
+        self._measured = tuple(measured)
+        self._fidelity = fidelity
+        # Without a seed each sampler draws its own, so that workers do not repeat each other.
+        self._entropy = np.random.SeedSequence().entropy if seed is None else seed
+
+    @property
+    def space(self) -> Space:
+        """The lattice."""
+        return self._feasible.space
+
+    def reseed_rng(self) -> None:
+        """Do nothing: every trial's number gives it random numbers of its own."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Nothing: a trial's proposal is made whole, but handed out as each parameter is asked for.
+
+        So a width may be asked for as a range, a log range or a choice, whatever suits the user.
+        """
+        del study, trial
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A value for each parameter of a search space."""
+        self._raise_error_if_multi_objective(study)
+        return {
+            name: self.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The trial's proposal for one parameter.
+
+        Raises:
+            StudyExhausted: Every feasible candidate was tried; the study stops.
+            ValueError: The study has several objectives, or asks for a range that does not hold
+                the values of the width.
+        """
+        self._raise_error_if_multi_objective(study)
+        proposed = self._proposal(study, trial, param_name)
+        if param_name not in proposed:
+            seed = self._seed(trial, zlib.crc32(param_name.encode()))
+            return RandomSampler(seed=seed).sample_independent(
+                study, trial, param_name, param_distribution
+            )
+        value = proposed[param_name]
+        _check_holds(param_name, value, param_distribution, self.space)
+        return value
+
+    def recommend(self, study: Study) -> Pick | None:
+        """The candidate that is believed to be best now, over all feasible ones, tried and untried.
+
+        Returns:
+            It with mean and interval, and whether it was trained; None while no trial is complete.
+        """
+        self._raise_error_if_multi_objective(study)
+        trials = study.get_trials(deepcopy=False)
+        proposer = self._proposer(study, trials)
+        history = read(trials, self.space, study.direction, proposer.riders, **self._reading())
+        return proposer.pick(history) if len(history.observed) else None
+
+    def _proposal(self, study: Study, trial: FrozenTrial, asked: str) -> Mapping[str, Any]:
+        """What the trial shall use by name; made once, when the first parameter is asked for."""
+        storage = study._storage
+        made = storage.get_trial(trial._trial_id).system_attrs.get(PROPOSED)
+        if made is not None:
+            return dict(made)
+        trials = storage.get_all_trials(study._study_id, deepcopy=False)
+        others = [one for one in trials if one.number != trial.number]
+        proposer = self._proposer(study, others)
+        if asked not in self.space.names and not (
+            proposer.riders and asked in proposer.riders.distributions
+        ):
+            return {}
+        fixed = trial.system_attrs.get("fixed_params", {})
+        for attempt in range(_PROPOSALS):
+            history = read(others, self.space, study.direction, proposer.riders, **self._reading())
+            rng = np.random.default_rng(self._seed(trial, attempt))
+            try:
+                if attempt and not fixed:
+                    # Workers that proposed the same would do so again: each takes another rank.
+                    ranks = 1 + int(rng.integers(2 ** min(attempt, 4)))
+                    found = proposer.propose_batch(history, rng, ranks)[-1]
+                else:
+                    found = proposer.propose(history, rng, fixed=fixed)
+            except Exhausted as reason:
+                raise self._exhausted(study, reason) from None
+            proposed = {**found.widths, **found.companions}
+            storage.set_trial_system_attr(trial._trial_id, PROPOSED, proposed)
+            # Whoever writes second sees the first one's proposal here, and makes another.
+            trials = storage.get_all_trials(study._study_id, deepcopy=False)
+            others = [one for one in trials if one.number != trial.number]
+            if not any(one.system_attrs.get(PROPOSED) == proposed for one in others):
+                return proposed
+        raise RuntimeError(
+            f"trial {trial.number}: other workers made the same proposal {_PROPOSALS} times; "
+            "start fewer workers on a space this small"
+        )
+
+    def _exhausted(self, study: Study, reason: Exhausted) -> StudyExhausted:
+        _log.warning("%s; the study ends here", reason, extra={"event": "exhausted"})
+        study._storage.set_study_user_attr(study._study_id, EXHAUSTED, str(reason))
+        if study._thread_local.in_optimize_loop:
+            study.stop()
+        return StudyExhausted(str(reason))
+
+    def _proposer(self, study: Study, trials: Sequence[FrozenTrial]) -> Proposer:
+        minimize = study.direction == StudyDirection.MINIMIZE
+        return Proposer(
+            feasible=self._feasible,
+            goal=Goal(
+                kind=self._goal.kind,
+                direction="minimize" if minimize else "maximize",
+                target=self._goal.target,
+                cost=self._goal.cost,
+            ),
+            baselines=self._baselines,
+            riders=riders_of(trials, self.space),
+        )
+
+    def _reading(self) -> dict[str, Any]:
+        return {"measured": self._measured, "fidelity": self._fidelity}
+
+    def _seed(self, trial: FrozenTrial, salt: int) -> int:
+        words = np.random.SeedSequence((self._entropy, trial.number, salt))  # type: ignore[arg-type]
+        return int(words.generate_state(1)[0])
+
+
+def _check_holds(name: str, value: Any, asked: BaseDistribution, space: Space) -> None:
+    """That a study asks for a width by a range that holds the proposed value."""
+    try:
+        holds = asked._contains(asked.to_internal_repr(value))
+    except ValueError:
+        holds = False
+    if not holds:
+        declared = {width.name: width.shown() for width in space.widths}.get(name, "other values")
+        raise ValueError(
+            f"the trial asks for {name!r} by {asked}, which does not hold the proposed {value}; "
+            f"the space has {declared}: ask for all of it"
+        )

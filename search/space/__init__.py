@@ -1,0 +1,1 @@
+"""The space: widths, their constraints, limits and the feasible set."""

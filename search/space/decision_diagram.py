@@ -1,0 +1,184 @@
+"""The layered graph whose paths are the points of a lattice with pairwise constraints.
+
+The variables are placed one after another. After each placement only the *frontier* matters: the
+values of those variables that a constraint still links to one not yet placed. All partial
+placements with the same frontier have the same futures, so they share one *state*, and the lattice
+becomes a layered graph whose paths are exactly its points:
+
+    root --value of variable 1--> state --value of variable 2--> … --> end
+
+For a chain x1 ≥ x2 ≥ … of d variables with v values each it has d·v²/2 edges where the full
+product has v^d points. All values are indices into a variable's list of values. `build_layers`
+makes the graph; `frontier` counts, lists and draws its paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from math import prod
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SpaceTooLarge
+
+WORK = 2**24
+"""Most pairs of a state and a value looked at; bounds set-up at about a second and 200 MB."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Relation:
+    """Which values two variables may have together."""
+
+    first: int
+    """Index of a variable."""
+    second: int
+    """Index of another variable."""
+    allowed: npt.NDArray[np.bool_]
+    """True where the pair may occur; [values of first, values of second]."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """The edges that place one variable, grouped by the state they leave, values ascending."""
+
+    variable: int
+    """The variable placed."""
+    starts: IntArray
+    """First edge of each state, and the number of edges at the end; [states + 1]."""
+    values: npt.NDArray[np.int32]
+    """The value each edge gives to the variable; [edges]."""
+    targets: npt.NDArray[np.int32]
+    """The state of the next layer each edge leads to; [edges]."""
+
+
+def build_layers(sizes: Sequence[int], relations: Sequence[Relation]) -> list[Layer]:
+    """The graph of all points; without an edge in any layer if there is no point.
+
+    Args:
+        sizes: the number of values of each variable.
+        relations: the allowed pairs; several may speak of the same two variables.
+
+    Raises:
+        SpaceTooLarge: the graph takes more than `WORK` steps.
+    """
+    return _pruned(_Builder(sizes, relations).layers())
+
+
+@final
+class _Builder:
+    """Places variable after variable, with one state for each frontier that can be reached."""
+
+    def __init__(self, sizes: Sequence[int], relations: Sequence[Relation]) -> None:
+        self._sizes = sizes
+        self._relations = relations
+        self._linked: list[set[int]] = [set() for _ in sizes]
+        for relation in relations:
+            self._linked[relation.first].add(relation.second)
+            self._linked[relation.second].add(relation.first)
+
+    def _placement_order(self) -> tuple[int, ...]:
+        """Greedily the variable that leaves the fewest possible states, else the first declared."""
+        placed: list[int] = []
+        frontier: list[int] = []
+        waiting = set(range(len(self._sizes)))
+        while waiting:
+            best = min(
+                waiting,
+                key=lambda variable: (
+                    prod(self._sizes[v] for v in self._after(frontier, variable, waiting)),
+                    variable,
+                ),
+            )
+            frontier = self._after(frontier, best, waiting)
+            waiting.remove(best)
+            placed.append(best)
+        return tuple(placed)
+
+    def _after(
+        self, frontier: Sequence[int], variable: int, waiting: AbstractSet[int]
+    ) -> list[int]:
+        """The frontier once the variable is placed too."""
+        return [v for v in (*frontier, variable) if (self._linked[v] & waiting) - {variable}]
+
+    def layers(self) -> list[Layer]:
+        """Place variable after variable, with one state for each frontier that can be reached."""
+        order = self._placement_order()
+        layers, work = [], 0
+        frontier: list[int] = []
+        states: IntArray = np.zeros((1, 0), dtype=np.int64)
+        waiting = set(order)
+        for variable in order:
+            after = self._after(frontier, variable, waiting)
+            shape = [self._sizes[v] for v in after]
+            work += max(len(states) * self._sizes[variable], prod(shape))
+            if work > WORK:
+                raise SpaceTooLarge(
+                    f"the constraints between {len(self._sizes)} widths of up to "
+                    f"{max(self._sizes):,} values take more than {WORK:,} steps to count; "
+                    "drop a constraint or use larger steps"
+                )
+            allowed = self._allowed(frontier, states, variable)
+            sources, values = np.nonzero(allowed)
+            placed = dict(zip(frontier, states[sources].T, strict=True)) | {variable: values}
+            keys = np.zeros(len(values), dtype=np.int64)
+            for v, size in zip(after, shape, strict=True):
+                keys = keys * size + placed[v]
+            reached = np.zeros(prod(shape), dtype=np.bool_)
+            reached[keys] = True
+            layers.append(
+                Layer(
+                    variable=variable,
+                    starts=_starts(allowed.sum(axis=1)),
+                    values=values.astype(np.int32),
+                    targets=(np.cumsum(reached) - 1)[keys].astype(np.int32),
+                )
+            )
+            frontier, states = after, np.argwhere(reached.reshape(shape))
+            waiting.remove(variable)
+        return layers
+
+    def _allowed(
+        self, frontier: Sequence[int], states: IntArray, variable: int
+    ) -> npt.NDArray[np.bool_]:
+        """Which values of the variable each state allows; [states, values]."""
+        allowed = np.ones((len(states), self._sizes[variable]), dtype=np.bool_)
+        for relation in self._relations:
+            if relation.second == variable and relation.first in frontier:
+                allowed &= relation.allowed[states[:, frontier.index(relation.first)]]
+            elif relation.first == variable and relation.second in frontier:
+                allowed &= relation.allowed.T[states[:, frontier.index(relation.second)]]
+        return allowed
+
+
+def _pruned(layers: Sequence[Layer]) -> list[Layer]:
+    """The same paths, without the states and edges from which no path reaches the end."""
+    pruned = []
+    alive = np.ones(1, dtype=np.bool_)
+    for layer in reversed(layers):
+        kept = alive[layer.targets]
+        renumbered = np.cumsum(alive) - 1
+        states = len(layer.starts) - 1
+        sources = np.repeat(np.arange(states), np.diff(layer.starts))
+        degrees = np.bincount(sources[kept], minlength=states)
+        alive = degrees > 0
+        pruned.append(
+            Layer(
+                variable=layer.variable,
+                starts=_starts(degrees[alive]),
+                values=layer.values[kept],
+                targets=renumbered[layer.targets[kept]].astype(np.int32),
+            )
+        )
+    return pruned[::-1]
+
+
+def _starts(degrees: npt.NDArray[np.int64]) -> IntArray:
+    return np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64)

@@ -1,0 +1,241 @@
+"""The space: a finite lattice of widths, with order, tie and divisibility constraints.
+
+A candidate is one width vector on the lattice. Everywhere below, candidates are int64 rows
+[n, d] with one column per width in declared order; `as_mapping` and `as_row` go between rows and
+the mappings that builders and storage take.
+
+    space = Space(
+        [Width.range("a", 16, 512, step=16), Width.range("b", 16, 512, step=16)],
+        [Order(("a", "b"), "non-increasing")],
+    )
+    space.size                      # 528, of 32 × 32 without the order
+    space.enumerate()               # all of them, lexicographic
+    space.sample(1000, rng)         # uniform, however large the space is
+    space.encode(candidates)        # positions in [0, 1] for a surrogate
+    space.snap([100.0, 90.0])       # the nearest candidate
+
+Counting, drawing and nearest points are exact at any size; see `layers` for how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution
+
+from ..errors import SpaceTooLarge, SpecError
+from ..units import whole
+from .constraints import Constraint, Divisible, Order, Tie
+from .decision_diagram import IntArray
+from .variables import Cost, Variables, check_names, conflict, expect_names
+from .width import LARGEST, Scale, Width
+
+__all__ = ["ENUMERABLE", "Constraint", "Divisible", "Order", "Scale", "Space", "Tie", "Width"]
+
+ENUMERABLE = 2**20
+"""Most candidates `Space.enumerate` lists: 8 MB a width, and a second of work."""
+
+TOLERANCE = 1e-9
+"""Relative slack of `Space.snap_down`, so that 0.29 × 100 = 28.99… still admits 29."""
+
+Candidate = Mapping[str, int] | Sequence[int] | IntArray
+Target = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class Space:
+    """The candidates of some widths under constraints; never empty."""
+
+    widths: tuple[Width, ...]
+    """The searched widths, in the order builders receive them."""
+    constraints: tuple[Constraint, ...] = ()
+    """What holds between them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "constraints", tuple(self.constraints))
+        check_names(self.widths, self.constraints)
+        if self.constraints and self._variables.empty:
+            raise SpecError(conflict(self.widths, self.constraints))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is worked out from these two is cheaper to work out again than to send.
+        return {"widths": self.widths, "constraints": self.constraints}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The widths' names, in declared order."""
+        return tuple(width.name for width in self.widths)
+
+    @property
+    def dimensions(self) -> int:
+        """The number of widths."""
+        return len(self.widths)
+
+    @property
+    def size(self) -> int:
+        """The number of candidates, exact however large."""
+        return self._variables.lattice.count
+
+    def as_row(self, candidate: Candidate) -> IntArray:
+        """The candidate as a row [d]; it need not be in the space.
+
+        Raises:
+            SpecError: a name is missing or unknown, or a value is no integer.
+        """
+        values = []
+        for name, value in zip(self.names, self._ordered(candidate), strict=True):
+            if (number := whole(value)) is None or abs(number) > LARGEST:
+                raise SpecError(
+                    f"width {name!r} is {value!r}, expected an integer of at most {LARGEST:,}"
+                )
+            values.append(number)
+        return np.array(values, dtype=np.int64)
+
+    def as_mapping(self, row: npt.ArrayLike) -> dict[str, int]:
+        """The row [d] as name → Python int, in declared order."""
+        return dict(zip(self.names, np.asarray(row).tolist(), strict=True))
+
+    def contains(self, candidate: Candidate) -> bool:
+        """Whether the candidate is on the lattice and meets every constraint."""
+        return self.explain(candidate) is None
+
+    def contains_rows(self, candidates: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Which of the candidates [n, d] are in the space; [n]."""
+        rows = np.asarray(candidates)
+        columns = dict(zip(self.names, rows.T, strict=True))
+        inside = np.ones(len(rows), dtype=np.bool_)
+        for width in self.widths:
+            inside &= np.isin(columns[width.name], width.values)
+        for constraint in self.constraints:
+            for first, second in constraint.links():
+                inside &= constraint.holds(columns[first], columns[second])
+        return inside
+
+    def explain(self, candidate: Candidate) -> str | None:
+        """Why the candidate is not in the space, in one sentence; None if it is."""
+        try:
+            found = self.as_mapping(self.as_row(candidate))
+        except SpecError as error:
+            return str(error)
+        for width in self.widths:
+            if (reason := width.explain(found[width.name])) is not None:
+                return reason
+        for constraint in self.constraints:
+            for first, second in constraint.links():
+                if not constraint.holds(found[first], found[second]):
+                    return (
+                        f"{first} is {found[first]} and {second} is {found[second]}, but "
+                        f"{constraint.demand(first, second)}"
+                    )
+        return None
+
+    def enumerate(self) -> IntArray:
+        """Every candidate once, in lexicographic order; [size, d].
+
+        Raises:
+            SpaceTooLarge: there are more than `ENUMERABLE` candidates.
+        """
+        if self.size > ENUMERABLE:
+            raise SpaceTooLarge(
+                f"the space has {self.size:,} candidates, more than the {ENUMERABLE:,} that can be "
+                "listed; draw a sample, or use larger steps"
+            )
+        return self._variables.rows(self._variables.lattice.points())
+
+    def sample(self, number: int, rng: np.random.Generator) -> IntArray:
+        """Independent candidates, each uniform over the space, with replacement; [number, d]."""
+        return self._variables.rows(self._variables.lattice.sample(number, rng))
+
+    def neighbours(self, candidate: Candidate) -> IntArray:
+        """The next candidates down and up along each width, tied ones together; [m, d].
+
+        The other widths are held; values that a constraint forbids are stepped over.
+
+        Raises:
+            SpecError: the candidate itself is not in the space.
+        """
+        if (reason := self.explain(candidate)) is not None:
+            raise SpecError(reason)
+        point = self._variables.point(self.as_row(candidate))
+        return self._variables.rows(self._variables.lattice.neighbours(point))
+
+    def encode(self, candidates: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Positions in [0, 1] between each width's low and high, on its scale; [n, d] or [d]."""
+        rows = np.asarray(candidates)
+        return np.stack(
+            [width.position(rows[..., column]) for column, width in enumerate(self.widths)], axis=-1
+        )
+
+    def smallest(self) -> IntArray:
+        """Every width at its least if the constraints allow it, else the least sum of log2; [d]."""
+        return self._nearest(lambda _column, values: np.log2(values))
+
+    def largest(self) -> IntArray:
+        """Every width at its most if the constraints allow it, else the most sum of log2; [d]."""
+        return self._nearest(lambda _column, values: -np.log2(values))
+
+    def snap(self, target: Target) -> IntArray:
+        """The candidate nearest to positive numbers, by Euclidean distance of encodings; [d].
+
+        Which of several equally near ones it is never changes.
+
+        Raises:
+            SpecError: a name is missing or unknown, or a number is not positive.
+        """
+        goals = self.encode(self._positive(target))
+        return self._nearest(
+            lambda column, values: (self.widths[column].position(values) - goals[column]) ** 2
+        )
+
+    def snap_down(self, target: Target) -> IntArray | None:
+        """The largest candidate, by sum of log2, with no width above the target; [d] or None.
+
+        Raises:
+            SpecError: a name is missing or unknown, or a number is not positive.
+        """
+        bounds = self._positive(target) * (1 + TOLERANCE)
+
+        def cost(column: int, values: IntArray) -> npt.NDArray[np.float64]:
+            return np.where(values <= bounds[column], -np.log2(values), np.inf)
+
+        point = self._variables.cheapest(cost)
+        return None if point is None else self._variables.rows(point)
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's description of each width by itself; it cannot say the constraints."""
+        return {width.name: width.distribution() for width in self.widths}
+
+    @cached_property
+    def _variables(self) -> Variables:
+        return Variables(self.widths, self.constraints)
+
+    def _nearest(self, cost: Cost) -> IntArray:
+        point = self._variables.cheapest(cost)
+        assert point is not None, "finite costs on a space that is never empty"
+        return self._variables.rows(point)
+
+    def _positive(self, target: Target) -> npt.NDArray[np.float64]:
+        numbers = np.array(self._ordered(target), dtype=np.float64)
+        for name, number in zip(self.names, numbers.tolist(), strict=True):
+            if not 0 < number < np.inf:
+                raise SpecError(f"width {name!r} is {number}, expected a positive number")
+        return numbers
+
+    def _ordered(self, numbers: Mapping[str, Any] | Sequence[Any] | npt.NDArray[Any]) -> list[Any]:
+        """The numbers in declared order; a mapping's names must be exactly the widths'."""
+        if isinstance(numbers, Mapping):
+            expect_names(numbers, self.names)
+            return [numbers[name] for name in self.names]
+        if len(numbers) != self.dimensions:
+            raise SpecError(
+                f"{len(numbers)} values given for {self.dimensions} widths "
+                f"({', '.join(self.names)}); give one for each"
+            )
+        return list(numbers)

@@ -1,0 +1,157 @@
+"""The free variables of a space: its widths with the ties put in.
+
+Tied widths share one variable, whose values are those that all of them have; every other width is
+a variable of its own. The remaining constraints become tables of allowed pairs of values, and the
+`Lattice` of those counts, lists and draws the points. Also here: the sentences for constraints
+that name no width, or that contradict one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SpaceTooLarge, SpecError
+from .constraints import Constraint, Tie
+from .decision_diagram import WORK, IntArray, Relation
+from .lattice import Lattice, groups
+from .width import Width
+
+Cost = Callable[[int, IntArray], npt.NDArray[np.float64]]
+"""Given a width's column and some of its values, what each would cost; [values] → [values]."""
+
+
+@final
+class Variables:
+    """Variables, their values and their lattice, for some widths under constraints."""
+
+    def __init__(self, widths: Sequence[Width], constraints: Sequence[Constraint]) -> None:
+        """Put the ties in and work out which pairs of values the other constraints allow."""
+        columns = {width.name: column for column, width in enumerate(widths)}
+        ties = [
+            (columns[first], columns[second])
+            for constraint in constraints
+            if isinstance(constraint, Tie)
+            for first, second in constraint.links()
+        ]
+        self.members = groups(len(widths), ties)
+        self.values: list[IntArray] = [
+            np.array(
+                sorted(set.intersection(*(set(widths[column].values) for column in members))),
+                dtype=np.int64,
+            )
+            for members in self.members
+        ]
+        self._variable = {
+            column: variable for variable, members in enumerate(self.members) for column in members
+        }
+        self.lattice = Lattice(
+            [len(values) for values in self.values],
+            [
+                self._relation(columns[first], columns[second], constraint)
+                for constraint in constraints
+                for first, second in constraint.links()
+                # Equal widths are in any order and divide each other.
+                if self._variable[columns[first]] != self._variable[columns[second]]
+            ],
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether no candidate meets the constraints."""
+        return self.lattice.empty
+
+    def rows(self, points: IntArray) -> IntArray:
+        """Points of value indices [n, variables] or [variables] as width rows [n, d] or [d]."""
+        rows = np.empty((*points.shape[:-1], len(self._variable)), dtype=np.int64)
+        for variable, members in enumerate(self.members):
+            rows[..., members] = self.values[variable][points[..., variable, None]]
+        return rows
+
+    def point(self, row: IntArray) -> IntArray:
+        """The value indices [variables] of a width row [d] that is in the space."""
+        return np.array(
+            [
+                np.searchsorted(values, row[members[0]])
+                for members, values in zip(self.members, self.values, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    def cheapest(self, cost: Cost) -> IntArray | None:
+        """The point [variables] with the least sum of all widths' costs; None if all infinite."""
+        return self.lattice.cheapest(
+            [
+                np.sum([cost(column, values) for column in members], axis=0)
+                for members, values in zip(self.members, self.values, strict=True)
+            ]
+        )
+
+    def _relation(self, first: int, second: int, constraint: Constraint) -> Relation:
+        a, b = self._variable[first], self._variable[second]
+        pairs = len(self.values[a]) * len(self.values[b])
+        if pairs > WORK:
+            raise SpaceTooLarge(
+                f"{constraint} compares {pairs:,} pairs of values, more than {WORK:,}; "
+                "use larger steps"
+            )
+        return Relation(
+            first=a,
+            second=b,
+            allowed=constraint.holds(self.values[a][:, None], self.values[b][None, :]),
+        )
+
+
+def check_names(widths: Sequence[Width], constraints: Sequence[Constraint]) -> None:
+    """Raise SpecError if there is no width, two have one name, or a constraint names none."""
+    names = [width.name for width in widths]
+    if not names:
+        raise SpecError("the space has no widths; give at least one")
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"width {name!r} is declared {names.count(name)} times; rename one")
+    for constraint in constraints:
+        for name in constraint.names:
+            if name not in names:
+                raise SpecError(f"{constraint}: {unknown(name, names)}")
+
+
+def expect_names(found: Iterable[str], names: Sequence[str]) -> None:
+    """Raise SpecError unless the names found are exactly the widths' names, in any order."""
+    found = list(found)
+    for name in found:
+        if name not in names:
+            raise SpecError(unknown(name, names))
+    for name in names:
+        if name not in found:
+            raise SpecError(f"width {name!r} has no value; give one for each of {', '.join(names)}")
+
+
+def unknown(name: str, names: Sequence[str]) -> str:
+    """The sentence for a name that is no width's."""
+    close = get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no width {name!r} among {', '.join(names)}{hint}"
+
+
+def conflict(widths: Sequence[Width], constraints: Sequence[Constraint]) -> str:
+    """The sentence that names constraints no candidate can meet together, and no needless one."""
+
+    def empty(some: Sequence[Constraint]) -> bool:
+        return Variables(widths, some).empty
+
+    guilty = list(constraints)
+    for constraint in constraints:
+        rest = [other for other in guilty if other is not constraint]
+        if empty(rest):
+            guilty = rest
+    concerned = {name for constraint in guilty for name in constraint.names}
+    values = " and ".join(
+        f"{width.name} is {width.shown()}" for width in widths if width.name in concerned
+    )
+    rules = " together with ".join(f"({constraint})" for constraint in guilty)
+    return f"no candidate meets {rules}, where {values}; widen a width or drop a constraint"

@@ -1,0 +1,142 @@
+"""A width: one searched integer dimension, such as the number of neurons of a layer.
+
+A width has a finite ascending list of values and a scale that says how far apart two of them are:
+on the log scale 16 and 32 are as far apart as 256 and 512, on the linear scale as 16 and 32 only.
+
+    Width.range("hidden1", 16, 512, step=16)
+    Width.of("kernel", [3, 5, 7], scale="linear")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from ..errors import SpecError
+from ..units import whole
+
+Scale = Literal["log", "linear"]
+
+LARGEST = 2**31 - 1
+"""Largest value a width may have; far past any layer, and its square still fits 64 bits."""
+
+MAX_VALUES = 65_536
+"""Most values one width may have; a finer lattice than this tells no two networks apart."""
+
+
+@final
+@dataclass(frozen=True)
+class Width:
+    """One searched integer dimension; made by `Width.range` or `Width.of`."""
+
+    name: str
+    """Unique within the space."""
+    values: tuple[int, ...]
+    """What the width may be, ascending, without duplicates, each at least 1."""
+    scale: Scale = "log"
+    """How distance between values is measured: by their logarithm or by their difference."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or set(self.name) & set("=, \t\n"):
+            raise SpecError(
+                f"width name {self.name!r} must be a word without spaces, commas or '='; rename it"
+            )
+        if self.scale not in ("log", "linear"):
+            raise SpecError(
+                f"width {self.name!r}: scale is {self.scale!r}, expected 'log' or 'linear'"
+            )
+        if not isinstance(self.values, Iterable):
+            raise SpecError(
+                f"width {self.name!r}: choices are {self.values!r}, expected a list of integers"
+            )
+        values = sorted({_positive(self.name, "choice", value) for value in self.values})
+        if not values:
+            raise SpecError(f"width {self.name!r} has no choices; give at least one integer")
+        _check_number_of_values(self.name, len(values))
+        object.__setattr__(self, "values", tuple(values))
+
+    @classmethod
+    def range(cls, name: str, low: int, high: int, step: int = 1, scale: Scale = "log") -> Width:
+        """Values low, low + step, … up to the last one that is not above high."""
+        low = _positive(name, "low", low)
+        high = _positive(name, "high", high)
+        step = _positive(name, "step", step)
+        if low > high:
+            raise SpecError(f"width {name!r}: low {low} is above high {high}; swap them")
+        _check_number_of_values(name, (high - low) // step + 1)
+        return cls(name, tuple(range(low, high + 1, step)), scale)
+
+    @classmethod
+    def of(cls, name: str, choices: Iterable[int], scale: Scale = "log") -> Width:
+        """Exactly these values, in any order; duplicates count once."""
+        return cls(name, choices, scale)  # type: ignore[arg-type]  # made a tuple on arrival
+
+    @property
+    def low(self) -> int:
+        """The smallest value."""
+        return self.values[0]
+
+    @property
+    def high(self) -> int:
+        """The largest value."""
+        return self.values[-1]
+
+    def position(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Where values lie between low (0) and high (1) on the width's scale, any shape.
+
+        Log scale: log2(value / low) / log2(high / low); linear: (value - low) / (high - low).
+        Values outside the range fall outside [0, 1]; a constant width answers 0.
+        Example: 64 lies at (6 - 4) / (9 - 4) = 0.4 of a log width from 16 to 512.
+        """
+        numbers = np.asarray(values, dtype=np.float64)
+        if self.low == self.high:
+            return np.zeros(numbers.shape)
+        if self.scale == "log":
+            return np.asarray(np.log2(numbers / self.low) / np.log2(self.high / self.low))
+        return np.asarray((numbers - self.low) / (self.high - self.low))
+
+    def distribution(self) -> BaseDistribution:
+        """Optuna's description of this width; integers wherever they form a progression."""
+        steps = set(np.diff(self.values).tolist()) or {1}
+        if len(steps) > 1:
+            return CategoricalDistribution(self.values)
+        (step,) = steps
+        # Optuna's log scale knows no steps, and a constant has no scale at all.
+        log = self.scale == "log" and step == 1 and self.low < self.high
+        return IntDistribution(self.low, self.high, log=log, step=step)
+
+    def explain(self, value: int) -> str | None:
+        """Why the width cannot be the value, in one sentence; None if it can."""
+        if value in self.values:
+            return None
+        nearest = min(self.values, key=lambda choice: abs(choice - value))
+        return (
+            f"width {self.name!r} is {value}, expected one of its {len(self.values):,} values "
+            f"from {self.low} to {self.high}; the nearest is {nearest}"
+        )
+
+    def shown(self) -> str:
+        """The values for people, such as ``16 to 512`` or ``64``."""
+        return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+
+
+def _positive(name: str, key: str, value: Any) -> int:
+    number = whole(value)
+    if number is None:
+        raise SpecError(f"width {name!r}: {key} is {value!r}, expected an integer of at least 1")
+    if not 1 <= number <= LARGEST:
+        raise SpecError(f"width {name!r}: {key} is {number}, expected 1 to {LARGEST:,}")
+    return number
+
+
+def _check_number_of_values(name: str, number: int) -> None:
+    if number > MAX_VALUES:
+        raise SpecError(
+            f"width {name!r} has {number:,} values, more than the {MAX_VALUES:,} allowed; "
+            "use a larger step"
+        )

@@ -1,0 +1,1 @@
+"""The spec: what a study's TOML file may say, checked."""

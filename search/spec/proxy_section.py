@@ -1,0 +1,117 @@
+"""`[proxy]`: the data, and how the short training of a trial is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from .sections import Reference, Section
+
+_MOST_AT_ONCE = 4096
+_MOST_RATES = 16
+
+REMOVED_ENGINE = "fused"
+"""An engine of earlier releases: the specs of stored studies may name it."""
+
+
+class HalvingTable(Section):
+    """Successive halving: at each rung the best 1/eta go on."""
+
+    eta: int = Field(default=3, ge=2, le=100)
+    first: float = Field(default=1.0, ge=0.001, allow_inf_nan=False)
+    """Epochs before the first rung; below 1, a share of the training rows."""
+
+
+def _halving_table(value: object) -> object:
+    """`halving = 3` is short for `halving = { eta = 3 }`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"eta": value}
+    if value is None or isinstance(value, Mapping | HalvingTable):
+        return value
+    raise ValueError(f"found {value!r}, expected a whole number such as 3, or eta and first")
+
+
+def _number_or_auto(value: object) -> object:
+    if value == "auto" or (type(value) is int and 1 <= value <= _MOST_AT_ONCE):
+        return value
+    raise ValueError(
+        f'found {value!r}, expected "auto" or a whole number from 1 to {_MOST_AT_ONCE}'
+    )
+
+
+def _without_removed(value: object) -> object:
+    if value == REMOVED_ENGINE:
+        raise ValueError(
+            f'found "{REMOVED_ENGINE}", an engine that was removed; expected "auto", which takes '
+            'the fastest one, or "replay"'
+        )
+    return value
+
+
+def _different(factors: list[float]) -> list[float]:
+    if len(factors) > _MOST_RATES:
+        raise ValueError(f"found {len(factors)} factors, expected at most {_MOST_RATES}")
+    twice = [factor for factor in factors if factors.count(factor) > 1]
+    if twice:
+        raise ValueError(f"found {twice[0]} {len(twice)} times, expected each factor once")
+    return factors
+
+
+class ProxySection(Section):
+    """`[proxy]`: the data and the short training of a trial."""
+
+    data: Reference
+    target: str | None = None
+    """Column to predict, for a data file."""
+    task: Literal["classification", "regression"] | None = None
+    metric: Reference | None = None
+    direction: Literal["maximize", "minimize"] | None = None
+    """For a metric of the user's own."""
+    loss: Reference | None = None
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    patience: int = Field(default=3, ge=0)
+    """Epochs without a better metric before a trial stops; 0 trains all epochs."""
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    data_on: Literal["auto", "device", "host"] = "auto"
+    """Where the data lies while it is trained on."""
+    parametrisation: Literal["mup", "standard"] = "mup"
+    """How initial weights and learning rates follow the widths."""
+    rate_factors: Annotated[
+        list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None,
+        Field(min_length=1),
+        AfterValidator(lambda found: found and _different(found)),
+    ] = None
+    """Learning rates that each candidate is tried with, as factors; the best counts."""
+    replicas: int = Field(default=1, ge=1, le=100)
+    """Trainings of each candidate, from different seeds; its value is their mean."""
+    folds: int = Field(default=1, ge=1, le=100)
+    """Parts of the training and validation rows that take turns in validating."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a batch passes through in, to save memory."""
+    halving: Annotated[HalvingTable | None, BeforeValidator(_halving_table)] = None
+    engine: Annotated[
+        Literal["auto", "plain", "replay", "stacked", "dense"], BeforeValidator(_without_removed)
+    ] = "auto"
+    """What computes the trainings; all give the same results."""
+    at_once: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = "auto"
+    """Candidates that a worker claims and trains together."""
+
+    @property
+    def fixed_at_once(self) -> int | None:
+        """Candidates a claim, where the spec says so."""
+        return None if self.at_once == "auto" else self.at_once
+
+    @model_validator(mode="after")
+    def _parts_of_a_batch(self) -> ProxySection:
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate is {self.accumulate} and batch_size {self.batch_size}: expected at "
+                "most one part a sample"
+            )
+        return self

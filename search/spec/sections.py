@@ -1,0 +1,206 @@
+"""What the sections of a spec are made of: strictness, and references to the user's functions."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from ..errors import SpecError
+from ..space.space import Divisible, Order, Space, Tie, Width
+
+
+class Section(BaseModel):
+    """A section refuses keys it does not know, and guesses no types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _reference(value: object) -> object:
+    """Turn a module-level function into `FILE.py:name`, which another process can load."""
+    if not callable(value):
+        return value
+    name = getattr(value, "__qualname__", "")
+    if not name.isidentifier():
+        raise ValueError(
+            f"found {name or value!r}, which worker processes cannot import; "
+            "expected a function defined at the top level of a module"
+        )
+    return f"{Path(inspect.getfile(value)).resolve()}:{name}"
+
+
+Reference = Annotated[str, BeforeValidator(_reference), Field(min_length=1)]
+"""`FILE.py:name`, `package.module:name` or a word; a module-level function is turned into one."""
+
+CostName = Literal["flops", "macs", "parameters", "train_memory", "inference_memory", "file_size"]
+
+
+def _study_name(value: str) -> str:
+    if not value.strip() or value != value.strip() or any(ord(letter) < 32 for letter in value):
+        raise ValueError("expected a name without control characters or spaces at its ends")
+    return value
+
+
+class StudySection(Section):
+    """`[study]`: the name, the budget and the goal."""
+
+    name: Annotated[str, Field(max_length=200), AfterValidator(_study_name)]
+    trials: int = Field(default=40, ge=1, le=10_000_000)
+    """Budget in trainings, exact over all workers and restarts."""
+    goal: Literal["best", "smallest", "front"] = "best"
+    target: float | None = Field(default=None, allow_inf_nan=False)
+    """For the goal "smallest": the metric that is good enough."""
+    cost: CostName | None = None
+    """For the goals "smallest" and "front": the cost to make small (default: the first limit)."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _target_goes_with_smallest(self) -> StudySection:
+        if self.goal == "smallest" and self.target is None:
+            raise ValueError('goal "smallest" needs a target: the metric that is good enough')
+        if self.goal != "smallest" and self.target is not None:
+            raise ValueError(f'target goes with goal "smallest", found goal "{self.goal}"')
+        if self.goal == "best" and self.cost is not None:
+            raise ValueError('cost goes with goal "smallest" or "front", found goal "best"')
+        return self
+
+
+class ModelSection(Section):
+    """`[model]`: the user's `build(widths) -> nn.Module`, or a built-in family with its options."""
+
+    build: Reference | None = None
+    family: Literal["mlp", "cnn"] | None = None
+    activation: str | None = None
+    dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
+    norm: str | None = None
+    costs: Reference | None = None
+    """`costs(widths) -> mapping`: the costs of a model that cannot be traced."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSection:
+        if (self.build is None) == (self.family is None):
+            found = "neither" if self.build is None else "both"
+            raise ValueError(f"expected either build or family, found {found}")
+        if self.build is not None and self.options:
+            raise ValueError(
+                f"{', '.join(self.options)} goes with a family, found build: "
+                "set it inside your build function"
+            )
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The family's options that the spec sets."""
+        named = {"activation": self.activation, "dropout": self.dropout, "norm": self.norm}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+def _width_table(value: object) -> object:
+    """`64` is a fixed width and `[16, 32]` its choices; a table says it in full."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"choices": [value]}
+    if isinstance(value, list | tuple):
+        return {"choices": list(value)}
+    return value
+
+
+class WidthEntry(Section):
+    """One width: a range with a step, or explicit choices."""
+
+    low: int | None = None
+    high: int | None = None
+    step: int | None = None
+    choices: list[int] | None = None
+    scale: Literal["log", "linear"] = "log"
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> WidthEntry:
+        ranged = self.low is not None and self.high is not None
+        if ranged == (self.choices is not None):
+            raise ValueError("expected low and high, or choices")
+        alone = self.low is None and self.high is None and self.step is None
+        if self.choices is not None and not alone:
+            raise ValueError("choices stand alone: expected no low, high or step beside them")
+        return self
+
+    def width(self, name: str) -> Width:
+        """The searched width of this name."""
+        if self.choices is not None:
+            return Width.of(name, self.choices, scale=self.scale)
+        assert self.low is not None
+        assert self.high is not None
+        return Width.range(
+            name, self.low, self.high, 1 if self.step is None else self.step, scale=self.scale
+        )
+
+
+Direction = Literal["non-increasing", "non-decreasing"]
+
+
+class OrderTable(Section):
+    """An order over the widths named, in the order given; over all of them if none is."""
+
+    direction: Direction
+    widths: list[str] | None = Field(default=None, min_length=2)
+
+
+def _one_or_many(value: object) -> object:
+    if isinstance(value, str):
+        return [{"direction": value}]
+    return [value] if isinstance(value, dict) else value
+
+
+class WidthsSection(BaseModel):
+    """`[widths]`: every other key than `order`, `tie` and `divisible` is a searched width."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    __pydantic_extra__: dict[str, Annotated[WidthEntry, BeforeValidator(_width_table)]] = Field(
+        init=False
+    )
+
+    order: Annotated[list[OrderTable], BeforeValidator(_one_or_many)] = Field(default_factory=list)
+    """`"non-increasing"` over all widths as written, or tables that name the widths."""
+    tie: list[list[str]] = Field(default_factory=list)
+    """Groups of widths that share one value."""
+    divisible: dict[str, str | list[str]] = Field(default_factory=dict)
+    """`{ d_model = "heads" }`: d_model is divisible by heads."""
+
+    @property
+    def entries(self) -> dict[str, WidthEntry]:
+        """The searched widths by name, in the order written."""
+        return self.__pydantic_extra__ or {}
+
+    @model_validator(mode="after")
+    def _is_a_space(self) -> WidthsSection:
+        if not self.entries:
+            raise ValueError("expected at least one width, found none")
+        try:
+            self.space()
+        except SpecError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def space(self) -> Space:
+        """The lattice these widths and constraints span."""
+        widths = tuple(entry.width(name) for name, entry in self.entries.items())
+        orders = [(tuple(one.widths or self.entries), one.direction) for one in self.order]
+        divisors = {
+            name: [by] if isinstance(by, str) else by for name, by in self.divisible.items()
+        }
+        return Space(
+            widths,
+            (
+                *(Order(names, direction) for names, direction in orders if len(names) > 1),
+                *(Tie(tuple(group)) for group in self.tie),
+                *(Divisible(name, by) for name, group in divisors.items() for by in group),
+            ),
+        )

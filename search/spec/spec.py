@@ -1,0 +1,123 @@
+"""The spec: one file, `widthwise.toml`, or the same as Python objects, that says what to search.
+
+A spec has five sections (study, model, widths, limits, proxy); `Spec` is their pydantic model.
+`load_spec` reads a file, `parse_spec` a mapping. All that is wrong is said at once, one line each:
+the file, the key, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from ..errors import SpecError
+from ..goal import Goal
+from .limits_section import LimitsSection
+from .messages import sentences
+from .proxy_section import ProxySection
+from .sections import CostName, ModelSection, Reference, Section, StudySection, WidthsSection
+
+
+class Spec(Section):
+    """What to search: the five sections of a spec."""
+
+    study: StudySection
+    model: ModelSection
+    widths: WidthsSection
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+    references: dict[str, dict[str, int] | Reference] = Field(default_factory=dict)
+    """What limits may be shares of: widths of this model, or a builder of another one."""
+    proxy: ProxySection
+
+    @model_validator(mode="after")
+    def _references_are_there(self) -> Spec:
+        for limit, (_, name) in self.limits.shares.items():
+            if name not in self.references:
+                there = ", ".join(self.references) or "none"
+                raise ValueError(
+                    f'limits.{limit} is a share of "{name}", found {there} in [references]; '
+                    "expected it there, as widths or as a builder"
+                )
+        for name, reference in self.references.items():
+            if isinstance(reference, dict) and set(reference) != set(self.widths.entries):
+                raise ValueError(
+                    f"references.{name}: found the widths {', '.join(reference)}, expected "
+                    f"{', '.join(self.widths.entries)}"
+                )
+        return self
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study.name
+
+    @property
+    def metric(self) -> str:
+        """The metric's name; a study in the database always has it."""
+        return self.proxy.metric or "metric"
+
+    @property
+    def cost(self) -> CostName:
+        """The cost that the goals "smallest" and "front" make small."""
+        if self.study.cost is not None:
+            return self.study.cost
+        limited = self.limits.model_dump(exclude_none=True, exclude={"latency"})
+        return next(iter(limited), "flops")  # type: ignore[arg-type]
+
+    def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
+        """What to look for, given the direction of the metric."""
+        return Goal(
+            kind=self.study.goal, direction=direction, target=self.study.target, cost=self.cost
+        )
+
+    def to_json(self) -> str:
+        """Canonical JSON: the same spec gives the same text."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
+
+
+def parse_spec(values: Mapping[str, Any], *, source: str = "spec") -> Spec:
+    """Validate a mapping of sections.
+
+    Args:
+        values: The sections, as in the file.
+        source: What to call the mapping in messages, a file's name usually.
+
+    Raises:
+        SpecError: One line for each thing that is wrong, all at once.
+    """
+    try:
+        return Spec.model_validate(dict(values))
+    except ValidationError as error:
+        raise SpecError("\n".join(sentences(error, Spec, source))) from error
+
+
+def load_spec(path: Path) -> Spec:
+    """Read and validate a `.toml` spec.
+
+    Raises:
+        SpecError: The file cannot be read, is no TOML, or is no valid spec.
+    """
+    return parse_spec(read_toml(path), source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The sections of a `.toml` file.
+
+    Raises:
+        SpecError: The file cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(
+            f"{path}: no such file; `widthwise init` writes a widthwise.toml to start from"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: is not valid TOML: {error}") from error

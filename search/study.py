@@ -1,0 +1,174 @@
+"""Studies from beginning to end: start, submit, open again, extend, and the whole of a run.
+
+These are what the command line's verbs and the Python interface call. Each opens nothing it does
+not need: only `start` loads the model and the data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..storage.database.database import Database, resolve_url
+from ..storage.ledger.ledger import Ledger
+from ..storage.ledger.slot import StudyRow
+from ..storage.study.control import set_priority, set_status
+from ..storage.study.study import create_study, load_study
+from .errors import Drained, SpecError
+from .fleet.run import Place, attend
+from .problem.stored import check_fingerprint
+from .report.progress import finished
+from .report.status import summarise
+from .spec.spec import Spec
+from .worker.serve import Terms
+from .worker.shutdown import worker_name
+
+
+def start(
+    spec: Spec,
+    base: Path,
+    open_database: Callable[[], Database],
+    console: Console,
+    *,
+    priority: int | None = None,
+) -> StudyRow:
+    """Put a study into the database, or join the same one that is there.
+
+    Everything that can be wrong with the spec is found before the database is touched.
+
+    Args:
+        spec: What to search.
+        base: Folder that the spec's files are relative to.
+        open_database: Called once the spec has proven right.
+        console: Where to say what was recognised.
+        priority: Of the study among those of a pool; None leaves it, 0 of a new one.
+
+    Raises:
+        SearchError: The spec does not work, or nothing is feasible.
+        StorageError: The database refuses, or holds another study of that name.
+    """
+    from .problem.engine import engine_for
+    from .problem.problem import Problem
+
+    problem = Problem.load(spec, base)
+    if spec.proxy.engine != "auto":
+        engine_for(problem, spec.study.trials)
+    for note in problem.notes():
+        console.print(note, markup=False)
+    database = open_database()
+    row, created = create_study(
+        database,
+        name=spec.name,
+        spec=problem.spec.to_json(),
+        fingerprint=problem.fingerprint,
+        direction=problem.goal.direction,
+        metric=problem.objective.metric.name,
+        base=str(base),
+        budget=spec.study.trials,
+        costs=problem.fitted_costs(),
+    )
+    if priority is not None:
+        set_priority(database, row, priority)
+    if not created:
+        _join(database, row, spec, console)
+    return row
+
+
+def _join(database: Database, row: StudyRow, spec: Spec, console: Console) -> None:
+    ledger = Ledger(database, row, worker=worker_name())
+    counts = ledger.counts()
+    if spec.study.trials > counts.budget:
+        ledger.set_budget(spec.study.trials)
+        counts = ledger.counts()
+    console.print(
+        f"study {row.name} is there already with the same spec: {finished(counts)} of "
+        f"{counts.budget} trials are done",
+        markup=False,
+    )
+    if finished(counts) == counts.budget:
+        console.print(
+            f"its budget is spent; `widthwise resume {row.name} --trials +20` adds to it",
+            markup=False,
+        )
+
+
+def extend(database: Database, name: str, trials: str | None, console: Console) -> None:
+    """Open a study again if it is not, and change its budget: "+20" adds, "60" sets.
+
+    Args:
+        database: Where it is.
+        name: Of the study.
+        trials: The change; None leaves the budget as it is.
+        console: Where to say what became of it.
+
+    Raises:
+        FingerprintMismatch: The code or the data are not what the study was started with.
+        StorageError: There is no such study, or the total is below what it has.
+    """
+    row = load_study(database, name)
+    check_fingerprint(row)
+    if trials is not None:
+        ledger = Ledger(database, row, worker=worker_name())
+        adds, number = trials.startswith("+"), int(trials)
+        total = ledger.extend(number) if adds else ledger.set_budget(number)
+        console.print(f"{name}: budget is now {total} trials", markup=False)
+    before = set_status(database, row, "open", worker=worker_name())
+    if before != "open":
+        console.print(f"{name}: was {before}, is open again", markup=False)
+
+
+def budget_change(trials: str | None) -> str | None:
+    """`--trials` as given, once it is known to be "+20" or "60".
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if trials is None or re.fullmatch(r"\+?[1-9][0-9]{0,7}", trials.strip()):
+        return trials and trials.strip()
+    raise SpecError(f'--trials: found "{trials}", expected "+20" to add twenty or "60" for a total')
+
+
+def run(
+    spec: Spec,
+    *,
+    storage: str | None = None,
+    workers: int = 1,
+    threads: int = 1,
+    base: Path | None = None,
+    lease: float = 30.0,
+    checkpoints: str | None = None,
+    on: Place = "local",
+) -> dict[str, Any]:
+    """Search widths from Python: what `widthwise run SPEC` does.
+
+    Args:
+        spec: What to search, from `load_spec` or `parse_spec`.
+        storage: Database URL; None as on the command line (environment, then a file here).
+        workers: Worker processes on this machine.
+        threads: CPU threads of each; small networks gain nothing from more.
+        base: Folder that the spec's files are relative to; the current one by default.
+        lease: Seconds without a heartbeat until a trial is taken over.
+        checkpoints: Folder for checkpoints; None for the usual place.
+        on: Where the workers are started: "local", or "ray" for Ray's scheduler to place them.
+
+    Returns:
+        The study's report, see `report.summary`; progress goes to stderr.
+
+    Raises:
+        SearchError: The spec does not work, nothing is feasible, workers ended early, or the study
+            was cancelled.
+        ObjectiveError: The model, the data or the metric does not work.
+        StorageError: The database refuses.
+    """
+    console = Console(stderr=True, highlight=False)
+    terms = Terms(lease=lease, threads=threads, checkpoints=checkpoints)
+    with Database.open(resolve_url(storage), create=True) as database:
+        row = start(spec, base or Path.cwd(), lambda: database, console)
+        code = attend(database, row.name, terms, console, workers=workers, on=on)
+        if code:
+            raise Drained(f"the workers of {row.name} ended early, with exit code {code}")
+        return summarise(database, row.name)

@@ -1,0 +1,1 @@
+"""Surrogates: regression models averaged by their evidence."""

@@ -1,0 +1,1 @@
+"""Trials: from a claimed slot to its recorded outcome."""

@@ -1,0 +1,1 @@
+"""Workers: the supervisor that holds leases and the trainer process that trains."""

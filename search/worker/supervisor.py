@@ -1,0 +1,151 @@
+"""The holder: it claims slots, keeps their leases while they are trained, and settles what is left.
+
+Who trains is another's matter: a child process (`child.Child`) whose death is the trial's and not
+the holder's, or the runner in this process.
+
+Entry point: `Holder.step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ...storage.errors import LeaseLost, StorageError
+from ...storage.ledger.ledger import Ledger, Slot
+from ...storage.projection.projection import Projection
+from ..errors import ChildDied, SearchError, TooManyFailures
+from ..trial.outcome import Outcome
+from .heartbeat import Heartbeat
+
+# Claims of one slot after which its widths are held to kill their workers: a bound for a trial that
+# takes its whole machine down each time, far above what random deaths of workers come to.
+MAX_CLAIMS = 10
+
+
+def unwatched(activity: str) -> None:
+    """Told what a worker does where nobody asks."""
+    del activity
+
+
+class Trainer(Protocol):
+    """Who trains slots."""
+
+    @property
+    def most(self) -> int:
+        """How many slots to claim for it now."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """The class of the device that it trains on, once it was started."""
+        ...
+
+    def start(self) -> None:
+        """Get ready."""
+        ...
+
+    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
+        """Take claimed slots all the way."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Holder:
+    """Holds the leases of the slots in training.
+
+    Attributes:
+        ledger: The budget; the authority on who runs what.
+        projection: Optuna's view of it.
+        trainer: Who trains.
+        lease_seconds: How long a claim or a heartbeat holds a slot.
+        tell: Told "training" when slots were claimed, for whoever watches this worker.
+    """
+
+    ledger: Ledger
+    projection: Projection
+    trainer: Trainer
+    lease_seconds: float
+    tell: Callable[[str], None] = field(default=unwatched)
+    _singly: int = field(default=0, init=False)
+    _heartbeat: Heartbeat | None = field(default=None, init=False)
+
+    @property
+    def wanted(self) -> str:
+        """What the study wants with the slots in training: open (go on), paused or cancelled."""
+        return "open" if self._heartbeat is None else self._heartbeat.wanted
+
+    def step(self) -> list[Outcome]:
+        """Run a batch of slots.
+
+        Returns:
+            How each ended; empty if no slot can be claimed now.
+
+        Raises:
+            Drained: The worker was asked to stop, or the study was paused or cancelled; the slots
+                are free again, no attempt charged.
+            Exhausted: Every feasible candidate was tried; the slots are free again.
+        """
+        try:
+            self.trainer.start()
+        except ChildDied as death:
+            raise TooManyFailures(f"the model could not be loaded: {death}") from None
+        slots = self.ledger.claim_many(1 if self._singly else self.trainer.most)
+        self._singly = max(0, self._singly - 1)
+        outcomes = [self._give_up(slot) for slot in slots if slot.attempt > MAX_CLAIMS]
+        slots = [slot for slot in slots if slot.attempt <= MAX_CLAIMS]
+        if not slots:
+            return outcomes
+        self.tell("training")
+        try:
+            with Heartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
+                self._heartbeat = heartbeat
+                outcomes += self.trainer.run(slots, lambda: heartbeat.lost)
+        except ChildDied as death:
+            outcomes += self._bury(slots, death)
+        except StorageError:
+            # No database to give the slots back to: their leases will end by themselves.
+            raise
+        except (SearchError, KeyboardInterrupt):
+            self.ledger.release_many(slots)
+            raise
+        finally:
+            self._heartbeat = None
+        self.projection.repair()
+        return outcomes
+
+    def _bury(self, slots: Sequence[Slot], death: ChildDied) -> list[Outcome]:
+        """Settle what a dead trainer left.
+
+        Of several slots nobody knows which one killed it: all are given back, no attempt charged,
+        and the next ones are claimed one by one. Nothing is charged for what it had recorded.
+        """
+        slots = [slot for slot in slots if self.ledger.record(slot.number).state == "leased"]
+        if not slots:
+            return []
+        if len(slots) > 1:
+            self._singly = len(slots)
+            self.ledger.release_many(slots)
+            return [
+                Outcome(number=slot.number, kind="returned", detail=str(death)) for slot in slots
+            ]
+        (slot,) = slots
+        try:
+            if death.out_of_memory:
+                shown = {"detail": str(death), "device_class": self.trainer.device}
+                result = {**shown, "attributes": shown}
+                self.ledger.done(slot, outcome="out_of_memory", value=None, result=result)
+                return [Outcome(number=slot.number, kind="out_of_memory", detail=str(death))]
+            again = self.ledger.fail_attempt(slot, str(death))
+        except LeaseLost:
+            return [Outcome(number=slot.number, kind="lost")]
+        kind = "retry" if again else "error"
+        return [Outcome(number=slot.number, kind=kind, detail=str(death))]
+
+    def _give_up(self, slot: Slot) -> Outcome:
+        reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
+        with suppress(LeaseLost):
+            self.ledger.done(slot, outcome="error", value=None, result={"error": reason})
+        return Outcome(number=slot.number, kind="error", detail=reason)

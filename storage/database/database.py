@@ -1,0 +1,250 @@
+"""The database: transactions that outlast locks and restarts, and Optuna's storage beside ours.
+
+`resolve_url` finds the URL, `Database.open` connects and makes our tables, `write` and `read` run
+one transaction each.
+
+    database = Database.open(resolve_url())
+    database.write(lambda connection: connection.execute(…))
+
+SQLite runs in WAL mode with `BEGIN IMMEDIATE` for every write, so that a transaction never fails
+half-way for a lock it did not ask for at the start. Both engines retry what passes by itself (see
+`retry`) up to `retry_seconds`. A `Database` may be used by several threads; a forked or spawned
+process opens its own.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar, final
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy import URL, Connection, Engine, insert, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ..errors import StorageUnreachable, UrlRefused
+from . import optuna_storage as optuna_side
+from . import retry, schema_version
+from .engine import BEGIN, DURABLE, connect_args, make_engine
+from .filesystem import network_mount
+from .tables import SCHEMA_VERSION, metadata, schema
+from .url import DEFAULT_URL, resolve_url, shown
+
+__all__ = ["DEFAULT_URL", "Database", "resolve_url", "shown"]
+
+T = TypeVar("T")
+
+OPEN_SECONDS = 3.0
+"""How long `open` waits for what may pass, such as a server that is starting up."""
+
+RETRY_SECONDS = 120.0
+"""How long a transaction is retried: longer than a PostgreSQL restart."""
+
+TABLES_LOCK = (
+    0x77696474687769  # "widthwi": the advisory lock under which our tables are made on PostgreSQL
+)
+
+
+@final
+class Database:
+    """A database that holds studies.
+
+    Attributes:
+        url: Where it is, the password included; show it with `shown`.
+        engine: SQLAlchemy's engine on it.
+    """
+
+    url: URL
+    engine: Engine
+
+    def __init__(self, url: URL, *, wal: bool, retry_seconds: float) -> None:
+        self.url = url
+        self.engine = make_engine(url, wal=wal)
+        self._writing = self.engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+        self._writing_soon = self._writing.execution_options(**{DURABLE: False})
+        self._retry_seconds = retry_seconds
+        self._optuna_storage: RDBStorage | None = None
+        self._optuna_lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, url: URL, *, create: bool = True, retry_seconds: float = RETRY_SECONDS
+    ) -> "Database":
+        """Connect, and see to it that our tables are there.
+
+        Args:
+            url: As `resolve_url` gives it.
+            create: Make the database file and our tables where they are missing; any number of
+                processes may do so at the same moment. False for those who only read.
+            retry_seconds: How long each transaction is retried later on.
+
+        Raises:
+            StorageUnreachable: If there is no such database, or it refuses us, within seconds.
+            UrlRefused: If it is a SQLite file on a network file system.
+            SchemaMismatch: If the tables were made by another release.
+        """
+        _check_file(url, create=create)
+        database = cls(url, wal=create, retry_seconds=retry_seconds)
+        try:
+            database._repeat(lambda: database._prepare(create=create), seconds=OPEN_SECONDS)
+        except DBAPIError as error:
+            database.close()
+            raise _unreachable(url, retry.reason(error)) from error
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def unchecked(cls, url: URL, *, retry_seconds: float) -> "Database":
+        """Connect whatever version our tables have: for those who upgrade them.
+
+        Raises:
+            StorageUnreachable: If it is a SQLite file that is not there.
+        """
+        _check_file(url, create=False)
+        return cls(url, wal=False, retry_seconds=retry_seconds)
+
+    def write(
+        self,
+        work: Callable[[Connection], T],
+        *,
+        durable: bool = True,
+        seconds: float | None = None,
+    ) -> T:
+        """Run `work` in one transaction that may write, and commit it.
+
+        Args:
+            work: Must be safe to repeat: after a lost connection nobody knows whether the commit
+                arrived.
+            durable: Wait until it is on the disk. Without, a power cut or a crash of the server may
+                take back the last moments, always the newest first and never a durable one; the
+                end of a process takes back nothing.
+            seconds: How long it is retried, in place of `retry_seconds`.
+
+        Returns:
+            What `work` returns.
+
+        Raises:
+            StorageUnreachable: If the database stays away for `retry_seconds`, or refuses for good.
+        """
+
+        def transaction() -> T:
+            engine = self._writing if durable else self._writing_soon
+            with engine.begin() as connection:
+                return work(connection)
+
+        patience = self._retry_seconds if seconds is None else seconds
+        return self._repeat(transaction, seconds=patience)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction that only reads; otherwise as `write`."""
+
+        def transaction() -> T:
+            with self.engine.begin() as connection:
+                return work(connection)
+
+        return self.repeat(transaction)
+
+    def repeat(self, call: Callable[[], T]) -> T:
+        """Run any call on this database, such as one of Optuna's, with the patience of `write`."""
+        return self._repeat(call, seconds=self._retry_seconds)
+
+    def optuna_storage(self) -> RDBStorage:
+        """Optuna's storage on this database, made once; its URL holds no password."""
+        with self._optuna_lock:
+            if self._optuna_storage is None:
+                self._optuna_storage = self.repeat(
+                    lambda: optuna_side.open_storage(self.url, connect_args(self.url))
+                )
+            return self._optuna_storage
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+        if self._optuna_storage is not None:
+            self._optuna_storage.remove_session()
+            self._optuna_storage.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Database({shown(self.url)!r})"
+
+    def _repeat(self, call: Callable[[], T], *, seconds: float) -> T:
+        try:
+            with optuna_side.quiet():
+                return retry.repeat(call, seconds=seconds)
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if not retry.is_outage(error):
+                raise
+            raise _unreachable(self.url, retry.reason(error)) from error
+
+    def _prepare(self, *, create: bool) -> None:
+        with self.engine.begin() as connection:
+            there = self._checked(connection)
+        if there:
+            return
+        if not create:
+            raise _unreachable(self.url, "it holds no study of Widthwise")
+        with self._writing.begin() as connection:
+            lock_tables(connection)
+            if not self._checked(connection):
+                metadata.create_all(connection)
+                connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
+
+    def _checked(self, connection: Connection) -> bool:
+        """Whether our tables are there; raises SchemaMismatch when they are of another release."""
+        there = schema_version.tables_are_there(connection)
+        if there:
+            schema_version.check(connection, self.url)
+        return there
+
+
+def lock_tables(connection: Connection) -> None:
+    """Let nobody else make or change our tables until the transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK})
+
+
+def _unreachable(url: URL, why: str) -> StorageUnreachable:
+    if url.password:
+        why = why.replace(str(url.password), "***")
+    return StorageUnreachable(
+        f"The storage {shown(url)} cannot be used ({why}); check --storage or WIDTHWISE_STORAGE, "
+        "and that the database is there, running and open to you."
+    )
+
+
+def _check_file(url: URL, *, create: bool) -> None:
+    """Refuse a SQLite file that is not there or cannot be, before an empty one is made."""
+    if url.get_backend_name() != "sqlite":
+        return
+    path = Path((url.database or "").removeprefix("file:"))
+    if (mount := network_mount(path)) is not None:
+        raise UrlRefused(
+            f"The storage {shown(url)} lies on a network file system ({mount.kind} at "
+            f"'{mount.point}'), where SQLite cannot keep workers apart; name a file on a local "
+            "disk, or a PostgreSQL database (postgresql://USER@HOST/DATABASE), which machines can "
+            "share."
+        )
+    if (url.database or "").startswith("file:"):
+        return
+    if not create and not path.exists():
+        raise _unreachable(
+            url, "there is no such file; `widthwise run` makes it with the first study"
+        )
+    if path.is_dir():
+        raise _unreachable(url, "it is a folder, not a file")
+    if not path.absolute().parent.is_dir():
+        raise _unreachable(url, f"there is no folder '{path.absolute().parent}'")

@@ -1,0 +1,93 @@
+"""Optuna's storage on the same database: opened race-safely, and joined to a transaction of ours.
+
+`open_storage(url)` gives an `RDBStorage` whose URL holds no password; `joined(storage, connection)`
+gives one whose every call becomes part of the transaction on `connection`, so that a trial and its
+slot change together or not at all.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.storages import RDBStorage
+from sqlalchemy import URL, Connection
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+from ..errors import SchemaMismatch
+from .retry import is_created_twice, is_passing, repeat
+from .url import shown
+
+CREATION_SECONDS = 20.0
+"""How long several processes may get in each other's way while they make Optuna's tables."""
+
+
+def open_storage(url: URL, connect_args: dict[str, Any]) -> RDBStorage:
+    """Optuna's storage for a URL, its tables made if they are missing.
+
+    Args:
+        url: The database.
+        connect_args: Of the driver, the password among them.
+
+    Raises:
+        SchemaMismatch: If Optuna's tables were made by a release that this one cannot read.
+    """
+    # The password travels beside the URL: Optuna keeps the text of the URL, and hands it to
+    # Alembic. Optuna fills in `{SCHEMA_VERSION}`, so braces are doubled.
+    text = url.set(password=None).render_as_string().replace("{", "{{").replace("}", "}}")
+    if url.password is not None:
+        connect_args = {**connect_args, "password": url.password}
+    arguments: dict[str, Any] = {
+        "pool_pre_ping": True,
+        "hide_parameters": True,
+        "connect_args": connect_args,
+    }
+    if url.get_backend_name() == "postgresql":
+        arguments |= {"pool_size": 1, "max_overflow": 9}
+    storage = repeat(
+        lambda: RDBStorage(text, engine_kwargs=dict(arguments), skip_compatibility_check=True),
+        seconds=CREATION_SECONDS,
+        # Optuna checks which tables are missing and then makes them, unguarded: who comes second
+        # looks again.
+        passing=lambda error: is_passing(error) or is_created_twice(error),
+    )
+    there, here = storage.get_current_version(), storage.get_head_version()
+    if there != here:
+        storage.engine.dispose()
+        raise SchemaMismatch(
+            f"Optuna's tables in {shown(url)} are of version {there}, the Optuna installed here "
+            f"expects {here}; use the release that made them, or another database."
+        )
+    return storage
+
+
+def joined(storage: RDBStorage, connection: Connection) -> RDBStorage:
+    """The same storage, inside the transaction on `connection`: its commits are savepoints."""
+    twin = RDBStorage.__new__(RDBStorage)  # __init__ would connect, and __copy__ make a new engine
+    twin.__dict__.update(storage.__dict__)
+    twin.scoped_session = scoped_session(
+        sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
+    )
+    return twin
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna's storage and the driver from writing to stderr in this thread.
+
+    Optuna announces every study, and warns with the SQL of every outage; psycopg warns of a batch
+    that an outage cut short. Callers say it in their words.
+    """
+    before = getattr(_hushed, "here", False)
+    _hushed.here = True
+    try:
+        yield
+    finally:
+        _hushed.here = before
+
+
+# A filter, not a level: levels are the user's, and threads would restore each other's.
+_hushed = threading.local()
+for _chatty in ("optuna.storages._rdb.storage", "psycopg"):
+    logging.getLogger(_chatty).addFilter(lambda _record: not getattr(_hushed, "here", False))

@@ -1,0 +1,112 @@
+"""Binding: widths become a slot's own, and no two slots of a study have the same.
+
+`bind` binds those of a whole batch in one transaction. The unique index of the slot table is the
+judge; asking first spares the batch from failing for one of its members.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from ..database.tables import slots
+from .fence import Fence, holds
+from .slot import Slot, dump, load, of_study, widths_key
+
+Binding = tuple[Slot, Mapping[str, int], str]
+"""A slot, the widths that it shall have, and who proposed them."""
+
+
+class NotBound(enum.Enum):
+    """Why a slot of a batch has no widths now."""
+
+    TAKEN = "another slot of the study holds these widths"
+    LOST = "another holder has the slot"
+
+
+def bind(
+    connection: Connection, study_id: int, fence: Fence, bindings: Sequence[Binding]
+) -> list[Slot | NotBound]:
+    """Bind widths to slots in the caller's transaction.
+
+    Returns:
+        For each, the slot with its widths, or why it has none. Where two of the batch want the same
+        widths the first gets them.
+
+    Raises:
+        ValueError: If a slot already holds other widths.
+        sqlalchemy.exc.IntegrityError: If another transaction bound some of these widths at this
+            very moment.
+    """
+    rows = fence.look(connection, [slot for slot, _, _ in bindings])
+    keys = [widths_key(widths) for _, widths, _ in bindings]
+    owners = _owners(connection, study_id, keys)
+    results: list[Slot | NotBound] = []
+    fresh: list[tuple[Slot, dict[str, Any]]] = []
+    for (slot, widths, origin), key in zip(bindings, keys, strict=True):
+        row = rows[slot.number]
+        plain = {name: int(width) for name, width in widths.items()}
+        if not holds(row, slot):
+            results.append(NotBound.LOST)
+            continue
+        _check_same(row, key, plain)
+        if owners.setdefault(key, slot.number) != slot.number:
+            results.append(NotBound.TAKEN)
+            continue
+        if row.widths_key is None:
+            columns = {"slot_number": slot.number, "widths": dump(plain), "widths_key": key}
+            fresh.append((slot, {**columns, "origin": origin}))
+        results.append(dataclasses.replace(slot, widths=plain, origin=origin))
+    _write(connection, study_id, fence, fresh)
+    _refuse(connection, fence, bindings, results)
+    return results
+
+
+def _owners(connection: Connection, study_id: int, keys: Sequence[str]) -> dict[str, int]:
+    query = select(slots.c.widths_key, slots.c.number).where(
+        of_study(study_id), slots.c.widths_key.in_(keys)
+    )
+    return {row.widths_key: row.number for row in connection.execute(query)}
+
+
+def _check_same(row: Row[Any], key: str, plain: Mapping[str, int]) -> None:
+    if row.widths_key not in (None, key):
+        raise ValueError(
+            f"Slot {row.number} holds the widths {load(row.widths)}, so {plain} cannot be bound "
+            "to it; train what it holds."
+        )
+
+
+def _write(
+    connection: Connection,
+    study_id: int,
+    fence: Fence,
+    fresh: Sequence[tuple[Slot, dict[str, Any]]],
+) -> None:
+    if not fresh:
+        return
+    statement = update(slots).where(of_study(study_id), slots.c.number == bindparam("slot_number"))
+    # In the order of the keys, as everybody does: so nobody waits in a circle at the unique index.
+    columns = sorted((one for _, one in fresh), key=lambda one: str(one["widths_key"]))
+    connection.execute(statement, columns)
+    entries = [
+        fence.entry("bound", slot, once=True, widths=load(one["widths"])) for slot, one in fresh
+    ]
+    fence.append(connection, entries)
+
+
+def _refuse(
+    connection: Connection,
+    fence: Fence,
+    bindings: Sequence[Binding],
+    results: Sequence[Slot | NotBound],
+) -> None:
+    entries = []
+    for (slot, widths, _), result in zip(bindings, results, strict=True):
+        if result is NotBound.TAKEN:
+            entries.append(fence.entry("refused", slot, widths=dict(widths)))
+        elif result is NotBound.LOST:
+            entries.append(fence.entry("refused", slot, action="bind widths"))
+    fence.append(connection, entries)

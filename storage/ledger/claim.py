@@ -1,0 +1,171 @@
+"""Claims: how workers take slots, each a few at a time and none twice.
+
+A slot whose widths are bound goes first: a training that was begun is finished before a new one
+starts, also when nothing new can be proposed any more. Two queries, one over the begun slots and
+one over the fresh ones, each by the index of the slots' stages, so that a claim costs the same in a
+study of a hundred trials and of a hundred thousand. Once a study is no longer open nothing of it is
+claimed, and a slot that is held back is passed over.
+
+Entry point: `claim`.
+"""
+
+import itertools
+import secrets
+
+from sqlalchemy import Connection, Select, String, and_, cast, func, literal, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from ..database import schema_version
+from ..database.database import Database
+from ..database.dialect import database_now, database_started
+from ..database.tables import BEGUN, FRESH, HELD, slots, studies
+from .fence import Fence
+from .slot import Slot, StudyRow, of_study, slot_of
+
+CLAIM_BYTES = 12
+"""Of a claim's name: 96 random bits, 24 hexadecimal digits; a slot number of 8 more fits beside."""
+
+
+def claim(
+    database: Database,
+    study: StudyRow,
+    fence: Fence,
+    *,
+    most: int,
+    worker: str,
+    lease_seconds: float,
+) -> list[Slot]:
+    """Lease up to `most` claimable slots, in one transaction.
+
+    Args:
+        database: Where.
+        study: Whose slots.
+        fence: Records the claims.
+        most: 1 or more.
+        worker: Name of the claimant.
+        lease_seconds: How long the leases last.
+
+    Returns:
+        The slots, begun ones first and then by number; none while the study is not open.
+
+    Raises:
+        SchemaMismatch: If the tables were upgraded since this worker began.
+    """
+    # No two claims share a name. A slot's token is the claim's name and the slot's number.
+    name = secrets.token_hex(CLAIM_BYTES)
+    tries = itertools.count()
+
+    def work(connection: Connection) -> list[Slot]:
+        schema_version.check(connection, database.url)
+        if next(tries) and (mine := _taken(connection, study.id, name)):
+            return mine  # our commit arrived, its reply did not
+        if not _is_open(connection, study.id):
+            return []
+        return _take(
+            connection,
+            study.id,
+            fence,
+            claim=name,
+            most=most,
+            worker=worker,
+            lease_seconds=lease_seconds,
+        )
+
+    return database.write(work, durable=False)
+
+
+def claimable(lease_seconds: float) -> ColumnElement[bool]:
+    """SQL: slots that a claim takes, if they are not done: free ones and those left behind.
+
+    After a restart of the server no ended lease is taken over for one lease period: its holder
+    could not beat while the server was away.
+    """
+    now = database_now()
+    ended = and_(
+        slots.c.state == "leased",
+        slots.c.lease_until < now,
+        database_started() + lease_seconds < now,
+    )
+    return or_(and_(slots.c.state == "free", ~HELD), ended)
+
+
+def _is_open(connection: Connection, study_id: int) -> bool:
+    """Whether slots of the study may be claimed.
+
+    Without a lock: a claim that is under way when the study is paused may take its slots all the
+    same. Its holder learns of the pause as all holders do, and whoever pauses waits for nobody,
+    which behind claims that never cease could be for seconds.
+    """
+    query = select(studies.c.status).where(studies.c.id == study_id)
+    return bool(connection.execute(query).scalar_one() == "open")
+
+
+def _take(
+    connection: Connection,
+    study_id: int,
+    fence: Fence,
+    *,
+    claim: str,
+    most: int,
+    worker: str,
+    lease_seconds: float,
+) -> list[Slot]:
+    found = connection.execute(_lowest(study_id, BEGUN, lease_seconds, most)).all()
+    if len(found) < most:
+        fresh = _lowest(study_id, FRESH, lease_seconds, most - len(found))
+        found = [*found, *connection.execute(fresh)]
+    if not found:
+        return []
+    left_by = {row.number: row.worker if row.state == "leased" else None for row in found}
+    rows = connection.execute(
+        update(slots)
+        .where(of_study(study_id), slots.c.number.in_(left_by))
+        .values(
+            state="leased",
+            token=_token(claim),
+            worker=worker,
+            lease_until=database_now() + lease_seconds,
+            attempts=slots.c.attempts + 1,
+            started_at=func.coalesce(slots.c.started_at, database_now()),
+        )
+        .returning(*slots.c)
+    )
+    leased = {row.number: slot_of(row) for row in rows}
+    batch = [leased[number] for number in left_by]
+    fence.append(
+        connection,
+        [
+            fence.entry("claimed", slot, once=True)
+            if (before := left_by[slot.number]) is None
+            else fence.entry("reclaimed", slot, once=True, lost_by=before)
+            for slot in batch
+        ],
+    )
+    return batch
+
+
+def _taken(connection: Connection, study_id: int, claim: str) -> list[Slot]:
+    """The slots that this very claim took, where an earlier try of it arrived unnoticed."""
+    query = (
+        select(slots)
+        .where(of_study(study_id), slots.c.state == "leased", slots.c.token == _token(claim))
+        .order_by(slots.c.widths_key.is_(None), slots.c.number)
+    )
+    return [slot_of(row) for row in connection.execute(query)]
+
+
+def _token(claim: str) -> ColumnElement[str]:
+    return literal(claim) + cast(slots.c.number, String)
+
+
+def _lowest(
+    study_id: int, part: ColumnElement[bool], lease_seconds: float, most: int
+) -> Select[tuple[int, str, str | None]]:
+    """SQL: the lowest claimable slots of one part but for those that another claim has locked."""
+    return (
+        select(slots.c.number, slots.c.state, slots.c.worker)
+        .where(of_study(study_id), part, claimable(lease_seconds))
+        .order_by(slots.c.number)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )

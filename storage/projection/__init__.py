@@ -1,0 +1,1 @@
+"""The projection: Optuna's view of the ledger, and its dashboard."""

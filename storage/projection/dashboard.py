@@ -1,0 +1,174 @@
+"""The dashboard: optuna-dashboard on our studies, shown truthfully and read-only unless asked.
+
+optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longer writes, so to it
+every trial is feasible, and it names the best trial whatever its constraints. `_TruthfulStorage`
+puts both right on the way, and says of each trial in words whether it is feasible. The dashboard
+has no login and deletes on request, so `application` refuses whatever does not merely read, and
+`make_server` listens on loopback unless told otherwise.
+
+    server = make_server(database)
+    print(server.url)
+    server.serve_forever()
+"""
+
+import copy
+import errno
+import sys
+from collections.abc import Container, Iterable
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import optuna_dashboard
+from optuna.storages import RDBStorage, _CachedStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from ..database.database import Database
+from ..errors import PortRefused
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOOPBACK = "127.0.0.1"
+CONSTRAINTS = "constraints"
+"""Attribute that optuna-dashboard reads, a list; Optuna 5 writes one 'constraints:NAME' each."""
+
+FEASIBLE = "feasible"
+"""User attribute added on the way: 'yes', or 'no' and by how much each limit is broken."""
+
+
+@final
+class _TruthfulStorage(_CachedStorage):
+    """Optuna's cached storage, whose trials carry their constraints where the dashboard looks."""
+
+    def __init__(self, backend: RDBStorage) -> None:
+        super().__init__(backend)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return _as_shown(super().get_trial(trial_id))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        return [_as_shown(trial) for trial in trials]
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """The best feasible trial; where none is feasible, the one that breaks its limits least.
+
+        Raises:
+            ValueError: If no trial is complete.
+        """
+        trials = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = -1.0 if self.get_study_directions(study_id) == [StudyDirection.MAXIMIZE] else 1.0
+        return min(trials, key=lambda trial: (_violation(trial), sign * (trial.value or 0.0)))
+
+
+def application(database: Database, *, writable: bool = False) -> "WSGIApplication":
+    """The dashboard as a WSGI application.
+
+    Args:
+        database: Whose studies.
+        writable: Let visitors change and delete; otherwise everything but GET gets a 403.
+    """
+    dashboard: WSGIApplication = optuna_dashboard.wsgi(_TruthfulStorage(database.optuna_storage()))
+    return dashboard if writable else _read_only(dashboard)
+
+
+@final
+class DashboardServer(ThreadingMixIn, WSGIServer):
+    """A small threading web server; `url` is where a browser finds it."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up is no error; anything else is reported."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+    @property
+    def url(self) -> str:
+        """Address for a browser."""
+        host, port = self.server_address[0], self.server_address[1]
+        return f"http://{host!s}:{port}/dashboard/"
+
+
+def make_server(
+    database: Database, *, host: str = LOOPBACK, port: int = 8080, writable: bool = False
+) -> DashboardServer:
+    """A server that listens already; `serve_forever` answers, `server_close` ends it.
+
+    Args:
+        database: Whose studies.
+        host: Address to listen on; whoever reaches it may read every study.
+        port: 0 for any free one.
+        writable: As in `application`.
+
+    Raises:
+        PortRefused: If the address cannot be listened on.
+    """
+    try:
+        server = DashboardServer((host, port), _QuietHandler)
+    except (OSError, OverflowError) as error:
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = (
+            "another program listens there" if in_use else getattr(error, "strerror", None) or error
+        )
+        raise PortRefused(
+            f"The dashboard cannot listen on {host}:{port} ({why}); "
+            "choose another port with --port, 0 for any free one."
+        ) from error
+    try:
+        server.set_app(application(database, writable=writable))
+    except BaseException:
+        server.server_close()
+        raise
+    return server
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Keep requests off stderr."""
+
+
+def _read_only(application: "WSGIApplication") -> "WSGIApplication":
+    def refuse_changes(
+        environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "GET":
+            return application(environ, start_response)
+        body = (
+            b'{"reason": "This dashboard only reads; start it with --writable to change things."}'
+        )
+        start_response(
+            "403 Forbidden",
+            [("Content-Type", "application/json"), ("Content-Length", str(len(body)))],
+        )
+        return [body]
+
+    return refuse_changes
+
+
+def _as_shown(trial: FrozenTrial) -> FrozenTrial:
+    """A copy of the trial with its constraints as the list that optuna-dashboard reads."""
+    constraints = trial.constraints
+    if not constraints or CONSTRAINTS in trial.system_attrs:
+        return trial
+    others = {
+        key: value
+        for key, value in trial.system_attrs.items()
+        if not key.startswith(f"{CONSTRAINTS}:")
+    }
+    broken = ", ".join(f"{name} {value:+.3g}" for name, value in constraints.items() if value > 0)
+    shown = copy.copy(trial)
+    shown.system_attrs = {**others, CONSTRAINTS: list(constraints.values())}
+    shown.user_attrs = {FEASIBLE: f"no: {broken}" if broken else "yes", **trial.user_attrs}
+    return shown
+
+
+def _violation(trial: FrozenTrial) -> float:
+    return sum(max(0.0, value) for value in trial.constraints.values())

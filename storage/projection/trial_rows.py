@@ -1,0 +1,201 @@
+"""Trials as rows of Optuna's tables, written for a whole batch at a time.
+
+Optuna's own storage makes and ends a trial one value a statement: a hundred statements for six
+widths and ten reports. `insert_trials` and `end_trials` write the same rows in a handful, whatever
+the size of the batch, in the caller's transaction. The tables are Optuna's; a test holds every row
+against the one that Optuna itself writes, and `optuna_side` refuses tables of another version.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
+
+from ..database.dialect import upsert
+
+_studies: Table = models.StudyModel.__table__
+_trials: Table = models.TrialModel.__table__
+_values: Table = models.TrialValueModel.__table__
+_parameters: Table = models.TrialParamModel.__table__
+_intermediate: Table = models.TrialIntermediateValueModel.__table__
+_user_attributes: Table = models.TrialUserAttributeModel.__table__
+_system_attributes: Table = models.TrialSystemAttributeModel.__table__
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How a trial ended.
+
+    Attributes:
+        trial_id: Optuna's.
+        state: COMPLETE, PRUNED or FAIL.
+        value: The metric, of a complete one.
+        curve: Intermediate values from step 0.
+        attributes: User attributes that are added.
+    """
+
+    trial_id: int
+    state: TrialState
+    value: float | None
+    curve: Sequence[float]
+    attributes: Mapping[str, Any]
+
+
+def insert_trials(
+    connection: Connection, optuna_study_id: int, trials: Sequence[FrozenTrial]
+) -> list[int] | None:
+    """Make running trials; what `create_new_trial` writes for each as its template.
+
+    Args:
+        connection: Of the caller's transaction.
+        optuna_study_id: Optuna's.
+        trials: Running, with parameters and attributes and without values, as `create_trial` makes
+            them; all of one search space.
+
+    Returns:
+        Optuna's ids of the trials, or None if there is no such study.
+    """
+    # Optuna makes trials under this lock too: a number is the count of the trials before it.
+    query = select(_studies.c.study_id).where(_studies.c.study_id == optuna_study_id)
+    if connection.execute(query.with_for_update()).first() is None:
+        return None
+    first = _next_number(connection, optuna_study_id)
+    rows = [
+        {
+            "study_id": optuna_study_id,
+            "number": number,
+            "state": trial.state,
+            "datetime_start": _utc(trial.datetime_start),
+        }
+        for number, trial in enumerate(trials, start=first)
+    ]
+    made = connection.execute(insert(_trials).returning(_trials.c.trial_id, _trials.c.number), rows)
+    ids = [row.trial_id for row in sorted(made, key=lambda row: int(row.number))]
+    _insert(connection, _parameters, _parameter_rows(ids, trials))
+    named = list(zip(ids, trials, strict=True))
+    users = [row for one, trial in named for row in _attributes(one, trial.user_attrs)]
+    _insert(connection, _user_attributes, users)
+    system = [row for one, trial in named for row in _attributes(one, trial.system_attrs)]
+    _insert(connection, _system_attributes, system)
+    return ids
+
+
+def end_trials(connection: Connection, ends: Sequence[End]) -> None:
+    """End trials, as `Study.tell` does. One that is finished, or gone, stays as it is."""
+    ids = [end.trial_id for end in ends]
+    query = select(_trials.c.trial_id).where(
+        _trials.c.trial_id.in_(ids), _trials.c.state.in_([TrialState.RUNNING, TrialState.WAITING])
+    )
+    still_open = set(connection.scalars(query.order_by(_trials.c.trial_id).with_for_update()))
+    ends = [end for end in ends if end.trial_id in still_open]
+    if not ends:
+        return
+    upsert(
+        connection,
+        _intermediate,
+        ("trial_id", "step"),
+        [row for end in ends for row in _intermediate_rows(end)],
+    )
+    attributes = [row for end in ends for row in _attributes(end.trial_id, end.attributes)]
+    upsert(connection, _user_attributes, ("trial_id", "key"), attributes)
+    values = [row for end in ends for row in _value_rows(end)]
+    upsert(connection, _values, ("trial_id", "objective"), values)
+    now = _utc(datetime.now())
+    statement = (
+        update(_trials)
+        .where(_trials.c.trial_id == bindparam("ended"))
+        .values(state=bindparam("as_state"), datetime_complete=now)
+    )
+    connection.execute(statement, [{"ended": end.trial_id, "as_state": end.state} for end in ends])
+
+
+def running(connection: Connection, optuna_study_id: int, attribute: str) -> dict[int, Any]:
+    """The value of one user attribute of every running trial that has it, by trial id."""
+    query = (
+        select(_trials.c.trial_id, _user_attributes.c.value_json)
+        .join_from(_trials, _user_attributes)
+        .where(
+            _trials.c.study_id == optuna_study_id,
+            _trials.c.state == TrialState.RUNNING,
+            _user_attributes.c.key == attribute,
+        )
+        .order_by(_trials.c.trial_id)
+    )
+    return {row.trial_id: json.loads(row.value_json) for row in connection.execute(query)}
+
+
+def _next_number(connection: Connection, optuna_study_id: int) -> int:
+    # Not count(*), which reads the whole study: numbers rise with the ids.
+    query = (
+        select(_trials.c.number)
+        .where(_trials.c.study_id == optuna_study_id)
+        .order_by(_trials.c.trial_id.desc())
+        .limit(1)
+    )
+    last = connection.execute(query).scalar()
+    return 0 if last is None else int(last) + 1
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), list(rows))
+
+
+def _parameter_rows(ids: Sequence[int], trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+    spelled = {
+        name: distribution_to_json(distribution)
+        for name, distribution in trials[0].distributions.items()
+    }
+    return [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": trial.distributions[name].to_internal_repr(value),
+            "distribution_json": spelled[name],
+        }
+        for trial_id, trial in zip(ids, trials, strict=True)
+        for name, value in trial.params.items()
+    ]
+
+
+def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
+
+
+def _intermediate_rows(end: End) -> list[dict[str, Any]]:
+    stored = map(models.TrialIntermediateValueModel.intermediate_value_to_stored_repr, end.curve)
+    return [
+        {
+            "trial_id": end.trial_id,
+            "step": step,
+            "intermediate_value": value,
+            "intermediate_value_type": kind,
+        }
+        for step, (value, kind) in enumerate(stored)
+    ]
+
+
+def _value_rows(end: End) -> list[dict[str, Any]]:
+    final = end.value
+    # Optuna gives a pruned trial its last report as its value, if that is a number.
+    if end.state == TrialState.PRUNED and end.curve and not math.isnan(end.curve[-1]):
+        final = end.curve[-1]
+    if final is None:
+        return []
+    value, kind = models.TrialValueModel.value_to_stored_repr(final)
+    return [{"trial_id": end.trial_id, "objective": 0, "value": value, "value_type": kind}]
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Optuna's way to keep a local time: in UTC, without saying so."""
+    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)

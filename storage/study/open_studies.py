@@ -1,0 +1,99 @@
+"""The pool's view: which open study a worker without one should serve next.
+
+Entry point: `open_studies`, one query whose cost does not grow with the studies' trials.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ScalarSelect, func, literal, or_, select
+
+from ..database.database import Database
+from ..database.dialect import database_now
+from ..database.tables import BEGUN, FRESH, events, slots, studies
+from ..ledger.claim import claimable
+from ..ledger.slot import StudyRow
+
+MOST_COUNTED = 250
+"""Claimable slots of a study are counted no further: the answer shall not cost more with more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How an open study stands.
+
+    Attributes:
+        study: Which.
+        claimable: Slots that a claim would take now, counted up to `MOST_COUNTED`.
+        running: Slots whose leases have not ended.
+        last_claim: When a slot of it was last claimed, by the database's clock; None if never.
+    """
+
+    study: StudyRow
+    claimable: int
+    running: int
+    last_claim: float | None
+
+
+def open_studies(database: Database, *, lease_seconds: float = 30.0) -> list[Standing]:
+    """The studies that are open: by priority, then the longest without a claim, then the oldest.
+
+    Args:
+        database: Where they are.
+        lease_seconds: Of the ledger that would claim.
+    """
+    last_claim = _last_claim().label("last_claim")
+    query = (
+        select(
+            studies,
+            _claimable(lease_seconds).label("claimable"),
+            _running().label("running"),
+            last_claim,
+        )
+        .where(studies.c.status == "open")
+        .order_by(studies.c.priority.desc(), last_claim.asc().nulls_first(), studies.c.id)
+    )
+    rows = database.read(lambda connection: connection.execute(query).all())
+    names = studies.c.keys()
+    return [
+        Standing(
+            study=StudyRow(**{name: row._mapping[name] for name in names}),
+            claimable=row.claimable,
+            running=row.running,
+            last_claim=row.last_claim,
+        )
+        for row in rows
+    ]
+
+
+def _claimable(lease_seconds: float) -> ScalarSelect[int]:
+    """SQL: how many slots of a study could be claimed."""
+    some = (
+        select(literal(1))
+        .where(slots.c.study_id == studies.c.id, or_(BEGUN, FRESH), claimable(lease_seconds))
+        .limit(MOST_COUNTED)
+        .correlate(studies)
+        .subquery()
+    )
+    return select(func.count()).select_from(some).scalar_subquery()
+
+
+def _running() -> ScalarSelect[int]:
+    """SQL: how many slots of a study are held."""
+    query = select(func.count()).where(
+        slots.c.study_id == studies.c.id,
+        slots.c.state == "leased",
+        slots.c.lease_until >= database_now(),
+    )
+    return query.correlate(studies).scalar_subquery()
+
+
+def _last_claim() -> ScalarSelect[float]:
+    """SQL: when a study's newest claim was made, found from the newest event backwards."""
+    return (
+        select(events.c.at)
+        .where(events.c.study_id == studies.c.id, events.c.kind.in_(("claimed", "reclaimed")))
+        .order_by(events.c.id.desc())
+        .limit(1)
+        .correlate(studies)
+        .scalar_subquery()
+    )

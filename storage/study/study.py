@@ -1,0 +1,165 @@
+"""A study's row: its spec, its fingerprint, and the Optuna study that mirrors it.
+
+`create_study` makes the row, Optuna's study and the budget's slots in one transaction, so that
+there is all of it or nothing, however many processes create it and wherever one of them dies;
+`load_study` and `list_studies` read.
+"""
+
+import uuid
+from typing import Any
+
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from sqlalchemy import Connection, Row, insert, select, text
+
+from ..database.database import Database
+from ..database.dialect import database_now
+from ..database.optuna_storage import joined
+from ..database.tables import events as event_rows
+from ..database.tables import studies
+from ..database.url import shown
+from ..errors import StudyMismatch, StudyNotFound
+from ..ledger import budget as slots_of
+from ..ledger import events
+from ..ledger.slot import Direction, StudyRow
+
+CREATION_LOCK = (
+    0x77696474687773  # "widthws": the advisory lock under which PostgreSQL's studies are created
+)
+FINGERPRINT_ATTRIBUTE = "widthwise:fingerprint"
+METRIC_NAMES_ATTRIBUTE = "study:metric_names"  # what Optuna's own Study.set_metric_names writes
+NAMES_SHOWN = 20
+
+
+def create_study(
+    database: Database,
+    *,
+    name: str,
+    spec: str,
+    fingerprint: str,
+    direction: Direction,
+    metric: str,
+    base: str,
+    budget: int,
+    costs: str | None = None,
+) -> tuple[StudyRow, bool]:
+    """Create a study with its budget, or find the one that is there.
+
+    Args:
+        database: Where.
+        name: Of the study.
+        spec: As JSON.
+        fingerprint: Hash of spec and objective code.
+        direction: Of the metric.
+        metric: Its name, shown by the dashboard.
+        base: Folder of the spec.
+        budget: Slots of a new study; one that exists keeps its own.
+        costs: What was fitted of its candidates' costs, as JSON.
+
+    Returns:
+        The study, and whether this call created it.
+
+    Raises:
+        StudyMismatch: If a study of that name has another fingerprint, or is a plain Optuna study.
+    """
+    storage = database.optuna_storage()
+    request = uuid.uuid4().hex
+
+    def work(connection: Connection) -> tuple[StudyRow, bool]:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
+        present = _find(connection, name)
+        if present is not None:
+            _check_fingerprint(present, fingerprint, database)
+            return present, _made_by(connection, request)
+        optuna_study_id = _create_optuna_study(
+            joined(storage, connection), name, fingerprint, direction, metric
+        )
+        values = {
+            "name": name,
+            "spec": spec,
+            "fingerprint": fingerprint,
+            "optuna_study_id": optuna_study_id,
+            "direction": direction,
+            "base": base,
+            "costs": costs,
+        }
+        row = connection.execute(
+            insert(studies).values(**values, created_at=database_now()).returning(*studies.c)
+        ).one()
+        slots_of.grow(connection, row.id, present=0, total=budget)
+        entry = events.Entry(kind="created", once=f"created:{request}", detail={"budget": budget})
+        events.append(connection, row.id, entry)
+        return _study_of(row), True
+
+    try:
+        return database.write(work)
+    except DuplicatedStudyError:
+        raise _plain_study(name, database) from None
+
+
+def load_study(database: Database, name: str) -> StudyRow:
+    """The study of that name.
+
+    Raises:
+        StudyNotFound: If there is none.
+    """
+    study = database.read(lambda connection: _find(connection, name))
+    if study is not None:
+        return study
+    names = [other.name for other in reversed(list_studies(database))]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    listed = f"{', '.join(names[:NAMES_SHOWN])}{more}"
+    there = f"there are, newest first: {listed}" if names else "there is none yet"
+    raise StudyNotFound(
+        f"There is no study '{name}' in {shown(database.url)} ({there}); "
+        "check the name and --storage."
+    )
+
+
+def list_studies(database: Database) -> list[StudyRow]:
+    """Every study in the database, oldest first."""
+    query = select(studies).order_by(studies.c.created_at, studies.c.id)
+    rows = database.read(lambda connection: connection.execute(query).all())
+    return [_study_of(row) for row in rows]
+
+
+def _create_optuna_study(
+    storage: RDBStorage, name: str, fingerprint: str, direction: Direction, metric: str
+) -> int:
+    study_id = storage.create_new_study([StudyDirection[direction.upper()]], name)
+    storage.set_study_user_attr(study_id, FINGERPRINT_ATTRIBUTE, fingerprint)
+    storage.set_study_system_attr(study_id, METRIC_NAMES_ATTRIBUTE, [metric])
+    return study_id
+
+
+def _find(connection: Connection, name: str) -> StudyRow | None:
+    row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
+    return None if row is None else _study_of(row)
+
+
+def _made_by(connection: Connection, request: str) -> bool:
+    """Whether an earlier try of this very call made the study, and only the reply was lost."""
+    query = select(event_rows.c.id).where(event_rows.c.once == f"created:{request}")
+    return connection.execute(query).first() is not None
+
+
+def _check_fingerprint(present: StudyRow, fingerprint: str, database: Database) -> None:
+    if present.fingerprint != fingerprint:
+        raise StudyMismatch(
+            f"The study '{present.name}' in {shown(database.url)} was started with another spec or "
+            f"objective code (fingerprint {present.fingerprint[:12]} there, {fingerprint[:12]} "
+            "here); give this one another name, or restore what that one was started with."
+        )
+
+
+def _plain_study(name: str, database: Database) -> StudyMismatch:
+    return StudyMismatch(
+        f"'{name}' in {shown(database.url)} is an Optuna study that Widthwise did not create, so "
+        "it has no ledger; give the new study another name."
+    )
+
+
+def _study_of(row: Row[Any]) -> StudyRow:
+    return StudyRow(**row._mapping)

@@ -1,0 +1,97 @@
+"""Folds: every row validates once, and classes are spread evenly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from widthwise.objectives.data.dataset import Data, Split
+from widthwise.objectives.data.split import check_folds, folds_of, most_rows
+from widthwise.objectives.errors import DataError
+
+
+def numbered(targets: Tensor, validation: int, task: Any = "classification") -> Data:
+    """Data whose only feature is the number of the row."""
+    rows = torch.arange(len(targets), dtype=torch.float32)[:, None]
+    cut = len(targets) - validation
+    return Data(
+        name="numbered",
+        task=task,
+        train=Split(inputs=rows[:cut], targets=targets[:cut]),
+        validation=Split(inputs=rows[cut:], targets=targets[cut:]),
+        test=Split(inputs=rows[:2], targets=targets[:2]),
+        outputs=4,
+    )
+
+
+DATA = st.lists(st.integers(0, 3), min_size=8, max_size=60).map(
+    lambda classes: numbered(torch.tensor(classes), max(1, len(classes) // 4))
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=DATA, folds=st.integers(2, 8))
+def test_every_row_validates_once_and_teaches_otherwise(data: Data, folds: int) -> None:
+    found = folds_of(data, folds)
+    everything = list(range(len(data.train) + len(data.validation)))
+    validating = [fold.validation.inputs[:, 0].int().tolist() for fold in found]
+    assert sorted(row for rows in validating for row in rows) == everything
+    targets = torch.cat([data.train.targets, data.validation.targets])
+    for fold, mine in zip(found, validating, strict=True):
+        teaching = fold.train.inputs[:, 0].int().tolist()
+        assert sorted([*teaching, *mine]) == everything
+        assert torch.equal(fold.train.targets, targets[teaching])
+        assert fold.test is data.test
+    assert max(len(fold.train) for fold in found) == most_rows(data, folds)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=DATA, folds=st.integers(2, 8))
+def test_classes_and_rows_are_spread_evenly(data: Data, folds: int) -> None:
+    found = [fold.validation.targets for fold in folds_of(data, folds)]
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+    for one in range(4):
+        counts = [int((targets == one).sum()) for targets in found]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_one_fold_is_the_data_itself() -> None:
+    data = numbered(torch.zeros(10, dtype=torch.int64), 3)
+    assert folds_of(data, 1) == [data]
+    assert most_rows(data, 1) == 7
+
+
+@pytest.mark.parametrize(
+    ("targets", "task"),
+    [
+        (torch.linspace(0, 1, 12), "regression"),
+        (torch.linspace(0, 1, 24).view(12, 2), "regression"),
+        (torch.arange(24).view(12, 2) % 4, "classification"),
+    ],
+    ids=["one quantity", "two quantities", "two classes a row"],
+)
+def test_rows_without_one_class_are_dealt_out_as_they_come(targets: Tensor, task: str) -> None:
+    found = folds_of(numbered(targets, 3, task), 5)
+    assert sorted(len(fold.validation) for fold in found) == [2, 2, 2, 3, 3]
+    assert found[0].validation.inputs[:, 0].tolist() != [0.0, 5.0, 10.0]
+
+
+def test_folds_repeat_and_leave_the_callers_stream_alone() -> None:
+    data = numbered(torch.arange(40) % 4, 10)
+    before = torch.get_rng_state()
+    first, again = folds_of(data, 3)[0], folds_of(data, 3)[0]
+    assert torch.equal(first.validation.inputs, again.validation.inputs)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_more_folds_than_rows_are_refused() -> None:
+    data = replace(numbered(torch.zeros(9, dtype=torch.int64), 3), name="tiny")
+    check_folds(data, 9)
+    for refused in (check_folds, folds_of):
+        with pytest.raises(DataError, match=r"^tiny: 10 folds need as many rows, and there are 9"):
+            refused(data, 10)

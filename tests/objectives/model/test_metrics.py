@@ -1,0 +1,252 @@
+"""Metrics and losses: against scikit-learn, and against users' mistakes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
+from torch import nn
+from widthwise.objectives.errors import ImportFailure, MetricError
+from widthwise.objectives.model.losses import LOSSES, aligned, load_loss
+from widthwise.objectives.model.metrics import METRICS, Metric, default_metric, load_metric
+
+CLASS_REFERENCES: dict[str, Callable[..., float]] = {
+    "accuracy": sklearn_metrics.accuracy_score,
+    "balanced_accuracy": sklearn_metrics.recall_score,
+    "f1": sklearn_metrics.f1_score,
+}
+QUANTITY_REFERENCES: dict[str, Callable[..., float]] = {
+    "r2": sklearn_metrics.r2_score,
+    "mse": sklearn_metrics.mean_squared_error,
+    "rmse": sklearn_metrics.root_mean_squared_error,
+    "mae": sklearn_metrics.mean_absolute_error,
+}
+
+
+@pytest.mark.parametrize("name", CLASS_REFERENCES)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 30), classes=st.integers(2, 5))
+@settings(max_examples=40, deadline=None)
+def test_class_metrics_agree_with_scikit_learn(
+    name: str, seed: int, rows: int, classes: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    output, target = rng.normal(size=(rows, classes)), rng.integers(classes, size=rows)
+    guess = output.argmax(axis=1)
+    options: dict[str, Any] = {}
+    if name != "accuracy":
+        # The mean over the classes of the target (recall), or those of either (f1).
+        seen = np.unique(target if name == "balanced_accuracy" else [*target, *guess])
+        options = {"average": "macro", "labels": seen, "zero_division": 0.0}
+    expected = CLASS_REFERENCES[name](target, guess, **options)
+    assert METRICS[name](torch.tensor(output), torch.tensor(target)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", QUANTITY_REFERENCES)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(2, 30), columns=st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_quantity_metrics_agree_with_scikit_learn(
+    name: str, seed: int, rows: int, columns: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (rows, columns) if columns else (rows,)
+    output, target = rng.normal(size=shape), rng.normal(size=shape)
+    expected = QUANTITY_REFERENCES[name](target, output)
+    if name == "rmse" and columns:
+        expected = QUANTITY_REFERENCES["mse"](target, output) ** 0.5
+    assert METRICS[name](torch.tensor(output), torch.tensor(target)) == pytest.approx(expected)
+
+
+def test_cross_entropy_agrees_with_scikit_learn() -> None:
+    logits, target = (
+        torch.randn(50, 4, generator=torch.Generator().manual_seed(0)),
+        torch.arange(50) % 4,
+    )
+    expected = sklearn_metrics.log_loss(target.numpy(), logits.double().softmax(dim=1).numpy())
+    assert METRICS["cross_entropy"](logits, target) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_a_single_logit_decides_by_its_sign(shape: tuple[int, ...]) -> None:
+    output = torch.tensor([-1.0, 2.0, 0.5, -3.0]).reshape(shape)
+    target = torch.tensor([0, 1, 0, 0])
+    assert METRICS["accuracy"](output, target) == 0.75
+    expected = nn.functional.binary_cross_entropy_with_logits(output.flatten(), target.float())
+    assert METRICS["cross_entropy"](output, target) == pytest.approx(float(expected))
+
+
+def test_r2_of_a_constant_target_is_one_or_nothing() -> None:
+    flat = torch.ones(5)
+    assert METRICS["r2"](flat, flat) == 1.0
+    assert METRICS["r2"](flat + 1, flat) == 0.0
+
+
+@pytest.mark.parametrize("name", QUANTITY_REFERENCES)
+def test_shapes_never_broadcast(name: str) -> None:
+    with pytest.raises(MetricError, match=r"shape \(5, 1\), the targets \(5,\)"):
+        METRICS[name](torch.ones(5, 1), torch.arange(5.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "worse", "better"),
+    [("accuracy", 0.5, 0.6), ("r2", -1.0, 0.0), ("mse", 2.0, 1.0), ("cross_entropy", 2.0, 1.0)],
+)
+def test_better_follows_the_direction(name: str, worse: float, better: float) -> None:
+    metric = METRICS[name]
+    assert metric.better(better, worse)
+    assert not metric.better(worse, better)
+    assert not metric.better(worse, worse)
+    assert metric.better(worse, None)
+
+
+def test_defaults_by_task() -> None:
+    assert default_metric("classification").name == "accuracy"
+    assert default_metric("regression").name == "r2"
+
+
+# A user's own metric
+
+
+def own(tmp_path: Path, body: str, name: str = "metric") -> str:
+    path = tmp_path / "own_metric.py"
+    path.write_text(f"import numpy as np\nimport torch\ndef {name}(output, target):\n    {body}\n")
+    return f"own_metric.py:{name}"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "0.25",
+        "np.float32(0.25)",
+        "torch.tensor(0.25)",
+        "torch.tensor([[0.25]])",
+        "np.array([0.25])",
+    ],
+)
+def test_a_users_metric_may_return_any_single_number(expression: str, tmp_path: Path) -> None:
+    metric = load_metric(own(tmp_path, f"return {expression}"), tmp_path, "minimize")
+    value = metric(torch.ones(3, 2), torch.zeros(3))
+    assert type(value) is float
+    assert value == 0.25
+    assert (metric.direction, metric.task) == ("minimize", None)
+
+
+def test_a_users_metric_may_be_not_a_number(tmp_path: Path) -> None:
+    metric = load_metric(own(tmp_path, "return float('nan')"), tmp_path, "minimize")
+    assert np.isnan(metric(torch.ones(3), torch.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("pass", "returned None: it must return one number"),
+        ("return 'good'", "returned 'good' (str)"),
+        ("return True", "returned True (bool)"),
+        ("return output", "Tensor"),
+        ("return 1j", "complex"),
+        ("raise ValueError('odd')", "raised ValueError: odd (output (3, 2), target (3,))"),
+    ],
+)
+def test_a_users_metric_that_gives_no_number(body: str, says: str, tmp_path: Path) -> None:
+    metric = load_metric(own(tmp_path, body), tmp_path, "maximize")
+    with pytest.raises(MetricError) as caught:
+        metric(torch.ones(3, 2), torch.zeros(3))
+    assert says in str(caught.value)
+    assert "own_metric.py:metric" in str(caught.value)
+
+
+def test_the_direction_may_be_an_attribute(tmp_path: Path) -> None:
+    path = tmp_path / "directed.py"
+    path.write_text("def loss(output, target):\n    return 1\nloss.direction = 'minimize'\n")
+    assert load_metric("directed.py:loss", tmp_path).direction == "minimize"
+    assert load_metric("directed.py:loss", tmp_path, "maximize").direction == "maximize"
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "says"),
+    [
+        ("acuracy", None, "did you mean 'accuracy'?"),
+        ("zzz", None, "Choose one of accuracy, balanced_accuracy"),
+        ("accuracy", "minimize", "is to maximize, not to minimize"),
+        ("accuracy", "up", "the direction 'up' is unknown"),
+        ("own_metric.py:metric", None, "does not say which direction is better"),
+    ],
+)
+def test_a_metric_that_cannot_be_taken(
+    name: str, direction: str | None, says: str, tmp_path: Path
+) -> None:
+    own(tmp_path, "return 1")
+    with pytest.raises(MetricError) as caught:
+        load_metric(name, tmp_path, direction)
+    assert says in str(caught.value)
+
+
+def test_a_metric_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ImportFailure):
+        load_metric("gone.py:metric", tmp_path, "maximize")
+
+
+def test_out_of_memory_in_a_metric_is_no_mistake_of_its_author() -> None:
+    def greedy(output: Any, target: Any) -> float:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Metric(name="own", direction="maximize", function=greedy)(torch.ones(1), torch.ones(1))
+
+
+# Losses
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_scalars(name: str, tmp_path: Path) -> None:
+    task, function = LOSSES[name]
+    output = torch.randn(6, 3, requires_grad=True)
+    target = torch.arange(6) % 3 if task == "classification" else torch.randn(6, 3)
+    loss = load_loss(name, task, tmp_path)[1](output, target)
+    assert loss.shape == ()
+    assert loss.requires_grad
+    assert function is load_loss(name, task, tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("mze", "did you mean 'mse'?"),
+        ("mse", "is for a regression, the data asks for a classification: choose one of cross"),
+    ],
+)
+def test_a_loss_that_cannot_be_taken(name: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(MetricError) as caught:
+        load_loss(name, "classification", tmp_path)
+    assert says in str(caught.value)
+
+
+def test_a_loss_is_a_name_a_function_a_reference_or_the_tasks_own(tmp_path: Path) -> None:
+    path = tmp_path / "own_loss.py"
+    path.write_text("def loss(output, target):\n    return output.mean()\n")
+    assert load_loss(None, "regression", tmp_path)[0] == "mse"
+    assert load_loss(None, "classification", tmp_path)[0] == "cross_entropy"
+    assert load_loss(nn.CrossEntropyLoss(), "classification", tmp_path)[0] == "CrossEntropyLoss"
+    name, function = load_loss("own_loss.py:loss", "regression", tmp_path)
+    assert (name, float(function(torch.ones(3), torch.ones(3)))) == ("own_loss.py:loss", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("output", "targets", "task", "expected"),
+    [
+        ((5, 1), (5,), "regression", (5,)),
+        ((5,), (5, 1), "regression", (5, 1)),
+        ((5, 2), (5,), "regression", (5, 2)),
+        ((5, 2), (5, 2), "regression", (5, 2)),
+        ((5, 1), (5,), "classification", (5, 1)),
+        ((1, 1), (1,), "regression", (1,)),
+    ],
+)
+def test_outputs_are_brought_to_the_targets_shape(
+    output: tuple[int, ...], targets: tuple[int, ...], task: Any, expected: tuple[int, ...]
+) -> None:
+    assert aligned(torch.zeros(output), torch.zeros(targets), task).shape == expected

@@ -1,0 +1,150 @@
+"""Loading a user's code by reference."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from widthwise.objectives.errors import ImportFailure, ObjectiveError
+from widthwise.objectives.user_code import load_object, source_fingerprint
+
+
+@pytest.fixture(autouse=True)
+def _untouched_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_file_is_found_beside_the_spec_and_runs_once(tmp_path: Path) -> None:
+    write(tmp_path, "model.py", "loaded = []\ndef build(widths):\n    return loaded\n")
+    build = load_object("model.py:build", tmp_path)
+    assert load_object(f"{tmp_path}/model.py:build", Path("/")) is build
+
+
+def test_a_file_in_a_folder_imports_its_neighbours(tmp_path: Path) -> None:
+    write(tmp_path, "code/neighbour_of_model.py", "ANSWER = 42\n")
+    write(
+        tmp_path,
+        "code/model.py",
+        "from neighbour_of_model import ANSWER\ndef build(widths):\n    return ANSWER\n",
+    )
+    assert load_object("code/model.py:build", tmp_path)({}) == 42
+
+
+def test_two_files_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write(tmp_path, f"{number}/model.py", f"def build(widths):\n    return {number}\n")
+    assert [load_object(f"{k}/model.py:build", tmp_path)({}) for k in (1, 2)] == [1, 2]
+
+
+def test_what_a_file_defines_can_be_pickled(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "shapes.py",
+        "from dataclasses import dataclass\n@dataclass\nclass Shape:\n    side: int\n",
+    )
+    shape = load_object("shapes.py:Shape", tmp_path)(3)
+    assert pickle.loads(pickle.dumps(shape)) == shape
+
+
+def test_a_module_is_found_in_the_base_or_installed(tmp_path: Path) -> None:
+    write(tmp_path, "own_package_here/__init__.py", "")
+    write(
+        tmp_path,
+        "own_package_here/model.py",
+        "class A:\n    def build(widths):\n        return 7\n",
+    )
+    assert load_object("own_package_here.model:A.build", tmp_path)({}) == 7
+    assert load_object("math:sqrt", tmp_path)(9) == 3
+
+
+BROKEN = {
+    "syntax.py": "def build(:\n",
+    "raises.py": "x = 1\nraise ValueError('no such luck')\n",
+    "exits.py": "import sys\nsys.exit(3)\n",
+    "imports.py": "import a_module_that_is_nowhere\n",
+    "names.py": "SIZE = 3\ndef build_model(widths): ...\ndef data(): ...\n",
+    "empty.py": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [
+        ("model", ["'model'", "FILE.py:name or package.module:name"]),
+        ("model.py:", ["FILE.py:name"]),
+        (":build", ["FILE.py:name"]),
+        ("missing.py:build", ["there is no file", "missing.py"]),
+        ("folder/:build", ["is a folder"]),
+        ("sub/notes.txt:build", ["must end in .py"]),
+        ("syntax.py:build", ["not valid Python", "line 1"]),
+        ("raises.py:build", ["ValueError: no such luck", "in line 2"]),
+        ("exits.py:build", ["SystemExit: 3"]),
+        ("imports.py:build", ["ModuleNotFoundError", "a_module_that_is_nowhere", "in line 1"]),
+        ("names.py:bild_model", ["did you mean 'build_model'?"]),
+        ("names.py:zzz", ["it has 'build_model', 'data'"]),
+        ("names.py:SIZE", ["of type int, not a function"]),
+        ("empty.py:build", ["it defines no function"]),
+        ("no_such_package_anywhere.model:build", ["no module 'no_such_package_anywhere'"]),
+        ("raises:build", ["raises", "no such luck"]),
+        ("imports:build", ["a_module_that_is_nowhere"]),
+        ("json.no_such_part:build", ["no module 'json.no_such_part'"]),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_one_sentence(
+    reference: str, says: list[str], tmp_path: Path
+) -> None:
+    for name, text in BROKEN.items():
+        write(tmp_path, name, text)
+    (tmp_path / "folder").mkdir()
+    write(tmp_path, "sub/notes.txt", "notes")
+    with pytest.raises(ImportFailure) as caught:
+        load_object(reference, tmp_path)
+    message = str(caught.value)
+    assert all(words in message for words in says), message
+    assert "\n" not in message
+    assert isinstance(caught.value, ObjectiveError)
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_that_failed_is_run_again_once_mended(tmp_path: Path) -> None:
+    write(tmp_path, "model.py", "raise ValueError\n")
+    with pytest.raises(ImportFailure, match="raised ValueError in line 1"):
+        load_object("model.py:build", tmp_path)
+    write(tmp_path, "model.py", "def build(widths):\n    return 'mended'\n")
+    assert load_object("model.py:build", tmp_path)({}) == "mended"
+
+
+def test_the_fingerprint_follows_the_source(tmp_path: Path) -> None:
+    path = write(tmp_path, "fingerprinted.py", "def build(widths): ...\n")
+    before = source_fingerprint("fingerprinted.py:build", tmp_path)
+    assert source_fingerprint("fingerprinted:build", tmp_path) == before
+    path.write_text("def build(widths): return 1\n")
+    assert source_fingerprint("fingerprinted.py:build", tmp_path) != before
+
+
+@pytest.mark.parametrize("reference", ["gone.py:build", "gone_module_of_ours:build", "nothing"])
+def test_the_fingerprint_of_nothing_is_refused(reference: str, tmp_path: Path) -> None:
+    with pytest.raises(ImportFailure):
+        source_fingerprint(reference, tmp_path)
+
+
+def test_a_module_without_a_file_has_a_fingerprint(tmp_path: Path) -> None:
+    assert source_fingerprint("sys:exit", tmp_path) != source_fingerprint("time:sleep", tmp_path)
+
+
+def test_loading_does_not_need_the_test_process(tmp_path: Path) -> None:
+    write(tmp_path, "model.py", "def build(widths):\n    return sum(widths.values())\n")
+    script = (
+        "from pathlib import Path; from widthwise.objectives.user_code import load_object; "
+        f"print(load_object('model.py:build', Path({str(tmp_path)!r}))({{'a': 1, 'b': 2}}))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout == "3\n", result.stderr

@@ -1,0 +1,152 @@
+"""Steps of lower precision and with recomputation: predicted peaks equal the real ones."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from widthwise.objectives.cost.by_module import count_modules
+from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
+from widthwise.objectives.cost.measure import measure_step
+from widthwise.objectives.errors import CostError
+from widthwise.tests.objectives.trace.real_step import CLASS, OPTIMIZERS, real_peaks
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(20, 64), nn.LayerNorm(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 5)
+    )
+
+
+def cnn(norm: Callable[[int], nn.Module]) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        norm(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 16, 1),
+        norm(16),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.1, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x).mean(1))
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "mlp with layer norm": (mlp, (20,)),
+    "cnn with batch norm": (lambda: cnn(nn.BatchNorm2d), (1, 12, 12)),
+    "cnn with group norm": (lambda: cnn(lambda width: nn.GroupNorm(2, width)), (1, 12, 12)),
+    "encoder": (Encoder, (6, 32)),
+}
+
+
+def step(shape: tuple[int, ...], batch_size: int, optimizer: str, **options) -> StepSpec:
+    return StepSpec(
+        inputs=(TensorSpec(shape=shape),),
+        targets=CLASS,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        loss=nn.functional.cross_entropy,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [8, 32])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("model", MODELS)
+def test_peaks_in_bfloat16_equal_the_real_ones(model: str, optimizer: str, batch_size: int) -> None:
+    build, shape = MODELS[model]
+    spec = step(shape, batch_size, optimizer, autocast=torch.bfloat16)
+    costs = count_costs(build, spec)
+    real = real_peaks(build, spec, OPTIMIZERS[optimizer][1])
+    assert (costs.train_memory, costs.inference_memory) == real
+
+
+def test_lower_precision_needs_less_memory_and_the_same_work() -> None:
+    full, half = (
+        count_costs(mlp, step((20,), 512, "sgd", autocast=dtype)) for dtype in (None, torch.float16)
+    )
+    assert half.train_memory < full.train_memory
+    assert (half.flops, half.step_flops, half.file_size) == (
+        full.flops,
+        full.step_flops,
+        full.file_size,
+    )
+
+
+def test_modules_return_what_autocast_makes_of_them() -> None:
+    full, half = (
+        count_modules(mlp, step((20,), 8, "sgd", autocast=dtype)) for dtype in (None, torch.float16)
+    )
+    assert half[0].output_bytes == full[0].output_bytes // 2 == 8 * 5 * 2
+
+
+def test_a_measured_step_is_of_the_same_precision() -> None:
+    spec = step((20,), 32, "sgd", autocast=torch.bfloat16)
+    measured = measure_step(mlp, spec, torch.device("cpu"))
+    assert measured.train_memory == count_costs(mlp, spec).train_memory
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"autocast": torch.float64}, "autocast is torch.float64"),
+        ({"device_type": "mps"}, "device type is 'mps'"),
+    ],
+    ids=["float64", "mps"],
+)
+def test_refuses_what_torch_has_not(options: dict[str, object], said: str) -> None:
+    with pytest.raises(CostError, match=said):
+        step((20,), 8, "sgd", **options)
+
+
+class Recomputing(nn.Module):
+    """Residual blocks whose activations are computed again in the backward pass."""
+
+    def __init__(self, reentrant: bool) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.stem, self.head = nn.Linear(20, 32), nn.Linear(32, 5)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Dropout(0.2), nn.Linear(64, 32))
+            for _ in range(4)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            # In eval mode there is no gradient to recompute for, and torch warns of it.
+            if self.training:
+                x = x + checkpoint(block, x, use_reentrant=self.reentrant)
+            else:
+                x = x + block(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("batch_size", [8, 32, 256])
+@pytest.mark.parametrize("reentrant", [False, True], ids=["not reentrant", "reentrant"])
+def test_peaks_with_checkpointing_equal_the_real_ones(
+    reentrant: bool, batch_size: int, autocast: torch.dtype | None
+) -> None:
+    def build() -> nn.Module:
+        return Recomputing(reentrant)
+
+    spec = step((20,), batch_size, "sgd", autocast=autocast)
+    costs = count_costs(build, spec)
+    real = real_peaks(build, spec, OPTIMIZERS["sgd"][1])
+    assert (costs.train_memory, costs.inference_memory) == real

@@ -1,0 +1,345 @@
+"""Checkpoints: the newest whole one of the right candidate is read, whatever lies in the folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+from torch import Tensor
+from widthwise.objectives.training import checkpoint_file
+from widthwise.objectives.training.snapshot import Snapshot
+
+ME = {"fingerprint": "abc", "slot": 3, "widths": {"a": 4}, "seed": 2**62}
+DTYPES = [
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64, torch.complex128),
+]
+
+
+def snapshot(epochs: float = 1.0, size: int = 5) -> Snapshot:
+    stream = torch.Generator().manual_seed(int(epochs))
+    return Snapshot(
+        epochs=epochs,
+        tensors={"0.model.weight": torch.randn(size, 3, generator=stream)},
+        facts={"members": [{"course": {"curve": [0.1, epochs]}, "progress": None}]},
+    )
+
+
+def same(one: Snapshot | None, other: Snapshot) -> bool:
+    return (
+        one is not None
+        and (one.epochs, json.dumps(one.facts)) == (other.epochs, json.dumps(other.facts))
+        and one.tensors.keys() == other.tensors.keys()
+        and all(same_bits(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+    )
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    alike = one.dtype == other.dtype and one.shape == other.shape
+    return alike and bytes_of(one) == bytes_of(other)
+
+
+def bytes_of(tensor: Tensor) -> list[int]:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).tolist()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
+# What is written is read
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    dtype=st.sampled_from(DTYPES),
+    shape=st.lists(st.integers(0, 3), max_size=3),
+    names_=st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=3),
+    facts=st.dictionaries(
+        st.text(max_size=4),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=4,
+    ),
+    epochs=st.floats(0, 1e6),
+)
+def test_what_is_written_is_read_bit_for_bit(
+    dtype: Any, shape: list[int], names_: list[str], facts: dict[str, Any], epochs: float
+) -> None:
+    written = Snapshot(
+        epochs=epochs,
+        tensors={f"0.{name}": (9 * torch.rand(shape)).to(dtype) for name in names_},
+        facts=facts,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint_file.write(Path(folder) / "slot" / "deeper", written, ME)
+        assert same(checkpoint_file.read(Path(folder) / "slot" / "deeper", ME), written)
+
+
+def test_the_two_newest_stay_and_numbers_rise(tmp_path: Path) -> None:
+    for epochs in range(1, 6):
+        file = checkpoint_file.write(tmp_path, snapshot(epochs), ME)
+        assert same(checkpoint_file.read(tmp_path, ME), snapshot(epochs))
+        assert file.name == f"{epochs:08d}.safetensors"
+    assert names(tmp_path) == ["00000004.safetensors", "00000005.safetensors"]
+    file.rename(tmp_path / "123456789.safetensors")
+    checkpoint_file.write(tmp_path, snapshot(9), ME)
+    assert names(tmp_path) == ["123456789.safetensors", "123456790.safetensors"]
+    assert same(checkpoint_file.read(tmp_path, ME), snapshot(9))
+
+
+def test_where_nothing_was_written_nothing_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert checkpoint_file.read(tmp_path / "missing", ME) is None
+    assert checkpoint_file.read(tmp_path, ME) is None
+    assert not caplog.records
+
+
+def test_a_read_snapshot_outlives_its_file(tmp_path: Path) -> None:
+    checkpoint_file.write(tmp_path, snapshot(), ME)
+    found = checkpoint_file.read(tmp_path, ME)
+    shutil.rmtree(tmp_path)
+    assert same(found, snapshot())
+
+
+# Damage
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_a_truncated_one_falls_back_to_the_one_before(data: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint_file.write(folder, snapshot(1), ME)
+        newest = checkpoint_file.write(folder, snapshot(2), ME)
+        contents = newest.read_bytes()
+        newest.write_bytes(contents[: data.draw(st.integers(0, len(contents) - 1))])
+        assert same(checkpoint_file.read(folder, ME), snapshot(1))
+
+
+@settings(deadline=None, max_examples=80)
+@given(data=st.data())
+def test_a_damaged_byte_never_reaches_a_training(data: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoint_file.write(folder, snapshot(1), ME)
+        newest = checkpoint_file.write(folder, snapshot(2), ME)
+        contents = bytearray(newest.read_bytes())
+        place = data.draw(st.integers(0, len(contents) - 1))
+        contents[place] ^= data.draw(st.integers(1, 255))
+        newest.write_bytes(contents)
+        found = checkpoint_file.read(folder, ME)
+        # A blank of the header's padding may become another blank.
+        assert same(found, snapshot(1)) or same(found, snapshot(2))
+
+
+def rubbish(file: Path) -> None:
+    file.write_bytes(os.urandom(200))
+
+
+def nothing(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def endless_header(file: Path) -> None:
+    file.write_bytes((2**63).to_bytes(8, "little") + b"{}")
+
+
+def folder_of_that_name(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def broken_link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("elsewhere")
+
+
+def without_metadata(file: Path) -> None:
+    file.write_bytes(save({"0.model.weight": torch.zeros(2)}))
+
+
+def of_another_format(file: Path) -> None:
+    told = json.dumps({"format": 99, "identity": ME, "epochs": 1.0, "facts": {}, "complex": []})
+    digest = checkpoint_file._digest(told, {})
+    file.write_bytes(save({}, {"snapshot": told, "digest": digest}))
+
+
+class Bomb:
+    """Goes off when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (77,)
+
+
+def pickled(file: Path) -> None:
+    file.write_bytes(pickle.dumps(Bomb()))
+
+
+def saved_by_torch(file: Path) -> None:
+    torch.save({"0.model.weight": Bomb()}, file)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        rubbish,
+        nothing,
+        endless_header,
+        folder_of_that_name,
+        broken_link,
+        without_metadata,
+        of_another_format,
+        pickled,
+        saved_by_torch,
+    ],
+    ids=lambda one: one.__name__,
+)
+def test_whatever_lies_there_falls_back_and_is_said(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint_file.write(tmp_path, snapshot(1), ME)
+    damage(checkpoint_file.write(tmp_path, snapshot(2), ME))
+    assert same(checkpoint_file.read(tmp_path, ME), snapshot(1))
+    if damage is not broken_link:
+        (record,) = caplog.records
+        assert "00000002.safetensors is passed over" in record.getMessage()
+    # The next one comes after it all the same.
+    checkpoint_file.write(tmp_path, snapshot(3), ME)
+    assert same(checkpoint_file.read(tmp_path, ME), snapshot(3))
+
+
+def test_where_all_are_damaged_the_training_begins_anew(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        rubbish(checkpoint_file.write(tmp_path, snapshot(epochs), ME))
+    assert checkpoint_file.read(tmp_path, ME) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"fingerprint": "abd"}, {"slot": 4}, {"widths": {"a": 5}}, {"seed": 1}, {"more": None}],
+    ids=lambda one: next(iter(one)),
+)
+def test_a_foreign_one_is_not_read(
+    other: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint_file.write(tmp_path, snapshot(1), ME)
+    checkpoint_file.write(tmp_path, snapshot(2), {**ME, **other})
+    assert same(checkpoint_file.read(tmp_path, ME), snapshot(1))
+    assert "wanted is" in caplog.text
+    assert checkpoint_file.read(tmp_path, {}) is None
+
+
+def test_a_folder_that_cannot_be_read_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert checkpoint_file.read(tmp_path / "file", ME) is None
+    assert "cannot be read" in caplog.text
+
+
+def test_no_pickle_is_written_or_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("pickle")
+
+    for module, name in [
+        (pickle, "loads"),
+        (pickle, "load"),
+        (pickle, "dumps"),
+        (pickle, "dump"),
+        (pickle, "Unpickler"),
+        (pickle, "Pickler"),
+        (torch, "load"),
+        (torch, "save"),
+    ]:
+        monkeypatch.setattr(module, name, refuse)
+    checkpoint_file.write(tmp_path, snapshot(), ME)
+    assert same(checkpoint_file.read(tmp_path, ME), snapshot())
+
+
+# Writing that fails or is killed
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        checkpoint_file.write(tmp_path / "file" / "slot", snapshot(), ME)
+
+
+def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
+    checkpoint_file.write(tmp_path, snapshot(1), ME)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError):
+            checkpoint_file.write(tmp_path, snapshot(2, size=10_000), ME)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert names(tmp_path) == ["00000001.safetensors"]
+    assert same(checkpoint_file.read(tmp_path, ME), snapshot(1))
+
+
+def test_what_a_killed_worker_left_is_cleared_later_and_what_another_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    abandoned, present = (tmp_path / f"00000001.{n}.unfinished" for n in (7, 8))
+    for file in (abandoned, present):
+        file.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    checkpoint_file.write(tmp_path, snapshot(), ME)
+    assert names(tmp_path) == ["00000001.8.unfinished", "00000001.safetensors"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from widthwise.objectives import checkpoint
+from widthwise.tests.objectives.test_checkpoint import ME, snapshot
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    checkpoint.write(Path(sys.argv[1]), snapshot(number, size=2000), ME)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_writer_killed_at_any_moment_leaves_whole_ones(tmp_path: Path) -> None:
+    for attempt in range(6):
+        folder = tmp_path / str(attempt)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        written = [int(writer.stdout.readline()) for _ in range(attempt + 1)][-1]
+        writer.kill()
+        written = max([written, *map(int, writer.stdout.read().split())])
+        writer.wait()
+        writer.stdout.close()
+        found = checkpoint_file.read(folder, ME)
+        assert found is not None
+        assert written <= found.epochs <= written + 1
+        assert same(found, snapshot(found.epochs, size=2000))

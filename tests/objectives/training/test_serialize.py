@@ -1,0 +1,156 @@
+"""Packing: values come back as they were, type by type and bit by bit."""
+
+from __future__ import annotations
+
+import json
+import random
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from widthwise.objectives.training.serialize import Packer, Unpackable, on_cpu, unpacked
+
+CPU = torch.device("cpu")
+HASHABLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+ARRAYS = st.sampled_from(
+    [np.arange(6).astype(kind).reshape(2, 3) for kind in ("u4", "i8", "f4", "c16", "?", ">i2")]
+    + [np.zeros((0, 2)), np.float32(0.1), np.asarray(3.0), np.eye(3).T[::2]]
+)
+TENSORS = st.sampled_from(
+    [
+        torch.arange(6.0).reshape(2, 3).t(),
+        torch.zeros(0, 3, dtype=torch.bfloat16),
+        torch.tensor(2**62),
+        torch.tensor([1j], dtype=torch.complex64).conj(),
+        torch.rand(2, requires_grad=True) * 2,
+        torch.ones(1).expand(4),
+    ]
+)
+VALUES = st.recursive(
+    HASHABLE | ARRAYS | TENSORS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(HASHABLE, inner, max_size=3)
+        | st.sets(HASHABLE, max_size=3)
+        | st.frozensets(HASHABLE, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def there_and_back(value: Any) -> Any:
+    packer = Packer(CPU)
+    told = json.loads(json.dumps(packer.pack(value, "some")))
+    assert all(name.startswith("some.") for name in packer.tensors)
+    assert all(one.is_contiguous() for one in packer.tensors.values())
+    return unpacked(told, packer.tensors, CPU)
+
+
+def assert_same(one: Any, other: Any) -> None:
+    if isinstance(other, torch.Tensor):
+        assert type(one) is torch.Tensor
+        assert one.dtype == other.dtype
+        assert one.tolist() == other.tolist()
+        assert not one.requires_grad
+    elif isinstance(other, np.ndarray | np.generic):
+        assert type(one) is type(other)
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert one.tobytes() == other.tobytes()
+    else:
+        assert type(one) is type(other)
+        if isinstance(other, list | tuple):
+            for mine, its in zip(one, other, strict=True):
+                assert_same(mine, its)
+        elif isinstance(other, dict):
+            assert list(map(repr, one)) == list(map(repr, other))
+            for mine, its in zip(one.values(), other.values(), strict=True):
+                assert_same(mine, its)
+        elif isinstance(other, set | frozenset):
+            assert sorted(map(repr, one)) == sorted(map(repr, other))
+        else:
+            assert repr(one) == repr(other)
+
+
+@settings(deadline=None, max_examples=200)
+@given(value=VALUES)
+def test_there_and_back(value: Any) -> None:
+    assert_same(there_and_back(value), value)
+
+
+def test_the_streams_of_python_and_numpy_and_torch() -> None:
+    assert there_and_back(random.getstate()) == random.getstate()
+    old = np.random.RandomState(3)
+    old.randn()
+    again = np.random.RandomState(0)
+    again.set_state(there_and_back(old.get_state()))
+    assert again.randn() == old.randn()
+    for kind in (np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64):
+        first, second = np.random.Generator(kind(1)), np.random.Generator(kind(2))
+        first.normal()
+        second.bit_generator.state = there_and_back(first.bit_generator.state)
+        assert first.normal() == second.normal()
+    assert torch.equal(there_and_back(torch.get_rng_state()), torch.get_rng_state())
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Named(dict[str, int]):
+    pass
+
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        print,
+        Level.LOW,
+        Named(),
+        b"bytes",
+        np.array([object()]),
+        np.array(["text"]),
+        np.ma.array([1.0]),
+        nn.Parameter(torch.zeros(2)),
+        torch.zeros(3).to_sparse(),
+        ENDLESS,
+        [1, {"deep": (torch.zeros(2), {"deeper": object()})}],
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_nobody_knows_is_refused_and_leaves_nothing_behind(value: Any) -> None:
+    packer = Packer(CPU)
+    packer.pack(torch.zeros(2), "some")
+    with pytest.raises(Unpackable):
+        packer.pack(value, "some")
+    assert list(packer.tensors) == ["some.0"]
+
+
+def test_a_tensor_that_is_kept_by_other_means_is_refused() -> None:
+    weight = torch.zeros(4, 2)
+    packer = Packer(CPU, [weight])
+    assert packer.alien(weight[1:].t())
+    assert not packer.alien(weight.clone())
+    with pytest.raises(Unpackable, match="shares its memory"):
+        packer.pack({"view": weight.view(8)}, "some")
+
+
+def test_a_copy_shares_nothing() -> None:
+    tensor = torch.zeros(2, 3).t()
+    copy = on_cpu(tensor)
+    tensor += 1
+    assert copy.tolist() == [[0.0, 0.0]] * 3
+    assert copy.is_contiguous()
+    with pytest.raises(Unpackable):
+        on_cpu(torch.zeros(3).to_sparse())

@@ -1,0 +1,126 @@
+"""Predicted peaks against real training steps of every network of the zoo, to the byte."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
+from widthwise.tests.objectives.trace.real_step import CLASS, OPTIMIZERS, Build, real_peaks
+from widthwise.tests.objectives.zoo import attention, resnet, small
+from widthwise.tests.objectives.zoo.catalogue import ZOO, Entry, classify, distance, words
+from widthwise.tests.objectives.zoo.recompute import checkpointed
+
+
+def built(entry: Entry, recompute: bool) -> nn.Module:
+    return checkpointed(entry.small(), entry.blocks) if recompute else entry.small()
+
+
+def assert_exact(build: Build, step: StepSpec, tolerance: float = 0.0) -> None:
+    """Compare both peaks, of a training step and of a forward pass without gradients."""
+    costs = count_costs(build, step)
+    _, make_optimizer = OPTIMIZERS[step.optimizer]
+    predicted = (costs.train_memory, costs.inference_memory)
+    assert predicted == pytest.approx(real_peaks(build, step, make_optimizer), rel=tolerance, abs=0)
+
+
+@pytest.mark.parametrize("recompute", [False, True], ids=["plain", "checkpointed"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("batch_size", [8, 32])
+@pytest.mark.parametrize("name", ZOO)
+def test_the_peak_is_predicted_to_the_byte(
+    name: str, batch_size: int, optimizer: str, recompute: bool
+) -> None:
+    entry = ZOO[name]
+    assert_exact(partial(built, entry, recompute), entry.small_step(batch_size, optimizer))
+
+
+@pytest.mark.parametrize("recompute", [False, True], ids=["plain", "checkpointed"])
+@pytest.mark.parametrize("name", ZOO)
+def test_under_autocast_the_peak_is_within_a_thousandth(name: str, recompute: bool) -> None:
+    entry = ZOO[name]
+    step = entry.small_step(8, "adamw", torch.bfloat16)
+    assert_exact(partial(built, entry, recompute), step, tolerance=1e-3)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU], ids=["LSTM", "GRU"])
+@pytest.mark.parametrize("hidden", [1, 17, 64])
+@pytest.mark.parametrize("batch_size", [8, 32])
+def test_recurrent_nets_are_never_under_predicted(
+    kind: type[nn.RNNBase], hidden: int, batch_size: int
+) -> None:
+    """Sizes that the fused kernel pads: what it keeps beside its results is no polynomial."""
+    step = StepSpec(
+        inputs=(TensorSpec(shape=(7, 5)),),
+        targets=CLASS,
+        batch_size=batch_size,
+        optimizer="sgd",
+        loss=classify,
+    )
+    build = partial(small.Recurrent, kind, 5, hidden, 2, 5)
+    costs = count_costs(build, step)
+    assert not costs.lower_bound
+    _, make_optimizer = OPTIMIZERS["sgd"]
+    real, _ = real_peaks(build, step, make_optimizer)
+    assert costs.train_memory >= real
+
+
+def test_checkpointing_saves_what_it_is_said_to_save() -> None:
+    entry = ZOO["ResNet-50"]
+    plain, less = (
+        count_costs(partial(built, entry, recompute), entry.small_step(32)).train_memory
+        for recompute in (False, True)
+    )
+    assert less < plain
+
+
+FULL_SIZE = {
+    "ResNet-50": (
+        resnet.ResNet,
+        StepSpec(
+            inputs=(TensorSpec(shape=(3, 64, 64)),),
+            targets=CLASS,
+            batch_size=8,
+            optimizer="sgd",
+            loss=classify,
+        ),
+    ),
+    "BERT-base, two layers": (
+        partial(attention.Bert, num_hidden_layers=2),
+        StepSpec(
+            inputs=(words(32),),
+            targets=TensorSpec(shape=(768,)),
+            batch_size=8,
+            optimizer="adamw",
+            loss=distance,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_networks_of_published_width_are_predicted_to_the_byte(name: str) -> None:
+    build, step = FULL_SIZE[name]
+    assert count_costs(build, step).train_memory > 100 * 2**20
+    assert_exact(build, step)
+
+
+class WithoutMask(attention.GPT2):
+    """Leaves the causal mask to the library, which builds one only where it reads no values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x).logits
+
+
+def test_a_mask_that_is_only_built_when_traced_is_predicted_too_high_never_too_low() -> None:
+    entry = ZOO["GPT-2"]
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 50, "n_positions": 16}
+    step = entry.small_step(8)
+    _, make_optimizer = OPTIMIZERS["sgd"]
+
+    def build() -> nn.Module:
+        model = WithoutMask(**sizes, bos_token_id=0, eos_token_id=0)
+        return checkpointed(model, entry.blocks)
+
+    real, _ = real_peaks(build, step, make_optimizer)
+    assert real < count_costs(build, step).train_memory < 1.01 * real

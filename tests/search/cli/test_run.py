@@ -1,0 +1,269 @@
+"""The command line from a spec to an answer, and every verb on the study it leaves."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from widthwise.storage.projection.dashboard import DashboardServer
+
+LIMITS = {"flops": 1000, "parameters": 400, "train_memory": 256 * 1024}
+
+
+@pytest.fixture(scope="module")
+def report(iris: Any) -> dict[str, Any]:
+    return dict(json.loads((iris.folder / "run.json").read_text()))
+
+
+def test_a_run_spends_its_budget_exactly(report: dict[str, Any]) -> None:
+    assert report["budget"] == 8
+    assert report["trials"] == {
+        "complete": 8,
+        "running": 0,
+        "failed": 0,
+        "pruned": 0,
+        "waiting": 0,
+    }
+    assert sorted(trial["trial"] for trial in report["history"]) == list(range(8))
+
+
+def test_no_trial_breaks_a_limit_and_none_is_tried_twice(report: dict[str, Any]) -> None:
+    for trial in report["history"]:
+        widths, costs = trial["widths"], trial["costs"]
+        assert widths["a"] >= widths["b"]
+        # From first principles: 4 inputs, 3 classes, two hidden layers with biases.
+        weights = 4 * widths["a"] + widths["a"] * widths["b"] + widths["b"] * 3
+        assert costs["parameters"] == weights + widths["a"] + widths["b"] + 3
+        assert costs["flops"] == 2 * costs["macs"] == 2 * weights
+        assert all(costs[name] <= bound for name, bound in LIMITS.items())
+    assert len({tuple(trial["widths"].items()) for trial in report["history"]}) == 8
+
+
+def test_the_baselines_come_first_and_the_answer_is_judged_by_them(report: dict[str, Any]) -> None:
+    named = " = ".join(trial["origin"] for trial in report["baselines"])
+    for name in ("largest that fits", "uniform scaling", "rule of thumb"):
+        assert name in named
+    # Two workers that begin at once may propose the same one; the loser goes on to the next.
+    assert all(trial["trial"] <= len(report["baselines"]) for trial in report["baselines"])
+    assert report["verdict"]
+    assert report["best"]["metric"]["value"] == max(
+        trial["metric"]["value"] for trial in report["history"]
+    )
+    assert 0 <= report["best"]["test"] <= 1
+
+
+def test_progress_goes_to_stderr_and_data_to_stdout(iris: Any) -> None:
+    told = (iris.folder / "run.err").read_text()
+    assert "trial 0: accuracy" in told
+    assert "within the limits" in told
+    assert "resume iris --trials +20" in told
+
+
+def test_status_and_best_keep_their_promised_form(iris: Any, report: dict[str, Any]) -> None:
+    status = iris("status", "iris", "--json").json
+    assert status["study"] == "iris"
+    assert status["budget"] == 8
+    assert status["trials"] == report["trials"]
+    best = iris("best", "iris", "--json").json
+    assert best["widths"] == report["best"]["widths"]
+    assert best["metric"] == report["best"]["metric"]
+    assert best["metric"]["name"] == "accuracy"
+    assert {"parameters", "macs", "flops", "train_memory"} <= set(best["costs"])
+    pick = best["pick"]
+    assert pick["low"] < pick["mean"] < pick["high"]
+    assert pick["trained"] == (pick["widths"] in [t["widths"] for t in report["history"]])
+    weights = 4 * pick["widths"]["a"] + (pick["widths"]["a"] + 3) * pick["widths"]["b"]
+    assert 2 * weights <= LIMITS["flops"]
+
+
+def test_the_verbs_speak_to_people_too(iris: Any) -> None:
+    status = iris("status").out
+    assert "iris" in status
+    assert "finished" in status
+    assert "recommended" in iris("best", "iris").out
+    assert "Best of all feasible candidates" in iris("best", "iris").out
+    text = iris("report", "iris").out
+    assert text.startswith("# iris\n")
+    assert "| largest that fits" in text
+    assert text.count("| a=") >= 8
+    assert iris("report", "iris", "--json").json["study"] == "iris"
+    written = iris("report", "iris", "--output", "report.md")
+    assert (written.code, written.out) == (0, "")
+    assert (iris.folder / "report.md").read_text() == text
+
+
+def test_optunas_tables_show_what_the_ledger_holds(iris: Any, report: dict[str, Any]) -> None:
+    study = optuna.load_study(study_name="iris", storage=iris.storage)
+    assert len(study.trials) == 8
+    by_widths = {tuple(t.params.items()): t for t in study.trials}
+    for trial in report["history"]:
+        shown = by_widths[tuple(trial["widths"].items())]
+        assert shown.state == optuna.trial.TrialState.COMPLETE
+        assert shown.value == trial["metric"]["value"]
+        assert len(shown.intermediate_values) == 2
+        assert set(shown.constraints) == set(LIMITS)
+        assert all(value <= 0 for value in shown.constraints.values())
+        assert shown.user_attrs["parameters"] == trial["costs"]["parameters"]
+
+
+def test_running_the_same_spec_again_joins_the_study(iris: Any) -> None:
+    again = iris("run", "iris.toml", "--json")
+    assert again.code == 0, again.err
+    assert "there already with the same spec: 8 of 8" in again.err
+    assert again.json["trials"]["complete"] == 8
+
+
+def test_a_trial_can_be_repeated_exactly(iris: Any, report: dict[str, Any]) -> None:
+    import torch
+    from widthwise.objectives.loop.train import train
+    from widthwise.search.problem.problem import Problem
+    from widthwise.search.spec.spec import load_spec
+
+    problem = Problem.load(load_spec(iris.folder / "iris.toml"), iris.folder)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for trial in report["history"][:3]:
+        again = train(
+            problem.objective,
+            trial["widths"],
+            problem.settings,
+            seed=trial["seed"],
+            scaling=problem.scaling,
+        )
+        assert again.value == trial["metric"]["value"]
+        assert again.test_value == trial["test"]
+    torch.set_num_threads(before)
+
+
+def test_a_data_file_needs_no_spec(cli: Any) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{x:.3f},{y:.3f},{'red' if x > 0 else 'blue'},{'yes' if x + y > 0 else 'no'}"
+        for x, y in rng.normal(size=(120, 2))
+    ]
+    cli.write("people.csv", "\n".join(["x,y,colour,answer", *rows]) + "\n")
+    ran = cli(
+        *("run", "--data", "people.csv", "--target", "answer", "--max-parameters", "2k"),
+        *("--trials", "3", "--epochs", "2", "--json"),
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["study"] == "people"
+    assert ran.json["metric"]["name"] == "accuracy"
+    assert "classification with 2 classes" in ran.err
+    assert all(trial["costs"]["parameters"] <= 2000 for trial in ran.json["history"])
+    # The same file and flags join the study; another limit is another study.
+    other = cli("run", "--data", "people.csv", "--target", "answer", "--trials", "3")
+    assert other.code == 5
+    assert "another name" in other.err
+
+
+def test_a_module_of_ones_own_is_searched(cli: Any) -> None:
+    cli.write(
+        "mine.py",
+        """
+from torch import nn
+
+def build(widths):
+    layers = [nn.Linear(13, widths["a"]), nn.Tanh(), nn.Linear(widths["a"], 3)]
+    return nn.Sequential(*layers)
+
+def error_rate(output, target):
+    return (output.argmax(1) != target).double().mean().item()
+
+error_rate.direction = "minimize"
+""",
+    )
+    cli.write(
+        "mine.toml",
+        """
+study = { name = "mine", trials = 4, seed = 3 }
+model = { build = "mine.py:build" }
+widths = { a = { low = 1, high = 4 } }
+proxy = { data = "wine", metric = "mine.py:error_rate", epochs = 2 }
+""",
+    )
+    ran = cli("run", "mine.toml", "--json")
+    assert ran.code == 0, ran.err
+    values = [trial["metric"]["value"] for trial in ran.json["history"]]
+    assert ran.json["metric"]["direction"] == "minimize"
+    assert ran.json["best"]["metric"]["value"] == min(values)
+    # Four candidates are all there are: more budget ends as exhausted, and says so.
+    more = cli("resume", "mine", "--trials", "+2", "--json")
+    assert more.code == 0, more.err
+    assert "every feasible candidate was tried" in more.err
+    assert more.json["trials"]["complete"] == 4
+    assert more.json["trials"]["waiting"] == 2
+
+
+def test_a_changed_builder_is_refused_before_anything_is_claimed(cli: Any) -> None:
+    source = "from torch import nn\ndef build(w):\n    return nn.Linear(4, 3) if w['a'] < 0 else "
+    path = cli.write("m.py", source + "nn.Sequential(nn.Linear(4, w['a']), nn.Linear(w['a'], 3))\n")
+    cli.write(
+        "m.toml",
+        "study = {name='m', trials=2}\nmodel = {build='m.py:build'}\nwidths = {a = [2, 4, 8]}\n"
+        "proxy = {data='iris', epochs=1}\n",
+    )
+    assert cli("run", "m.toml").code == 0
+    path.write_text(path.read_text() + "# another version\n")
+    for command in (("run", "m.toml"), ("resume", "m", "--trials", "+1"), ("worker", "m")):
+        refused = cli.inside(*command)
+        assert refused.code == 5
+        assert "fingerprint" in refused.err
+    # Nothing was written: the budget is what it was.
+    status = cli.inside("status", "m", "--json").json
+    assert (status["budget"], status["trials"]["complete"]) == (2, 2)
+
+
+def test_init_writes_a_spec_that_check_accepts(cli: Any) -> None:
+    assert cli("init").code == 0
+    checked = cli("check", "widthwise.toml", "--json")
+    assert checked.code == 0, checked.err
+    assert checked.json["candidates"] == 528
+    assert checked.json["costs"]["smallest"]["feasible"]
+    assert "is fine" in cli("check", "widthwise.toml").out
+    again = cli("init")
+    assert again.code == 2
+    assert "--force" in again.err
+
+
+MADE_WITH_FUSED = (
+    """UPDATE widthwise_study SET spec = replace(spec, '"engine":"auto"', '"engine":"fused"')""",
+    """UPDATE widthwise_slot SET result = replace(result, '"plain"', '"fused"')""",
+    """UPDATE trial_user_attributes SET value_json = '"fused"' WHERE key = 'engine'""",
+)
+
+
+def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> None:
+    cli.write(
+        "old.toml",
+        "study = {name='old', trials=1}\nmodel = {family='mlp'}\nwidths = {a = [2, 4, 8]}\n"
+        "proxy = {data='iris', epochs=1}\n",
+    )
+    assert cli("run", "old.toml").code == 0
+    database = sqlite3.connect(cli.folder / "study.db")
+    with closing(database), database:
+        for change in MADE_WITH_FUSED:
+            assert database.execute(change).rowcount == 1
+    assert cli.inside("status", "old").code == 0
+    for command in (["report", "old", "--json"], ["resume", "old", "--trials", "+1"]):
+        ran = cli(*command)
+        assert ran.code == 0, ran.err
+        assert ran.err.count('made with the engine "fused", which was removed: "auto"') >= 1
+        assert "Traceback" not in ran.err
+    assert cli("report", "old", "--json").json["trials"]["complete"] == 2
+
+
+def test_ctrl_c_ends_the_dashboard_quietly(iris: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DashboardServer, "serve_forever", interrupted)
+    ran = iris.inside("dashboard", "iris", "--port", "0")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.splitlines()[-1] == "dashboard closed"
+    assert "Traceback" not in ran.err

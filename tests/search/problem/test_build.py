@@ -1,0 +1,98 @@
+"""The training step whose costs count is the one that is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from widthwise.objectives.cost.model import CostModel
+from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.split import folds_of
+from widthwise.objectives.loop.train import train
+from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.training.settings import ProxySettings
+from widthwise.search.errors import SpecError
+from widthwise.search.problem.build import as_trained, refuse_uncounted, step_spec
+from widthwise.search.space.limits import Limits
+from widthwise.search.space.space import Space, Width
+
+IRIS = load_builtin("iris", seed=0)
+MLP = make_objective(family="mlp", options={"dropout": 0.5}, data=IRIS, base=Path())
+CPU = ProxySettings(epochs=1, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"batch_size": 16},
+        {"batch_size": 500},
+        {"batch_size": 500, "folds": 3},
+        {"batch_size": 500, "folds": 11},
+        {"batch_size": 16, "accumulate": 4},
+        {"batch_size": 500, "accumulate": 7},
+        {"batch_size": 500, "accumulate": 500},
+    ],
+    ids=str,
+)
+def test_the_largest_pass_that_is_counted_is_the_largest_that_is_trained(
+    how: dict[str, Any],
+) -> None:
+    passes: list[int] = []
+
+    class Watching(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                passes.append(len(x))
+            return super().forward(x)
+
+    objective = make_objective(build=lambda _: Watching(4, 3), data=IRIS, base=Path())
+    settings = replace(CPU, **how)
+    step = step_spec(objective, settings)
+    parts = torch.empty(step.batch_size).tensor_split(step.accumulate)
+    train(objective, {}, settings, seed=0)
+    assert max(passes) == max(map(len, parts))
+    largest = max(len(fold.train) for fold in folds_of(IRIS, settings.folds))
+    assert step.batch_size == min(settings.batch_size, largest)
+
+
+def test_dropout_is_counted_as_it_is_trained() -> None:
+    step = step_spec(MLP, CPU)
+    counted = as_trained(MLP.build, step)({"a": 8, "b": 4})
+    seen: list[nn.Module] = []
+    watched = replace(MLP, builder=lambda widths: seen.append(MLP.builder(widths)) or seen[-1])
+    train(watched, {"a": 8, "b": 4}, CPU, seed=0)
+    kinds = [[type(module) for module in model.modules()] for model in (counted, seen[0])]
+    assert kinds[0] == kinds[1]
+    assert nn.Dropout not in kinds[0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"), [({"train_memory": 1000}, True), ({"parameters": 1000}, False)]
+)
+def test_a_memory_limit_is_refused_where_memory_is_only_bounded_from_below(
+    limits: dict[str, int], refused: bool
+) -> None:
+    """A recurrent layer on a GPU: what cuDNN reserves is not known before it runs."""
+
+    class Recurrent(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.layer = nn.LSTM(4, width, batch_first=True)
+            self.head = nn.Linear(width, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.layer(x[:, None])[0][:, -1])  # type: ignore[no-any-return]
+
+    step = replace(step_spec(MLP, CPU), device_type="cuda")
+    costs = CostModel(lambda widths: Recurrent(widths["a"]), step, ("a",))
+    costs.fit(Space((Width.range("a", 2, 3),)))
+    assert costs.lower_bound
+    if refused:
+        with pytest.raises(SpecError, match=r"limits\.train_memory: .* lower bound"):
+            refuse_uncounted(costs, Limits(**limits))
+    else:
+        refuse_uncounted(costs, Limits(**limits))

@@ -1,0 +1,43 @@
+"""The plain baselines keep the limits and are what their names say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from widthwise.search.sampler.baselines import LARGEST, THUMB, UNIFORM, baselines, doubling, pyramid
+from widthwise.search.space.feasible_set import FeasibleSet
+from widthwise.search.space.limits import Limits
+from widthwise.search.space.space import Space, Width
+
+
+def cost(candidates: np.ndarray) -> Mapping[str, np.ndarray]:
+    count = candidates.prod(axis=1)
+    return {"parameters": count, "flops": 2 * count}
+
+
+SPACE = Space((Width.range("a", 8, 64, step=8), Width.range("b", 8, 64, step=8)))
+
+
+@pytest.mark.parametrize("at_once", [2**20, 16], ids=["enumerated", "drawn"])
+def test_baselines_are_what_they_say(at_once: int) -> None:
+    feasible = FeasibleSet(SPACE, Limits(parameters=1100), cost, at_once=at_once)
+    found = {one.name: dict(one.widths) for one in baselines(feasible, [25.0, 12.0])}
+    largest = found.pop(next(name for name in found if LARGEST in name))
+    assert largest["a"] * largest["b"] == 64 * 16
+    assert found == {UNIFORM: {"a": 32, "b": 32}, THUMB: {"a": 24, "b": 16}} or (
+        # 32 × 32 and 64 × 16 are equally large.
+        found == {THUMB: {"a": 24, "b": 16}}
+    )
+
+
+def test_agreeing_baselines_are_one() -> None:
+    feasible = FeasibleSet(SPACE, Limits(), cost)
+    (only,) = baselines(feasible, [64.0, 64.0])
+    assert only.name == f"{LARGEST} = {UNIFORM} = {THUMB}"
+
+
+def test_rules_of_thumb_by_hand() -> None:
+    assert pyramid(64, 10, 1) == [pytest.approx(25.298, abs=1e-3)]
+    assert doubling(16.0, 3) == [16.0, 32.0, 64.0]

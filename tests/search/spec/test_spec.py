@@ -1,0 +1,235 @@
+"""A spec says all that is wrong with it at once, each with file, key, found and expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from widthwise.search.errors import SpecError
+from widthwise.search.problem.build import proxy_settings
+from widthwise.search.problem.problem import fingerprint
+from widthwise.search.spec.spec import Spec, load_spec, parse_spec
+
+GOOD: dict[str, Any] = {
+    "study": {"name": "digits", "trials": 40},
+    "model": {"family": "mlp"},
+    "widths": {
+        "hidden1": {"low": 16, "high": 512, "step": 16},
+        "hidden2": [16, 32, 64],
+        "hidden3": 8,
+        "order": "non-increasing",
+    },
+    "limits": {"flops": "2M", "parameters": "200k", "train_memory": "64 MiB"},
+    "proxy": {"data": "digits", "metric": "accuracy"},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    spec = deepcopy(GOOD)
+    section, _, key = path.partition(".")
+    if key:
+        spec.setdefault(section, {})[key] = value
+    else:
+        spec[section] = value
+    return spec
+
+
+def test_a_good_spec_is_what_it_says() -> None:
+    spec = parse_spec(GOOD)
+    space, limits = spec.widths.space(), spec.limits.limits()
+    assert space.names == ("hidden1", "hidden2", "hidden3")
+    assert [len(width.values) for width in space.widths] == [32, 3, 1]
+    assert (limits.flops, limits.parameters, limits.train_memory) == (2_000_000, 200_000, 2**26)
+    assert (spec.proxy.epochs, spec.proxy.patience, spec.study.goal) == (20, 3, "best")
+
+
+def test_a_spec_survives_the_database() -> None:
+    spec = parse_spec(GOOD)
+    again = Spec.model_validate_json(spec.to_json(), strict=False)
+    assert again == spec
+    assert again.to_json() == spec.to_json()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("limits.flosp", "2M", ["limits.flosp", "unknown key", "did you mean flops?"]),
+        ("limits.flops", "60% of today", ["limits.flops", '"today"', "none in [references]"]),
+        ("limits.flops", "0% of today", ["limits.flops", "above 0 %"]),
+        ("references", {"today": {"hidden1": 64}}, ["references.today", "hidden2"]),
+        ("stduy", {}, ["stduy", "unknown key", "study"]),
+        ("limits.flops", "64 MiB", ["limits.flops", "64 MiB", "FLOPs"]),
+        ("limits.train_memory", "2M", ["limits.train_memory", "2M", "MiB"]),
+        ("limits.parameters", -5, ["limits.parameters", "-5"]),
+        ("study.trials", "many", ["study.trials", '"many"', "whole number"]),
+        ("study.trials", 0, ["study.trials", "found 0", "≥ 1"]),
+        ("study.goal", "fast", ["study.goal", '"fast"', "'best', 'smallest' or 'front'"]),
+        ("study.goal", "smallest", ["study", "smallest", "needs a target"]),
+        ("study.name", " x", ["study.name", "expected a name"]),
+        ("model.build", "m.py:f", ["model", "either build or family", "both"]),
+        ("model", {}, ["model", "either build or family", "neither"]),
+        ("widths", {}, ["widths", "at least one width"]),
+        ("widths.a", {"low": 64, "high": 16}, ["widths", "64", "16", "swap"]),
+        ("widths.a", {"low": 64}, ["widths.a", "low and high, or choices"]),
+        ("widths.a", {"low": 1, "high": 9, "choices": [3]}, ["widths.a", "choices"]),
+        ("widths.a", {"low": 1, "hihg": 9}, ["widths.a.hihg", "did you mean high?"]),
+        ("widths.a", [], ["widths", "a"]),
+        ("widths.a", {"low": 1, "high": 9, "step": 0}, ["widths", "step", "0"]),
+        ("limits.train_memory", "64", ["limits.train_memory", "unit", "MiB"]),
+        ("widths.order", "falling", ["widths.order", '"falling"', "non-increasing"]),
+        ("widths.tie", [["hidden1", "nobody"]], ["widths", "nobody"]),
+        ("widths.divisible", {"nobody": "hidden1"}, ["widths", "nobody"]),
+        ("proxy", {}, ["proxy.data", "missing"]),
+        ("proxy.learning_rate", 0, ["proxy.learning_rate", "> 0"]),
+        ("proxy.epochs", 2.5, ["proxy.epochs", "2.5", "whole number"]),
+        ("proxy.at_once", 0, ["proxy.at_once", "found 0", '"auto"', "1 to 4096"]),
+        ("proxy.at_once", 5000, ["proxy.at_once", "found 5000", "1 to 4096"]),
+        ("proxy.at_once", "many", ["proxy.at_once", "'many'", '"auto"']),
+        ("proxy.at_once", True, ["proxy.at_once", "True", "whole number"]),
+        ("proxy.halving", 1, ["proxy.halving.eta", "found 1", "≥ 2"]),
+        ("proxy.halving", 2.5, ["proxy.halving", "found 2.5", "whole number", "eta and first"]),
+        ("proxy.halving", True, ["proxy.halving", "found True", "whole number"]),
+        ("proxy.halving", "fast", ["proxy.halving", "'fast'", "whole number"]),
+        ("proxy.halving", {"eta": 3, "frist": 1.0}, ["proxy.halving.frist", "mean first?"]),
+        ("proxy.halving", {"first": 0}, ["proxy.halving.first", "found 0", "≥ 0.001"]),
+        ("proxy.halving", {"first": float("nan")}, ["proxy.halving.first", "finite"]),
+        ("proxy.accumulate", 65, ["accumulate is 65", "batch_size 64", "one part a sample"]),
+        ("proxy.accumulate", 0, ["proxy.accumulate", "found 0", "≥ 1"]),
+        ("proxy.rate_factors", [], ["proxy.rate_factors", "found []", "entries: 1"]),
+        ("proxy.rate_factors", [1.0, -2.0], ["proxy.rate_factors.1", "-2.0", "> 0"]),
+        ("proxy.rate_factors", 2.0, ["proxy.rate_factors", "2.0", "a list"]),
+        ("proxy.rate_factors", [1.0] * 17, ["proxy.rate_factors", "17 factors", "at most 16"]),
+        ("proxy.rate_factors", [0.5, 1.0, 0.5], ["proxy.rate_factors", "0.5 2 times", "once"]),
+        ("proxy.precision", "fp8", ["proxy.precision", '"fp8"', "'float32' or 'bfloat16'"]),
+        ("proxy.replicas", 0, ["proxy.replicas", "found 0", "≥ 1"]),
+        ("proxy.folds", 101, ["proxy.folds", "found 101", "≤ 100"]),
+        ("proxy.engine", "fused", ["proxy.engine", '"fused"', "removed", '"auto"', '"replay"']),
+        ("proxy.engine", "fast", ["proxy.engine", '"fast"', "'stacked'", "'plain'"]),
+        ("proxy.parametrisation", "mu", ["proxy.parametrisation", "'mup' or 'standard'"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_each_mistake_is_one_clear_line(path: str, value: Any, parts: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(changed(path, value), source="my.toml")
+    message = str(caught.value)
+    assert message.startswith("my.toml: ")
+    assert len(message.splitlines()) == 1, message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("halving", "rungs"),
+    [
+        (None, ()),
+        (3, (1.0, 3.0, 9.0)),
+        ({"eta": 2, "first": 0.25}, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
+        ({"first": 30}, ()),
+    ],
+)
+def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) -> None:
+    spec = parse_spec(changed("proxy.halving", halving))
+    assert proxy_settings(spec).rungs == rungs
+    assert Spec.model_validate_json(spec.to_json(), strict=False) == spec
+
+
+@pytest.mark.parametrize(("at_once", "fixed"), [("auto", None), (1, 1), (4096, 4096)])
+def test_how_many_are_claimed_at_once(at_once: Any, fixed: int | None) -> None:
+    assert parse_spec(changed("proxy.at_once", at_once)).proxy.fixed_at_once == fixed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "same"),
+    [
+        ("engine", "plain", True),
+        ("at_once", 64, True),
+        ("device", "cpu", True),
+        ("replicas", 2, False),
+        ("folds", 3, False),
+        ("halving", 3, False),
+        ("precision", "bfloat16", False),
+        ("accumulate", 2, False),
+        ("rate_factors", [0.5, 1.0], False),
+        ("parametrisation", "standard", False),
+    ],
+)
+def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:
+    first = fingerprint(parse_spec(GOOD), Path())
+    assert (fingerprint(parse_spec(changed(f"proxy.{key}", value)), Path()) == first) == same
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    spec = changed("study.trials", "many")
+    spec["limits"] = {"flops": "2 MiB", "train_memory": "fast"}
+    spec["proxy"] = {"data": "digits", "epochs": -1}
+    with pytest.raises(SpecError) as caught:
+        parse_spec(spec, source="my.toml")
+    keys = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert keys == ["study.trials", "limits.flops", "limits.train_memory", "proxy.epochs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        pytest.param(None, "no such file", id="missing"),
+        pytest.param(b"[study\n", "not valid TOML", id="broken"),
+        pytest.param(b"\xff\xfe\x00", "cannot be read", id="binary"),
+    ],
+)
+def test_an_unreadable_file_is_said_to_be_one(
+    tmp_path: Path, text: bytes | None, part: str
+) -> None:
+    path = tmp_path / "widthwise.toml"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(SpecError, match=part) as caught:
+        load_spec(path)
+    assert str(path) in str(caught.value)
+
+
+def build(widths: Mapping[str, int]) -> None:
+    """A builder at the top level of a module: worker processes can import it."""
+
+
+def test_a_function_becomes_a_reference_that_workers_can_load() -> None:
+    spec = parse_spec(changed("model", {"build": build}))
+    assert spec.model.build == f"{Path(__file__).resolve()}:build"
+
+
+def test_a_function_that_workers_cannot_load_is_refused() -> None:
+    with pytest.raises(SpecError, match="top level of a module"):
+        parse_spec(changed("model", {"build": lambda _: None}))
+
+
+@pytest.mark.parametrize(
+    ("limits", "goal", "cost"),
+    [
+        ({"parameters": "1k"}, {"goal": "front"}, "parameters"),
+        ({}, {"goal": "front"}, "flops"),
+        ({"parameters": "1k"}, {"goal": "front", "cost": "macs"}, "macs"),
+    ],
+)
+def test_what_to_make_small_is_the_first_limit_unless_said(
+    limits: dict[str, str], goal: dict[str, str], cost: str
+) -> None:
+    spec = deepcopy(GOOD)
+    spec["limits"] = limits
+    spec["study"].update(goal)
+    assert parse_spec(spec).cost == cost
+
+
+def test_shares_of_a_reference_become_numbers() -> None:
+    spec = deepcopy(GOOD)
+    spec["limits"] = {"flops": "60% of today", "parameters": "100 % of big", "macs": "1k"}
+    spec["references"] = {
+        "today": {"hidden1": 64, "hidden2": 32, "hidden3": 8},
+        "big": "models.py:big",
+    }
+    parsed = parse_spec(spec)
+    assert parsed.limits.shares == {"flops": (0.6, "today"), "parameters": (1.0, "big")}
+    resolved = parsed.limits.resolved({"today": {"flops": 1001}, "big": {"parameters": 77}})
+    assert resolved.limits().as_dict() == {"flops": 600, "macs": 1000, "parameters": 77}

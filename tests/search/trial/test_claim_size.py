@@ -1,0 +1,69 @@
+"""The pace: many short trainings are claimed together, long ones and the last ones singly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from widthwise.search.problem.engine import MOST
+from widthwise.search.trial.claim_size import Pace
+
+
+@dataclass
+class Took:
+    """What the pace looks at of a result."""
+
+    seconds: float
+
+
+def never() -> int:
+    raise AssertionError("counting the open slots was not worth it")
+
+
+def taught(seconds: float, **how: int) -> Pace:
+    pace = Pace(**how)
+    pace.took([Took(seconds / 2), Took(seconds * 1.5)])  # type: ignore[list-item]
+    return pace
+
+
+def test_the_first_claim_is_of_one() -> None:
+    assert Pace().most(never) == 1
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.01, MOST), (0.3, 4), (0.9, 2), (1.0, 1), (60, 1)])
+def test_short_trainings_are_claimed_together(seconds: float, most: int) -> None:
+    assert taught(seconds).most(lambda: 1000) == most
+
+
+@pytest.mark.parametrize(("unbound", "most"), [(1000, 8), (32, 8), (20, 5), (7, 1), (1, 1), (0, 1)])
+def test_the_last_ones_learn_from_the_others(unbound: int, most: int) -> None:
+    assert taught(0.001).most(lambda: unbound) == most
+
+
+def test_what_the_spec_says_is_claimed() -> None:
+    assert taught(60, fixed=64).most(never) == 64
+
+
+def test_trainings_that_all_failed_teach_nothing() -> None:
+    pace = taught(0.3)
+    pace.took([])
+    assert pace.most(lambda: 1000) == 4
+
+
+@given(
+    fixed=st.none() | st.integers(1, 200),
+    fits=st.none() | st.integers(0, 50),
+    seconds=st.floats(0, 10),
+    unbound=st.integers(0, 500),
+)
+def test_a_claim_is_of_one_or_more_and_fits(
+    fixed: int | None, fits: int | None, seconds: float, unbound: int
+) -> None:
+    pace = Pace(fixed=fixed, fits=fits)
+    pace.took([Took(seconds)])  # type: ignore[list-item]
+    most = pace.most(lambda: unbound)
+    assert most >= 1
+    assert fits is None or most <= max(1, fits)
+    assert most <= (fixed or MOST)

@@ -1,0 +1,88 @@
+"""A password never comes out: not in an error, a representation, a log or what Optuna keeps."""
+
+import logging
+import traceback
+
+import pytest
+from widthwise.storage.database import database as database_module
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.errors import StorageUnreachable
+from widthwise.storage.study.study import create_study, load_study
+
+PASSWORD = "hunt{er}2%s/@:"
+WRONG = "tr0ub{4}dor%/@:"
+
+
+@pytest.fixture(scope="session")
+def guarded(postgresql_server):
+    """A role that has to give its password."""
+    postgresql_server.require_password("guarded", PASSWORD)
+    return postgresql_server
+
+
+@pytest.fixture
+def guarded_url(guarded, postgresql_url):
+    url = resolve_url(postgresql_url, {}).set(username="guarded")
+    guarded.execute("GRANT ALL ON SCHEMA public TO guarded", url.database)
+    return url
+
+
+def all_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def test_a_refused_password_is_said_at_once_and_not_shown(guarded_url, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(StorageUnreachable, match='authentication failed for user "guarded"') as it:
+        Database.open(guarded_url.set(password=WRONG))
+    written = [all_of(it.value), repr(it.value), caplog.text, *capfd.readouterr()]
+    assert not any("tr0ub" in text for text in written)
+    assert "guarded:***@" in str(it.value)
+
+
+def test_a_missing_password_is_said(guarded_url):
+    with pytest.raises(StorageUnreachable, match="no password supplied"):
+        Database.open(guarded_url)
+
+
+def test_a_server_that_is_not_there_does_not_bring_it_out(caplog, capfd, monkeypatch):
+    monkeypatch.setattr(database_module, "OPEN_SECONDS", 0.2)
+    caplog.set_level(logging.DEBUG)
+    url = resolve_url("postgresql://me@127.0.0.1:1/db", {}).set(password=WRONG)
+    with pytest.raises(StorageUnreachable) as it:
+        Database.open(url)
+    written = [all_of(it.value), repr(it.value), caplog.text, *capfd.readouterr()]
+    assert not any("tr0ub" in text for text in written)
+
+
+def test_a_whole_life_with_a_password_does_not_bring_it_out(guarded_url, caplog, capfd, tmp_path):
+    caplog.set_level(logging.DEBUG)
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD + "\n")
+    environment = {"WIDTHWISE_STORAGE_PASSWORD_FILE": str(secret)}
+    url = resolve_url(guarded_url.render_as_string(), environment)
+    with Database.open(url) as database:
+        create_study(
+            database,
+            name="digits",
+            spec="{}",
+            fingerprint="f",
+            direction="maximize",
+            metric="accuracy",
+            base="",
+            budget=1,
+        )
+        with pytest.raises(Exception, match="no study 'other'") as it:
+            load_study(database, "other")
+        storage = database.optuna_storage()
+        written = [
+            repr(database),
+            repr(database.engine),
+            repr(database.url),
+            repr(storage.engine),
+            storage.url,
+            all_of(it.value),
+            caplog.text,
+            *capfd.readouterr(),
+        ]
+    assert not any("hunt" in text for text in written)

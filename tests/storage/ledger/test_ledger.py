@@ -1,0 +1,307 @@
+"""The ledger against a model of it: whatever workers do in whatever order, the books balance."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from sqlalchemy import update
+from widthwise.storage.database.database import Database
+from widthwise.storage.database.tables import slots
+from widthwise.storage.errors import LeaseLost, TrialRefused
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.slot import widths_key
+from widthwise.storage.study import control
+from widthwise.storage.study.open_studies import open_studies
+from widthwise.storage.study.study import create_study
+from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, release_one
+
+WORKERS = ("ann", "bob", "cid")
+WIDTHS = st.integers(1, 4)
+MAX_ATTEMPTS = 2
+MAX_BUDGET = 6
+LEASE_SECONDS = 0.01
+"""So long is an ended lease respected after a start of the server; `hold` makes leases longer."""
+FOR_EVER, LONG_AGO = 9e9, 1.0
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Three workers at one study, who hold a slot at most and do not know when they lose it.
+
+    Somebody else pauses, continues and cancels the study and its trials as they like.
+    """
+
+    database: Database
+    studies = 0
+    ended: Counter[str]
+
+    def __init__(self):
+        super().__init__()
+        type(self).studies += 1
+        self.study, _ = create_study(
+            self.database,
+            name=f"study-{self.studies}",
+            spec="{}",
+            fingerprint="f",
+            direction="maximize",
+            metric="accuracy",
+            base="",
+            budget=3,
+        )
+        self.ledgers = {
+            name: Ledger(
+                self.database,
+                self.study,
+                worker=name,
+                lease_seconds=LEASE_SECONDS,
+                max_attempts=MAX_ATTEMPTS,
+            )
+            for name in WORKERS
+        }
+        self.hands = {}  # worker -> the slot as it got it
+        self.status = "open"
+        self.budget = 3
+        # 'free', 'paused', 'done' or 'cancelled', or the worker that holds it, or 'ended' and that
+        self.states = ["free"] * 3
+        self.failures = [0] * 3
+        self.widths = [None] * 3
+        self.values = [None] * 3
+
+    def attempt(self, worker, act):
+        """Act on what the worker holds; it succeeds exactly if the slot is still the worker's."""
+        slot = self.hands[worker]
+        if self.holds(worker):
+            act(self.ledgers[worker], slot)
+            return slot.number
+        with pytest.raises(LeaseLost):
+            act(self.ledgers[worker], slot)
+        del self.hands[worker]
+        return None
+
+    def hold(self, number, until):
+        """Let the lease of a slot end at that time."""
+        mine = (slots.c.study_id == self.study.id) & (slots.c.number == number)
+        ends = update(slots).where(mine).values(lease_until=until)
+        self.database.write(lambda connection: connection.execute(ends), durable=False)
+
+    def claimable(self):
+        return [
+            number
+            for number, state in enumerate(self.states)
+            if state == "free" or state.startswith("ended")
+        ]
+
+    def holds(self, worker):
+        slot = self.hands[worker]
+        state = self.states[slot.number]
+        return state == worker or (state == f"ended {worker}")
+
+    @precondition(lambda self: len(self.hands) < len(WORKERS))
+    @rule(data=st.data())
+    def claim(self, data):
+        worker = data.draw(st.sampled_from([name for name in WORKERS if name not in self.hands]))
+        claimable = self.claimable() if self.status == "open" else []
+        claimable.sort(key=lambda number: self.widths[number] is None)  # what was begun goes first
+        slot = claim_one(self.ledgers[worker])
+        assert (slot.number if slot else None) == (claimable[0] if claimable else None)
+        if slot is not None:
+            assert (slot.widths or {}).get("a") == self.widths[slot.number]
+            self.hold(slot.number, FOR_EVER)
+            self.states[slot.number] = worker
+            self.hands[worker] = slot
+
+    @precondition(lambda self: any(state in WORKERS for state in self.states))
+    @rule(data=st.data())
+    def end_lease(self, data):
+        held = [number for number, state in enumerate(self.states) if state in WORKERS]
+        number = data.draw(st.sampled_from(held))
+        self.hold(number, LONG_AGO)
+        self.states[number] = f"ended {self.states[number]}"
+
+    @precondition(lambda self: any(slot.widths is None for slot in self.hands.values()))
+    @rule(data=st.data(), width=WIDTHS)
+    def bind(self, data, width):
+        unbound = [name for name, slot in self.hands.items() if slot.widths is None]
+        worker = data.draw(st.sampled_from(unbound))
+        slot = self.hands[worker]
+
+        def act(ledger, slot):
+            self.hands[worker] = bind_one(ledger, slot, {"a": width}, "sampler")
+
+        if self.holds(worker) and width in self.widths:
+            with pytest.raises(Taken):
+                act(self.ledgers[worker], slot)
+            return
+        number = self.attempt(worker, act)
+        if number is not None:
+            self.widths[number] = width
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data())
+    def beat(self, data):
+        worker = data.draw(st.sampled_from(sorted(self.hands)))
+        number = self.attempt(worker, lambda ledger, slot: beat_one(ledger, slot))
+        if number is not None:
+            self.hold(number, FOR_EVER)
+            self.states[number] = worker
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data(), value=st.floats(0, 1))
+    def done(self, data, value):
+        worker = data.draw(st.sampled_from(sorted(self.hands)))
+
+        def act(ledger, slot):
+            ledger.done(slot, outcome="complete", value=value, result={"curve": [value]})
+
+        number = self.attempt(worker, act)
+        if number is not None:
+            self.states[number], self.values[number] = "done", value
+            del self.hands[worker]
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data())
+    def fail(self, data):
+        worker = data.draw(st.sampled_from(sorted(self.hands)))
+        number = self.attempt(worker, lambda ledger, slot: ledger.fail_attempt(slot, "boom"))
+        if number is not None:
+            self.failures[number] += 1
+            again = self.failures[number] < MAX_ATTEMPTS
+            self.states[number] = "free" if again else "done"
+            del self.hands[worker]
+
+    @precondition(lambda self: self.hands)
+    @rule(data=st.data())
+    def release(self, data):
+        worker = data.draw(st.sampled_from(sorted(self.hands)))
+        number = self.attempt(worker, lambda ledger, slot: release_one(ledger, slot))
+        if number is not None:
+            self.states[number] = "free"
+            del self.hands[worker]
+
+    @rule(status=st.sampled_from(["open", "open", "paused", "cancelled"]))
+    def set_status(self, status):
+        before = control.set_status(self.database, self.study, status, worker="eve")
+        assert before == self.status
+        self.status = status
+
+    @rule(
+        command=st.sampled_from(
+            [control.pause_trial, control.continue_trial, control.cancel_trial]
+        ),
+        number=st.integers(0, MAX_BUDGET),
+    )
+    def control_trial(self, command, number):
+        def act():
+            command(self.database, self.study, number, worker="eve")
+
+        state = self.states[number] if number < self.budget else "absent"
+        again = state == "cancelled" and command is control.cancel_trial
+        if state in ("absent", "done", "cancelled") and not again:
+            with pytest.raises(TrialRefused):
+                act()
+            return
+        act()
+        if command is control.continue_trial:
+            self.states[number] = "free" if state == "paused" else state
+        else:
+            self.states[number] = "paused" if command is control.pause_trial else "cancelled"
+
+    @precondition(lambda self: self.budget < MAX_BUDGET)
+    @rule(worker=st.sampled_from(WORKERS), more=st.integers(0, 1))
+    def extend(self, worker, more):
+        self.budget += more
+        for column, empty in (
+            (self.states, "free"),
+            (self.failures, 0),
+            (self.widths, None),
+            (self.values, None),
+        ):
+            column.extend([empty] * more)
+        assert self.ledgers[worker].extend(more) == self.budget
+
+    @invariant()
+    def the_books_balance(self):
+        ledger = self.ledgers["ann"]
+        records = ledger.records()
+        assert [record.number for record in records] == list(range(self.budget))
+        assert [record.value for record in records] == self.values
+        assert [record.failures for record in records] == self.failures
+        assert [(record.widths or {}).get("a") for record in records] == self.widths
+        counts = ledger.counts()
+        assert counts.budget == self.budget
+        assert counts.running == sum(state in WORKERS for state in self.states)
+        assert counts.complete == sum(value is not None for value in self.values)
+        assert counts.paused == self.states.count("paused")
+        assert counts.pruned == self.states.count("cancelled")
+        ended = self.states.count("done") + self.states.count("cancelled")
+        assert ledger.open_slots() == self.budget - ended
+        assert ledger.status() == self.status
+
+    @invariant()
+    def the_pool_sees_what_a_claim_would(self):
+        standings = open_studies(self.database, lease_seconds=LEASE_SECONDS)
+        found = {standing.study.id: standing for standing in standings}.get(self.study.id)
+        assert (found is not None) == (self.status == "open")
+        if found is not None:
+            assert found.claimable == len(self.claimable())
+            assert found.running == sum(state in WORKERS for state in self.states)
+
+    def teardown(self):
+        records = self.ledgers["ann"].records()
+        story = events.read(self.database, self.study)
+        kinds = Counter(event.kind for event in story)
+        cut_short = [one for one in story if one.kind == "paused" and "taken_from" in one.detail]
+        claims = kinds["claimed"] + kinds["reclaimed"] - kinds["released"] - len(cut_short)
+        assert claims == sum(record.attempts for record in records)
+        assert kinds["done"] == sum(value is not None for value in self.values)
+        ends = [one.number for one in story if ends_a_slot(one)]
+        assert sorted(ends) == [record.number for record in records if record.state == "done"]
+        control.set_status(self.database, self.study, "cancelled", worker="eve")
+        self.ended.update(
+            budget=self.budget,
+            complete=kinds["done"],
+            cancelled=self.states.count("cancelled"),
+            failed=self.states.count("done") - kinds["done"],
+            duplicates=len(ends) - len(set(ends)),
+            lost=sum(value is not None for value in self.values) - kinds["done"],
+        )
+
+
+def ends_a_slot(event):
+    """Whether a slot was done with this event."""
+    return event.number is not None and (
+        event.kind in ("done", "cancelled")
+        or (event.kind == "failed" and not event.detail["again"])
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.promise("model")
+def test_whatever_the_workers_do_the_books_balance(database, record_property):
+    from hypothesis.stateful import run_state_machine_as_test
+
+    LedgerMachine.database, LedgerMachine.ended = database, Counter()
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=25,
+            deadline=None,
+            phases=[Phase.generate],  # shrinking a failure would take minutes
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    record_property("counts", dict(LedgerMachine.ended))
+
+
+@given(
+    widths=st.dictionaries(st.text(min_size=1), st.integers(1, 10**6), min_size=1),
+    seed=st.randoms(use_true_random=False),
+)
+def test_the_key_of_widths_ignores_their_order_and_nothing_else(widths, seed):
+    names = list(widths)
+    seed.shuffle(names)
+    assert widths_key({name: widths[name] for name in names}) == widths_key(widths)
+    assert widths_key({**widths, names[0]: widths[names[0]] + 1}) != widths_key(widths)

@@ -1,0 +1,278 @@
+"""A database of every earlier schema version becomes today's, with all that it holds."""
+
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import TrialState
+from sqlalchemy import TextClause, inspect, text, update
+from widthwise.storage import migrations
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.database.tables import SCHEMA_VERSION, metadata, schema
+from widthwise.storage.errors import SchemaMismatch, StorageUnreachable
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import Counts, Ledger, Slot
+from widthwise.storage.projection.projection import Projection
+from widthwise.storage.study import control
+from widthwise.storage.study.open_studies import open_studies
+from widthwise.storage.study.study import load_study
+from widthwise.tests.one_slot import beat_one, bind_one, open_one
+
+HERE = Path(__file__).parent
+DISTRIBUTIONS = {"hidden": IntDistribution(8, 64, step=8)}
+
+
+@pytest.fixture(params=[1, 2], ids=["version 1", "version 2"])
+def version(request):
+    return request.param
+
+
+@pytest.fixture
+def old_url(database_url, version):
+    """A database of an earlier version: six slots, in each condition that a slot can be in."""
+    if database_url.startswith("sqlite"):
+        script = (HERE / f"schema_{version}_sqlite.sql").read_text()
+        connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+        connection.executescript(script)
+        connection.close()
+    else:
+        script = (HERE / f"schema_{version}_postgresql.sql").read_text()
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(script)
+    return resolve_url(database_url, {})
+
+
+@pytest.fixture
+def upgraded(old_url, version):
+    assert migrations.upgrade(old_url) == (version, SCHEMA_VERSION)
+    with Database.open(old_url, retry_seconds=20) as database:
+        yield database
+
+
+def holder_of_slot_4(url):
+    """The token of the one slot that is leased, though its lease has ended."""
+    with Database.unchecked(url, retry_seconds=20) as database:
+        query = text("SELECT token FROM widthwise_slot WHERE state = 'leased' AND number = 4")
+        return database.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def join(database, **options):
+    return Ledger(database, load_study(database, "digits"), worker="heir", **options)
+
+
+def test_old_tables_are_refused_with_the_way_out(old_url, version):
+    way_out = rf"version {version}, .* run `widthwise db upgrade`"
+    with pytest.raises(SchemaMismatch, match=way_out) as caught:
+        Database.open(old_url)
+    assert caught.value.exit_code == 5
+
+
+def test_the_trials_are_kept(upgraded):
+    ledger = join(upgraded)
+    assert ledger.counts() == Counts(complete=2, running=0, failed=1, pruned=1, waiting=2)
+    records = ledger.records()
+    assert [record.value for record in records] == [0.5, 0.75, None, None, None, None]
+    assert [(record.widths or {}).get("hidden") for record in records] == [
+        8,
+        16,
+        24,
+        None,
+        32,
+        None,
+    ]
+    assert records[0].result["curve"] == [0.25, 0.5]
+    assert records[3].result == {"error": "boom"}
+    assert len(events.read(upgraded, load_study(upgraded, "digits"))) == 17
+
+
+def test_what_proposals_need_is_taken_out_of_the_results(upgraded):
+    tried = {one.number: one for one in join(upgraded).tried()}
+    assert sorted(tried) == [0, 1, 2, 4]
+    assert [tried[number].score for number in (0, 1, 2)] == [0.5, 0.75, None]
+    assert tried[0].measured == {"latency": 0.001}
+    assert tried[1].measured == {}
+    assert tried[2].measured == {"latency": 0.25}
+
+
+def test_the_study_goes_on(upgraded):
+    ledger = join(upgraded, lease_seconds=0.05)
+    projection = Projection(upgraded, load_study(upgraded, "digits"))
+    assert projection.repair() == 1  # slot 1 was done, and Optuna not told
+    begun, fresh = ledger.claim_many(3)
+    assert (begun.number, begun.widths, begun.attempt) == (4, {"hidden": 32}, 2)
+    fresh = bind_one(ledger, fresh, {"hidden": 40}, "sampler")
+    assert fresh.number == 5
+    open_one(projection, fresh, distributions=DISTRIBUTIONS, constraints={}, attributes={})
+    for slot in (begun, fresh):
+        ledger.done(slot, outcome="complete", value=0.9, result={})
+    projection.close_many([4, 5])
+    trials = upgraded.optuna_storage().get_all_trials(
+        load_study(upgraded, "digits").optuna_study_id
+    )
+    assert [trial.params["hidden"] for trial in trials] == [8, 16, 24, 32, 40]
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+    ]
+
+
+def plain(thing):
+    """What the inspector tells, its expressions as their text."""
+    if isinstance(thing, dict):
+        return {name: plain(value) for name, value in thing.items()}
+    return str(thing) if isinstance(thing, TextClause) else thing
+
+
+def shape(database):
+    """Everything that the engine tells of our tables, a line each."""
+
+    def read(connection):
+        inspector = inspect(connection)
+        kinds = ("columns", "indexes", "unique_constraints", "check_constraints", "foreign_keys")
+        return sorted(
+            f"{name}: {kind}: {plain(thing)}"
+            for name in metadata.tables
+            for kind in kinds
+            for thing in getattr(inspector, f"get_{kind}")(name)
+        )
+
+    return database.read(read)
+
+
+def test_upgraded_tables_are_those_of_a_new_database(upgraded, tmp_path, request):
+    if upgraded.url.get_backend_name() == "sqlite":
+        url = f"sqlite:///{tmp_path / 'new.db'}"
+        with Database.open(resolve_url(url, {})) as fresh:
+            expected = shape(fresh)
+    else:
+        with (
+            request.getfixturevalue("postgresql_server").new_database() as url,
+            Database.open(resolve_url(url, {})) as fresh,
+        ):
+            expected = shape(fresh)
+    assert shape(upgraded) == expected
+
+
+def test_a_study_from_before_is_open_and_can_be_paused_and_cancelled(upgraded):
+    study = load_study(upgraded, "digits")
+    assert (study.status, study.priority) == ("open", 0)
+    [standing] = open_studies(upgraded, lease_seconds=0.05)
+    assert (standing.claimable, standing.running) == (2, 0)
+    control.pause_trial(upgraded, study, 5, worker="ann")
+    control.cancel_trial(upgraded, study, 4, worker="ann")
+    assert join(upgraded).counts() == Counts(
+        complete=2, running=0, failed=1, pruned=2, waiting=1, paused=1
+    )
+    control.set_status(upgraded, study, "paused", worker="ann")
+    assert open_studies(upgraded) == []
+
+
+def test_what_was_leased_before_the_upgrade_can_be_settled_after_it(old_url):
+    token = holder_of_slot_4(old_url)
+    migrations.upgrade(old_url)
+    with Database.open(old_url, retry_seconds=20) as database:
+        ledger = join(database)
+        slot = Slot(
+            number=4, token=token, attempt=1, widths={"hidden": 32}, origin="sampler", trial_id=4
+        )
+        beat_one(ledger, slot)
+        assert ledger.counts().running == 1
+        ledger.done(slot, outcome="complete", value=0.875, result={})
+        assert ledger.counts().complete == 3
+
+
+@pytest.mark.parametrize("version", [2], ids=["version 2"])
+def test_a_worker_of_the_release_before_ends_its_trial_by_its_own_statements(old_url):
+    """The statements of that release, word for word but for the dialect's marks."""
+    token = holder_of_slot_4(old_url)
+    migrations.upgrade(old_url)
+    held = {"token": token, "once": f"done:{token}"}
+    with Database.open(old_url, retry_seconds=20) as database:
+
+        def beats_and_ends(connection):
+            beaten = connection.execute(text(BEAT), held).scalars().all()
+            seen = connection.execute(text(LOOK), held).one()
+            connection.execute(text(DONE), held)
+            connection.execute(text(EVENT), held)
+            late = connection.execute(text(LATE)).scalars().all()
+            connection.execute(text(PROJECTED))
+            return beaten, seen.state, late
+
+        assert database.write(beats_and_ends) == ([4], "leased", [1, 4])
+        assert join(database).counts() == Counts(
+            complete=3, running=0, failed=1, pruned=1, waiting=1
+        )
+        assert events.read(database, load_study(database, "digits"), last=1)[0].kind == "done"
+
+
+BEAT = """
+UPDATE widthwise_slot SET lease_until = 9e9 WHERE widthwise_slot.study_id = 1
+AND widthwise_slot.number IN (4) AND widthwise_slot.token IN (:token)
+AND widthwise_slot.state = 'leased' RETURNING widthwise_slot.number
+"""
+LOOK = """
+SELECT widthwise_slot.study_id, widthwise_slot.number, widthwise_slot.state,
+widthwise_slot.widths_key, widthwise_slot.stage FROM widthwise_slot
+WHERE widthwise_slot.study_id = 1 AND widthwise_slot.token = :token ORDER BY widthwise_slot.number
+"""
+DONE = """
+UPDATE widthwise_slot SET state = 'done', outcome = 'complete', result = '{}', value = 0.875,
+score = NULL, fidelity = NULL, spread = NULL, measured = NULL, rungs = NULL, finished_at = 8e9
+WHERE widthwise_slot.study_id = 1 AND widthwise_slot.number = 4
+"""
+EVENT = """
+INSERT INTO widthwise_event (study_id, at, kind, number, token, worker, detail, once)
+VALUES (1, 8e9, 'done', 4, :token, 'first', '{"outcome": "complete"}', :once)
+ON CONFLICT (once) DO NOTHING
+"""
+LATE = """
+SELECT widthwise_slot.number FROM widthwise_slot
+WHERE widthwise_slot.study_id = 1 AND widthwise_slot.stage = 'late' ORDER BY widthwise_slot.number
+"""
+PROJECTED = """
+UPDATE widthwise_slot SET projected = true WHERE widthwise_slot.study_id = 1
+AND widthwise_slot.number IN (1, 4)
+"""
+
+
+def test_upgrading_again_changes_nothing(upgraded):
+    before = join(upgraded).records()
+    assert migrations.upgrade(upgraded.url) == (SCHEMA_VERSION, SCHEMA_VERSION)
+    assert join(upgraded).records() == before
+
+
+def test_an_upgrade_that_dies_half_way_leaves_the_old_tables(old_url, version, monkeypatch):
+    last = migrations.STEPS[SCHEMA_VERSION]
+
+    def dies(operations):
+        last(operations)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "STEPS", {**migrations.STEPS, SCHEMA_VERSION: dies})
+        with pytest.raises(KeyboardInterrupt):
+            migrations.upgrade(old_url)
+    with pytest.raises(SchemaMismatch, match=f"version {version}"):
+        Database.open(old_url)
+    assert migrations.upgrade(old_url) == (version, SCHEMA_VERSION)
+
+
+def test_every_version_has_its_step():
+    assert list(migrations.STEPS) == list(range(2, SCHEMA_VERSION + 1))
+
+
+def test_tables_of_a_later_release_are_left_alone(database):
+    change = update(schema).values(version=SCHEMA_VERSION + 1)
+    database.write(lambda connection: connection.execute(change))
+    with pytest.raises(SchemaMismatch, match="use the release that made them, or another"):
+        migrations.upgrade(database.url)
+
+
+def test_a_database_without_a_study_is_said(database_url):
+    with pytest.raises(StorageUnreachable, match=r"no such file|holds no study of Widthwise"):
+        migrations.upgrade(resolve_url(database_url, {}))

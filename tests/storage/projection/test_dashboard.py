@@ -1,0 +1,137 @@
+import json
+import socket
+import urllib.error
+import urllib.request
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+import optuna_dashboard
+import pytest
+from widthwise.storage.errors import PortRefused
+from widthwise.storage.projection.dashboard import _read_only, application, make_server
+
+METHODS = ("POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+
+
+def ask(application, path, method="GET"):
+    """One request to a WSGI application: its status line and, of JSON, the body."""
+    answer = {}
+
+    def start_response(status, _headers, _error=None):
+        answer["status"] = status
+
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
+    setup_testing_defaults(environ)
+    body = b"".join(application(environ, start_response))
+    return answer["status"], json.loads(body) if body.startswith(b"{") else None
+
+
+def detail(application, study):
+    status, body = ask(application, f"/api/studies/{study.optuna_study_id}")
+    assert status.startswith("200")
+    return body
+
+
+def test_constraints_and_the_best_trial_are_shown_truthfully(database, train):
+    study = train(database, "digits")
+    stock = detail(
+        optuna_dashboard.wsgi(optuna.storages.get_storage(database.optuna_storage())), study
+    )
+    ours = detail(application(database), study)
+    # What is wrong with optuna-dashboard itself: without this there would be nothing to put right.
+    assert [trial["constraints"] for trial in stock["trials"]] == [[], [], []]
+    assert [trial["number"] for trial in stock["best_trials"]] == [2]
+
+    assert [trial["constraints"] for trial in ours["trials"]] == [
+        [-0.5, -0.5],
+        [-0.25, -0.5],
+        [0.5, -0.5],
+    ]
+    said = [
+        {attribute["key"]: attribute["value"] for attribute in trial["user_attrs"]}["feasible"]
+        for trial in ours["trials"]
+    ]
+    assert said == ["yes", "yes", "no: flops +0.5"]
+    assert [trial["number"] for trial in ours["best_trials"]] == [1]
+    assert ours["best_trials"][0]["values"] == [0.75]
+    assert ours["objective_names"] == ["accuracy"]
+
+
+def test_the_least_violating_trial_stands_in_where_none_is_feasible(database, train):
+    study = train(
+        database,
+        "digits",
+        [
+            (8, 0.5, 0.25),
+            (16, 0.75, 0.5),
+        ],
+    )
+    best = detail(application(database), study)["best_trials"]
+    assert [(trial["number"], trial["constraints"][0]) for trial in best] == [(0, 0.25)]
+
+
+def test_a_study_without_results_is_shown(database, train):
+    study = train(database, "digits", [])
+    body = detail(application(database), study)
+    assert (body["trials"], body["best_trials"]) == ([], [])
+
+
+def test_trials_keep_their_constraints_for_optuna(database, train):
+    study = train(database, "digits")
+    ask(application(database), f"/api/studies/{study.optuna_study_id}")
+    [trial, *_] = database.optuna_storage().get_all_trials(study.optuna_study_id)
+    assert trial.constraints == {"flops": -0.5, "parameters": -0.5}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_is_not_get_is_refused(method):
+    reached = []
+
+    def dashboard(environ, start_response):
+        reached.append(environ["REQUEST_METHOD"])
+        start_response("200 OK", [])
+        return [b""]
+
+    assert ask(_read_only(dashboard), "/api/studies/1", method)[0] == "403 Forbidden"
+    assert reached == []
+    assert ask(_read_only(dashboard), "/api/studies/1")[0] == "200 OK"
+
+
+def test_deleting_is_refused_over_the_wire_unless_asked_for(database, train, serve):
+    study = train(database, "digits")
+
+    def delete(address):
+        url = f"{address}/api/studies/{study.optuna_study_id}"
+        request = urllib.request.Request(url, b"{}", method="DELETE")
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        delete(serve(database))
+    assert refused.value.code == 403
+    assert "--writable" in refused.value.read().decode()
+    refused.value.close()
+    assert len(database.optuna_storage().get_all_studies()) == 1
+    assert delete(serve(database, writable=True)) == 204
+    assert database.optuna_storage().get_all_studies() == []
+
+
+def test_it_listens_on_loopback_only(database):
+    with make_server(database, port=0) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        assert server.url == f"http://127.0.0.1:{server.server_address[1]}/dashboard/"
+
+
+def test_a_port_in_use_is_said(database):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortRefused, match=f"127.0.0.1:{port} .another program") as caught:
+            make_server(database, port=port)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("port", [-1, 70000])
+def test_a_port_that_is_none_is_said(database, port):
+    with pytest.raises(PortRefused, match="choose another port"):
+        make_server(database, port=port)
