@@ -11,12 +11,12 @@ Every message is one clear sentence: what is wrong, what was found and expected,
 """
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what kind of exception it is and the first line of what it says."""
     return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
 
 
-def contained(error: Exception | SystemExit) -> Exception:
+def as_exception(error: Exception | SystemExit) -> Exception:
     """Return the exception; a `ModelError` for the user's `sys.exit`, which must not end us."""
     if isinstance(error, Exception):
         return error

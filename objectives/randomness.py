@@ -33,45 +33,47 @@ class Randomness:
     def __init__(self, seed: int, device: torch.device) -> None:
         self.seed = seed
         self._device = device
-        self._inside: list[Any] | None = None
-        self._outside: list[Any] = []
+        self._seeded_states: list[Any] | None = None
+        self._caller_states: list[Any] = []
 
     def __enter__(self) -> None:
-        self._outside = self._states()
-        if self._inside is None:
-            self._start()
+        self._caller_states = self._current_states()
+        if self._seeded_states is None:
+            self._seed_all()
         else:
-            self._restore(self._inside)
+            self._restore(self._seeded_states)
 
     def __exit__(self, *_: object) -> None:
-        self._inside = self._states()
-        self._restore(self._outside)
+        self._seeded_states = self._current_states()
+        self._restore(self._caller_states)
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
+    def fork(self) -> Iterator[None]:
         """Draw from copies of these streams, so that what is drawn leaves no trace in them."""
         with self:
             pass
-        before = self._inside
+        states_before = self._seeded_states
         try:
             with self:
                 yield
         finally:
-            self._inside = before
+            self._seeded_states = states_before
 
     @property
     def streams(self) -> Sequence[Any]:
         """States of the streams as they were left; empty before they were first entered."""
-        return self._inside or ()
+        return self._seeded_states or ()
 
-    def go_on_from(self, streams: Sequence[Any]) -> None:
+    def load_state(self, streams: Sequence[Any]) -> None:
         """Have these `streams` in force; a GPU's stays its own where they have none."""
         with self:
             pass
-        assert self._inside is not None, "it was just left"
-        self._inside = [*streams, *self._inside[len(streams) :]][: len(self._inside)]
+        assert self._seeded_states is not None, "it was just left"
+        self._seeded_states = [*streams, *self._seeded_states[len(streams) :]][
+            : len(self._seeded_states)
+        ]
 
-    def _start(self) -> None:
+    def _seed_all(self) -> None:
         random.seed(self.seed)
         np.random.seed(self.seed % 2**32)  # numpy's legacy global stream takes 32 bits
         torch.default_generator.manual_seed(self.seed)
@@ -79,7 +81,7 @@ class Randomness:
             with torch.cuda.device(self._device):
                 torch.cuda.manual_seed(self.seed)
 
-    def _states(self) -> list[Any]:
+    def _current_states(self) -> list[Any]:
         states: list[Any] = [random.getstate(), np.random.get_state(), torch.get_rng_state()]
         if self._device.type == "cuda":
             states.append(torch.cuda.get_rng_state(self._device))

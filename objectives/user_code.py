@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from .errors import ImportFailure, reason
+from .errors import ImportFailure, describe_error
 
 
 def load_object(reference: str, base: Path) -> Callable[..., Any]:
@@ -33,17 +33,17 @@ def load_object(reference: str, base: Path) -> Callable[..., Any]:
     Raises:
         ImportFailure: Nothing callable is there; the sentence says which part is missing.
     """
-    place, name = _parts(reference)
-    module = _load_file(place, base) if _is_file(place) else _load_module(place, base)
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ImportFailure(f"{place} has no '{name}': {_offer(name, module)}")
-        found = getattr(found, part)
-    if not callable(found):
-        kind = type(found).__name__
+    source, name = _split_reference(reference)
+    module = _load_file(source, base) if _is_file(source) else _load_module(source, base)
+    resolved: Any = module
+    for attribute in name.split("."):
+        if not hasattr(resolved, attribute):
+            raise ImportFailure(f"{source} has no '{name}': {_suggest_names(name, module)}")
+        resolved = getattr(resolved, attribute)
+    if not callable(resolved):
+        kind = type(resolved).__name__
         raise ImportFailure(f"{reference} is of type {kind}, not a function: name one to call.")
-    return found  # type: ignore[no-any-return]
+    return resolved  # type: ignore[no-any-return]
 
 
 def source_fingerprint(reference: str, base: Path) -> str:
@@ -52,37 +52,37 @@ def source_fingerprint(reference: str, base: Path) -> str:
     Raises:
         ImportFailure: There is no such file or module.
     """
-    place, _ = _parts(reference)
-    if _is_file(place):
-        return hashlib.sha256(_existing(place, base).read_bytes()).hexdigest()
-    _prefer(base)
+    source, _ = _split_reference(reference)
+    if _is_file(source):
+        return hashlib.sha256(_resolve_file(source, base).read_bytes()).hexdigest()
+    _prepend_to_sys_path(base)
     try:
-        spec = importlib.util.find_spec(place)
+        spec = importlib.util.find_spec(source)
     except (Exception, SystemExit) as error:
-        raise ImportFailure(_failed(place, error)) from error
+        raise ImportFailure(_import_failure_message(source, error)) from error
     if spec is None:
-        raise ImportFailure(_no_module(place, base))
+        raise ImportFailure(_no_module_message(source, base))
     if spec.origin is None or not Path(spec.origin).is_file():
         # A module without a file (built in, or a namespace): its name is all there is to hash.
-        return hashlib.sha256(place.encode()).hexdigest()
+        return hashlib.sha256(source.encode()).hexdigest()
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
-def _parts(reference: str) -> tuple[str, str]:
-    place, _, name = reference.rpartition(":")
-    if not place.strip() or not name.strip():
+def _split_reference(reference: str) -> tuple[str, str]:
+    source, _, name = reference.rpartition(":")
+    if not source.strip() or not name.strip():
         raise ImportFailure(
             f"'{reference}' does not name code: write FILE.py:name or package.module:name."
         )
-    return place.strip(), name.strip()
+    return source.strip(), name.strip()
 
 
-def _is_file(place: str) -> bool:
-    return place.endswith(".py") or "/" in place or "\\" in place
+def _is_file(source: str) -> bool:
+    return source.endswith(".py") or "/" in source or "\\" in source
 
 
-def _existing(place: str, base: Path) -> Path:
-    path = (base / Path(place).expanduser()).resolve()
+def _resolve_file(source: str, base: Path) -> Path:
+    path = (base / Path(source).expanduser()).resolve()
     if path.is_dir():
         raise ImportFailure(f"{path} is a folder: name the Python file in it.")
     if not path.is_file():
@@ -90,8 +90,8 @@ def _existing(place: str, base: Path) -> Path:
     return path
 
 
-def _load_file(place: str, base: Path) -> ModuleType:
-    path = _existing(place, base)
+def _load_file(source: str, base: Path) -> ModuleType:
+    path = _resolve_file(source, base)
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     # One stable name per path: loaded once, and what it defines can be pickled.
     name = f"widthwise_user_{path.stem}_{digest}"
@@ -101,54 +101,54 @@ def _load_file(place: str, base: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportFailure(f"{path} is not a Python source file: its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
-    _prefer(path.parent)
+    _prepend_to_sys_path(path.parent)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ImportFailure(_failed(str(path), error)) from error
+        raise ImportFailure(_import_failure_message(str(path), error)) from error
     return module
 
 
-def _load_module(place: str, base: Path) -> ModuleType:
-    _prefer(base)
+def _load_module(source: str, base: Path) -> ModuleType:
+    _prepend_to_sys_path(base)
     try:
-        return importlib.import_module(place)
+        return importlib.import_module(source)
     except ModuleNotFoundError as error:
         missing = error.name or ""
-        if place == missing or place.startswith(f"{missing}."):
-            raise ImportFailure(_no_module(missing, base)) from error
-        raise ImportFailure(_failed(place, error)) from error
+        if source == missing or source.startswith(f"{missing}."):
+            raise ImportFailure(_no_module_message(missing, base)) from error
+        raise ImportFailure(_import_failure_message(source, error)) from error
     except (Exception, SystemExit) as error:
-        raise ImportFailure(_failed(place, error)) from error
+        raise ImportFailure(_import_failure_message(source, error)) from error
 
 
-def _prefer(folder: Path) -> None:
+def _prepend_to_sys_path(folder: Path) -> None:
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.insert(0, entry)
         importlib.invalidate_caches()
 
 
-def _no_module(name: str, base: Path) -> str:
+def _no_module_message(name: str, base: Path) -> str:
     return f"there is no module '{name}': it is neither installed nor in {base.resolve()}."
 
 
-def _failed(place: str, error: BaseException) -> str:
+def _import_failure_message(source: str, error: BaseException) -> str:
     """Say what an import raised, and in which line of the user's file where that is known."""
     if isinstance(error, SyntaxError):
-        return f"{place} is not valid Python: {error.msg} (line {error.lineno})."
+        return f"{source} is not valid Python: {error.msg} (line {error.lineno})."
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == place
+        if frame.filename == source
     ]
-    where = f" in line {lines[-1]}" if lines else ""
-    return f"{place} raised {reason(error)}{where} while being imported: mend it, or name another."
+    line_note = f" in line {lines[-1]}" if lines else ""
+    return f"{source} raised {describe_error(error)}{line_note} while being imported: mend it, or name another."
 
 
-def _offer(name: str, module: ModuleType) -> str:
+def _suggest_names(name: str, module: ModuleType) -> str:
     public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
     close = get_close_matches(name, public, n=3)
     if close:
@@ -158,13 +158,13 @@ def _offer(name: str, module: ModuleType) -> str:
     return "it defines no function."
 
 
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
+_LIBRARY_PREFIXES = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
 
 
-def where(error: BaseException) -> str:
+def user_code_location(error: BaseException) -> str:
     """Return " (at FILE.py line N)" for the innermost line of the user's own code, or ""."""
     for frame in reversed(extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(_NOT_THE_USERS):
+        if not frame.filename.startswith(_LIBRARY_PREFIXES):
             return f" (at {Path(frame.filename).name} line {frame.lineno})"
     return ""
 
@@ -174,25 +174,25 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
 
 
-def root(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """Return the first cause of an error that was raised `from` another."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def too_large(error: BaseException) -> bool:
+def is_tensor_too_large(error: BaseException) -> bool:
     """Return whether torch refused a tensor of more than 2**63 bytes."""
     return "calculation overflowed" in str(error)  # the words of torch's storage size check
 
 
 # torch's CPU allocator raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory"
 # (or "not enough memory" on Windows); cuBLAS and cuDNN report CUBLAS_STATUS_ALLOC_FAILED.
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+_MESSAGE_PARTS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an exception means that memory, of the host or the device, ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _MESSAGE_PARTS)

@@ -31,7 +31,7 @@ escapes is a bug of ours: exit 1.
     ├── SchemaMismatch          5    the tables are of another version
     └── LeaseLost              75    another worker holds the slot now
 
-`ChildDied`, the end of a trainer process, is settled by the supervisor and has no exit code.
+`TrainerDied`, the end of a trainer process, is settled by the supervisor and has no exit code.
 
 130 (interrupted by Ctrl-C) comes from ``KeyboardInterrupt`` and has no class here.
 """
@@ -86,7 +86,7 @@ class Exhausted(SearchError):
     exit_code = 0
 
 
-class ChildDied(Exception):
+class TrainerDied(Exception):
     """The trainer ended in the middle of its work, or is of no more use.
 
     Attributes:

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.9
 """Least belief that a candidate meets the target before "smallest" settles for it."""
-_DEVIATIONS = 1.2816  # of a normal distribution: Φ(1.2816) = 0.9
+_NORMAL_QUANTILE = 1.2816  # of a normal distribution: Φ(1.2816) = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +47,23 @@ class Goal:
         return self.sign * self.target
 
 
-def good_enough(signed: Floats, goal: Goal) -> NDArray[np.bool_]:
+def good_enough(signed_metric: Floats, goal: Goal) -> NDArray[np.bool_]:
     """Whether each signed metric meets the target, [n]."""
-    return signed >= goal.signed_target
+    return signed_metric >= goal.signed_target
 
 
-def confident(mean: Floats, deviation: Floats, goal: Goal) -> NDArray[np.bool_]:
+def confidently_meets_target(mean: Floats, std: Floats, goal: Goal) -> NDArray[np.bool_]:
     """Whether each candidate is believed to meet the target with `CONFIDENCE`, [n]."""
-    return mean - _DEVIATIONS * deviation >= goal.signed_target
+    return mean - _NORMAL_QUANTILE * std >= goal.signed_target
 
 
-def pareto_front(cost: Floats, signed: Floats) -> NDArray[np.intp]:
+def pareto_front(cost: Floats, signed_metric: Floats) -> NDArray[np.intp]:
     """Indices of the candidates that no other beats in both cost and metric, by rising cost."""
-    order = np.lexsort((-signed, cost))
+    order = np.lexsort((-signed_metric, cost))
     best = -np.inf
-    members = []
+    front = []
     for index in order:
-        if signed[index] > best:
-            best = signed[index]
-            members.append(index)
-    return np.asarray(members, dtype=np.intp)
+        if signed_metric[index] > best:
+            best = signed_metric[index]
+            front.append(index)
+    return np.asarray(front, dtype=np.intp)

@@ -1,7 +1,7 @@
 """Studies from beginning to end: start, submit, open again, extend, and the whole of a run.
 
 These are what the command line's verbs and the Python interface call. Each opens nothing it does
-not need: only `start` loads the model and the data.
+not need: only `create_or_join_study` loads the model and the data.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ..storage.ledger.slot import StudyRow
 from ..storage.study.control import set_priority, set_status
 from ..storage.study.study import create_study, load_study
 from .errors import Drained, SpecError
-from .fleet.run import Place, attend
+from .fleet.run import Launcher, run_fleet
 from .problem.stored import check_fingerprint
-from .report.progress import finished
-from .report.status import summarise
+from .report.progress import count_finished
+from .report.status import load_summary
 from .spec.spec import Spec
-from .worker.serve import Terms
+from .worker.serve import WorkerOptions
 from .worker.shutdown import worker_name
 
 
-def start(
+def create_or_join_study(
     spec: Spec,
-    base: Path,
+    base_folder: Path,
     open_database: Callable[[], Database],
     console: Console,
     *,
@@ -42,7 +42,7 @@ def start(
 
     Args:
         spec: What to search.
-        base: Folder that the spec's files are relative to.
+        base_folder: Folder that the spec's files are relative to.
         open_database: Called once the spec has proven right.
         console: Where to say what was recognised.
         priority: Of the study among those of a pool; None leaves it, 0 of a new one.
@@ -51,52 +51,52 @@ def start(
         SearchError: The spec does not work, or nothing is feasible.
         StorageError: The database refuses, or holds another study of that name.
     """
-    from .problem.engine import engine_for
+    from .problem.engine import select_engine
     from .problem.problem import Problem
 
-    problem = Problem.load(spec, base)
+    problem = Problem.load(spec, base_folder)
     if spec.proxy.engine != "auto":
-        engine_for(problem, spec.study.trials)
+        select_engine(problem, spec.study.trials)
     for note in problem.notes():
         console.print(note, markup=False)
     database = open_database()
-    row, created = create_study(
+    study, created = create_study(
         database,
         name=spec.name,
         spec=problem.spec.to_json(),
         fingerprint=problem.fingerprint,
         direction=problem.goal.direction,
         metric=problem.objective.metric.name,
-        base=str(base),
+        base=str(base_folder),
         budget=spec.study.trials,
-        costs=problem.fitted_costs(),
+        costs=problem.serialise_costs(),
     )
     if priority is not None:
-        set_priority(database, row, priority)
+        set_priority(database, study, priority)
     if not created:
-        _join(database, row, spec, console)
-    return row
+        _join_existing(database, study, spec, console)
+    return study
 
 
-def _join(database: Database, row: StudyRow, spec: Spec, console: Console) -> None:
-    ledger = Ledger(database, row, worker=worker_name())
+def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Console) -> None:
+    ledger = Ledger(database, study, worker=worker_name())
     counts = ledger.counts()
     if spec.study.trials > counts.budget:
         ledger.set_budget(spec.study.trials)
         counts = ledger.counts()
     console.print(
-        f"study {row.name} is there already with the same spec: {finished(counts)} of "
+        f"study {study.name} is there already with the same spec: {count_finished(counts)} of "
         f"{counts.budget} trials are done",
         markup=False,
     )
-    if finished(counts) == counts.budget:
+    if count_finished(counts) == counts.budget:
         console.print(
-            f"its budget is spent; `widthwise resume {row.name} --trials +20` adds to it",
+            f"its budget is spent; `widthwise resume {study.name} --trials +20` adds to it",
             markup=False,
         )
 
 
-def extend(database: Database, name: str, trials: str | None, console: Console) -> None:
+def reopen_study(database: Database, name: str, trials: str | None, console: Console) -> None:
     """Open a study again if it is not, and change its budget: "+20" adds, "60" sets.
 
     Args:
@@ -109,19 +109,19 @@ def extend(database: Database, name: str, trials: str | None, console: Console) 
         FingerprintMismatch: The code or the data are not what the study was started with.
         StorageError: There is no such study, or the total is below what it has.
     """
-    row = load_study(database, name)
-    check_fingerprint(row)
+    study = load_study(database, name)
+    check_fingerprint(study)
     if trials is not None:
-        ledger = Ledger(database, row, worker=worker_name())
-        adds, number = trials.startswith("+"), int(trials)
-        total = ledger.extend(number) if adds else ledger.set_budget(number)
+        ledger = Ledger(database, study, worker=worker_name())
+        is_increment, trial_count = trials.startswith("+"), int(trials)
+        total = ledger.extend(trial_count) if is_increment else ledger.set_budget(trial_count)
         console.print(f"{name}: budget is now {total} trials", markup=False)
-    before = set_status(database, row, "open", worker=worker_name())
-    if before != "open":
-        console.print(f"{name}: was {before}, is open again", markup=False)
+    previous_status = set_status(database, study, "open", worker=worker_name())
+    if previous_status != "open":
+        console.print(f"{name}: was {previous_status}, is open again", markup=False)
 
 
-def budget_change(trials: str | None) -> str | None:
+def parse_budget_change(trials: str | None) -> str | None:
     """`--trials` as given, once it is known to be "+20" or "60".
 
     Raises:
@@ -141,7 +141,7 @@ def run(
     base: Path | None = None,
     lease: float = 30.0,
     checkpoints: str | None = None,
-    on: Place = "local",
+    on: Launcher = "local",
 ) -> dict[str, Any]:
     """Search widths from Python: what `widthwise run SPEC` does.
 
@@ -165,10 +165,12 @@ def run(
         StorageError: The database refuses.
     """
     console = Console(stderr=True, highlight=False)
-    terms = Terms(lease=lease, threads=threads, checkpoints=checkpoints)
+    options = WorkerOptions(lease_seconds=lease, threads=threads, checkpoints=checkpoints)
     with Database.open(resolve_url(storage), create=True) as database:
-        row = start(spec, base or Path.cwd(), lambda: database, console)
-        code = attend(database, row.name, terms, console, workers=workers, on=on)
-        if code:
-            raise Drained(f"the workers of {row.name} ended early, with exit code {code}")
-        return summarise(database, row.name)
+        study = create_or_join_study(spec, base or Path.cwd(), lambda: database, console)
+        exit_code = run_fleet(
+            database, study.name, options, console, worker_count=workers, launcher=on
+        )
+        if exit_code:
+            raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
+        return load_summary(database, study.name)

@@ -4,8 +4,8 @@ Counts (FLOPs, MACs, parameters) take decimal prefixes: ``"2M"`` = ``"2 MFLOPs"`
 Memory takes units of bytes: ``"64 MiB"`` = 64 × 2^20 bytes, ``"1 GB"`` = 10^9 bytes. What could be
 read in two ways ("64M" of memory, "1.5B" parameters, "2m" FLOPs) is refused with what to write.
 
-`parse_count` and `parse_memory` raise ValueError with a whole sentence; `show_count`,
-`show_compact` and `show_memory` go the other way.
+`parse_count` and `parse_memory` raise ValueError with a whole sentence; `format_count`,
+`format_compact` and `format_memory` go the other way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 DURATIONS = {"s": Fraction(1), "ms": Fraction(1, 1000), "us": Fraction(1, 1_000_000)}
 """Seconds in each unit of time, the largest first."""
 
-_WORDS = {
+_UNIT_SPELLINGS = {
     "FLOPs": ("flops", "flop"),
     "MACs": ("macs", "mac"),
     "parameters": ("parameters", "parameter", "params", "param"),
@@ -35,7 +35,7 @@ _WORDS = {
 _NUMBER = re.compile(
     r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:_\d+)*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z ]*)"
 )
-_LONGEST = 80
+_MAX_CHARACTERS = 80
 """Characters a quantity may have; longer ones are typing errors and slow to read."""
 
 
@@ -51,21 +51,21 @@ def parse_count(value: int | float | str, unit: str = "FLOPs") -> int:
             write instead.
     """
     hint = 'write it like 2000000, "200k" or "2M"'
-    number, suffix = _split(value, f"a number of {unit}", hint)
-    own = _WORDS.get(unit, (unit.casefold(),))
+    number, suffix = _parse_quantity(value, f"a number of {unit}", hint)
+    spellings = _UNIT_SPELLINGS.get(unit, (unit.casefold(),))
     word = suffix.casefold()
-    if word in own or not word:
+    if word in spellings or not word:
         prefix = ""
-    elif word[1:].strip() in ("", *own):
+    elif word[1:].strip() in ("", *spellings):
         prefix = suffix[0].replace("K", "k")
     else:
-        raise ValueError(_wrong_count_unit(value, unit, word, hint))
+        raise ValueError(_wrong_unit_message(value, unit, word, hint))
     if prefix not in COUNT_PREFIXES:
-        raise ValueError(_wrong_prefix(value, unit, prefix, hint))
+        raise ValueError(_wrong_prefix_message(value, unit, prefix, hint))
     number *= 1000 ** COUNT_PREFIXES.index(prefix)
     if number.denominator != 1:
         raise ValueError(f"{value!r} is {float(number):,} {unit}, expected a whole number")
-    return _at_least_one(int(number), value, f"{unit}")
+    return _require_positive(int(number), value, f"{unit}")
 
 
 def parse_memory(value: int | float | str) -> int:
@@ -79,7 +79,7 @@ def parse_memory(value: int | float | str) -> int:
             to write instead.
     """
     hint = 'write it like "64 MiB" or "1 GB"'
-    number, suffix = _split(value, "an amount of memory", hint)
+    number, suffix = _parse_quantity(value, "an amount of memory", hint)
     if not suffix and isinstance(value, str):
         raise ValueError(f"found {value!r}, expected an amount of memory with its unit; {hint}")
     if suffix.casefold() in ("", "byte", "bytes"):
@@ -98,7 +98,7 @@ def parse_memory(value: int | float | str) -> int:
         )
     else:
         raise ValueError(f"{value!r} is not an amount of memory; {hint}")
-    return _at_least_one(int(number), value, "bytes")
+    return _require_positive(int(number), value, "bytes")
 
 
 def parse_duration(value: int | float | str) -> float:
@@ -111,93 +111,95 @@ def parse_duration(value: int | float | str) -> float:
         ValueError: it is no time, or has no unit; the sentence says what to write instead.
     """
     hint = 'write it like "5 ms", "200 us" or "0.5 s"'
-    number, suffix = _split(value, "a length of time", hint)
+    number, suffix = _parse_quantity(value, "a length of time", hint)
     if suffix not in DURATIONS or number <= 0:
         raise ValueError(f"found {value!r}, expected a length of time with its unit; {hint}")
     return float(number * DURATIONS[suffix])
 
 
-def show_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time for people, such as ``"4.7 ms"``."""
-    for unit, size in DURATIONS.items():
-        if seconds >= size or unit == "us":
-            return f"{seconds / float(size):.3g} {unit}"
+    for unit, unit_seconds in DURATIONS.items():
+        if seconds >= unit_seconds or unit == "us":
+            return f"{seconds / float(unit_seconds):.3g} {unit}"
     raise AssertionError("the smallest unit takes all")
 
 
-def show_count(number: int) -> str:
+def format_count(number: int) -> str:
     """Every digit, thousands apart: 4392 → ``4,392``."""
     return f"{number:,}"
 
 
-def show_compact(number: int, unit: str = "", *, up: bool = False) -> str:
+def format_compact(number: int, unit: str = "", *, round_up: bool = False) -> str:
     """Three digits and a prefix: 2,000,000 → ``2 MFLOPs``, 199,800 → ``200k parameters``.
 
     Args:
         number: the count, at least 0.
         unit: what is counted; FLOPs and MACs take the prefix themselves.
-        up: round up, so that what is shown is never less than the number.
+        round_up: round up, so that what is shown is never less than the number.
     """
-    mantissa, prefix = _scaled(number, 1000, COUNT_PREFIXES, up)
+    mantissa, prefix = _mantissa_and_prefix(number, 1000, COUNT_PREFIXES, round_up)
     if unit in ("FLOPs", "MACs"):
         return f"{mantissa} {prefix}{unit}"
     return f"{mantissa}{prefix} {unit}".strip()
 
 
-def show_memory(size: int, *, up: bool = False, decimal: bool = False) -> str:
+def format_memory(size: int, *, round_up: bool = False, decimal: bool = False) -> str:
     """Three digits and a unit: 66,900,000 bytes → ``63.8 MiB``.
 
     Args:
         size: bytes, at least 0.
-        up: round up, so that what is shown is never less than the size.
+        round_up: round up, so that what is shown is never less than the size.
         decimal: in kB, MB, … rather than KiB, MiB, …
     """
     base, units = (1000, DECIMAL_UNITS) if decimal else (1024, BINARY_UNITS)
-    return " ".join(_scaled(size, base, units, up))
+    return " ".join(_mantissa_and_prefix(size, base, units, round_up))
 
 
-def _scaled(number: int, base: int, names: tuple[str, ...], up: bool) -> tuple[str, str]:
+def _mantissa_and_prefix(
+    number: int, base: int, prefixes: tuple[str, ...], round_up: bool
+) -> tuple[str, str]:
     """The number as three digits of the largest power of the base it reaches, and its name."""
-    power = 0
-    while power + 1 < len(names) and number >= base ** (power + 1):
-        power += 1
-    mantissa = Fraction(number, base**power)
-    ten_to_decimals = 100 if mantissa < 10 else 10 if mantissa < 100 else 1
-    doubled = 2 * mantissa * ten_to_decimals
-    digits = -(-doubled // 2) if up else (doubled + 1) // 2
-    rounded = Fraction(digits, ten_to_decimals)
-    if rounded >= base and power + 1 < len(names):
-        return _scaled(base ** (power + 1), base, names, up)
-    shown = f"{int(rounded):,}" if rounded.denominator == 1 else f"{float(rounded):g}"
-    return shown, names[power]
+    exponent = 0
+    while exponent + 1 < len(prefixes) and number >= base ** (exponent + 1):
+        exponent += 1
+    mantissa = Fraction(number, base**exponent)
+    precision = 100 if mantissa < 10 else 10 if mantissa < 100 else 1
+    doubled = 2 * mantissa * precision
+    digits = -(-doubled // 2) if round_up else (doubled + 1) // 2
+    rounded = Fraction(digits, precision)
+    if rounded >= base and exponent + 1 < len(prefixes):
+        return _mantissa_and_prefix(base ** (exponent + 1), base, prefixes, round_up)
+    text = f"{int(rounded):,}" if rounded.denominator == 1 else f"{float(rounded):g}"
+    return text, prefixes[exponent]
 
 
-def _split(value: Any, kind: str, hint: str) -> tuple[Fraction, str]:
+def _parse_quantity(value: Any, description: str, hint: str) -> tuple[Fraction, str]:
     """The number, exact, and the letters after it."""
-    if (number := whole(value)) is not None:
+    if (number := as_int(value)) is not None:
         return Fraction(number), ""
     if isinstance(value, float) and value.is_integer():
         return Fraction(value), ""
-    if not isinstance(value, str) or len(value) > _LONGEST:
-        raise ValueError(f"{value!r} is not {kind}; {hint}")
+    if not isinstance(value, str) or len(value) > _MAX_CHARACTERS:
+        raise ValueError(f"{value!r} is not {description}; {hint}")
     if not (match := _NUMBER.fullmatch(value)):
-        raise ValueError(f"{value!r} is not {kind}; {hint}")
+        raise ValueError(f"{value!r} is not {description}; {hint}")
     return Fraction(match[1].replace(",", "").replace("_", "")), match[2].strip()
 
 
-def _wrong_count_unit(value: Any, unit: str, word: str, hint: str) -> str:
+def _wrong_unit_message(value: Any, unit: str, word: str, hint: str) -> str:
     if re.fullmatch("[kmgtp]?i?b(ytes?)?|[kmgtp]i", word):
         if word == "b":
             return f"{value!r} could mean bytes or billions; write G for 10^9 {unit}"
         return f"{value!r} is an amount of memory, expected a number of {unit}; {hint}"
-    for other, names in _WORDS.items():
-        if word in names or word[1:].strip() in names:
-            rate = " (1 MAC is 2 FLOPs)" if "parameters" not in (other, unit) else ""
-            return f"{value!r} counts {other}, expected {unit}{rate}; {hint}"
+    for other_unit, spellings in _UNIT_SPELLINGS.items():
+        if word in spellings or word[1:].strip() in spellings:
+            conversion = " (1 MAC is 2 FLOPs)" if "parameters" not in (other_unit, unit) else ""
+            return f"{value!r} counts {other_unit}, expected {unit}{conversion}; {hint}"
     return f"{value!r} is not a number of {unit}; {hint}"
 
 
-def _wrong_prefix(value: Any, unit: str, prefix: str, hint: str) -> str:
+def _wrong_prefix_message(value: Any, unit: str, prefix: str, hint: str) -> str:
     if prefix in ("b", "B"):
         return f"{value!r} could mean bytes or billions; write G for 10^9 {unit}"
     if prefix.upper() in COUNT_PREFIXES:
@@ -208,13 +210,13 @@ def _wrong_prefix(value: Any, unit: str, prefix: str, hint: str) -> str:
     return f"{value!r} is not a number of {unit}; {hint}"
 
 
-def _at_least_one(number: int, value: Any, unit: str) -> int:
+def _require_positive(number: int, value: Any, unit: str) -> int:
     if number < 1:
         raise ValueError(f"{value!r} is {number} {unit}, expected at least 1")
     return number
 
 
-def whole(value: Any) -> int | None:
+def as_int(value: Any) -> int | None:
     """The value as a Python int, or None where it is not an integer; True and 16.0 are not."""
     if isinstance(value, bool | np.bool_):
         return None

@@ -120,16 +120,18 @@ def database(database_url: str) -> Iterator[Database]:
         yield opened
 
 
-Trials = Sequence[tuple[int, float, float]]
-MISLEADING: Trials = ((8, 0.5, -0.5), (16, 0.75, -0.25), (64, 0.875, 0.5))
+TrialFigures = Sequence[tuple[int, float, float]]
+MISLEADING_TRIALS: TrialFigures = ((8, 0.5, -0.5), (16, 0.75, -0.25), (64, 0.875, 0.5))
 """Width, value and violation of each trial: the best is number 1, for number 2 is not feasible."""
 
 
 @pytest.fixture
-def train() -> Callable[..., StudyRow]:
+def make_finished_study() -> Callable[..., StudyRow]:
     """Make a finished study out of trials, through the ledger and its projection."""
 
-    def make(database: Database, name: str, trials: Trials = MISLEADING) -> StudyRow:
+    def make_study(
+        database: Database, name: str, trials: TrialFigures = MISLEADING_TRIALS
+    ) -> StudyRow:
         study, _ = create_study(
             database,
             name=name,
@@ -157,11 +159,11 @@ def train() -> Callable[..., StudyRow]:
             projection.close_many([slot.number])
         return study
 
-    return make
+    return make_study
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., str]]:
+def serve_dashboard() -> Iterator[Callable[..., str]]:
     """Serve dashboards in the background; gives the address of each."""
     with ExitStack() as stack:
 

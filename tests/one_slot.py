@@ -15,9 +15,9 @@ from sqlalchemy import update
 from widthwise.storage.database.database import Database
 from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import LeaseLost
-from widthwise.storage.ledger.ledger import Ledger, NotBound, Slot
+from widthwise.storage.ledger.ledger import BindFailure, Ledger, Slot
 from widthwise.storage.ledger.slot import StudyRow
-from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.projection.projection import Projection, TrialStart
 
 
 class Taken(Exception):
@@ -32,9 +32,9 @@ def claim_one(ledger: Ledger) -> Slot | None:
 def bind_one(ledger: Ledger, slot: Slot, widths: Mapping[str, int], origin: str) -> Slot:
     """Bind widths to a slot; returns it with them."""
     [bound] = ledger.bind_many([(slot, widths, origin)])
-    if bound is NotBound.TAKEN:
+    if bound is BindFailure.TAKEN:
         raise Taken(f"another slot holds the widths {dict(widths)}")
-    return _held(slot, lost=bound is NotBound.LOST) if isinstance(bound, NotBound) else bound
+    return _held(slot, lost=bound is BindFailure.LOST) if isinstance(bound, BindFailure) else bound
 
 
 def beat_one(ledger: Ledger, slot: Slot) -> None:
@@ -56,7 +56,7 @@ def open_one(
     attributes: Mapping[str, Any],
 ) -> int:
     """Make a slot's trial; returns Optuna's id of it."""
-    opening = Opening(slot=slot, constraints=constraints, attributes=attributes)
+    opening = TrialStart(slot=slot, constraints=constraints, attributes=attributes)
     [trial_id] = projection.open_many([opening], distributions=distributions)
     _held(slot, lost=trial_id is None)
     assert trial_id is not None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from .deploy.compose import Services, seconds_of, services_of_the_compose_file, words_of
-from .deploy.verbs import default_grace, parse
+from .deploy.compose import Services, command_line_of, load_compose_services, seconds_of
+from .deploy.verbs import default_grace, parse_command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_FILES = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml")
@@ -23,9 +23,7 @@ def lines_of(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def services() -> Services:
-    return services_of_the_compose_file(
-        WIDTHWISE_UID="1234", WIDTHWISE_GID="100", WIDTHWISE_GPU="GPU-3"
-    )
+    return load_compose_services(WIDTHWISE_UID="1234", WIDTHWISE_GID="100", WIDTHWISE_GPU="GPU-3")
 
 
 def copied_into_the_image() -> set[str]:
@@ -102,12 +100,14 @@ def test_the_password_is_in_a_file_that_git_does_not_take(
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_runs_a_verb_with_flags_that_exist(name: str, services: Services) -> None:
-    assert parse(words_of(services[name]))
+    assert parse_command_line(command_line_of(services[name]))
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_everybody_waits_for_the_database_and_its_tables(name: str, services: Services) -> None:
-    waits = {other: how["condition"] for other, how in services[name]["depends_on"].items()}
+    waits = {
+        other: dependency["condition"] for other, dependency in services[name]["depends_on"].items()
+    }
     tables = {"migrate": "service_completed_successfully"} if name != "migrate" else {}
     assert waits == {"postgres": "service_healthy", **tables}
 
@@ -115,7 +115,7 @@ def test_everybody_waits_for_the_database_and_its_tables(name: str, services: Se
 @pytest.mark.parametrize("name", ["worker", "worker-gpu"])
 def test_a_worker_serves_the_pool_and_is_started_again(name: str, services: Services) -> None:
     worker = services[name]
-    options = parse(words_of(worker))
+    options = parse_command_line(command_line_of(worker))
     assert (options["name"], options["idle"]) == (None, None)
     # Without a bound: each of its exit codes asks for a start, and a pool lives long.
     assert worker["restart"] == "on-failure"

@@ -62,13 +62,13 @@ def test_the_package_file_is_the_only_python_at_the_root() -> None:
 
 @pytest.mark.parametrize("pattern", [MACHINE_PATH, INDEX], ids=["path", "package index"])
 def test_nothing_names_one_machine(pattern: re.Pattern[str]) -> None:
-    found = [
+    offending_lines = [
         f"{name}:{number}: {line.strip()}"
         for name in FILES
         for number, line in enumerate(text_of(name).splitlines(), start=1)
         if pattern.search(line)
     ]
-    assert found == []
+    assert offending_lines == []
 
 
 def test_the_patterns_find_what_they_are_for() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from .accuracy import counted, predicted
-from .speed import speeds
+from .accuracy import counted_errors, predicted_peak_errors
+from .speed import measure_speeds
 from .tools import TOOLS
 
 
@@ -21,20 +21,20 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     threadpool_limits(1)
     print("progress: counted figures", file=sys.stderr, flush=True)
-    figures = list(_seen(counted(options.quick), "network"))
+    count_rows = list(_log_progress(counted_errors(options.quick), "network"))
     print("progress: predicted peaks", file=sys.stderr, flush=True)
-    peaks = list(_seen(predicted(options.quick), "network"))
+    peak_rows = list(_log_progress(predicted_peak_errors(options.quick), "network"))
     print("progress: speeds", file=sys.stderr, flush=True)
-    rates = list(_seen(speeds(options.quick), "space"))
-    print(_macs_table(figures), _parameters_table(figures), sep="\n\n", end="\n\n")
-    print(_peaks_table(peaks), _speeds_table(rates), sep="\n\n")
+    speed_rows = list(_log_progress(measure_speeds(options.quick), "space"))
+    print(_macs_table(count_rows), _parameters_table(count_rows), sep="\n\n", end="\n\n")
+    print(_peaks_table(peak_rows), _speeds_table(speed_rows), sep="\n\n")
     if options.json is not None:
-        found = {"counted": figures, "predicted": peaks, "speed": rates}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        figures_by_part = {"counted": count_rows, "predicted": peak_rows, "speed": speed_rows}
+        options.json.write_text(json.dumps(figures_by_part, indent=1) + "\n")
     return 0
 
 
-def _seen(rows: Iterable[dict[str, Any]], key: str) -> Iterable[dict[str, Any]]:
+def _log_progress(rows: Iterable[dict[str, Any]], key: str) -> Iterable[dict[str, Any]]:
     for row in rows:
         print(f"progress:   {row[key]}", file=sys.stderr, flush=True)
         yield row
@@ -43,15 +43,15 @@ def _seen(rows: Iterable[dict[str, Any]], key: str) -> Iterable[dict[str, Any]]:
 def _macs_table(figures: list[dict[str, Any]]) -> str:
     rows = []
     for row in figures:
-        own = row["errors"]["widthwise"]
+        own_errors = row["errors"]["widthwise"]
         rows.append(
             [
                 row["network"],
                 f"{row['macs']:,}",
                 f"{row['step_over_forward']:.3f}",
-                _percent(own["macs"]),
-                _percent(own["step"]),
-                *(_answer(row["errors"][tool], "macs") for tool in TOOLS),
+                _format_percent(own_errors["macs"]),
+                _format_percent(own_errors["step"]),
+                *(_format_answer(row["errors"][tool], "macs") for tool in TOOLS),
             ]
         )
     head = ["network", "MACs", "step / forward", "Widthwise", "Widthwise, step", *TOOLS]
@@ -63,8 +63,8 @@ def _parameters_table(figures: list[dict[str, Any]]) -> str:
         [
             row["network"],
             f"{row['parameters']:,}",
-            _percent(row["errors"]["widthwise"]["parameters"]),
-            *(_answer(row["errors"][tool], "parameters") for tool in TOOLS),
+            _format_percent(row["errors"]["widthwise"]["parameters"]),
+            *(_format_answer(row["errors"][tool], "parameters") for tool in TOOLS),
         ]
         for row in figures
     ]
@@ -73,7 +73,7 @@ def _parameters_table(figures: list[dict[str, Any]]) -> str:
 
 def _peaks_table(peaks: list[dict[str, Any]]) -> str:
     head = list(peaks[0])
-    rows = [[row["network"], *(_percent(row[name]) for name in head[1:])] for row in peaks]
+    rows = [[row["network"], *(_format_percent(row[name]) for name in head[1:])] for row in peaks]
     return "Training peak, predicted against real tensors (AdamW), error:\n\n" + _table(head, rows)
 
 
@@ -82,11 +82,11 @@ def _speeds_table(rates: list[dict[str, Any]]) -> str:
         [
             row["space"],
             str(row["widths"]),
-            _short(row["candidates"]),
+            _format_short(row["candidates"]),
             str(row["traces_of_the_fit"]),
             f"{row['traced_per_second']:.3g}",
-            _short(row["evaluated_per_second"]),
-            _short(row["ratio"]),
+            _format_short(row["evaluated_per_second"]),
+            _format_short(row["ratio"]),
             f"{row['exact']} of {row['compared']}",
         ]
         for row in rates
@@ -95,19 +95,19 @@ def _speeds_table(rates: list[dict[str, Any]]) -> str:
     return "All costs of a candidate:\n\n" + _table([*head, "exact"], rows)
 
 
-def _short(number: float) -> str:
+def _format_short(number: float) -> str:
     """Return a number to two digits."""
     return f"{float(f'{number:.2g}'):,.0f}"
 
 
-def _percent(error: float | None) -> str:
+def _format_percent(error: float | None) -> str:
     if error is None:
         return "none"
     return "0" if error == 0 else f"{error:+.2g} %" if abs(error) < 10 else f"{error:+.0f} %"
 
 
-def _answer(errors: dict[str, Any], name: str) -> str:
-    return errors["problem"] or _percent(errors[name])
+def _format_answer(errors: dict[str, Any], name: str) -> str:
+    return errors["problem"] or _format_percent(errors[name])
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

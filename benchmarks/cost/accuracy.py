@@ -1,6 +1,6 @@
 """Errors: counted figures against formulas, and predicted peaks against real training steps.
 
-Entry points: `counted`, `predicted`.
+Entry points: `counted_errors`, `predicted_peak_errors`.
 """
 
 from collections.abc import Iterator
@@ -11,52 +11,52 @@ import torch
 from torch import nn
 from widthwise.objectives.cost.costs import count_costs
 from widthwise.tests.objectives.trace.real_step import OPTIMIZERS, real_peaks
-from widthwise.tests.objectives.zoo.catalogue import ZOO, Entry
-from widthwise.tests.objectives.zoo.formulas import FIGURES
-from widthwise.tests.objectives.zoo.recompute import checkpointed
+from widthwise.tests.objectives.zoo.catalogue import ZOO, ZooModel
+from widthwise.tests.objectives.zoo.formulas import EXPECTED_COSTS
+from widthwise.tests.objectives.zoo.recompute import with_activation_checkpointing
 
-from .tools import TOOLS, ask
+from .tools import TOOLS, count_with_tool
 
 QUICK_MACS = 2 * 10**9
 """Largest forward pass that a quick run gives to the tools, which really run it."""
 
 
-def error(found: int | None, true: int) -> float | None:
+def percent_error(estimate: int | None, expected: int) -> float | None:
     """Return the signed error in percent."""
-    return None if found is None else 100 * (found - true) / true
+    return None if estimate is None else 100 * (estimate - expected) / expected
 
 
-def counted(quick: bool) -> Iterator[dict[str, Any]]:
+def counted_errors(quick: bool) -> Iterator[dict[str, Any]]:
     """Yield for each network the true figures and everybody's errors, in percent."""
     for name, entry in ZOO.items():
-        true = FIGURES[name]
-        if quick and true.forward > QUICK_MACS:
+        expected = EXPECTED_COSTS[name]
+        if quick and expected.forward > QUICK_MACS:
             continue
         costs = count_costs(entry.build, entry.step(1))
         errors: dict[str, Any] = {
             "widthwise": {
-                "parameters": error(costs.parameters, true.parameters),
-                "macs": error(costs.macs, true.forward),
-                "step": error(costs.step_flops, 2 * true.step),
+                "parameters": percent_error(costs.parameters, expected.parameters),
+                "macs": percent_error(costs.macs, expected.forward),
+                "step": percent_error(costs.step_flops, 2 * expected.step),
             }
         }
         for tool in TOOLS:
-            answer = ask(tool, entry.build, entry.inputs.zeros(1))
+            answer = count_with_tool(tool, entry.build, entry.inputs.zeros(1))
             errors[tool] = {
-                "parameters": error(answer.parameters, true.parameters),
-                "macs": error(answer.macs, true.forward),
+                "parameters": percent_error(answer.parameters, expected.parameters),
+                "macs": percent_error(answer.macs, expected.forward),
                 "problem": answer.problem,
             }
         yield {
             "network": name,
-            "parameters": true.parameters,
-            "macs": true.forward,
-            "step_over_forward": true.step / true.forward,
+            "parameters": expected.parameters,
+            "macs": expected.forward,
+            "step_over_forward": expected.step / expected.forward,
             "errors": errors,
         }
 
 
-def predicted(quick: bool) -> Iterator[dict[str, Any]]:
+def predicted_peak_errors(quick: bool) -> Iterator[dict[str, Any]]:
     """Yield for each network, narrowed, the error of its predicted training peak, in percent."""
     for name, entry in ZOO.items():
         row: dict[str, Any] = {"network": name}
@@ -67,12 +67,14 @@ def predicted(quick: bool) -> Iterator[dict[str, Any]]:
                 ("bf16", False, torch.bfloat16),
             ):
                 step = entry.small_step(batch_size, "adamw", autocast)
-                build = partial(_small, entry, recompute)
-                real, _ = real_peaks(build, step, OPTIMIZERS["adamw"][1])
-                found = count_costs(build, step).train_memory
-                row[f"{label}, batch {batch_size}"] = error(found, real)
+                build = partial(_build_small, entry, recompute)
+                measured_peak, _ = real_peaks(build, step, OPTIMIZERS["adamw"][1])
+                predicted_peak = count_costs(build, step).train_memory
+                row[f"{label}, batch {batch_size}"] = percent_error(predicted_peak, measured_peak)
         yield row
 
 
-def _small(entry: Entry, recompute: bool) -> nn.Module:
-    return checkpointed(entry.small(), entry.blocks) if recompute else entry.small()
+def _build_small(entry: ZooModel, recompute: bool) -> nn.Module:
+    return (
+        with_activation_checkpointing(entry.small(), entry.blocks) if recompute else entry.small()
+    )

@@ -3,7 +3,7 @@
 They are wanted by the benchmark alone: one that is not installed is reported as such. FLOPs are
 compared as MACs, which all five call by one name or another.
 
-Entry points: `TOOLS`, `Answer`, `ask`.
+Entry points: `TOOLS`, `ToolCounts`, `count_with_tool`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ToolCounts:
     """What a tool says of one model; `problem` says why it says nothing."""
 
     parameters: int | None = None
@@ -27,24 +27,24 @@ class Answer:
     problem: str | None = None
 
 
-def fvcore(model: nn.Module, inputs: Tensor) -> Answer:
+def fvcore(model: nn.Module, inputs: Tensor) -> ToolCounts:
     """Ask fvcore; its "flops" are MACs."""
     from fvcore.nn import FlopCountAnalysis, parameter_count
 
     analysis = FlopCountAnalysis(model, inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return Answer(parameters=parameter_count(model)[""], macs=int(analysis.total()))
+    return ToolCounts(parameters=parameter_count(model)[""], macs=int(analysis.total()))
 
 
-def thop(model: nn.Module, inputs: Tensor) -> Answer:
+def thop(model: nn.Module, inputs: Tensor) -> ToolCounts:
     """Ask thop."""
     from thop import profile
 
     macs, parameters = profile(model, inputs=(inputs,), verbose=False)
-    return Answer(parameters=int(parameters), macs=int(macs))
+    return ToolCounts(parameters=int(parameters), macs=int(macs))
 
 
-def ptflops(model: nn.Module, inputs: Tensor) -> Answer:
+def ptflops(model: nn.Module, inputs: Tensor) -> ToolCounts:
     """Ask ptflops, which answers None where its run fails."""
     from ptflops import get_model_complexity_info
 
@@ -58,19 +58,21 @@ def ptflops(model: nn.Module, inputs: Tensor) -> Answer:
         input_constructor=lambda _: {name: inputs},
     )
     if macs is None:
-        return Answer(problem="fails")
-    return Answer(parameters=int(parameters), macs=int(macs))
+        return ToolCounts(problem="fails")
+    return ToolCounts(parameters=int(parameters), macs=int(macs))
 
 
-def torchinfo(model: nn.Module, inputs: Tensor) -> Answer:
+def torchinfo(model: nn.Module, inputs: Tensor) -> ToolCounts:
     """Ask torchinfo."""
     from torchinfo import summary
 
-    found = summary(model, input_data=inputs, verbose=0)
-    return Answer(parameters=int(found.total_params), macs=int(found.total_mult_adds))
+    model_summary = summary(model, input_data=inputs, verbose=0)
+    return ToolCounts(
+        parameters=int(model_summary.total_params), macs=int(model_summary.total_mult_adds)
+    )
 
 
-def calflops(model: nn.Module, inputs: Tensor) -> Answer:
+def calflops(model: nn.Module, inputs: Tensor) -> ToolCounts:
     """Ask calflops."""
     from calflops import calculate_flops
 
@@ -81,10 +83,10 @@ def calflops(model: nn.Module, inputs: Tensor) -> Answer:
         print_results=False,
         print_detailed=False,
     )
-    return Answer(parameters=int(parameters), macs=int(macs))
+    return ToolCounts(parameters=int(parameters), macs=int(macs))
 
 
-TOOLS: dict[str, Callable[[nn.Module, Tensor], Answer]] = {
+TOOLS: dict[str, Callable[[nn.Module, Tensor], ToolCounts]] = {
     "fvcore": fvcore,
     "thop": thop,
     "ptflops": ptflops,
@@ -93,7 +95,7 @@ TOOLS: dict[str, Callable[[nn.Module, Tensor], Answer]] = {
 }
 
 
-def ask(tool: str, build: Callable[[], nn.Module], inputs: Tensor) -> Answer:
+def count_with_tool(tool: str, build: Callable[[], nn.Module], inputs: Tensor) -> ToolCounts:
     """Return a tool's answer about a fresh model, or why there is none."""
     torch.manual_seed(0)
     logging.disable(logging.CRITICAL)
@@ -107,8 +109,8 @@ def ask(tool: str, build: Callable[[], nn.Module], inputs: Tensor) -> Answer:
             warnings.simplefilter("ignore")
             return TOOLS[tool](build().eval(), inputs)
     except ModuleNotFoundError as error:
-        return Answer(problem=f"not installed ({error.name})")
+        return ToolCounts(problem=f"not installed ({error.name})")
     except Exception as error:
-        return Answer(problem=f"fails ({type(error).__name__})")
+        return ToolCounts(problem=f"fails ({type(error).__name__})")
     finally:
         logging.disable(logging.NOTSET)

@@ -13,9 +13,12 @@ from typing import Any
 import torch
 
 from .figures import summarise
-from .sweep import FULL, KINDS, QUICK, Plan, sweep
+from .sweep import FULL, PARAMETRISATIONS, QUICK, Plan, sweep
 
-_TAUS = {"tau": "one training each, others judge", "tau_of_means": "means over the same seeds"}
+_TAU_TITLES = {
+    "tau": "one training each, others judge",
+    "tau_of_means": "means over the same seeds",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,31 +28,36 @@ def main(arguments: list[str] | None = None) -> int:
     plan = QUICK if options.quick else FULL
     plan = replace(plan, seeds=options.seeds or plan.seeds, base=options.base or plan.base)
     started = time.perf_counter()
-    found: dict[str, Any] = {
-        kind: summarise(sweep(plan, kind), plan.widths, plan.rates) for kind in KINDS
+    figures_by_parametrisation: dict[str, Any] = {
+        parametrisation: summarise(sweep(plan, parametrisation), plan.widths, plan.rates)
+        for parametrisation in PARAMETRISATIONS
     }
-    print(_table(found, plan))
+    print(_table(figures_by_parametrisation, plan))
     if options.json is not None:
         seconds = round(time.perf_counter() - started)
-        text = json.dumps({**found, "plan": asdict(plan), "seconds": seconds}, indent=1)
+        text = json.dumps(
+            {**figures_by_parametrisation, "plan": asdict(plan), "seconds": seconds}, indent=1
+        )
         options.json.write_text(text + "\n")
     return 0
 
 
-def _table(found: dict[str, Any], plan: Plan) -> str:
+def _table(figures_by_parametrisation: dict[str, Any], plan: Plan) -> str:
     """Return the figures for people."""
     lines = ["log2 of the best learning rate"]
     lines.append("width      " + " ".join(f"{width:6d}" for width in plan.widths) + "   drift")
-    for kind, figures in found.items():
-        cells = " ".join(f"{at:6.1f}" for at in figures["optimum_log2"].values())
-        lines.append(f"{kind:10s} {cells}  {figures['drift_octaves']:5.1f} octaves")
-    for key, title in _TAUS.items():
+    for parametrisation, figures in figures_by_parametrisation.items():
+        cells = " ".join(
+            f"{optimum_log2:6.1f}" for optimum_log2 in figures["optimum_log2"].values()
+        )
+        lines.append(f"{parametrisation:10s} {cells}  {figures['drift_octaves']:5.1f} octaves")
+    for key, title in _TAU_TITLES.items():
         lines += ["", f"Kendall's tau with the widths' true ranking: {title}"]
         lines.append("log2 rate  " + " ".join(f"{rate:6d}" for rate in plan.rates))
-        for kind, figures in found.items():
+        for parametrisation, figures in figures_by_parametrisation.items():
             cells = " ".join(f"{tau:6.2f}" for tau in figures[key].values())
-            ceiling = f"   ceiling {figures['tau_ceiling']:.2f}" if key == "tau" else ""
-            lines.append(f"{kind:10s} {cells}{ceiling}")
+            ceiling_text = f"   ceiling {figures['tau_ceiling']:.2f}" if key == "tau" else ""
+            lines.append(f"{parametrisation:10s} {cells}{ceiling_text}")
     return "\n".join(lines)
 
 

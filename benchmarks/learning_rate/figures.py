@@ -1,6 +1,6 @@
 """From cross-entropies to figures: the best rate of each width, how far it drifts, and rankings.
 
-Entry points: `optima`, `taus`, `ceiling`, `taus_of_means`, `summarise`.
+Entry points: `optima`, `taus`, `noise_ceiling`, `taus_of_means`, `summarise`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,18 +37,28 @@ def taus(losses: np.ndarray) -> list[float]:
 
     One seed's losses are ranked against the truth by the other seeds: the loss of each width at its
     own best rate. The mean over the seeds. Widths that are almost equal keep it below 1 at any
-    rate: see `ceiling`.
+    rate: see `noise_ceiling`.
 
     Args:
         losses: `[widths, rates, seeds]`, of two seeds or more.
     """
-    return _mean([[_tau(truth, column) for column in mine.T] for truth, _, mine in _splits(losses)])
+    return _mean(
+        [
+            [_tau(truth, column) for column in seed_losses.T]
+            for truth, _, seed_losses in _splits(losses)
+        ]
+    )
 
 
-def ceiling(losses: np.ndarray) -> float:
+def noise_ceiling(losses: np.ndarray) -> float:
     """Return the tau of one training of each width at its own best rate: what noise allows."""
     widths = np.arange(len(losses))
-    return _mean([[_tau(truth, mine[widths, best])] for truth, best, mine in _splits(losses)])[0]
+    return _mean(
+        [
+            [_tau(truth, seed_losses[widths, best_rates])]
+            for truth, best_rates, seed_losses in _splits(losses)
+        ]
+    )[0]
 
 
 def taus_of_means(losses: np.ndarray) -> list[float]:
@@ -67,9 +77,9 @@ def _splits(losses: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
         yield others.min(axis=1), others.argmin(axis=1), losses[:, :, seed]
 
 
-def _tau(truth: np.ndarray, found: np.ndarray) -> float:
+def _tau(truth: np.ndarray, losses: np.ndarray) -> float:
     """Return Kendall's tau, 0 where all are alike (all of them burst): that ranks nothing."""
-    return float(np.nan_to_num(kendalltau(truth, found).statistic))
+    return float(np.nan_to_num(kendalltau(truth, losses).statistic))
 
 
 def _mean(rows: list[list[float]]) -> list[float]:
@@ -78,13 +88,16 @@ def _mean(rows: list[list[float]]) -> list[float]:
 
 def summarise(losses: np.ndarray, widths: Sequence[int], rates: Sequence[int]) -> dict[str, Any]:
     """Return the figures of one parametrisation, ready for JSON."""
-    best = optima(losses, rates)
+    optima_log2 = optima(losses, rates)
     means = losses.mean(axis=2)
     return {
-        "optimum_log2": {str(width): round(at, 3) for width, at in zip(widths, best, strict=True)},
-        "drift_octaves": round(max(best) - min(best), 3),
+        "optimum_log2": {
+            str(width): round(optimum_log2, 3)
+            for width, optimum_log2 in zip(widths, optima_log2, strict=True)
+        },
+        "drift_octaves": round(max(optima_log2) - min(optima_log2), 3),
         "tau": _by_rate(rates, taus(losses)),
-        "tau_ceiling": round(ceiling(losses), 3),
+        "tau_ceiling": round(noise_ceiling(losses), 3),
         "tau_of_means": _by_rate(rates, taus_of_means(losses)),
         "loss": {
             str(width): _by_rate(rates, row, 4) for width, row in zip(widths, means, strict=True)

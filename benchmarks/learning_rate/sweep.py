@@ -15,16 +15,16 @@ import numpy as np
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import METRICS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
-from widthwise.objectives.parametrisation.mup import derive
-from widthwise.objectives.parametrisation.standard import Parametrisation, Standard
+from widthwise.objectives.parametrisation.mup import derive_mup
+from widthwise.objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from widthwise.objectives.training.settings import ProxySettings
 
 from .signals import CLASSES, signals
 
-Kind = Literal["standard", "mup"]
-KINDS: tuple[Kind, ...] = ("standard", "mup")
+ParametrisationName = Literal["standard", "mup"]
+PARAMETRISATIONS: tuple[ParametrisationName, ...] = ("standard", "mup")
 
-CHANCE = log(CLASSES)
+CHANCE_LOSS = log(CLASSES)
 """Cross-entropy of knowing nothing: a training that did worse, or burst, counts as this."""
 
 
@@ -61,22 +61,22 @@ FULL = Plan(
 QUICK = replace(FULL, widths=(16, 64, 256), seeds=2, rows=10_000, epochs=2)
 
 
-def sweep(plan: Plan, kind: Kind) -> np.ndarray:
+def sweep(plan: Plan, parametrisation: ParametrisationName) -> np.ndarray:
     """Return the best validation cross-entropies, `[widths, rates, seeds]`."""
     data = signals(plan.rows, plan.validation, seed=0)
     objective = make_objective(
         family="mlp", data=data, metric=METRICS["cross_entropy"], base=Path()
     )
-    scaling = _parametrisation(objective, plan.base, kind)
-    found = np.full((len(plan.widths), len(plan.rates), plan.seeds), CHANCE)
+    scaling = _parametrisation(objective, plan.base, parametrisation)
+    losses = np.full((len(plan.widths), len(plan.rates), plan.seeds), CHANCE_LOSS)
     for row, width in enumerate(plan.widths):
         for column, rate in enumerate(plan.rates):
             for seed in range(plan.seeds):
                 value = _train(objective, scaling, plan, width, rate, seed)
-                found[row, column, seed] = min(CHANCE, value)
-        means = " ".join(f"{mean:.3f}" for mean in found[row].mean(axis=1))
-        print(f"{kind:8s} width {width:5d}: {means}", file=sys.stderr, flush=True)
-    return found
+                losses[row, column, seed] = min(CHANCE_LOSS, value)
+        means = " ".join(f"{mean:.3f}" for mean in losses[row].mean(axis=1))
+        print(f"{parametrisation:8s} width {width:5d}: {means}", file=sys.stderr, flush=True)
+    return losses
 
 
 def _train(
@@ -88,16 +88,20 @@ def _train(
     seed: int,
 ) -> float:
     settings = ProxySettings(epochs=plan.epochs, patience=0, learning_rate=2.0**rate, device="cpu")
-    result = train(objective, _both(width, width), settings, seed=seed, scaling=scaling)
-    return CHANCE if result.value is None else result.value
+    result = train(
+        objective, _hidden_widths(width, width), settings, seed=seed, parametrisation=scaling
+    )
+    return CHANCE_LOSS if result.value is None else result.value
 
 
-def _parametrisation(objective: ModuleObjective, base: int, kind: Kind) -> Parametrisation:
-    if kind == "standard":
-        return Standard()
-    others = (_both(4 * base, base), _both(base, 4 * base))
-    return derive(objective.build, _both(base, base), others)
+def _parametrisation(
+    objective: ModuleObjective, base: int, parametrisation: ParametrisationName
+) -> Parametrisation:
+    if parametrisation == "standard":
+        return StandardParametrisation()
+    probe_widths = (_hidden_widths(4 * base, base), _hidden_widths(base, 4 * base))
+    return derive_mup(objective.build, _hidden_widths(base, base), probe_widths)
 
 
-def _both(first: int, second: int) -> dict[str, int]:
+def _hidden_widths(first: int, second: int) -> dict[str, int]:
     return {"hidden1": first, "hidden2": second}

@@ -20,11 +20,11 @@ from widthwise.objectives.loop.train import resolve_device
 from benchmarks.learning_rate.signals import signals
 
 from . import honesty, search_cost, speed
-from .difference import TOLERANCE
+from .difference import EQUALITY_TOLERANCE
 from .tables import honesty_table, search_table, speed_table
-from .workloads import JUDGING, log_uniform, mlp, uniform, workloads
+from .workloads import VALIDATION_ROWS, log_uniform, mlp, uniform, workloads
 
-PROMISED = (
+JSON_KEYS = (
     "family",
     "widths",
     "batch_size",
@@ -51,58 +51,63 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     names = [name.strip() for name in options.engines.split(",")]
-    if unknown := [name for name in names if name not in TOLERANCE]:
-        print(f"error: no engine {unknown[0]!r}; there are {', '.join(TOLERANCE)}", file=sys.stderr)
+    if unknown := [name for name in names if name not in EQUALITY_TOLERANCE]:
+        print(
+            f"error: no engine {unknown[0]!r}; there are {', '.join(EQUALITY_TOLERANCE)}",
+            file=sys.stderr,
+        )
         return 2
     torch.set_num_threads(1)
     threadpool_limits(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    others: dict[str, Rows] = {}
+    rows_by_part: dict[str, Rows] = {}
     if options.json is not None or not (options.search_cost or options.honesty):
-        others["speed"] = _speed(options, names, device)
+        rows_by_part["speed"] = _run_speed(options, names, device)
     if options.search_cost:
-        others["search_cost"] = _search_cost(options)
+        rows_by_part["search_cost"] = _run_search_cost(options)
     if options.honesty:
-        others["honesty"] = _honesty(options)
+        rows_by_part["honesty"] = _run_honesty(options)
     if options.json is not None:
-        rows = [{key: row[key] for key in PROMISED} for row in others["speed"] if "equal" in row]
+        rows = [
+            {key: row[key] for key in JSON_KEYS} for row in rows_by_part["speed"] if "equal" in row
+        ]
         _write(options.json, rows)
     if options.search_json is not None:
-        _write(options.search_json, others)
+        _write(options.search_json, rows_by_part)
     return 0
 
 
-def _speed(options: argparse.Namespace, names: list[str], device: torch.device) -> Rows:
+def _run_speed(options: argparse.Namespace, names: list[str], device: torch.device) -> Rows:
     plan = speed.QUICK if options.quick else speed.FULL
-    number = options.candidates or (GPU_CANDIDATES if device.type == "cuda" else None)
-    if number is not None:
-        plan = replace(plan, candidates=number, heavy=number)
+    candidate_count = options.candidates or (GPU_CANDIDATES if device.type == "cuda" else None)
+    if candidate_count is not None:
+        plan = replace(plan, candidates=candidate_count, heavy=candidate_count)
     if options.batch_size:
         plan = replace(plan, batch_sizes=tuple(options.batch_size))
     rows = [
         row
         for workload in workloads(plan.rows)
         for batch_size in plan.batch_sizes
-        for row in _seen(
+        for row in _log_progress(
             speed.measure(workload, plan, names, device, batch_size),
             *("family", "widths", "batch_size", "engine"),
         )
     ]
     print(speed_table(rows), end="\n\n")
     if device.type == "cpu":
-        there = torch.cuda.is_available()
+        has_cuda = torch.cuda.is_available()
         print(
             "GPU rows were not measured: "
-            + ("ask for them by --device cuda.\n" if there else "there is no GPU here.\n")
+            + ("ask for them by --device cuda.\n" if has_cuda else "there is no GPU here.\n")
         )
     return rows
 
 
-def _search_cost(options: argparse.Namespace) -> Rows:
+def _run_search_cost(options: argparse.Namespace) -> Rows:
     plan = search_cost.QUICK if options.quick else search_cost.FULL
     if options.batch_size:
         plan = replace(plan, batch_size=options.batch_size[0])
-    data = signals(speed.QUICK.rows if options.quick else speed.FULL.rows, JUDGING, seed=0)
+    data = signals(speed.QUICK.rows if options.quick else speed.FULL.rows, VALIDATION_ROWS, seed=0)
     spaces = [
         mlp("8-256 log-uniform", log_uniform(8, 256), data),
         mlp("8-64 uniform", uniform(8, 64), data),
@@ -111,25 +116,27 @@ def _search_cost(options: argparse.Namespace) -> Rows:
     rows = [
         row
         for space in spaces
-        for row in _seen(search_cost.draws(space, plan, engine), "widths", "draw", "way")
+        for row in _log_progress(
+            search_cost.measure_draws(space, plan, engine), "widths", "draw", "way"
+        )
     ]
     print(search_table(rows), end="\n\n")
     return rows
 
 
-def _honesty(options: argparse.Namespace) -> Rows:
+def _run_honesty(options: argparse.Namespace) -> Rows:
     plan = honesty.QUICK if options.quick else honesty.FULL
     engine = ENGINES[options.engine]()
-    found = honesty.judge(plan, options.parametrisation, engine)
-    rows = list(_seen(found, "pool", "proxy"))
+    figures = honesty.measure_rank_fidelity(plan, options.parametrisation, engine)
+    rows = list(_log_progress(figures, "pool", "proxy"))
     print(honesty_table(rows), end="\n\n")
     return rows
 
 
-def _seen(rows: Iterable[dict[str, Any]], *keys: str) -> Iterable[dict[str, Any]]:
+def _log_progress(rows: Iterable[dict[str, Any]], *keys: str) -> Iterable[dict[str, Any]]:
     for row in rows:
-        shown = ", ".join(str(row[key]) for key in keys)
-        print(f"progress: {shown}", file=sys.stderr, flush=True)
+        labels = ", ".join(str(row[key]) for key in keys)
+        print(f"progress: {labels}", file=sys.stderr, flush=True)
         yield row
 
 
@@ -145,7 +152,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="where to write the engines' speeds")
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--engines", default=",".join(TOLERANCE), help="whose speed is measured")
+    parser.add_argument(
+        "--engines", default=",".join(EQUALITY_TOLERANCE), help="whose speed is measured"
+    )
     parser.add_argument("--candidates", type=int, help="trained together")
     parser.add_argument(
         "--batch-size", type=int, action="append", help="rows in a step; may be repeated"

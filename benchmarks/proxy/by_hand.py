@@ -3,7 +3,7 @@
 Data lies on the device, AdamW is fused, nothing is read back within an epoch, and the best epoch's
 weights are kept.
 
-Entry point: `by_hand`.
+Entry point: `train_by_hand`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.settings import ProxySettings
 
 
-def by_hand(
+def train_by_hand(
     objective: ModuleObjective,
     candidates: Sequence[Candidate],
     settings: ProxySettings,
@@ -27,23 +27,23 @@ def by_hand(
 ) -> list[float]:
     """Train one candidate after the other with torch alone; returns their best accuracies."""
     data = objective.data.to(device)
-    found = []
+    accuracies = []
     for candidate in candidates:
         torch.manual_seed(candidate.seed)
         model = objective.builder(candidate.widths).to(device)
         optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, fused=True)
-        best, weights = -1.0, {}
+        best_accuracy, best_weights = -1.0, {}
         for _ in range(settings.epochs):
-            _epoch(model, optimizer, objective, data.train, settings.batch_size)
+            _train_epoch(model, optimizer, objective, data.train, settings.batch_size)
             accuracy = _accuracy(model, data.validation)
-            if accuracy > best:
-                best, weights = accuracy, deepcopy(model.state_dict())
-        model.load_state_dict(weights)
-        found.append(best)
-    return found
+            if accuracy > best_accuracy:
+                best_accuracy, best_weights = accuracy, deepcopy(model.state_dict())
+        model.load_state_dict(best_weights)
+        accuracies.append(best_accuracy)
+    return accuracies
 
 
-def _epoch(
+def _train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     objective: ModuleObjective,

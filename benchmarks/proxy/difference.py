@@ -1,6 +1,6 @@
 """Whether an engine gives the plain engine's networks: the largest difference in float64.
 
-Entry points: `difference`, `TOLERANCE`; `training_of` and `members_of`, an engine's arguments.
+Entry points: `max_difference`, `EQUALITY_TOLERANCE`; `make_training` and `make_members`, an engine's arguments.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from widthwise.objectives.engines.base import Engine, Member, Training
+from widthwise.objectives.engines.base import Engine, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.loop import Candidate
 from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.settings import ProxySettings
-from widthwise.tests.objectives.engines.equality import weights_after
+from widthwise.tests.objectives.engines.equality import train_epochs
 
-from .workloads import doubled
+from .workloads import as_float64
 
-TOLERANCE = {"dense": 1e-9, "replay": 0.0, "stacked": 1e-9}
+EQUALITY_TOLERANCE = {"dense": 1e-9, "replay": 0.0, "stacked": 1e-9}
 """Largest difference that counts as equal: sums in another order, or none at all."""
 
 
-def difference(
+def max_difference(
     engine: Engine,
     objective: ModuleObjective,
     candidates: Sequence[Candidate],
@@ -39,34 +39,39 @@ def difference(
         device: Where.
 
     Raises:
-        Unsuitable: The engine does not serve.
+        EngineUnsupported: The engine does not serve.
     """
-    training = training_of(doubled(objective), settings, device)
-    members = members_of(candidates, settings)
-    mine, plain = (
-        weights_after(one, training, members, settings.epochs) for one in (engine, PlainEngine())
+    training = make_training(as_float64(objective), settings, device)
+    members = make_members(candidates, settings)
+    engine_state, plain_state = (
+        train_epochs(compared_engine, training, members, settings.epochs)
+        for compared_engine in (engine, PlainEngine())
     )
-    gaps = [_gap(*pair) for pair in zip(mine[2], plain[2], strict=True)]
-    for found, wanted in zip(mine[0], plain[0], strict=True):
-        gaps += [_gap(found[name], wanted[name]) for name in wanted]
-    return float(torch.stack(gaps).max())
+    differences = [
+        _max_abs_difference(*pair) for pair in zip(engine_state[2], plain_state[2], strict=True)
+    ]
+    for weights, plain_weights in zip(engine_state[0], plain_state[0], strict=True):
+        differences += [
+            _max_abs_difference(weights[name], plain_weights[name]) for name in plain_weights
+        ]
+    return float(torch.stack(differences).max())
 
 
-def training_of(
+def make_training(
     objective: ModuleObjective, settings: ProxySettings, device: torch.device
-) -> Training:
+) -> TrainingSetup:
     """Return what the members of a team have in common."""
     data = objective.data.to(device)
-    return Training(objective=objective, data=data, settings=settings, device=device)
+    return TrainingSetup(objective=objective, data=data, settings=settings, device=device)
 
 
-def members_of(candidates: Sequence[Candidate], settings: ProxySettings) -> list[Member]:
+def make_members(candidates: Sequence[Candidate], settings: ProxySettings) -> list[Member]:
     """Return the networks to train, one a candidate."""
     return [
-        Member(widths=one.widths, seed=one.seed, learning_rate=settings.learning_rate)
-        for one in candidates
+        Member(widths=candidate.widths, seed=candidate.seed, learning_rate=settings.learning_rate)
+        for candidate in candidates
     ]
 
 
-def _gap(mine: Tensor, plain: Tensor) -> Tensor:
-    return (mine.double() - plain.double()).abs().max().cpu()
+def _max_abs_difference(actual: Tensor, expected: Tensor) -> Tensor:
+    return (actual.double() - expected.double()).abs().max().cpu()

@@ -7,7 +7,7 @@ compares the two; `regret` is what the proxy's favourite loses against the truly
 Two pools: candidates of all sizes, where the larger is mostly the better one, and candidates that
 fill 90 to 100 % of a parameter limit, among which a search has to choose.
 
-Entry points: `Plan`, `FULL`, `QUICK`, `pools`, `judge`.
+Entry points: `Plan`, `FULL`, `QUICK`, `make_pools`, `measure_rank_fidelity`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine
 from widthwise.objectives.loop.loop import Candidate, train_together
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
-from widthwise.objectives.parametrisation.mup import derive
-from widthwise.objectives.parametrisation.standard import Parametrisation, Standard
+from widthwise.objectives.parametrisation.mup import derive_mup
+from widthwise.objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
 
-from benchmarks.learning_rate.signals import POINTS, signals
+from benchmarks.learning_rate.signals import SIGNAL_LENGTH, signals
 
 from .workloads import log_uniform
 
@@ -45,20 +45,20 @@ class Plan:
     Attributes:
         candidates: In each pool.
         rows: Of training, validation and test split.
-        lengths: Epochs of the proxies.
-        epochs: Of the truth.
-        truths: Seeds that the truth is averaged over.
-        proxies: Seeds of proxies; a multiple of the replicas.
+        proxy_epochs: Epochs of the proxies.
+        truth_epochs: Of the truth.
+        truth_seeds: Seeds that the truth is averaged over.
+        proxy_seeds: Seeds of proxies; a multiple of the replicas.
         replicas: Trainings that the dearer proxies average.
         limit: Parameters that the second pool fills.
     """
 
     candidates: int
     rows: tuple[int, int, int]
-    lengths: tuple[int, ...]
-    epochs: int
-    truths: int
-    proxies: int
+    proxy_epochs: tuple[int, ...]
+    truth_epochs: int
+    truth_seeds: int
+    proxy_seeds: int
     replicas: int = 3
     limit: int = 20_000
 
@@ -66,84 +66,106 @@ class Plan:
 FULL = Plan(
     candidates=64,
     rows=(3200, 800, 4000),
-    lengths=(1, 3, 10, 30),
-    epochs=60,
-    truths=3,
-    proxies=6,
+    proxy_epochs=(1, 3, 10, 30),
+    truth_epochs=60,
+    truth_seeds=3,
+    proxy_seeds=6,
 )
-QUICK = Plan(candidates=10, rows=(320, 200, 400), lengths=(1, 3), epochs=6, truths=1, proxies=3)
+QUICK = Plan(
+    candidates=10,
+    rows=(320, 200, 400),
+    proxy_epochs=(1, 3),
+    truth_epochs=6,
+    truth_seeds=1,
+    proxy_seeds=3,
+)
 
 
-def pools(plan: Plan) -> dict[str, list[dict[str, int]]]:
+def make_pools(plan: Plan) -> dict[str, list[dict[str, int]]]:
     """Return the candidates: any, and those that fill 90 to 100 % of the limit."""
     draw = log_uniform(LOW, HIGH)
-    random = np.random.default_rng(0)
-    free: list[dict[str, int]] = []
-    full: list[dict[str, int]] = []
-    while len(full) < plan.candidates:
-        widths = {name: draw(random) for name in ("hidden1", "hidden2", "hidden3")}
-        if len(free) < plan.candidates:
-            free.append(widths)
-        if 0.9 * plan.limit <= parameters(widths) <= plan.limit and widths not in full:
-            full.append(widths)
-    return {"all sizes": free, f"90-100 % of {plan.limit:,} parameters": full}
+    rng = np.random.default_rng(0)
+    any_size: list[dict[str, int]] = []
+    near_limit: list[dict[str, int]] = []
+    while len(near_limit) < plan.candidates:
+        widths = {name: draw(rng) for name in ("hidden1", "hidden2", "hidden3")}
+        if len(any_size) < plan.candidates:
+            any_size.append(widths)
+        if 0.9 * plan.limit <= parameter_count(widths) <= plan.limit and widths not in near_limit:
+            near_limit.append(widths)
+    return {"all sizes": any_size, f"90-100 % of {plan.limit:,} parameters": near_limit}
 
 
-def parameters(widths: dict[str, int]) -> int:
+def parameter_count(widths: dict[str, int]) -> int:
     """Return how many numbers a perceptron learns: (inputs + 1) x outputs of every layer."""
-    sizes = [POINTS, *widths.values(), 10]
-    return sum((before + 1) * after for before, after in pairwise(sizes))
+    sizes = [SIGNAL_LENGTH, *widths.values(), 10]
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
 
-def judge(plan: Plan, kind: str, engine: Engine) -> Iterator[dict[str, Any]]:
+def measure_rank_fidelity(
+    plan: Plan, parametrisation: str, engine: Engine
+) -> Iterator[dict[str, Any]]:
     """Yield for each pool and proxy its tau, the standard error over seeds, regret and epochs.
 
     Args:
         plan: What is trained.
-        kind: "standard" or "mup": initial weights and rates, of proxies and truth alike.
+        parametrisation: "standard" or "mup": initial weights and rates, of proxies and truth alike.
         engine: What trains.
     """
     objective = _objective(plan)
-    scaling = _parametrisation(objective, kind)
-    for pool, candidates in pools(plan).items():
+    scaling = _parametrisation(objective, parametrisation)
+    for pool, candidates in make_pools(plan).items():
         trainer = _Trainer(objective, scaling, candidates, engine)
         truth = trainer.truth(plan)
-        count = np.array([parameters(widths) for widths in candidates], dtype=float)
-        head = {"pool": pool, "parametrisation": kind}
-        yield {**head, "proxy": "parameter count", **_figures(truth, [count]), "epochs": 0.0}
+        parameter_counts = np.array([parameter_count(widths) for widths in candidates], dtype=float)
+        row_key = {"pool": pool, "parametrisation": parametrisation}
+        yield {
+            **row_key,
+            "proxy": "parameter count",
+            **_figures(truth, [parameter_counts]),
+            "epochs": 0.0,
+        }
         for row in _proxies(plan, trainer, truth):
-            yield {**head, **row}
+            yield {**row_key, **row}
 
 
 def _proxies(plan: Plan, trainer: _Trainer, truth: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yield the figures of each proxy; epochs are those trained for a candidate, on average."""
-    longest = ProxySettings(epochs=max(plan.lengths), patience=0)
-    seeds = [1000 + seed for seed in range(plan.proxies)]
+    longest = ProxySettings(epochs=max(plan.proxy_epochs), patience=0)
+    seeds = [1000 + seed for seed in range(plan.proxy_seeds)]
     curves = [trainer.curves(longest, seed) for seed in seeds]
-    for length in plan.lengths:
-        best = [one[:, :length].max(axis=1) for one in curves]
-        groups = np.array(best).reshape(-1, plan.replicas, len(truth)).mean(axis=1)
-        for replicas, values in ((1, best), (plan.replicas, list(groups))):
-            row = {"proxy": f"{length} epochs", "replicas": replicas, **_figures(truth, values)}
+    for length in plan.proxy_epochs:
+        best_scores = [curve_matrix[:, :length].max(axis=1) for curve_matrix in curves]
+        replica_means = np.array(best_scores).reshape(-1, plan.replicas, len(truth)).mean(axis=1)
+        for replicas, scores in ((1, best_scores), (plan.replicas, list(replica_means))):
+            row = {"proxy": f"{length} epochs", "replicas": replicas, **_figures(truth, scores)}
             yield {**row, "epochs": float(length * replicas)}
-    for length in plan.lengths[1:]:
+    for length in plan.proxy_epochs[1:]:
         for replicas in (1, plan.replicas):
-            halved = ProxySettings(epochs=length, patience=0, halving=Halving(), replicas=replicas)
-            found = [trainer.halved(halved, seed) for seed in seeds[:: plan.replicas]]
-            name = {"proxy": f"{length} epochs, halving", "replicas": replicas}
-            spent = float(np.mean([epochs for _, epochs in found])) * replicas
-            yield {**name, **_figures(truth, [ranks for ranks, _ in found]), "epochs": spent}
+            halving_settings = ProxySettings(
+                epochs=length, patience=0, halving=Halving(), replicas=replicas
+            )
+            rankings = [
+                trainer.halving_ranks(halving_settings, seed) for seed in seeds[:: plan.replicas]
+            ]
+            row_key = {"proxy": f"{length} epochs, halving", "replicas": replicas}
+            mean_epochs = float(np.mean([epochs for _, epochs in rankings])) * replicas
+            yield {
+                **row_key,
+                **_figures(truth, [ranks for ranks, _ in rankings]),
+                "epochs": mean_epochs,
+            }
 
 
 def _figures(truth: np.ndarray, proxies: Sequence[np.ndarray]) -> dict[str, Any]:
     """Return mean tau and regret over a proxy's seeds."""
-    taus = [kendalltau(truth, one).statistic for one in proxies]
-    error = float(np.std(taus, ddof=1) / np.sqrt(len(taus))) if len(taus) > 1 else None
+    taus = [kendalltau(truth, scores).statistic for scores in proxies]
+    standard_error = float(np.std(taus, ddof=1) / np.sqrt(len(taus))) if len(taus) > 1 else None
     # Ties at the top are broken by nobody: the mean over all favourites.
-    regrets = [float(truth.max() - truth[one == one.max()].mean()) for one in proxies]
+    regrets = [float(truth.max() - truth[scores == scores.max()].mean()) for scores in proxies]
     return {
         "tau": float(np.mean(taus)),
-        "standard_error": error,
+        "standard_error": standard_error,
         "regret": float(np.mean(regrets)),
     }
 
@@ -163,27 +185,29 @@ class _Trainer:
 
     def truth(self, plan: Plan) -> np.ndarray:
         """Return long trainings' test accuracies, averaged over seeds."""
-        settings = ProxySettings(epochs=plan.epochs, patience=0)
-        found = [self._train(settings, seed) for seed in range(plan.truths)]
-        return np.mean([[one.test_value for one in results] for results in found], axis=0)
+        settings = ProxySettings(epochs=plan.truth_epochs, patience=0)
+        results_by_seed = [self._train(settings, seed) for seed in range(plan.truth_seeds)]
+        return np.mean(
+            [[result.test_value for result in results] for results in results_by_seed], axis=0
+        )
 
     def curves(self, settings: ProxySettings, seed: int) -> np.ndarray:
         """Return validation accuracies, `[candidates, epochs]`."""
-        return np.array([one.curve for one in self._train(settings, seed)])
+        return np.array([result.curve for result in self._train(settings, seed)])
 
-    def halved(self, settings: ProxySettings, seed: int) -> tuple[np.ndarray, float]:
+    def halving_ranks(self, settings: ProxySettings, seed: int) -> tuple[np.ndarray, float]:
         """Return ranks, those that went further standing higher, and the mean epochs trained."""
         results = self._train(settings, seed)
-        standings = [(one.fidelity, one.score or 0.0) for one in results]
-        ladder = sorted(set(standings))
-        ranks = np.array([ladder.index(one) for one in standings], dtype=float)
-        return ranks, float(np.mean([one.fidelity for one in results]))
+        ranking_keys = [(entry.fidelity, entry.score or 0.0) for entry in results]
+        sorted_keys = sorted(set(ranking_keys))
+        ranks = np.array([sorted_keys.index(entry) for entry in ranking_keys], dtype=float)
+        return ranks, float(np.mean([entry.fidelity for entry in results]))
 
     def _train(self, settings: ProxySettings, seed: int) -> list[TrainingResult]:
         # Each candidate has seeds of its own: shared ones would rank by one draw of batches.
         candidates = [
-            Candidate(widths=widths, seed=seed * len(self._pool) + place)
-            for place, widths in enumerate(self._pool)
+            Candidate(widths=widths, seed=seed * len(self._pool) + index)
+            for index, widths in enumerate(self._pool)
         ]
         results = train_together(
             self._objective,
@@ -191,11 +215,11 @@ class _Trainer:
             settings,
             device=CPU,
             engine=self._engine,
-            scaling=self._scaling,
+            parametrisation=self._scaling,
         )
-        found = [one for one in results if isinstance(one, TrainingResult)]
-        assert len(found) == len(results), results
-        return found
+        trained = [result for result in results if isinstance(result, TrainingResult)]
+        assert len(trained) == len(results), results
+        return trained
 
 
 def _objective(plan: Plan) -> ModuleObjective:
@@ -206,18 +230,20 @@ def _objective(plan: Plan) -> ModuleObjective:
 
 def _with_test(data: Data, validation: int) -> Data:
     """Return data whose validation rows but the first so many are the test split."""
-    whole = data.validation
-    kept, rest = (
-        Split(inputs=whole.inputs[part], targets=whole.targets[part])
-        for part in (slice(0, validation), slice(validation, None))
+    validation_split = data.validation
+    kept_split, test_split = (
+        Split(
+            inputs=validation_split.inputs[row_slice], targets=validation_split.targets[row_slice]
+        )
+        for row_slice in (slice(0, validation), slice(validation, None))
     )
-    return replace(data, validation=kept, test=rest)
+    return replace(data, validation=kept_split, test=test_split)
 
 
-def _parametrisation(objective: ModuleObjective, kind: str) -> Parametrisation:
-    if kind == "standard":
-        return Standard()
+def _parametrisation(objective: ModuleObjective, parametrisation: str) -> Parametrisation:
+    if parametrisation == "standard":
+        return StandardParametrisation()
     middle = round((LOW * HIGH) ** 0.5)
     base = dict.fromkeys(("hidden1", "hidden2", "hidden3"), middle)
-    others = [{**base, name: 4 * middle} for name in base]
-    return derive(objective.build, base, others)
+    probe_widths = [{**base, name: 4 * middle} for name in base]
+    return derive_mup(objective.build, base, probe_widths)

@@ -6,7 +6,7 @@
 
 Each has the same seeds, so that a candidate's curve is the same wherever it is trained.
 
-Entry points: `Plan`, `FULL`, `QUICK`, `draws`.
+Entry points: `Plan`, `FULL`, `QUICK`, `measure_draws`.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ class Plan:
     Attributes:
         candidates: To choose from.
         epochs: Of a full training.
-        draws: Times that other candidates are drawn, with other seeds, and everybody chooses.
-        more: Further draws for the engine alone, whose full training names the winner there: how
+        draw_count: Times that other candidates are drawn, with other seeds, and everybody chooses.
+        extra_draws: Further draws for the engine alone, whose full training names the winner there: how
             often halving finds it takes more draws to tell than what it costs.
-        firsts: Epochs before the first rung of halving; each is tried.
+        first_rungs: Epochs before the first rung of halving; each is tried.
         batch_size: Rows in a step.
     """
 
     candidates: int
     epochs: int
-    draws: int
-    more: int = 0
-    firsts: tuple[float, ...] = (1.0, 2.0, 3.0)
+    draw_count: int
+    extra_draws: int = 0
+    first_rungs: tuple[float, ...] = (1.0, 2.0, 3.0)
     batch_size: int = 32
 
 
-FULL = Plan(candidates=64, epochs=27, draws=5, more=15)
-QUICK = Plan(candidates=9, epochs=9, draws=1, firsts=(1.0,))
+FULL = Plan(candidates=64, epochs=27, draw_count=5, extra_draws=15)
+QUICK = Plan(candidates=9, epochs=9, draw_count=1, first_rungs=(1.0,))
 
 
-def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
+def measure_draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, Any]]:
     """Yield for each draw and way: its CPU-seconds, its winner's regret and its share of the cost.
 
     `regret` is the true winner's metric less that of the chosen candidate, both after a full
@@ -70,17 +70,19 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
     """
     settings = ProxySettings(epochs=plan.epochs, patience=0, batch_size=plan.batch_size)
     _warm_up(workload, settings, engine)
-    for draw in range(plan.draws + plan.more):
+    for draw in range(plan.draw_count + plan.extra_draws):
         candidates = workload.candidates(plan.candidates, seed=draw)
-        ways = _ways(workload, candidates, settings, plan.firsts, engine)
-        if draw >= plan.draws:
-            ways = {name: way for name, way in ways.items() if name.endswith(engine.name)}
-            ways.pop(HYPERBAND, None)
-        found = {name: _timed(way) for name, way in ways.items()}
-        truth, _ = next(iter(found.values()))
-        if draw >= plan.draws:  # the engine's full training judges here, and cannot be judged
-            del found[f"full, {engine.name}"]
-        for name, (values, seconds) in found.items():
+        methods = _make_methods(workload, candidates, settings, plan.first_rungs, engine)
+        if draw >= plan.draw_count:
+            methods = {
+                name: method for name, method in methods.items() if name.endswith(engine.name)
+            }
+            methods.pop(HYPERBAND, None)
+        results = {name: _timed(method) for name, method in methods.items()}
+        truth, _ = next(iter(results.values()))
+        if draw >= plan.draw_count:  # the engine's full training judges here, and cannot be judged
+            del results[f"full, {engine.name}"]
+        for name, (values, seconds) in results.items():
             regret = float(np.nanmax(truth) - truth[np.nanargmax(values)])
             yield {
                 "widths": workload.widths,
@@ -88,13 +90,13 @@ def draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[dict[str, 
                 "draw": draw,
                 "way": name,
                 "cpu_seconds": seconds,
-                "cheaper": found[HYPERBAND][1] / seconds if HYPERBAND in found else None,
+                "cheaper": results[HYPERBAND][1] / seconds if HYPERBAND in results else None,
                 "regret": regret,
                 "same_winner": regret == 0,
             }
 
 
-def hyperband(
+def train_with_hyperband(
     objective: ModuleObjective, candidates: Sequence[Candidate], settings: ProxySettings
 ) -> list[float]:
     """Train candidates one by one under Optuna's Hyperband; NaN for those that it pruned."""
@@ -108,7 +110,7 @@ def hyperband(
         study_name=np.random.default_rng(candidates[0].seed).bytes(16).hex(),
     )
 
-    def one(trial: optuna.Trial) -> float:
+    def train_trial(trial: optuna.Trial) -> float:
         def on_epoch(epoch: int, value: float) -> None:
             trial.report(value, epoch + 1)
             if trial.should_prune():
@@ -121,50 +123,56 @@ def hyperband(
         assert result.value is not None, result.detail
         return result.value
 
-    study.optimize(one, n_trials=len(candidates))
+    study.optimize(train_trial, n_trials=len(candidates))
     complete = optuna.trial.TrialState.COMPLETE
-    return [one.values[0] if one.state == complete else np.nan for one in study.trials]
+    return [
+        train_trial.values[0] if train_trial.state == complete else np.nan
+        for train_trial in study.trials
+    ]
 
 
-def _ways(
+def _make_methods(
     workload: Workload,
     candidates: Sequence[Candidate],
     settings: ProxySettings,
-    firsts: Sequence[float],
+    first_rungs: Sequence[float],
     engine: Engine,
 ) -> dict[str, Callable[[], list[float]]]:
-    def halving(first: float) -> Callable[[], list[float]]:
-        halved = replace(settings, halving=Halving(eta=ETA, first=first))
-        return lambda: _together(workload, candidates, halved, engine)
+    def make_halving(first_rung: float) -> Callable[[], list[float]]:
+        halving_settings = replace(settings, halving=Halving(eta=ETA, first=first_rung))
+        return lambda: _train_all(workload, candidates, halving_settings, engine)
 
     return {
-        TRUTH: lambda: _together(workload, candidates, settings, PlainEngine()),
-        HYPERBAND: lambda: hyperband(workload.objective, candidates, settings),
-        f"full, {engine.name}": lambda: _together(workload, candidates, settings, engine),
-        **{f"halving from {first:g}, {engine.name}": halving(first) for first in firsts},
+        TRUTH: lambda: _train_all(workload, candidates, settings, PlainEngine()),
+        HYPERBAND: lambda: train_with_hyperband(workload.objective, candidates, settings),
+        f"full, {engine.name}": lambda: _train_all(workload, candidates, settings, engine),
+        **{
+            f"halving from {first_rung:g}, {engine.name}": make_halving(first_rung)
+            for first_rung in first_rungs
+        },
     }
 
 
-def _together(
+def _train_all(
     workload: Workload, candidates: Sequence[Candidate], settings: ProxySettings, engine: Engine
 ) -> list[float]:
     """Return each candidate's value; NaN for those that fell behind."""
     results = train_together(workload.objective, candidates, settings, device=CPU, engine=engine)
-    found = []
+    values = []
     for result in results:
         assert isinstance(result, TrainingResult), result
-        found.append(np.nan if result.value is None else result.value)
-    return found
+        values.append(np.nan if result.value is None else result.value)
+    return values
 
 
 def _warm_up(workload: Workload, settings: ProxySettings, engine: Engine) -> None:
     """Have everybody compile what it compiles."""
-    once = replace(settings, epochs=1)
-    for one in (engine, PlainEngine()):
-        _together(workload, workload.candidates(2), once, one)
+    one_epoch = replace(settings, epochs=1)
+    for warmed_engine in (engine, PlainEngine()):
+        _train_all(workload, workload.candidates(2), one_epoch, warmed_engine)
 
 
 def _timed(work: Callable[[], list[float]]) -> tuple[list[float], float]:
     started = time.process_time()
-    found = work()
-    return found, time.process_time() - started
+    values = work()
+    return values, time.process_time() - started

@@ -17,27 +17,27 @@ from statistics import median
 from typing import Any
 
 import torch
-from widthwise.objectives.engines.base import Engine, Training, Unsuitable
-from widthwise.objectives.engines.choose import ENGINES, choose
+from widthwise.objectives.engines.base import Engine, EngineUnsupported, TrainingSetup
+from widthwise.objectives.engines.choose import ENGINES, choose_engine
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.loop.loop import Candidate, train_together
 from widthwise.objectives.training.settings import ProxySettings, TrainingResult
 
-from .by_hand import by_hand
-from .difference import TOLERANCE, difference, members_of, training_of
-from .utilisation import watched
-from .workloads import ROWS, Workload
+from .by_hand import train_by_hand
+from .difference import EQUALITY_TOLERANCE, make_members, make_training, max_difference
+from .utilisation import measure_utilisation
+from .workloads import TRAIN_ROWS, Workload
 
 PLAIN, BY_HAND = "plain", "loop by hand"
 
-STUDY = 10_000
+STUDY_TRAININGS = 10_000
 """Trainings that the chooser is told of: enough that compiling is worth it."""
 
 COMPARED_EPOCHS = 2
 """Of the trainings in float64."""
 
-Work = Callable[[], object]
+Task = Callable[[], object]
 Figures = dict[str, Any]
 
 
@@ -51,7 +51,7 @@ class Plan:
         rows: Most in a training split.
         epochs: Of each training, judged after each.
         rounds: In which every contestant trains all candidates once.
-        compared: Candidates that are compared in float64.
+        compared_candidates: Candidates that are compared in float64.
         batch_sizes: Rows in a step; each is measured.
     """
 
@@ -60,12 +60,14 @@ class Plan:
     rows: int
     epochs: int
     rounds: int
-    compared: int
+    compared_candidates: int
     batch_sizes: tuple[int, ...] = (32, 64)
 
 
-FULL = Plan(candidates=32, heavy=8, rows=ROWS, epochs=5, rounds=3, compared=8)
-QUICK = Plan(candidates=4, heavy=4, rows=320, epochs=2, rounds=1, compared=3, batch_sizes=(32,))
+FULL = Plan(candidates=32, heavy=8, rows=TRAIN_ROWS, epochs=5, rounds=3, compared_candidates=8)
+QUICK = Plan(
+    candidates=4, heavy=4, rows=320, epochs=2, rounds=1, compared_candidates=3, batch_sizes=(32,)
+)
 
 
 def measure(
@@ -74,40 +76,45 @@ def measure(
     """Yield a row for each engine, one for the loop by hand, and one for the chooser's pick.
 
     An engine that serves has `equal` and `max_error`; one that does not has `refused`, the reason.
-    `warm_up` is the seconds that its first training took beyond a later one: it compiles, records
-    or proves. `stacks` are the sizes of the stacked engine's groups, `utilisation` how busy a GPU
+    `preload_imports` is the seconds that its first training took beyond a later one: it compiles, records
+    or proves. `stack_sizes` are the sizes of the stacked engine's groups, `utilisation` how busy a GPU
     was, in percent. The row "auto" repeats the figures of the engine `chosen`, where that was
     measured; its warm-up is the calibration.
     """
-    case = _Case(
+    comparison = _Comparison(
         workload=workload,
         candidates=workload.candidates(plan.heavy if workload.heavy else plan.candidates),
         settings=ProxySettings(epochs=plan.epochs, patience=0, batch_size=batch_size),
         device=device,
     )
     engines: dict[str, Engine] = {PLAIN: PlainEngine()}
-    about: dict[str, Figures] = {PLAIN: {"equal": True, "max_error": 0.0}, BY_HAND: {}}
+    extra_figures: dict[str, Figures] = {PLAIN: {"equal": True, "max_error": 0.0}, BY_HAND: {}}
     for name in names:
         engine = ENGINES[name]()
         try:
-            about[name] = case.compared(engine, plan.compared)
-        except Unsuitable as reason:
-            yield {**case.head, "engine": name, "refused": str(reason)}
+            extra_figures[name] = comparison.compare(engine, plan.compared_candidates)
+        except EngineUnsupported as error:
+            yield {**comparison.row_key, "engine": name, "refused": str(error)}
         else:
             engines[name] = engine
     if "stacked" in engines:
-        about["stacked"]["stacks"] = case.stacks()
-    works: dict[str, Work] = {name: partial(case.train, one) for name, one in engines.items()}
-    figures = _race({**works, BY_HAND: case.by_hand}, plan.rounds, device)
-    rows = {name: {**case.head, **one, **about[name]} for name, one in figures.items()}
+        extra_figures["stacked"]["stacks"] = comparison.stack_sizes()
+    tasks: dict[str, Task] = {
+        name: partial(comparison.train, entry) for name, entry in engines.items()
+    }
+    figures = _time_in_turns({**tasks, BY_HAND: comparison.train_by_hand}, plan.rounds, device)
+    rows = {
+        name: {**comparison.row_key, **entry, **extra_figures[name]}
+        for name, entry in figures.items()
+    }
     yield from ({**row, "engine": name} for name, row in rows.items() if name != PLAIN)
-    chosen, seconds = case.chosen()
+    chosen, seconds = comparison.choose_engine()
     if chosen in rows:
         yield {**rows[chosen], "engine": "auto", "chosen": chosen, "warm_up": seconds}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Case:
+class _Comparison:
     """The same trainings for everybody."""
 
     workload: Workload
@@ -116,7 +123,7 @@ class _Case:
     device: torch.device
 
     @property
-    def head(self) -> Figures:
+    def row_key(self) -> Figures:
         """What a row is about."""
         return {
             "family": self.workload.family,
@@ -126,12 +133,12 @@ class _Case:
             "device": self.device.type,
         }
 
-    def compared(self, engine: Engine, number: int) -> Figures:
+    def compare(self, engine: Engine, count: int) -> Figures:
         """Return how far the first so many networks are from the plain engine's, in float64."""
         settings = replace(self.settings, epochs=COMPARED_EPOCHS)
-        candidates, objective = self.candidates[:number], self.workload.objective
-        error = difference(engine, objective, candidates, settings, self.device)
-        return {"equal": error <= TOLERANCE[engine.name], "max_error": error}
+        candidates, objective = self.candidates[:count], self.workload.objective
+        error = max_difference(engine, objective, candidates, settings, self.device)
+        return {"equal": error <= EQUALITY_TOLERANCE[engine.name], "max_error": error}
 
     def train(self, engine: Engine) -> None:
         """Train all by an engine, which must not leave it to another."""
@@ -146,60 +153,66 @@ class _Case:
             assert isinstance(result, TrainingResult), result
             assert result.engine == engine.name, result.engine
 
-    def by_hand(self) -> None:
+    def train_by_hand(self) -> None:
         """Train all by the loop."""
-        by_hand(self.workload.objective, self.candidates, self.settings, self.device)
+        train_by_hand(self.workload.objective, self.candidates, self.settings, self.device)
 
-    def stacks(self) -> list[int]:
+    def stack_sizes(self) -> list[int]:
         """Return how many candidates share each stack of the stacked engine."""
-        members = members_of(self.candidates, self.settings)
-        return [len(group.places) for group in StackedEngine().groups(self._training, members)]
+        members = make_members(self.candidates, self.settings)
+        return [
+            len(group.indices) for group in StackedEngine().plan_stacks(self._training, members)
+        ]
 
-    def chosen(self) -> tuple[str, float]:
+    def choose_engine(self) -> tuple[str, float]:
         """Return the engine that a long study would be trained with, and what choosing took."""
-        members = members_of(self.candidates, self.settings)
-        members.sort(key=lambda one: sum(one.widths.values()))
-        samples = [members[place] for place in (0, len(members) // 2, -1)]
+        members = make_members(self.candidates, self.settings)
+        members.sort(key=lambda member: sum(member.widths.values()))
+        samples = [members[index] for index in (0, len(members) // 2, -1)]
         clock = _clock(self.device)
         started = clock()
-        found = choose(self._training, samples, trainings=STUDY, crowd=members)
-        return found.engine.name, clock() - started
+        choice = choose_engine(
+            self._training, samples, training_count=STUDY_TRAININGS, stack_samples=members
+        )
+        return choice.engine.name, clock() - started
 
     @property
-    def _training(self) -> Training:
-        return training_of(self.workload.objective, self.settings, self.device)
+    def _training(self) -> TrainingSetup:
+        return make_training(self.workload.objective, self.settings, self.device)
 
 
-def _race(works: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, Figures]:
+def _time_in_turns(
+    tasks: Mapping[str, Task], rounds: int, device: torch.device
+) -> dict[str, Figures]:
     """Return everybody's figures; once round without counting, then taking turns."""
-    first = {name: _seconds(work, device) for name, work in works.items()}
-    busy: dict[str, list[float]] = {}
-    found: list[dict[str, float]] = []
-    for turn in range(rounds):
-        order = list(works)[:: -1 if turn % 2 else 1]
-        found.append({})
+    first_seconds = {name: _seconds(task, device) for name, task in tasks.items()}
+    utilisations: dict[str, list[float]] = {}
+    rounds_seconds: list[dict[str, float]] = []
+    for round_index in range(rounds):
+        order = list(tasks)[:: -1 if round_index % 2 else 1]
+        rounds_seconds.append({})
         for name in order:
-            with watched(device) as busy[name]:
-                found[-1][name] = _seconds(works[name], device)
+            with measure_utilisation(device) as utilisations[name]:
+                rounds_seconds[-1][name] = _seconds(tasks[name], device)
     figures = {}
-    for name in works:
-        seconds = median(one[name] for one in found)
-        ratios = [one[PLAIN] / one[name] for one in found]
+    for name in tasks:
+        seconds = median(round_seconds[name] for round_seconds in rounds_seconds)
+        ratios = [round_seconds[PLAIN] / round_seconds[name] for round_seconds in rounds_seconds]
         figures[name] = {
             "seconds": seconds,
             "ratio_to_plain": median(ratios),
             "ratios": ratios,
-            "warm_up": max(0.0, first[name] - seconds),
-            **({"utilisation": busy[name][0]} if busy[name] else {}),
+            "warm_up": max(0.0, first_seconds[name] - seconds),
+            **({"utilisation": utilisations[name][0]} if utilisations[name] else {}),
         }
     return figures
 
 
-def _seconds(work: Work, device: torch.device) -> float:
+def _seconds(task: Task, device: torch.device) -> float:
     gc.collect()
     clock = _clock(device)
     started = clock()
-    work()
+    task()
     return clock() - started
 
 

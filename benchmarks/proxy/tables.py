@@ -14,17 +14,17 @@ Rows = Sequence[dict[str, Any]]
 
 def speed_table(rows: Rows) -> str:
     """Return a line for each engine and workload."""
-    shown = []
+    table_rows = []
     for row in rows:
-        line = [row["family"], row["widths"], str(row["batch_size"])]
-        line += [str(row["candidates"]), row["engine"]]
+        cells = [row["family"], row["widths"], str(row["batch_size"])]
+        cells += [str(row["candidates"]), row["engine"]]
         if "refused" in row:
-            shown.append([*line, f"does not serve: {row['refused']}", "", "", "", ""])
+            table_rows.append([*cells, f"does not serve: {row['refused']}", "", "", "", ""])
             continue
-        line[-1] += _note(row)
-        shown.append(
+        cells[-1] += _note(row)
+        table_rows.append(
             [
-                *line,
+                *cells,
                 f"{row['ratio_to_plain']:.2f}",
                 f"{row['candidates'] / row['seconds']:.3g}",
                 f"{row['warm_up']:.1f}",
@@ -37,30 +37,30 @@ def speed_table(rows: Rows) -> str:
         )
     head = ["family", "widths", "batch", "candidates", "engine", "ratio to plain", "trials/s"]
     head += ["warm-up, s", "equal", "largest difference"]
-    return "Trials per CPU-second (on a GPU: per second):\n\n" + _table(head, shown, 5)
+    return "Trials per CPU-second (on a GPU: per second):\n\n" + _table(head, table_rows, 5)
 
 
 def search_table(rows: Rows) -> str:
     """Return a line for each way, over all draws; a table for each space."""
     parts = []
     for widths, candidates in dict.fromkeys((row["widths"], row["candidates"]) for row in rows):
-        here = [row for row in rows if row["widths"] == widths]
-        shown = [
-            _way(way, [row for row in here if row["way"] == way])
-            for way in dict.fromkeys(row["way"] for row in here)
+        space_rows = [row for row in rows if row["widths"] == widths]
+        table_rows = [
+            _method_cells(method, [row for row in space_rows if row["way"] == method])
+            for method in dict.fromkeys(row["way"] for row in space_rows)
         ]
         head = ["way", "CPU-s", "times cheaper than Hyperband", "true winner", "mean regret"]
-        parts.append(f"The best of {candidates} MLPs, {widths}:\n\n" + _table(head, shown, 1))
+        parts.append(f"The best of {candidates} MLPs, {widths}:\n\n" + _table(head, table_rows, 1))
     return "\n\n".join(parts)
 
 
-def _way(way: str, rows: Rows) -> list[str]:
+def _method_cells(method: str, rows: Rows) -> list[str]:
     """Return a line: costs of the draws that Hyperband had too, verdicts of all."""
-    common = [row for row in rows if row["cheaper"] is not None]
+    compared_rows = [row for row in rows if row["cheaper"] is not None]
     return [
-        way,
-        f"{median(row['cpu_seconds'] for row in common):.2f}",
-        f"{median(row['cheaper'] for row in common):.1f}",
+        method,
+        f"{median(row['cpu_seconds'] for row in compared_rows):.2f}",
+        f"{median(row['cheaper'] for row in compared_rows):.1f}",
         f"{sum(row['same_winner'] for row in rows)} of {len(rows)}",
         f"{mean(row['regret'] for row in rows):.4f}",
     ]
@@ -69,9 +69,13 @@ def _way(way: str, rows: Rows) -> list[str]:
 def honesty_table(rows: Rows) -> str:
     """Return a line for each proxy, a table for each pool and parametrisation."""
     parts = []
-    for pool, kind in dict.fromkeys((row["pool"], row["parametrisation"]) for row in rows):
-        mine = [row for row in rows if (row["pool"], row["parametrisation"]) == (pool, kind)]
-        shown = [
+    for pool, parametrisation in dict.fromkeys(
+        (row["pool"], row["parametrisation"]) for row in rows
+    ):
+        pool_rows = [
+            row for row in rows if (row["pool"], row["parametrisation"]) == (pool, parametrisation)
+        ]
+        table_rows = [
             [
                 row["proxy"],
                 str(row.get("replicas", "")),
@@ -79,10 +83,10 @@ def honesty_table(rows: Rows) -> str:
                 f"{row['tau']:.2f}" + _error(row["standard_error"]),
                 f"{row['regret']:.4f}",
             ]
-            for row in mine
+            for row in pool_rows
         ]
         head = ["ranked by", "replicas", "epochs a candidate", "tau", "regret of its favourite"]
-        parts.append(f"{pool}, {kind}:\n\n" + _table(head, shown, 1))
+        parts.append(f"{pool}, {parametrisation}:\n\n" + _table(head, table_rows, 1))
     return "\n\n".join(parts)
 
 
@@ -97,7 +101,7 @@ def _error(error: float | None) -> str:
     return "" if error is None else f" ± {error:.2f}"
 
 
-def _table(head: list[str], rows: list[list[str]], words: int) -> str:
+def _table(head: list[str], rows: list[list[str]], text_columns: int) -> str:
     """Return a table whose first columns hold words and whose others numbers."""
-    rule = [*["---"] * words, *["---:"] * (len(head) - words)]
+    rule = [*["---"] * text_columns, *["---:"] * (len(head) - text_columns)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])

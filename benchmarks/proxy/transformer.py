@@ -13,7 +13,7 @@ from torch import Tensor, nn, zeros
 from torch.nn.functional import scaled_dot_product_attention
 
 BLOCKS = 2
-HEAD = 8
+HEAD_SIZE = 8
 """Numbers in a head, at every width."""
 
 TOKENS = 20
@@ -30,22 +30,26 @@ def build_transformer(widths: Mapping[str, int], *, points: int, outputs: int) -
     model = widths["model"]
     blocks = [_Block(model, widths["heads"], widths["feed_forward"]) for _ in range(BLOCKS)]
     return nn.Sequential(
-        _Tokens(points, model), *blocks, nn.LayerNorm(model), _Mean(), nn.Linear(model, outputs)
+        _TokenEmbedding(points, model),
+        *blocks,
+        nn.LayerNorm(model),
+        _MeanPool(),
+        nn.Linear(model, outputs),
     )
 
 
-class _Tokens(nn.Module):
+class _TokenEmbedding(nn.Module):
     """`[rows, points]` to `[rows, tokens, model]`."""
 
     def __init__(self, points: int, model: int) -> None:
         super().__init__()
-        self.cut = nn.Unflatten(1, (TOKENS, points // TOKENS))
+        self.split = nn.Unflatten(1, (TOKENS, points // TOKENS))
         self.embed = nn.Linear(points // TOKENS, model)
-        self.place = nn.Parameter(zeros(TOKENS, model))
+        self.position = nn.Parameter(zeros(TOKENS, model))
 
     def forward(self, signals: Tensor) -> Tensor:
-        embedded: Tensor = self.embed(self.cut(signals))
-        return embedded + self.place
+        embedded: Tensor = self.embed(self.split(signals))
+        return embedded + self.position
 
 
 class _Block(nn.Module):
@@ -71,13 +75,13 @@ class _Attention(nn.Module):
     def __init__(self, model: int, heads: int) -> None:
         super().__init__()
         self.queries, self.keys, self.values = (
-            nn.Linear(model, heads * HEAD, bias=False) for _ in range(3)
+            nn.Linear(model, heads * HEAD_SIZE, bias=False) for _ in range(3)
         )
-        self.out = nn.Linear(heads * HEAD, model, bias=False)
+        self.out = nn.Linear(heads * HEAD_SIZE, model, bias=False)
 
     def forward(self, stream: Tensor) -> Tensor:
         parts = (
-            layer(stream).unflatten(-1, (-1, HEAD)).transpose(1, 2)
+            layer(stream).unflatten(-1, (-1, HEAD_SIZE)).transpose(1, 2)
             for layer in (self.queries, self.keys, self.values)
         )
         attended = scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
@@ -85,6 +89,6 @@ class _Attention(nn.Module):
         return mixed
 
 
-class _Mean(nn.Module):
+class _MeanPool(nn.Module):
     def forward(self, stream: Tensor) -> Tensor:
         return stream.mean(1)

@@ -1,6 +1,6 @@
 """How busy a GPU is while something runs on it.
 
-Entry point: `watched`.
+Entry point: `measure_utilisation`.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from statistics import mean
 
 import torch
 
-EVERY_MS = 100
+INTERVAL_MS = 100
 
 
 @contextmanager
-def watched(device: torch.device) -> Iterator[list[float]]:
+def measure_utilisation(device: torch.device) -> Iterator[list[float]]:
     """Watch a GPU inside `with`; the list gets its mean utilisation in percent.
 
     It is nvidia-smi's: the share of time in which at least one kernel ran. The list stays empty
     for a CPU, and where there is no such program.
     """
-    found: list[float] = []
+    utilisation: list[float] = []
     if device.type != "cuda" or shutil.which("nvidia-smi") is None:
-        yield found
+        yield utilisation
         return
-    which = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-    watch = subprocess.Popen(
+    gpu_id = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    process = subprocess.Popen(
         [
             "nvidia-smi",
-            f"--id={which}",
-            f"--loop-ms={EVERY_MS}",
+            f"--id={gpu_id}",
+            f"--loop-ms={INTERVAL_MS}",
             "--query-gpu=utilization.gpu",
             "--format=csv,noheader,nounits",
         ],
@@ -40,9 +40,9 @@ def watched(device: torch.device) -> Iterator[list[float]]:
         text=True,
     )
     try:
-        yield found
+        yield utilisation
     finally:
-        watch.terminate()
-        seen, _ = watch.communicate()
-        numbers = [float(line) for line in seen.split() if line.isdecimal()]
-        found += [mean(numbers)] if numbers else []
+        process.terminate()
+        output, _ = process.communicate()
+        samples = [float(line) for line in output.split() if line.isdecimal()]
+        utilisation += [mean(samples)] if samples else []

@@ -13,9 +13,9 @@ from typing import Any
 
 import optuna
 
-from .figures import checkpoints, judge, summarise
-from .replay import SAMPLERS, replay
-from .table import Table, TableError, read
+from .figures import checkpoints, evaluate_replay, summarise
+from .replay import SAMPLERS, run_replay
+from .table import Table, TableError, read_table
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: no sampler {unknown[0]!r}; there are {', '.join(SAMPLERS)}", file=sys.stderr)
         return 2
     try:
-        table = read(options.table, options.metric, options.cost, options.percentile)
+        table = read_table(options.table, options.metric, options.cost, options.percentile)
     except (TableError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
                 results[name] = list(pool.map(work, jobs))
         else:
             results[name] = [work(job) for job in jobs]
-        _say(name, results, counts)
+        _log_summary(name, results, counts)
     if options.json is not None:
         options.json.write_text(json.dumps(summarise(results, counts), indent=1) + "\n")
     return 0
@@ -51,17 +51,17 @@ def run(job: tuple[str, int], *, table: Table, trials: int, batch: int) -> dict[
     """One sampler's figures with one seed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name, seed = job
-    return judge(table, replay(table, name, seed, trials, batch), checkpoints(trials))
+    return evaluate_replay(table, run_replay(table, name, seed, trials, batch), checkpoints(trials))
 
 
-def _say(name: str, results: dict[str, list[dict[str, Any]]], counts: list[int]) -> None:
+def _log_summary(name: str, results: dict[str, list[dict[str, Any]]], counts: list[int]) -> None:
     entry = summarise(results, counts)[name]
-    shown = " ".join(
+    cells = " ".join(
         f"{count}: {entry['regret'][str(count)]:.3f}/{entry['recommended_unseen'][str(count)]:.3f}"
         for count in counts
     )
     print(
-        f"{name:20s} regret/recommended unseen at {shown}; infeasible "
+        f"{name:20s} regret/recommended unseen at {cells}; infeasible "
         f"{entry['infeasible_share']:.0%}, duplicates {entry['duplicate_share']:.0%}, "
         f"{entry['seconds_per_proposal']:.3f} CPU-s a proposal",
         file=sys.stderr,

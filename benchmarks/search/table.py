@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from widthwise.search.space.feasible_set import FeasibleSet, keys
+from widthwise.search.space.feasible_set import FeasibleSet, hash_rows
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
 class TableError(Exception):
@@ -29,17 +29,17 @@ class Table:
         widths: Lattice values of each row, [n, d]; ranks from 1 where a column holds anything but
             positive integers.
         ranks: Each row's positions among its columns' values, [n, d], from 0.
-        seen: Metric of the run that a search sees, [n], higher is better; NaN failed.
-        unseen: Mean metric of the other runs, [n]; of the same run where there is only one.
+        observed_metric: Metric of the run that a search sees, [n], higher is better; NaN failed.
+        held_out_metric: Mean metric of the other runs, [n]; of the same run where there is only one.
         cost: What the limit bounds, [n].
         limit: The largest cost that is feasible.
         space: The lattice that the rows lie on; not every point of it need be a row.
     """
 
-    widths: Integers
-    ranks: Integers
-    seen: Floats
-    unseen: Floats
+    widths: IntArray
+    ranks: IntArray
+    observed_metric: Floats
+    held_out_metric: Floats
     cost: Floats
     limit: float
     space: Space
@@ -47,46 +47,46 @@ class Table:
     @cached_property
     def feasible(self) -> NDArray[np.bool_]:
         """Which rows keep the limit and have a metric, [n]."""
-        return (self.cost <= self.limit) & np.isfinite(self.seen)
+        return (self.cost <= self.limit) & np.isfinite(self.observed_metric)
 
     @cached_property
     def optimum(self) -> float:
         """The best seen metric of all feasible rows."""
-        return float(self.seen[self.feasible].max())
+        return float(self.observed_metric[self.feasible].max())
 
     @cached_property
-    def _index(self) -> tuple[NDArray[np.uint64], Integers]:
-        marks = keys(self.widths)
-        order = np.argsort(marks)
-        return marks[order], order
+    def _sorted_hashes(self) -> tuple[NDArray[np.uint64], IntArray]:
+        hashes = hash_rows(self.widths)
+        order = np.argsort(hashes)
+        return hashes[order], order
 
-    def rows_of(self, widths: Integers) -> Integers:
+    def row_indices(self, widths: IntArray) -> IntArray:
         """Indices of rows by their widths, [m]; each must be there."""
-        marks, order = self._index
-        return order[np.searchsorted(marks, keys(widths))]
+        hashes, order = self._sorted_hashes
+        return order[np.searchsorted(hashes, hash_rows(widths))]
 
-    def nearest(self, ranks: Integers) -> int:
+    def nearest_row(self, ranks: IntArray) -> int:
         """The row at a lattice point, or the nearest by ranks where the table has no such row."""
         return int(np.argmin(((self.ranks - ranks) ** 2).sum(axis=1)))
 
     def feasible_set(self) -> FeasibleSet:
         """The rows within the limit, as the sampler takes them."""
 
-        def cost(widths: Integers) -> Mapping[str, Integers]:
-            found = np.asarray(np.round(self.cost[self.rows_of(widths)]), dtype=np.int64)
-            return {"flops": found, "parameters": found}
+        def cost(widths: IntArray) -> Mapping[str, IntArray]:
+            costs = np.asarray(np.round(self.cost[self.row_indices(widths)]), dtype=np.int64)
+            return {"flops": costs, "parameters": costs}
 
-        within = self.cost <= self.limit
-        return FeasibleSet.listed(self.space, Limits(), cost, self.widths[within])
+        is_within = self.cost <= self.limit
+        return FeasibleSet.from_candidates(self.space, Limits(), cost, self.widths[is_within])
 
 
-def read(path: Path, metric: str, cost: str, percentile: float) -> Table:
+def read_table(path: Path, metric: str, cost: str, percentile: float) -> Table:
     """Read a table from .npz (arrays) or .csv (columns `width…`, metric or metric_0 …, cost).
 
     Raises:
         TableError: A name is not there, the shapes disagree or nothing is left.
     """
-    arrays = _csv(path, metric) if path.suffix == ".csv" else dict(np.load(path))
+    arrays = _read_csv(path, metric) if path.suffix == ".csv" else dict(np.load(path))
     for name in ("widths", metric, cost):
         if name not in arrays:
             raise TableError(
@@ -101,15 +101,19 @@ def read(path: Path, metric: str, cost: str, percentile: float) -> Table:
             f"{path}: widths are {raw.shape}, {metric} {runs.shape}, {cost} {costs.shape}; "
             "expected [n, d], [n] or [n, runs], and [n]"
         )
-    _, first = np.unique(raw, axis=0, return_index=True)
-    raw, runs, costs = raw[np.sort(first)], runs[np.sort(first)], costs[np.sort(first)]
-    columns = [_column(f"width{index}", values) for index, values in enumerate(raw.T)]
+    _, first_indices = np.unique(raw, axis=0, return_index=True)
+    raw, runs, costs = (
+        raw[np.sort(first_indices)],
+        runs[np.sort(first_indices)],
+        costs[np.sort(first_indices)],
+    )
+    columns = [_parse_column(f"width{index}", values) for index, values in enumerate(raw.T)]
     limit = float(np.percentile(costs, percentile))
     table = Table(
         widths=np.column_stack([values for _, values, _ in columns]),
         ranks=np.column_stack([ranks for _, _, ranks in columns]),
-        seen=runs[:, 0],
-        unseen=runs[:, 1:].mean(axis=1) if runs.shape[1] > 1 else runs[:, 0],
+        observed_metric=runs[:, 0],
+        held_out_metric=runs[:, 1:].mean(axis=1) if runs.shape[1] > 1 else runs[:, 0],
         cost=costs,
         limit=limit,
         space=Space(tuple(width for width, _, _ in columns)),
@@ -119,17 +123,17 @@ def read(path: Path, metric: str, cost: str, percentile: float) -> Table:
     return table
 
 
-def _column(name: str, raw: NDArray[np.generic]) -> tuple[Width, Integers, Integers]:
+def _parse_column(name: str, raw: NDArray[np.generic]) -> tuple[Width, IntArray, IntArray]:
     """A column as a width of the lattice: itself where it holds positive integers, else ranks."""
     levels, ranks = np.unique(raw, return_inverse=True)
-    numbers = np.issubdtype(raw.dtype, np.number)
-    whole = numbers and bool((levels == np.round(levels)).all() and levels[0] >= 1)
-    if whole:
-        return Width.of(name, [int(one) for one in levels]), raw.astype(np.int64), ranks
+    is_numeric = np.issubdtype(raw.dtype, np.number)
+    is_integer = is_numeric and bool((levels == np.round(levels)).all() and levels[0] >= 1)
+    if is_integer:
+        return Width.of(name, [int(level) for level in levels]), raw.astype(np.int64), ranks
     return Width.range(name, 1, len(levels), scale="linear"), ranks + 1, ranks
 
 
-def _csv(path: Path, metric: str) -> dict[str, NDArray[np.float64]]:
+def _read_csv(path: Path, metric: str) -> dict[str, NDArray[np.float64]]:
     import pandas as pd
 
     frame = pd.read_csv(path)

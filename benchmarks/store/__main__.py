@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .measure import SIDES, claim_ms, cold, rates
-from .servers import engines
+from .measure import SIDES, claim_ms, measure_cold_start, rates
+from .servers import database_engines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,45 +16,56 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = (100,) if options.quick else (100, 1_000, 10_000)
     workers = (1, 2) if options.quick else (1, 4, 8)
     seconds = 0.5 if options.quick else 3.0
-    found: list[dict[str, Any]] = []
-    first: list[dict[str, Any]] = []
-    claims: list[dict[str, Any]] = []
-    with engines(postgresql=not options.sqlite_only) as makers:
-        for engine, fresh in makers.items():
+    rate_rows: list[dict[str, Any]] = []
+    first_claim_rows: list[dict[str, Any]] = []
+    claim_rows: list[dict[str, Any]] = []
+    with database_engines(postgresql=not options.sqlite_only) as url_factories:
+        for engine, make_url in url_factories.items():
             for present in sizes:
                 for side in SIDES:
-                    url = fresh()
+                    url = make_url()
                     for row in rates(url, side, present, workers, seconds):
-                        found.append({"engine": engine, **row})
-                        _say(f"{engine}, {present} trials, {side}", row)
-                    where = {"engine": engine, "side": side, "present": present}
+                        rate_rows.append({"engine": engine, **row})
+                        _log_rate(f"{engine}, {present} trials, {side}", row)
+                    row_key = {"engine": engine, "side": side, "present": present}
                     if present == max(sizes):
-                        took, cpu = cold(url, side)
-                        first.append({**where, "seconds": took, "cpu_seconds": cpu})
+                        wall_seconds, cpu_seconds = measure_cold_start(url, side)
+                        first_claim_rows.append(
+                            {**row_key, "seconds": wall_seconds, "cpu_seconds": cpu_seconds}
+                        )
                     if SIDES[side][1] == 1:
-                        claims.append({**where, "claim_ms": claim_ms(url, side)})
-    _add_ratios(found)
-    print(_rates_table(found), _claims_table(claims), _first_table(first), sep="\n\n")
+                        claim_rows.append({**row_key, "claim_ms": claim_ms(url, side)})
+    _add_ratios(rate_rows)
+    print(
+        _rates_table(rate_rows),
+        _claims_table(claim_rows),
+        _first_claim_table(first_claim_rows),
+        sep="\n\n",
+    )
     if options.json is not None:
-        figures = {"rates": found, "claims": claims, "first_claim": first}
+        figures = {"rates": rate_rows, "claims": claim_rows, "first_claim": first_claim_rows}
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 
-def _say(what: str, row: dict[str, Any]) -> None:
+def _log_rate(label: str, row: dict[str, Any]) -> None:
     rate = f"{row['workers']} workers, {row['per_second']:.3g} trials/s"
-    print(f"progress: {what}, {rate}", file=sys.stderr, flush=True)
+    print(f"progress: {label}, {rate}", file=sys.stderr, flush=True)
 
 
-def _add_ratios(found: list[dict[str, Any]]) -> None:
+def _add_ratios(rate_rows: list[dict[str, Any]]) -> None:
     """How many times stock Optuna's rate each one is, under the same circumstances."""
-    same = ("engine", "present", "workers")
-    stock = {tuple(row[key] for key in same): row for row in found if row["side"] == "stock"}
-    for row in found:
-        row["ratio"] = row["per_second"] / stock[tuple(row[key] for key in same)]["per_second"]
+    key_columns = ("engine", "present", "workers")
+    stock_rows = {
+        tuple(row[key] for key in key_columns): row for row in rate_rows if row["side"] == "stock"
+    }
+    for row in rate_rows:
+        row["ratio"] = (
+            row["per_second"] / stock_rows[tuple(row[key] for key in key_columns)]["per_second"]
+        )
 
 
-def _rates_table(found: list[dict[str, Any]]) -> str:
+def _rates_table(rate_rows: list[dict[str, Any]]) -> str:
     head = ["engine", "trials there", "workers", "recorded", "trials/s", "CPU-ms a trial", "ratio"]
     rows = [
         [
@@ -66,21 +77,23 @@ def _rates_table(found: list[dict[str, Any]]) -> str:
             f"{row['cpu_ms']:.3g}",
             f"{row['ratio']:.2g}",
         ]
-        for row in sorted(found, key=lambda row: (row["engine"], row["present"], row["workers"]))
+        for row in sorted(
+            rate_rows, key=lambda row: (row["engine"], row["present"], row["workers"])
+        )
     ]
     return "Trials recorded a second:\n\n" + _table(head, rows)
 
 
-def _claims_table(claims: list[dict[str, Any]]) -> str:
+def _claims_table(claim_rows: list[dict[str, Any]]) -> str:
     head = ["engine", "trials there", "side", "milliseconds"]
     rows = [
         [row["engine"], f"{row['present']:,}", row["side"], f"{row['claim_ms']:.3g}"]
-        for row in sorted(claims, key=lambda row: (row["engine"], row["side"], row["present"]))
+        for row in sorted(claim_rows, key=lambda row: (row["engine"], row["side"], row["present"]))
     ]
     return "A claim, of a worker at work (median):\n\n" + _table(head, rows)
 
 
-def _first_table(first: list[dict[str, Any]]) -> str:
+def _first_claim_table(first_claim_rows: list[dict[str, Any]]) -> str:
     head = ["engine", "trials there", "side", "seconds", "CPU-seconds"]
     rows = [
         [
@@ -90,7 +103,7 @@ def _first_table(first: list[dict[str, Any]]) -> str:
             f"{row['seconds']:.3g}",
             f"{row['cpu_seconds']:.3g}",
         ]
-        for row in first
+        for row in first_claim_rows
     ]
     return "A cold worker's first trial:\n\n" + _table(head, rows)
 

@@ -18,13 +18,13 @@ SIDES: dict[str, tuple[ModuleType, int]] = {
 }
 """Name to who records, and how many trials at once."""
 
-START_SECONDS = 1_200.0
+START_TIMEOUT_SECONDS = 1_200.0
 """How long all processes together may take to begin: a cold Optuna reads the whole study first."""
 
-FREE = 30_000
+FREE_SLOTS = 30_000
 """Slots that nobody reaches the end of."""
 
-COLD = """
+COLD_START_SCRIPT = """
 import sys, time
 from benchmarks.store import {side}
 recorder = {side}.Recorder({url!r}, batch=1{sampler})
@@ -33,7 +33,7 @@ recorder.claim()
 print(time.process_time(), flush=True)
 """
 
-CLAIMS = 50
+CLAIM_COUNT = 50
 """How many claims the median is of."""
 
 
@@ -50,31 +50,34 @@ def rates(
         seconds: How long each rate is measured.
     """
     module, batch = SIDES[side]
-    module.prepare(url, present, FREE)
+    module.prepare(url, present, FREE_SLOTS)
     context = multiprocessing.get_context("spawn")
-    most = max(workers)
-    barrier, counted = context.Barrier(most + 1), context.Queue()
-    arguments = (url, side, batch, context.Lock(), barrier, counted, tuple(workers), seconds)
+    max_workers = max(workers)
+    barrier, result_queue = context.Barrier(max_workers + 1), context.Queue()
+    arguments = (url, side, batch, context.Lock(), barrier, result_queue, tuple(workers), seconds)
     processes = [
-        context.Process(target=_work, args=(i, *arguments), daemon=True) for i in range(most)
+        context.Process(target=_run_worker, args=(i, *arguments), daemon=True)
+        for i in range(max_workers)
     ]
     for process in processes:
         process.start()
     for number in workers:
-        barrier.wait(START_SECONDS)
-        found = [counted.get(timeout=START_SECONDS) for _ in range(number)]
+        barrier.wait(START_TIMEOUT_SECONDS)
+        counts = [result_queue.get(timeout=START_TIMEOUT_SECONDS) for _ in range(number)]
         yield {
             "side": side,
             "present": present,
             "workers": number,
-            "per_second": sum(trials / elapsed for trials, elapsed, _ in found),
-            "cpu_ms": 1e3 * sum(cpu for _, _, cpu in found) / sum(trials for trials, _, _ in found),
+            "per_second": sum(trials / elapsed for trials, elapsed, _ in counts),
+            "cpu_ms": 1e3
+            * sum(cpu for _, _, cpu in counts)
+            / sum(trials for trials, _, _ in counts),
         }
     for process in processes:
-        process.join(START_SECONDS)
+        process.join(START_TIMEOUT_SECONDS)
 
 
-def cold(url: str, side: str) -> tuple[float, float]:
+def measure_cold_start(url: str, side: str) -> tuple[float, float]:
     """A new process until it has its first trial's widths: seconds, and CPU-seconds.
 
     Imports are included. Optuna proposes with its default sampler; of Widthwise it is the claim and
@@ -82,52 +85,52 @@ def cold(url: str, side: str) -> tuple[float, float]:
     """
     sampler = ", sampler=__import__('optuna').samplers.TPESampler()" if side == "stock" else ""
     module = SIDES[side][0].__name__.rpartition(".")[2]
-    script = COLD.format(side=module, url=url, sampler=sampler)
+    script = COLD_START_SCRIPT.format(side=module, url=url, sampler=sampler)
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True
     )
-    answer, _ = process.communicate()
+    cpu_text, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(f"{side}: the cold process ended with code {process.returncode}")
-    return time.perf_counter() - started, float(answer)
+    return time.perf_counter() - started, float(cpu_text)
 
 
 def claim_ms(url: str, side: str) -> float:
     """Median milliseconds of taking one trial, nothing proposed for it, by a worker at work."""
     recorder = SIDES[side][0].Recorder(url, batch=1)
-    took = []
-    for _ in range(CLAIMS):
+    milliseconds = []
+    for _ in range(CLAIM_COUNT):
         recorder.step()  # with it a worker has seen what is new, as it has before each claim
         started = time.perf_counter()
         recorder.take()
-        took.append(1e3 * (time.perf_counter() - started))
+        milliseconds.append(1e3 * (time.perf_counter() - started))
     recorder.close()
-    return statistics.median(took)
+    return statistics.median(milliseconds)
 
 
-def _work(
+def _run_worker(
     index: int,
     url: str,
     side: str,
     batch: int,
-    turn: Any,
+    start_lock: Any,
     barrier: Any,
-    counted: Any,
+    result_queue: Any,
     workers: Sequence[int],
     seconds: float,
 ) -> None:
     recorder = SIDES[side][0].Recorder(url, batch=batch)
-    with turn:
+    with start_lock:
         recorder.step()  # compiled statements and open connections are a worker's usual state
     for number in workers:
-        barrier.wait(START_SECONDS)
+        barrier.wait(START_TIMEOUT_SECONDS)
         if index < number:
-            counted.put(_count(recorder, seconds))
+            result_queue.put(_count_trials(recorder, seconds))
     recorder.close()
 
 
-def _count(recorder: Any, seconds: float) -> tuple[int, float, float]:
+def _count_trials(recorder: Any, seconds: float) -> tuple[int, float, float]:
     """Trials, wall-clock seconds and CPU-seconds of one worker."""
     trials, started, cpu = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - started < seconds:

@@ -4,10 +4,19 @@ import random
 
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot
-from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study.study import create_study, load_study
 
-from .trial import CLOSED_WITH, CONSTRAINTS, CURVE, DISTRIBUTIONS, FILL, OPENED_WITH, VALUE, draw
+from .trial import (
+    CONSTRAINTS,
+    CURVE,
+    DISTRIBUTIONS,
+    END_ATTRIBUTES,
+    FILL_BATCH_SIZE,
+    START_ATTRIBUTES,
+    VALUE,
+    draw_widths,
+)
 
 STUDY = "ours"
 
@@ -25,9 +34,9 @@ def prepare(url: str, present: int, free: int) -> None:
             base="",
             budget=present + free,
         )
-        recorder = Recorder(url, batch=FILL)
-        while left := present - recorder.ledger.counts().complete:
-            recorder.record(min(FILL, left))
+        recorder = Recorder(url, batch=FILL_BATCH_SIZE)
+        while remaining := present - recorder.ledger.counts().complete:
+            recorder.record(min(FILL_BATCH_SIZE, remaining))
         recorder.close()
 
 
@@ -55,16 +64,17 @@ class Recorder:
         """Record one batch; returns how many trials it holds."""
         return self.record(self._batch)
 
-    def record(self, most: int) -> int:
+    def record(self, count: int) -> int:
         """Take up to so many trials from the claim to Optuna's tables; returns how many."""
-        claimed = self.ledger.claim_many(most)
-        bound = self.ledger.bind_many([(slot, draw(self._random), "s") for slot in claimed])
+        claimed = self.ledger.claim_many(count)
+        bound = self.ledger.bind_many([(slot, draw_widths(self._random), "s") for slot in claimed])
         slots = [slot for slot in bound if isinstance(slot, Slot)]
-        openings = [
-            Opening(slot=slot, constraints=CONSTRAINTS, attributes=OPENED_WITH) for slot in slots
+        trial_starts = [
+            TrialStart(slot=slot, constraints=CONSTRAINTS, attributes=START_ATTRIBUTES)
+            for slot in slots
         ]
-        self._projection.open_many(openings, distributions=DISTRIBUTIONS)
-        result = {"curve": CURVE, "attributes": CLOSED_WITH}
+        self._projection.open_many(trial_starts, distributions=DISTRIBUTIONS)
+        result = {"curve": CURVE, "attributes": END_ATTRIBUTES}
         self.ledger.done_many(
             [
                 Settlement(slot=slot, outcome="complete", value=VALUE, result=result)
@@ -72,8 +82,10 @@ class Recorder:
             ]
         )
         self._projection.close_many([slot.number for slot in slots])
-        taken = [slot for slot, end in zip(claimed, bound, strict=True) if end not in slots]
-        self.ledger.release_many(taken)
+        unbound_slots = [
+            slot for slot, bound_slot in zip(claimed, bound, strict=True) if bound_slot not in slots
+        ]
+        self.ledger.release_many(unbound_slots)
         return len(slots)
 
     def close(self) -> None:

@@ -12,25 +12,25 @@ import psycopg
 
 
 @contextmanager
-def engines(*, postgresql: bool = True) -> Iterator[dict[str, Callable[[], str]]]:
+def database_engines(*, postgresql: bool = True) -> Iterator[dict[str, Callable[[], str]]]:
     """Name of each engine to a function that gives the URL of a fresh database."""
-    with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        numbers = itertools.count()
-        makers: dict[str, Callable[[], str]] = {
-            "sqlite": lambda: f"sqlite:///{folder / f'{next(numbers)}.db'}"
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        database_numbers = itertools.count()
+        url_factories: dict[str, Callable[[], str]] = {
+            "sqlite": lambda: f"sqlite:///{folder / f'{next(database_numbers)}.db'}"
         }
-        server = _server(folder) if postgresql else None
+        server = _start_postgresql(folder) if postgresql else None
         if server is not None:
-            makers["postgresql"] = lambda: _new_database(server, next(numbers))
+            url_factories["postgresql"] = lambda: _new_database(server, next(database_numbers))
         try:
-            yield makers
+            yield url_factories
         finally:
             if server is not None:
                 server.cleanup()
 
 
-def _server(folder: Path) -> Any:
+def _start_postgresql(folder: Path) -> Any:
     """A PostgreSQL as it comes, on a socket; None where none is installed."""
     try:
         with warnings.catch_warnings():
@@ -43,6 +43,8 @@ def _server(folder: Path) -> Any:
 
 def _new_database(server: Any, number: int) -> str:
     socket = server.get_postmaster_info().socket_dir
-    with psycopg.connect(f"postgresql://postgres@/postgres?host={socket}", autocommit=True) as one:
-        one.execute(f"CREATE DATABASE store{number}".encode())
+    with psycopg.connect(
+        f"postgresql://postgres@/postgres?host={socket}", autocommit=True
+    ) as connection:
+        connection.execute(f"CREATE DATABASE store{number}".encode())
     return f"postgresql://postgres@/store{number}?host={socket}"

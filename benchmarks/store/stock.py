@@ -8,20 +8,20 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from widthwise.storage.database.database import resolve_url
-from widthwise.storage.projection.trial_rows import End, end_trials, insert_trials
+from widthwise.storage.projection.trial_rows import TrialEnd, end_trials, insert_trials
 
 from .trial import (
-    CLOSED_WITH,
     CONSTRAINTS,
     CURVE,
     DISTRIBUTIONS,
-    FILL,
+    END_ATTRIBUTES,
+    FILL_BATCH_SIZE,
     HIGH,
     LOW,
-    OPENED_WITH,
+    START_ATTRIBUTES,
     STEP,
     VALUE,
-    draw,
+    draw_widths,
 )
 
 STUDY = "stock"
@@ -33,12 +33,12 @@ def prepare(url: str, present: int, _free: int) -> None:
     directions = [optuna.study.StudyDirection.MAXIMIZE]
     study_id = storage.create_new_study(directions, STUDY)
     generator = random.Random()
-    for start in range(0, present, FILL):
-        trials = [_trial(generator) for _ in range(min(FILL, present - start))]
+    for start in range(0, present, FILL_BATCH_SIZE):
+        trials = [_running_trial(generator) for _ in range(min(FILL_BATCH_SIZE, present - start))]
         with storage.engine.begin() as connection:
-            ids = insert_trials(connection, study_id, trials)
-            assert ids is not None
-            end_trials(connection, [_end(trial_id) for trial_id in ids])
+            trial_ids = insert_trials(connection, study_id, trials)
+            assert trial_ids is not None
+            end_trials(connection, [_trial_end(trial_id) for trial_id in trial_ids])
     storage.remove_session()
     storage.engine.dispose()
 
@@ -54,7 +54,7 @@ class Recorder:
 
     def claim(self) -> None:
         """Make a first trial, and propose its widths."""
-        _suggest(self._study.ask())
+        _suggest_widths(self._study.ask())
 
     def take(self) -> None:
         """Make a trial, and propose nothing for it."""
@@ -63,14 +63,14 @@ class Recorder:
     def step(self) -> int:
         """Record one trial."""
         trial = self._study.ask()
-        _suggest(trial)
+        _suggest_widths(trial)
         for name, violation in CONSTRAINTS.items():
             trial.set_constraint(name, violation)
-        for key, value in OPENED_WITH.items():
+        for key, value in START_ATTRIBUTES.items():
             trial.set_user_attr(key, value)
         for epoch, value in enumerate(CURVE):
             trial.report(value, epoch)
-        for key, value in CLOSED_WITH.items():
+        for key, value in END_ATTRIBUTES.items():
             trial.set_user_attr(key, value)
         self._study.tell(trial, VALUE)
         return 1
@@ -83,34 +83,34 @@ class Recorder:
 
 def _storage(url: str) -> RDBStorage:
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    text = resolve_url(url, {}).render_as_string(hide_password=False)
+    url_text = resolve_url(url, {}).render_as_string(hide_password=False)
     # What Optuna's own documentation advises for servers; on SQLite its default wait is 5 s.
     arguments: dict[str, Any] = {"pool_pre_ping": True}
-    if text.startswith("sqlite"):
+    if url_text.startswith("sqlite"):
         arguments["connect_args"] = {"timeout": 60}
-    return RDBStorage(text, engine_kwargs=arguments)
+    return RDBStorage(url_text, engine_kwargs=arguments)
 
 
-def _suggest(trial: optuna.Trial) -> None:
+def _suggest_widths(trial: optuna.Trial) -> None:
     for name in DISTRIBUTIONS:
         trial.suggest_int(name, LOW, HIGH, step=STEP)
 
 
-def _trial(generator: random.Random) -> optuna.trial.FrozenTrial:
+def _running_trial(generator: random.Random) -> optuna.trial.FrozenTrial:
     return create_trial(
         state=TrialState.RUNNING,
-        params=draw(generator),
+        params=draw_widths(generator),
         distributions=DISTRIBUTIONS,
         constraints=CONSTRAINTS,
-        user_attrs=OPENED_WITH,
+        user_attrs=START_ATTRIBUTES,
     )
 
 
-def _end(trial_id: int) -> End:
-    return End(
+def _trial_end(trial_id: int) -> TrialEnd:
+    return TrialEnd(
         trial_id=trial_id,
         state=TrialState.COMPLETE,
         value=VALUE,
         curve=CURVE,
-        attributes=CLOSED_WITH,
+        attributes=END_ATTRIBUTES,
     )

@@ -11,15 +11,15 @@ from optuna.distributions import IntDistribution
 LOW, HIGH, STEP = 8, 1024, 8
 DISTRIBUTIONS = {f"width{i}": IntDistribution(LOW, HIGH, step=STEP) for i in range(6)}
 CONSTRAINTS = {"flops": -0.25, "parameters": -0.5}
-OPENED_WITH = {"origin": "sampler", "seed": 7, "flops": 2_000_000, "parameters": 200_000}
-CLOSED_WITH = {"test": 0.96, "outcome": "complete"}
+START_ATTRIBUTES = {"origin": "sampler", "seed": 7, "flops": 2_000_000, "parameters": 200_000}
+END_ATTRIBUTES = {"test": 0.96, "outcome": "complete"}
 VALUE = 0.97
 CURVE = [VALUE - 0.05 * (9 - epoch) for epoch in range(10)]
 
-FILL = 500
+FILL_BATCH_SIZE = 500
 """Trials a transaction while a study is filled up."""
 
 
-def draw(generator: random.Random) -> dict[str, int]:
+def draw_widths(generator: random.Random) -> dict[str, int]:
     """Widths of one candidate."""
     return {name: generator.randrange(LOW, HIGH + 1, STEP) for name in DISTRIBUTIONS}

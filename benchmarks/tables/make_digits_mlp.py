@@ -24,7 +24,7 @@ from widthwise.objectives.cost.model import CostModel
 from widthwise.objectives.data.load import load_data
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.objective import make_objective
-from widthwise.objectives.training.optimizer import make_optimizer
+from widthwise.objectives.training.optimizer import make_adamw
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.objectives.training.step import StepSpec, TensorSpec
 
@@ -46,33 +46,33 @@ def main() -> None:
         build=None, family="mlp", options={}, data=data, metric=None, loss=None, base=Path()
     )
     candidates = [dict(zip(NAMES, values, strict=True)) for values in product(VALUES, repeat=3)]
-    log = arguments.out.with_suffix(".jsonl")
-    done = _read(log)
-    with log.open("a") as lines:
+    log_path = arguments.out.with_suffix(".jsonl")
+    results = _read_finished(log_path)
+    with log_path.open("a") as log_file:
         for seed in range(arguments.seeds):
             for index, widths in enumerate(candidates):
-                if (index, seed) in done:
+                if (index, seed) in results:
                     continue
                 result = train(objective, widths, SETTINGS, seed=seed * len(candidates) + index)
                 assert result.value is not None
                 assert result.test_value is not None
-                done[index, seed] = (100 * result.value, 100 * result.test_value)
-                lines.write(json.dumps([index, seed, *done[index, seed]]) + "\n")
-                lines.flush()
+                results[index, seed] = (100 * result.value, 100 * result.test_value)
+                log_file.write(json.dumps([index, seed, *results[index, seed]]) + "\n")
+                log_file.flush()
     step = StepSpec(
         inputs=(TensorSpec(shape=data.input_shape, dtype=data.train.inputs.dtype),),
         targets=TensorSpec(
             shape=tuple(data.train.targets.shape[1:]), dtype=data.train.targets.dtype
         ),
         batch_size=SETTINGS.batch_size,
-        optimizer=lambda model: make_optimizer(model, SETTINGS.learning_rate),
+        optimizer=lambda model: make_adamw(model, SETTINGS.learning_rate),
         loss=objective.loss,
     )
-    costs = CostModel(objective.build, step, NAMES)
-    traced = [costs.one(widths) for widths in candidates]
-    figures = np.array(
+    cost_model = CostModel(objective.build, step, NAMES)
+    traced_costs = [cost_model.candidate_costs(widths) for widths in candidates]
+    accuracies = np.array(
         [
-            [done[index, seed] for seed in range(arguments.seeds)]
+            [results[index, seed] for seed in range(arguments.seeds)]
             for index in range(len(candidates))
         ],
         dtype=np.float32,
@@ -80,19 +80,19 @@ def main() -> None:
     np.savez_compressed(
         arguments.out,
         widths=np.array([list(widths.values()) for widths in candidates], dtype=np.int16),
-        accuracy=figures[:, :, 0],
-        test_accuracy=figures[:, :, 1],
-        flops=np.array([one.flops for one in traced], dtype=np.int64),
-        parameters=np.array([one.parameters for one in traced], dtype=np.int64),
+        accuracy=accuracies[:, :, 0],
+        test_accuracy=accuracies[:, :, 1],
+        flops=np.array([cost.flops for cost in traced_costs], dtype=np.int64),
+        parameters=np.array([cost.parameters for cost in traced_costs], dtype=np.int64),
     )
-    log.unlink()
+    log_path.unlink()
 
 
-def _read(log: Path) -> dict[tuple[int, int], tuple[float, float]]:
+def _read_finished(log_path: Path) -> dict[tuple[int, int], tuple[float, float]]:
     """The trainings that an earlier run finished, by network and seed."""
-    if not log.exists():
+    if not log_path.exists():
         return {}
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = [json.loads(line) for line in log_path.read_text().splitlines()]
     return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 

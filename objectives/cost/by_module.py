@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..trace.fake_model import Build, FakeCPU, fake_model
-from ..trace.flops import FORMULAS, counted_paths
-from ..trace.trace import clean_state, quiet
-from ..training.step import StepSpec, lower_precision, tensors_in
+from ..trace.fake_model import FakeCPU, ModelFactory, fake_model
+from ..trace.flops import FORMULAS, fused_encoder_disabled
+from ..trace.trace import isolated_torch_state, silence_fake_tensor_warnings
+from ..training.step import StepSpec, autocast_context, tensors_in
 from .costs import per_sample
 
 
@@ -39,7 +39,7 @@ class ModuleCosts:
     leaf: bool
 
 
-def count_modules(build: Build, step: StepSpec) -> list[ModuleCosts]:
+def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
     """Count a candidate module by module, in the order they stand in the model.
 
     Args:
@@ -53,25 +53,25 @@ def count_modules(build: Build, step: StepSpec) -> list[ModuleCosts]:
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     sizes: dict[nn.Module, int] = {}
 
-    def note(module: nn.Module, _inputs: Any, output: Any) -> None:
-        found = sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(output))
-        sizes[module] = sizes.get(module, 0) + found
+    def record_output(module: nn.Module, _inputs: Any, output: Any) -> None:
+        nbytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(output))
+        sizes[module] = sizes.get(module, 0) + nbytes
 
     with (
-        quiet(),
-        clean_state(),
-        counted_paths(),
+        silence_fake_tensor_warnings(),
+        isolated_torch_state(),
+        fused_encoder_disabled(),
         fake_model(build, step.inputs, mode) as (model, _),
         mode,
     ):
-        hooks = [module.register_forward_hook(note) for module in model.modules()]
+        hooks = [module.register_forward_hook(record_output) for module in model.modules()]
         inputs = [spec.batch(step.batch_size) for spec in step.inputs]
         model.eval()
-        with torch.no_grad(), counter, lower_precision(step.autocast, inputs):
+        with torch.no_grad(), counter, autocast_context(step.autocast, inputs):
             model(*inputs)
         for hook in hooks:
             hook.remove()
-        flops = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+        flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
         root = type(model).__name__
         return [
             ModuleCosts(

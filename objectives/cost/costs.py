@@ -97,14 +97,14 @@ def count_costs(build: Callable[[], nn.Module], step: StepSpec) -> Costs:
         ModelError: The builder raised, or returned no module.
         CostError: The costs depend on data, or the step fails.
     """
-    return costs_of(trace(build, step), step)
+    return costs_from_trace(trace(build, step), step)
 
 
-def costs_of(traced: Trace, step: StepSpec) -> Costs:
+def costs_from_trace(traced: Trace, step: StepSpec) -> Costs:
     """Return the costs of a candidate traced on a step."""
     macs = per_sample(traced.flops, step.batch_size)
-    train_memory, train_breakdown = _memory(traced.training, step)
-    inference_memory, inference_breakdown = _memory(traced.inference, step)
+    train_memory, train_breakdown = _device_memory(traced.training, step)
+    inference_memory, inference_breakdown = _device_memory(traced.inference, step)
     return Costs(
         parameters=traced.parameters,
         trainable_parameters=traced.trainable_parameters,
@@ -123,7 +123,7 @@ def costs_of(traced: Trace, step: StepSpec) -> Costs:
     )
 
 
-def _memory(timeline: Timeline, step: StepSpec) -> tuple[int, Breakdown]:
+def _device_memory(timeline: Timeline, step: StepSpec) -> tuple[int, Breakdown]:
     """Return the peak on the device of the step, and its parts."""
     if step.device_type == "cpu":
         return timeline.peak, timeline.breakdown

@@ -19,15 +19,15 @@ from ..errors import CostError
 from ..trace.cuda_allocator import Integers
 from ..trace.trace import Trace
 from .lattice import Lattice
-from .polynomial import Polynomials, fit, independent, stack
+from .polynomial import Polynomials, fit_polynomials, independent_points, stack_polynomials
 
 DEGREES = (2, 3, 4)
 """Total degrees tried in turn."""
 
-MAX_POINTS = 300
+MAX_TRACES = 300
 """Traces that a fit may cost; 9 widths at degree 3 need 220, at degree 4 715."""
 
-HELD_OUT = 8
+HELD_OUT_POINTS = 8
 """Random candidates, beside the corners, that every fitted polynomial must predict exactly."""
 
 TraceRow = Callable[[Integers], Trace]
@@ -75,54 +75,61 @@ class CostFit:
                 f"a cost of these candidates is {values.max()}, the largest that can be stored is "
                 f"{_INT64_MAX}: lower the upper ends of the widths."
             )
-        found, start = {}, 0
+        quantities, start = {}, 0
         for name, size in self.sizes.items():
-            found[name] = values[start : start + size].max(axis=0).astype(np.int64)
+            quantities[name] = values[start : start + size].max(axis=0).astype(np.int64)
             start += size
-        return found
+        return quantities
 
 
-def fit_costs(pool: Integers, corners: Integers, traced: TraceRow) -> CostFit | None:
+def fit_costs(pool: Integers, corners: Integers, trace_row: TraceRow) -> CostFit | None:
     """Return exact polynomials for all costs, None where some cost is no polynomial.
 
     Args:
         pool: Distinct candidates [n, d] in random order, of which the points to trace are chosen.
         corners: Candidates [k, d] that must be predicted too.
-        traced: Traces one candidate.
+        trace_row: Traces one candidate.
 
     Raises:
         ModelError: The builder raised, or returned no module.
         CostError: The costs depend on data, or the step fails.
     """
-    lattice = Lattice.around(np.concatenate([pool, corners]))
-    test = np.concatenate([pool[-HELD_OUT:], corners])
-    found: dict[str, Polynomials] = {}
+    lattice = Lattice.spanning(np.concatenate([pool, corners]))
+    test = np.concatenate([pool[-HELD_OUT_POINTS:], corners])
+    fitted: dict[str, Polynomials] = {}
     for degree in DEGREES:
-        rows, columns = independent(lattice, pool, degree)
-        if len(rows) > min(MAX_POINTS, len(pool) - HELD_OUT):
+        rows, columns = independent_points(lattice, pool, degree)
+        if len(rows) > min(MAX_TRACES, len(pool) - HELD_OUT_POINTS):
             return None
         for name in _QUANTITIES:
-            if name not in found:
-                values = _distinct([_values(traced(row), name) for row in pool[rows]])
-                candidate = fit(lattice, pool[rows], values, degree, columns)
-                if candidate is not None and _predicts(candidate, test, name, traced):
-                    found[name] = candidate.upper_envelope()
-        if len(found) == len(_QUANTITIES):
+            if name not in fitted:
+                values = _distinct_columns(
+                    [_quantity_values(trace_row(row), name) for row in pool[rows]]
+                )
+                polynomials = fit_polynomials(lattice, pool[rows], values, degree, columns)
+                if polynomials is not None and _predicts_exactly(
+                    polynomials, test, name, trace_row
+                ):
+                    fitted[name] = polynomials.upper_envelope()
+        if len(fitted) == len(_QUANTITIES):
             return CostFit(
-                polynomials=stack([found[name] for name in _QUANTITIES]),
-                sizes={name: len(found[name].coefficients) for name in _QUANTITIES},
+                polynomials=stack_polynomials([fitted[name] for name in _QUANTITIES]),
+                sizes={name: len(fitted[name].coefficients) for name in _QUANTITIES},
             )
     return None
 
 
-def _predicts(polynomials: Polynomials, test: Integers, name: str, traced: TraceRow) -> bool:
+def _predicts_exactly(
+    polynomials: Polynomials, test: Integers, name: str, trace_row: TraceRow
+) -> bool:
     predicted = polynomials(test).max(axis=0).tolist()
     return all(
-        value == max(_values(traced(row), name)) for value, row in zip(predicted, test, strict=True)
+        value == max(_quantity_values(trace_row(row), name))
+        for value, row in zip(predicted, test, strict=True)
     )
 
 
-def _values(trace: Trace, name: str) -> tuple[int, ...]:
+def _quantity_values(trace: Trace, name: str) -> tuple[int, ...]:
     """Return whole numbers whose maximum is the batch's cost: itself, or a memory's timeline."""
     if name in _TIMELINES:
         timeline: tuple[int, ...] = getattr(trace, _TIMELINES[name]).live
@@ -130,7 +137,7 @@ def _values(trace: Trace, name: str) -> tuple[int, ...]:
     return (getattr(trace, name),)
 
 
-def _distinct(values: list[tuple[int, ...]]) -> Integers:
+def _distinct_columns(values: list[tuple[int, ...]]) -> Integers:
     """Return values [points, K] without repeated columns.
 
     Where the number of operations depends on the widths no timeline can be fitted: the peaks alone

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from ..errors import CostError, ModelError, ObjectiveError
 from ..randomness import Randomness
-from ..trace.fake_model import Build
-from ..training.step import TensorSpec, lower_precision
-from ..user_code import first_line, where
+from ..trace.fake_model import ModelFactory
+from ..training.step import TensorSpec, autocast_context
+from ..user_code import first_line, user_code_location
 
 Clock = Callable[[], float]
 """Seconds since some moment, never going back."""
@@ -54,7 +54,7 @@ class Latency:
 
 
 def measure_latency(
-    build: Build,
+    build: ModelFactory,
     inputs: Sequence[TensorSpec],
     *,
     batch_size: int = 1,
@@ -80,26 +80,26 @@ def measure_latency(
         ModelError: The builder raised, or returned no module.
         CostError: A number is out of range, or the forward pass fails.
     """
-    for name, value, least in (
+    for name, value, minimum in (
         ("batch size", batch_size, 1),
         ("number of repeats", repeats, 1),
         ("number of warm-up passes", warmup, 0),
     ):
-        if value < least:
-            raise CostError(f"the {name} is {value}: it must be at least {least}.")
+        if value < minimum:
+            raise CostError(f"the {name} is {value}: it must be at least {minimum}.")
     device = torch.device(device)
     with Randomness(0, device), torch.no_grad():
-        model = _built(build).to(device).eval()
-        batch = [_random(spec, batch_size).to(device) for spec in inputs]
+        model = _build_model(build).to(device).eval()
+        batch = [_random_batch(spec, batch_size).to(device) for spec in inputs]
         try:
-            with lower_precision(autocast, batch):
-                seconds = [_timed(model, batch, device, clock) for _ in range(warmup + repeats)][
-                    warmup:
-                ]
+            with autocast_context(autocast, batch):
+                seconds = [
+                    _time_pass(model, batch, device, clock) for _ in range(warmup + repeats)
+                ][warmup:]
         except Exception as error:
             raise CostError(
                 f"one forward pass raised {type(error).__name__}: {first_line(error)}"
-                f"{where(error)}; the model must take the inputs whose latency is measured."
+                f"{user_code_location(error)}; the model must take the inputs whose latency is measured."
             ) from error
     lower, _, upper = quantiles(seconds, n=4, method="inclusive") if repeats > 1 else seconds * 3
     return Latency(
@@ -114,28 +114,30 @@ def measure_latency(
     )
 
 
-def _timed(model: nn.Module, batch: Sequence[Tensor], device: torch.device, clock: Clock) -> float:
-    _finish(device)
+def _time_pass(
+    model: nn.Module, batch: Sequence[Tensor], device: torch.device, clock: Clock
+) -> float:
+    _synchronise(device)
     started = clock()
     model(*batch)
-    _finish(device)
+    _synchronise(device)
     return clock() - started
 
 
-def _finish(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _built(build: Build) -> nn.Module:
+def _build_model(build: ModelFactory) -> nn.Module:
     try:
         model: object = build()
     except ObjectiveError:
         raise
     except Exception as error:
         raise ModelError(
-            f"the builder raised {type(error).__name__}: {first_line(error)}{where(error)}; it "
+            f"the builder raised {type(error).__name__}: {first_line(error)}{user_code_location(error)}; it "
             "must return a torch.nn.Module for every candidate of the space."
         ) from error
     if not isinstance(model, nn.Module):
@@ -146,6 +148,6 @@ def _built(build: Build) -> nn.Module:
     return model
 
 
-def _random(spec: TensorSpec, size: int) -> Tensor:
+def _random_batch(spec: TensorSpec, size: int) -> Tensor:
     batch = spec.zeros(size)
     return batch.normal_() if spec.dtype.is_floating_point else batch

@@ -3,7 +3,7 @@
 A candidate's widths become lattice steps u_i = (width_i − origin_i) / step_i ≥ 0, and a basis
 function is a product of binomials C(u_1, a_1) · … · C(u_d, a_d): whole, and never negative.
 
-Entry points: `Lattice`, `exponents`, `features`, `largest_feature`.
+Entry points: `Lattice`, `monomial_exponents`, `basis_values`, `basis_bound`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..trace.cuda_allocator import Integers
 
-Powers = tuple[tuple[int, ...], ...]
+Exponents = tuple[tuple[int, ...], ...]
 
 
 @final
@@ -35,13 +35,13 @@ class Lattice:
     top: Integers
 
     @classmethod
-    def around(cls, candidates: Integers) -> "Lattice":
+    def spanning(cls, candidates: Integers) -> "Lattice":
         """Return the coarsest lattice that holds all candidates [n, d]."""
         origin = candidates.min(axis=0)
         step = np.gcd.reduce(candidates - origin, axis=0)
         return cls(origin=origin, step=np.maximum(step, 1), top=candidates.max(axis=0))
 
-    def holds(self, candidates: Integers) -> NDArray[np.bool_]:
+    def contains(self, candidates: Integers) -> NDArray[np.bool_]:
         """Return for each candidate whether it lies on the lattice and within its box."""
         offset = candidates - self.origin
         inside: NDArray[np.bool_] = (
@@ -54,7 +54,7 @@ class Lattice:
         return (candidates - self.origin) // self.step
 
 
-def exponents(dimensions: int, degree: int) -> Powers:
+def monomial_exponents(dimensions: int, degree: int) -> Exponents:
     """Return all a with sum ≤ degree, C(dimensions + degree, degree) of them."""
     axes = range(dimensions)
     return tuple(
@@ -64,34 +64,34 @@ def exponents(dimensions: int, degree: int) -> Powers:
     )
 
 
-def features(steps: Integers, powers: Powers, dtype: Any) -> NDArray[Any]:
+def basis_values(steps: Integers, powers: Exponents, dtype: Any) -> NDArray[Any]:
     """Return the basis [len(powers), n] at lattice steps [n, d].
 
     Args:
         steps: Lattice steps.
-        powers: As `exponents` returns them.
-        dtype: np.float64 or np.int64 where `largest_feature` allows it, else object.
+        powers: As `monomial_exponents` returns them.
+        dtype: np.float64 or np.int64 where `basis_bound` allows it, else object.
     """
     rows: dict[tuple[int, int], NDArray[Any]] = {}
     for axis in range(steps.shape[1]):
-        first = rows[axis, 1] = steps[:, axis].astype(dtype)
-        for power in range(2, max((power_of[axis] for power_of in powers), default=0) + 1):
-            rows[axis, power] = rows[axis, power - 1] * (first - (power - 1)) // power
+        linear = rows[axis, 1] = steps[:, axis].astype(dtype)
+        for power in range(2, max((multi_index[axis] for multi_index in powers), default=0) + 1):
+            rows[axis, power] = rows[axis, power - 1] * (linear - (power - 1)) // power
     result = np.ones((len(powers), len(steps)), dtype=dtype)
-    for index, power_of in enumerate(powers):
-        for axis, power in enumerate(power_of):
+    for index, multi_index in enumerate(powers):
+        for axis, power in enumerate(multi_index):
             if power:
                 result[index] *= rows[axis, power]
     return result
 
 
-def largest_feature(steps: Integers, powers: Powers) -> int:
+def basis_bound(steps: Integers, powers: Exponents) -> int:
     """Return a bound on every feature and every product on the way to it."""
     tops = [int(top) for top in steps.max(axis=0, initial=0)]
     largest = 1
-    for power_of in powers:
+    for multi_index in powers:
         value = 1
-        for top, power in zip(tops, power_of, strict=True):
+        for top, power in zip(tops, multi_index, strict=True):
             value *= max(comb(top, power) * max(power, 1), 1)
         largest = max(largest, value)
     return largest

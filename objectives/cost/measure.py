@@ -4,7 +4,7 @@ On a CPU what is measured is the live bytes of real tensors, byte for byte what 
 On a GPU it is what torch's allocator held at its peak, which rounds each tensor up and keeps the
 libraries' workspaces: more than the live bytes, by an amount that this shows.
 
-Entry points: `measure_step`, `Measured`.
+Entry points: `measure_step`, `MeasuredStep`.
 """
 
 import time
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..trace.fake_model import Build
-from ..trace.trace import recorded_step
-from ..training.step import StepSpec, TensorSpec, make_optimizer, training_step
+from ..trace.fake_model import ModelFactory
+from ..trace.trace import record_step
+from ..training.step import StepSpec, TensorSpec, make_step_optimizer, training_step
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredStep:
     """What one real training step took.
 
     Attributes:
@@ -33,7 +33,7 @@ class Measured:
     device: str
 
 
-def measure_step(build: Build, step: StepSpec, device: torch.device) -> Measured:
+def measure_step(build: ModelFactory, step: StepSpec, device: torch.device) -> MeasuredStep:
     """Train a real model for three steps and measure the steady ones.
 
     Args:
@@ -42,14 +42,14 @@ def measure_step(build: Build, step: StepSpec, device: torch.device) -> Measured
         device: Where to train.
     """
     model = build().to(device)
-    inputs = [_batch(spec, step.batch_size, device) for spec in step.inputs]
-    targets = None if step.targets is None else _batch(step.targets, step.batch_size, device)
+    inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
+    targets = None if step.targets is None else _zero_batch(step.targets, step.batch_size, device)
     if device.type == "cpu":
-        peak = recorded_step(model, step, inputs, targets).timeline().peak
-        optimizer = make_optimizer(step.optimizer, model)
+        peak = record_step(model, step, inputs, targets).timeline().peak
+        optimizer = make_step_optimizer(step.optimizer, model)
     else:
         model.train()
-        optimizer = make_optimizer(step.optimizer, model)
+        optimizer = make_step_optimizer(step.optimizer, model)
         training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -60,8 +60,10 @@ def measure_step(build: Build, step: StepSpec, device: torch.device) -> Measured
     training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return Measured(train_memory=peak, seconds=time.perf_counter() - started, device=str(device))
+    return MeasuredStep(
+        train_memory=peak, seconds=time.perf_counter() - started, device=str(device)
+    )
 
 
-def _batch(spec: TensorSpec, size: int, device: torch.device) -> Tensor:
+def _zero_batch(spec: TensorSpec, size: int, device: torch.device) -> Tensor:
     return spec.zeros(size).to(device)

@@ -8,7 +8,7 @@ One set of polynomials (see `fitting`) serves most spaces. Where none does, cand
 into classes by which of their widths are 1: a dimension of one element lets torch use a view where
 it copies otherwise, so the timeline is another. What no polynomial predicts is traced.
 
-Entry points: `CostModel`, and `Candidates`, what it asks of a space.
+Entry points: `CostModel`, and `CandidateSpace`, what it asks of a space.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,18 +23,24 @@ from ..errors import CostError
 from ..trace.cuda_allocator import Integers, allocator_peak
 from ..trace.trace import Trace, trace
 from ..training.step import StepSpec
-from .costs import FIELDS, Costs, costs_of
-from .fit import DEGREES, HELD_OUT, CostFit, fit_costs
-from .serialize import conditions, costs_state, fit_state, restored_costs, restored_fit
+from .costs import FIELDS, Costs, costs_from_trace
+from .fit import DEGREES, HELD_OUT_POINTS, CostFit, fit_costs
+from .serialize import (
+    deserialise_costs,
+    deserialise_fit,
+    fit_conditions,
+    serialise_costs,
+    serialise_fit,
+)
 
-POOL = 4_096
+POOL_SIZE = 4_096
 """Random candidates from which the points to trace are chosen."""
 
-ROWS = 1 << 15
+CHUNK_ROWS = 1 << 15
 """Candidates evaluated at once: what they need fits the processor's cache."""
 
 
-class Candidates(Protocol):
+class CandidateSpace(Protocol):
     """A finite lattice of candidates; rows are widths in declared order.
 
     `smallest()` and `largest()`, where a space has them, return its corners: a row, or rows.
@@ -45,7 +51,7 @@ class Candidates(Protocol):
         """Return how many candidates there are."""
         ...
 
-    def sample(self, n: int, rng: np.random.Generator) -> Integers:
+    def sample(self, count: int, rng: np.random.Generator) -> Integers:
         """Return n random candidates [n, d], repeats allowed."""
         ...
 
@@ -62,7 +68,7 @@ class CostModel:
 
     Attributes:
         names: The widths, in the order of the columns.
-        traces: Candidates traced so far.
+        trace_count: Candidates traced so far.
         notes: Sentences on what to know about the figures, of all candidates traced.
         lower_bound: Whether train_memory of some candidate is a lower bound.
         uncounted: Operations of any candidate traced that count 0 FLOPs for want of a formula.
@@ -75,7 +81,7 @@ class CostModel:
         names: Sequence[str],
     ) -> None:
         self.names = tuple(names)
-        self.traces = 0
+        self.trace_count = 0
         self.notes: tuple[str, ...] = ()
         self.lower_bound = False
         self.uncounted: tuple[str, ...] = ()
@@ -83,7 +89,7 @@ class CostModel:
         self._step = step
         self._costs: dict[tuple[int, ...], Costs] = {}
         self._fits: list[CostFit] = []
-        self._by_ones = False
+        self._split_by_ones = False
         self._complete = False
 
     @property
@@ -91,7 +97,7 @@ class CostModel:
         """Return "polynomial" where all costs of the space are evaluated without tracing."""
         return "polynomial" if self._complete else "tracing"
 
-    def one(self, widths: Mapping[str, int]) -> Costs:
+    def candidate_costs(self, widths: Mapping[str, int]) -> Costs:
         """Return the traced costs of one candidate; the gate before every training.
 
         Raises:
@@ -103,7 +109,7 @@ class CostModel:
             self._trace(key)
         return self._costs[key]
 
-    def fit(self, space: Candidates, *, seed: int = 0) -> None:
+    def fit(self, space: CandidateSpace, *, seed: int = 0) -> None:
         """Fit the polynomials, or trace a small space as a whole.
 
         Args:
@@ -114,37 +120,41 @@ class CostModel:
             ModelError: The builder raised, or returned no module.
             CostError: The costs depend on data, or the step fails.
         """
-        self._fits, self._by_ones, self._complete = [], False, False
-        if space.size <= _enough(len(self.names)):
+        self._fits, self._split_by_ones, self._complete = [], False, False
+        if space.size <= _max_traced_size(len(self.names)):
             for row in space.enumerate():
-                self.one(self._widths(row))
+                self.candidate_costs(self._as_widths(row))
             return
         rng = np.random.default_rng(seed)
         corners = _corners(space, len(self.names))
-        pool = np.unique(np.concatenate([space.sample(POOL, rng), corners]), axis=0)
+        pool = np.unique(np.concatenate([space.sample(POOL_SIZE, rng), corners]), axis=0)
         pool = rng.permutation(pool.astype(np.int64))
-        seen: dict[tuple[int, ...], Trace] = {}
+        cache: dict[tuple[int, ...], Trace] = {}
 
-        def traced(row: Integers) -> Trace:
+        def trace_row(row: Integers) -> Trace:
             key = tuple(int(width) for width in row)
-            if key not in seen:
-                seen[key] = self._trace(key)
-            return seen[key]
+            if key not in cache:
+                cache[key] = self._trace(key)
+            return cache[key]
 
-        whole = fit_costs(pool, corners, traced)
-        if whole is not None:
-            self._fits = [whole]
+        single_fit = fit_costs(pool, corners, trace_row)
+        if single_fit is not None:
+            self._fits = [single_fit]
         elif (pool == 1).any():
-            self._by_ones = True
+            self._split_by_ones = True
             classes = np.unique(pool == 1, axis=0)
             fits = [
-                fit_costs(pool[_in(pool, ones)], corners[_in(corners, ones)], traced)
+                fit_costs(
+                    pool[_matches_ones(pool, ones)],
+                    corners[_matches_ones(corners, ones)],
+                    trace_row,
+                )
                 for ones in classes
             ]
             self._fits = [fit for fit in fits if fit is not None]
             self._complete = len(self._fits) == len(classes)
             return
-        self._complete = whole is not None
+        self._complete = single_fit is not None
 
     def evaluate(self, candidates: NDArray[Any]) -> dict[str, Integers]:
         """Return the costs of candidates [n, d], by field, each int64 [n].
@@ -157,29 +167,31 @@ class CostModel:
         """
         candidates = np.asarray(candidates, dtype=np.int64).reshape(-1, len(self.names))
         costs = {name: np.zeros(len(candidates), dtype=np.int64) for name in FIELDS}
-        by_hand = np.ones(len(candidates), dtype=bool)
+        needs_trace = np.ones(len(candidates), dtype=bool)
         for fit in self._fits:
-            inside = fit.lattice.holds(candidates)
-            if self._by_ones:
-                inside &= _in(candidates, fit.lattice.origin == 1)
-            by_hand &= ~inside
+            inside = fit.lattice.contains(candidates)
+            if self._split_by_ones:
+                inside &= _matches_ones(candidates, fit.lattice.origin == 1)
+            needs_trace &= ~inside
             rows = np.flatnonzero(inside)
-            for start in range(0, len(rows), ROWS):
-                chunk = rows[start : start + ROWS]
-                for name, values in self._fields(fit(candidates[chunk])).items():
+            for start in range(0, len(rows), CHUNK_ROWS):
+                chunk = rows[start : start + CHUNK_ROWS]
+                for name, values in self._derived_costs(fit(candidates[chunk])).items():
                     costs[name][chunk] = values
-        for index in np.flatnonzero(by_hand):
-            for name, value in self.one(self._widths(candidates[index])).as_dict().items():
+        for index in np.flatnonzero(needs_trace):
+            for name, value in (
+                self.candidate_costs(self._as_widths(candidates[index])).as_dict().items()
+            ):
                 costs[name][index] = value
         return costs
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted and traced, as JSON values; another process can `restore` it."""
         return {
-            "conditions": conditions(self._step, self.names),
-            "fits": [fit_state(fit) for fit in self._fits],
-            "traced": [[list(key), costs_state(costs)] for key, costs in self._costs.items()],
-            "by_ones": self._by_ones,
+            "conditions": fit_conditions(self._step, self.names),
+            "fits": [serialise_fit(fit) for fit in self._fits],
+            "traced": [[list(key), serialise_costs(costs)] for key, costs in self._costs.items()],
+            "by_ones": self._split_by_ones,
             "complete": self._complete,
             "notes": list(self.notes),
             "lower_bound": self.lower_bound,
@@ -192,56 +204,60 @@ class CostModel:
         Raises:
             CostError: It was made under other conditions: another torch, batch size or the like.
         """
-        expected, found = conditions(self._step, self.names), state["conditions"]
+        expected, stored = fit_conditions(self._step, self.names), state["conditions"]
         for name, value in expected.items():
-            if found.get(name) != value:
+            if stored.get(name) != value:
                 raise CostError(
-                    f"the costs were fitted with {name} {found.get(name)}, expected {value}: fit "
+                    f"the costs were fitted with {name} {stored.get(name)}, expected {value}: fit "
                     "them again."
                 )
-        self._fits = [restored_fit(fit) for fit in state["fits"]]
-        self._costs = {tuple(key): restored_costs(costs) for key, costs in state["traced"]}
-        self._by_ones, self._complete = state["by_ones"], state["complete"]
+        self._fits = [deserialise_fit(fit) for fit in state["fits"]]
+        self._costs = {tuple(key): deserialise_costs(costs) for key, costs in state["traced"]}
+        self._split_by_ones, self._complete = state["by_ones"], state["complete"]
         self.notes, self.uncounted = tuple(state["notes"]), tuple(state["uncounted"])
         self.lower_bound = state["lower_bound"]
 
-    def _fields(self, batch: dict[str, Integers]) -> dict[str, Integers]:
+    def _derived_costs(self, quantities: dict[str, Integers]) -> dict[str, Integers]:
         """Return the fields of costs from the quantities of a batch; see `cost.costs_of`."""
         samples = 2 * self._step.batch_size
         if self._step.device_type == "cuda":
             for name in ("train_memory", "inference_memory"):
-                batch[name] = allocator_peak(batch[name], self._step.capability)
-        macs = -(-batch["flops"] // samples)
-        step_flops = 2 * -(-batch["step_flops"] // samples)
-        return {**batch, "macs": macs, "flops": 2 * macs, "step_flops": step_flops}
+                quantities[name] = allocator_peak(quantities[name], self._step.capability)
+        macs = -(-quantities["flops"] // samples)
+        step_flops = 2 * -(-quantities["step_flops"] // samples)
+        return {**quantities, "macs": macs, "flops": 2 * macs, "step_flops": step_flops}
 
     def _trace(self, key: tuple[int, ...]) -> Trace:
         widths = dict(zip(self.names, key, strict=True))
         traced = trace(lambda: self._build(widths), self._step)
-        self.traces += 1
+        self.trace_count += 1
         self.notes = tuple(dict.fromkeys((*self.notes, *traced.notes)))
         self.lower_bound = self.lower_bound or traced.lower_bound
         self.uncounted = tuple(dict.fromkeys((*self.uncounted, *traced.uncounted)))
-        self._costs[key] = costs_of(traced, self._step)
+        self._costs[key] = costs_from_trace(traced, self._step)
         return traced
 
-    def _widths(self, row: Integers) -> dict[str, int]:
+    def _as_widths(self, row: Integers) -> dict[str, int]:
         return {name: int(width) for name, width in zip(self.names, row, strict=True)}
 
 
-def _in(candidates: Integers, ones: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _matches_ones(candidates: Integers, ones: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return for each candidate whether exactly the widths marked are 1."""
-    member: NDArray[np.bool_] = ((candidates == 1) == ones).all(axis=1)
-    return member
+    matches: NDArray[np.bool_] = ((candidates == 1) == ones).all(axis=1)
+    return matches
 
 
-def _corners(space: Candidates, dimensions: int) -> Integers:
+def _corners(space: CandidateSpace, dimensions: int) -> Integers:
     """Return the smallest and largest candidates, where the space has them."""
-    found = [getattr(space, name, lambda: None)() for name in ("smallest", "largest")]
-    rows = [np.asarray(c, dtype=np.int64).reshape(-1, dimensions) for c in found if c is not None]
+    corners = [getattr(space, name, lambda: None)() for name in ("smallest", "largest")]
+    rows = [
+        np.asarray(corner, dtype=np.int64).reshape(-1, dimensions)
+        for corner in corners
+        if corner is not None
+    ]
     return np.unique(np.concatenate([np.zeros((0, dimensions), dtype=np.int64), *rows]), axis=0)
 
 
-def _enough(dimensions: int) -> int:
+def _max_traced_size(dimensions: int) -> int:
     """Return the size up to which a space is traced as a whole: no dearer than a fit."""
-    return comb(dimensions + DEGREES[0], dimensions) + HELD_OUT + 2
+    return comb(dimensions + DEGREES[0], dimensions) + HELD_OUT_POINTS + 2

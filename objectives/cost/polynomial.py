@@ -14,7 +14,7 @@ and the Chinese remainder theorem: no rounding, no growth. And as every basis fu
 the lattice, a polynomial whose coefficients are all ≤ another's never exceeds it, so it can be
 left out of a maximum.
 
-Entry points: `fit`, `Polynomials`, `stack`; `independent` picks the points that are worth tracing.
+Entry points: `fit_polynomials`, `Polynomials`, `stack_polynomials`; `independent_points` picks the points that are worth tracing.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..trace.cuda_allocator import Integers
-from .lattice import Lattice, Powers, exponents, features, largest_feature
+from .lattice import Exponents, Lattice, basis_bound, basis_values, monomial_exponents
 
 _PRIMES = (2_147_483_629, 2_147_483_587)
 """The two largest primes below 2**31 − 1: products of residues stay within 62 bits."""
@@ -55,7 +55,7 @@ class Polynomials:
     """
 
     lattice: Lattice
-    powers: Powers
+    powers: Exponents
     coefficients: NDArray[np.object_]
     denominator: int = 1
 
@@ -66,8 +66,8 @@ class Polynomials:
             candidates: Widths [n, d], on the lattice.
         """
         steps = self.lattice.steps(candidates)
-        dtype = self._exact_type(steps)
-        sums = self.coefficients.astype(dtype) @ features(steps, self.powers, dtype)
+        dtype = self._exact_dtype(steps)
+        sums = self.coefficients.astype(dtype) @ basis_values(steps, self.powers, dtype)
         if dtype is np.float64:
             sums = sums.astype(np.int64)
         values: NDArray[Any] = sums if self.denominator == 1 else sums // self.denominator
@@ -78,44 +78,46 @@ class Polynomials:
 
         p is left out if another q has c_a(q) ≥ c_a(p) for every basis function a.
         """
-        kept: list[NDArray[np.object_]] = []
+        envelope: list[NDArray[np.object_]] = []
         for row in sorted(set(map(tuple, self.coefficients)), key=sum, reverse=True):
             candidate = np.array(row, dtype=object)
-            if not any((other >= candidate).all() for other in kept):
-                kept.append(candidate)
-        return replace(self, coefficients=np.array(kept, dtype=object))
+            if not any((other >= candidate).all() for other in envelope):
+                envelope.append(candidate)
+        return replace(self, coefficients=np.array(envelope, dtype=object))
 
     @cached_property
-    def _weight(self) -> int:
+    def _coefficient_bound(self) -> int:
         return max(int(np.abs(self.coefficients).sum(axis=1).max(initial=0)), 1)
 
-    def _exact_type(self, steps: Integers) -> Any:
+    def _exact_dtype(self, steps: Integers) -> Any:
         """Return the fastest number type in which no sum on the way can be inexact."""
-        bound = largest_feature(steps, self.powers) * self._weight
+        bound = basis_bound(steps, self.powers) * self._coefficient_bound
         if bound < _FLOAT_EXACT:
             return np.float64
         return np.int64 if bound < _INT_EXACT else np.object_
 
 
-def stack(parts: Sequence[Polynomials]) -> Polynomials:
+def stack_polynomials(groups: Sequence[Polynomials]) -> Polynomials:
     """Return the polynomials of all parts, over one lattice, one below another."""
-    powers = tuple(dict.fromkeys(power for part in parts for power in part.powers))
-    denominator = lcm(*(part.denominator for part in parts))
+    powers = tuple(dict.fromkeys(power for group in groups for power in group.powers))
+    denominator = lcm(*(group.denominator for group in groups))
     rows = []
-    for part in parts:
-        block = np.zeros((len(part.coefficients), len(powers)), dtype=object)
-        columns = [powers.index(power) for power in part.powers]
-        block[:, columns] = part.coefficients * (denominator // part.denominator)
+    for group in groups:
+        block = np.zeros((len(group.coefficients), len(powers)), dtype=object)
+        columns = [powers.index(power) for power in group.powers]
+        block[:, columns] = group.coefficients * (denominator // group.denominator)
         rows.append(block)
     return Polynomials(
-        lattice=parts[0].lattice,
+        lattice=groups[0].lattice,
         powers=powers,
         coefficients=np.concatenate(rows),
         denominator=denominator,
     )
 
 
-def independent(lattice: Lattice, candidates: Integers, degree: int) -> tuple[list[int], list[int]]:
+def independent_points(
+    lattice: Lattice, candidates: Integers, degree: int
+) -> tuple[list[int], list[int]]:
     """Return rows of candidates and columns of the basis that determine a fit.
 
     The rows are as few as the rank of the basis over all candidates given; where constraints make
@@ -144,31 +146,34 @@ def independent(lattice: Lattice, candidates: Integers, degree: int) -> tuple[li
     return rows, columns
 
 
-def fit(
+def fit_polynomials(
     lattice: Lattice, candidates: Integers, values: NDArray[Any], degree: int, columns: list[int]
 ) -> Polynomials | None:
     """Return the polynomials through the values, None where no whole coefficients do it.
 
     Args:
         lattice: Where the candidates live.
-        candidates: Widths [r, d], chosen by `independent`.
+        candidates: Widths [r, d], chosen by `independent_points`.
         values: Whole numbers [r, K].
         degree: Total degree.
-        columns: Basis functions to use, as many as candidates, chosen by `independent`.
+        columns: Basis functions to use, as many as candidates, chosen by `independent_points`.
     """
-    powers = exponents(candidates.shape[1], degree)
-    chosen = tuple(powers[column] for column in columns)
-    basis = features(lattice.steps(candidates), chosen, np.object_).T
+    powers = monomial_exponents(candidates.shape[1], degree)
+    used_powers = tuple(powers[column] for column in columns)
+    basis = basis_values(lattice.steps(candidates), used_powers, np.object_).T
     exact = values.astype(object)
     residues = [_solve(basis, exact, prime) for prime in _PRIMES]
     for denominator in _DENOMINATORS:
-        coefficients = _combined(
-            [r * denominator % p for r, p in zip(residues, _PRIMES, strict=True)]
+        coefficients = _chinese_remainder(
+            [
+                residue * denominator % prime
+                for residue, prime in zip(residues, _PRIMES, strict=True)
+            ]
         )
         if (basis @ coefficients == exact * denominator).all():
             return Polynomials(
                 lattice=lattice,
-                powers=chosen,
+                powers=used_powers,
                 coefficients=coefficients.T,
                 denominator=denominator,
             )
@@ -176,31 +181,31 @@ def fit(
 
 
 def _basis(lattice: Lattice, candidates: Integers, degree: int) -> NDArray[Any]:
-    powers = exponents(candidates.shape[1], degree)
+    powers = monomial_exponents(candidates.shape[1], degree)
     steps = lattice.steps(candidates)
-    fits = largest_feature(steps, powers) < _INT_EXACT
-    return features(steps, powers, np.int64 if fits else np.object_)
+    fits = basis_bound(steps, powers) < _INT_EXACT
+    return basis_values(steps, powers, np.int64 if fits else np.object_)
 
 
 def _solve(basis: NDArray[Any], values: NDArray[Any], prime: int) -> Integers:
     """Solve basis · x = values modulo a prime by Gauss-Jordan elimination; [r, r] and [r, K]."""
-    size = len(basis)
+    order = len(basis)
     system = (np.concatenate([basis, values], axis=1) % prime).astype(np.int64)
-    for column in range(size):
+    for column in range(order):
         pivot = column + int(np.flatnonzero(system[column:, column])[0])
         system[[column, pivot]] = system[[pivot, column]]
         system[column] = system[column] * pow(int(system[column, column]), -1, prime) % prime
         scale = system[:, column].copy()
         scale[column] = 0
         system = (system - scale[:, None] * system[column] % prime) % prime
-    return system[:, size:]
+    return system[:, order:]
 
 
-def _combined(residues: list[Integers]) -> NDArray[np.object_]:
+def _chinese_remainder(residues: list[Integers]) -> NDArray[np.object_]:
     """Return the whole numbers nearest 0 with these residues, by the Chinese remainder theorem."""
     first, second = _PRIMES
     lift = (residues[1] - residues[0]) % second * pow(first, -1, second) % second
-    whole = residues[0].astype(object) + lift.astype(object) * first
+    combined = residues[0].astype(object) + lift.astype(object) * first
     modulus = first * second
-    centred: NDArray[np.object_] = np.where(whole > modulus // 2, whole - modulus, whole)
+    centred: NDArray[np.object_] = np.where(combined > modulus // 2, combined - modulus, combined)
     return centred

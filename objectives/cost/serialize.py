@@ -2,7 +2,7 @@
 
 Coefficients have no bound, so they are written in decimal; everything is exact after a round trip.
 
-Entry points: `fit_state` and `restored_fit`, `costs_state` and `restored_costs`, `conditions`.
+Entry points: `serialise_fit` and `deserialise_fit`, `serialise_costs` and `deserialise_costs`, `fit_conditions`.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from .fit import CostFit
 from .lattice import Lattice
 from .polynomial import Polynomials
 
-_LATTICE = ("origin", "step", "top")
-_BREAKDOWNS = ("train_breakdown", "inference_breakdown")
-_TUPLES = ("uncounted", "notes")
+_LATTICE_FIELDS = ("origin", "step", "top")
+_BREAKDOWN_FIELDS = ("train_breakdown", "inference_breakdown")
+_TUPLE_FIELDS = ("uncounted", "notes")
 
 
-def conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
+def fit_conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
     """Return what must be equal for the costs of one process to be those of another.
 
     Model, loss and optimizer are functions that cannot be compared: that they are the same is for
@@ -44,11 +44,11 @@ def conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def fit_state(fit: CostFit) -> dict[str, Any]:
+def serialise_fit(fit: CostFit) -> dict[str, Any]:
     """Return a fit as JSON values."""
     polynomials = fit.polynomials
     return {
-        **{name: getattr(fit.lattice, name).tolist() for name in _LATTICE},
+        **{name: getattr(fit.lattice, name).tolist() for name in _LATTICE_FIELDS},
         "powers": [list(power) for power in polynomials.powers],
         "coefficients": [[str(value) for value in row] for row in polynomials.coefficients],
         "denominator": polynomials.denominator,
@@ -56,12 +56,14 @@ def fit_state(fit: CostFit) -> dict[str, Any]:
     }
 
 
-def restored_fit(state: Mapping[str, Any]) -> CostFit:
-    """Return the fit that `fit_state` wrote."""
+def deserialise_fit(state: Mapping[str, Any]) -> CostFit:
+    """Return the fit that `serialise_fit` wrote."""
     coefficients = [[int(value) for value in row] for row in state["coefficients"]]
     return CostFit(
         polynomials=Polynomials(
-            lattice=Lattice(**{name: np.array(state[name], dtype=np.int64) for name in _LATTICE}),
+            lattice=Lattice(
+                **{name: np.array(state[name], dtype=np.int64) for name in _LATTICE_FIELDS}
+            ),
             powers=tuple(tuple(power) for power in state["powers"]),
             coefficients=np.array(coefficients, dtype=object),
             denominator=state["denominator"],
@@ -70,16 +72,17 @@ def restored_fit(state: Mapping[str, Any]) -> CostFit:
     )
 
 
-def costs_state(costs: Costs) -> dict[str, Any]:
+def serialise_costs(costs: Costs) -> dict[str, Any]:
     """Return the costs of one candidate as JSON values."""
     return {
-        name: list(value) if name in _TUPLES else value for name, value in asdict(costs).items()
+        name: list(value) if name in _TUPLE_FIELDS else value
+        for name, value in asdict(costs).items()
     }
 
 
-def restored_costs(state: Mapping[str, Any]) -> Costs:
-    """Return the costs that `costs_state` wrote."""
+def deserialise_costs(state: Mapping[str, Any]) -> Costs:
+    """Return the costs that `serialise_costs` wrote."""
     values = dict(state)
-    values.update({name: Breakdown(**values[name]) for name in _BREAKDOWNS})
-    values.update({name: tuple(values[name]) for name in _TUPLES})
+    values.update({name: Breakdown(**values[name]) for name in _BREAKDOWN_FIELDS})
+    values.update({name: tuple(values[name]) for name in _TUPLE_FIELDS})
     return Costs(**values)

@@ -6,13 +6,13 @@ trace could count. Whoever knows them can say so:
     def costs(widths):
         return {"parameters": 31 * widths["hidden"], "flops": 62 * widths["hidden"]}
 
-    model = GivenCosts(costs, space.names)
+    model = UserCostModel(costs, space.names)
     model.evaluate(candidates)["flops"]
 
 It stands where a `costmodel.CostModel` does. What the function does not give is not known, and
 never taken for 0: asking for it, as a limit does, raises a CostError.
 
-Entry points: `GivenCosts`, `GivenCost`.
+Entry points: `UserCostModel`, `UserCosts`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,32 +25,32 @@ from numpy.typing import NDArray
 
 from ..errors import CostError
 from ..trace.cuda_allocator import Integers
-from ..user_code import first_line, where
+from ..user_code import first_line, user_code_location
 from .costs import FIELDS
-from .model import Candidates
+from .model import CandidateSpace
 
 CostFunction = Callable[[Mapping[str, int]], Mapping[str, int]]
 """`(widths) -> any of cost.FIELDS, by name`: whole numbers ≥ 0; bytes, and FLOPs per sample."""
 
-Value = TypeVar("Value")
+ValueT = TypeVar("ValueT")
 
 _INT64_MAX = 2**63 - 1
 
 
-class _Given(dict[str, Value]):
+class _KnownCosts(dict[str, ValueT]):
     """Costs by name; one that was not given raises a sentence."""
 
-    def __missing__(self, name: str) -> Value:
-        given = ", ".join(self) or "none"
+    def __missing__(self, name: str) -> ValueT:
+        known = ", ".join(self) or "none"
         raise CostError(
-            f"the cost function gives {given}, but not {name}, which is asked for: return it too, "
+            f"the cost function gives {known}, but not {name}, which is asked for: return it too, "
             "or set no limit on it."
         )
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class GivenCost:
+class UserCosts:
     """What one candidate costs, as the user's function says.
 
     Attributes:
@@ -67,16 +67,16 @@ class GivenCost:
 
     def as_dict(self) -> dict[str, int]:
         """Return the costs given; indexing one that was not raises a CostError."""
-        return _Given(self.values)
+        return _KnownCosts(self.values)
 
 
 @final
-class GivenCosts:
+class UserCostModel:
     """Costs of any candidate by a function of its widths, each asked once.
 
     Attributes:
         names: The widths, in the order of the columns.
-        traces: Candidates traced: always 0.
+        trace_count: Candidates traced: always 0.
         notes: Sentences on what to know about the figures.
         lower_bound: Always False: the function is believed.
         uncounted: Always empty, for the same reason.
@@ -85,7 +85,7 @@ class GivenCosts:
 
     def __init__(self, function: CostFunction, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self.traces = 0
+        self.trace_count = 0
         self.notes: tuple[str, ...] = ("the costs are those that the user's own function gives.",)
         self.lower_bound = False
         self.uncounted: tuple[str, ...] = ()
@@ -93,22 +93,22 @@ class GivenCosts:
         self._function = function
         self._costs: dict[tuple[int, ...], dict[str, int]] = {}
 
-    def one(self, widths: Mapping[str, int]) -> GivenCost:
+    def candidate_costs(self, widths: Mapping[str, int]) -> UserCosts:
         """Return the costs given for one candidate.
 
         Raises:
             CostError: The function raised, or gave something else than costs.
         """
-        return GivenCost(values=self._given(self._key(widths)), notes=self.notes)
+        return UserCosts(values=self._cached_costs(self._key(widths)), notes=self.notes)
 
-    def fit(self, space: Candidates, *, seed: int = 0) -> None:
+    def fit(self, space: CandidateSpace, *, seed: int = 0) -> None:
         """Ask for the costs of one candidate, so that a wrong function is found early.
 
         Raises:
             CostError: The function raised, or gave something else than costs.
         """
         for row in space.sample(1, np.random.default_rng(seed)):
-            self._given(tuple(int(width) for width in row))
+            self._cached_costs(tuple(int(width) for width in row))
 
     def evaluate(self, candidates: NDArray[Any]) -> dict[str, Integers]:
         """Return the costs of candidates [n, d], by field, each int64 [n].
@@ -120,17 +120,20 @@ class GivenCosts:
                 same costs for all candidates.
         """
         rows = np.asarray(candidates, dtype=np.int64).reshape(-1, len(self.names)).tolist()
-        found = [self._given(tuple(row)) for row in rows]
-        if not found:
-            return _Given({name: np.zeros(0, dtype=np.int64) for name in FIELDS})
-        for costs, row in zip(found, rows, strict=True):
-            if costs.keys() != found[0].keys():
+        costs_by_row = [self._cached_costs(tuple(row)) for row in rows]
+        if not costs_by_row:
+            return _KnownCosts({name: np.zeros(0, dtype=np.int64) for name in FIELDS})
+        for costs, row in zip(costs_by_row, rows, strict=True):
+            if costs.keys() != costs_by_row[0].keys():
                 raise CostError(
-                    f"the cost function gives {', '.join(found[0])} for {self._shown(rows[0])} and "
-                    f"{', '.join(costs)} for {self._shown(row)}: give the same costs for all."
+                    f"the cost function gives {', '.join(costs_by_row[0])} for {self._format_widths(rows[0])} and "
+                    f"{', '.join(costs)} for {self._format_widths(row)}: give the same costs for all."
                 )
-        return _Given(
-            {name: np.array([costs[name] for costs in found], dtype=np.int64) for name in found[0]}
+        return _KnownCosts(
+            {
+                name: np.array([costs[name] for costs in costs_by_row], dtype=np.int64)
+                for name in costs_by_row[0]
+            }
         )
 
     def state(self) -> dict[str, Any]:
@@ -143,30 +146,30 @@ class GivenCosts:
     def _key(self, widths: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(int(widths[name]) for name in self.names)
 
-    def _given(self, key: tuple[int, ...]) -> dict[str, int]:
+    def _cached_costs(self, key: tuple[int, ...]) -> dict[str, int]:
         if key not in self._costs:
-            self._costs[key] = self._asked(key)
+            self._costs[key] = self._call_function(key)
         return self._costs[key]
 
-    def _asked(self, key: tuple[int, ...]) -> dict[str, int]:
+    def _call_function(self, key: tuple[int, ...]) -> dict[str, int]:
         widths = dict(zip(self.names, key, strict=True))
         try:
-            given: object = self._function(widths)
+            returned: object = self._function(widths)
         except Exception as error:
             raise CostError(
                 f"the cost function raised {type(error).__name__}: {first_line(error)}"
-                f"{where(error)} for {self._shown(key)}; it must return costs for every candidate."
+                f"{user_code_location(error)} for {self._format_widths(key)}; it must return costs for every candidate."
             ) from error
-        if not isinstance(given, Mapping):
+        if not isinstance(returned, Mapping):
             raise CostError(
-                f"the cost function returned a {type(given).__name__} for {self._shown(key)}, "
+                f"the cost function returned a {type(returned).__name__} for {self._format_widths(key)}, "
                 f"expected a mapping with any of {', '.join(FIELDS)}."
             )
-        costs = {name: self._whole(name, value, key) for name, value in given.items()}
+        costs = {name: self._as_int(name, value, key) for name, value in returned.items()}
         if "macs" in costs and "flops" in costs and costs["flops"] != 2 * costs["macs"]:
             raise CostError(
                 f"the cost function gives {costs['flops']} FLOPs and {costs['macs']} MACs for "
-                f"{self._shown(key)}: FLOPs are 2 × MACs; give one of them."
+                f"{self._format_widths(key)}: FLOPs are 2 × MACs; give one of them."
             )
         if "macs" in costs:
             costs["flops"] = 2 * costs["macs"]
@@ -174,10 +177,10 @@ class GivenCosts:
             costs["macs"] = -(-costs["flops"] // 2)
         return {name: costs[name] for name in FIELDS if name in costs}
 
-    def _whole(self, name: object, value: object, key: tuple[int, ...]) -> int:
+    def _as_int(self, name: object, value: object, key: tuple[int, ...]) -> int:
         if name not in FIELDS:
             raise CostError(
-                f"the cost function gives {name!r} for {self._shown(key)}: expected any of "
+                f"the cost function gives {name!r} for {self._format_widths(key)}: expected any of "
                 f"{', '.join(FIELDS)}."
             )
         try:
@@ -186,10 +189,10 @@ class GivenCosts:
             number = -1
         if not 0 <= number <= _INT64_MAX // 2:
             raise CostError(
-                f"the cost function gives {name} = {value!r} for {self._shown(key)}: expected a "
+                f"the cost function gives {name} = {value!r} for {self._format_widths(key)}: expected a "
                 "whole number from 0 to 2**62."
             )
         return number
 
-    def _shown(self, key: Sequence[int]) -> str:
+    def _format_widths(self, key: Sequence[int]) -> str:
         return ", ".join(f"{name}={width}" for name, width in zip(self.names, key, strict=True))

@@ -25,11 +25,11 @@ from .target import Target, read_target
 CHANNELS = (1, 3, 4)
 """Channels that images have: grey, colour, colour with transparency."""
 
-_RESULT = (
+_EXPECTED_RESULT = (
     "return Data, (x, y), (x_train, y_train, x_val, y_val), the same with x_test and y_test, or "
     "a mapping with these names"
 )
-_NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
+_SPLIT_NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
 
 
 def from_arrays(
@@ -52,11 +52,11 @@ def from_arrays(
         image: Whether a family asks for `[c, h, w]`: grey images get their channel axis.
         notes: What is to be said before.
     """
-    said = [*notes, *target.notes, *target.rare()]
-    x = (x if target.kept.all() else x[target.kept]).astype(np.float32)
+    all_notes = [*notes, *target.notes, *target.rare_class_notes()]
+    x = (x if target.has_target.all() else x[target.has_target]).astype(np.float32)
     if x.ndim == 4 and x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS:
         x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
-        said.append(f"moved the {x.shape[1]} channels of the images to the front")
+        all_notes.append(f"moved the {x.shape[1]} channels of the images to the front")
     if image and x.ndim == 3:
         x = x[:, None]
     if image and x.ndim != 4:
@@ -65,11 +65,13 @@ def from_arrays(
             "asked for: give an array of shape [n, channels, height, width]."
         )
     partition = target.partition(seed)
-    gaps = _standardise(x, partition.train)
-    if gaps:
-        said.append(f"took {gaps} missing or infinite numbers as the training mean")
+    non_finite_count = _standardise(x, partition.train)
+    if non_finite_count:
+        all_notes.append(
+            f"took {non_finite_count} missing or infinite numbers as the training mean"
+        )
     samples = torch.from_numpy(x)
-    return _divided(name, samples, target, partition, said, scaled=True)
+    return _split_dataset(name, samples, target, partition, all_notes, standardise=True)
 
 
 def from_result(name: str, result: Any, seed: int, task: Task | None = None) -> Data:
@@ -88,12 +90,12 @@ def from_result(name: str, result: Any, seed: int, task: Task | None = None) -> 
     """
     if isinstance(result, Data):
         return result
-    parts = _parts(name, result)
-    x, y = parts[0]
-    if len(parts) == 1 and isinstance(x, pd.DataFrame):
-        return _table(name, x, y, seed, task)
-    inputs = [_samples(name, x) for x, _ in parts]
-    targets = [_labels(name, y) for _, y in parts]
+    pairs = _split_pairs(name, result)
+    x, y = pairs[0]
+    if len(pairs) == 1 and isinstance(x, pd.DataFrame):
+        return _from_user_table(name, x, y, seed, task)
+    inputs = [_as_samples(name, x) for x, _ in pairs]
+    targets = [_as_labels(name, y) for _, y in pairs]
     for samples, labels in zip(inputs, targets, strict=True):
         if len(samples) != len(labels):
             raise DataError(
@@ -105,40 +107,40 @@ def from_result(name: str, result: Any, seed: int, task: Task | None = None) -> 
         raise DataError(f"{name} returned samples of shapes {sorted(shapes)}: make them equal.")
     target = read_target(np.concatenate(targets), "y", task)
     sizes = [len(labels) for labels in targets]
-    partition = target.partition(seed) if len(parts) == 1 else _given(sizes, seed)
-    notes = [*target.notes, *(target.rare() if len(parts) == 1 else ())]
-    if len(parts) == 2:
+    partition = target.partition(seed) if len(pairs) == 1 else _given_partition(sizes, seed)
+    notes = [*target.notes, *(target.rare_class_notes() if len(pairs) == 1 else ())]
+    if len(pairs) == 2:
         notes.append("no test split was given: half of the validation rows are kept for it")
-    return _divided(name, torch.cat(inputs), target, partition, notes, scaled=False)
+    return _split_dataset(name, torch.cat(inputs), target, partition, notes, standardise=False)
 
 
 def _standardise(x: NDArray[np.float32], train: NDArray[np.int64]) -> int:
     """Standardise in place by the training rows; return how many numbers were not finite."""
-    gaps = ~np.isfinite(x)
-    x[gaps] = np.nan
-    known = x[train]
+    non_finite = ~np.isfinite(x)
+    x[non_finite] = np.nan
+    train_values = x[train]
     axes = {2: (0,), 4: (0, 2, 3)}.get(x.ndim)
-    mean = np.nanmean(known, axis=axes, keepdims=True, dtype=np.float64)
-    scale = np.nanstd(known, axis=axes, keepdims=True, dtype=np.float64)
+    mean = np.nanmean(train_values, axis=axes, keepdims=True, dtype=np.float64)
+    scale = np.nanstd(train_values, axis=axes, keepdims=True, dtype=np.float64)
     x -= mean.astype(np.float32)
     x /= np.where(scale > 0, scale, 1.0).astype(np.float32)
-    x[gaps] = 0.0  # the mean, once standardised
-    return int(gaps.sum())
+    x[non_finite] = 0.0  # the mean, once standardised
+    return int(non_finite.sum())
 
 
-def _divided(
+def _split_dataset(
     name: str,
     samples: Tensor,
     target: Target,
     partition: Partition,
     notes: Sequence[str],
     *,
-    scaled: bool,
+    standardise: bool,
 ) -> Data:
-    targets, scale = target.divide(partition, scaled=scaled)
+    targets, scale = target.split(partition, standardise=standardise)
     train, validation, test = (
         Split(inputs=samples[torch.from_numpy(rows)], targets=labels)
-        for rows, labels in zip(partition.parts, targets, strict=True)
+        for rows, labels in zip(partition.splits, targets, strict=True)
     )
     return Data(
         name=name,
@@ -153,34 +155,40 @@ def _divided(
     )
 
 
-def _parts(name: str, result: Any) -> list[tuple[Any, Any]]:
+def _split_pairs(name: str, result: Any) -> list[tuple[Any, Any]]:
     """Return pairs of inputs and targets: one to be divided, or two or three given splits."""
     if isinstance(result, Mapping):
         if set(result) == {"x", "y"}:
             return [(result["x"], result["y"])]
-        names = [pair for pair in _NAMES if set(pair) & set(result)]
-        flat = [key for pair in names for key in pair]
-        if names == list(_NAMES[: len(names)]) and len(names) > 1 and set(flat) == set(result):
+        names = [pair for pair in _SPLIT_NAMES if set(pair) & set(result)]
+        expected_names = [key for pair in names for key in pair]
+        if (
+            names == list(_SPLIT_NAMES[: len(names)])
+            and len(names) > 1
+            and set(expected_names) == set(result)
+        ):
             return [(result[x], result[y]) for x, y in names]
-        raise DataError(f"{name} returned a mapping of {', '.join(map(str, result))}: {_RESULT}.")
+        raise DataError(
+            f"{name} returned a mapping of {', '.join(map(str, result))}: {_EXPECTED_RESULT}."
+        )
     if isinstance(result, tuple | list) and len(result) in (2, 4, 6):
         return list(zip(result[::2], result[1::2], strict=True))
-    found = "None" if result is None else f"a {type(result).__name__}"
+    kind = "None" if result is None else f"a {type(result).__name__}"
     if isinstance(result, tuple | list):
-        found += f" of {len(result)}"
-    raise DataError(f"{name} returned {found}: {_RESULT}.")
+        kind += f" of {len(result)}"
+    raise DataError(f"{name} returned {kind}: {_EXPECTED_RESULT}.")
 
 
-def _given(sizes: list[int], seed: int) -> Partition:
-    train, rest = np.split(np.arange(sum(sizes)), [sizes[0]])
-    validation, test = np.split(rest, [sizes[1]])
+def _given_partition(sizes: list[int], seed: int) -> Partition:
+    train, held_out = np.split(np.arange(sum(sizes)), [sizes[0]])
+    validation, test = np.split(held_out, [sizes[1]])
     if len(sizes) == 2:
         shuffled = np.random.default_rng(seed).permutation(validation)
         validation, test = np.split(shuffled, [(len(shuffled) + 1) // 2])
     return Partition(train=train, validation=validation, test=test)
 
 
-def _samples(name: str, x: Any) -> Tensor:
+def _as_samples(name: str, x: Any) -> Tensor:
     if isinstance(x, Tensor) and x.dtype == torch.int64:
         return x.detach().cpu()  # token ids for an embedding
     try:
@@ -190,17 +198,17 @@ def _samples(name: str, x: Any) -> Tensor:
         raise DataError(
             f"{name} returned inputs that are no array of numbers ({error}): give numbers."
         ) from error
-    odd = int((~torch.isfinite(samples)).sum())
-    if odd:
+    non_finite_count = int((~torch.isfinite(samples)).sum())
+    if non_finite_count:
         raise DataError(
-            f"{name} returned inputs with {odd} missing or infinite numbers: fill or drop them."
+            f"{name} returned inputs with {non_finite_count} missing or infinite numbers: fill or drop them."
         )
     if samples.ndim == 0:
-        raise DataError(f"{name} returned a single number as inputs: {_RESULT}.")
+        raise DataError(f"{name} returned a single number as inputs: {_EXPECTED_RESULT}.")
     return samples[:, None] if samples.ndim == 1 else samples
 
 
-def _labels(name: str, y: Any) -> NDArray[Any]:
+def _as_labels(name: str, y: Any) -> NDArray[Any]:
     labels = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if labels.ndim == 0:
         raise DataError(f"{name} returned a single value as targets: give one target a row.")
@@ -209,7 +217,7 @@ def _labels(name: str, y: Any) -> NDArray[Any]:
     return labels
 
 
-def _table(name: str, x: pd.DataFrame, y: Any, seed: int, task: Task | None) -> Data:
+def _from_user_table(name: str, x: pd.DataFrame, y: Any, seed: int, task: Task | None) -> Data:
     column = "y" if getattr(y, "name", None) is None else str(y.name)
     if len(x) != len(y):
         raise DataError(

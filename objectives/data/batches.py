@@ -4,7 +4,7 @@ Data lies on the device whole where it fits well: then a batch is one indexing. 
 stays in the host's memory, or in a file that is mapped there (`numpy.load(…, mmap_mode="r")` in a
 user's function), and a thread fetches the next batch while the present one is trained on.
 
-Entry points: `placed`, `batches`.
+Entry points: `place_data`, `batches`.
 """
 
 import math
@@ -18,34 +18,34 @@ from torch import Tensor
 
 from .dataset import Data, Split
 
-Place = Literal["auto", "device", "host"]
+DataLocation = Literal["auto", "device", "host"]
 
-SHARE = 0.25
+MAX_MEMORY_FRACTION = 0.25
 """Of a GPU's free memory that data may take: the rest is for what is trained there."""
 
 
-def placed(data: Data, device: torch.device, place: Place = "auto") -> Data:
+def place_data(data: Data, device: torch.device, location: DataLocation = "auto") -> Data:
     """Return the data where it shall lie.
 
     Args:
         data: All splits.
         device: Where it is trained on.
-        place: "device"; "host", where it lies now; or "auto": on the device if it takes at most
-            `SHARE` of what is free there.
+        location: "device"; "host", where it lies now; or "auto": on the device if it takes at most
+            `MAX_MEMORY_FRACTION` of what is free there.
     """
-    if place == "host" or (place == "auto" and not _fits(data, device)):
+    if location == "host" or (location == "auto" and not _fits_on_device(data, device)):
         return data
     return data.to(device)
 
 
-def _fits(data: Data, device: torch.device) -> bool:
+def _fits_on_device(data: Data, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return size(data) <= SHARE * free
+    return data_bytes(data) <= MAX_MEMORY_FRACTION * free
 
 
-def size(data: Data) -> int:
+def data_bytes(data: Data) -> int:
     """Return the bytes of all splits."""
     splits = (data.train, data.validation, data.test)
     return sum(part.nbytes for split in splits for part in (split.inputs, split.targets))
@@ -62,36 +62,38 @@ def batches(
         device: Where they are wanted.
     """
     if split.inputs.device.type == device.type:
-        for mine in rows:
-            yield _gathered(split, mine.to(device))
+        for batch_rows in rows:
+            yield _gather_batch(split, batch_rows.to(device))
         return
-    yield from fetched_ahead(split, rows, device)
+    yield from prefetched_batches(split, rows, device)
 
 
-def fetched_ahead(
+def prefetched_batches(
     split: Split, rows: Sequence[Tensor], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what `batches` does, each batch fetched while the one before is worked on."""
     with ThreadPoolExecutor(1, thread_name_prefix="feed") as fetcher:
-        coming = [fetcher.submit(_fetched, split, mine, device) for mine in rows[:1]]
-        for following in (*rows[1:], None):
-            if not coming:
+        pending = [
+            fetcher.submit(_fetch_batch, split, batch_rows, device) for batch_rows in rows[:1]
+        ]
+        for next_rows in (*rows[1:], None):
+            if not pending:
                 return
-            inputs, targets = coming.pop().result()
-            if following is not None:
-                coming.append(fetcher.submit(_fetched, split, following, device))
+            inputs, targets = pending.pop().result()
+            if next_rows is not None:
+                pending.append(fetcher.submit(_fetch_batch, split, next_rows, device))
             yield inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
-def _fetched(split: Split, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def _fetch_batch(split: Split, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Gather a batch on the host; for a GPU in pinned memory, which it copies from by itself."""
-    inputs, targets = _gathered(split, rows.to(split.inputs.device))
+    inputs, targets = _gather_batch(split, rows.to(split.inputs.device))
     if device.type == "cuda":
         return inputs.pin_memory(), targets.pin_memory()
     return inputs, targets
 
 
-def _gathered(split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _gather_batch(split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
     flat = rows.flatten()
     return (
         split.inputs.index_select(0, flat).view(*rows.shape, *split.inputs.shape[1:]),
@@ -100,7 +102,7 @@ def _gathered(split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @final
-class Order:
+class BatchSampler:
     """The batches of one training, epoch by epoch, in parts of an epoch where asked.
 
     Every candidate of a seed sees the rows in the same order, whatever its widths.
@@ -116,56 +118,56 @@ class Order:
         """
         self._rows, self._batch_size = rows, batch_size
         word = int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint32)[0])
-        self._stream = torch.Generator().manual_seed(word)
-        self._epoch: tuple[Tensor, ...] = ()
-        self._drawn = self._given = 0
+        self._generator = torch.Generator().manual_seed(word)
+        self._epoch_batches: tuple[Tensor, ...] = ()
+        self._epochs_begun = self._batches_given = 0
 
     @property
-    def midway(self) -> bool:
+    def mid_epoch(self) -> bool:
         """Whether the next batches are of an epoch that has begun."""
-        return self._given > 0
+        return self._batches_given > 0
 
     @property
     def position(self) -> tuple[int, int]:
         """Epochs begun, and batches given of the last one; 0 where all were."""
-        return self._drawn, self._given
+        return self._epochs_begun, self._batches_given
 
-    def go_on_from(self, epochs: int, given: int) -> None:
+    def load_state(self, epochs: int, batches_given: int) -> None:
         """Go to a `position` of the same stream; this one must not have given anything."""
         for _ in range(epochs):
-            self._epoch = self._shuffled()
-        self._given = given
+            self._epoch_batches = self._draw_epoch()
+        self._batches_given = batches_given
 
     @property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Batches in an epoch."""
-        full, rest = divmod(self._rows, self._batch_size)
-        return full + (rest > 0 and not self._lone(rest))
+        full, remainder = divmod(self._rows, self._batch_size)
+        return full + (remainder > 0 and not self._is_single_row(remainder))
 
-    def until(self, share: float) -> tuple[Tensor, ...]:
+    def batches_until(self, fraction: float) -> tuple[Tensor, ...]:
         """Return the batches from where the last call ended to this share of the present epoch.
 
         Args:
-            share: In (0, 1]; 1 ends the epoch, and the next call begins another.
+            fraction: In (0, 1]; 1 ends the epoch, and the next call begins another.
 
         Returns:
             Row numbers, int64 on the CPU, one tensor a batch; none where the share ends within a
             batch that was given already.
         """
-        if self._given == 0:
-            self._epoch = self._shuffled()
-        end = max(self._given, math.ceil(share * len(self._epoch)))
-        part = self._epoch[self._given : end]
-        self._given = 0 if share >= 1 else end
-        return part
+        if self._batches_given == 0:
+            self._epoch_batches = self._draw_epoch()
+        end = max(self._batches_given, math.ceil(fraction * len(self._epoch_batches)))
+        batches = self._epoch_batches[self._batches_given : end]
+        self._batches_given = 0 if fraction >= 1 else end
+        return batches
 
-    def _shuffled(self) -> tuple[Tensor, ...]:
-        order = torch.randperm(self._rows, generator=self._stream)
-        self._drawn += 1
-        if self._lone(len(order) % self._batch_size):
+    def _draw_epoch(self) -> tuple[Tensor, ...]:
+        order = torch.randperm(self._rows, generator=self._generator)
+        self._epochs_begun += 1
+        if self._is_single_row(len(order) % self._batch_size):
             order = order[:-1]
         return torch.split(order, self._batch_size)
 
-    def _lone(self, rest: int) -> bool:
+    def _is_single_row(self, remainder: int) -> bool:
         """Whether a rest is one row: BatchNorm cannot train on it; another shuffle brings it."""
-        return rest == 1 and self._batch_size > 1 and self._rows > self._batch_size
+        return remainder == 1 and self._batch_size > 1 and self._rows > self._batch_size

@@ -15,7 +15,7 @@ from ..errors import DataError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
-HEAD = 65_536
+HEAD_BYTES = 65_536
 """Bytes looked at to find separator and encoding."""
 
 _DECIMAL_COMMA = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
@@ -29,20 +29,20 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         DataError: Empty, not text, without a header, or with rows that do not fit it.
     """
     with path.open("rb") as file:
-        head = file.read(HEAD)
+        head = file.read(HEAD_BYTES)
     if not head.strip():
         raise DataError(f"{path} is empty: it needs a line of column names and rows below.")
-    encoding = _encoding(path, head)
+    encoding = _detect_encoding(path, head)
     text = codecs.getincrementaldecoder(encoding)().decode(head)
-    separator = _separator(text)
+    separator = _detect_separator(text)
     _check_header(path, text, separator)
-    decimal = "," if separator == ";" and _decimal_comma(text) else "."
+    decimal = "," if separator == ";" and _has_decimal_comma(text) else "."
     notes = []
     if encoding == "latin-1":
         notes.append("the file is not UTF-8: read as Latin-1")
     if separator != ",":
-        comma = " with decimal commas" if decimal == "," else ""
-        notes.append(f"the columns are separated by {SEPARATORS[separator]}{comma}")
+        decimal_note = " with decimal commas" if decimal == "," else ""
+        notes.append(f"the columns are separated by {SEPARATORS[separator]}{decimal_note}")
     try:
         with warnings.catch_warnings():
             # With index_col=False pandas would cut rows that are longer than the header.
@@ -57,16 +57,16 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
                 low_memory=False,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        cause = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise DataError(
-            f"{path} cannot be read as CSV: {reason:.200}; give every row as many fields as the "
+            f"{path} cannot be read as CSV: {cause:.200}; give every row as many fields as the "
             "header."
         ) from error
     table.columns = [str(name).strip() for name in table.columns]
     return table, tuple(notes)
 
 
-def _encoding(path: Path, head: bytes) -> str:
+def _detect_encoding(path: Path, head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in head:
@@ -82,35 +82,35 @@ def _encoding(path: Path, head: bytes) -> str:
     return "utf-8-sig"
 
 
-def _separator(text: str) -> str:
+def _detect_separator(text: str) -> str:
     """Return the separator that cuts the first lines into most fields, as many in each."""
     lines = [line for line in text.splitlines()[:20] if line.strip()]
-    if len(text) >= HEAD and len(lines) > 1:
+    if len(text) >= HEAD_BYTES and len(lines) > 1:
         lines = lines[:-1]  # the last one may be cut off
 
-    def agreement(separator: str) -> tuple[int, int]:
+    def consistency(separator: str) -> tuple[int, int]:
         fields = [len(row) for row in csv.reader(lines, delimiter=separator)]
-        same = sum(number == fields[0] for number in fields)
-        return (same if fields[0] > 1 else 0), fields[0]
+        consistent_rows = sum(number == fields[0] for number in fields)
+        return (consistent_rows if fields[0] > 1 else 0), fields[0]
 
-    return max(SEPARATORS, key=agreement)
+    return max(SEPARATORS, key=consistency)
 
 
 def _check_header(path: Path, text: str, separator: str) -> None:
     first = next(csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True))
     names = [name.strip() for name in first]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    duplicates = sorted({name for name in names if name and names.count(name) > 1})
     if all(_is_number(name) for name in names):
         raise DataError(
             f"{path} has no line of column names (it begins with {', '.join(names[:4])}): add one."
         )
-    if twice:
+    if duplicates:
         raise DataError(
-            f"{path} has more than one column named {', '.join(map(repr, twice))}: rename them."
+            f"{path} has more than one column named {', '.join(map(repr, duplicates))}: rename them."
         )
 
 
-def _decimal_comma(text: str) -> bool:
+def _has_decimal_comma(text: str) -> bool:
     return bool(_DECIMAL_COMMA.search(text)) and not _DECIMAL_POINT.search(text)
 
 

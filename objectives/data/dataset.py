@@ -117,7 +117,7 @@ class Data:
         # float64: what standardising gained in precision must not be lost on the way back.
         options = {"dtype": torch.float64, "device": values.device}
         mean, scale = (
-            torch.tensor(numbers if values.ndim > 1 else numbers[0], **options)  # type: ignore[arg-type]
-            for numbers in (self.target_mean, self.target_scale)
+            torch.tensor(statistics if values.ndim > 1 else statistics[0], **options)  # type: ignore[arg-type]
+            for statistics in (self.target_mean, self.target_scale)
         )
         return values.double() * scale + mean

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from .split import Indices
 
-Numbers = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
-MOSTLY = 0.95
+MIN_PARSED_FRACTION = 0.95
 """Share of a text column's values that must read as dates (numbers) for it to be taken as such."""
 
 DATE_FORMATS = ("ISO8601", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%d %b %Y")
@@ -25,48 +25,51 @@ _DATE_LIKE = re.compile(r"\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}")
 
 
 def read_dates(
-    column: "pd.Series[Any]", known: "pd.Series[Any]"
+    column: "pd.Series[Any]", train_values: "pd.Series[Any]"
 ) -> tuple["pd.Series[Any]", str] | None:
     """Return a column as moments, and how they were read; None when it holds no dates.
 
     Args:
         column: All rows.
-        known: The training rows, which alone decide.
+        train_values: The training rows, which alone decide.
     """
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.to_datetime(column, utc=True), "dates in the file"
     if not is_text(column) or isinstance(column.dtype, pd.CategoricalDtype):
         return None
-    present = known.dropna().astype(str).str.strip()
-    if present.empty or present.str.match(_DATE_LIKE).mean() < MOSTLY:
+    present = train_values.dropna().astype(str).str.strip()
+    if present.empty or present.str.match(_DATE_LIKE).mean() < MIN_PARSED_FRACTION:
         return None
-    shares = {style: _read(present, style).notna().mean() for style in DATE_FORMATS}
-    best = max(DATE_FORMATS, key=lambda style: shares[style])
-    if shares[best] < MOSTLY:
+    parsed_fractions = {
+        date_format: _parse_dates(present, date_format).notna().mean()
+        for date_format in DATE_FORMATS
+    }
+    best = max(DATE_FORMATS, key=lambda date_format: parsed_fractions[date_format])
+    if parsed_fractions[best] < MIN_PARSED_FRACTION:
         return None
-    return _read(column.astype(str).str.strip(), best), f"read as {best}"
+    return _parse_dates(column.astype(str).str.strip(), best), f"read as {best}"
 
 
-def _read(column: "pd.Series[Any]", style: str) -> "pd.Series[Any]":
+def _parse_dates(column: "pd.Series[Any]", date_format: str) -> "pd.Series[Any]":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # mixed time zones: `utc` makes them one
-        return pd.to_datetime(column, errors="coerce", format=style, utc=True)
+        return pd.to_datetime(column, errors="coerce", format=date_format, utc=True)
 
 
-def date_parts(moments: "pd.Series[Any]", rows: Indices) -> dict[str, Numbers]:
+def date_parts(timestamps: "pd.Series[Any]", rows: Indices) -> dict[str, FloatArray]:
     """Return the numbers that tell moments apart, days counted from the training rows' first."""
-    start = moments.iloc[rows].min()
+    start = timestamps.iloc[rows].min()
     parts = {
-        "days": (moments - start) / pd.Timedelta(days=1),
-        "month": moments.dt.month,
-        "weekday": moments.dt.day_of_week,
-        "hour": moments.dt.hour + moments.dt.minute / 60,
+        "days": (timestamps - start) / pd.Timedelta(days=1),
+        "month": timestamps.dt.month,
+        "weekday": timestamps.dt.day_of_week,
+        "hour": timestamps.dt.hour + timestamps.dt.minute / 60,
     }
     numbers = {
-        part: values.to_numpy(dtype=np.float64, na_value=np.nan) for part, values in parts.items()
+        name: values.to_numpy(dtype=np.float64, na_value=np.nan) for name, values in parts.items()
     }
     # A part that never moves (the hour of plain dates) is no finding worth a note.
-    return {part: values for part, values in numbers.items() if np.unique(values[rows]).size > 1}
+    return {name: values for name, values in numbers.items() if np.unique(values[rows]).size > 1}
 
 
 def is_text(column: "pd.Series[Any]") -> bool:

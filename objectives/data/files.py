@@ -63,7 +63,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     except PermissionError:
         raise
     except Exception as error:  # pyarrow has no base class of its own for what may go wrong
-        reason = str(error).splitlines()[0]
+        cause = str(error).splitlines()[0]
         raise DataError(
-            f"{path} cannot be read as Parquet ({reason:.200}): save it anew."
+            f"{path} cannot be read as Parquet ({cause:.200}): save it anew."
         ) from error

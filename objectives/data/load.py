@@ -13,7 +13,7 @@ from typing import Any
 
 from sklearn import datasets
 
-from ..errors import DataError, reason
+from ..errors import DataError, describe_error
 from ..user_code import is_out_of_memory, load_object, source_fingerprint
 from .arrays import from_arrays, from_result
 from .dataset import Data, Task
@@ -109,15 +109,17 @@ def load_function(
         DataError: It raised, or handed over something else than data.
     """
     try:
-        wants_seed = "seed" in inspect.signature(function).parameters
+        accepts_seed = "seed" in inspect.signature(function).parameters
     except (TypeError, ValueError):
-        wants_seed = False
+        accepts_seed = False
     try:
-        result = function(seed=seed) if wants_seed else function()
+        result = function(seed=seed) if accepts_seed else function()
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise DataError(f"{name} raised {reason(error)}: mend it, or choose other data.") from error
+        raise DataError(
+            f"{name} raised {describe_error(error)}: mend it, or choose other data."
+        ) from error
     return from_result(name, result, seed, task)
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .arrays import from_arrays
-from .columns import named
+from .columns import format_names
 from .dataset import Data, Task
 from .table import from_table
 from .target import read_target
 
-SAMPLES = ("x", "X", "inputs", "features", "images")
+SAMPLE_NAMES = ("x", "X", "inputs", "features", "images")
 """Names under which all samples may lie in one array."""
 
 
@@ -30,33 +30,33 @@ def load_npz(
     Raises:
         DataError: Unreadable, no such target, or arrays of different lengths.
     """
-    arrays = _read(path)
-    samples = next((name for name in SAMPLES if name in arrays and name != target), None)
-    if target not in arrays or (samples is None and len(arrays) > 1):
+    arrays = _read_arrays(path)
+    samples_name = next((name for name in SAMPLE_NAMES if name in arrays and name != target), None)
+    if target not in arrays or (samples_name is None and len(arrays) > 1):
         # Every array a column: `from_table` says what is missing, and which columns there are.
-        samples = samples if target in arrays else None
-    used = [samples, target] if samples and target else list(arrays)
-    lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in used if name}
+        samples_name = samples_name if target in arrays else None
+    used_names = [samples_name, target] if samples_name and target else list(arrays)
+    lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in used_names if name}
     if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"'{name}' {rows}" for name, rows in lengths.items())
-        raise DataError(f"the arrays of {path} differ in rows ({shown}): make them equal.")
-    left = [name for name in arrays if name not in used]
-    notes = (f"left out arrays: {named(left)}",) if left else ()
-    if samples is None or target is None:
+        row_counts = ", ".join(f"'{name}' {rows}" for name, rows in lengths.items())
+        raise DataError(f"the arrays of {path} differ in rows ({row_counts}): make them equal.")
+    unused = [name for name in arrays if name not in used_names]
+    notes = (f"left out arrays: {format_names(unused)}",) if unused else ()
+    if samples_name is None or target is None:
         if image:
             raise DataError(
                 f"{path} holds single columns, images (channels, height, width) are asked for: "
-                f"give one array of samples named {' or '.join(map(repr, SAMPLES))}."
+                f"give one array of samples named {' or '.join(map(repr, SAMPLE_NAMES))}."
             )
-        return from_table(path.name, _columns(path, arrays), target, seed, task=task)
-    x = arrays[samples]
+        return from_table(path.name, _columns_table(path, arrays), target, seed, task=task)
+    x = arrays[samples_name]
     if x.ndim > 2 or image:
         if not np.issubdtype(x.dtype, np.number):
-            raise DataError(f"array '{samples}' of {path} is of type {x.dtype}: give numbers.")
-        goal = read_target(arrays[target], target, task)
-        return from_arrays(path.name, x, goal, seed, image=image, notes=notes)
+            raise DataError(f"array '{samples_name}' of {path} is of type {x.dtype}: give numbers.")
+        parsed_target = read_target(arrays[target], target, task)
+        return from_arrays(path.name, x, parsed_target, seed, image=image, notes=notes)
     x = x.reshape(len(x), -1)
-    table = pd.DataFrame(x, columns=[f"{samples}{k}" for k in range(x.shape[1])])
+    table = pd.DataFrame(x, columns=[f"{samples_name}{column}" for column in range(x.shape[1])])
     y = arrays[target]
     if y.ndim > 1 and y.shape[1:] != (1,):
         raise DataError(
@@ -66,7 +66,7 @@ def load_npz(
     return from_table(path.name, table, target, seed, task=task, notes=notes)
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         # Opened here: numpy leaves a broken archive open.
         with path.open("rb") as file:
@@ -75,9 +75,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
                 raise DataError(f"{path} is a single array: save the target beside it as .npz.")
             arrays = {str(name): archive[name] for name in archive.files}
     except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else f"{error}".splitlines()[0]
+        cause = "it holds Python objects" if "pickle" in str(error) else f"{error}".splitlines()[0]
         raise DataError(
-            f"{path} cannot be read as .npz ({reason}): save it with numpy.savez, plain numbers "
+            f"{path} cannot be read as .npz ({cause}): save it with numpy.savez, plain numbers "
             "or text only."
         ) from error
     if not arrays:
@@ -85,12 +85,12 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _columns(path: Path, arrays: dict[str, NDArray[Any]]) -> pd.DataFrame:
-    deep = [name for name, array in arrays.items() if array.ndim != 1]
-    if deep:
+def _columns_table(path: Path, arrays: dict[str, NDArray[Any]]) -> pd.DataFrame:
+    not_flat = [name for name, array in arrays.items() if array.ndim != 1]
+    if not_flat:
         raise DataError(
             f"{path} has no target among its arrays, or samples not named "
-            f"{', '.join(map(repr, SAMPLES))}: its arrays are "
+            f"{', '.join(map(repr, SAMPLE_NAMES))}: its arrays are "
             + ", ".join(f"'{name}' {array.shape}" for name, array in arrays.items())
             + "."
         )

@@ -6,7 +6,7 @@ the network keeps an output for it, and a note says that validation and test can
 Rejected: refusing the file (one rare label would block thousands of good rows), and dropping the
 class (the recommended network would have fewer outputs than the user's).
 
-Entry points: `stratified`, `shuffled`.
+Entry points: `stratified_partition`, `shuffled_partition`.
 """
 
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ from .dataset import Data, Split
 
 Indices = NDArray[np.int64]
 
-HELD_OUT = 0.2
+HELD_OUT_FRACTION = 0.2
 """Share of the rows in the validation split, and again in the test split."""
 
-EVERY_SPLIT = 3
+MIN_ROWS_FOR_ALL_SPLITS = 3
 """Rows that a class needs to appear in all three splits."""
 
 
@@ -38,12 +38,12 @@ class Partition:
     test: Indices
 
     @property
-    def parts(self) -> tuple[Indices, Indices, Indices]:
+    def splits(self) -> tuple[Indices, Indices, Indices]:
         """Training, validation, test."""
         return self.train, self.validation, self.test
 
 
-def stratified(labels: NDArray[np.int64], seed: int) -> Partition:
+def stratified_partition(labels: NDArray[np.int64], seed: int) -> Partition:
     """Spread each class over the splits in proportion.
 
     Args:
@@ -53,22 +53,24 @@ def stratified(labels: NDArray[np.int64], seed: int) -> Partition:
     rng = np.random.default_rng(seed)
     order = np.argsort(labels, kind="stable")
     _, starts = np.unique(labels[order], return_index=True)
-    cut = [_cut(rng.permutation(rows)) for rows in np.split(order, starts[1:])]
+    cut_classes = [_cut_rows(rng.permutation(rows)) for rows in np.split(order, starts[1:])]
     train, validation, test = (
-        rng.permutation(np.concatenate(parts)) for parts in zip(*cut, strict=True)
+        rng.permutation(np.concatenate(parts)) for parts in zip(*cut_classes, strict=True)
     )
     return Partition(train=train, validation=validation, test=test)
 
 
-def shuffled(rows: int, seed: int) -> Partition:
+def shuffled_partition(rows: int, seed: int) -> Partition:
     """Cut shuffled rows into the splits, for targets that are quantities."""
-    train, validation, test = _cut(np.random.default_rng(seed).permutation(rows))
+    train, validation, test = _cut_rows(np.random.default_rng(seed).permutation(rows))
     return Partition(train=train, validation=validation, test=test)
 
 
-def _cut(rows: NDArray[Any]) -> tuple[Indices, Indices, Indices]:
-    held = max(1, round(HELD_OUT * len(rows))) if len(rows) >= EVERY_SPLIT else 0
-    return rows[2 * held :], rows[:held], rows[held : 2 * held]
+def _cut_rows(rows: NDArray[Any]) -> tuple[Indices, Indices, Indices]:
+    held_out = (
+        max(1, round(HELD_OUT_FRACTION * len(rows))) if len(rows) >= MIN_ROWS_FOR_ALL_SPLITS else 0
+    )
+    return rows[2 * held_out :], rows[:held_out], rows[held_out : 2 * held_out]
 
 
 def check_folds(data: Data, folds: int) -> None:
@@ -81,13 +83,13 @@ def check_folds(data: Data, folds: int) -> None:
         )
 
 
-def most_rows(data: Data, folds: int) -> int:
+def max_train_rows(data: Data, folds: int) -> int:
     """Return the training rows of the largest fold."""
     rows = len(data.train) + len(data.validation)
     return len(data.train) if folds == 1 else rows - rows // folds
 
 
-def folds_of(data: Data, folds: int, seed: int = 0) -> list[Data]:
+def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
     """Return the data once for every fold; the data itself for one fold.
 
     Classes are spread evenly over the folds. The test split stays as it is.
@@ -106,18 +108,20 @@ def folds_of(data: Data, folds: int, seed: int = 0) -> list[Data]:
     inputs = torch.cat([data.train.inputs, data.validation.inputs])
     targets = torch.cat([data.train.targets, data.validation.targets])
     by_class = data.task == "classification" and targets.ndim == 1
-    of_row = _assigned(targets, folds, seed, by_class=by_class)
+    fold_of_row = _assign_folds(targets, folds, seed, by_class=by_class)
     return [
         replace(
             data,
-            train=Split(inputs=inputs[of_row != fold], targets=targets[of_row != fold]),
-            validation=Split(inputs=inputs[of_row == fold], targets=targets[of_row == fold]),
+            train=Split(inputs=inputs[fold_of_row != fold], targets=targets[fold_of_row != fold]),
+            validation=Split(
+                inputs=inputs[fold_of_row == fold], targets=targets[fold_of_row == fold]
+            ),
         )
         for fold in range(folds)
     ]
 
 
-def _assigned(targets: Tensor, folds: int, seed: int, *, by_class: bool) -> Tensor:
+def _assign_folds(targets: Tensor, folds: int, seed: int, *, by_class: bool) -> Tensor:
     """Return the fold of every row: shuffled, and dealt out in turn, class by class."""
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
     if by_class:

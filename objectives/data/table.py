@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ..errors import DataError
-from .columns import encode, named
+from .columns import encode, format_names
 from .dataset import Data, Split, Task
 from .target import read_target
 
@@ -39,50 +39,52 @@ def from_table(
     """
     table = table.set_axis([str(column) for column in table.columns], axis=1)
     columns = list(table.columns)
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise DataError(f"{name} has more than one column named {named(twice)}: rename them.")
-    goal = read_target(table[_target(name, target, columns)], str(target), task)
-    rows = table.drop(columns=[str(target)])
-    if not rows.shape[1]:
+    duplicates = sorted({column for column in columns if columns.count(column) > 1})
+    if duplicates:
+        raise DataError(
+            f"{name} has more than one column named {format_names(duplicates)}: rename them."
+        )
+    parsed_target = read_target(table[_require_target(name, target, columns)], str(target), task)
+    feature_table = table.drop(columns=[str(target)])
+    if not feature_table.shape[1]:
         raise DataError(
             f"{name} has no column beside the target '{target}': add some to learn from."
         )
-    if not goal.kept.all():
-        rows = rows.loc[goal.kept]
-    rows = rows.reset_index(drop=True)
-    partition = goal.partition(seed)
-    inputs, how = encode(rows, partition)
+    if not parsed_target.has_target.all():
+        feature_table = feature_table.loc[parsed_target.has_target]
+    feature_table = feature_table.reset_index(drop=True)
+    partition = parsed_target.partition(seed)
+    inputs, encoding_notes = encode(feature_table, partition)
     if not inputs[0].shape[1]:
         raise DataError(
-            f"{name} has no column to learn from beside '{target}' ({'; '.join(how)}): add some."
+            f"{name} has no column to learn from beside '{target}' ({'; '.join(encoding_notes)}): add some."
         )
-    targets, scale = goal.divide(partition)
+    targets, scale = parsed_target.split(partition)
     train, validation, test = (
         Split(inputs=torch.from_numpy(x), targets=y) for x, y in zip(inputs, targets, strict=True)
     )
     return Data(
         name=name,
-        task=goal.task,
+        task=parsed_target.task,
         train=train,
         validation=validation,
         test=test,
-        outputs=goal.outputs,
-        classes=goal.classes,
-        notes=(*notes, *goal.notes, *goal.rare(), *how),
+        outputs=parsed_target.outputs,
+        classes=parsed_target.classes,
+        notes=(*notes, *parsed_target.notes, *parsed_target.rare_class_notes(), *encoding_notes),
         **scale,
     )
 
 
-def _target(name: str, target: str | None, columns: list[str]) -> str:
+def _require_target(name: str, target: str | None, columns: list[str]) -> str:
     if target in columns:
         return target
-    have = f"its columns are {', '.join(map(repr, columns[:30]))}" + (
+    available = f"its columns are {', '.join(map(repr, columns[:30]))}" + (
         f" and {len(columns) - 30} more" if len(columns) > 30 else ""
     )
     if target is None:
-        raise DataError(f"{name} needs a target, the column to predict: {have}.")
+        raise DataError(f"{name} needs a target, the column to predict: {available}.")
     lowered = {column.lower(): column for column in columns}
     close = get_close_matches(target.lower(), lowered, n=1)
     hint = f" (did you mean '{lowered[close[0]]}'?)" if close else ""
-    raise DataError(f"{name} has no column '{target}'{hint}: {have}.")
+    raise DataError(f"{name} has no column '{target}'{hint}: {available}.")

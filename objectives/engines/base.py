@@ -7,9 +7,9 @@ result, and a faster one needs no rules of its own.
     team = engine.start(training, members)
     losses = team.advance({0: batches, 1: others})   # member -> mean loss, or what went wrong
     outputs = team.predict([0, 1], inputs)
-    team.remember([0]); team.recall([0]); team.drop([1])
+    team.save_best([0]); team.restore_best([0]); team.drop([1])
 
-Entry points: `Member`, `Training`, the protocols `Engine` and `Team`.
+Entry points: `Member`, `TrainingSetup`, the protocols `Engine` and `Session`.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,9 +25,9 @@ from ..model import keyed_dropout
 from ..model.objective import Objective
 from ..parametrisation.standard import Parametrisation
 from ..randomness import Randomness
-from ..training.optimizer import make_optimizer
+from ..training.optimizer import make_adamw
 from ..training.settings import ProxySettings
-from ..training.snapshot import Progress
+from ..training.snapshot import NetworkState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingSetup:
     """What the members of a team have in common.
 
     Attributes:
@@ -54,15 +54,17 @@ class Training:
         data: The splits, on the device if they fit; a fold of the objective's, or all of it.
         settings: Batch size, decay, precision.
         device: Where it runs.
-        scaling: Initial weights and rates by width; None for the model's own and one rate.
+        parametrisation: Initial weights and rates by width; None for the model's own and one rate.
     """
 
     objective: Objective
     data: Data
     settings: ProxySettings
     device: torch.device
-    scaling: Parametrisation | None = None
-    _keyed: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, repr=False)
+    parametrisation: Parametrisation | None = None
+    _swappable_dropouts: dict[tuple[str, ...], tuple[str, ...]] = field(
+        default_factory=dict, repr=False
+    )
 
     def build(self, member: Member) -> tuple[nn.Module, Randomness]:
         """Return a member's network, freshly initialised on the device, and its random streams.
@@ -73,50 +75,59 @@ class Training:
         randomness = Randomness(member.seed, self.device)
         with randomness:
             model = self.objective.build(member.widths)
-            if self.scaling is not None:
+            if self.parametrisation is not None:
                 with torch.no_grad():
-                    self.scaling.initialise(model, member.widths)
+                    self.parametrisation.initialise(model, member.widths)
             model = model.to(self.device)
-        modules = tuple(name for name, _ in model.named_modules())
-        if modules not in self._keyed:
-            with randomness.apart():
-                self._keyed[modules] = keyed_dropout.swappable(model, self.sample(2))
-        keyed_dropout.install(model, self._keyed[modules])
+        module_names = tuple(name for name, _ in model.named_modules())
+        if module_names not in self._swappable_dropouts:
+            with randomness.fork():
+                self._swappable_dropouts[module_names] = keyed_dropout.swappable_layers(
+                    model, self.sample_inputs(2)
+                )
+        keyed_dropout.install_keyed_dropout(model, self._swappable_dropouts[module_names])
         return model, randomness
 
-    def sample(self, rows: int) -> Tensor:
+    def sample_inputs(self, rows: int) -> Tensor:
         """Return the first training inputs, on the device, wherever the data lies."""
         return self.data.train.inputs[:rows].to(self.device)
 
-    def feed(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def load_batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and targets of batches of training rows, on the device."""
         return batches(self.data.train, rows, self.device)
 
     def optimizer(self, model: nn.Module, member: Member) -> torch.optim.AdamW:
         """Return a member's optimizer."""
-        return make_optimizer(
-            model, member.learning_rate, self.settings.weight_decay, self.factors(member)
+        return make_adamw(
+            model,
+            member.learning_rate,
+            self.settings.weight_decay,
+            self.learning_rate_factors(member),
         )
 
-    def factors(self, member: Member) -> Mapping[str, float]:
+    def learning_rate_factors(self, member: Member) -> Mapping[str, float]:
         """Return parameter name to the factor on its rate."""
-        return {} if self.scaling is None else self.scaling.rates(member.widths)
+        return (
+            {}
+            if self.parametrisation is None
+            else self.parametrisation.learning_rate_factors(member.widths)
+        )
 
 
-class Team(Protocol):
+class Session(Protocol):
     """Networks in training; members go by their place in the sequence that it was started with.
 
     What one member does (not a number, an exception, memory) never changes another.
     """
 
     def advance(
-        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
     ) -> dict[int, float | Exception]:
         """Train members on batches of their own.
 
         Args:
             batches: Member to row numbers of the training split (int64, on the CPU), in order.
-            midway: Members in the middle of an epoch, whose mean goes on from the call before: an
+            mid_epoch: Members in the middle of an epoch, whose mean goes on from the call before: an
                 epoch has the same one, bit for bit, in however many parts it comes.
 
         Returns:
@@ -129,11 +140,11 @@ class Team(Protocol):
         """Return each member's outputs for all rows, in evaluation mode; or its exception."""
         ...
 
-    def remember(self, members: Sequence[int]) -> None:
+    def save_best(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers, in place of the copy before."""
         ...
 
-    def recall(self, members: Sequence[int]) -> None:
+    def restore_best(self, members: Sequence[int]) -> None:
         """Put the copies back into place."""
         ...
 
@@ -141,15 +152,15 @@ class Team(Protocol):
         """Give up the members' memory; their copies too."""
         ...
 
-    def progress(self, member: int) -> Progress:
+    def network_state(self, member: int) -> NetworkState:
         """Return all that a member's next step depends on, for another team to go on from.
 
         Raises:
-            Unkeepable: Its network has a state that cannot be taken down.
+            UnserialisableState: Its network has a state that cannot be taken down.
         """
         ...
 
-    def go_on_from(self, progress: Mapping[int, Progress]) -> dict[int, Exception]:
+    def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
         """Put members where they were, all of them before the first step.
 
         Returns:
@@ -157,11 +168,11 @@ class Team(Protocol):
         """
         ...
 
-    def state(self, member: int) -> dict[str, Any]:
+    def state_dict(self, member: int) -> dict[str, Any]:
         """Return the present weights and buffers as the network's own `state_dict`, on the CPU."""
         ...
 
-    def parameters(self, member: int) -> int:
+    def parameter_count(self, member: int) -> int:
         """Return the numbers in the network's parameters; 0 if it could not be built."""
         ...
 
@@ -178,16 +189,16 @@ class Engine(Protocol):
         """Return what people call it."""
         ...
 
-    def start(self, training: Training, members: Sequence[Member]) -> Team:
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> Session:
         """Build all members; one that cannot be built answers with its exception later.
 
         Raises:
-            Unsuitable: The engine cannot train these networks with the plain loop's result.
+            EngineUnsupported: The engine cannot train these networks with the plain loop's result.
         """
         ...
 
 
-class Unsuitable(Exception):
+class EngineUnsupported(Exception):
     """An engine that cannot serve: the sentence says why; the plain engine always can."""
 
 
@@ -203,18 +214,18 @@ class EpochLoss:
     total: float = 0.0
     rows: int = 0
 
-    def so_far(self, midway: bool) -> float:
+    def resume_total(self, mid_epoch: bool) -> float:
         """Return the sum to add to: of an epoch's rows so far, or zero where one begins."""
-        if not midway:
+        if not mid_epoch:
             self.total, self.rows = 0.0, 0
         return self.total
 
-    def now(self, total: float, rows: int) -> float:
+    def update(self, total: float, new_rows: int) -> float:
         """Take the sum to which so many more rows were added; returns the mean."""
-        self.total, self.rows = total, self.rows + rows
+        self.total, self.rows = total, self.rows + new_rows
         return self.total / self.rows
 
     @property
-    def facts(self) -> Sequence[float]:
+    def state_dict(self) -> Sequence[float]:
         """What a snapshot holds of it."""
         return [self.total, self.rows]

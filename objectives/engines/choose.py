@@ -5,7 +5,7 @@ engine that will have them. From the time of a start and of a step follows what 
 costs; an engine that is slower than plain at any of these candidates, or whose losses differ, is
 out. Where all of the study would take the plain engine only seconds, nothing is measured.
 
-Entry points: `choose`, `Choice`, `named`.
+Entry points: `choose_engine`, `EngineChoice`, `named`.
 """
 
 import logging
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..data.batches import Order
+from ..data.batches import BatchSampler
 from ..errors import ModelError
-from .base import Engine, Member, Training, Unsuitable
+from .base import Engine, EngineUnsupported, Member, TrainingSetup
 from .dense.engine import DenseEngine
 from .plain import PlainEngine
 from .replay.engine import ReplayEngine
@@ -33,225 +33,241 @@ ENGINES: Mapping[str, Callable[[], Engine]] = {
     "dense": DenseEngine,
 }
 
-WORTH_SECONDS = 10.0
+MIN_STUDY_SECONDS = 10.0
 """A study that the plain engine trains in less is not worth a calibration."""
 
-_SLOW_STEP = 0.1
+_SLOW_STEP_SECONDS = 0.1
 """Seconds of a step that is all arithmetic: what other engines save does not matter there."""
 
-_WARM = 4
+_WARMUP_STEPS = 4
 """Steps before the clock starts: an engine may watch the first few, or compile."""
 
-_TIMED, _ROUNDS = 8, 3
-_FEWEST_STACKED, _ASKED = 4, 8
-_WORTH_COMPILING = 45.0
+_TIMED_STEPS, _TIMING_ROUNDS = 8, 3
+_MIN_STACKED_MEMBERS, _MAX_PLAIN_SAMPLES = 4, 8
+_MIN_COMPILE_SECONDS = 45.0
 """Seconds of a study from which an engine may compile, which takes up to a third of that once."""
 
-_SAME_LOSS = 1e-3
+_LOSS_TOLERANCE = 1e-3
 """Relative difference of the first losses, in float32, beyond which an engine is not trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class EngineChoice:
     """An engine and why.
 
     Attributes:
         engine: The one to use.
-        sentence: What was found, for people; empty where nothing was measured.
+        reason: What was found, for people; empty where nothing was measured.
     """
 
     engine: Engine
-    sentence: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Price:
+class _Timing:
     """Seconds: once for all, for a start with its first steps, and for each further step."""
 
-    once: float
-    start: float
+    setup: float
+    startup: float
     step: float
 
-    def of(self, steps: int) -> float:
+    def training_seconds(self, steps: int) -> float:
         """Return what one training of so many steps takes."""
-        return self.start + self.step * max(0, steps - _WARM)
+        return self.startup + self.step * max(0, steps - _WARMUP_STEPS)
 
 
-def choose(
-    training: Training,
+def choose_engine(
+    training: TrainingSetup,
     samples: Sequence[Member],
     *,
-    trainings: int,
-    crowd: Sequence[Member] = (),
-    wanted: str = "auto",
-) -> Choice:
+    training_count: int,
+    stack_samples: Sequence[Member] = (),
+    requested: str = "auto",
+) -> EngineChoice:
     """Return the engine that trains a study fastest.
 
     Args:
         training: What the members have in common.
         samples: Candidates of the space, the smallest and the largest among them.
-        trainings: Members that are still to be trained.
-        crowd: Different members, as they would be trained at once; a stack is tried on them.
-        wanted: A name in `ENGINES`, or "auto".
+        training_count: Members that are still to be trained.
+        stack_samples: Different members, as they would be trained at once; a stack is tried on them.
+        requested: A name in `ENGINES`, or "auto".
 
     Raises:
         ModelError: The engine asked for cannot train these models.
     """
-    if wanted != "auto":
-        return _asked_for(wanted, training, samples)
-    steps = Order(len(training.data.train), training.settings.batch_size, 0).steps
+    if requested != "auto":
+        return _requested_engine(requested, training, samples)
+    steps = BatchSampler(len(training.data.train), training.settings.batch_size, 0).steps_per_epoch
     steps *= training.settings.epochs
     plain_engine = PlainEngine()
-    plain: list[_Price] = []
-    expected: list[float] = []
+    plain_timings: list[_Timing] = []
+    expected_losses: list[float] = []
     for sample in samples:
-        price, losses = _priced(plain_engine, training, [sample])
-        plain.append(price)
-        expected.append(losses[0])
-        if price.step > _SLOW_STEP:
-            return Choice(engine=plain_engine)
-    total = trainings * _mean([price.of(steps) for price in plain])
-    if not math.isfinite(total) or total < WORTH_SECONDS:
-        return Choice(engine=plain_engine)
-    best, best_total = Choice(engine=plain_engine), total
-    for name in _candidates(training, len(crowd), total):
+        timing, losses = _time_engine(plain_engine, training, [sample])
+        plain_timings.append(timing)
+        expected_losses.append(losses[0])
+        if timing.step > _SLOW_STEP_SECONDS:
+            return EngineChoice(engine=plain_engine)
+    plain_seconds = training_count * _mean(
+        [timing.training_seconds(steps) for timing in plain_timings]
+    )
+    if not math.isfinite(plain_seconds) or plain_seconds < MIN_STUDY_SECONDS:
+        return EngineChoice(engine=plain_engine)
+    best, best_seconds = EngineChoice(engine=plain_engine), plain_seconds
+    for name in _candidate_engines(training, len(stack_samples), plain_seconds):
         engine = ENGINES[name]()
         try:
             if name == "stacked":
-                mine = _stacked(engine, training, crowd, steps, total)
+                engine_seconds = _stacked_seconds(
+                    engine, training, stack_samples, steps, plain_seconds
+                )
             else:
-                mine = _alone(engine, training, samples, plain, expected, steps, trainings)
-        except Exception as reason:  # it cannot serve: whatever the reason, the plain engine does
-            _log.debug("engine '%s' is out: %s", name, reason)
+                engine_seconds = _sequential_seconds(
+                    engine, training, samples, plain_timings, expected_losses, steps, training_count
+                )
+        except Exception as error:  # it cannot serve: whatever the reason, the plain engine does
+            _log.debug("engine '%s' is out: %s", name, error)
             continue
-        if mine < best_total:
-            best_total = mine
-            best = Choice(
+        if engine_seconds < best_seconds:
+            best_seconds = engine_seconds
+            best = EngineChoice(
                 engine=engine,
-                sentence=f"engine '{name}': {total / mine:.1f} × the plain one's speed",
+                reason=f"engine '{name}': {plain_seconds / engine_seconds:.1f} × the plain one's speed",
             )
     return best
 
 
-def _asked_for(wanted: str, training: Training, samples: Sequence[Member]) -> Choice:
-    engine = ENGINES[wanted]()
+def _requested_engine(
+    requested: str, training: TrainingSetup, samples: Sequence[Member]
+) -> EngineChoice:
+    engine = ENGINES[requested]()
     try:
         engine.start(training, samples)
-    except Unsuitable as reason:
+    except EngineUnsupported as error:
         raise ModelError(
-            f"engine '{wanted}' cannot train this model: {reason}; set engine = \"auto\"."
-        ) from reason
-    return Choice(engine=engine)
+            f"engine '{requested}' cannot train this model: {error}; set engine = \"auto\"."
+        ) from error
+    return EngineChoice(engine=engine)
 
 
-def _candidates(training: Training, crowd: int, total: float) -> list[str]:
+def _candidate_engines(training: TrainingSetup, stack_size: int, plain_seconds: float) -> list[str]:
     """Return the engines worth a try on this device."""
-    stacked = ["stacked"] if crowd >= _FEWEST_STACKED else []
+    stacked = ["stacked"] if stack_size >= _MIN_STACKED_MEMBERS else []
     if training.device.type != "cpu":
         return stacked
-    compiled = ["dense"] if total > _WORTH_COMPILING else []
+    compiled = ["dense"] if plain_seconds > _MIN_COMPILE_SECONDS else []
     return [*compiled, "replay", *stacked]
 
 
-def _alone(
+def _sequential_seconds(
     engine: Engine,
-    training: Training,
+    training: TrainingSetup,
     samples: Sequence[Member],
-    plain: Sequence[_Price],
-    expected: Sequence[float],
+    plain_timings: Sequence[_Timing],
+    expected_losses: Sequence[float],
     steps: int,
-    trainings: int,
+    training_count: int,
 ) -> float:
     """Return the seconds of a study whose members train one by one.
 
     Raises:
-        Unsuitable: The engine cannot train a sample, gives other losses, or is slower there.
+        EngineUnsupported: The engine cannot train a sample, gives other losses, or is slower there.
     """
-    prices = []
-    for sample, its, loss in zip(samples, plain, expected, strict=True):
-        price, losses = _twice(engine, training, [sample])
-        _require_same(losses[0], loss)
-        if price.of(steps) > its.of(steps):
-            raise Unsuitable(f"it is slower than plain at the widths {dict(sample.widths)}")
-        prices.append(price)
-    once = max(price.once for price in prices)
-    return once + trainings * _mean([price.of(steps) for price in prices])
+    timings = []
+    for sample, plain_timing, loss in zip(samples, plain_timings, expected_losses, strict=True):
+        timing, losses = _time_setup_and_steps(engine, training, [sample])
+        _require_same_loss(losses[0], loss)
+        if timing.training_seconds(steps) > plain_timing.training_seconds(steps):
+            raise EngineUnsupported(f"it is slower than plain at the widths {dict(sample.widths)}")
+        timings.append(timing)
+    setup = max(timing.setup for timing in timings)
+    return setup + training_count * _mean([timing.training_seconds(steps) for timing in timings])
 
 
-def _stacked(
-    engine: Engine, training: Training, crowd: Sequence[Member], steps: int, total: float
+def _stacked_seconds(
+    engine: Engine,
+    training: TrainingSetup,
+    stack_samples: Sequence[Member],
+    steps: int,
+    plain_seconds: float,
 ) -> float:
     """Return the seconds of a study whose members train in stacks, by a crowd of them.
 
     Raises:
-        Unsuitable: The engine cannot train the crowd, or gives other losses.
+        EngineUnsupported: The engine cannot train the crowd, or gives other losses.
     """
-    few = crowd[:: max(1, len(crowd) // _ASKED)]
-    plain = [_priced(PlainEngine(), training, [member]) for member in few]
-    price, losses = _twice(engine, training, crowd)
-    _require_same(losses[0], plain[0][1][0])
-    mine = price.of(steps) / len(crowd)
-    return price.once + total * mine / _mean([one.of(steps) for one, _ in plain])
-
-
-def _twice(
-    engine: Engine, training: Training, members: Sequence[Member]
-) -> tuple[_Price, list[float]]:
-    """Return what a team costs, and apart from it what only the first one of its kind costs."""
-    first, losses = _priced(engine, training, members)
-    again, _ = _priced(engine, training, members)
-    price = _Price(
-        once=max(0.0, first.start - again.start),
-        start=min(first.start, again.start),
-        step=min(first.step, again.step),
+    plain_samples = stack_samples[:: max(1, len(stack_samples) // _MAX_PLAIN_SAMPLES)]
+    plain_results = [_time_engine(PlainEngine(), training, [member]) for member in plain_samples]
+    timing, losses = _time_setup_and_steps(engine, training, stack_samples)
+    _require_same_loss(losses[0], plain_results[0][1][0])
+    member_seconds = timing.training_seconds(steps) / len(stack_samples)
+    return timing.setup + plain_seconds * member_seconds / _mean(
+        [plain_timing.training_seconds(steps) for plain_timing, _ in plain_results]
     )
-    return price, losses
 
 
-def _require_same(loss: float, expected: float) -> None:
-    if not math.isclose(loss, expected, rel_tol=_SAME_LOSS):
-        raise Unsuitable(f"its first losses are {loss} instead of {expected}")
+def _time_setup_and_steps(
+    engine: Engine, training: TrainingSetup, members: Sequence[Member]
+) -> tuple[_Timing, list[float]]:
+    """Return what a team costs, and apart from it what only the first one of its kind costs."""
+    cold, losses = _time_engine(engine, training, members)
+    warm, _ = _time_engine(engine, training, members)
+    timing = _Timing(
+        setup=max(0.0, cold.startup - warm.startup),
+        startup=min(cold.startup, warm.startup),
+        step=min(cold.step, warm.step),
+    )
+    return timing, losses
 
 
-def _priced(
-    engine: Engine, training: Training, members: Sequence[Member]
-) -> tuple[_Price, list[float]]:
+def _require_same_loss(loss: float, expected: float) -> None:
+    if not math.isclose(loss, expected, rel_tol=_LOSS_TOLERANCE):
+        raise EngineUnsupported(f"its first losses are {loss} instead of {expected}")
+
+
+def _time_engine(
+    engine: Engine, training: TrainingSetup, members: Sequence[Member]
+) -> tuple[_Timing, list[float]]:
     """Return what a team costs, and each member's mean loss over the first steps.
 
     Raises:
         Exception: A member failed.
     """
     started = time.perf_counter()
-    team = engine.start(training, members)
-    batches = _batches(training, members[0].seed)
-    losses = _advanced(team.advance(dict.fromkeys(range(len(members)), batches[:_WARM])))
-    start = time.perf_counter() - started
-    timed = batches[_WARM:]
-    spent = []
-    for _ in range(_ROUNDS):
+    session = engine.start(training, members)
+    batches = _calibration_batches(training, members[0].seed)
+    losses = _losses_or_raise(
+        session.advance(dict.fromkeys(range(len(members)), batches[:_WARMUP_STEPS]))
+    )
+    startup = time.perf_counter() - started
+    timed_batches = batches[_WARMUP_STEPS:]
+    elapsed = []
+    for _ in range(_TIMING_ROUNDS):
         started = time.perf_counter()
-        _advanced(team.advance(dict.fromkeys(range(len(members)), timed)))
-        spent.append(time.perf_counter() - started)
-        if spent[0] > _SLOW_STEP * len(timed):
+        _losses_or_raise(session.advance(dict.fromkeys(range(len(members)), timed_batches)))
+        elapsed.append(time.perf_counter() - started)
+        if elapsed[0] > _SLOW_STEP_SECONDS * len(timed_batches):
             break
-    return _Price(once=0.0, start=start, step=min(spent) / len(timed)), losses
+    return _Timing(setup=0.0, startup=startup, step=min(elapsed) / len(timed_batches)), losses
 
 
-def _batches(training: Training, seed: int) -> list[Tensor]:
+def _calibration_batches(training: TrainingSetup, seed: int) -> list[Tensor]:
     """Return full batches for warming up and for the clock; a small epoch's come round again."""
-    order = Order(len(training.data.train), training.settings.batch_size, seed)
-    found: list[Tensor] = []
-    while len(found) < _WARM + _TIMED:
-        epoch = order.until(1.0)
-        found += [batch for batch in epoch if len(batch) == len(epoch[0])]
-    return found[: _WARM + _TIMED]
+    order = BatchSampler(len(training.data.train), training.settings.batch_size, seed)
+    full_batches: list[Tensor] = []
+    while len(full_batches) < _WARMUP_STEPS + _TIMED_STEPS:
+        epoch = order.batches_until(1.0)
+        full_batches += [batch for batch in epoch if len(batch) == len(epoch[0])]
+    return full_batches[: _WARMUP_STEPS + _TIMED_STEPS]
 
 
-def _advanced(found: Mapping[int, float | Exception]) -> list[float]:
+def _losses_or_raise(results: Mapping[int, float | Exception]) -> list[float]:
     """Return the losses in the members' order, or raise what one of them raised."""
     losses = []
-    for place in sorted(found):
-        loss = found[place]
+    for index in sorted(results):
+        loss = results[index]
         if isinstance(loss, Exception):
             raise loss
         losses.append(loss)

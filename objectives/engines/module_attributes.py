@@ -5,7 +5,7 @@ next step depends on them as well, and no `state_dict` has them. What can be pac
 snapshot. Of what cannot (functions, configurations), it is enough that it is what it was when the
 network was built; where another object has taken its place, there is no snapshot.
 
-Entry point: `Attributes`.
+Entry point: `ModuleAttributes`.
 """
 
 import random
@@ -16,100 +16,106 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..training.serialize import Packer, Unpackable, on_cpu, unpacked
-from ..training.snapshot import Unfit, Unkeepable
+from ..training.serialize import Serialiser, UnserialisableValue, cpu_copy, deserialise
+from ..training.snapshot import IncompatibleSnapshot, UnserialisableState
 
-_OF_TORCH = frozenset(vars(nn.Module()))
-_KIND = "attribute"
+_TORCH_ATTRIBUTES = frozenset(vars(nn.Module()))
+_PREFIX = "attribute"
 
 
 @final
-class Attributes:
+class ModuleAttributes:
     """The attributes of one network's modules."""
 
     def __init__(self, model: nn.Module) -> None:
         """Note them as built."""
         self._model = model
-        self._built = {
+        self._initial = {
             path: value
-            for path, _, _, value in self._all()
+            for path, _, _, value in self._items()
             if not isinstance(value, bool | int | float | str | None)
         }
 
-    def packed(self, packer: Packer) -> dict[str, Any]:
+    def pack(self, packer: Serialiser) -> dict[str, Any]:
         """Return them as JSON has them, by the names of modules and attributes.
 
         Raises:
-            Unkeepable: One that cannot be packed is not what the network was built with.
+            UnserialisableState: One that cannot be packed is not what the network was built with.
         """
-        found = {}
-        for path, _, _, value in self._all():
-            if isinstance(value, Tensor) and packer.alien(value):
+        packed = {}
+        for path, _, _, value in self._items():
+            if isinstance(value, Tensor) and packer.shares_excluded_storage(value):
                 continue
             try:
-                found[path] = _packed(value, packer)
-            except Unpackable:
-                if self._built.get(path) is not value:
-                    raise Unkeepable(
+                packed[path] = _pack_value(value, packer)
+            except UnserialisableValue:
+                if self._initial.get(path) is not value:
+                    raise UnserialisableState(
                         f"the module's attribute '{path}' changes in training, and is "
                         f"a {type(value).__name__}, which cannot be stored"
                     ) from None
-        return found
+        return packed
 
-    def go_on_from(
-        self, told: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device
+    def load_state(
+        self, packed: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device
     ) -> None:
         """Give them the values that they had.
 
         Args:
-            told: As packed; an attribute that it does not name stays.
+            packed: As packed; an attribute that it does not name stays.
             tensors: Those packed.
             device: Of the training.
 
         Raises:
-            Unfit: They are those of other modules.
+            IncompatibleSnapshot: They are those of other modules.
         """
         modules = dict(self._model.named_modules())
-        for path, value in told.items():
+        for path, value in packed.items():
             name, _, attribute = path.rpartition(".")
             if name not in modules:
-                raise Unfit(f"the model has no module '{name}' for its attribute '{attribute}'")
-            _put(modules[name], attribute, value, tensors, device)
+                raise IncompatibleSnapshot(
+                    f"the model has no module '{name}' for its attribute '{attribute}'"
+                )
+            _restore_value(modules[name], attribute, value, tensors, device)
 
-    def _all(self) -> Iterator[tuple[str, nn.Module, str, Any]]:
+    def _items(self) -> Iterator[tuple[str, nn.Module, str, Any]]:
         for name, module in self._model.named_modules():
             for attribute, value in vars(module).items():
-                if attribute not in _OF_TORCH:
+                if attribute not in _TORCH_ATTRIBUTES:
                     yield f"{name}.{attribute}", module, attribute, value
 
 
-def _packed(value: Any, packer: Packer) -> Any:
-    state = _state(value)
+def _pack_value(value: Any, packer: Serialiser) -> Any:
+    state = _generator_state(value)
     if state is not None:
-        return ["generator", packer.pack(state, _KIND)]
-    return packer.pack(value, _KIND)
+        return ["generator", packer.serialise(state, _PREFIX)]
+    return packer.serialise(value, _PREFIX)
 
 
-def _put(
+def _restore_value(
     module: nn.Module,
     attribute: str,
-    told: Any,
+    packed: Any,
     tensors: Mapping[str, Tensor],
     device: torch.device,
 ) -> None:
     """Put a value back; a tensor stays the object that it is: others may have it, too."""
-    old = vars(module).get(attribute)
-    if isinstance(told, list) and told[0] == "generator":
-        _set_state(old, unpacked(told[1], tensors, torch.device("cpu")))
+    current = vars(module).get(attribute)
+    if isinstance(packed, list) and packed[0] == "generator":
+        _set_generator_state(current, deserialise(packed[1], tensors, torch.device("cpu")))
         return
-    new = unpacked(told, tensors, device)
-    if isinstance(old, Tensor) and isinstance(new, Tensor) and _alike(old, new):
-        old.detach().copy_(new)
-    elif not _same(old, new):
-        vars(module)[attribute] = new
+    restored = deserialise(packed, tensors, device)
+    if (
+        isinstance(current, Tensor)
+        and isinstance(restored, Tensor)
+        and _same_layout(current, restored)
+    ):
+        current.detach().copy_(restored)
+    elif not _equal(current, restored):
+        vars(module)[attribute] = restored
 
 
-def _state(value: Any) -> Any:
+def _generator_state(value: Any) -> Any:
     """Return the state of a random generator; None of anything else."""
     if isinstance(value, random.Random):
         return value.getstate()
@@ -122,7 +128,7 @@ def _state(value: Any) -> Any:
     return None
 
 
-def _set_state(generator: Any, state: Any) -> None:
+def _set_generator_state(generator: Any, state: Any) -> None:
     if isinstance(generator, random.Random):
         generator.setstate(state)
     elif isinstance(generator, np.random.Generator):
@@ -130,32 +136,34 @@ def _set_state(generator: Any, state: Any) -> None:
     elif isinstance(generator, np.random.RandomState | torch.Generator):
         generator.set_state(state)
     else:
-        raise Unfit(f"a random generator is stored, the model has a {type(generator).__name__}")
+        raise IncompatibleSnapshot(
+            f"a random generator is stored, the model has a {type(generator).__name__}"
+        )
 
 
-def _same(one: Any, other: Any) -> bool:
+def _equal(left: Any, right: Any) -> bool:
     """Whether two values of packed kinds are equal, type by type and bit by bit."""
-    if type(one) is not type(other):
+    if type(left) is not type(right):
         return False
-    if isinstance(one, Tensor):
-        return _alike(one, other) and _bits(one) == _bits(other)
-    if isinstance(one, np.ndarray | np.generic):
-        return _alike(one, other) and one.tobytes() == other.tobytes()
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
-    return bool(one == other)
+    if isinstance(left, Tensor):
+        return _same_layout(left, right) and _bytes_of(left) == _bytes_of(right)
+    if isinstance(left, np.ndarray | np.generic):
+        return _same_layout(left, right) and left.tobytes() == right.tobytes()
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(_equal(left[key], right[key]) for key in left)
+    return bool(left == right)
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _same_layout(left: Any, right: Any) -> bool:
     """Whether two tensors, or arrays, are of one type, shape and device."""
     return bool(
-        one.dtype == other.dtype
-        and one.shape == other.shape
-        and getattr(one, "device", None) == getattr(other, "device", None)
+        left.dtype == right.dtype
+        and left.shape == right.shape
+        and getattr(left, "device", None) == getattr(right, "device", None)
     )
 
 
-def _bits(tensor: Tensor) -> list[int]:
-    return on_cpu(tensor).reshape(-1).view(torch.uint8).tolist()
+def _bytes_of(tensor: Tensor) -> list[int]:
+    return cpu_copy(tensor).reshape(-1).view(torch.uint8).tolist()

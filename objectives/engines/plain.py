@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ..model import keyed_dropout
 from ..training.evaluate import predict
-from ..training.snapshot import Progress
+from ..training.snapshot import NetworkState
 from ..training.step import training_step
-from .base import EpochLoss, Member, Training
-from .module_attributes import Attributes
-from .plain_state import put_back, taken_down
-from .sequential import Turns
+from .base import EpochLoss, Member, TrainingSetup
+from .module_attributes import ModuleAttributes
+from .plain_state import capture, restore
+from .sequential import Sequential
 
 
 @final
@@ -31,77 +31,81 @@ class PlainEngine:
 
     name = "plain"
 
-    def start(self, training: Training, members: Sequence[Member]) -> "PlainTeam":
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> "PlainSession":
         """Build all members; it serves every one that can be built."""
-        return PlainTeam(training, members)
+        return PlainSession(training, members)
 
 
 @final
-class PlainTeam(Turns["Network"]):
+class PlainSession(Sequential["PlainNetwork"]):
     """Members that take turns; see `Team`."""
 
-    def __init__(self, training: Training, members: Sequence[Member]) -> None:
+    def __init__(self, training: TrainingSetup, members: Sequence[Member]) -> None:
         self._training = training
-        super().__init__(members, partial(Network, training))
+        super().__init__(members, partial(PlainNetwork, training))
 
     def advance(
-        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
     ) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`."""
         return {
-            place: self.each(place, methodcaller("advance", mine, place in midway))
-            for place, mine in batches.items()
+            index: self.run_member(
+                index, methodcaller("advance", member_batches, index in mid_epoch)
+            )
+            for index, member_batches in batches.items()
         }
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
         """Return each member's outputs for all rows; see `Team`."""
-        return {place: self.each(place, methodcaller("predict", inputs)) for place in members}
+        return {index: self.run_member(index, methodcaller("predict", inputs)) for index in members}
 
     def peak_memory(self, member: int) -> int | None:
         """Return the bytes that the GPU's allocator held at most in a pass of training."""
         network = self._networks.get(member)
         # Else the allocator's figure is everybody's.
-        alone = len(self._parameters) == self._training.settings.folds == 1
-        return network.peak_memory if network is not None and alone else None
+        is_alone = len(self._parameter_counts) == self._training.settings.folds == 1
+        return network.peak_memory if network is not None and is_alone else None
 
 
-class Network:
+class PlainNetwork:
     """One member's model, optimizer and random streams."""
 
-    def __init__(self, training: Training, member: Member) -> None:
+    def __init__(self, training: TrainingSetup, member: Member) -> None:
         self.training, self.seed = training, member.seed
         self.model, self.randomness = training.build(member)
         self.optimizer = training.optimizer(self.model, member)
-        self.keyed = keyed_dropout.layers(self.model)
-        self.attributes = Attributes(self.model)
+        self.keyed_dropouts = keyed_dropout.keyed_layers(self.model)
+        self.attributes = ModuleAttributes(self.model)
         self.step = 0
-        self.loss = EpochLoss()
-        self.best: dict[str, Any] = {}
+        self.epoch_loss = EpochLoss()
+        self.best_state: dict[str, Any] = {}
         self.peak_memory: int | None = None
 
     @property
-    def parameters(self) -> int:
+    def parameter_count(self) -> int:
         """Return the numbers in the model's parameters."""
-        return sum(one.numel() for one in self.model.parameters())
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def advance(self, batches: Sequence[Tensor], midway: bool = False) -> float:
+    def advance(self, batches: Sequence[Tensor], mid_epoch: bool = False) -> float:
         """Train on batches; returns the mean loss over their rows, and those before if midway."""
         training, device = self.training, self.training.device
         on_gpu = device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
         self.model.train()
-        total = torch.tensor(self.loss.so_far(midway), dtype=torch.float64, device=device)
+        total = torch.tensor(
+            self.epoch_loss.resume_total(mid_epoch), dtype=torch.float64, device=device
+        )
         with self.randomness:
-            for inputs, targets in training.feed(batches):
-                keyed_dropout.set_step(self.keyed, self.seed, self.step)
-                total += self.learn(inputs, targets) * len(inputs)
+            for inputs, targets in training.load_batches(batches):
+                keyed_dropout.set_step(self.keyed_dropouts, self.seed, self.step)
+                total += self.train_step(inputs, targets) * len(inputs)
                 self.step += 1
         if on_gpu:
             self._note_peak(torch.cuda.max_memory_allocated(device))
-        return self.loss.now(float(total), sum(map(len, batches)))
+        return self.epoch_loss.update(float(total), sum(map(len, batches)))
 
-    def learn(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def train_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do one update and return the loss: the very step whose memory is predicted."""
         settings = self.training.settings
         return training_step(
@@ -111,7 +115,7 @@ class Network:
             (inputs,),
             targets,
             settings.autocast,
-            settings.parts(len(inputs)),
+            settings.accumulation_steps(len(inputs)),
         )
 
     def predict(self, inputs: Tensor) -> Any:
@@ -122,7 +126,7 @@ class Network:
                 self.model, inputs, settings.eval_batch, settings.autocast, self.training.device
             )
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """A copy on the CPU: the device's peak stays that of a training step."""
         return {
             name: value.detach().to("cpu", copy=True)
@@ -131,28 +135,28 @@ class Network:
             for name, value in self.model.state_dict().items()
         }
 
-    def progress(self) -> Progress:
+    def network_state(self) -> NetworkState:
         """Return all that the next step depends on; raises `Unkeepable`."""
-        return taken_down(self)
+        return capture(self)
 
-    def go_on_from(self, progress: Progress) -> None:
+    def load_state(self, state: NetworkState) -> None:
         """Be where it was, before the first step."""
-        put_back(self, progress)
+        restore(self, state)
 
-    def remember(self) -> None:
+    def save_best(self) -> None:
         """Keep a copy of the weights and buffers."""
-        self.best = self.state()
+        self.best_state = self.state_dict()
 
-    def recall(self) -> None:
+    def restore_best(self) -> None:
         """Put the copy back."""
-        self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.best_state)
 
     def _note_peak(self, allocated: int) -> None:
         data = self.training.data
-        held = sum(
-            part.nbytes
+        data_bytes = sum(
+            tensor.nbytes
             for split in (data.train, data.validation)
-            for part in (split.inputs, split.targets)
-            if part.is_cuda
+            for tensor in (split.inputs, split.targets)
+            if tensor.is_cuda
         )
-        self.peak_memory = max(allocated - held, self.peak_memory or 0)
+        self.peak_memory = max(allocated - data_bytes, self.peak_memory or 0)

@@ -1,6 +1,6 @@
 """Members that are trained one after the other: what one of them raises is its own, and ends it.
 
-Entry points: `Turns`, the part of a team that does not depend on how a network computes; `Learner`,
+Entry points: `Sequential`, the part of a team that does not depend on how a network computes; `MemberNetwork`,
 what it asks of a network.
 """
 
@@ -8,106 +8,106 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import methodcaller
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..errors import contained
-from ..training.snapshot import Progress
-from .base import Member, Unsuitable
+from ..errors import as_exception
+from ..training.snapshot import NetworkState
+from .base import EngineUnsupported, Member
 
 
-class Learner(Protocol):
+class MemberNetwork(Protocol):
     """One member's network."""
 
     @property
-    def parameters(self) -> int:
+    def parameter_count(self) -> int:
         """Return the numbers in its parameters."""
         ...
 
-    def remember(self) -> None:
+    def save_best(self) -> None:
         """Keep a copy of the weights and buffers."""
         ...
 
-    def recall(self) -> None:
+    def restore_best(self) -> None:
         """Put the copy back."""
         ...
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return a copy of the weights and buffers, on the CPU."""
         ...
 
-    def progress(self) -> Progress:
+    def network_state(self) -> NetworkState:
         """Return all that the next step depends on."""
         ...
 
-    def go_on_from(self, progress: Progress) -> None:
+    def load_state(self, state: NetworkState) -> None:
         """Be where it was, before the first step."""
         ...
 
 
-L = TypeVar("L", bound=Learner)
+NetworkT = TypeVar("NetworkT", bound=MemberNetwork)
 
 
-class Turns(Generic[L]):
+class Sequential(Generic[NetworkT]):
     """Networks that take turns; see `Team`."""
 
-    def __init__(self, members: Sequence[Member], build: Callable[[Member], L]) -> None:
+    def __init__(self, members: Sequence[Member], build: Callable[[Member], NetworkT]) -> None:
         """Build all members; one that cannot be built answers with its exception later.
 
         Raises:
-            Unsuitable: The engine cannot train one of them.
+            EngineUnsupported: The engine cannot train one of them.
         """
-        self._networks: dict[int, L] = {}
-        self._faults: dict[int, Exception] = {}
-        self._parameters = dict.fromkeys(range(len(members)), 0)
-        for place, member in enumerate(members):
+        self._networks: dict[int, NetworkT] = {}
+        self._failures: dict[int, Exception] = {}
+        self._parameter_counts = dict.fromkeys(range(len(members)), 0)
+        for index, member in enumerate(members):
             try:
                 network = build(member)
-            except Unsuitable:
+            except EngineUnsupported:
                 raise
             except (Exception, SystemExit) as error:
-                self._faults[place] = contained(error)
+                self._failures[index] = as_exception(error)
             else:
-                self._networks[place] = network
-                self._parameters[place] = network.parameters
+                self._networks[index] = network
+                self._parameter_counts[index] = network.parameter_count
 
-    def remember(self, members: Sequence[int]) -> None:
+    def save_best(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers."""
-        for place in members:
-            self.each(place, lambda network: network.remember())
+        for index in members:
+            self.run_member(index, lambda network: network.save_best())
 
-    def recall(self, members: Sequence[int]) -> None:
+    def restore_best(self, members: Sequence[int]) -> None:
         """Put the copies back into place."""
-        for place in members:
-            self.each(place, lambda network: network.recall())
+        for index in members:
+            self.run_member(index, lambda network: network.restore_best())
 
     def drop(self, members: Sequence[int]) -> None:
         """Give up the members' memory."""
-        for place in members:
-            self._networks.pop(place, None)
+        for index in members:
+            self._networks.pop(index, None)
 
-    def progress(self, member: int) -> Progress:
+    def network_state(self, member: int) -> NetworkState:
         """Return all that a member's next step depends on; see `Team`."""
-        return self._networks[member].progress()
+        return self._networks[member].network_state()
 
-    def go_on_from(self, progress: Mapping[int, Progress]) -> dict[int, Exception]:
+    def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
         """Put members where they were; see `Team`."""
-        for place, mine in progress.items():
-            self.each(place, methodcaller("go_on_from", mine))
-        return {place: self._faults[place] for place in progress if place in self._faults}
+        for index, member_state in states.items():
+            self.run_member(index, methodcaller("go_on_from", member_state))
+        return {index: self._failures[index] for index in states if index in self._failures}
 
-    def state(self, member: int) -> dict[str, Any]:
+    def state_dict(self, member: int) -> dict[str, Any]:
         """Return the present weights and buffers, copied to the CPU."""
-        return self._networks[member].state()
+        return self._networks[member].state_dict()
 
-    def parameters(self, member: int) -> int:
+    def parameter_count(self, member: int) -> int:
         """Return the numbers in the network's parameters; 0 if it could not be built."""
-        return self._parameters[member]
+        return self._parameter_counts[member]
 
-    def each(self, place: int, work: Callable[[L], Any]) -> Any:
+    def run_member(self, index: int, action: Callable[[NetworkT], Any]) -> Any:
         """Let one member work; what it raises is its own, ends it, and answers from then on."""
-        if place in self._faults:
-            return self._faults[place]
+        if index in self._failures:
+            return self._failures[index]
         try:
-            return work(self._networks[place])
+            return action(self._networks[index])
         except (Exception, SystemExit) as error:
-            self._faults[place] = contained(error)
-            self.drop([place])
-            return self._faults[place]
+            self._failures[index] = as_exception(error)
+            self.drop([index])
+            return self._failures[index]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engines.base import Member
 from ..training.settings import ProxySettings
-from ..training.snapshot import Record, Snapshot, Unfit
+from ..training.snapshot import IncompatibleSnapshot, MemberSnapshot, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class Candidate:
     Attributes:
         widths: What to build.
         seed: Of its first replica; the others' follow from it.
-        spared: Never stopped for falling behind.
+        never_pruned: Never stopped for falling behind.
     """
 
     widths: Mapping[str, int]
     seed: int
-    spared: bool = False
+    never_pruned: bool = False
 
 
 def members_of(candidate: Candidate, settings: ProxySettings) -> list[Member]:
@@ -51,90 +51,94 @@ def replica_seed(seed: int, replica: int) -> int:
     return int(word >> np.uint64(1))
 
 
-_OF_THE_PLACE = ("device", "data_on")
+_MACHINE_SETTINGS = ("device", "data_on")
 """Settings that may be others where a training goes on."""
 
 
 @dataclass
-class Story:
+class CandidateState:
     """One candidate's.
 
     Attributes:
-        rungs: Rung (in epochs) to the score there, of those that it came to.
+        rung_scores: Rung (in epochs) to the score there, of those that it came to.
         seconds: Its share of the time, in other processes included.
         engines: What trained it in other processes.
         pruned: Whether it fell behind.
-        given_up: Whether nobody waits for it any more.
-        here: Whether it was trained in this process, too.
+        cancelled: Whether nobody waits for it any more.
+        trained_here: Whether it was trained in this process, too.
     """
 
-    rungs: dict[float, float] = field(default_factory=dict)
+    rung_scores: dict[float, float] = field(default_factory=dict)
     seconds: float = 0.0
     engines: tuple[str, ...] = ()
     pruned: bool = False
-    given_up: bool = False
-    here: bool = False
+    cancelled: bool = False
+    trained_here: bool = False
 
-    def trained_by(self, present: tuple[str, ...]) -> tuple[str, ...]:
+    def all_engines(self, current: tuple[str, ...]) -> tuple[str, ...]:
         """Return all engines that trained it, those of other processes first."""
-        mine = present if self.here or not self.engines else ()
-        return tuple(dict.fromkeys((*self.engines, *mine)))
+        added = current if self.trained_here or not self.engines else ()
+        return tuple(dict.fromkeys((*self.engines, *added)))
 
-    def facts(self, present: tuple[str, ...]) -> dict[str, Any]:
+    def state_dict(self, current: tuple[str, ...]) -> dict[str, Any]:
         """Return what a snapshot holds of it, as JSON has it.
 
         Args:
-            present: The engines of this process.
+            current: The engines of this process.
         """
         return {
-            "rungs": [list(pair) for pair in self.rungs.items()],
+            "rungs": [list(pair) for pair in self.rung_scores.items()],
             "seconds": self.seconds,
-            "engines": list(self.trained_by(present)),
+            "engines": list(self.all_engines(current)),
             "pruned": self.pruned,
         }
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "Story":
+    def from_state(cls, state: Mapping[str, Any]) -> "CandidateState":
         """Return a story as it was; raises KeyError, TypeError or ValueError for other facts."""
         return cls(
-            rungs={float(epochs): float(score) for epochs, score in facts["rungs"]},
-            seconds=float(facts["seconds"]),
-            engines=tuple(map(str, facts["engines"])),
-            pruned=bool(facts["pruned"]),
+            rung_scores={float(epochs): float(score) for epochs, score in state["rungs"]},
+            seconds=float(state["seconds"]),
+            engines=tuple(map(str, state["engines"])),
+            pruned=bool(state["pruned"]),
         )
 
 
-def terms(settings: ProxySettings, rows: Sequence[int]) -> dict[str, Any]:
+def resume_signature(settings: ProxySettings, rows: Sequence[int]) -> dict[str, Any]:
     """Return what must be the same where a training goes on, as JSON has it.
 
     Args:
         settings: Of the training.
         rows: To train on, in each fold.
     """
-    found = asdict(settings)
-    for name in _OF_THE_PLACE:
-        found.pop(name, None)
-    return json.loads(json.dumps({"settings": found, "rows": list(rows)}))  # type: ignore[no-any-return]
+    settings_dict = asdict(settings)
+    for name in _MACHINE_SETTINGS:
+        settings_dict.pop(name, None)
+    return json.loads(json.dumps({"settings": settings_dict, "rows": list(rows)}))  # type: ignore[no-any-return]
 
 
-def opened(
-    snapshot: Snapshot, terms: Mapping[str, Any], members: int
-) -> tuple[Story, list[Record]]:
+def unpack_snapshot(
+    snapshot: Snapshot, expected: Mapping[str, Any], member_count: int
+) -> tuple[CandidateState, list[MemberSnapshot]]:
     """Return the story and the members' records in a snapshot.
 
     Args:
         snapshot: Any.
-        terms: Of the training that is to go on.
-        members: How many there are.
+        expected: Of the training that is to go on.
+        member_count: How many there are.
 
     Raises:
-        Unfit: It is of another training.
+        IncompatibleSnapshot: It is of another training.
         KeyError, TypeError, ValueError: It was made by something else.
     """
-    for name, mine in terms.items():
-        if snapshot.facts[name] != mine:
-            raise Unfit(f"its {name} are {snapshot.facts[name]}, those of the training {mine}")
-    records = snapshot.records()
-    if len(records) != members:
-        raise Unfit(f"it has {len(records)} members, the training {members}")
-    return Story.of(snapshot.facts["story"]), records
+    for name, expected_value in expected.items():
+        if snapshot.metadata[name] != expected_value:
+            raise IncompatibleSnapshot(
+                f"its {name} are {snapshot.metadata[name]}, those of the training {expected_value}"
+            )
+    member_snapshots = snapshot.member_snapshots()
+    if len(member_snapshots) != member_count:
+        raise IncompatibleSnapshot(
+            f"it has {len(member_snapshots)} members, the training {member_count}"
+        )
+    return CandidateState.from_state(snapshot.metadata["story"]), member_snapshots

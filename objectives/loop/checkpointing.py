@@ -1,61 +1,65 @@
 """Keeping: a keeper is given the snapshots of the candidates that have moved on.
 
-Entry points: `Keeping`, `loaded`.
+Entry points: `Checkpointer`, `load_snapshots`.
 """
 
 import logging
 from collections.abc import Hashable
 from typing import final
 
-from ..errors import reason
-from ..training.snapshot import Keeper, Snapshot
-from .candidates import Cohort
+from ..errors import describe_error
+from ..training.snapshot import Snapshot, SnapshotStore
+from .candidates import CandidateBatch
 
 _log = logging.getLogger(__name__)
 
 
-def loaded(keeper: Keeper | None, candidates: int) -> dict[int, Snapshot]:
+def load_snapshots(store: SnapshotStore | None, candidate_count: int) -> dict[int, Snapshot]:
     """Return where candidates go on from, those of which there is something."""
-    if keeper is None:
+    if store is None:
         return {}
-    found = {place: keeper.load(place) for place in range(candidates)}
-    return {place: one for place, one in found.items() if one is not None}
+    snapshots = {index: store.load(index) for index in range(candidate_count)}
+    return {index: snapshot for index, snapshot in snapshots.items() if snapshot is not None}
 
 
 @final
-class Keeping:
+class Checkpointer:
     """Gives a keeper what it does not have yet."""
 
-    def __init__(self, keeper: Keeper | None, cohort: Cohort, candidates: int) -> None:
+    def __init__(
+        self, store: SnapshotStore | None, candidate_batch: CandidateBatch, candidate_count: int
+    ) -> None:
         """Begin with what was loaded, or with nothing worth keeping.
 
         Args:
-            keeper: Who keeps it; None for nobody.
-            cohort: The candidates, before any is trained.
-            candidates: How many.
+            store: Who keeps it; None for nobody.
+            candidate_batch: The candidates, before any is trained.
+            candidate_count: How many.
         """
-        self._keeper, self._cohort = keeper, cohort
-        self._kept: list[Hashable] = [cohort.version(place) for place in range(candidates)]
-        self._complained: set[int] = set()
+        self._store, self._candidate_batch = store, candidate_batch
+        self._saved_versions: list[Hashable] = [
+            candidate_batch.snapshot_version(index) for index in range(candidate_count)
+        ]
+        self._warned: set[int] = set()
 
-    def keep(self) -> None:
+    def save_changed(self) -> None:
         """Take and give snapshots, if they are due; what cannot be stored is said once."""
-        if self._keeper is None or not self._keeper.due():
+        if self._store is None or not self._store.due():
             return
-        for place, kept in enumerate(self._kept):
-            version = self._cohort.version(place)
-            if version == kept:
+        for index, saved_version in enumerate(self._saved_versions):
+            version = self._candidate_batch.snapshot_version(index)
+            if version == saved_version:
                 continue
-            snapshot = self._taken(place)
+            snapshot = self._take_snapshot(index)
             if snapshot is not None:
-                self._keeper.save(place, snapshot)
-                self._kept[place] = version
+                self._store.save(index, snapshot)
+                self._saved_versions[index] = version
 
-    def _taken(self, place: int) -> Snapshot | None:
+    def _take_snapshot(self, index: int) -> Snapshot | None:
         try:
-            return self._cohort.snapshot(place)
+            return self._candidate_batch.snapshot(index)
         except Exception as error:  # the model's code, or memory: the training itself goes on
-            if place not in self._complained:
-                self._complained.add(place)
-                _log.warning("a training cannot be checkpointed: %s", reason(error))
+            if index not in self._warned:
+                self._warned.add(index)
+                _log.warning("a training cannot be checkpointed: %s", describe_error(error))
             return None

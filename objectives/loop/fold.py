@@ -1,6 +1,6 @@
 """A squad: members that share their data, and the team of an engine that trains them.
 
-Entry points: `Squad`, `Stop`.
+Entry points: `Fold`, `Milestone`.
 """
 
 import math
@@ -10,56 +10,56 @@ from dataclasses import dataclass
 from functools import partial
 from typing import final
 
-from ..data.batches import Order
+from ..data.batches import BatchSampler
 from ..data.dataset import Split
-from ..engines.base import Engine, Member, Team, Training
+from ..engines.base import Engine, Member, Session, TrainingSetup
 from ..engines.plain import PlainEngine
-from ..errors import contained, reason
+from ..errors import as_exception, describe_error
 from ..randomness import Randomness
-from ..training.evaluate import score
-from ..training.snapshot import Progress, Record, Unfit
-from .member import Course
+from ..training.evaluate import evaluate_metric
+from ..training.snapshot import IncompatibleSnapshot, MemberSnapshot, NetworkState
+from .member import MemberState
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stop:
+class Milestone:
     """A point of the training.
 
     Attributes:
         epochs: How far it is.
         rung: Whether candidates are compared there.
-        judged: Whether members are judged there; elsewhere they only pause.
+        validate: Whether members are judged there; elsewhere they only pause.
     """
 
     epochs: float
     rung: bool = False
-    judged: bool = True
+    validate: bool = True
 
     @property
-    def share(self) -> float:
+    def epoch_fraction(self) -> float:
         """How much of the present epoch is done, in (0, 1]."""
         return self.epochs - math.ceil(self.epochs) + 1
 
     @property
     def ends_epoch(self) -> bool:
         """Whether every row was seen."""
-        return self.share == 1
+        return self.epoch_fraction == 1
 
 
 @final
-class Squad:
+class Fold:
     """Members that go from stop to stop.
 
     Attributes:
-        courses: How each of them fares.
-        engine: What trains them, for people.
+        member_states: How each of them fares.
+        engine_description: What trains them, for people.
     """
 
     def __init__(
         self,
-        training: Training,
+        training: TrainingSetup,
         members: Sequence[Member],
-        candidates: Sequence[int],
+        candidate_indices: Sequence[int],
         engine: Engine,
     ) -> None:
         """Build all members.
@@ -67,219 +67,266 @@ class Squad:
         Args:
             training: What they have in common.
             members: The networks.
-            candidates: For each of them, the place of its candidate.
+            candidate_indices: For each of them, the place of its candidate.
             engine: What trains them; where it cannot, the plain engine does.
         """
         self._training = training
-        self._past: list[Stop] = []
-        self._records: Mapping[int, Record] = {}
-        self.courses = [self._course(*pair) for pair in zip(members, candidates, strict=True)]
-        self._start(engine)
+        self._passed_milestones: list[Milestone] = []
+        self._initial_snapshots: Mapping[int, MemberSnapshot] = {}
+        self.member_states = [
+            self._new_member_state(*member_and_candidate)
+            for member_and_candidate in zip(members, candidate_indices, strict=True)
+        ]
+        self._start_session(engine)
 
     @property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Batches in an epoch."""
-        return max(course.order.steps for course in self.courses)
+        return max(member_state.order.steps_per_epoch for member_state in self.member_states)
 
-    def go_on_from(self, records: Mapping[int, Record]) -> dict[int, Exception]:
+    def load_state(self, member_snapshots: Mapping[int, MemberSnapshot]) -> dict[int, Exception]:
         """Put members where they were, before any has begun.
 
         Returns:
             Member to why its record does not fit; the squad is of no use then.
         """
         try:
-            return self._go_on_from(records)
+            return self._load_state(member_snapshots)
         except (Exception, SystemExit) as error:
             if isinstance(self._engine, PlainEngine):
                 raise
-            why = f"{self._engine.name}: {reason(error)}"
-        del self._team  # as in `_start_over`
-        self._start_anew(range(len(self.courses)), why)
-        return self._go_on_from(records)
+            cause = f"{self._engine.name}: {describe_error(error)}"
+        del self._session  # as in `_restart_on_plain`
+        self._reset_members(range(len(self.member_states)), cause)
+        return self._load_state(member_snapshots)
 
-    def _go_on_from(self, records: Mapping[int, Record]) -> dict[int, Exception]:
-        self._records = records
-        unfit: dict[int, Exception] = {}
-        progress = {}
-        for place, record in records.items():
-            course = self.courses[place]
+    def _load_state(self, member_snapshots: Mapping[int, MemberSnapshot]) -> dict[int, Exception]:
+        self._initial_snapshots = member_snapshots
+        incompatible: dict[int, Exception] = {}
+        network_states = {}
+        for index, member_snapshot in member_snapshots.items():
+            member_state = self.member_states[index]
             try:
-                course.go_on_from(record.course)
-                if course.state == "running":
-                    progress[place] = _present(record)
+                member_state.load_state(member_snapshot.member_state)
+                if member_state.state == "running":
+                    network_states[index] = _require_network_state(member_snapshot)
             except Exception as error:  # whatever was stored, it must not end a training
-                unfit[place] = error
-        unfit |= self._team.go_on_from(progress)
-        self._team.drop([n for n, one in enumerate(self.courses) if one.state != "running"])
-        return unfit
+                incompatible[index] = error
+        incompatible |= self._session.load_state(network_states)
+        self._session.drop(
+            [
+                index
+                for index, member_state in enumerate(self.member_states)
+                if member_state.state != "running"
+            ]
+        )
+        return incompatible
 
-    def record(self, place: int) -> Record:
+    def member_snapshot(self, index: int) -> MemberSnapshot:
         """Return where a member stands; raises `Unkeepable` or whatever its own code raises."""
-        course = self.courses[place]
-        running = course.state == "running"
-        return Record(
-            course=course.facts(), progress=self._team.progress(place) if running else None
+        member_state = self.member_states[index]
+        running = member_state.state == "running"
+        return MemberSnapshot(
+            member_state=member_state.state_dict(),
+            network_state=self._session.network_state(index) if running else None,
         )
 
     def running(self) -> list[int]:
         """Return the places of the members that go on."""
-        return [place for place, one in enumerate(self.courses) if one.state == "running"]
+        return [
+            index
+            for index, member_state in enumerate(self.member_states)
+            if member_state.state == "running"
+        ]
 
-    def go_to(self, stop: Stop) -> None:
+    def advance_to(self, milestone: Milestone) -> None:
         """Train to a stop, judge there, and end what is out of patience.
 
         A member that has the stop behind it sits it out.
         """
-        self._surely(partial(self._go_to, stop))
-        if stop.judged:
-            self._past.append(stop)
-        if stop.ends_epoch:
+        self._with_fallback(partial(self._advance_to, milestone))
+        if milestone.validate:
+            self._passed_milestones.append(milestone)
+        if milestone.ends_epoch:
             # What has come through an epoch is not likely to break down: the memory is worth more.
-            self._records = {
-                place: record
-                for place, record in self._records.items()
-                if self.courses[place].at == record.course["at"]
+            self._initial_snapshots = {
+                index: member_snapshot
+                for index, member_snapshot in self._initial_snapshots.items()
+                if self.member_states[index].at == member_snapshot.member_state["at"]
             }
 
-    def end(self, places: Sequence[int]) -> None:
+    def end_members(self, indices: Sequence[int]) -> None:
         """Stop members that fell behind, or that nobody waits for."""
-        for place in places:
-            self.courses[place].state = "pruned"
-        if places:
-            self._surely(lambda: self._team.drop(places))
+        for index in indices:
+            self.member_states[index].state = "pruned"
+        if indices:
+            self._with_fallback(lambda: self._session.drop(indices))
 
-    def _surely(self, work: Callable[[], None]) -> None:
+    def _with_fallback(self, operation: Callable[[], None]) -> None:
         """Do it, on the plain engine where the present one breaks down."""
         try:
-            work()
+            operation()
             return
         except (Exception, SystemExit) as error:
             if isinstance(self._engine, PlainEngine):
                 raise
-            why = reason(error)
+            cause = describe_error(error)
         # Not within the handler: the exception's frames hold the engine's memory.
-        self._start_over(why)
-        work()
+        self._restart_on_plain(cause)
+        operation()
 
-    def _course(self, member: Member, candidate: int) -> Course:
-        rows, size = len(self._training.data.train), self._training.settings.batch_size
-        return Course(candidate=candidate, member=member, order=Order(rows, size, member.seed))
+    def _new_member_state(self, member: Member, candidate_index: int) -> MemberState:
+        rows, batch_size = len(self._training.data.train), self._training.settings.batch_size
+        return MemberState(
+            candidate_index=candidate_index,
+            member=member,
+            order=BatchSampler(rows, batch_size, member.seed),
+        )
 
-    def _start(self, engine: Engine) -> None:
-        members = [course.member for course in self.courses]
-        self._team: Team
+    def _start_session(self, engine: Engine) -> None:
+        members = [member_state.member for member_state in self.member_states]
+        self._session: Session
         try:
-            self._team = engine.start(self._training, members)
+            self._session = engine.start(self._training, members)
         except (Exception, SystemExit) as error:
             if isinstance(engine, PlainEngine):
                 raise
-            why = reason(error)
+            cause = describe_error(error)
         else:
-            self._engine, self.engine = engine, engine.name
-            for place, course in enumerate(self.courses):
-                course.parameters = self._team.parameters(place)
+            self._engine, self.engine_description = engine, engine.name
+            for index, member_state in enumerate(self.member_states):
+                member_state.parameters = self._session.parameter_count(index)
             return
-        self._start_plain(f"{engine.name}: {why}")
+        self._start_plain_session(f"{engine.name}: {cause}")
 
-    def _start_plain(self, why: str) -> None:
-        self._start(PlainEngine())
-        self.engine = f"plain ({why})"
+    def _start_plain_session(self, cause: str) -> None:
+        self._start_session(PlainEngine())
+        self.engine_description = f"plain ({cause})"
 
-    def _start_over(self, why: str) -> None:
+    def _restart_on_plain(self, cause: str) -> None:
         """Train what still runs anew, one by one: what one member needs must not end another.
 
         It begins where it came into this process: the same seeds give the same numbers, so nothing
         but time is lost.
         """
-        running, why = self.running(), f"{self._engine.name}: {why}"
-        records = {place: one for place, one in self._records.items() if place in running}
-        del self._team  # its memory is what may have run out
-        self._start_anew(running, why)
-        while unfit := self.go_on_from(records):
-            records = {place: one for place, one in records.items() if place not in unfit}
-            self._start_anew(running, why)
-        for stop in self._past:
-            self._go_to(stop)
+        running, cause = self.running(), f"{self._engine.name}: {cause}"
+        member_snapshots = {
+            index: member_snapshot
+            for index, member_snapshot in self._initial_snapshots.items()
+            if index in running
+        }
+        del self._session  # its memory is what may have run out
+        self._reset_members(running, cause)
+        while incompatible := self.load_state(member_snapshots):
+            member_snapshots = {
+                index: member_snapshot
+                for index, member_snapshot in member_snapshots.items()
+                if index not in incompatible
+            }
+            self._reset_members(running, cause)
+        for milestone in self._passed_milestones:
+            self._advance_to(milestone)
 
-    def _start_anew(self, places: Sequence[int], why: str) -> None:
-        for place in places:
-            old = self.courses[place]
-            self.courses[place] = self._course(old.member, old.candidate)
-        self._start_plain(why)
+    def _reset_members(self, indices: Sequence[int], cause: str) -> None:
+        for index in indices:
+            previous = self.member_states[index]
+            self.member_states[index] = self._new_member_state(
+                previous.member, previous.candidate_index
+            )
+        self._start_plain_session(cause)
 
-    def _go_to(self, stop: Stop) -> None:
-        active = [place for place in self.running() if self.courses[place].at < stop.epochs]
+    def _advance_to(self, milestone: Milestone) -> None:
+        active = [
+            index for index in self.running() if self.member_states[index].at < milestone.epochs
+        ]
         if not active:
             return
-        midway = [place for place in active if self.courses[place].order.midway]
-        parts = {place: self.courses[place].order.until(stop.share) for place in active}
-        due = {place: part for place, part in parts.items() if part}
-        losses = self._team.advance(due, midway) if due else {}
-        for place in active:
-            self._take(place, losses.get(place), stop)
-        if stop.judged:
-            self._judge(active, stop)
-            self._settle()
+        mid_epoch = [index for index in active if self.member_states[index].order.mid_epoch]
+        batches_by_member = {
+            index: self.member_states[index].order.batches_until(milestone.epoch_fraction)
+            for index in active
+        }
+        pending = {index: batches for index, batches in batches_by_member.items() if batches}
+        losses = self._session.advance(pending, mid_epoch) if pending else {}
+        for index in active:
+            self._record_loss(index, losses.get(index), milestone)
+        if milestone.validate:
+            self._validate(active, milestone)
+            self._finish_members()
 
-    def _take(self, place: int, loss: float | Exception | None, stop: Stop) -> None:
+    def _record_loss(
+        self, index: int, loss: float | Exception | None, milestone: Milestone
+    ) -> None:
         """Take what came of a member's batches; None where there were none."""
-        course = self.courses[place]
-        course.at = stop.epochs
+        member_state = self.member_states[index]
+        member_state.at = milestone.epochs
         if isinstance(loss, Exception):
-            course.fail(loss, built=course.parameters > 0)
+            member_state.fail(loss, built=member_state.parameters > 0)
             return
         if loss is not None:
-            course.trained(loss)
-        if stop.judged:
-            course.stopped(epoch_ended=stop.ends_epoch)
-        held = (course.peak_memory, self._team.peak_memory(place))
-        course.peak_memory = max((one for one in held if one is not None), default=None)
+            member_state.set_epoch_loss(loss)
+        if milestone.validate:
+            member_state.check_epoch_loss(epoch_ended=milestone.ends_epoch)
+        peaks = (member_state.peak_memory, self._session.peak_memory(index))
+        member_state.peak_memory = max((peak for peak in peaks if peak is not None), default=None)
 
-    def _judge(self, places: Sequence[int], stop: Stop) -> None:
+    def _validate(self, indices: Sequence[int], milestone: Milestone) -> None:
         metric = self._training.objective.metric
-        running = [place for place in places if self.courses[place].state == "running"]
-        values = self._scores(running, self._training.data.validation)
-        self._team.remember(
+        running = [index for index in indices if self.member_states[index].state == "running"]
+        values = self._evaluate(running, self._training.data.validation)
+        self._session.save_best(
             [
-                place
-                for place, value in values.items()
-                if self.courses[place].judged(value, metric, epoch_ended=stop.ends_epoch)
+                index
+                for index, value in values.items()
+                if self.member_states[index].add_validation(
+                    value, metric, epoch_ended=milestone.ends_epoch
+                )
             ]
         )
 
-    def _settle(self) -> None:
+    def _finish_members(self) -> None:
         """Judge the best weights of those that are out of patience on the test split."""
         test = self._training.data.test
-        tired = [n for n in self.running() if self.courses[n].tired(self._training.settings)]
-        if tired and len(test):
-            self._team.recall(tired)
-            for place, value in self._scores(tired, test).items():
-                self.courses[place].test_value = value if math.isfinite(value) else None
-        for place in tired:
-            if self.courses[place].state == "running":
-                self.courses[place].state = "finished"
-        self._team.drop([n for n, one in enumerate(self.courses) if one.state != "running"])
+        finished = [
+            index
+            for index in self.running()
+            if self.member_states[index].should_stop(self._training.settings)
+        ]
+        if finished and len(test):
+            self._session.restore_best(finished)
+            for index, value in self._evaluate(finished, test).items():
+                self.member_states[index].test_value = value if math.isfinite(value) else None
+        for index in finished:
+            if self.member_states[index].state == "running":
+                self.member_states[index].state = "finished"
+        self._session.drop(
+            [
+                index
+                for index, member_state in enumerate(self.member_states)
+                if member_state.state != "running"
+            ]
+        )
 
-    def _scores(self, places: Sequence[int], split: Split) -> dict[int, float]:
-        found, targets = {}, split.targets.to(self._training.device)
-        for place, output in self._team.predict(places, split.inputs).items():
+    def _evaluate(self, indices: Sequence[int], split: Split) -> dict[int, float]:
+        scores, targets = {}, split.targets.to(self._training.device)
+        for index, output in self._session.predict(indices, split.inputs).items():
             try:
                 if isinstance(output, Exception):
                     raise output
-                with self._streams(place):
-                    found[place] = score(self._training.objective, output, targets)
+                with self._metric_randomness(index):
+                    scores[index] = evaluate_metric(self._training.objective, output, targets)
             except (Exception, SystemExit) as error:
-                self.courses[place].fail(contained(error))
-        return found
+                self.member_states[index].fail(as_exception(error))
+        return scores
 
-    def _streams(self, place: int) -> AbstractContextManager[None]:
+    def _metric_randomness(self, index: int) -> AbstractContextManager[None]:
         """Return the streams to judge a member in: a user's own metric may draw from them."""
         if self._training.objective.metric.task is not None:
             return nullcontext()
-        return Randomness(self.courses[place].member.seed, self._training.device)
+        return Randomness(self.member_states[index].member.seed, self._training.device)
 
 
-def _present(record: Record) -> Progress:
-    if record.progress is None:
-        raise Unfit("of a member that had not ended, only the course was stored")
-    return record.progress
+def _require_network_state(member_snapshot: MemberSnapshot) -> NetworkState:
+    if member_snapshot.network_state is None:
+        raise IncompatibleSnapshot("of a member that had not ended, only the course was stored")
+    return member_snapshot.network_state

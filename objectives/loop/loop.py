@@ -21,16 +21,16 @@ from ..engines.plain import PlainEngine
 from ..model.objective import Objective
 from ..parametrisation.standard import Parametrisation
 from ..training.settings import ProxySettings, TrainingResult
-from ..training.snapshot import Keeper
+from ..training.snapshot import SnapshotStore
 from .candidate import Candidate, replica_seed
-from .candidates import Cohort
-from .checkpointing import Keeping, loaded
-from .fold import Stop
-from .time_slice import Breaths
+from .candidates import CandidateBatch
+from .checkpointing import Checkpointer, load_snapshots
+from .fold import Milestone
+from .time_slice import TimeSlicer
 
-__all__ = ["After", "Candidate", "Keeper", "replica_seed", "train_together"]
+__all__ = ["Candidate", "MilestoneCallback", "SnapshotStore", "replica_seed", "train_together"]
 
-After = Callable[[float, Mapping[int, float]], Collection[int]]
+MilestoneCallback = Callable[[float, Mapping[int, float]], Collection[int]]
 """`(epochs so far, candidate trained until now -> its metric there) -> candidates to give up`.
 
 In the middle of a long epoch it is called as well, without metrics.
@@ -44,10 +44,10 @@ def train_together(
     *,
     device: torch.device,
     engine: Engine | None = None,
-    scaling: Parametrisation | None = None,
-    earlier: Mapping[float, Sequence[float]] | None = None,
-    after: After | None = None,
-    keeper: Keeper | None = None,
+    parametrisation: Parametrisation | None = None,
+    other_rung_scores: Mapping[float, Sequence[float]] | None = None,
+    callback: MilestoneCallback | None = None,
+    store: SnapshotStore | None = None,
 ) -> list[TrainingResult | Exception | None]:
     """Train candidates side by side and judge each.
 
@@ -57,56 +57,61 @@ def train_together(
         settings: How.
         device: Where.
         engine: Who computes; None for the plain engine.
-        scaling: Initial weights and rates by width; None for the model's own and one rate.
-        earlier: Rung (in epochs) to the scores that other trials had there, to be compared with.
-        after: Called at every stop; what it raises ends all and propagates untouched.
-        keeper: Keeps snapshots, and has those to go on from; asked before `after`.
+        parametrisation: Initial weights and rates by width; None for the model's own and one rate.
+        other_rung_scores: Rung (in epochs) to the scores that other trials had there, to be compared with.
+        callback: Called at every stop; what it raises ends all and propagates untouched.
+        store: Keeps snapshots, and has those to go on from; asked before `callback`.
 
     Returns:
         In the order of the candidates: the result; the exception that its code raised; or None for
-        one that `after` gave up.
+        one that `callback` gave up.
     """
-    cohort = Cohort(
+    candidate_batch = CandidateBatch(
         objective,
         candidates,
         settings,
         device=device,
         engine=engine or PlainEngine(),
-        scaling=scaling,
-        earlier=earlier or {},
-        saved=loaded(keeper, len(candidates)),
+        parametrisation=parametrisation,
+        other_rung_scores=other_rung_scores or {},
+        snapshots=load_snapshots(store, len(candidates)),
     )
-    keeping = Keeping(keeper, cohort, len(candidates))
-    breaths = Breaths(cohort.steps, asked=after is not None or keeper is not None)
-    for stop in _stops(settings):
-        for part, trained in _on_the_way(cohort, stop, breaths):
-            keeping.keep()
-            if after is not None:
-                metrics = cohort.metrics(trained) if part.judged else {}
-                cohort.give_up(after(part.epochs, metrics))
-    return cohort.results()
+    checkpointer = Checkpointer(store, candidate_batch, len(candidates))
+    slicer = TimeSlicer(
+        candidate_batch.steps_per_epoch, enabled=callback is not None or store is not None
+    )
+    for milestone in _milestones(settings):
+        for reached, trained in _advance_in_slices(candidate_batch, milestone, slicer):
+            checkpointer.save_changed()
+            if callback is not None:
+                metrics = candidate_batch.metrics(trained) if reached.validate else {}
+                candidate_batch.cancel(callback(reached.epochs, metrics))
+    return candidate_batch.results()
 
 
-def _stops(settings: ProxySettings) -> Iterator[Stop]:
+def _milestones(settings: ProxySettings) -> Iterator[Milestone]:
     rungs = settings.rungs
     for epochs in sorted({*map(float, range(1, settings.epochs + 1)), *rungs}):
-        yield Stop(epochs=epochs, rung=epochs in rungs)
+        yield Milestone(epochs=epochs, rung=epochs in rungs)
 
 
-def _on_the_way(
-    cohort: Cohort, stop: Stop, breaths: Breaths
-) -> Iterator[tuple[Stop, Collection[int]]]:
+def _advance_in_slices(
+    candidate_batch: CandidateBatch, milestone: Milestone, slicer: TimeSlicer
+) -> Iterator[tuple[Milestone, Collection[int]]]:
     """Train to a stop; yield where somebody is to be asked, and the candidates trained until then.
 
     Nobody is asked at a stop that all have behind them.
     """
-    part: Stop | None = None
-    while part is not stop and cohort.running():
-        part, started = breaths.next(cohort.at, stop), time.perf_counter()
-        trained = cohort.go_to(part)
+    reached: Milestone | None = None
+    while reached is not milestone and candidate_batch.running():
+        reached, started = (
+            slicer.next_milestone(candidate_batch.epochs_done, milestone),
+            time.perf_counter(),
+        )
+        trained = candidate_batch.advance_to(reached)
         if not trained:
             continue
-        breaths.trained(time.perf_counter() - started)
-        if part is stop or breaths.due():
-            yield part, trained
-            breaths.asked()
+        slicer.record_duration(time.perf_counter() - started)
+        if reached is milestone or slicer.callback_due():
+            yield reached, trained
+            slicer.record_callback()

@@ -1,6 +1,6 @@
 """The course of one training: its curve, its best, when it stops, and what went wrong.
 
-Entry point: `Course`.
+Entry point: `MemberState`.
 """
 
 import math
@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..data.batches import Order
+from ..data.batches import BatchSampler
 from ..engines.base import Member
-from ..errors import reason
+from ..errors import describe_error
 from ..model.metrics import Metric
 from ..training.settings import ProxySettings
-from ..training.snapshot import Unfit
+from ..training.snapshot import IncompatibleSnapshot
 from ..user_code import is_out_of_memory
 
-State = Literal["running", "finished", "pruned", "nan", "out_of_memory", "error"]
+MemberStatus = Literal["running", "finished", "pruned", "nan", "out_of_memory", "error"]
 
-_KEPT = (
+_STORED_FIELDS = (
     "state",
     "at",
     "curve",
@@ -35,11 +35,11 @@ _KEPT = (
 
 
 @dataclass(kw_only=True)
-class Course:
+class MemberState:
     """One member's way through the training.
 
     Attributes:
-        candidate: Place of its candidate among those trained together.
+        candidate_index: Place of its candidate among those trained together.
         member: The network.
         order: Its batches.
         state: Running, or how it ended.
@@ -56,10 +56,10 @@ class Course:
         error: What its model or metric raised.
     """
 
-    candidate: int
+    candidate_index: int
     member: Member
-    order: Order
-    state: State = "running"
+    order: BatchSampler
+    state: MemberStatus = "running"
     at: float = 0.0
     curve: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -71,49 +71,51 @@ class Course:
     peak_memory: int | None = None
     detail: str | None = None
     error: Exception | None = None
-    _loss: float = 0.0
+    _epoch_loss: float = 0.0
 
-    def facts(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a snapshot holds of it, as JSON has it."""
         return {
-            **{name: getattr(self, name) for name in _KEPT},
+            **{name: getattr(self, name) for name in _STORED_FIELDS},
             "curve": list(self.curve),
             "losses": list(self.losses),
-            "loss": self._loss,
+            "loss": self._epoch_loss,
             "order": list(self.order.position),
             "seed": self.member.seed,
             "learning_rate": self.member.learning_rate,
         }
 
-    def go_on_from(self, facts: Mapping[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Be where the facts say; it must not have begun.
 
         Raises:
-            Unfit: They are of another member.
+            IncompatibleSnapshot: They are of another member.
         """
         for name in ("seed", "learning_rate"):
-            mine = getattr(self.member, name)
-            if facts[name] != mine:
-                raise Unfit(f"its {name} is {facts[name]}, that of the training {mine}")
-        for name in _KEPT:
-            setattr(self, name, facts[name])
-        self.curve, self.losses = list(facts["curve"]), list(facts["losses"])
-        self._loss = facts["loss"]
-        self.order.go_on_from(*facts["order"])
+            expected = getattr(self.member, name)
+            if state[name] != expected:
+                raise IncompatibleSnapshot(
+                    f"its {name} is {state[name]}, that of the training {expected}"
+                )
+        for name in _STORED_FIELDS:
+            setattr(self, name, state[name])
+        self.curve, self.losses = list(state["curve"]), list(state["losses"])
+        self._epoch_loss = state["loss"]
+        self.order.load_state(*state["order"])
 
-    def trained(self, loss: float) -> None:
+    def set_epoch_loss(self, loss: float) -> None:
         """Take the mean training loss of the rows since the epoch began."""
-        self._loss = loss
+        self._epoch_loss = loss
 
-    def stopped(self, *, epoch_ended: bool) -> None:
+    def check_epoch_loss(self, *, epoch_ended: bool) -> None:
         """Look at the training loss, at a stop."""
-        self._require_finite(self._loss, "training loss")
+        self._check_finite(self._epoch_loss, "training loss")
         if epoch_ended or self.state == "nan":
-            self.losses.append(self._loss)
+            self.losses.append(self._epoch_loss)
 
-    def judged(self, value: float, metric: Metric, *, epoch_ended: bool) -> bool:
+    def add_validation(self, value: float, metric: Metric, *, epoch_ended: bool) -> bool:
         """Take a validation metric; returns whether it is the best at an epoch's end."""
-        self._require_finite(value, f"validation {metric.name}")
+        self._check_finite(value, f"validation {metric.name}")
         if self.state != "running":
             return False
         if not epoch_ended:
@@ -125,10 +127,10 @@ class Course:
         self.best, self.best_epoch = value, len(self.curve) - 1
         return True
 
-    def tired(self, settings: ProxySettings) -> bool:
+    def should_stop(self, settings: ProxySettings) -> bool:
         """Whether no further epoch is worth its time, or none is left."""
-        waited = len(self.curve) - 1 - self.best_epoch
-        impatient = settings.patience > 0 and waited >= settings.patience
+        epochs_waited = len(self.curve) - 1 - self.best_epoch
+        impatient = settings.patience > 0 and epochs_waited >= settings.patience
         return bool(self.curve) and (impatient or len(self.curve) >= settings.epochs)
 
     @property
@@ -144,7 +146,7 @@ class Course:
         return self.at_rung if self.best is None else self.best
 
     @property
-    def present(self) -> float | None:
+    def latest(self) -> float | None:
         """The metric at the last stop; None for a training that failed."""
         if self.failed:
             return None
@@ -153,14 +155,14 @@ class Course:
     def fail(self, error: Exception, *, built: bool = True) -> None:
         """Note what its model, metric or memory raised."""
         if is_out_of_memory(error):
-            where = f"in epoch {len(self.curve)}" if built else "while it was built"
+            when = f"in epoch {len(self.curve)}" if built else "while it was built"
             self.state = "out_of_memory"
-            self.detail = f"memory ran out {where}: {reason(error):.200}"
+            self.detail = f"memory ran out {when}: {describe_error(error):.200}"
             error.__traceback__ = None  # its frames hold the very tensors there was no room for
         else:
             self.state, self.error = "error", error
 
-    def _require_finite(self, value: float, what: str) -> None:
+    def _check_finite(self, value: float, quantity: str) -> None:
         if not math.isfinite(value) and self.state == "running":
             self.state = "nan"
-            self.detail = f"the {what} became {value} in epoch {len(self.curve)}"
+            self.detail = f"the {quantity} became {value} in epoch {len(self.curve)}"

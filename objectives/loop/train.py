@@ -28,7 +28,7 @@ def train(
     *,
     seed: int,
     engine: Engine | None = None,
-    scaling: Parametrisation | None = None,
+    parametrisation: Parametrisation | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> TrainingResult:
     """Train a candidate and judge it.
@@ -39,7 +39,7 @@ def train(
         settings: How to train.
         seed: Decides initial weights, order of the batches and dropout; 0 to 2**63 - 1.
         engine: Who computes; None for the plain engine.
-        scaling: Initial weights and rates by width; None for the model's own and one rate.
+        parametrisation: Initial weights and rates by width; None for the model's own and one rate.
         on_epoch: Called with epoch index and validation metric after each epoch; what it raises
             ends the training and propagates untouched.
 
@@ -48,19 +48,19 @@ def train(
         MetricError: The metric gave no number.
     """
 
-    def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
+    def callback(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
         if on_epoch is not None and metrics and epochs == int(epochs):
             on_epoch(int(epochs) - 1, metrics[0])
         return ()
 
     (result,) = train_together(
         objective,
-        [Candidate(widths=widths, seed=seed, spared=True)],
+        [Candidate(widths=widths, seed=seed, never_pruned=True)],
         settings,
         device=resolve_device(settings.device),
         engine=engine,
-        scaling=scaling,
-        after=after,
+        parametrisation=parametrisation,
+        callback=callback,
     )
     assert result is not None, "nobody gave the candidate up"
     if isinstance(result, Exception):

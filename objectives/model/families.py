@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 MLP_NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
-POOLED_SIDE = 4
+MIN_POOLED_SIDE = 4
 """Shortest image side, in pixels, that is still halved."""
 
 
@@ -44,17 +44,17 @@ def build_mlp(
 ) -> nn.Module:
     """Return a multi-layer perceptron with one hidden layer per width."""
     layers: list[nn.Module] = [nn.Flatten()]
-    incoming = prod(input_shape)
+    in_features = prod(input_shape)
     for width in widths.values():
         # Batch norm takes the mean away: a bias before it would have no gradient but rounding.
-        layers.append(nn.Linear(incoming, width, bias=norm != "batch"))
+        layers.append(nn.Linear(in_features, width, bias=norm != "batch"))
         if norm != "none":
             layers.append(MLP_NORMS[norm](width))
         layers.append(ACTIVATIONS[activation]())
         if dropout:
             layers.append(nn.Dropout(dropout))
-        incoming = width
-    return nn.Sequential(*layers, nn.Linear(incoming, outputs))
+        in_features = width
+    return nn.Sequential(*layers, nn.Linear(in_features, outputs))
 
 
 def build_cnn(
@@ -66,20 +66,20 @@ def build_cnn(
     dropout: float = 0.0,
 ) -> nn.Module:
     """Return a convolutional network with one 3x3 block per width, for inputs `[c, h, w]`."""
-    incoming, *sides = input_shape
+    in_channels, *sides = input_shape
     layers: list[nn.Module] = []
     for width in widths.values():
-        layers.append(nn.Conv2d(incoming, width, kernel_size=3, padding=1, bias=False))
+        layers.append(nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False))
         layers.append(nn.BatchNorm2d(width))
         layers.append(ACTIVATIONS[activation]())
-        if min(sides) >= POOLED_SIDE:
+        if min(sides) >= MIN_POOLED_SIDE:
             layers.append(nn.MaxPool2d(2))
             sides = [side // 2 for side in sides]
-        incoming = width
+        in_channels = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if dropout:
         layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(incoming, outputs))
+    return nn.Sequential(*layers, nn.Linear(in_channels, outputs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +90,13 @@ class Family:
         name: As written in the spec.
         build: The builder; options are its keyword arguments.
         options: Option name to the words that it may be, or None for a share in [0, 1).
-        images: Whether the inputs must be images `[c, h, w]`.
+        requires_images: Whether the inputs must be images `[c, h, w]`.
     """
 
     name: str
     build: Callable[..., nn.Module]
     options: Mapping[str, tuple[str, ...] | None]
-    images: bool
+    requires_images: bool
 
 
 FAMILIES: dict[str, Family] = {
@@ -108,13 +108,13 @@ FAMILIES: dict[str, Family] = {
             "dropout": None,
             "norm": ("none", *MLP_NORMS),
         },
-        images=False,
+        requires_images=False,
     ),
     "cnn": Family(
         name="cnn",
         build=build_cnn,
         options={"activation": tuple(ACTIVATIONS), "dropout": None},
-        images=True,
+        requires_images=True,
     ),
 }
 
@@ -128,13 +128,17 @@ def check_family(
         ModelError: No such family or option, a value out of range, or inputs that are no images.
     """
     if name not in FAMILIES:
-        raise ModelError(_unknown("family", name, FAMILIES, "or name a builder: build = FILE.py:f"))
+        raise ModelError(
+            _unknown_message("family", name, FAMILIES, "or name a builder: build = FILE.py:f")
+        )
     family = FAMILIES[name]
     for option, value in options.items():
         if option not in family.options:
-            raise ModelError(_unknown("option", option, family.options, of=f" of family '{name}'"))
+            raise ModelError(
+                _unknown_message("option", option, family.options, context=f" of family '{name}'")
+            )
         _check_option(name, option, value, family.options[option])
-    if family.images and input_shape is not None and len(input_shape) != 3:
+    if family.requires_images and input_shape is not None and len(input_shape) != 3:
         raise ModelError(
             f"family '{name}' takes images (channels, height, width), the data has samples of "
             f"shape {input_shape}: choose family 'mlp', or data with images."
@@ -142,20 +146,20 @@ def check_family(
     return family
 
 
-def _check_option(family: str, option: str, value: Any, words: tuple[str, ...] | None) -> None:
-    what = f"option '{option}' of family '{family}' is {value!r}"
-    if words is not None:
-        if value not in words:
-            raise ModelError(f"{what}: choose one of {', '.join(words)}.")
+def _check_option(family: str, option: str, value: Any, choices: tuple[str, ...] | None) -> None:
+    subject = f"option '{option}' of family '{family}' is {value!r}"
+    if choices is not None:
+        if value not in choices:
+            raise ModelError(f"{subject}: choose one of {', '.join(choices)}.")
     elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ModelError(f"{what}: give a number from 0 up to, but not including, 1.")
+        raise ModelError(f"{subject}: give a number from 0 up to, but not including, 1.")
 
 
-def _unknown(
-    what: str, name: str, known: Mapping[str, Any], other: str = "", *, of: str = ""
+def _unknown_message(
+    kind: str, name: str, choices: Mapping[str, Any], alternative: str = "", *, context: str = ""
 ) -> str:
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, choices, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"there is no {what} '{name}'{of}: {hint}Choose {' or '.join(known)}" + (
-        f", {other}." if other else "."
+    return f"there is no {kind} '{name}'{context}: {hint}Choose {' or '.join(choices)}" + (
+        f", {alternative}." if alternative else "."
     )

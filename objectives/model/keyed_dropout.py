@@ -10,8 +10,8 @@ A network gets the same masks alone, in a stack, and padded to a larger width.
 The hash is a 32-bit finaliser of two multiplications and three shifts; its constants are those of
 Chris Wellons' search for low bias ("lowbias32", public domain, nullprogram.com/blog/2018/07/31).
 
-Entry points: `install` swaps a model's dropout layers, `keyed` those of all that a builder builds,
-`set_step` moves them to a training step, `key_of`, `mix` and `GOLDEN` are what another
+Entry points: `install_keyed_dropout` swaps a model's dropout layers, `with_keyed_dropout` those of all that a builder builds,
+`set_step` moves them to a training step, `mask_key`, `hash_word` and `GOLDEN_RATIO` are what another
 engine needs to make the same masks.
 """
 
@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_WORD = 0xFFFFFFFF
-_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B
-GOLDEN = 0x9E3779B9
+_WORD_MASK = 0xFFFFFFFF
+_FIRST_MULTIPLIER, _SECOND_MULTIPLIER = 0x7FEB352D, 0x846CA68B
+GOLDEN_RATIO = 0x9E3779B9
 """2^32 over the golden ratio: spreads consecutive places over the whole word."""
 
-_KINDS: dict[type[nn.Module], int] = {
+_SHARED_AXES: dict[type[nn.Module], int] = {
     nn.Dropout: 0,
     nn.Dropout1d: 1,
     nn.Dropout2d: 2,
@@ -58,30 +58,32 @@ class KeyedDropout(nn.Module):
             return x
         if self.p >= 1:
             return x * 0.0
-        return x.masked_fill(self.dropped(x), 0.0) * (1 / (1 - self.p))
+        return x.masked_fill(self.drop_mask(x), 0.0) * (1 / (1 - self.p))
 
-    def dropped(self, x: Tensor) -> Tensor:
+    def drop_mask(self, x: Tensor) -> Tensor:
         """Return which places are zeroed: bool, broadcastable to x."""
         # Dropout2d takes [N, C, L] as well, and drops its channels.
-        drawn = 2 if self.shared_axes == 2 else x.ndim - self.shared_axes
-        places = self.key
-        for axis, size in enumerate(x.shape[:drawn]):
-            along = torch.arange(size, dtype=torch.int32, device=x.device) * _signed(GOLDEN)
+        keyed_axes = 2 if self.shared_axes == 2 else x.ndim - self.shared_axes
+        hashes = self.key
+        for axis, size in enumerate(x.shape[:keyed_axes]):
+            offsets = torch.arange(size, dtype=torch.int32, device=x.device) * _as_signed(
+                GOLDEN_RATIO
+            )
             shape = [size if other == axis else 1 for other in range(x.ndim)]
-            places = _mix(places + along.view(shape))
-        return (places & 0x7FFFFFFF) < threshold(self.p)
+            hashes = _hash_words(hashes + offsets.view(shape))
+        return (hashes & 0x7FFFFFFF) < drop_threshold(self.p)
 
     def extra_repr(self) -> str:
         """Return the options for people."""
         return f"p={self.p}"
 
 
-def threshold(p: float) -> int:
+def drop_threshold(p: float) -> int:
     """Return the number below which the lower 31 bits of a place's hash mean that it is zeroed."""
-    return min(round(p * (1 << 31)), _WORD >> 1)
+    return min(round(p * (1 << 31)), _WORD_MASK >> 1)
 
 
-def key_of(seed: int, layer: int, step: int) -> int:
+def mask_key(seed: int, layer: int, step: int) -> int:
     """Return the key of a layer's masks in a step, an int32.
 
     Args:
@@ -89,30 +91,30 @@ def key_of(seed: int, layer: int, step: int) -> int:
         layer: Place of the layer among the swapped ones, in the order of `named_modules`.
         step: Update, from 0.
     """
-    word = mix((seed & _WORD) ^ mix(seed >> 32))
-    word = mix(word + layer * GOLDEN)
-    return _signed(mix(word + step * GOLDEN))
+    word = hash_word((seed & _WORD_MASK) ^ hash_word(seed >> 32))
+    word = hash_word(word + layer * GOLDEN_RATIO)
+    return _as_signed(hash_word(word + step * GOLDEN_RATIO))
 
 
-def mix(word: int) -> int:
+def hash_word(word: int) -> int:
     """Return the hash of a 32-bit word."""
-    word &= _WORD
-    word = ((word ^ (word >> 16)) * _FIRST) & _WORD
-    word = ((word ^ (word >> 15)) * _SECOND) & _WORD
+    word &= _WORD_MASK
+    word = ((word ^ (word >> 16)) * _FIRST_MULTIPLIER) & _WORD_MASK
+    word = ((word ^ (word >> 15)) * _SECOND_MULTIPLIER) & _WORD_MASK
     return word ^ (word >> 16)
 
 
-def install(model: nn.Module, names: Iterable[str]) -> None:
+def install_keyed_dropout(model: nn.Module, names: Iterable[str]) -> None:
     """Swap the dropout layers of these names for keyed ones, in place."""
     for name in names:
         parent, _, child = name.rpartition(".")
         old = model.get_submodule(name)
-        new = KeyedDropout(float(old.p), _KINDS[type(old)])  # type: ignore[arg-type]
+        new = KeyedDropout(float(old.p), _SHARED_AXES[type(old)])  # type: ignore[arg-type]
         new.train(old.training)
         setattr(model.get_submodule(parent), child, new)
 
 
-def keyed(
+def with_keyed_dropout(
     build: Callable[..., nn.Module], sample: Callable[[int], Tensor]
 ) -> Callable[..., nn.Module]:
     """Return a builder of the same models with the layers that they are trained with.
@@ -123,32 +125,32 @@ def keyed(
         build: Returns a fresh model.
         sample: Returns so many rows that the model can be called with.
     """
-    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    names_by_modules: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    def built(*arguments: Any) -> nn.Module:
+    def build_keyed(*arguments: Any) -> nn.Module:
         model = build(*arguments)
         if isinstance(model, nn.Module):
             modules = tuple(name for name, _ in model.named_modules())
-            if modules not in known:
-                known[modules] = swappable(model, sample(2))
-            install(model, known[modules])
+            if modules not in names_by_modules:
+                names_by_modules[modules] = swappable_layers(model, sample(2))
+            install_keyed_dropout(model, names_by_modules[modules])
         return model
 
-    return built
+    return build_keyed
 
 
-def layers(model: nn.Module) -> list[KeyedDropout]:
+def keyed_layers(model: nn.Module) -> list[KeyedDropout]:
     """Return a model's keyed layers in their order."""
     return [module for module in model.modules() if isinstance(module, KeyedDropout)]
 
 
-def set_step(keyed: Iterable[KeyedDropout], seed: int, step: int) -> None:
+def set_step(keyed_modules: Iterable[KeyedDropout], seed: int, step: int) -> None:
     """Give every layer its key of a training step."""
-    for layer, module in enumerate(keyed):
-        module.key.fill_(key_of(seed, layer, step))
+    for layer, module in enumerate(keyed_modules):
+        module.key.fill_(mask_key(seed, layer, step))
 
 
-def swappable(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
     """Return the names of the dropout layers that may be keyed: those called once a forward pass.
 
     A layer that is called twice would drop the same places both times. Tried on a copy, with two
@@ -159,40 +161,42 @@ def swappable(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
         model: As built.
         inputs: Rows first, on the model's device.
     """
-    names = [name for name, module in model.named_modules() if type(module) in _KINDS and name]
+    names = [
+        name for name, module in model.named_modules() if type(module) in _SHARED_AXES and name
+    ]
     if not names:
         return ()
     calls = dict.fromkeys(names, 0)
 
-    def counting(name: str) -> Callable[..., None]:
+    def count_calls_of(name: str) -> Callable[..., None]:
         def count(*_: object) -> None:
             calls[name] += 1
 
         return count
 
     try:
-        trial = deepcopy(model).train()
+        model_copy = deepcopy(model).train()
         for name in names:
-            trial.get_submodule(name).register_forward_hook(counting(name))
+            model_copy.get_submodule(name).register_forward_hook(count_calls_of(name))
         with torch.no_grad():
-            trial(inputs[:2])
+            model_copy(inputs[:2])
     except (Exception, SystemExit):  # the training itself will say what is wrong
         return ()
     return tuple(name for name in names if calls[name] == 1)
 
 
-def _mix(words: Tensor) -> Tensor:
+def _hash_words(words: Tensor) -> Tensor:
     """Return the hash of every int32 in a fresh tensor of its own, computed in place."""
-    words = words ^ _shifted(words, 16)
-    words = words.mul_(_FIRST)
-    words = words.bitwise_xor_(_shifted(words, 15)).mul_(_signed(_SECOND))
-    return words.bitwise_xor_(_shifted(words, 16))
+    words = words ^ _logical_right_shift(words, 16)
+    words = words.mul_(_FIRST_MULTIPLIER)
+    words = words.bitwise_xor_(_logical_right_shift(words, 15)).mul_(_as_signed(_SECOND_MULTIPLIER))
+    return words.bitwise_xor_(_logical_right_shift(words, 16))
 
 
-def _shifted(words: Tensor, bits: int) -> Tensor:
+def _logical_right_shift(words: Tensor, bits: int) -> Tensor:
     """Shift right without dragging the sign along."""
     return (words >> bits).bitwise_and_((1 << (32 - bits)) - 1)
 
 
-def _signed(word: int) -> int:
+def _as_signed(word: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word

@@ -3,7 +3,7 @@
 By default cross-entropy for classes and squared error for quantities (standardised ones, see
 `data`). A user's own is a function `(output, targets) -> scalar tensor`.
 
-Entry points: `LOSSES`, `load_loss`, `aligned`.
+Entry points: `LOSSES`, `load_loss`, `align_to_targets`.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from ..data.dataset import Task
 from ..errors import MetricError
 from ..user_code import load_object
 
-Loss = Callable[[Any, Tensor], Tensor]
+LossFunction = Callable[[Any, Tensor], Tensor]
 
-LOSSES: dict[str, tuple[Task, Loss]] = {
+LOSSES: dict[str, tuple[Task, LossFunction]] = {
     "cross_entropy": ("classification", nn.functional.cross_entropy),
     "mse": ("regression", nn.functional.mse_loss),
     "mae": ("regression", nn.functional.l1_loss),
@@ -28,7 +28,7 @@ LOSSES: dict[str, tuple[Task, Loss]] = {
 """Built-in losses by name, with the task that each fits."""
 
 
-def load_loss(loss: str | Loss | None, task: Task, base: Path) -> tuple[str, Loss]:
+def load_loss(loss: str | LossFunction | None, task: Task, base: Path) -> tuple[str, LossFunction]:
     """Return the name and function of a loss.
 
     Args:
@@ -53,24 +53,32 @@ def load_loss(loss: str | Loss | None, task: Task, base: Path) -> tuple[str, Los
             f"there is no loss '{loss}': {hint}Choose one of {', '.join(LOSSES)}, or name a "
             "function as FILE.py:name."
         )
-    fits, function = LOSSES[loss]
-    if fits != task:
+    loss_task, function = LOSSES[loss]
+    if loss_task != task:
         raise MetricError(
-            f"loss '{loss}' is for a {fits}, the data asks for a {task}: choose one of "
-            f"{', '.join(name for name, (kind, _) in LOSSES.items() if kind == task)}."
+            f"loss '{loss}' is for a {loss_task}, the data asks for a {task}: choose one of "
+            f"{', '.join(name for name, (other_task, _) in LOSSES.items() if other_task == task)}."
         )
     return loss, function
 
 
-def aligned(output: Any, targets: Tensor, task: Task) -> Any:
+def align_to_targets(output: Any, targets: Tensor, task: Task) -> Any:
     """Return the output in the targets' shape where only axes of length one differ.
 
     An output `[rows, 1]` beside targets `[rows]` would silently broadcast to `[rows, rows]`.
     Outputs of classes, and outputs of other sizes, are left as they are.
     """
-    fits = task == "regression" and isinstance(output, Tensor) and output.shape != targets.shape
-    return output.reshape(targets.shape) if fits and _squeezed(output, targets) else output
+    may_broadcast = (
+        task == "regression" and isinstance(output, Tensor) and output.shape != targets.shape
+    )
+    return (
+        output.reshape(targets.shape)
+        if may_broadcast and _equal_without_singletons(output, targets)
+        else output
+    )
 
 
-def _squeezed(output: Tensor, targets: Tensor) -> bool:
-    return [n for n in output.shape if n != 1] == [n for n in targets.shape if n != 1]
+def _equal_without_singletons(output: Tensor, targets: Tensor) -> bool:
+    return [size for size in output.shape if size != 1] == [
+        size for size in targets.shape if size != 1
+    ]

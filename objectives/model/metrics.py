@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Task
-from ..errors import MetricError, reason
+from ..errors import MetricError, describe_error
 from ..user_code import is_out_of_memory, load_object
 
 Direction = Literal["maximize", "minimize"]
@@ -58,14 +58,14 @@ class Metric:
             if is_out_of_memory(error):
                 raise
             raise MetricError(
-                f"metric {self.name} raised {reason(error)} (output "
-                f"{_shape(output)}, target {_shape(target)}): mend it, or choose another."
+                f"metric {self.name} raised {describe_error(error)} (output "
+                f"{_format_shape(output)}, target {_format_shape(target)}): mend it, or choose another."
             ) from error
         if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, Real):
             raise MetricError(
-                f"metric {self.name} returned {_kind(value)}: it must return one number."
+                f"metric {self.name} returned {_describe_value(value)}: it must return one number."
             )
         return float(value)
 
@@ -93,7 +93,7 @@ def load_metric(name: str, base: Path, direction: str | None = None) -> Metric:
             f"the direction '{direction}' is unknown: write 'maximize' or 'minimize'."
         )
     if ":" in name:
-        return _own_metric(name, load_object(name, base), direction)
+        return _user_metric(name, load_object(name, base), direction)
     if name not in METRICS:
         close = get_close_matches(name, METRICS, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
@@ -114,19 +114,19 @@ def default_metric(task: Task) -> Metric:
     return METRICS["accuracy" if task == "classification" else "r2"]
 
 
-def _own_metric(name: str, function: Callable[..., Any], direction: str | None) -> Metric:
-    chosen = direction if direction is not None else getattr(function, "direction", None)
-    if chosen not in DIRECTIONS:
-        found = "does not say" if chosen is None else f"says '{chosen}' for"
+def _user_metric(name: str, function: Callable[..., Any], direction: str | None) -> Metric:
+    resolved = direction if direction is not None else getattr(function, "direction", None)
+    if resolved not in DIRECTIONS:
+        finding = "does not say" if resolved is None else f"says '{resolved}' for"
         raise MetricError(
-            f"metric {name} {found} which direction is better: give it the attribute "
+            f"metric {name} {finding} which direction is better: give it the attribute "
             "`direction`, 'maximize' or 'minimize'."
         )
 
-    def on_cpu(output: Any, target: Tensor) -> Any:
+    def call_on_cpu(output: Any, target: Tensor) -> Any:
         return function(to_cpu(output), target.cpu())
 
-    return Metric(name=name, direction=cast(Direction, chosen), function=on_cpu)
+    return Metric(name=name, direction=cast(Direction, resolved), function=call_on_cpu)
 
 
 def to_cpu(output: Any) -> Any:
@@ -154,16 +154,16 @@ def accuracy(output: Tensor, target: Tensor) -> float:
 
 def balanced_accuracy(output: Tensor, target: Tensor) -> float:
     """Mean over the classes in the target of the share of their rows that is predicted."""
-    hits, actual, _ = _tallies(output, target)
+    hits, actual, _ = _class_counts(output, target)
     present = actual > 0
     return float((hits[present] / actual[present]).mean())
 
 
 def f1(output: Tensor, target: Tensor) -> float:
     """Mean over the classes of 2 hits / (rows of the class + rows predicted as it)."""
-    hits, actual, predicted = _tallies(output, target)
-    seen = (actual + predicted) > 0
-    return float((2 * hits[seen] / (actual + predicted)[seen]).mean())
+    hits, actual, predicted = _class_counts(output, target)
+    occurring = (actual + predicted) > 0
+    return float((2 * hits[occurring] / (actual + predicted)[occurring]).mean())
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> float:
@@ -177,10 +177,12 @@ def cross_entropy(output: Tensor, target: Tensor) -> float:
 def r2(output: Tensor, target: Tensor) -> float:
     """1 - squared error / squared deviation from the target's mean; mean over target columns."""
     error = _errors(output, target).square().sum(dim=0)
-    spread = (target.double() - target.double().mean(dim=0)).square().sum(dim=0)
+    deviation = (target.double() - target.double().mean(dim=0)).square().sum(dim=0)
     # A target without spread explains nothing: 1 if it is met exactly, else 0.
-    flat = torch.where(error == 0, 1.0, 0.0).double()
-    return float(torch.where(spread > 0, 1 - error / spread.clamp_min(1e-300), flat).mean())
+    constant_target = torch.where(error == 0, 1.0, 0.0).double()
+    return float(
+        torch.where(deviation > 0, 1 - error / deviation.clamp_min(1e-300), constant_target).mean()
+    )
 
 
 def mse(output: Tensor, target: Tensor) -> float:
@@ -201,46 +203,44 @@ def mae(output: Tensor, target: Tensor) -> float:
 def _errors(output: Tensor, target: Tensor) -> Tensor:
     if output.shape != target.shape:  # broadcasting would give a number, and a wrong one
         raise MetricError(
-            f"the model's outputs have the shape {_shape(output)}, the targets {_shape(target)}: "
+            f"the model's outputs have the shape {_format_shape(output)}, the targets {_format_shape(target)}: "
             "end the model in one output for each target column."
         )
     return output.double() - target
 
 
-def _tallies(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _class_counts(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return per class, in float64: rows predicted rightly, rows, rows predicted."""
-    guess = predicted_classes(output)
-    classes = int(torch.maximum(guess.max(), target.max())) + 1
+    predictions = predicted_classes(output)
+    classes = int(torch.maximum(predictions.max(), target.max())) + 1
     return (
-        torch.bincount(target[guess == target], minlength=classes).double(),
+        torch.bincount(target[predictions == target], minlength=classes).double(),
         torch.bincount(target, minlength=classes).double(),
-        torch.bincount(guess, minlength=classes).double(),
+        torch.bincount(predictions, minlength=classes).double(),
     )
 
 
-def _kind(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     return "None" if value is None else f"{value!r:.60} ({type(value).__name__})"
 
 
-def _shape(value: Any) -> str:
+def _format_shape(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-_FOR_CLASSES = Metric(
-    name="accuracy", direction="maximize", function=accuracy, task="classification"
-)
-_FOR_QUANTITIES = Metric(name="r2", direction="maximize", function=r2, task="regression")
+_ACCURACY = Metric(name="accuracy", direction="maximize", function=accuracy, task="classification")
+_R2 = Metric(name="r2", direction="maximize", function=r2, task="regression")
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _FOR_CLASSES,
-        replace(_FOR_CLASSES, name="balanced_accuracy", function=balanced_accuracy),
-        replace(_FOR_CLASSES, name="f1", function=f1),
-        replace(_FOR_CLASSES, name="cross_entropy", direction="minimize", function=cross_entropy),
-        _FOR_QUANTITIES,
-        replace(_FOR_QUANTITIES, name="mse", direction="minimize", function=mse),
-        replace(_FOR_QUANTITIES, name="rmse", direction="minimize", function=rmse),
-        replace(_FOR_QUANTITIES, name="mae", direction="minimize", function=mae),
+        _ACCURACY,
+        replace(_ACCURACY, name="balanced_accuracy", function=balanced_accuracy),
+        replace(_ACCURACY, name="f1", function=f1),
+        replace(_ACCURACY, name="cross_entropy", direction="minimize", function=cross_entropy),
+        _R2,
+        replace(_R2, name="mse", direction="minimize", function=mse),
+        replace(_R2, name="rmse", direction="minimize", function=rmse),
+        replace(_R2, name="mae", direction="minimize", function=mae),
     )
 }

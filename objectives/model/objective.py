@@ -13,10 +13,10 @@ from typing import Any, Protocol, final
 from torch import Tensor, nn
 
 from ..data.dataset import Data
-from ..errors import MetricError, ModelError, reason
+from ..errors import MetricError, ModelError, describe_error
 from ..user_code import is_out_of_memory, load_object
 from .families import check_family
-from .losses import Loss, aligned, load_loss
+from .losses import LossFunction, align_to_targets, load_loss
 from .metrics import METRICS, Metric, default_metric
 
 Builder = Callable[[Mapping[str, int]], nn.Module]
@@ -63,7 +63,7 @@ class ModuleObjective:
     data: Data
     metric: Metric
     loss_name: str
-    loss_function: Loss
+    loss_function: LossFunction
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
         """Return a fresh model for the widths.
@@ -78,19 +78,19 @@ class ModuleObjective:
             if is_out_of_memory(error) or isinstance(error, ModelError):
                 raise
             raise ModelError(
-                f"{self.name}: build(widths) raised {reason(error)}; the widths were "
+                f"{self.name}: build(widths) raised {describe_error(error)}; the widths were "
                 f"{dict(widths)}: make it build every candidate of the space."
             ) from error
         if not isinstance(module, nn.Module):
-            found = "None" if module is None else f"a {type(module).__name__}"
+            kind = "None" if module is None else f"a {type(module).__name__}"
             raise ModelError(
-                f"{self.name}: build(widths) returned {found}: it must return a torch.nn.Module."
+                f"{self.name}: build(widths) returned {kind}: it must return a torch.nn.Module."
             )
         return module
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Return the scalar loss of a batch; a regression's output is brought to its targets."""
-        return self.loss_function(aligned(output, targets, self.data.task), targets)
+        return self.loss_function(align_to_targets(output, targets, self.data.task), targets)
 
 
 def make_objective(
@@ -100,7 +100,7 @@ def make_objective(
     options: Mapping[str, Any] | None = None,
     data: Data,
     metric: Metric | None = None,
-    loss: str | Loss | None = None,
+    loss: str | LossFunction | None = None,
     base: Path,
 ) -> ModuleObjective:
     """Return the objective of a study.
@@ -122,12 +122,12 @@ def make_objective(
     if (build is None) == (family is None):
         raise ModelError("a model needs either `build` or `family`: give exactly one of them.")
     if metric is not None and metric.task not in (None, data.task):
-        fitting = ", ".join(name for name, known in METRICS.items() if known.task == data.task)
+        suitable = ", ".join(name for name, builtin in METRICS.items() if builtin.task == data.task)
         raise MetricError(
             f"metric '{metric.name}' is for a {metric.task}, data '{data.name}' is a {data.task}: "
-            f"choose one of {fitting}."
+            f"choose one of {suitable}."
         )
-    name, builder = _builder(build, family, options or {}, data, base)
+    name, builder = _resolve_builder(build, family, options or {}, data, base)
     loss_name, loss_function = load_loss(loss, data.task, base)
     return ModuleObjective(
         name=name,
@@ -139,7 +139,7 @@ def make_objective(
     )
 
 
-def _builder(
+def _resolve_builder(
     build: str | Builder | None,
     family: str | None,
     options: Mapping[str, Any],
@@ -147,14 +147,14 @@ def _builder(
     base: Path,
 ) -> tuple[str, Builder]:
     if family is not None:
-        chosen = check_family(family, options, data.input_shape)
+        family_spec = check_family(family, options, data.input_shape)
 
-        def from_family(widths: Mapping[str, int]) -> nn.Module:
-            return chosen.build(
+        def build_from_family(widths: Mapping[str, int]) -> nn.Module:
+            return family_spec.build(
                 widths, input_shape=data.input_shape, outputs=data.outputs, **options
             )
 
-        return f"family '{family}'", from_family
+        return f"family '{family}'", build_from_family
     assert build is not None
     if options:
         raise ModelError(

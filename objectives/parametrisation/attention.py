@@ -8,7 +8,7 @@ torch's own `MultiheadAttention` is read off, calls of `scaled_dot_product_atten
 during one forward pass. Attention that multiplies its matrices itself is not seen here; the check
 of coordinates watches what goes into a softmax.
 
-Entry point: `refuse_moving_heads`.
+Entry point: `require_fixed_head_size`.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..randomness import Randomness
-from .errors import Inapplicable
+from .errors import MupInapplicable
 
 Head = tuple[int, float]
 """Size of a head, and the factor on its scores."""
 
 
-def refuse_moving_heads(models: Sequence[nn.Module], inputs: Tensor | None) -> None:
+def require_fixed_head_size(models: Sequence[nn.Module], inputs: Tensor | None) -> None:
     """Look at the attention of the same model at several widths.
 
     Args:
@@ -34,34 +34,34 @@ def refuse_moving_heads(models: Sequence[nn.Module], inputs: Tensor | None) -> N
         inputs: A few samples, `[rows, ...]`, to watch a forward pass; None to read modules only.
 
     Raises:
-        Inapplicable: The widths move a head's size, and its scores do not follow 1 / size.
+        MupInapplicable: The widths move a head's size, and its scores do not follow 1 / size.
     """
-    base, *others = [_heads(model, inputs) for model in models]
+    base, *others = [_attention_heads(model, inputs) for model in models]
     for other in others:
         for (size, factor), (other_size, other_factor) in zip(base, other, strict=False):
             if not isclose(size * factor, other_size * other_factor) and size != other_size:
-                raise Inapplicable(
+                raise MupInapplicable(
                     f"the widths move the size of the attention heads ({size} and {other_size}), "
                     "while their scores are not divided by it: keep the head size and search the "
                     "number of heads, or pass scale = c / size to the attention"
                 )
 
 
-def _heads(model: nn.Module, inputs: Tensor | None) -> list[Head]:
-    own = [
+def _attention_heads(model: nn.Module, inputs: Tensor | None) -> list[Head]:
+    head_sizes = [
         module.head_dim for module in model.modules() if isinstance(module, nn.MultiheadAttention)
     ]
-    found = [(size, size**-0.5) for size in own]
+    heads = [(size, size**-0.5) for size in head_sizes]
     if inputs is not None:
         # Training mode: torch's encoder takes a short cut otherwise. Dropout draws its own numbers.
-        with Randomness(0, torch.device("cpu")), torch.no_grad(), _Watch() as watch:
+        with Randomness(0, torch.device("cpu")), torch.no_grad(), _HeadRecorder() as recorder:
             model.train()(inputs)
-        found += watch.heads
-    return found
+        heads += recorder.heads
+    return heads
 
 
 @final
-class _Watch(TorchFunctionMode):
+class _HeadRecorder(TorchFunctionMode):
     """Notes the head of every `scaled_dot_product_attention` that is called inside."""
 
     def __init__(self) -> None:
@@ -72,38 +72,38 @@ class _Watch(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is ATTENTION:
+        if func is SCALED_DOT_PRODUCT_ATTENTION:
             query, _ = query_and_key(args, kwargs)
             self.heads.append((query.shape[-1], head_scale(query, kwargs)))
         return func(*args, **kwargs)
 
 
-ATTENTION = nn.functional.scaled_dot_product_attention
+SCALED_DOT_PRODUCT_ATTENTION = nn.functional.scaled_dot_product_attention
 _SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
 
 
 @final
-class Scores(TorchFunctionMode):
+class ScoreRecorder(TorchFunctionMode):
     """Hands on what goes into every softmax that is called inside, in the order of the calls.
 
     The scores inside `scaled_dot_product_attention` are computed once more, before any mask. Those
     of torch's `MultiheadAttention` are not seen.
     """
 
-    def __init__(self, note: Callable[[Tensor], None]) -> None:
+    def __init__(self, on_scores: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self._note = note
+        self._on_scores = on_scores
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func in _SOFTMAX:
-            self._note((args[0] if args else kwargs["input"]).detach())
-        elif func is ATTENTION:
-            query, key = (given.detach() for given in query_and_key(args, kwargs))
+            self._on_scores((args[0] if args else kwargs["input"]).detach())
+        elif func is SCALED_DOT_PRODUCT_ATTENTION:
+            query, key = (argument.detach() for argument in query_and_key(args, kwargs))
             if query.shape[:-2] == key.shape[:-2]:
-                self._note(query @ key.mT * head_scale(query, kwargs))
+                self._on_scores(query @ key.mT * head_scale(query, kwargs))
         return func(*args, **kwargs)
 
 

@@ -22,20 +22,20 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..model.objective import Objective
 from ..randomness import Randomness
-from ..training.optimizer import make_optimizer
+from ..training.optimizer import make_adamw
 from ..training.settings import ProxySettings
 from ..training.step import tensors_in, training_step
-from .attention import Scores
-from .coordinate_report import OUTPUT, CoordinateReport, LayerGrowth
+from .attention import ScoreRecorder
+from .coordinate_report import MODEL_OUTPUT, CoordinateReport, LayerGrowth
 from .standard import Parametrisation
 
-STEPS = 4
+UPDATE_STEPS = 4
 """Updates; what an update does to a wide model shows at once."""
 
-_TINY = 1e-30
+_MIN_SIZE = 1e-30
 """Stands for a size of zero, which has no logarithm."""
 
-Sizes = Mapping[str, Sequence[float]]
+ActivationSizes = Mapping[str, Sequence[float]]
 """Layer to its mean |activation| before the first step, then its mean |change| after each."""
 
 
@@ -60,120 +60,138 @@ def coordinate_check(
     Raises:
         ModelError: The builder raised, there are too few widths, or a layer runs at some only.
     """
-    scales = [_scale(each) for each in widths]
-    if len(set(scales)) < 2:
+    log_widths = [_log_width(candidate) for candidate in widths]
+    if len(set(log_widths)) < 2:
         raise ModelError(
-            f"the check of coordinates needs two widths or more, {len(set(scales))} given: widen "
+            f"the check of coordinates needs two widths or more, {len(set(log_widths))} given: widen "
             "the space."
         )
-    found = [
-        _mean([_sizes(objective, parametrisation, each, settings, seed) for seed in seeds])
-        for each in widths
+    sizes_by_width = [
+        _mean_sizes(
+            [
+                _activation_sizes(objective, parametrisation, candidate, settings, seed)
+                for seed in seeds
+            ]
+        )
+        for candidate in widths
     ]
-    rows = tuple(_growth(layer, scales, found) for layer in found[0])
-    return CoordinateReport(kind=parametrisation.kind, widths=tuple(widths), rows=rows)
+    rows = tuple(_layer_growth(layer, log_widths, sizes_by_width) for layer in sizes_by_width[0])
+    return CoordinateReport(kind=parametrisation.name, widths=tuple(widths), rows=rows)
 
 
-def _scale(widths: Mapping[str, int]) -> float:
+def _log_width(widths: Mapping[str, int]) -> float:
     """Return the logarithm of a candidate's typical width."""
     return sum(map(log, widths.values())) / len(widths)
 
 
-def _sizes(
+def _activation_sizes(
     objective: Objective,
     parametrisation: Parametrisation,
     widths: Mapping[str, int],
     settings: ProxySettings,
     seed: int,
-) -> Sizes:
+) -> ActivationSizes:
     """Take the steps with one model."""
     cpu = torch.device("cpu")
     with Randomness(seed, cpu):
         model = objective.build(widths)
         parametrisation.initialise(model, widths)
-    optimizer = make_optimizer(
-        model, settings.learning_rate, settings.weight_decay, parametrisation.rates(widths)
+    optimizer = make_adamw(
+        model,
+        settings.learning_rate,
+        settings.weight_decay,
+        parametrisation.learning_rate_factors(widths),
     )
     batch = slice(0, settings.batch_size)
     train = objective.data.train
-    steps: list[dict[str, Tensor]] = []
+    recordings: list[dict[str, Tensor]] = []
     model.train()
-    for _ in range(STEPS + 1):
+    for _ in range(UPDATE_STEPS + 1):
         # The same stream at every step: dropout's masks must not pass for a change.
-        with Randomness(seed, cpu), _watched(model) as seen:
+        with Randomness(seed, cpu), _recorded_activations(model) as activations:
             inputs = (train.inputs[batch],)
             training_step(model, optimizer, objective.loss, inputs, train.targets[batch])
-        steps.append(dict(seen))
-    first, *others = steps
+        recordings.append(dict(activations))
+    initial, *later = recordings
     return {
-        layer: (_size(start), *(_size(step[layer] - start) for step in others))
-        for layer, start in first.items()
+        layer: (_mean_abs(start), *(_mean_abs(step[layer] - start) for step in later))
+        for layer, start in initial.items()
     }
 
 
 @contextmanager
-def _watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+def _recorded_activations(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of all layers that hold parameters, and of the model, in their order.
 
     What goes into a softmax is collected too: attention bounds its output, however large its
     scores. The last call counts where a layer is called more than once.
     """
-    seen: dict[str, Tensor] = {}
-    calls = count(1)
+    activations: dict[str, Tensor] = {}
+    softmax_numbers = count(1)
 
-    def note_scores(scores: Tensor) -> None:
-        seen[f"softmax {next(calls)}"] = scores.flatten()
+    def record_scores(scores: Tensor) -> None:
+        activations[f"softmax {next(softmax_numbers)}"] = scores.flatten()
 
-    def note(layer: str) -> Any:
+    def record_layer(layer: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            parts = [
-                one.detach().flatten() for one in tensors_in(output) if one.is_floating_point()
+            flattened = [
+                tensor.detach().flatten()
+                for tensor in tensors_in(output)
+                if tensor.is_floating_point()
             ]
-            if parts:
-                seen[layer] = torch.cat(parts)
+            if flattened:
+                activations[layer] = torch.cat(flattened)
 
         return hook
 
     hooks = [
-        module.register_forward_hook(note(name))
+        module.register_forward_hook(record_layer(name))
         for name, module in model.named_modules()
         if name and next(module.parameters(recurse=False), None) is not None
     ]
-    hooks.append(model.register_forward_hook(note(OUTPUT)))
+    hooks.append(model.register_forward_hook(record_layer(MODEL_OUTPUT)))
     try:
-        with Scores(note_scores):
-            yield seen
+        with ScoreRecorder(record_scores):
+            yield activations
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _size(values: Tensor) -> float:
+def _mean_abs(values: Tensor) -> float:
     return float(values.abs().mean())
 
 
-def _mean(runs: Sequence[Sizes]) -> Sizes:
+def _mean_sizes(runs: Sequence[ActivationSizes]) -> ActivationSizes:
     return {
         layer: [sum(parts) / len(runs) for parts in zip(*(run[layer] for run in runs), strict=True)]
         for layer in runs[0]
     }
 
 
-def _growth(layer: str, scales: Sequence[float], found: Sequence[Sizes]) -> LayerGrowth:
-    if not all(layer in sizes for sizes in found):
+def _layer_growth(
+    layer: str, log_widths: Sequence[float], sizes_by_width: Sequence[ActivationSizes]
+) -> LayerGrowth:
+    if not all(layer in sizes for sizes in sizes_by_width):
         raise ModelError(f"the layer '{layer}' runs at some widths only: the check cannot compare.")
-    start, *change = zip(*(sizes[layer] for sizes in found), strict=True)
+    start, *change = zip(*(sizes[layer] for sizes in sizes_by_width), strict=True)
     return LayerGrowth(
         layer=layer,
-        start=_slope(scales, start),
-        change=tuple(_slope(scales, sizes) for sizes in change),
+        start=_slope(log_widths, start),
+        change=tuple(_slope(log_widths, sizes) for sizes in change),
         sizes=tuple(change[-1]),
     )
 
 
-def _slope(scales: Sequence[float], sizes: Sequence[float]) -> float:
+def _slope(log_widths: Sequence[float], sizes: Sequence[float]) -> float:
     """Return the slope of the least-squares line through the logarithms."""
-    heights = [log(max(size, _TINY)) for size in sizes]
-    centre, level = sum(scales) / len(scales), sum(heights) / len(heights)
-    products = sum((x - centre) * (y - level) for x, y in zip(scales, heights, strict=True))
-    return products / sum((x - centre) ** 2 for x in scales)
+    log_sizes = [log(max(size, _MIN_SIZE)) for size in sizes]
+    mean_log_width, mean_log_size = (
+        sum(log_widths) / len(log_widths),
+        sum(log_sizes) / len(log_sizes),
+    )
+    covariance = sum(
+        (x - mean_log_width) * (y - mean_log_size)
+        for x, y in zip(log_widths, log_sizes, strict=True)
+    )
+    return covariance / sum((x - mean_log_width) ** 2 for x in log_widths)

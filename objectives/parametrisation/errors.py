@@ -9,8 +9,8 @@ A study that did not ask for muP by name falls back to the standard parametrisat
 from ..errors import ObjectiveError
 
 
-class Inapplicable(ObjectiveError):
+class MupInapplicable(ObjectiveError):
     """muP cannot be applied to a model; the message is one sentence that names the parameter."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"muP cannot be applied: {what}.")
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"muP cannot be applied: {problem}.")

@@ -8,7 +8,7 @@ and sums nothing. A bias and a norm's gain are vectors: fan-in 1.
     nn.Linear(20, 50)                weight (20, 50)     bias (1, 50)
     nn.Conv2d(8, 16, 3, groups=8)    weight (9, 16)      depthwise: 3 x 3 numbers a sum
 
-Entry points: `Fans`, `fans`, `initialised_by`.
+Entry points: `Fans`, `parameter_fans`, `init_fans`.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 _GAINS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
-_LOOKED_UP = (nn.Embedding, nn.EmbeddingBag)
-_OUT_FIRST = (nn.Linear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+_OUTPUT_FIRST = (nn.Linear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 _WEIGHTS = {"weight", "weight_ih", "weight_hh", "in_proj_weight"}
 _WEIGHTS |= {f"{one}_proj_weight" for one in "qkv"}
-_RECURRENT = ("weight_ih_l", "weight_hh_l", "weight_hr_l")
+_RECURRENT_WEIGHTS = ("weight_ih_l", "weight_hh_l", "weight_hr_l")
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Fans:
         return f"fan-in {self.fan_in}, fan-out {self.fan_out}"
 
 
-def known(module: nn.Module) -> bool:
+def is_known_layer(module: nn.Module) -> bool:
     """Return whether the layer's own parameters can be told apart by their names."""
-    return isinstance(module, (*_GAINS, *_LOOKED_UP, *_OUT_FIRST))
+    return isinstance(module, (*_GAINS, *_EMBEDDINGS, *_OUTPUT_FIRST))
 
 
-def fans(module: nn.Module, name: str, shape: torch.Size) -> Fans | None:
+def parameter_fans(module: nn.Module, name: str, shape: torch.Size) -> Fans | None:
     """Return the fans of a layer's own parameter, None where layer or name is not known.
 
     Args:
@@ -57,25 +57,25 @@ def fans(module: nn.Module, name: str, shape: torch.Size) -> Fans | None:
         name: Its name there, such as "weight_ih_l0".
         shape: Its shape.
     """
-    if not known(module):
+    if not is_known_layer(module):
         return None
     if isinstance(module, _GAINS) or "bias" in name:
         return Fans(1, prod(shape))
-    if isinstance(module, _LOOKED_UP):
+    if isinstance(module, _EMBEDDINGS):
         return Fans(1, shape[1])
-    if not (name in _WEIGHTS or name.startswith(_RECURRENT)):
+    if not (name in _WEIGHTS or name.startswith(_RECURRENT_WEIGHTS)):
         return None
     if isinstance(module, _ConvTransposeNd):
         return Fans(shape[0] // module.groups * prod(shape[2:]), shape[1] * module.groups)
     return Fans(prod(shape[1:]), shape[0])
 
 
-def initialised_by(module: nn.Module, name: str, shape: torch.Size) -> Fans | None:
+def init_fans(module: nn.Module, name: str, shape: torch.Size) -> Fans | None:
     """Return the fans that the initial size of a parameter may depend on.
 
     They are its own, except for a bias: torch draws it within 1 / sqrt(fan-in of the weight).
     """
     weight = getattr(module, name.replace("bias", "weight"), None)
     if "bias" in name and isinstance(weight, torch.Tensor):
-        return fans(module, name.replace("bias", "weight"), weight.shape)
-    return fans(module, name, shape)
+        return parameter_fans(module, name.replace("bias", "weight"), weight.shape)
+    return parameter_fans(module, name, shape)

@@ -22,7 +22,7 @@ Example, from the base (64, 64) to (64, 256) between 40 inputs and 10 classes: t
 stays, the second is a hidden weight with r = 1, and the last an output with r = 4: a quarter of the
 initial size that it has at the base, and a quarter of the rate.
 
-Entry points: `derive`, `Mup`.
+Entry points: `derive_mup`, `Mup`.
 """
 
 from collections import Counter
@@ -35,57 +35,61 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..randomness import Randomness
-from .attention import refuse_moving_heads
-from .errors import Inapplicable
+from .attention import require_fixed_head_size
+from .errors import MupInapplicable
 from .fans import Fans
-from .init_scaling import Law, Sizes, fit, seeds_needed
-from .parameters import Place, layout
-from .roles import Role, roles
-from .standard import Kind
+from .init_scaling import InitLaw, MeasuredSize, fit_init_law, seeds_needed
+from .parameters import ParameterInfo, parameter_infos
+from .roles import Role, infer_roles
+from .standard import ParametrisationName
 
-Build = Callable[[Mapping[str, int]], nn.Module]
+ModelFactory = Callable[[Mapping[str, int]], nn.Module]
 
-_UNKNOWN = Fans(1, 1)
+_UNKNOWN_FANS = Fans(1, 1)
 """Stands for the fans of a raw parameter, whose size has to be the same at all widths."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class ParameterRule:
     """What becomes of one parameter.
 
     Attributes:
         role: What it is to the widths.
-        base: Its fans at the base.
-        source: The fans at the base that its initial size may depend on.
-        law: How it does.
+        base_fans: Its fans at the base.
+        base_init_fans: The fans at the base that its initial size may depend on.
+        init_law: How it does.
     """
 
     role: Role
-    base: Fans
-    source: Fans
-    law: Law
+    base_fans: Fans
+    base_init_fans: Fans
+    init_law: InitLaw
 
-    def size(self, place: Place) -> float:
+    def init_factor(self, info: ParameterInfo) -> float:
         """Return the factor on the initial values."""
-        r = self._r(place)
-        exponent = {"hidden": -0.5, "output": -1.0 if r > 1 else -0.5}.get(self.role, 0.0)
-        wanted: float = r**exponent
-        return wanted / self.law.ratio(place.source or self.source, self.source)
+        ratio = self._fan_in_ratio(info)
+        exponent = {"hidden": -0.5, "output": -1.0 if ratio > 1 else -0.5}.get(self.role, 0.0)
+        target: float = ratio**exponent
+        return target / self.init_law.ratio(
+            info.init_fans or self.base_init_fans, self.base_init_fans
+        )
 
-    def rate(self, place: Place) -> float:
+    def learning_rate_factor(self, info: ParameterInfo) -> float:
         """Return the factor on Adam's learning rate."""
-        return min(1.0, 1 / self._r(place)) if self.role in ("hidden", "output") else 1.0
+        return min(1.0, 1 / self._fan_in_ratio(info)) if self.role in ("hidden", "output") else 1.0
 
-    def covers(self, place: Place) -> bool:
+    def covers(self, info: ParameterInfo) -> bool:
         """Return whether only those fans moved that the role says follow the widths."""
-        fans = place.fans or self.base
-        moved = fans.fan_in != self.base.fan_in, fans.fan_out != self.base.fan_out
+        fans = info.fans or self.base_fans
+        moved = fans.fan_in != self.base_fans.fan_in, fans.fan_out != self.base_fans.fan_out
         may_move = self.role in ("output", "hidden"), self.role in ("vector", "hidden")
-        return all(may or not did for may, did in zip(may_move, moved, strict=True))
+        return all(
+            allowed or not has_moved for allowed, has_moved in zip(may_move, moved, strict=True)
+        )
 
-    def _r(self, place: Place) -> float:
-        return (place.fans or self.base).fan_in / self.base.fan_in
+    def _fan_in_ratio(self, info: ParameterInfo) -> float:
+        return (info.fans or self.base_fans).fan_in / self.base_fans.fan_in
 
 
 @final
@@ -95,16 +99,16 @@ class Mup:
 
     Attributes:
         build: The builder, for the shapes at other widths.
-        base: The widths that the learning rate is meant for.
+        base_widths: The widths that the learning rate is meant for.
         rules: By parameter, in the order of `named_parameters`.
     """
 
-    build: Build
-    base: Mapping[str, int]
-    rules: Mapping[str, Rule]
+    build: ModelFactory
+    base_widths: Mapping[str, int]
+    rules: Mapping[str, ParameterRule]
 
     @property
-    def kind(self) -> Kind:
+    def name(self) -> ParametrisationName:
         """Return "mup"."""
         return "mup"
 
@@ -119,49 +123,51 @@ class Mup:
         Raises:
             ModelError: It has other parameters than the base.
         """
-        places = self._places(model, widths)
+        infos = self._parameter_infos(model, widths)
         for name, parameter in model.named_parameters():
-            factor = self.rules[name].size(places[name])
+            factor = self.rules[name].init_factor(infos[name])
             if factor != 1:
                 parameter.mul_(factor)
 
-    def rates(self, widths: Mapping[str, int]) -> dict[str, float]:
+    def learning_rate_factors(self, widths: Mapping[str, int]) -> dict[str, float]:
         """Return the factor on Adam's learning rate of each parameter, by name.
 
         Raises:
             ModelError: The builder raised, or the model has other parameters than the base.
         """
-        places = self._places(_outlined(self.build, widths), widths)
-        return {name: rule.rate(places[name]) for name, rule in self.rules.items()}
+        infos = self._parameter_infos(_build_shapes_only(self.build, widths), widths)
+        return {name: rule.learning_rate_factor(infos[name]) for name, rule in self.rules.items()}
 
     def describe(self) -> str:
         """Return a sentence for people."""
         counts = Counter(rule.role for rule in self.rules.values())
-        base = ", ".join(f"{name} = {width}" for name, width in self.base.items())
+        base = ", ".join(f"{name} = {width}" for name, width in self.base_widths.items())
         return (
             f"muP from the base {base}: {counts['hidden']} hidden, {counts['output']} output and "
             f"{counts['vector'] + counts['constant']} other parameters."
         )
 
-    def _places(self, model: nn.Module, widths: Mapping[str, int]) -> dict[str, Place]:
-        places = {name: found[0] for name, found in layout(model).items()}
-        if odd := sorted(set(places) ^ set(self.rules)):
+    def _parameter_infos(
+        self, model: nn.Module, widths: Mapping[str, int]
+    ) -> dict[str, ParameterInfo]:
+        infos = {name: occurrences[0] for name, occurrences in parameter_infos(model).items()}
+        if unmatched := sorted(set(infos) ^ set(self.rules)):
             raise ModelError(
-                f"the parameter '{odd[0]}' is not there both at the widths {dict(widths)} and at "
-                f'muP\'s base {dict(self.base)}: set parametrisation = "standard".'
+                f"the parameter '{unmatched[0]}' is not there both at the widths {dict(widths)} and at "
+                f'muP\'s base {dict(self.base_widths)}: set parametrisation = "standard".'
             )
         for name, rule in self.rules.items():
-            if not rule.covers(places[name]):
+            if not rule.covers(infos[name]):
                 raise ModelError(
-                    f"the parameter '{name}' is of shape {tuple(places[name].shape)} at the widths "
+                    f"the parameter '{name}' is of shape {tuple(infos[name].shape)} at the widths "
                     f"{dict(widths)}, where no candidate that muP was derived from moved it: "
                     "derive it from candidates that move every width."
                 )
-        return places
+        return infos
 
 
-def derive(
-    build: Build,
+def derive_mup(
+    build: ModelFactory,
     base: Mapping[str, int],
     others: Sequence[Mapping[str, int]],
     *,
@@ -179,65 +185,67 @@ def derive(
         inputs: Two or more samples, `[rows, ...]`, by which attention is looked at.
 
     Raises:
-        Inapplicable: muP cannot be applied to these models, with the reason.
+        MupInapplicable: muP cannot be applied to these models, with the reason.
         ModelError: The builder raised, or gave no module.
     """
     candidates = (base, *others)
-    models = [_built(build, widths, seed=0) for widths in candidates]
-    layouts = [layout(model) for model in models]
-    found = roles(layouts)
-    if set(found.values()) <= {"constant"}:
-        raise Inapplicable("no parameter follows the widths")
-    refuse_moving_heads(models, inputs)
-    sizes = [_sizes(build, widths, layouts[0]) for widths in candidates]
-    rules: dict[str, Rule] = {}
-    for name, role in found.items():
-        places = [places[name][0] for places in layouts]
-        rules[name] = _rule(name, role, places, [size[name] for size in sizes])
-    return Mup(build=build, base=dict(base), rules=rules)
+    models = [_build_seeded(build, widths, seed=0) for widths in candidates]
+    parameter_tables = [parameter_infos(model) for model in models]
+    parameter_roles = infer_roles(parameter_tables)
+    if set(parameter_roles.values()) <= {"constant"}:
+        raise MupInapplicable("no parameter follows the widths")
+    require_fixed_head_size(models, inputs)
+    sizes = [_measure_sizes(build, widths, parameter_tables[0]) for widths in candidates]
+    rules: dict[str, ParameterRule] = {}
+    for name, role in parameter_roles.items():
+        infos = [infos[name][0] for infos in parameter_tables]
+        rules[name] = _derive_rule(name, role, infos, [size[name] for size in sizes])
+    return Mup(build=build, base_widths=dict(base), rules=rules)
 
 
-def _rule(
-    name: str, role: Role, places: Sequence[Place], sizes: Sequence[tuple[float, int]]
-) -> Rule:
+def _derive_rule(
+    name: str, role: Role, infos: Sequence[ParameterInfo], sizes: Sequence[tuple[float, int]]
+) -> ParameterRule:
     measured = [
-        Sizes(place.source or _UNKNOWN, size, elements)
-        for place, (size, elements) in zip(places, sizes, strict=True)
+        MeasuredSize(info.init_fans or _UNKNOWN_FANS, size, elements)
+        for info, (size, elements) in zip(infos, sizes, strict=True)
     ]
-    return Rule(
+    return ParameterRule(
         role=role,
-        base=places[0].fans or _UNKNOWN,
-        source=measured[0].fans,
-        law=fit(name, measured),
+        base_fans=infos[0].fans or _UNKNOWN_FANS,
+        base_init_fans=measured[0].fans,
+        init_law=fit_init_law(name, measured),
     )
 
 
-def _sizes(
-    build: Build, widths: Mapping[str, int], base: Mapping[str, tuple[Place, ...]]
+def _measure_sizes(
+    build: ModelFactory,
+    widths: Mapping[str, int],
+    base_table: Mapping[str, tuple[ParameterInfo, ...]],
 ) -> dict[str, tuple[float, int]]:
     """Return each parameter's root mean square over several builds, and its count of numbers."""
-    elements = [place.shape.numel() for (place, *_) in base.values()]
+    elements = [info.shape.numel() for (info, *_) in base_table.values()]
     seeds = seeds_needed(min(elements), sum(elements))
-    means: dict[str, list[float]] = {name: [] for name in base}
+    mean_squares: dict[str, list[float]] = {name: [] for name in base_table}
     for seed in range(seeds):
-        model = _built(build, widths, seed)
+        model = _build_seeded(build, widths, seed)
         for name, parameter in model.named_parameters():
-            means[name].append(float(parameter.detach().double().square().mean()))
+            mean_squares[name].append(float(parameter.detach().double().square().mean()))
     return {
-        name: ((sum(means[name]) / seeds) ** 0.5, seeds * parameter.numel())
+        name: ((sum(mean_squares[name]) / seeds) ** 0.5, seeds * parameter.numel())
         for name, parameter in model.named_parameters()
     }
 
 
-def _built(build: Build, widths: Mapping[str, int], seed: int) -> nn.Module:
+def _build_seeded(build: ModelFactory, widths: Mapping[str, int], seed: int) -> nn.Module:
     with Randomness(seed, torch.device("cpu")):
         return build(widths)
 
 
-def _outlined(build: Build, widths: Mapping[str, int]) -> nn.Module:
+def _build_shapes_only(build: ModelFactory, widths: Mapping[str, int]) -> nn.Module:
     """Return a model for its shapes, without memory where its builder allows that."""
     try:
         with torch.device("meta"):
             return build(widths)
     except Exception:  # the builder reads values: what is truly wrong is raised by the real build
-        return _built(build, widths, seed=0)
+        return _build_seeded(build, widths, seed=0)

@@ -1,6 +1,6 @@
 """The layout of a model: every parameter by name, with the fans of the layer that it stands in.
 
-Entry points: `layout`, `Place`.
+Entry points: `parameter_infos`, `ParameterInfo`.
 """
 
 from dataclasses import dataclass
@@ -10,51 +10,55 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils.parametrize import ParametrizationList
 
-from .errors import Inapplicable
-from .fans import Fans, fans, initialised_by, known
+from .errors import MupInapplicable
+from .fans import Fans, init_fans, is_known_layer, parameter_fans
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ParameterInfo:
     """Where a parameter stands.
 
     Attributes:
         shape: Its sizes.
         fans: Its own; None for a parameter of a module that torch does not know.
-        source: The fans that its initial size may depend on; None likewise.
-        raw: Whether it belongs to a user's own module, where the last axis is taken for channels.
+        init_fans: The fans that its initial size may depend on; None likewise.
+        is_user_defined: Whether it belongs to a user's own module, where the last axis is taken for channels.
     """
 
     shape: torch.Size
     fans: Fans | None
-    source: Fans | None
-    raw: bool
+    init_fans: Fans | None
+    is_user_defined: bool
 
 
-def layout(model: nn.Module) -> dict[str, tuple[Place, ...]]:
+def parameter_infos(model: nn.Module) -> dict[str, tuple[ParameterInfo, ...]]:
     """Return the places of each parameter, several where layers share one.
 
     Names and order are those of `model.named_parameters()`.
 
     Raises:
-        Inapplicable: A parameter has no shape yet.
+        MupInapplicable: A parameter has no shape yet.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    places: dict[str, list[Place]] = {name: [] for name in names.values()}
+    infos: dict[str, list[ParameterInfo]] = {name: [] for name in names.values()}
     for module in model.modules():
-        for local, parameter in module._parameters.items():
+        for local_name, parameter in module._parameters.items():
             if parameter is not None:
                 name = names[id(parameter)]
-                places[name].append(_place(module, local, name, parameter))
-    return {name: tuple(found) for name, found in places.items()}
+                infos[name].append(_parameter_info(module, local_name, name, parameter))
+    return {name: tuple(occurrences) for name, occurrences in infos.items()}
 
 
-def _place(module: nn.Module, local: str, name: str, parameter: nn.Parameter) -> Place:
+def _parameter_info(
+    module: nn.Module, local_name: str, name: str, parameter: nn.Parameter
+) -> ParameterInfo:
     if isinstance(parameter, UninitializedParameter):
-        raise Inapplicable(f"'{name}' is of a lazy layer and has no shape before the first batch")
-    return Place(
+        raise MupInapplicable(
+            f"'{name}' is of a lazy layer and has no shape before the first batch"
+        )
+    return ParameterInfo(
         shape=parameter.shape,
-        fans=fans(module, local, parameter.shape),
-        source=initialised_by(module, local, parameter.shape),
-        raw=not known(module) and not isinstance(module, ParametrizationList),
+        fans=parameter_fans(module, local_name, parameter.shape),
+        init_fans=init_fans(module, local_name, parameter.shape),
+        is_user_defined=not is_known_layer(module) and not isinstance(module, ParametrizationList),
     )

@@ -8,78 +8,80 @@ hidden     both follow                        a weight between two searched laye
 A depthwise convolution sums a fixed kernel whatever the widths: it is a vector. So is the raw
 parameter of a user's own module whose last axis alone follows, as an embedding of positions does.
 
-Entry points: `Role`, `roles`.
+Entry points: `Role`, `infer_roles`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from .errors import Inapplicable
-from .parameters import Place
+from .errors import MupInapplicable
+from .parameters import ParameterInfo
 
 Role = Literal["constant", "vector", "output", "hidden"]
-Layout = Mapping[str, tuple[Place, ...]]
+ParameterTable = Mapping[str, tuple[ParameterInfo, ...]]
 
 
-def roles(builds: Sequence[Layout]) -> dict[str, Role]:
+def infer_roles(tables: Sequence[ParameterTable]) -> dict[str, Role]:
     """Return the role of each parameter.
 
     Args:
-        builds: Layouts at several widths, which between them move every width.
+        tables: Layouts at several widths, which between them move every width.
 
     Raises:
-        Inapplicable: The builds differ in more than sizes, a parameter's axes cannot be told
+        MupInapplicable: The builds differ in more than sizes, a parameter's axes cannot be told
             apart, or layers share one in different roles.
     """
-    first = _holders(builds[0])
-    for build in builds[1:]:
-        if odd := sorted(_holders(build) ^ first):
-            raise Inapplicable(f"the widths decide which layers hold the parameter '{odd[0][0]}'")
-    return {name: _shared(name, [build[name] for build in builds]) for name in builds[0]}
+    base_occurrences = _occurrences(tables[0])
+    for table in tables[1:]:
+        if unmatched := sorted(_occurrences(table) ^ base_occurrences):
+            raise MupInapplicable(
+                f"the widths decide which layers hold the parameter '{unmatched[0][0]}'"
+            )
+    return {name: _common_role(name, [table[name] for table in tables]) for name in tables[0]}
 
 
-def _holders(build: Layout) -> set[tuple[str, int]]:
+def _occurrences(table: ParameterTable) -> set[tuple[str, int]]:
     """Return each parameter's name and in how many layers it stands."""
-    return {(name, len(places)) for name, places in build.items()}
+    return {(name, len(infos)) for name, infos in table.items()}
 
 
-def _shared(name: str, builds: Sequence[tuple[Place, ...]]) -> Role:
+def _common_role(name: str, infos_per_build: Sequence[tuple[ParameterInfo, ...]]) -> Role:
     """Return the role of a parameter in all layers that hold it."""
-    found = {_role(name, places) for places in zip(*builds, strict=True)}
-    fans = {tuple(place.fans for place in places) for places in zip(*builds, strict=True)}
-    if len(found) > 1 or (len(fans) > 1 and found != {"constant"}):
-        raise Inapplicable(
-            f"'{name}' is shared by layers that use it differently ({', '.join(sorted(found))})"
+    found_roles = {_infer_role(name, infos) for infos in zip(*infos_per_build, strict=True)}
+    fans = {tuple(info.fans for info in infos) for infos in zip(*infos_per_build, strict=True)}
+    if len(found_roles) > 1 or (len(fans) > 1 and found_roles != {"constant"}):
+        raise MupInapplicable(
+            f"'{name}' is shared by layers that use it differently ({', '.join(sorted(found_roles))})"
         )
-    return found.pop()
+    return found_roles.pop()
 
 
-def _role(name: str, places: Sequence[Place]) -> Role:
-    if len({place.shape for place in places}) == 1:
+def _infer_role(name: str, infos: Sequence[ParameterInfo]) -> Role:
+    if len({info.shape for info in infos}) == 1:
         return "constant"
-    known = [place.fans for place in places if place.fans is not None]
-    if len(known) == len(places):
-        follows_in = len({fans.fan_in for fans in known}) > 1
-        follows_out = len({fans.fan_out for fans in known}) > 1
+    known_fans = [info.fans for info in infos if info.fans is not None]
+    if len(known_fans) == len(infos):
+        follows_in = len({fans.fan_in for fans in known_fans}) > 1
+        follows_out = len({fans.fan_out for fans in known_fans}) > 1
         if follows_in:
             return "hidden" if follows_out else "output"
         return "vector"
-    if all(place.raw for place in places) and _last_axis_alone(places):
+    if all(info.is_user_defined for info in infos) and _last_axis_alone(infos):
         return "vector"
-    shapes = " and ".join(str(tuple(place.shape)) for place in places[:2])
-    raise Inapplicable(
+    shapes = " and ".join(str(tuple(info.shape)) for info in infos[:2])
+    raise MupInapplicable(
         f"which axes of '{name}' are inputs and which outputs is not known (shapes {shapes})"
     )
 
 
-def _last_axis_alone(places: Sequence[Place]) -> bool:
+def _last_axis_alone(infos: Sequence[ParameterInfo]) -> bool:
     """Return whether the last axis longer than one follows the widths, and no other does."""
-    if len({len(place.shape) for place in places}) > 1:
+    if len({len(info.shape) for info in infos}) > 1:
         return False
-    moving = [axis for axis, sizes in _axes(places) if len(set(sizes)) > 1]
-    longer = [axis for axis, sizes in _axes(places) if max(sizes) > 1]
+    moving = [axis for axis, sizes in _axes(infos) if len(set(sizes)) > 1]
+    longer = [axis for axis, sizes in _axes(infos) if max(sizes) > 1]
     return moving == longer[-1:]
 
 
-def _axes(places: Sequence[Place]) -> list[tuple[int, tuple[int, ...]]]:
-    return list(enumerate(zip(*(place.shape for place in places), strict=True)))
+def _axes(infos: Sequence[ParameterInfo]) -> list[tuple[int, tuple[int, ...]]]:
+    return list(enumerate(zip(*(info.shape for info in infos), strict=True)))

@@ -2,9 +2,9 @@
 
     model = objective.build(widths)
     parametrisation.initialise(model, widths)
-    optimizer = make_optimizer(model, learning_rate, weight_decay, parametrisation.rates(widths))
+    optimizer = make_optimizer(model, learning_rate, weight_decay, parametrisation.learning_rate_factors(widths))
 
-Entry points: `Parametrisation`, `Standard`.
+Entry points: `Parametrisation`, `StandardParametrisation`.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from typing import Literal, Protocol, final
 
 from torch import nn
 
-Kind = Literal["mup", "standard"]
+ParametrisationName = Literal["mup", "standard"]
 
 
 class Parametrisation(Protocol):
     """How initial weights and learning rates follow the widths."""
 
     @property
-    def kind(self) -> Kind:
+    def name(self) -> ParametrisationName:
         """Return its name in a spec."""
         ...
 
@@ -28,7 +28,7 @@ class Parametrisation(Protocol):
         """Rescale a freshly built model's parameters in place; draws no random number."""
         ...
 
-    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
+    def learning_rate_factors(self, widths: Mapping[str, int]) -> Mapping[str, float]:
         """Return the factor on the learning rate of each parameter, by name; 1 where none is."""
         ...
 
@@ -39,7 +39,7 @@ class Parametrisation(Protocol):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Standard:
+class StandardParametrisation:
     """The model as its builder made it, and one learning rate for all of it.
 
     Attributes:
@@ -49,14 +49,14 @@ class Standard:
     reason: str = ""
 
     @property
-    def kind(self) -> Kind:
+    def name(self) -> ParametrisationName:
         """Return "standard"."""
         return "standard"
 
     def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
         """Do nothing."""
 
-    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:  # noqa: ARG002
+    def learning_rate_factors(self, widths: Mapping[str, int]) -> Mapping[str, float]:  # noqa: ARG002
         """Return no factor: every rate is the study's."""
         return {}
 

@@ -13,7 +13,7 @@ of up to 1 MiB that the allocator does not split off, and operators that run oth
 autocast to other types, than on the CPU. The space that cuDNN reserves for recurrent layers is not
 covered: their figure is marked a lower bound. `verify.measure_step` measures the real peak.
 
-Entry points: `allocator_peak`, `cublas_workspace`, `SLACK`.
+Entry points: `allocator_peak`, `cublas_workspace`, `ROUNDING_SLACK`.
 """
 
 from typing import TypeVar
@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
-Bytes = TypeVar("Bytes", int, Integers)
+BytesT = TypeVar("BytesT", int, Integers)
 
 ROUNDING = 512
 """Bytes; kMinBlockSize in c10/core/CachingDeviceAllocator.h of torch."""
 
-SLACK = ROUNDING - 1
+ROUNDING_SLACK = ROUNDING - 1
 """Most bytes that rounding adds to one storage."""
 
 CUBLAS_WORKSPACE = 8_519_680
@@ -45,20 +45,22 @@ MARGIN_PERCENT = 10
 
 def cublas_workspace(capability: tuple[int, int] | None) -> int:
     """Return the bytes that cuBLAS keeps; of the newest kind where the GPU is not known."""
-    older = capability is not None and capability < HOPPER
-    return CUBLAS_WORKSPACE if older else CUBLAS_WORKSPACE_HOPPER
+    before_hopper = capability is not None and capability < HOPPER
+    return CUBLAS_WORKSPACE if before_hopper else CUBLAS_WORKSPACE_HOPPER
 
 
-def allocator_peak(peak: Bytes, capability: tuple[int, int] | None) -> Bytes:
+def allocator_peak(peak: BytesT, capability: tuple[int, int] | None) -> BytesT:
     """Return the bytes that torch's allocator is expected to hold at most.
 
     memory = (peak + workspace) + margin, the margin rounded up. Worked example: 100 MiB of rounded
     live bytes on compute capability 8.0: (104,857,600 + 8,519,680) × 1.10 = 124,715,008.
 
     Args:
-        peak: Live bytes with `SLACK` for each live storage; a number, or an array of them.
+        peak: Live bytes with `ROUNDING_SLACK` for each live storage; a number, or an array of them.
         capability: Compute capability of the GPU, None where it is not known.
     """
-    known = peak + cublas_workspace(capability)
+    allocated = peak + cublas_workspace(capability)
     # In this order no product can exceed 64 bits before the sum itself does.
-    return known + known // 100 * MARGIN_PERCENT - -(known % 100 * MARGIN_PERCENT) // 100
+    return (
+        allocated + allocated // 100 * MARGIN_PERCENT - -(allocated % 100 * MARGIN_PERCENT) // 100
+    )

@@ -4,14 +4,14 @@ Torch tags most of them itself (element-wise, views, random numbers, reductions)
 listed here by name. What is neither counted nor here is reported to the user by name, so the list
 errs on the short side.
 
-Entry point: `is_cheap`.
+Entry point: `is_elementwise`.
 """
 
 from typing import Any
 
 import torch
 
-_TAGS = {
+_ELEMENTWISE_TAGS = {
     torch.Tag.pointwise,
     torch.Tag.reduction,
     torch.Tag.view_copy,
@@ -19,7 +19,7 @@ _TAGS = {
     torch.Tag.nondeterministic_seeded,
 }
 
-_LISTED = """
+_ELEMENTWISE_LIST = """
 arange argsort bucketize cat clone constant_pad_nd copy copy_ count_nonzero cummax cummin
 cumprod cumsum detach diag diag_embed diagonal_backward diagonal_scatter empty empty_like
 empty_permuted empty_strided eye fill fill_ flip full full_like gather im2col col2im index
@@ -49,9 +49,9 @@ leaky_relu_backward log_sigmoid_backward log_sigmoid_forward mish_ mish_backward
 rrelu_with_noise_backward softplus_backward threshold_ threshold_backward
 """
 
-_NAMES = frozenset(_LISTED.split())
+_ELEMENTWISE_NAMES = frozenset(_ELEMENTWISE_LIST.split())
 
-_PREFIXES = (
+_ELEMENTWISE_PREFIXES = (
     "_adaptive_avg_pool",
     "_batch_norm",
     "_embedding_bag",
@@ -84,23 +84,30 @@ _PREFIXES = (
 )
 
 
-def is_cheap(operation: Any) -> bool:
+def is_elementwise(operation: Any) -> bool:
     """Return whether an operator overload costs at most a few FLOPs an element."""
     namespace, name = operation.name().split("::")
     name = name.split(".")[0]
     if namespace in ("prim", "profiler"):
         return True
-    if operation.is_view or _TAGS.intersection(operation.tags):
+    if operation.is_view or _ELEMENTWISE_TAGS.intersection(operation.tags):
         return True
     if namespace != "aten":
         return False
-    plain = name.removesuffix("_")
-    return name in _NAMES or name.startswith(_PREFIXES) or _has_cheap_twin(plain)
+    out_of_place = name.removesuffix("_")
+    return (
+        name in _ELEMENTWISE_NAMES
+        or name.startswith(_ELEMENTWISE_PREFIXES)
+        or _has_elementwise_overload(out_of_place)
+    )
 
 
-def _has_cheap_twin(name: str) -> bool:
+def _has_elementwise_overload(name: str) -> bool:
     """Return whether the out-of-place form is tagged element-wise (`abs_` and `abs`)."""
     packet = getattr(torch.ops.aten, name, None)
     if packet is None:
         return False
-    return any(_TAGS.intersection(getattr(packet, o).tags) for o in packet.overloads())
+    return any(
+        _ELEMENTWISE_TAGS.intersection(getattr(packet, overload).tags)
+        for overload in packet.overloads()
+    )

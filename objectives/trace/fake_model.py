@@ -22,19 +22,19 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from ..errors import CostError, ModelError, ObjectiveError
 from ..training.step import TensorSpec
-from ..user_code import first_line, root, too_large, where
+from ..user_code import first_line, is_tensor_too_large, root_cause, user_code_location
 from .shape_rules import (
     GROUP_NORM_BACKWARD,
     NORMS,
-    oversize,
+    resize_to_kernel_storage,
     with_float_statistics,
-    with_input_type,
+    with_input_dtype,
 )
-from .workspace import WORKSPACES, workspace_bytes
+from .workspace import WORKSPACE_POSITIONS, workspace_bytes
 
-Build = Callable[[], nn.Module]
+ModelFactory = Callable[[], nn.Module]
 
-TOO_LARGE = "a tensor would hold more than 2**63 bytes: lower the upper ends of the widths."
+TENSOR_TOO_LARGE = "a tensor would hold more than 2**63 bytes: lower the upper ends of the widths."
 
 _CPU = torch.device("cpu")
 
@@ -67,15 +67,15 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
         if kwargs.get("device") not in (None, _CPU):
             kwargs = {**kwargs, "device": _CPU}
         result = super().__torch_dispatch__(func, types, args, kwargs)
-        oversize(func, args, result)
-        if func in WORKSPACES:
+        resize_to_kernel_storage(func, args, result)
+        if func in WORKSPACE_POSITIONS:
             return self._with_workspace(func, args, result)
         if func in NORMS:
             with self:
                 return with_float_statistics(args, result)
         if func is GROUP_NORM_BACKWARD:
             with self:
-                return with_input_type(args, result)
+                return with_input_dtype(args, result)
         return result
 
     def _with_workspace(self, func: Any, args: Any, result: Any) -> Any:
@@ -89,13 +89,13 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
         self.workspaces_measured = True
         with self:
             workspace = torch.empty(size, dtype=torch.uint8)
-        position = WORKSPACES[func]
+        position = WORKSPACE_POSITIONS[func]
         return (*result[:position], workspace, *result[position + 1 :])
 
 
 @contextmanager
 def fake_model(
-    build: Build, inputs: Sequence[TensorSpec], mode: FakeCPU
+    build: ModelFactory, inputs: Sequence[TensorSpec], mode: FakeCPU
 ) -> Iterator[tuple[nn.Module, list[str]]]:
     """Give the model with fake tensors only, and sentences on how it came about.
 
@@ -109,45 +109,47 @@ def fake_model(
     """
     notes: list[str] = []
     try:
-        with mode, _forgiving_builders(mode):
+        with mode, _patched_for_builders(mode):
             model = build()
     except (Exception, SystemExit) as error:
-        if not isinstance(root(error), RuntimeError) or too_large(root(error)):
-            raise _explained(error) from error
-        model = _built_for_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
+        if not isinstance(root_cause(error), RuntimeError) or is_tensor_too_large(
+            root_cause(error)
+        ):
+            raise _builder_error(error) from error
+        model = _build_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
         notes.append(
             "the builder does not run on tensors without memory: each candidate is built for real "
             "before it is counted."
         )
-    with _swapped(_checked(model), mode):
+    with _fake_tensors_swapped_in(_require_module(model), mode):
         yield model, notes
 
 
 @contextmanager
-def _forgiving_builders(mode: FakeCPU) -> Iterator[None]:
+def _patched_for_builders(mode: FakeCPU) -> Iterator[None]:
     """Let what builders commonly do succeed on fake tensors.
 
     `Module.to` swaps parameters, which torch refuses while the mode's memo points to them;
     `trunc_normal_` draws until all values are within bounds, and here there are no values.
     """
-    swap = torch.utils.swap_tensors
+    original_swap = torch.utils.swap_tensors
 
-    def swap_unwatched(first: Tensor, second: Tensor) -> None:
+    def swap_without_memo(first: Tensor, second: Tensor) -> None:
         mode.fake_tensor_converter.meta_converter.tensor_memo.clear()
-        swap(first, second)  # type: ignore[no-untyped-call]
+        original_swap(first, second)  # type: ignore[no-untyped-call]
 
-    def untouched(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    def leave_unchanged(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
         return tensor
 
     with (
-        _replaced(torch.utils, "swap_tensors", swap_unwatched),
-        _replaced(nn.init, "_no_grad_trunc_normal_", untouched),
+        _patched_attribute(torch.utils, "swap_tensors", swap_without_memo),
+        _patched_attribute(nn.init, "_no_grad_trunc_normal_", leave_unchanged),
     ):
         yield
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _patched_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     original = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -156,35 +158,35 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-def _built_for_real(build: Build, inputs: Sequence[TensorSpec]) -> nn.Module:
+def _build_real(build: ModelFactory, inputs: Sequence[TensorSpec]) -> nn.Module:
     try:
         model = build()
-        if any(map(_is_lazy, _checked(model).parameters())):
+        if any(map(_is_lazy, _require_module(model).parameters())):
             with torch.no_grad():
                 model.eval()(*(spec.zeros(2) for spec in inputs))
     except Exception as error:
-        raise _explained(error) from error
+        raise _builder_error(error) from error
     return model
 
 
-def _explained(error: BaseException) -> ObjectiveError:
+def _builder_error(error: BaseException) -> ObjectiveError:
     """Return the sentence for a builder that raised."""
-    if too_large(root(error)):
-        return CostError(TOO_LARGE)
+    if is_tensor_too_large(root_cause(error)):
+        return CostError(TENSOR_TOO_LARGE)
     if isinstance(error, ObjectiveError):
         return error
     return ModelError(
-        f"the builder raised {type(error).__name__}: {first_line(error)}{where(error)}; it must "
+        f"the builder raised {type(error).__name__}: {first_line(error)}{user_code_location(error)}; it must "
         "return a torch.nn.Module for every candidate of the space."
     )
 
 
-def _checked(model: object) -> nn.Module:
+def _require_module(model: object) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
-    found = "None" if model is None else f"a {type(model).__name__}"
+    kind = "None" if model is None else f"a {type(model).__name__}"
     raise ModelError(
-        f"the builder returned {found}, expected a torch.nn.Module: return the model itself."
+        f"the builder returned {kind}, expected a torch.nn.Module: return the model itself."
     )
 
 
@@ -193,31 +195,31 @@ def _is_lazy(parameter: nn.Parameter) -> bool:
 
 
 @contextmanager
-def _swapped(model: nn.Module, mode: FakeCPU) -> Iterator[None]:
+def _fake_tensors_swapped_in(model: nn.Module, mode: FakeCPU) -> Iterator[None]:
     """Replace a model's real tensors by fake ones inside; shared ones stay shared."""
     undo: list[tuple[dict[str, Any], str, Tensor]] = []
     training = [(module, module.training) for module in model.modules()]
     fakes: dict[int, Tensor] = {}
     for module in model.modules():
-        holders: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, vars(module))
-        for holder in holders:
-            for name, tensor in list(holder.items()):
+        containers: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, vars(module))
+        for container in containers:
+            for name, tensor in list(container.items()):
                 if isinstance(tensor, Tensor) and not isinstance(tensor, FakeTensor):
-                    undo.append((holder, name, tensor))
+                    undo.append((container, name, tensor))
                     if id(tensor) not in fakes:
-                        fakes[id(tensor)] = _fake(tensor, mode)
-                    holder[name] = fakes[id(tensor)]
+                        fakes[id(tensor)] = _to_fake(tensor, mode)
+                    container[name] = fakes[id(tensor)]
     try:
         yield
     finally:
-        for holder, name, tensor in undo:
-            holder[name] = tensor
+        for container, name, tensor in undo:
+            container[name] = tensor
         if undo:
-            for module, flag in training:
-                module.training = flag
+            for module, was_training in training:
+                module.training = was_training
 
 
-def _fake(tensor: Tensor, mode: FakeCPU) -> Tensor:
+def _to_fake(tensor: Tensor, mode: FakeCPU) -> Tensor:
     fake: Tensor = mode.from_tensor(tensor)
     if fake.device == _CPU:
         return fake

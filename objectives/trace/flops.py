@@ -3,7 +3,7 @@
 FLOPs = 2 × MACs: one multiply-add is one MAC and two FLOPs, as `torch.utils.flop_counter` counts
 (a bias, an activation or a norm counts 0). Matrix products dominate every network; what else is
 known to be cheap counts 0 and is listed in `cheap`; anything in neither list is named by
-`Counter.uncounted`.
+`FlopCounter.uncounted`.
 
 Gaps of torch 2.13 that the formulas below close, each with a test that fails without it:
 
@@ -15,7 +15,7 @@ Gaps of torch 2.13 that the formulas below close, each with a test that fails wi
 | matrix × vector, `addbmm`, `addr`-like products, `Bilinear`, `cdist` | 0 | |
 | the fused encoder layer (`torch.backends.mha`) | 0 | switched off while counting |
 
-Entry points: `Counter`, `counted_paths`.
+Entry points: `FlopCounter`, `fused_encoder_disabled`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from .elementwise import is_cheap
+from .elementwise import is_elementwise
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -69,9 +69,9 @@ def convolution_backward_flops(
     transposed convolution, the input's). Worked example: a depthwise 3 × 3 convolution of 4
     channels, 5 × 5 to 3 × 3, one sample: 2 × 9 × 36 = 648 FLOPs a gradient.
     """
-    *_bias_stride_padding_dilation, transposed, _output_padding, _groups, wanted = options
+    *_bias_stride_padding_dilation, transposed, _output_padding, _groups, output_mask = options
     forward = conv_flop_count(list(inputs), list(weight), list(grad_output), transposed=transposed)
-    return int(forward * sum(wanted[:2]))
+    return int(forward * sum(output_mask[:2]))
 
 
 def lstm_layer_flops(inputs: Shape, weight_ih: Shape, weight_hh: Shape, *_: Any, **__: Any) -> int:
@@ -161,12 +161,12 @@ FORMULAS: dict[Any, Callable[..., int]] = {
 """Operation to formula of its shapes, in FLOPs, beside torch's own."""
 
 
-class _NoModules:
+class _NullModuleTracker:
     """Torch's module tracker without the hooks: they keep gradients alive and cost time."""
 
     parents = frozenset({"Global"})
 
-    def __enter__(self) -> "_NoModules":
+    def __enter__(self) -> "_NullModuleTracker":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,12 +174,12 @@ class _NoModules:
 
 
 @final
-class Counter(FlopCounterMode):
+class FlopCounter(FlopCounterMode):
     """Counts FLOPs inside `with`; `flops` is the total so far."""
 
     def __init__(self) -> None:
         super().__init__(display=False, custom_mapping=FORMULAS)
-        self.mod_tracker = _NoModules()  # type: ignore[assignment]
+        self.mod_tracker = _NullModuleTracker()  # type: ignore[assignment]
 
     @property
     def flops(self) -> int:
@@ -192,13 +192,14 @@ class Counter(FlopCounterMode):
             {
                 str(operation.overloadpacket)
                 for operation in operations
-                if operation.overloadpacket not in self.flop_registry and not is_cheap(operation)
+                if operation.overloadpacket not in self.flop_registry
+                and not is_elementwise(operation)
             }
         )
 
 
 @contextmanager
-def counted_paths() -> Iterator[None]:
+def fused_encoder_disabled() -> Iterator[None]:
     """Keep torch on paths whose operations can be seen: no fused encoder layer inside."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .workspace import workspaces
+from .workspace import workspace_tensors
 
-Kind = Literal[
+MemoryKind = Literal[
     "parameters", "buffers", "gradients", "optimizer", "batch", "activations", "workspace"
 ]
 
@@ -78,9 +78,9 @@ class Timeline:
 @dataclass(slots=True)
 class _Storage:
     size: int
-    kind: Kind
-    born: int
-    died: int | None = None
+    kind: MemoryKind
+    allocated_at: int
+    freed_at: int | None = None
 
 
 @final
@@ -104,15 +104,15 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: list[_Storage] = []
         self._alive: dict[int, tuple[weakref.ref[Any], _Storage]] = {}
         self._live = 0
-        self._count = 0
+        self._storage_count = 0
         self._samples: list[tuple[int, int]] = []
 
-    def hold(self, tensors: Iterable[Tensor], kind: Kind) -> None:
+    def track(self, tensors: Iterable[Tensor], kind: MemoryKind) -> None:
         """Count tensors that exist before the step."""
         for tensor in tensors:
-            self._see(tensor, kind)
+            self._track_tensor(tensor, kind)
 
-    def label(self, tensors: Iterable[Tensor], kind: Kind) -> None:
+    def relabel(self, tensors: Iterable[Tensor], kind: MemoryKind) -> None:
         """Name the kind of tensors that the step made and that are still alive."""
         for tensor in tensors:
             if tensor.layout is torch.sparse_coo:
@@ -128,11 +128,13 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             slack: Bytes that each storage occupies beside its own.
         """
         samples = tuple(live + slack * count for live, count in self._samples)
-        peak = samples.index(max(samples))
+        peak_index = samples.index(max(samples))
         parts = dict.fromkeys(Breakdown.__annotations__, 0)
-        parts["workspace"] = slack * self._samples[peak][1]
+        parts["workspace"] = slack * self._samples[peak_index][1]
         for storage in self._storages:
-            if storage.born <= peak and (storage.died is None or storage.died > peak):
+            if storage.allocated_at <= peak_index and (
+                storage.freed_at is None or storage.freed_at > peak_index
+            ):
                 parts[storage.kind] += storage.size
         return Timeline(
             live=samples,
@@ -141,7 +143,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
     def __enter__(self) -> "LiveBytes":
-        self._samples.append((self._live, self._count))
+        self._samples.append((self._live, self._storage_count))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -152,49 +154,51 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **(kwargs or {}))
         self.operations.add(func)
         result = func(*args, **(kwargs or {}))
-        before = self._live
-        for tensor in _flat(args):  # made by another way than an operation: torch.from_numpy
-            self._see(tensor, "activations")
-        for tensor in workspaces(func, result):
-            self._see(tensor, "workspace")
-        for tensor in _flat((result,)):
-            self._see(tensor, "activations")
-        if self._live > before:
-            self._samples.append((self._live, self._count))
+        live_before = self._live
+        for tensor in _flatten_tensors(
+            args
+        ):  # made by another way than an operation: torch.from_numpy
+            self._track_tensor(tensor, "activations")
+        for tensor in workspace_tensors(func, result):
+            self._track_tensor(tensor, "workspace")
+        for tensor in _flatten_tensors((result,)):
+            self._track_tensor(tensor, "activations")
+        if self._live > live_before:
+            self._samples.append((self._live, self._storage_count))
         return result
 
-    def _see(self, tensor: Tensor, kind: Kind) -> None:
+    def _track_tensor(self, tensor: Tensor, kind: MemoryKind) -> None:
         if tensor.layout is torch.sparse_coo:  # the gradient of a sparse embedding
-            self._see(tensor._indices(), kind)
-            self._see(tensor._values(), kind)
+            self._track_tensor(tensor._indices(), kind)
+            self._track_tensor(tensor._values(), kind)
             return
         storage = tensor.untyped_storage()
         address = storage._cdata
         size = storage.nbytes()
         entry = self._alive.get(address)
         if entry is None:
-            record = _Storage(size=size, kind=kind, born=len(self._samples))
+            record = _Storage(size=size, kind=kind, allocated_at=len(self._samples))
             self._storages.append(record)
             reference = weakref.ref(storage, lambda _: self._free(address))
             self._alive[address] = (reference, record)
-            self._add(size, 0)
+            self._resize(size, 0)
         elif entry[1].size != size:  # resized in place
-            self._add(size, entry[1].size)
+            self._resize(size, entry[1].size)
             entry[1].size = size
 
-    def _add(self, size: int, instead_of: int) -> None:
-        self._live += size - instead_of
-        self._count += (size > 0) - (instead_of > 0)  # nothing is allocated for no bytes
+    def _resize(self, size: int, old_size: int) -> None:
+        self._live += size - old_size
+        self._storage_count += (size > 0) - (old_size > 0)  # nothing is allocated for no bytes
 
     def _free(self, address: int) -> None:
         _, record = self._alive.pop(address)
-        record.died = len(self._samples)
-        self._add(0, record.size)
+        record.freed_at = len(self._samples)
+        self._resize(0, record.size)
 
 
-def _flat(values: Iterable[Any]) -> Iterator[Tensor]:
+def _flatten_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, list | tuple):
-            yield from _flat(value)
+            yield from _flatten_tensors(value)

@@ -28,11 +28,17 @@ from torch._subclasses.fake_tensor import (
 
 from ..errors import CostError, ObjectiveError
 from ..randomness import Randomness
-from ..training.step import StepSpec, lower_precision, make_optimizer, tensors_in, training_step
-from ..user_code import first_line, too_large, where
-from .cuda_allocator import SLACK
-from .fake_model import TOO_LARGE, Build, FakeCPU, fake_model
-from .flops import Counter, counted_paths
+from ..training.step import (
+    StepSpec,
+    autocast_context,
+    make_step_optimizer,
+    tensors_in,
+    training_step,
+)
+from ..user_code import first_line, is_tensor_too_large, user_code_location
+from .cuda_allocator import ROUNDING_SLACK
+from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model
+from .flops import FlopCounter, fused_encoder_disabled
 from .live_bytes import LiveBytes, Timeline
 
 
@@ -65,7 +71,7 @@ class Trace:
     notes: tuple[str, ...]
 
 
-def trace(build: Build, step: StepSpec) -> Trace:
+def trace(build: ModelFactory, step: StepSpec) -> Trace:
     """Trace one candidate.
 
     Args:
@@ -76,7 +82,7 @@ def trace(build: Build, step: StepSpec) -> Trace:
         ModelError: The builder raised, or returned no module.
         CostError: The step cannot be traced or fails.
     """
-    with quiet(), clean_state(), counted_paths():
+    with silence_fake_tensor_warnings(), isolated_torch_state(), fused_encoder_disabled():
         mode = FakeCPU()
         with fake_model(build, step.inputs, mode) as (model, notes), mode:
             try:
@@ -84,26 +90,26 @@ def trace(build: Build, step: StepSpec) -> Trace:
             except ObjectiveError:
                 raise
             except Exception as error:
-                raise _explained(error, step) from error
+                raise _trace_error(error, step) from error
 
 
 def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) -> Trace:
     inputs = [spec.batch(step.batch_size) for spec in step.inputs]
     targets = None if step.targets is None else step.targets.batch(step.batch_size)
-    training_counter = Counter()
-    recorder = recorded_step(model, step, inputs, targets, training_counter)
+    training_counter = FlopCounter()
+    recorder = record_step(model, step, inputs, targets, training_counter)
     model.zero_grad(set_to_none=True)
     model.eval()
     eval_recorder = LiveBytes()
-    eval_recorder.hold(model.parameters(), "parameters")
-    eval_recorder.hold(_held_tensors(model), "buffers")
-    eval_recorder.hold(inputs, "batch")
-    precision = lower_precision(step.autocast, inputs)
-    with Counter() as counter, eval_recorder, torch.no_grad(), precision:
+    eval_recorder.track(model.parameters(), "parameters")
+    eval_recorder.track(_non_parameter_tensors(model), "buffers")
+    eval_recorder.track(inputs, "batch")
+    precision = autocast_context(step.autocast, inputs)
+    with FlopCounter() as counter, eval_recorder, torch.no_grad(), precision:
         model(*inputs)
 
-    seen = recorder.operations | eval_recorder.operations
-    uncounted = counter.uncounted(seen)
+    operations = recorder.operations | eval_recorder.operations
+    uncounted = counter.uncounted(operations)
     if uncounted:
         notes.append(
             f"counted as 0 FLOPs, for want of a formula: {', '.join(uncounted)}; the FLOPs are a "
@@ -112,10 +118,12 @@ def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) ->
     on_gpu = step.device_type == "cuda"
     recurrent = on_gpu and any(isinstance(module, nn.RNNBase) for module in model.modules())
     notes += _workspace_notes(mode, recurrent)
-    slack = SLACK if on_gpu else 0
+    slack = ROUNDING_SLACK if on_gpu else 0
     return Trace(
-        parameters=sum(p.numel() for p in model.parameters()),
-        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trainable_parameters=sum(
+            parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+        ),
         flops=counter.flops,
         step_flops=training_counter.flops,
         file_size=_file_size(model),
@@ -154,12 +162,12 @@ def _workspace_notes(mode: FakeCPU, recurrent_on_gpu: bool) -> Iterator[str]:
         )
 
 
-def recorded_step(
+def record_step(
     model: nn.Module,
     step: StepSpec,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
-    counter: Counter | None = None,
+    counter: FlopCounter | None = None,
 ) -> LiveBytes:
     """Train twice and record the second step: the first makes the optimizer's state.
 
@@ -171,22 +179,25 @@ def recorded_step(
         counter: Counts the FLOPs of the second step, if given.
     """
     model.train()
-    optimizer = make_optimizer(step.optimizer, model)
+    optimizer = make_step_optimizer(step.optimizer, model)
     training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
     recorder = LiveBytes()
-    recorder.hold(model.parameters(), "parameters")
-    recorder.hold(_held_tensors(model), "buffers")
+    recorder.track(model.parameters(), "parameters")
+    recorder.track(_non_parameter_tensors(model), "buffers")
     if optimizer is not None:
-        recorder.hold(tensors_in(list(optimizer.state.values())), "optimizer")
+        recorder.track(tensors_in(list(optimizer.state.values())), "optimizer")
         optimizer.zero_grad(set_to_none=True)
-    recorder.hold(inputs if targets is None else [*inputs, targets], "batch")
+    recorder.track(inputs if targets is None else [*inputs, targets], "batch")
     with counter or nullcontext(), recorder:
         training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
-    recorder.label([p.grad for p in model.parameters() if p.grad is not None], "gradients")
+    recorder.relabel(
+        [parameter.grad for parameter in model.parameters() if parameter.grad is not None],
+        "gradients",
+    )
     return recorder
 
 
-def _held_tensors(model: nn.Module) -> Iterator[Tensor]:
+def _non_parameter_tensors(model: nn.Module) -> Iterator[Tensor]:
     """Yield buffers, and plain tensors that modules keep as attributes."""
     for module in model.modules():
         yield from (buffer for buffer in module._buffers.values() if buffer is not None)
@@ -196,7 +207,7 @@ def _held_tensors(model: nn.Module) -> Iterator[Tensor]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_fake_tensor_warnings() -> Iterator[None]:
     """Keep torch's warnings and error logs about fake tensors from the user."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     disabled = logger.disabled
@@ -210,7 +221,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def clean_state() -> Iterator[None]:
+def isolated_torch_state() -> Iterator[None]:
     """Run eagerly and with gradients whatever the caller set; leave random streams as they were."""
     with (
         Randomness(0, torch.device("cpu")),
@@ -221,21 +232,21 @@ def clean_state() -> Iterator[None]:
         yield
 
 
-def _explained(error: Exception, step: StepSpec) -> CostError:
+def _trace_error(error: Exception, step: StepSpec) -> CostError:
     """Return the sentence for a step that could not be traced."""
-    place = where(error)
-    if too_large(error):
-        return CostError(TOO_LARGE)
+    location = user_code_location(error)
+    if is_tensor_too_large(error):
+        return CostError(TENSOR_TOO_LARGE)
     if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
         return CostError(
-            f"the model's work depends on the data{place}: it reads a value or a number of "
+            f"the model's work depends on the data{location}: it reads a value or a number of "
             f"elements from a tensor ({error.func}), so its costs are not fixed before training; "
             "use torch.where or masks of fixed shape in place of .item(), `if tensor` and "
             "boolean indexing, or give the costs as a function of the widths."
         )
     if isinstance(error, UnsupportedOperatorException):
         return CostError(
-            f"the operator {error.func} has no shape rule{place}, so its costs cannot be counted "
+            f"the operator {error.func} has no shape rule{location}, so its costs cannot be counted "
             "without running it: register one with torch.library.register_fake, replace it, or "
             "give the costs as a function of the widths."
         )
@@ -245,7 +256,7 @@ def _explained(error: Exception, step: StepSpec) -> CostError:
     )
     return CostError(
         f"one training step on inputs of shape {shapes} raised {type(error).__name__}: "
-        f"{first_line(error)}{place}; the model must take these inputs, the loss its output, and "
+        f"{first_line(error)}{location}; the model must take these inputs, the loss its output, and "
         "neither may read values (.item(), .numpy()); where they must, give the costs as a "
         "function of the widths."
     )

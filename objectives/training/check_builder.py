@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError, ObjectiveError, reason
+from ..errors import ModelError, ObjectiveError, describe_error
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory
-from .evaluate import predict, score
+from .evaluate import evaluate_metric, predict
 
-_SAMPLES = 2
+_SAMPLE_COUNT = 2
 _CPU = torch.device("cpu")
-_PLAIN = (bool, int, float, str)
+_PLAIN_TYPES = (bool, int, float, str)
 
 
 def check_builder(
@@ -46,12 +46,12 @@ def check_builder(
         model = objective.build(smallest).to(_CPU)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ModelError(
-                f"{_name(objective)}: the model for {dict(smallest)} has no parameter to train: "
+                f"{_objective_name(objective)}: the model for {dict(smallest)} has no parameter to train: "
                 "return a module with trainable parameters."
             )
         _check_output(objective, model)
         validation = objective.data.validation
-        score(objective, predict(model, validation.inputs), validation.targets)
+        evaluate_metric(objective, predict(model, validation.inputs), validation.targets)
 
 
 def _check_widths(
@@ -60,25 +60,28 @@ def _check_widths(
     varied = [name for name in smallest if smallest[name] != largest[name]]
     if not varied:
         return
-    small = _outline(objective, smallest)
+    smallest_signature = _architecture_signature(objective, smallest)
     ignored = []
     for name in varied:
         try:
-            if _outline(objective, {**smallest, name: largest[name]}) == small:
+            if (
+                _architecture_signature(objective, {**smallest, name: largest[name]})
+                == smallest_signature
+            ):
                 ignored.append(name)
         except ObjectiveError:
             # Changing one width alone may leave the space; only the corners must build.
             continue
-    _outline(objective, largest)
+    _architecture_signature(objective, largest)
     if ignored:
         raise ModelError(
-            f"{_name(objective)}: build(widths) ignores {', '.join(map(repr, ignored))}: the "
+            f"{_objective_name(objective)}: build(widths) ignores {', '.join(map(repr, ignored))}: the "
             f"model is the same for {smallest[ignored[0]]} and for {largest[ignored[0]]}; use "
             "every width, or take it out of the space."
         )
 
 
-def _outline(objective: Objective, widths: Mapping[str, int]) -> list[Any]:
+def _architecture_signature(objective: Objective, widths: Mapping[str, int]) -> list[Any]:
     """Return what tells two architectures apart, without allocating them where possible."""
     try:
         with torch.device("meta"):
@@ -94,31 +97,35 @@ def _outline(objective: Objective, widths: Mapping[str, int]) -> list[Any]:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     shapes: list[Any] = [(name, tuple(tensor.shape)) for name, tensor in tensors]
     attributes = [
-        (name, type(child).__name__, _plain(child)) for name, child in module.named_modules()
+        (name, type(child).__name__, _plain_attributes(child))
+        for name, child in module.named_modules()
     ]
     return shapes + attributes
 
 
-def _plain(module: nn.Module) -> list[tuple[str, Any]]:
+def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
     return [
         (key, value)
         for key, value in vars(module).items()
-        if isinstance(value, _PLAIN)
-        or (isinstance(value, tuple | list) and all(isinstance(part, _PLAIN) for part in value))
+        if isinstance(value, _PLAIN_TYPES)
+        or (
+            isinstance(value, tuple | list)
+            and all(isinstance(item, _PLAIN_TYPES) for item in value)
+        )
     ]
 
 
 def _check_output(objective: Objective, model: nn.Module) -> None:
     data = objective.data
-    inputs, targets = data.train.inputs[:_SAMPLES], data.train.targets[:_SAMPLES]
-    name = _name(objective)
+    inputs, targets = data.train.inputs[:_SAMPLE_COUNT], data.train.targets[:_SAMPLE_COUNT]
+    name = _objective_name(objective)
     try:
         output = model.eval()(inputs)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         raise ModelError(
-            f"{name}: the model raised {reason(error)} for inputs of shape "
+            f"{name}: the model raised {describe_error(error)} for inputs of shape "
             f"{tuple(inputs.shape)}: make it take samples of shape {data.input_shape}."
         ) from error
     if getattr(objective, "loss_name", "") in ("cross_entropy", "mse", "mae", "huber"):
@@ -129,12 +136,12 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
         if is_out_of_memory(error) or isinstance(error, ObjectiveError):
             raise
         raise ModelError(
-            f"{name}: the loss raised {reason(error)} for outputs of shape "
-            f"{_shape(output)} and targets of shape {tuple(targets.shape)}: make them fit."
+            f"{name}: the loss raised {describe_error(error)} for outputs of shape "
+            f"{_format_shape(output)} and targets of shape {tuple(targets.shape)}: make them fit."
         ) from error
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
-            f"{name}: the loss is of shape {_shape(loss)}: it must be a scalar tensor, the mean "
+            f"{name}: the loss is of shape {_format_shape(loss)}: it must be a scalar tensor, the mean "
             "over the batch."
         )
     if not loss.requires_grad:
@@ -145,25 +152,29 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
 
 def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
     data = objective.data
-    what = "classes" if data.task == "classification" else "target columns"
+    unit = "classes" if data.task == "classification" else "target columns"
     if not isinstance(output, Tensor):
         raise ModelError(
-            f"{_name(objective)}: the model returns a {type(output).__name__}, the built-in loss "
+            f"{_objective_name(objective)}: the model returns a {type(output).__name__}, the built-in loss "
             "takes one tensor: return one, or give a loss of your own."
         )
-    found = 1 if output.ndim == 1 else output.shape[1]
-    fits = found >= data.outputs if data.task == "classification" else found == data.outputs
+    output_size = 1 if output.ndim == 1 else output.shape[1]
+    fits = (
+        output_size >= data.outputs
+        if data.task == "classification"
+        else output_size == data.outputs
+    )
     if output.shape[0] != len(targets) or not fits or output.ndim > 2:
         raise ModelError(
-            f"{_name(objective)}: the model gives outputs of shape {_shape(output)} for "
-            f"{len(targets)} samples, data '{data.name}' has {data.outputs} {what}: end the model "
+            f"{_objective_name(objective)}: the model gives outputs of shape {_format_shape(output)} for "
+            f"{len(targets)} samples, data '{data.name}' has {data.outputs} {unit}: end the model "
             f"in an output of shape ({len(targets)}, {data.outputs})."
         )
 
 
-def _name(objective: Objective) -> str:
+def _objective_name(objective: Objective) -> str:
     return str(getattr(objective, "name", type(objective).__name__))
 
 
-def _shape(value: Any) -> str:
+def _format_shape(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -22,23 +22,23 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..errors import reason
+from ..errors import describe_error
 from .snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT_VERSION = 1
 """Of the file; another one is not read."""
 
-KEPT = 2
+KEPT_FILES = 2
 """Newest files that stay: should the last one be damaged, there is the one before."""
 
-_LENGTH = 8
+_LENGTH_BYTES = 8
 """Bytes of a safetensors file that say how long its header is, which follows as JSON."""
 
-_NAME = re.compile(r"(\d{8,})\.safetensors")
-_UNFINISHED = ".unfinished"
-_ABANDONED = 3600.0
+_FILE_NAME = re.compile(r"(\d{8,})\.safetensors")
+_UNFINISHED_SUFFIX = ".unfinished"
+_ABANDONED_SECONDS = 3600.0
 """Seconds after which nobody is still writing a file: a worker may be late, and another on it."""
 
 
@@ -54,17 +54,17 @@ def write(folder: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> Path
         OSError: It cannot be written, the disk is full for one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    newest = max((number for number, _ in _files(folder)), default=0)
+    newest = max((number for number, _ in _numbered_files(folder)), default=0)
     target = folder / f"{newest + 1:08d}.safetensors"
-    unfinished = target.with_name(f"{target.stem}.{os.getpid()}{_UNFINISHED}")
+    unfinished = target.with_name(f"{target.stem}.{os.getpid()}{_UNFINISHED_SUFFIX}")
     try:
         _save(unfinished, snapshot, identity)
         unfinished.replace(target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    _flush(folder)
-    _clear(folder, target)
+    _fsync_folder(folder)
+    _remove_old(folder, target)
     return target
 
 
@@ -74,11 +74,11 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
     What is passed over is said in a warning.
     """
     try:
-        files = sorted(_files(folder), reverse=True)
+        files = sorted(_numbered_files(folder), reverse=True)
     except FileNotFoundError:
         return None
     except OSError as error:
-        _log.warning("checkpoints in %s cannot be read: %s", folder, reason(error))
+        _log.warning("checkpoints in %s cannot be read: %s", folder, describe_error(error))
         return None
     for _, file in files:
         try:
@@ -86,84 +86,88 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
         except FileNotFoundError:
             continue  # another worker, who has written newer ones, has just cleared it away
         except Exception as error:  # whatever is in the file, it must not end a training
-            _log.warning("checkpoint %s is passed over: %s", file, reason(error))
+            _log.warning("checkpoint %s is passed over: %s", file, describe_error(error))
     return None
 
 
-class _Damaged(Exception):
+class _CorruptCheckpoint(Exception):
     """A file that is not what was written, or was not written for this."""
 
 
 def _save(file: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> None:
-    tensors, complex_ = _real(snapshot.tensors)
-    told = json.dumps(
+    tensors, complex_names = _complex_as_real(snapshot.tensors)
+    header_json = json.dumps(
         {
-            "format": FORMAT,
+            "format": FORMAT_VERSION,
             "identity": identity,
             "epochs": snapshot.epochs,
-            "facts": snapshot.facts,
-            "complex": complex_,
+            "facts": snapshot.metadata,
+            "complex": complex_names,
         }
     )
-    contents = save(tensors, {"snapshot": told, "digest": _digest(told, tensors)})
-    with file.open("wb") as opened:
-        opened.write(contents)
-        opened.flush()
-        os.fsync(opened.fileno())
+    contents = save(tensors, {"snapshot": header_json, "digest": _digest(header_json, tensors)})
+    with file.open("wb") as stream:
+        stream.write(contents)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _load(file: Path, identity: Mapping[str, Any]) -> Snapshot:
     # Read, not mapped into memory: a mapped file that another machine removes kills the process.
     contents = file.read_bytes()
     tensors = load(contents)
-    end = _LENGTH + int.from_bytes(contents[:_LENGTH], "little")
-    metadata = json.loads(contents[_LENGTH:end]).get("__metadata__", {})
-    told = metadata.get("snapshot", "")
-    if metadata.get("digest") != _digest(told, tensors):
-        raise _Damaged("its digest is not that of its contents")
-    found = json.loads(told)
-    if found["format"] != FORMAT:
-        raise _Damaged(f"its format is {found['format']}, this release reads {FORMAT}")
-    if found["identity"] != json.loads(json.dumps(identity)):
-        raise _Damaged(f"it is of {found['identity']}, wanted is {dict(identity)}")
-    for name in found["complex"]:
+    header_end = _LENGTH_BYTES + int.from_bytes(contents[:_LENGTH_BYTES], "little")
+    metadata = json.loads(contents[_LENGTH_BYTES:header_end]).get("__metadata__", {})
+    header_json = metadata.get("snapshot", "")
+    if metadata.get("digest") != _digest(header_json, tensors):
+        raise _CorruptCheckpoint("its digest is not that of its contents")
+    header = json.loads(header_json)
+    if header["format"] != FORMAT_VERSION:
+        raise _CorruptCheckpoint(
+            f"its format is {header['format']}, this release reads {FORMAT_VERSION}"
+        )
+    if header["identity"] != json.loads(json.dumps(identity)):
+        raise _CorruptCheckpoint(f"it is of {header['identity']}, wanted is {dict(identity)}")
+    for name in header["complex"]:
         tensors[name] = torch.view_as_complex(tensors[name])
-    return Snapshot(epochs=found["epochs"], tensors=tensors, facts=found["facts"])
+    return Snapshot(epochs=header["epochs"], tensors=tensors, metadata=header["facts"])
 
 
-def _real(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def _complex_as_real(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Return tensors with complex ones as pairs of real numbers, and the names of those."""
-    complex_ = [name for name, one in tensors.items() if one.is_complex()]
-    pairs = {name: torch.view_as_real(tensors[name]).clone() for name in complex_}
-    return {**tensors, **pairs}, complex_
+    complex_names = [name for name, tensor in tensors.items() if tensor.is_complex()]
+    pairs = {name: torch.view_as_real(tensors[name]).clone() for name in complex_names}
+    return {**tensors, **pairs}, complex_names
 
 
-def _digest(told: str, tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256(told.encode())
+def _digest(header_json: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(header_json.encode())
     for name in sorted(tensors):
-        one = tensors[name]
-        found.update(f"\n{name} {one.dtype} {list(one.shape)}\n".encode())
-        found.update(one.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _files(folder: Path) -> list[tuple[int, Path]]:
+def _numbered_files(folder: Path) -> list[tuple[int, Path]]:
     """Return the checkpoints in a folder with their numbers; raises OSError."""
-    matches = ((_NAME.fullmatch(one.name), one) for one in folder.iterdir())
-    return [(int(match[1]), one) for match, one in matches if match]
+    matches = ((_FILE_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return [(int(match[1]), path) for match, path in matches if match]
 
 
-def _clear(folder: Path, newest: Path) -> None:
+def _remove_old(folder: Path, newest: Path) -> None:
     """Remove all but the newest, and what killed workers left unfinished long ago."""
-    old = [file for _, file in sorted(_files(folder))[:-KEPT]]
-    left = newest.stat().st_mtime - _ABANDONED  # by the clock of the folder's own machine
-    for file in (*old, *folder.glob(f"*{_UNFINISHED}")):
+    old = [file for _, file in sorted(_numbered_files(folder))[:-KEPT_FILES]]
+    abandoned_before = (
+        newest.stat().st_mtime - _ABANDONED_SECONDS
+    )  # by the clock of the folder's own machine
+    for file in (*old, *folder.glob(f"*{_UNFINISHED_SUFFIX}")):
         with contextlib.suppress(FileNotFoundError):  # another worker clears, too
-            if file in old or file.stat().st_mtime < left:
+            if file in old or file.stat().st_mtime < abandoned_before:
                 file.unlink()
 
 
-def _flush(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     """Have a folder's entries on the disk, where the file system flushes folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

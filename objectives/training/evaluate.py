@@ -1,6 +1,6 @@
 """Evaluation: a model's outputs for a whole split, and the metric's judgement of them.
 
-Entry points: `predict`, `score`.
+Entry points: `predict`, `evaluate_metric`.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..model.losses import aligned
+from ..model.losses import align_to_targets
 from ..model.objective import Objective
-from .step import lower_precision
+from .step import autocast_context
 
-EVAL_BATCH = 1024
+EVAL_BATCH_SIZE = 1024
 """Rows in a batch of evaluation, where no gradients are kept."""
 
 
@@ -22,7 +22,7 @@ EVAL_BATCH = 1024
 def predict(
     model: nn.Module,
     inputs: Tensor,
-    batch: int = EVAL_BATCH,
+    batch_size: int = EVAL_BATCH_SIZE,
     autocast: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> Any:
@@ -31,18 +31,20 @@ def predict(
     Args:
         model: Any module; its outputs are tensors, or tuples, lists or mappings of them.
         inputs: Rows first.
-        batch: Rows at a time.
+        batch_size: Rows at a time.
         autocast: Type to compute in; outputs of that type come back as float32.
         device: The model's, where the inputs lie elsewhere: batches are brought to it.
     """
     model.eval()
     device = inputs.device if device is None else device
-    with lower_precision(autocast, (inputs[:0].to(device),)):
-        outputs = [model(rows.to(device)) for rows in torch.split(inputs, batch)]
-    return joined(outputs if autocast is None else [_as_float(one) for one in outputs])
+    with autocast_context(autocast, (inputs[:0].to(device),)):
+        outputs = [model(rows.to(device)) for rows in torch.split(inputs, batch_size)]
+    return concatenate_outputs(
+        outputs if autocast is None else [_to_float32(output) for output in outputs]
+    )
 
 
-def score(objective: Objective, output: Any, targets: Tensor) -> float:
+def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float:
     """Return the metric over all rows of a split, in the units of the targets.
 
     Args:
@@ -54,7 +56,7 @@ def score(objective: Objective, output: Any, targets: Tensor) -> float:
         MetricError: The metric raised or gave no number.
     """
     data = objective.data
-    output = aligned(output, targets, data.task)
+    output = align_to_targets(output, targets, data.task)
     # Outputs of another shape (a mean and a variance, say) mean something that only the user's
     # metric knows: then both sides stay as the loss sees them.
     if data.task == "regression" and isinstance(output, Tensor) and output.shape == targets.shape:
@@ -62,27 +64,27 @@ def score(objective: Objective, output: Any, targets: Tensor) -> float:
     return objective.metric(output, targets)
 
 
-def joined(outputs: list[Any]) -> Any:
+def concatenate_outputs(outputs: list[Any]) -> Any:
     """Join batches of outputs, tensor by tensor."""
     first = outputs[0]
     if isinstance(first, Tensor):
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if isinstance(first, Mapping):
-        return {key: joined([output[key] for output in outputs]) for key in first}
+        return {key: concatenate_outputs([output[key] for output in outputs]) for key in first}
     if isinstance(first, tuple | list):
-        return tuple(joined(list(parts)) for parts in zip(*outputs, strict=True))
+        return tuple(concatenate_outputs(list(batches)) for batches in zip(*outputs, strict=True))
     raise ModelError(
         f"the model returned a {type(first).__name__}: it must return a tensor, or a tuple or "
         "mapping of tensors."
     )
 
 
-def _as_float(output: Any) -> Any:
+def _to_float32(output: Any) -> Any:
     """Return an output with its half-precision tensors as float32."""
     if isinstance(output, Tensor):
         return output.float() if output.is_floating_point() else output
     if isinstance(output, Mapping):
-        return {key: _as_float(value) for key, value in output.items()}
+        return {key: _to_float32(value) for key, value in output.items()}
     if isinstance(output, tuple | list):
-        return tuple(_as_float(value) for value in output)
+        return tuple(_to_float32(value) for value in output)
     return output

@@ -1,6 +1,6 @@
 """The proxy's optimizer: AdamW, fused where that is safe, with a rate for each parameter.
 
-Entry points: `make_optimizer`; `moments` and `set_moments`, what it remembers between steps.
+Entry points: `make_adamw`; `adam_moments` and `load_moments`, what it remembers between steps.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .serialize import on_cpu
-from .snapshot import Progress, Unfit
+from .serialize import cpu_copy
+from .snapshot import IncompatibleSnapshot, NetworkState
 
-_KEPT = {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "updates": "step"}
+_TORCH_STATE_KEYS = {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "updates": "step"}
 """Kinds of tensors in a snapshot, with torch's names for them."""
 
 
-def make_optimizer(
+def make_adamw(
     model: nn.Module,
     learning_rate: float,
     weight_decay: float = 0.0,
@@ -52,46 +52,55 @@ def make_optimizer(
             for factor, parameters in groups.items()
         ],
         lr=learning_rate,
-        fused=_fusable(parameter for group in groups.values() for parameter in group) or None,
+        fused=_supports_fused(parameter for group in groups.values() for parameter in group)
+        or None,
     )
 
 
-def moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+def adam_moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     """Return copies of what AdamW knows of every parameter it changed: `exp_avg.NAME` and so on."""
     return {
-        f"{kind}.{name}": on_cpu(optimizer.state[parameter][key])
+        f"{kind}.{name}": cpu_copy(optimizer.state[parameter][key])
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
-        for kind, key in _KEPT.items()
+        for kind, key in _TORCH_STATE_KEYS.items()
     }
 
 
-def set_moments(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress) -> None:
+def load_moments(
+    model: nn.Module, optimizer: torch.optim.AdamW, network_state: NetworkState
+) -> None:
     """Have AdamW know what it knew; it must not have done a step.
 
     Raises:
-        Unfit: There are moments of other parameters.
+        IncompatibleSnapshot: There are moments of other parameters.
     """
-    means, squares, updates = (progress.of(kind) for kind in _KEPT)
+    means, squares, updates = (network_state.tensors_of(kind) for kind in _TORCH_STATE_KEYS)
     fused = {
         id(parameter): bool(group["fused"])
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
-    parameters = {name: p for name, p in model.named_parameters() if id(p) in fused}
-    for name, kept in means.items():
-        if name not in parameters or parameters[name].shape != kept.shape:
-            raise Unfit(f"the model has no parameter '{name}' of shape {list(kept.shape)} to train")
+    parameters = {
+        name: parameter for name, parameter in model.named_parameters() if id(parameter) in fused
+    }
+    for name, stored in means.items():
+        if name not in parameters or parameters[name].shape != stored.shape:
+            raise IncompatibleSnapshot(
+                f"the model has no parameter '{name}' of shape {list(stored.shape)} to train"
+            )
         parameter = parameters[name]
-        home = parameter.device if fused[id(parameter)] else torch.device("cpu")
+        step_device = parameter.device if fused[id(parameter)] else torch.device("cpu")
         # Laid out as the parameter is: the fused kernel pairs raw memory.
         optimizer.state[parameter] = {
-            "step": updates[name].to(home, copy=True),
-            "exp_avg": torch.zeros_like(parameter).detach().copy_(kept),
+            "step": updates[name].to(step_device, copy=True),
+            "exp_avg": torch.zeros_like(parameter).detach().copy_(stored),
             "exp_avg_sq": torch.zeros_like(parameter).detach().copy_(squares[name]),
         }
 
 
-def _fusable(parameters: Iterable[nn.Parameter]) -> bool:
+def _supports_fused(parameters: Iterable[nn.Parameter]) -> bool:
     """Whether the fused kernel, which pairs raw memory, may take them: plain contiguous numbers."""
-    return all(one.is_floating_point() and one.is_contiguous() for one in parameters)
+    return all(
+        parameter.is_floating_point() and parameter.is_contiguous() for parameter in parameters
+    )

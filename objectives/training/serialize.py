@@ -1,13 +1,13 @@
 """Packing: Python values as JSON and tensors, exact after a round trip, and without pickle.
 
-    packer = Packer(device)
-    told = packer.pack(random.getstate(), "stream")     # JSON; tensors are in `packer.tensors`
+    packer = Serialiser(device)
+    told = packer.serialise(random.getstate(), "stream")     # JSON; tensors are in `packer.tensors`
     random.setstate(unpacked(told, packer.tensors, device))
 
 Packed are None, booleans, numbers, strings, tensors and numpy arrays, and lists, tuples, sets and
 dictionaries of them; nothing of a derived class, whose meaning nobody knows here.
 
-Entry points: `Packer`, `unpacked`.
+Entry points: `Serialiser`, `deserialise`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,39 +17,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_PLAIN = (type(None), bool, int, float, str)
-_SERIES: Mapping[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
-_MAKE: Mapping[str, Callable[[Any], Any]] = {name: kind for kind, name in _SERIES.items()}
+_SCALAR_TYPES = (type(None), bool, int, float, str)
+_SEQUENCE_TAGS: Mapping[type, str] = {
+    list: "list",
+    tuple: "tuple",
+    set: "set",
+    frozenset: "frozenset",
+}
+_SEQUENCE_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    name: kind for kind, name in _SEQUENCE_TAGS.items()
+}
 
 
-class Unpackable(Exception):
+class UnserialisableValue(Exception):
     """A value of a kind that is not packed."""
 
 
 @final
-class Packer:
+class Serialiser:
     """Packs values into JSON and tensors.
 
     Attributes:
         tensors: Copies on the CPU, by the names that the JSON has for them.
     """
 
-    def __init__(self, device: torch.device, others: Iterable[Tensor] = ()) -> None:
+    def __init__(self, device: torch.device, excluded: Iterable[Tensor] = ()) -> None:
         """Begin.
 
         Args:
             device: Where tensors lie that are to follow the training to another device.
-            others: Tensors that are kept by other means: what shares their memory is not packed.
+            excluded: Tensors that are kept by other means: what shares their memory is not packed.
         """
         self.tensors: dict[str, Tensor] = {}
         self._device = device
-        self._others = {_memory(one) for one in others}
+        self._excluded_storages = {_storage_key(tensor) for tensor in excluded}
 
-    def alien(self, tensor: Tensor) -> bool:
+    def shares_excluded_storage(self, tensor: Tensor) -> bool:
         """Say whether a tensor shares the memory of one that is kept by other means."""
-        return _memory(tensor) in self._others
+        return _storage_key(tensor) in self._excluded_storages
 
-    def pack(self, value: Any, prefix: str) -> Any:
+    def serialise(self, value: Any, prefix: str) -> Any:
         """Return a value as JSON has it.
 
         Args:
@@ -57,86 +64,89 @@ class Packer:
             prefix: Of the names of its tensors.
 
         Raises:
-            Unpackable: It is, or holds, something that is not packed.
+            UnserialisableValue: It is, or holds, something that is not packed.
         """
-        before = len(self.tensors)
+        count_before = len(self.tensors)
         try:
-            return self._packed(value, prefix)
-        except (Unpackable, RecursionError) as error:
-            for name in list(self.tensors)[before:]:
+            return self._serialised(value, prefix)
+        except (UnserialisableValue, RecursionError) as error:
+            for name in list(self.tensors)[count_before:]:
                 del self.tensors[name]
-            raise Unpackable(str(error)) from None
+            raise UnserialisableValue(str(error)) from None
 
-    def _packed(self, value: Any, prefix: str) -> Any:
+    def _serialised(self, value: Any, prefix: str) -> Any:
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in _SCALAR_TYPES:
             return value
-        if kind in _SERIES:
-            return [_SERIES[kind], *(self._packed(one, prefix) for one in value)]
+        if kind in _SEQUENCE_TAGS:
+            return [_SEQUENCE_TAGS[kind], *(self._serialised(item, prefix) for item in value)]
         if kind is dict:
-            items = ([self._packed(part, prefix) for part in pair] for pair in value.items())
+            items = ([self._serialised(item, prefix) for item in pair] for pair in value.items())
             return ["dict", *items]
         if kind is Tensor:
-            if self.alien(value):
-                raise Unpackable("a tensor that shares its memory with one kept by other means")
-            follows = value.device.type == self._device.type
-            return ["tensor", self._keep(value, prefix), follows]
+            if self.shares_excluded_storage(value):
+                raise UnserialisableValue(
+                    "a tensor that shares its memory with one kept by other means"
+                )
+            on_training_device = value.device.type == self._device.type
+            return ["tensor", self._store_tensor(value, prefix), on_training_device]
         if (kind is np.ndarray or isinstance(value, np.generic)) and value.dtype.kind in "biufc":
             raw = torch.from_numpy(np.array(bytearray(value.tobytes()), np.uint8))
-            name = self._keep(raw, prefix)
+            name = self._store_tensor(raw, prefix)
             return ["array", name, value.dtype.str, list(value.shape), kind is np.ndarray]
-        raise Unpackable(f"a {kind.__name__}")
+        raise UnserialisableValue(f"a {kind.__name__}")
 
-    def _keep(self, tensor: Tensor, prefix: str) -> str:
+    def _store_tensor(self, tensor: Tensor, prefix: str) -> str:
         name = f"{prefix}.{len(self.tensors)}"
-        self.tensors[name] = on_cpu(tensor)
+        self.tensors[name] = cpu_copy(tensor)
         return name
 
 
-def unpacked(told: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
+def deserialise(serialised: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
     """Return a value that was packed.
 
     Args:
-        told: As JSON has it.
+        serialised: As JSON has it.
         tensors: The packer's, and maybe others.
         device: Of the training: where tensors go that lay on the former training's.
 
     Raises:
         KeyError, TypeError, ValueError: It was not made by a packer.
     """
-    if not isinstance(told, list):
-        return told
-    kind, *rest = told
+    if not isinstance(serialised, list):
+        return serialised
+    kind, *contents = serialised
     if kind == "dict":
         return {
-            unpacked(key, tensors, device): unpacked(value, tensors, device) for key, value in rest
+            deserialise(key, tensors, device): deserialise(value, tensors, device)
+            for key, value in contents
         }
     if kind == "tensor":
-        name, follows = rest
-        return tensors[name].to(device if follows else "cpu", copy=True)
+        name, on_training_device = contents
+        return tensors[name].to(device if on_training_device else "cpu", copy=True)
     if kind == "array":
-        name, dtype, shape, whole = rest
+        name, dtype, shape, is_array = contents
         array = tensors[name].numpy().copy().view(dtype).reshape(shape)
-        return array if whole else array[()]
-    return _MAKE[kind](unpacked(one, tensors, device) for one in rest)
+        return array if is_array else array[()]
+    return _SEQUENCE_TYPES[kind](deserialise(item, tensors, device) for item in contents)
 
 
-def on_cpu(tensor: Tensor) -> Tensor:
+def cpu_copy(tensor: Tensor) -> Tensor:
     """Return a contiguous copy on the CPU, which shares nothing with the original.
 
     Raises:
-        Unpackable: Its numbers do not lie row by row: it is sparse or quantised, say.
+        UnserialisableValue: Its numbers do not lie row by row: it is sparse or quantised, say.
     """
-    if not _lies_in_rows(tensor):
-        raise Unpackable(f"a tensor of layout {tensor.layout} and type {tensor.dtype}")
+    if not _is_strided(tensor):
+        raise UnserialisableValue(f"a tensor of layout {tensor.layout} and type {tensor.dtype}")
     copy = tensor.detach().to("cpu", copy=True)
     return copy.resolve_conj().resolve_neg().contiguous()
 
 
-def _lies_in_rows(tensor: Tensor) -> bool:
+def _is_strided(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_quantized
 
 
-def _memory(tensor: Tensor) -> int:
+def _storage_key(tensor: Tensor) -> int:
     """Return what tells a tensor's memory from others."""
-    return int(tensor.untyped_storage()._cdata) if _lies_in_rows(tensor) else id(tensor)
+    return int(tensor.untyped_storage()._cdata) if _is_strided(tensor) else id(tensor)

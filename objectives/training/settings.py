@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 
-from ..data.batches import Place
-from .evaluate import EVAL_BATCH
+from ..data.batches import DataLocation
+from .evaluate import EVAL_BATCH_SIZE
 
-Outcome = Literal["complete", "pruned", "nan", "out_of_memory"]
+TrainingOutcome = Literal["complete", "pruned", "nan", "out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ class Halving:
 
     def rungs(self, epochs: int) -> tuple[float, ...]:
         """Return the epochs after which candidates are compared, all below `epochs`."""
-        found: list[float] = []
-        at = self.first
-        while round(at, 6) < epochs:
-            found.append(round(at, 6) if at < 1 else float(round(at)))
-            at *= self.eta
-        return tuple(dict.fromkeys(one for one in found if one < epochs))
+        rounded: list[float] = []
+        next_rung = self.first
+        while round(next_rung, 6) < epochs:
+            rounded.append(round(next_rung, 6) if next_rung < 1 else float(round(next_rung)))
+            next_rung *= self.eta
+        return tuple(dict.fromkeys(rung for rung in rounded if rung < epochs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class ProxySettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     device: str = "auto"
-    data_on: Place = "auto"
-    eval_batch: int = EVAL_BATCH
+    data_on: DataLocation = "auto"
+    eval_batch: int = EVAL_BATCH_SIZE
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulate: int = 1
     replicas: int = 1
@@ -84,14 +84,14 @@ class ProxySettings:
         """The type that forward passes are computed in; None for the model's own."""
         return torch.bfloat16 if self.precision == "bfloat16" else None
 
-    def parts(self, rows: int) -> int:
+    def accumulation_steps(self, rows: int) -> int:
         """Return in how many parts so many rows pass through.
 
         None is larger than a part of a whole batch. A shorter last batch has fewer parts, not
         smaller ones: BatchNorm cannot train on a row that is alone.
         """
-        largest = math.ceil(self.batch_size / self.accumulate)
-        return math.ceil(rows / largest)
+        max_rows = math.ceil(self.batch_size / self.accumulate)
+        return math.ceil(rows / max_rows)
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -109,7 +109,7 @@ class TrainingResult:
         value: Best validation metric, the mean over replicas and folds; None unless complete.
         score: Best validation metric so far, of a pruned candidate too; None for the others.
         fidelity: Epochs that the score is worth: those asked for, or those up to its last rung.
-        rungs: (epochs, score) at each rung that it came to.
+        rung_scores: (epochs, score) at each rung that it came to.
         test_value: Test metric with the weights of the best epoch; None unless complete, or when
             there is no test split or no finite figure.
         best_epoch: Index in `curve` of that epoch; None unless complete.
@@ -130,11 +130,11 @@ class TrainingResult:
         detail: A sentence on what went wrong, or why it was stopped; None when complete.
     """
 
-    outcome: Outcome
+    outcome: TrainingOutcome
     value: float | None
     score: float | None
     fidelity: float
-    rungs: tuple[tuple[float, float], ...] = field(default=())
+    rung_scores: tuple[tuple[float, float], ...] = field(default=())
     test_value: float | None
     best_epoch: int | None
     epochs: int

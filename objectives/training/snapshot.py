@@ -10,7 +10,7 @@ depend on the engine that trained it:
     exp_avg.NAME, exp_avg_sq.NAME       AdamW's moments, by parameter
     updates.NAME                        how often AdamW changed the parameter
 
-Entry points: `Snapshot`, `Record`, `Progress`; `Keeper`, who keeps them.
+Entry points: `Snapshot`, `MemberSnapshot`, `NetworkState`; `SnapshotStore`, who keeps them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,48 +22,48 @@ from torch import Tensor
 from ..errors import ObjectiveError
 
 
-class Unfit(ObjectiveError):
+class IncompatibleSnapshot(ObjectiveError):
     """A snapshot of another network or training than the one that is to go on from it."""
 
 
-class Unkeepable(ObjectiveError):
+class UnserialisableState(ObjectiveError):
     """A network with a state that no snapshot can hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class NetworkState:
     """All that the next step of a network depends on.
 
     Attributes:
         tensors: By the names above, on the CPU, contiguous, none sharing its memory.
-        facts: As JSON has them: `step`, the updates so far; `loss`, sum and rows of the present
+        metadata: As JSON has them: `step`, the updates so far; `loss`, sum and rows of the present
             epoch's; and what only some engines have.
     """
 
     tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
-    def of(self, kind: str) -> dict[str, Tensor]:
+    def tensors_of(self, kind: str) -> dict[str, Tensor]:
         """Return the tensors of a kind, such as "exp_avg", by the rest of their names."""
-        start = f"{kind}."
+        prefix = f"{kind}."
         return {
-            name.removeprefix(start): one
-            for name, one in self.tensors.items()
-            if name.startswith(start)
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class MemberSnapshot:
     """One member of a candidate.
 
     Attributes:
-        course: How it fares, as JSON has it; see `Course.facts`.
-        progress: Its network's; None once it has ended.
+        member_state: How it fares, as JSON has it; see `Course.state_dict`.
+        network_state: Its network's; None once it has ended.
     """
 
-    course: Mapping[str, Any]
-    progress: Progress | None
+    member_state: Mapping[str, Any]
+    network_state: NetworkState | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,59 +73,63 @@ class Snapshot:
     Attributes:
         epochs: How far it is.
         tensors: Of all members, `0.model.NAME` the first one's; on the CPU.
-        facts: The rest, as JSON has it.
+        metadata: The rest, as JSON has it.
     """
 
     epochs: float
     tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     @classmethod
-    def of(
-        cls, *, epochs: float, records: Sequence[Record], facts: Mapping[str, Any]
+    def from_members(
+        cls, *, epochs: float, members: Sequence[MemberSnapshot], metadata: Mapping[str, Any]
     ) -> "Snapshot":
         """Return the snapshot of a candidate's members and what they have in common."""
         return cls(
             epochs=epochs,
             tensors={
-                f"{n}.{name}": tensor
-                for n, one in enumerate(records)
-                if one.progress is not None
-                for name, tensor in one.progress.tensors.items()
+                f"{index}.{name}": tensor
+                for index, member in enumerate(members)
+                if member.network_state is not None
+                for name, tensor in member.network_state.tensors.items()
             },
-            facts={
-                **facts,
+            metadata={
+                **metadata,
                 "members": [
                     {
-                        "course": one.course,
-                        "progress": None if one.progress is None else one.progress.facts,
+                        "course": member.member_state,
+                        "progress": None
+                        if member.network_state is None
+                        else member.network_state.metadata,
                     }
-                    for one in records
+                    for member in members
                 ],
             },
         )
 
-    def records(self) -> list[Record]:
-        """Return the members; raises KeyError or TypeError where it was not made by `of`."""
-        parts: dict[str, dict[str, Tensor]] = {}
+    def member_snapshots(self) -> list[MemberSnapshot]:
+        """Return the members; raises KeyError or TypeError where it was not made by `from_members`."""
+        tensors_by_member: dict[str, dict[str, Tensor]] = {}
         for name, tensor in self.tensors.items():
-            member, _, own = name.partition(".")
-            parts.setdefault(member, {})[own] = tensor
+            member, _, tensor_name = name.partition(".")
+            tensors_by_member.setdefault(member, {})[tensor_name] = tensor
         return [
-            Record(
-                course=one["course"],
-                progress=None
-                if one["progress"] is None
-                else Progress(tensors=parts.get(str(n), {}), facts=one["progress"]),
+            MemberSnapshot(
+                member_state=stored["course"],
+                network_state=None
+                if stored["progress"] is None
+                else NetworkState(
+                    tensors=tensors_by_member.get(str(index), {}), metadata=stored["progress"]
+                ),
             )
-            for n, one in enumerate(self.facts["members"])
+            for index, stored in enumerate(self.metadata["members"])
         ]
 
 
-class Keeper(Protocol):
+class SnapshotStore(Protocol):
     """Who keeps the snapshots of candidates trained together; they go by their place there."""
 
-    def load(self, place: int) -> Snapshot | None:
+    def load(self, index: int) -> Snapshot | None:
         """Return where to go on from; None to begin. Asked once for each, before the training."""
         ...
 
@@ -133,38 +137,40 @@ class Keeper(Protocol):
         """Say whether to take snapshots now; asked at every stop and, in long epochs, between."""
         ...
 
-    def save(self, place: int, snapshot: Snapshot) -> None:
+    def save(self, index: int, snapshot: Snapshot) -> None:
         """Keep a snapshot, in place of those before. What it raises ends the training."""
         ...
 
 
-def require_alike(found: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:
-    """Raise `Unfit` unless tensors have the names, shapes and types of the network's own.
+def require_matching(
+    stored: Mapping[str, Tensor], current: Mapping[str, Tensor], kind: str
+) -> None:
+    """Raise `IncompatibleSnapshot` unless tensors have the names, shapes and types of the network's own.
 
     Args:
-        found: In a snapshot.
-        own: The network's.
-        what: What they are, for people.
+        stored: In a snapshot.
+        current: The network's.
+        kind: What they are, for people.
     """
-    strange = sorted(found.keys() ^ own.keys())
-    if strange:
-        where = "the snapshot" if strange[0] in found else "the model"
-        raise Unfit(f"{what} '{strange[0]}' is in {where} alone")
-    for name, one in own.items():
-        kept = found[name]
-        if kept.shape != one.shape or kept.dtype != one.dtype:
-            raise Unfit(
-                f"{what} '{name}' is {kept.dtype} {list(kept.shape)} in the snapshot and "
-                f"{one.dtype} {list(one.shape)} in the model"
+    unmatched = sorted(stored.keys() ^ current.keys())
+    if unmatched:
+        owner = "the snapshot" if unmatched[0] in stored else "the model"
+        raise IncompatibleSnapshot(f"{kind} '{unmatched[0]}' is in {owner} alone")
+    for name, tensor in current.items():
+        stored_tensor = stored[name]
+        if stored_tensor.shape != tensor.shape or stored_tensor.dtype != tensor.dtype:
+            raise IncompatibleSnapshot(
+                f"{kind} '{name}' is {stored_tensor.dtype} {list(stored_tensor.shape)} in the snapshot and "
+                f"{tensor.dtype} {list(tensor.shape)} in the model"
             )
 
 
-def require_in_step(progress: Progress) -> int:
-    """Return a network's updates; raises `Unfit` where its parameters have had unequally many."""
-    for name, updates in progress.of("updates").items():
-        if int(updates) != progress.facts["step"]:
-            raise Unfit(
-                f"'{name}' was changed in {int(updates)} of {progress.facts['step']} steps: the "
+def require_equal_updates(network_state: NetworkState) -> int:
+    """Return a network's updates; raises `IncompatibleSnapshot` where its parameters have had unequally many."""
+    for name, updates in network_state.tensors_of("updates").items():
+        if int(updates) != network_state.metadata["step"]:
+            raise IncompatibleSnapshot(
+                f"'{name}' was changed in {int(updates)} of {network_state.metadata['step']} steps: the "
                 "engine changes all parameters in each"
             )
-    return int(progress.facts["step"])
+    return int(network_state.metadata["step"])

@@ -6,8 +6,8 @@ very statements that run: the batch, one forward pass, the loss, one backward pa
     step = StepSpec(inputs=(TensorSpec(shape=(31,)),),
                     targets=TensorSpec(shape=(), dtype=torch.int64), loss=cross_entropy)
 
-Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_optimizer`, `training_step`,
-`lower_precision`.
+Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_step_optimizer`, `training_step`,
+`autocast_context`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import CostError
 
-Loss = Callable[[Any, Any], Tensor]
+StepLoss = Callable[[Any, Any], Tensor]
 """`(output of the model, targets or None) -> scalar tensor`."""
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
@@ -32,7 +32,7 @@ _OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 
-_AUTOCAST = (torch.bfloat16, torch.float16)
+_AUTOCAST_DTYPES = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class StepSpec:
     targets: TensorSpec | None = None
     batch_size: int = 64
     optimizer: str | OptimizerFactory = "adamw"
-    loss: Loss | None = None
+    loss: StepLoss | None = None
     autocast: torch.dtype | None = None
     device_type: Literal["cpu", "cuda"] = "cpu"
     capability: tuple[int, int] | None = None
@@ -100,7 +100,7 @@ class StepSpec:
                 f"the optimizer is '{self.optimizer}': choose one of {', '.join(_OPTIMIZERS)}, "
                 "or pass a function of the model that returns one."
             )
-        if self.autocast is not None and self.autocast not in _AUTOCAST:
+        if self.autocast is not None and self.autocast not in _AUTOCAST_DTYPES:
             raise CostError(
                 f"autocast is {self.autocast}: it must be torch.bfloat16, torch.float16 or None."
             )
@@ -108,11 +108,11 @@ class StepSpec:
             raise CostError(f"the device type is '{self.device_type}': it must be 'cpu' or 'cuda'.")
 
 
-def make_optimizer(
+def make_step_optimizer(
     optimizer: str | OptimizerFactory, model: nn.Module
 ) -> torch.optim.Optimizer | None:
     """Return the optimizer over a model's trainable parameters, None when there are none."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         return None
     if isinstance(optimizer, str):
@@ -125,7 +125,7 @@ def make_optimizer(
 def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    loss: Loss | None,
+    loss: StepLoss | None,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
     autocast: torch.dtype | None = None,
@@ -141,50 +141,50 @@ def training_step(
     if optimizer is not None:
         optimizer.zero_grad(set_to_none=True)
     if accumulate == 1:
-        value = _backward(model, loss, inputs, targets, autocast, 1.0)
+        value = _accumulate_gradients(model, loss, inputs, targets, autocast, 1.0)
     else:
         value = sum(  # type: ignore[assignment]
-            _backward(model, loss, part, aims, autocast, share)
-            for part, aims, share in _parts(inputs, targets, accumulate)
+            _accumulate_gradients(model, loss, part, part_targets, autocast, weight)
+            for part, part_targets, weight in _split_batch(inputs, targets, accumulate)
         )
     if optimizer is not None:
         optimizer.step()
     return value
 
 
-def _backward(
+def _accumulate_gradients(
     model: nn.Module,
-    loss: Loss | None,
+    loss: StepLoss | None,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
     autocast: torch.dtype | None,
-    share: float,
+    weight: float,
 ) -> Tensor:
     """Add the gradients of a part of the batch; return its share of the loss, detached."""
-    with lower_precision(autocast, inputs):
-        value = (loss or mean_of_outputs)(model(*inputs), targets)
-    if share != 1:
-        value = value * share
+    with autocast_context(autocast, inputs):
+        value = (loss or sum_of_output_means)(model(*inputs), targets)
+    if weight != 1:
+        value = value * weight
     if value.requires_grad:
         value.backward()  # type: ignore[no-untyped-call]
     return value.detach()
 
 
-def _parts(
+def _split_batch(
     inputs: Sequence[Tensor], targets: Tensor | None, accumulate: int
 ) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None, float]]:
     """Yield the parts of a batch with their share of its rows."""
     rows = len(inputs[0])
-    aims: Sequence[Tensor | None] = [None] * accumulate
+    target_parts: Sequence[Tensor | None] = [None] * accumulate
     if targets is not None:
-        aims = torch.tensor_split(targets, accumulate)
-    parts = zip(*(torch.tensor_split(tensor, accumulate) for tensor in inputs), strict=True)
-    for part, aim in zip(parts, aims, strict=True):
+        target_parts = torch.tensor_split(targets, accumulate)
+    input_parts = zip(*(torch.tensor_split(tensor, accumulate) for tensor in inputs), strict=True)
+    for part, part_targets in zip(input_parts, target_parts, strict=True):
         if len(part[0]):
-            yield part, aim, len(part[0]) / rows
+            yield part, part_targets, len(part[0]) / rows
 
 
-def lower_precision(
+def autocast_context(
     autocast: torch.dtype | None, inputs: Sequence[Tensor]
 ) -> AbstractContextManager[object]:
     """Return torch.autocast on the device of the inputs, or nothing where no type is given."""
@@ -193,7 +193,7 @@ def lower_precision(
     return torch.autocast(inputs[0].device.type if inputs else "cpu", dtype=autocast)
 
 
-def mean_of_outputs(output: Any, _: Any = None) -> Tensor:
+def sum_of_output_means(output: Any, _: Any = None) -> Tensor:
     """Return the sum of the means of all floating-point tensors in an output.
 
     Raises:
@@ -202,7 +202,7 @@ def mean_of_outputs(output: Any, _: Any = None) -> Tensor:
     means = [tensor.mean() for tensor in tensors_in(output) if tensor.is_floating_point()]
     if not means:
         raise CostError(
-            f"the model returned {_shown(output)}, which holds no floating-point tensor: return "
+            f"the model returned {_type_name(output)}, which holds no floating-point tensor: return "
             "at least one, or pass a loss that makes one."
         )
     total = means[0]
@@ -225,5 +225,5 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(vars(value))
 
 
-def _shown(value: Any) -> str:
+def _type_name(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"

@@ -38,8 +38,8 @@ for module in (run, control, status, report, cost, check, database):
     module.register(app)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         sys.stdout.write(f"widthwise {version('widthwise')}\n")
@@ -72,7 +72,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _end("interrupted", EXIT_INTERRUPTED)
+        _exit("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,9 +82,9 @@ def main() -> None:
             logging.getLogger(__name__).exception("traceback of the error")
         code = _exit_code(error)
         if code is None:
-            _end(f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)", EXIT_BUG)
+            _exit(f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)", EXIT_BUG)
         else:
-            _end(str(error), code)
+            _exit(str(error), code)
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -100,7 +100,7 @@ def _exit_code(error: Exception) -> int | None:
     return error.exit_code if isinstance(error, ObjectiveError) else None
 
 
-def _end(message: str, code: int) -> None:
+def _exit(message: str, code: int) -> None:
     # To be done, drained or interrupted is no error.
     prefix = "" if code in (0, EXIT_DRAINED, EXIT_INTERRUPTED) else "error: "
     for line in message.splitlines():

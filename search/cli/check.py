@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SpecError
-from .options import Json, SpecFile, stderr, stdout, table, write_json
+from .options import JsonOption, SpecArgument, make_table, stderr, stdout, write_json
 
 if TYPE_CHECKING:
     from ..problem.problem import Problem
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
 
 
-Coordinates = Annotated[
+CoordinatesOption = Annotated[
     bool,
     typer.Option(
         "--coordinates",
@@ -30,41 +30,43 @@ Coordinates = Annotated[
 ]
 
 
-def check(spec: SpecFile, *, coordinates: Coordinates = False, as_json: Json = False) -> None:
+def check(
+    spec: SpecArgument, *, coordinates: CoordinatesOption = False, as_json: JsonOption = False
+) -> None:
     """Try a spec out: builder, data, metric, costs and limits; nothing is stored."""
-    from ..problem.build import at
+    from ..problem.build import prefix_errors
     from ..problem.problem import Problem
-    from ..report.summary import comparison_costs, show_cost, show_widths
+    from ..report.summary import cost_columns, format_cost, format_widths
     from ..spec.spec import load_spec
 
-    loaded = load_spec(spec)
-    with at(str(spec)):
-        problem = Problem.load(loaded, spec.resolve().parent)
+    parsed_spec = load_spec(spec)
+    with prefix_errors(str(spec)):
+        problem = Problem.load(parsed_spec, spec.resolve().parent)
         if coordinates:
             _check_coordinates(problem, as_json=as_json)
             return
     candidates = {
         "smallest": problem.space.as_mapping(problem.space.smallest()),
         "largest": problem.space.as_mapping(problem.space.largest()),
-        **{baseline.name: baseline.widths for baseline in problem.proposer.baselines},
+        **{baseline.name: baseline.widths for baseline in problem.suggester.baselines},
     }
-    costs = {name: problem.trace(widths) for name, widths in candidates.items()}
+    costs = {name: problem.exact_costs(widths) for name, widths in candidates.items()}
     if as_json:
         write_json(
             {
-                "study": loaded.name,
+                "study": parsed_spec.name,
                 "candidates": problem.space.size,
-                "feasible_share": problem.feasible.share,
+                "feasible_share": problem.feasible.feasible_fraction,
                 "feasible_share_is_exact": problem.feasible.enumerated,
                 "fingerprint": problem.fingerprint,
                 "notes": problem.notes(),
                 "costs": {
                     name: {
                         "widths": dict(candidates[name]),
-                        "feasible": problem.limits.admits(found),
-                        **found,
+                        "feasible": problem.limits.admits(candidate_costs),
+                        **candidate_costs,
                     }
-                    for name, found in costs.items()
+                    for name, candidate_costs in costs.items()
                 },
             }
         )
@@ -72,18 +74,23 @@ def check(spec: SpecFile, *, coordinates: Coordinates = False, as_json: Json = F
     console = stdout()
     for note in problem.notes():
         console.print(note, markup=False)
-    names = comparison_costs(problem.limits.as_dict())
+    cost_titles = cost_columns(problem.limits.as_dict())
     console.print(
-        table(
-            ["candidate", "widths", "fits", *names.values()],
+        make_table(
+            ["candidate", "widths", "fits", *cost_titles.values()],
             [
                 [
                     name,
-                    show_widths(candidates[name]),
-                    "yes" if problem.limits.admits(found) else "no",
-                    *(show_cost(key, found[key]) if key in found else "—" for key in names),
+                    format_widths(candidates[name]),
+                    "yes" if problem.limits.admits(candidate_costs) else "no",
+                    *(
+                        format_cost(cost_name, candidate_costs[cost_name])
+                        if cost_name in candidate_costs
+                        else "—"
+                        for cost_name in cost_titles
+                    ),
                 ]
-                for name, found in costs.items()
+                for name, candidate_costs in costs.items()
             ],
         )
     )
@@ -93,18 +100,18 @@ def check(spec: SpecFile, *, coordinates: Coordinates = False, as_json: Json = F
 def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
     """Say whether the learning rate holds at every width of the space."""
     from ...objectives.parametrisation.coordinate_check import coordinate_check
-    from ..problem.parametrise import base_widths, ladder
+    from ..problem.parametrise import base_widths, width_sweep
 
-    widths = ladder(problem.space, base_widths(problem.spec, problem.space))
-    found = coordinate_check(problem.objective, problem.scaling, widths, problem.settings)
+    widths = width_sweep(problem.space, base_widths(problem.spec, problem.space))
+    result = coordinate_check(problem.objective, problem.parametrisation, widths, problem.settings)
     if as_json:
-        write_json({"passed": found.passed, **asdict(found)})
+        write_json({"passed": result.passed, **asdict(result)})
     else:
-        stdout().print(found.table(), markup=False)
-    if not found.passed:
-        raise SpecError(found.sentence)
+        stdout().print(result.table(), markup=False)
+    if not result.passed:
+        raise SpecError(result.summary)
     if not as_json:
-        stdout().print(found.sentence, markup=False)
+        stdout().print(result.summary, markup=False)
 
 
 def init(
@@ -116,13 +123,13 @@ def init(
     if path.exists() and not force:
         raise SpecError(f"{path} exists already; choose another name, or --force to overwrite it")
     try:
-        path.write_text(TEMPLATE, encoding="utf-8")
+        path.write_text(SPEC_TEMPLATE, encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{path} cannot be written: {error.strerror}") from error
     stderr().print(f"wrote {path}; `widthwise check {path}` tries it out", markup=False)
 
 
-TEMPLATE = """\
+SPEC_TEMPLATE = """\
 # How many neurons should each layer have?   widthwise run widthwise.toml --workers 2
 
 [study]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SpecError
-from .options import Json, stdout, table, write_json
+from .options import JsonOption, make_table, stdout, write_json
 
 if TYPE_CHECKING:
     from ...objectives.training.step import TensorSpec
-    from ..problem.cost_survey import Costing
+    from ..problem.cost_survey import CostSurvey
 
-_TITLES = {
+_COST_TITLES = {
     "parameters": "parameters",
     "trainable_parameters": "trainable parameters",
     "macs": "MACs, forward per sample",
@@ -62,7 +62,7 @@ def cost(
     verify: Annotated[
         bool, typer.Option("--verify", help="Train a real step; show predicted against measured.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Count what candidates cost, exactly, without allocating or training them.
 
@@ -85,56 +85,62 @@ def cost(
         assert spec is not None
         costing = from_spec(spec)
     if candidates is not None:
-        _show_many(costing, read_candidates(candidates), as_json)
+        _print_candidates(costing, read_candidates(candidates), as_json)
     elif widths is not None or costing.space is None:
-        _show_one(costing, parse_widths(widths or ""), as_json, by_module, verify)
+        _print_candidate(costing, parse_widths(widths or ""), as_json, by_module, verify)
     else:
-        _show_space(costing, as_json)
+        _print_space(costing, as_json)
 
 
-def _show_one(
-    costing: Costing, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
+def _print_candidate(
+    costing: CostSurvey, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
 ) -> None:
-    from ..report.summary import show_cost
-    from ..units import show_memory
+    from ..report.summary import format_cost
+    from ..units import format_memory
 
     costs = costing.count(widths)
-    shown: dict[str, Any] = dict(costs.as_dict())
+    values: dict[str, Any] = dict(costs.as_dict())
     if by_module:
-        shown["modules"] = costing.modules(widths)
+        values["modules"] = costing.count_by_module(widths)
     if verify:
-        shown["measured"] = costing.measure(widths)
+        values["measured"] = costing.measure(widths)
     if as_json:
         if costs.notes:
-            shown["notes"] = list(costs.notes)
-        write_json(shown)
+            values["notes"] = list(costs.notes)
+        write_json(values)
         return
     console = stdout()
     rows = [
-        [title, show_cost(key, shown[key]), f"{shown[key]:,}"] for key, title in _TITLES.items()
+        [title, format_cost(key, values[key]), f"{values[key]:,}"]
+        for key, title in _COST_TITLES.items()
     ]
-    parts = costs.train_breakdown.as_dict()
-    rows += [[f"  of it {part}", show_memory(size), f"{size:,}"] for part, size in parts.items()]
-    rows.append(["largest tensor", show_memory(costs.largest_tensor), f"{costs.largest_tensor:,}"])
-    console.print(table(["cost", "for people", "exactly"], rows))
+    breakdown = costs.train_breakdown.as_dict()
+    rows += [
+        [f"  of it {component}", format_memory(size), f"{size:,}"]
+        for component, size in breakdown.items()
+    ]
+    rows.append(
+        ["largest tensor", format_memory(costs.largest_tensor), f"{costs.largest_tensor:,}"]
+    )
+    console.print(make_table(["cost", "for people", "exactly"], rows))
     console.print(f"memory at a batch of {costing.step.batch_size}", style="dim")
     if by_module:
         titles = ["module", "kind", "parameters", "macs", "output_bytes"]
         console.print(
-            table(
+            make_table(
                 titles,
                 [
                     [
-                        one["name"] or "(whole)",
-                        one["kind"],
-                        *(f"{one[key]:,}" for key in titles[2:]),
+                        module["name"] or "(whole)",
+                        module["kind"],
+                        *(f"{module[key]:,}" for key in titles[2:]),
                     ]
-                    for one in shown["modules"]
+                    for module in values["modules"]
                 ],
             )
         )
     if verify:
-        measured = shown["measured"]
+        measured = values["measured"]
         console.print(
             f"training memory: predicted {costs.train_memory:,} bytes, measured "
             f"{measured['train_memory']:,} on {measured['device']} "
@@ -145,61 +151,71 @@ def _show_one(
         console.print(note, markup=False)
 
 
-def _show_many(costing: Costing, rows: list[dict[str, int]], as_json: bool) -> None:
-    from ..report.summary import show_cost, show_widths
+def _print_candidates(costing: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:
+    from ..report.summary import format_cost, format_widths
 
-    counted: list[dict[str, Any]] = [
-        {"widths": row, **costing.count(row).as_dict()} for row in rows
-    ]
+    costs: list[dict[str, Any]] = [{"widths": row, **costing.count(row).as_dict()} for row in rows]
     if as_json:
-        write_json(counted)
+        write_json(costs)
         return
-    names = [name for name in _TITLES if name != "trainable_parameters"]
+    names = [name for name in _COST_TITLES if name != "trainable_parameters"]
     stdout().print(
-        table(
+        make_table(
             ["widths", *names],
             [
-                [show_widths(one["widths"]), *(show_cost(name, one[name]) for name in names)]
-                for one in counted
+                [
+                    format_widths(candidate["widths"]),
+                    *(format_cost(name, candidate[name]) for name in names),
+                ]
+                for candidate in costs
             ],
         )
     )
 
 
-def _show_space(costing: Costing, as_json: bool) -> None:
-    from ..report.summary import show_cost, show_widths
+def _print_space(costing: CostSurvey, as_json: bool) -> None:
+    from ..report.summary import format_cost, format_widths
 
-    found = costing.survey()
+    survey = costing.survey()
     if as_json:
-        write_json(found)
+        write_json(survey)
         return
     console = stdout()
-    ranks = list(found["quantiles"]["flops"])
+    quantiles = list(survey["quantiles"]["flops"])
     console.print(
-        table(
-            ["cost", "limit", "smallest", "largest", *(f"quantile {rank}" for rank in ranks)],
+        make_table(
+            [
+                "cost",
+                "limit",
+                "smallest",
+                "largest",
+                *(f"quantile {quantile}" for quantile in quantiles),
+            ],
             [
                 [
                     title,
-                    show_cost(name, found["limits"][name]) if name in found["limits"] else "—",
-                    show_cost(name, found["smallest"][name]),
-                    show_cost(name, found["largest"][name]),
-                    *(show_cost(name, found["quantiles"][name][rank]) for rank in ranks),
+                    format_cost(name, survey["limits"][name]) if name in survey["limits"] else "—",
+                    format_cost(name, survey["smallest"][name]),
+                    format_cost(name, survey["largest"][name]),
+                    *(
+                        format_cost(name, survey["quantiles"][name][quantile])
+                        for quantile in quantiles
+                    ),
                 ]
-                for name, title in _TITLES.items()
+                for name, title in _COST_TITLES.items()
             ],
         )
     )
-    exactly = "" if found["exact"] else f"about, by {found['evaluated']:,} of them: "
-    binding = f"; the limit that binds is {found['binding']}" if found["binding"] else ""
+    estimate_note = "" if survey["exact"] else f"about, by {survey['evaluated']:,} of them: "
+    binding_note = f"; the limit that binds is {survey['binding']}" if survey["binding"] else ""
     console.print(
-        f"{exactly}{found['feasible_share']:.1%} of {found['candidates']:,} candidates keep the "
-        f"limits{binding}",
+        f"{estimate_note}{survey['feasible_share']:.1%} of {survey['candidates']:,} candidates keep the "
+        f"limits{binding_note}",
         markup=False,
     )
     console.print(
-        f"smallest: {show_widths(found['smallest']['widths'])}; "
-        f"largest: {show_widths(found['largest']['widths'])}",
+        f"smallest: {format_widths(survey['smallest']['widths'])}; "
+        f"largest: {format_widths(survey['largest']['widths'])}",
         markup=False,
     )
 
@@ -234,8 +250,8 @@ def parse_input(text: str) -> TensorSpec:
     types = {"float32": torch.float32, "int64": torch.int64}
     shape, _, name = text.partition(":")
     sizes = re.split(r"[x×,]", shape) if shape else []
-    known = (name or "float32") in types
-    if not known or not all(re.fullmatch(r"[1-9][0-9]*", size) for size in sizes):
+    type_is_known = (name or "float32") in types
+    if not type_is_known or not all(re.fullmatch(r"[1-9][0-9]*", size) for size in sizes):
         raise SpecError(
             f'--input: found "{text}", expected the shape of one sample such as 31, 3x32x32 or '
             f"128:int64 (types: {', '.join(types)})"

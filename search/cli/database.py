@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .options import Json, Storage, stdout, write_json
+from .options import JsonOption, StorageOption, stdout, write_json
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -19,26 +19,26 @@ def register(app: typer.Typer) -> None:
     app.add_typer(verbs, name="db")
 
 
-def upgrade(*, storage: Storage = None, as_json: Json = False) -> None:
+def upgrade(*, storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Bring the tables to this release's version, every trial kept; make them where none are."""
     from ...storage.database.database import resolve_url
-    from ...storage.database.url import shown
+    from ...storage.database.url import format_url
 
     url = resolve_url(storage)
-    before, after = _upgraded(url)
+    before, after = _upgrade_tables(url)
     if as_json:
         write_json({"before": before, "after": after})
     elif before is None:
         stdout().print(
-            f"{shown(url)} was empty and has tables of version {after} now", markup=False
+            f"{format_url(url)} was empty and has tables of version {after} now", markup=False
         )
     elif before == after:
-        stdout().print(f"{shown(url)} is of version {after} already", markup=False)
+        stdout().print(f"{format_url(url)} is of version {after} already", markup=False)
     else:
-        stdout().print(f"{shown(url)}: version {before} became {after}", markup=False)
+        stdout().print(f"{format_url(url)}: version {before} became {after}", markup=False)
 
 
-def _upgraded(url: URL) -> tuple[int | None, int]:
+def _upgrade_tables(url: URL) -> tuple[int | None, int]:
     """The versions before, None for no tables, and after."""
     from ...storage.database.database import Database
     from ...storage.database.tables import SCHEMA_VERSION

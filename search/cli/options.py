@@ -18,7 +18,7 @@ from ..errors import SpecError
 if TYPE_CHECKING:
     from ...storage.database.database import Database
 
-Storage = Annotated[
+StorageOption = Annotated[
     str | None,
     typer.Option(
         "--storage",
@@ -28,35 +28,35 @@ Storage = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON for a program to read.")]
-StudyName = Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")]
-Workers = Annotated[
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for a program to read.")]
+StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")]
+WorkersOption = Annotated[
     int, typer.Option("--workers", "-w", min=1, max=1024, help="Worker processes on this machine.")
 ]
-SpecFile = Annotated[
+SpecArgument = Annotated[
     Path, typer.Argument(metavar="SPEC", help="A spec file; `widthwise init` writes one.")
 ]
 
 # Wide enough for the comparison table where no terminal says how wide it is.
-_PLAIN_WIDTH = 160
+_DEFAULT_COLUMNS = 160
 
 
 def stdout() -> Console:
     """Where data goes."""
-    return Console(width=_width(sys.stdout.isatty()), highlight=False)
+    return Console(width=_console_columns(sys.stdout.isatty()), highlight=False)
 
 
 def stderr() -> Console:
     """Where progress and messages go."""
-    return Console(stderr=True, width=_width(sys.stderr.isatty()), highlight=False)
+    return Console(stderr=True, width=_console_columns(sys.stderr.isatty()), highlight=False)
 
 
-def _width(terminal: bool) -> int | None:
+def _console_columns(is_terminal: bool) -> int | None:
     """The terminal's own width, or COLUMNS where that says one."""
-    return None if terminal or "COLUMNS" in os.environ else _PLAIN_WIDTH
+    return None if is_terminal or "COLUMNS" in os.environ else _DEFAULT_COLUMNS
 
 
-def whole_number(flag: str, text: str, *, least: int, most: int) -> int:
+def parse_int_option(flag: str, text: str, *, minimum: int, maximum: int) -> int:
     """The number that an option was given.
 
     Raises:
@@ -66,9 +66,9 @@ def whole_number(flag: str, text: str, *, least: int, most: int) -> int:
         number = int(text)
     except ValueError:
         number = None
-    if number is None or not least <= number <= most:
+    if number is None or not minimum <= number <= maximum:
         raise SpecError(
-            f'{flag}: found "{text}", expected a whole number from {least:,} to {most:,}'
+            f'{flag}: found "{text}", expected a whole number from {minimum:,} to {maximum:,}'
         )
     return number
 
@@ -89,25 +89,31 @@ def open_database(storage: str | None, *, create: bool = False) -> Database:
     return Database.open(resolve_url(storage), create=create)
 
 
-def table(titles: list[str], rows: list[list[str]], *, title: str | None = None) -> Table:
+def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = None) -> Table:
     """A table whose figures stand right and whose words stand left."""
-    drawn = Table(title=title, title_justify="left", header_style="bold")
+    rich_table = Table(title=title, title_justify="left", header_style="bold")
     for index, name in enumerate(titles):
-        figures = all(not row[index] or not row[index][0].isalpha() for row in rows)
-        drawn.add_column(name, justify="right" if figures and index else "left")
+        numeric = all(not row[index] or not row[index][0].isalpha() for row in rows)
+        rich_table.add_column(name, justify="right" if numeric and index else "left")
     for row in rows:
-        drawn.add_row(*row)
-    return drawn
+        rich_table.add_row(*row)
+    return rich_table
 
 
 def print_report(console: Console, report: Mapping[str, Any]) -> None:
     """The comparison table and the verdict of a study."""
-    from ..report.summary import FLOPS_NOTE, TEST_NOTE, comparison, headline, pick_line
+    from ..report.summary import (
+        FLOPS_NOTE,
+        TEST_NOTE,
+        best_candidate_line,
+        comparison_table,
+        progress_line,
+    )
 
-    titles, rows = comparison(report)
-    console.print(table(titles, rows, title=headline(report)))
+    titles, rows = comparison_table(report)
+    console.print(make_table(titles, rows, title=progress_line(report)))
     console.print(f"{FLOPS_NOTE} {TEST_NOTE}", style="dim")
     console.print(report["verdict"], style="bold", markup=False)
-    picked = pick_line(report)
-    if picked is not None:
-        console.print(picked, markup=False)
+    pick_sentence = best_candidate_line(report)
+    if pick_sentence is not None:
+        console.print(pick_sentence, markup=False)

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SpecError
-from .options import Json, Storage, StudyName, open_database, stderr, stdout, write_json
+from .options import (
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    open_database,
+    stderr,
+    stdout,
+    write_json,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -18,43 +26,49 @@ def register(app: typer.Typer) -> None:
     app.command("dashboard")(dashboard)
 
 
-def best(name: StudyName, *, storage: Storage = None, as_json: Json = False) -> None:
+def best(
+    name: StudyArgument, *, storage: StorageOption = None, as_json: JsonOption = False
+) -> None:
     """Show the best trial so far, and the recommended one."""
-    from ..report.status import summarise
-    from ..report.summary import pick_line, show_cost, show_widths
+    from ..report.status import load_summary
+    from ..report.summary import best_candidate_line, format_cost, format_widths
 
-    found = summarise(open_database(storage), name)
-    if found["best"] is None:
+    summary = load_summary(open_database(storage), name)
+    if summary["best"] is None:
         raise SpecError(f"{name}: no trial is complete yet; `widthwise status {name}` shows them")
     if as_json:
-        shown = {key: found[key] for key in ("study", "goal", "recommended", "pick", "verdict")}
-        write_json({**found["best"], **shown})
+        selected = {
+            key: summary[key] for key in ("study", "goal", "recommended", "pick", "verdict")
+        }
+        write_json({**summary["best"], **selected})
         return
     console = stdout()
     for title in ("best", "recommended"):
-        entry: dict[str, Any] = found[title]
-        metric = entry["metric"]
+        trial: dict[str, Any] = summary[title]
+        metric = trial["metric"]
         console.print(
-            f"{title}: {show_widths(entry['widths'])}  "
-            f"{metric['name']} {metric['value']:.4f} (trial {entry['trial']})",
+            f"{title}: {format_widths(trial['widths'])}  "
+            f"{metric['name']} {metric['value']:.4f} (trial {trial['trial']})",
             markup=False,
         )
         console.print(
             "  "
-            + ", ".join(f"{key} {show_cost(key, value)}" for key, value in entry["costs"].items()),
+            + ", ".join(
+                f"{key} {format_cost(key, value)}" for key, value in trial["costs"].items()
+            ),
             markup=False,
         )
-    console.print(found["verdict"], markup=False)
-    picked = pick_line(found)
-    if picked is not None:
-        console.print(picked, markup=False)
+    console.print(summary["verdict"], markup=False)
+    pick_sentence = best_candidate_line(summary)
+    if pick_sentence is not None:
+        console.print(pick_sentence, markup=False)
 
 
 def report(
-    name: StudyName,
+    name: StudyArgument,
     *,
-    storage: Storage = None,
-    as_json: Json = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
     ] = None,
@@ -63,11 +77,11 @@ def report(
     import json
     import sys
 
-    from ..report.status import summarise
+    from ..report.status import load_summary
     from ..report.summary import markdown
 
-    found = summarise(open_database(storage), name)
-    text = json.dumps(found, indent=2, allow_nan=False) + "\n" if as_json else markdown(found)
+    summary = load_summary(open_database(storage), name)
+    text = json.dumps(summary, indent=2, allow_nan=False) + "\n" if as_json else markdown(summary)
     if output is None:
         sys.stdout.write(text)
         return
@@ -80,7 +94,7 @@ def report(
 def dashboard(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Study to link to.")] = None,
     *,
-    storage: Storage = None,
+    storage: StorageOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; it has no login.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
     writable: Annotated[

@@ -11,48 +11,48 @@ import typer
 
 from ..errors import SpecError
 from .options import (
-    Json,
-    Storage,
-    StudyName,
-    Workers,
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    WorkersOption,
     open_database,
+    parse_int_option,
     print_report,
     stderr,
     stdout,
-    whole_number,
     write_json,
 )
 from .study_options import (
-    Data,
-    Epochs,
-    Family,
-    MaxFlops,
-    MaxParameters,
-    MaxTrainMemory,
-    Metric,
-    Name,
-    Seed,
-    SpecOrData,
-    Target,
-    Task,
-    Trials,
-    Wanted,
-    quick_options,
+    DataOption,
+    EpochsOption,
+    FamilyOption,
+    MaxFlopsOption,
+    MaxParametersOption,
+    MaxTrainMemoryOption,
+    MetricOption,
+    NameOption,
+    SeedOption,
+    SpecOrDataArgument,
+    StudyRequest,
+    TargetOption,
+    TaskOption,
+    TrialsOption,
+    parse_data_options,
 )
 
 if TYPE_CHECKING:
-    from ..fleet.run import Place
-    from ..worker.serve import Terms
+    from ..fleet.run import Launcher
+    from ..worker.serve import WorkerOptions
 
-Threads = Annotated[
+ThreadsOption = Annotated[
     int,
     typer.Option(min=1, help="CPU threads of each worker; small networks gain nothing from more."),
 ]
-Lease = Annotated[
+LeaseOption = Annotated[
     float,
     typer.Option(min=1.0, help="Seconds without a heartbeat until a trial is taken over."),
 ]
-Checkpoints = Annotated[
+CheckpointsOption = Annotated[
     Path | None,
     typer.Option(
         help="Folder for checkpoints of interrupted trials; where workers share it, any of them "
@@ -61,7 +61,7 @@ Checkpoints = Annotated[
         show_default=False,
     ),
 ]
-On = Annotated[
+LauncherOption = Annotated[
     str,
     typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
 ]
@@ -76,36 +76,36 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    spec: SpecOrData = None,
+    spec: SpecOrDataArgument = None,
     *,
-    data: Data = None,
-    target: Target = None,
-    task: Task = None,
-    metric: Metric = None,
-    family: Family = "mlp",
-    epochs: Epochs = 20,
-    max_flops: MaxFlops = None,
-    max_parameters: MaxParameters = None,
-    max_train_memory: MaxTrainMemory = None,
-    trials: Trials = None,
-    name: Name = None,
-    seed: Seed = None,
-    workers: Workers = 1,
-    threads: Threads = 1,
-    lease: Lease = 30.0,
-    checkpoints: Checkpoints = None,
-    on: On = "local",
-    storage: Storage = None,
-    as_json: Json = False,
+    data: DataOption = None,
+    target: TargetOption = None,
+    task: TaskOption = None,
+    metric: MetricOption = None,
+    family: FamilyOption = "mlp",
+    epochs: EpochsOption = 20,
+    max_flops: MaxFlopsOption = None,
+    max_parameters: MaxParametersOption = None,
+    max_train_memory: MaxTrainMemoryOption = None,
+    trials: TrialsOption = None,
+    name: NameOption = None,
+    seed: SeedOption = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    lease: LeaseOption = 30.0,
+    checkpoints: CheckpointsOption = None,
+    on: LauncherOption = "local",
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
-    place = _place(on)
-    quick = quick_options(
+    launcher = _parse_launcher(on)
+    data_options = parse_data_options(
         "run", spec, data, target=target, task=task, metric=metric, family=family, epochs=epochs
     )
-    wanted = Wanted(
-        spec=spec,
-        quick=quick,
+    request = StudyRequest(
+        spec_file=spec,
+        data_options=data_options,
         name=name,
         trials=trials,
         seed=seed,
@@ -113,32 +113,41 @@ def run(
         parameters=max_parameters,
         train_memory=max_train_memory,
     )
-    study = wanted.start(storage).name
-    _work(study, _terms(lease, threads, checkpoints), workers, place, storage, as_json)
+    study_name = request.create_or_join(storage).name
+    _run_workers(
+        study_name,
+        _worker_options(lease, threads, checkpoints),
+        workers,
+        launcher,
+        storage,
+        as_json,
+    )
 
 
 def resume(
-    name: StudyName,
+    name: StudyArgument,
     *,
     trials: Annotated[
         str | None,
         typer.Option("--trials", "-n", help='"+20" adds twenty to the budget, "60" makes it 60.'),
     ] = None,
-    workers: Workers = 1,
-    threads: Threads = 1,
-    lease: Lease = 30.0,
-    checkpoints: Checkpoints = None,
-    on: On = "local",
-    storage: Storage = None,
-    as_json: Json = False,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    lease: LeaseOption = 30.0,
+    checkpoints: CheckpointsOption = None,
+    on: LauncherOption = "local",
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Go on with a study, also a paused or cancelled one: finish its budget, or extend it first."""
-    from ..study import budget_change, extend
+    from ..study import parse_budget_change, reopen_study
 
-    place = _place(on)
-    change = budget_change(trials)
-    extend(open_database(storage), name, change, stderr())
-    _work(name, _terms(lease, threads, checkpoints), workers, place, storage, as_json)
+    launcher = _parse_launcher(on)
+    change = parse_budget_change(trials)
+    reopen_study(open_database(storage), name, change, stderr())
+    _run_workers(
+        name, _worker_options(lease, threads, checkpoints), workers, launcher, storage, as_json
+    )
 
 
 def worker(
@@ -147,13 +156,13 @@ def worker(
         typer.Argument(metavar="[NAME]", help="A study; every open one in turn if left out."),
     ] = None,
     *,
-    storage: Storage = None,
-    lease: Lease = 30.0,
-    threads: Threads = 1,
+    storage: StorageOption = None,
+    lease: LeaseOption = 30.0,
+    threads: ThreadsOption = 1,
     grace: Annotated[
         float, typer.Option(min=0.0, help="Seconds that a training may go on after a stop.")
     ] = 25.0,
-    checkpoints: Checkpoints = None,
+    checkpoints: CheckpointsOption = None,
     idle: Annotated[
         float | None,
         typer.Option(
@@ -165,59 +174,72 @@ def worker(
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Work on a study until its budget is spent, or on all that come; start as many as you like."""
-    from ..worker.pool import serve_pool
-    from ..worker.serve import serve
+    from ..worker.pool import serve_open_studies
+    from ..worker.serve import serve_study
 
-    terms = _terms(lease, threads, checkpoints, grace=grace, parent=parent)
+    options = _worker_options(lease, threads, checkpoints, grace_seconds=grace, parent_pid=parent)
     database = open_database(storage)
     if name is None:
-        serve_pool(database, terms, stderr(), idle=idle)
+        serve_open_studies(database, options, stderr(), idle_seconds=idle)
         return
     if idle is not None:
         raise SpecError(
             f"--idle goes with a worker without a study: leave {name} out, since a worker of one "
             "study ends with its budget"
         )
-    serve(database, name, terms, stderr())
+    serve_study(database, name, options, stderr())
 
 
-def _place(on: str) -> Place:
-    places: dict[str, Place] = {"local": "local", "ray": "ray"}
-    if on in places:
-        return places[on]
-    raise SpecError(f'--on: found "{on}", expected local or ray')
+def _parse_launcher(text: str) -> Launcher:
+    launchers: dict[str, Launcher] = {"local": "local", "ray": "ray"}
+    if text in launchers:
+        return launchers[text]
+    raise SpecError(f'--on: found "{text}", expected local or ray')
 
 
-def _terms(
-    lease: float,
+def _worker_options(
+    lease_seconds: float,
     threads: int,
     checkpoints: Path | None,
     *,
-    grace: float = 25.0,
-    parent: int | None = None,
-) -> Terms:
-    from ..worker.serve import Terms
+    grace_seconds: float = 25.0,
+    parent_pid: int | None = None,
+) -> WorkerOptions:
+    from ..worker.serve import WorkerOptions
 
     folder = None if checkpoints is None else str(checkpoints.absolute())
-    return Terms(lease=lease, threads=threads, grace=grace, checkpoints=folder, parent=parent)
+    return WorkerOptions(
+        lease_seconds=lease_seconds,
+        threads=threads,
+        grace_seconds=grace_seconds,
+        checkpoints=folder,
+        parent_pid=parent_pid,
+    )
 
 
-def _work(
-    name: str, terms: Terms, workers: int, on: Place, storage: str | None, as_json: bool
+def _run_workers(
+    name: str,
+    options: WorkerOptions,
+    workers: int,
+    launcher: Launcher,
+    storage: str | None,
+    as_json: bool,
 ) -> None:
     """Run workers on a study until they end, then report."""
-    from ..fleet.run import attend
-    from ..report.status import summarise
+    from ..fleet.run import run_fleet
+    from ..report.status import load_summary
 
     database = open_database(storage)
-    code = attend(database, name, terms, stderr(), workers=workers, on=on)
-    report = summarise(database, name)
+    exit_code = run_fleet(
+        database, name, options, stderr(), worker_count=workers, launcher=launcher
+    )
+    report = load_summary(database, name)
     if as_json:
         write_json(report)
     else:
         print_report(stdout(), report)
-    if code:
-        raise SystemExit(code)
+    if exit_code:
+        raise SystemExit(exit_code)
     command = "widthwise" if shutil.which("widthwise") else sys.argv[0]
     stderr().print(
         f"dashboard: {command} dashboard {name}\nmore trials: {command} resume {name} --trials +20",
@@ -226,20 +248,20 @@ def _work(
 
 
 def submit(
-    spec: SpecOrData = None,
+    spec: SpecOrDataArgument = None,
     *,
-    data: Data = None,
-    target: Target = None,
-    task: Task = None,
-    metric: Metric = None,
-    family: Family = "mlp",
-    epochs: Epochs = 20,
-    max_flops: MaxFlops = None,
-    max_parameters: MaxParameters = None,
-    max_train_memory: MaxTrainMemory = None,
-    trials: Trials = None,
-    name: Name = None,
-    seed: Seed = None,
+    data: DataOption = None,
+    target: TargetOption = None,
+    task: TaskOption = None,
+    metric: MetricOption = None,
+    family: FamilyOption = "mlp",
+    epochs: EpochsOption = 20,
+    max_flops: MaxFlopsOption = None,
+    max_parameters: MaxParametersOption = None,
+    max_train_memory: MaxTrainMemoryOption = None,
+    trials: TrialsOption = None,
+    name: NameOption = None,
+    seed: SeedOption = None,
     priority: Annotated[
         str | None,
         typer.Option(
@@ -249,25 +271,25 @@ def submit(
             show_default=False,
         ),
     ] = None,
-    storage: Storage = None,
-    as_json: Json = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a study into the database for the workers that stand by, and return."""
-    from ...storage.study.control import GREATEST_PRIORITY
+    from ...storage.study.control import MAX_PRIORITY
     from ...storage.study.study import load_study
-    from ..report.status import state
+    from ..report.status import study_status
 
-    urgency = None
+    parsed_priority = None
     if priority is not None:
-        urgency = whole_number(
-            "--priority", priority, least=-GREATEST_PRIORITY, most=GREATEST_PRIORITY
+        parsed_priority = parse_int_option(
+            "--priority", priority, minimum=-MAX_PRIORITY, maximum=MAX_PRIORITY
         )
-    quick = quick_options(
+    data_options = parse_data_options(
         "submit", spec, data, target=target, task=task, metric=metric, family=family, epochs=epochs
     )
-    wanted = Wanted(
-        spec=spec,
-        quick=quick,
+    request = StudyRequest(
+        spec_file=spec,
+        data_options=data_options,
         name=name,
         trials=trials,
         seed=seed,
@@ -275,19 +297,19 @@ def submit(
         parameters=max_parameters,
         train_memory=max_train_memory,
     )
-    study = wanted.start(storage, priority=urgency).name
+    study_name = request.create_or_join(storage, priority=parsed_priority).name
     database = open_database(storage)
-    row = load_study(database, study)
+    row = load_study(database, study_name)
     if as_json:
-        write_json(state(database, row))
+        write_json(study_status(database, row))
         return
-    what_next = (
+    next_step = (
         "every `widthwise worker` that runs without a name serves it"
         if row.status == "open"
-        else f"it is {row.status}: `widthwise continue {study}` opens it"
+        else f"it is {row.status}: `widthwise continue {study_name}` opens it"
     )
     stdout().print(
-        f"{study} is submitted with priority {row.priority}; {what_next}; "
-        f"`widthwise status {study}` shows how far it is",
+        f"{study_name} is submitted with priority {row.priority}; {next_step}; "
+        f"`widthwise status {study_name}` shows how far it is",
         markup=False,
     )

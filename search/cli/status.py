@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..units import show_duration
-from .options import Json, Storage, open_database, stdout, table, write_json
+from ..units import format_duration
+from .options import JsonOption, StorageOption, make_table, open_database, stdout, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -28,81 +28,83 @@ def status(
     workers: Annotated[
         bool, typer.Option("--workers", help="Show the workers alone, whatever they serve.")
     ] = False,
-    storage: Storage = None,
-    as_json: Json = False,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how far studies are, who works on them, and what happened last."""
     from ...storage.study.study import list_studies, load_study
-    from ..report.status import serving, state
+    from ..report.status import study_status, worker_statuses
 
     database = open_database(storage)
     rows = list_studies(database) if name is None else [load_study(database, name)]
-    there = serving(database, name)
-    states = [] if workers else [state(database, row, last=events) for row in rows]
+    worker_rows = worker_statuses(database, name)
+    states = [] if workers else [study_status(database, row, event_count=events) for row in rows]
     if as_json:
-        write_json(there if workers else states if name is None else states[0])
+        write_json(worker_rows if workers else states if name is None else states[0])
         return
     console = stdout()
     if states:
-        console.print(table(*_studies(states)))
+        console.print(make_table(*_study_table(states)))
     elif not workers:
         console.print("no studies here yet; `widthwise run` starts one", markup=False)
-    if there:
-        console.print(table(*_workers(there)))
+    if worker_rows:
+        console.print(make_table(*_worker_table(worker_rows)))
     elif workers or states:
         console.print("no workers; `widthwise worker` starts one", markup=False)
-    for one in states:
-        for event in one.get("events", ()):
-            console.print(_line(one["study"], event), markup=False, soft_wrap=True)
+    for study_state in states:
+        for event in study_state.get("events", ()):
+            console.print(_format_event(study_state["study"], event), markup=False, soft_wrap=True)
 
 
-def _studies(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _study_table(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     names = list(states[0]["trials"])
     return ["study", "status", "priority", "budget", *names, "paused"], [
         [
-            one["study"],
-            _status(one),
-            str(one["priority"]),
-            str(one["budget"]),
-            *(str(one["trials"][name]) for name in names),
-            str(one["paused"]),
+            study_state["study"],
+            _status_word(study_state),
+            str(study_state["priority"]),
+            str(study_state["budget"]),
+            *(str(study_state["trials"][name]) for name in names),
+            str(study_state["paused"]),
         ]
-        for one in states
+        for study_state in states
     ]
 
 
-def _status(one: Mapping[str, Any]) -> str:
+def _status_word(study_state: Mapping[str, Any]) -> str:
     """The study's status in a word; one whose budget is spent has nothing left to open."""
-    spent = not one["trials"]["running"] and not one["trials"]["waiting"]
-    return "finished" if spent else str(one["status"])
+    spent = not study_state["trials"]["running"] and not study_state["trials"]["waiting"]
+    return "finished" if spent else str(study_state["status"])
 
 
-def _workers(there: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _worker_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     return ["worker", "device", "study", "activity", "trials", "heartbeat"], [
         [
-            one["worker"],
-            one["device"] or "—",
-            one["study"] or "—",
-            one["activity"],
-            _shown(one["trials"]) or "—",
-            f"{show_duration(one['age_seconds'])} ago" + ("" if one["alive"] else ": lost"),
+            row["worker"],
+            row["device"] or "—",
+            row["study"] or "—",
+            row["activity"],
+            _format_numbers(row["trials"]) or "—",
+            f"{format_duration(row['age_seconds'])} ago" + ("" if row["alive"] else ": lost"),
         ]
-        for one in there
+        for row in rows
     ]
 
 
-def _shown(numbers: Sequence[int], most: int = 4) -> str:
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return ", ".join(map(str, numbers[:most])) + more
+def _format_numbers(numbers: Sequence[int], limit: int = 4) -> str:
+    suffix = f" and {len(numbers) - limit} more" if len(numbers) > limit else ""
+    return ", ".join(map(str, numbers[:limit])) + suffix
 
 
-def _line(study: str, event: Mapping[str, Any]) -> str:
+def _format_event(study: str, event: Mapping[str, Any]) -> str:
     """An event in words: when, what, of which trial, by whom, and what else is known."""
-    at = datetime.fromtimestamp(event["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    timestamp = datetime.fromtimestamp(event["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     trial = "" if event["trial"] is None else f" trial {event['trial']}"
     worker = f" by {event['worker']}" if event["worker"] else ""
     detail = ", ".join(f"{key}: {_last_line(value)}" for key, value in event["detail"].items())
-    return f"{at} {study}{trial} {event['kind']}{worker}" + (f" ({detail})" if detail else "")
+    return f"{timestamp} {study}{trial} {event['kind']}{worker}" + (
+        f" ({detail})" if detail else ""
+    )
 
 
 def _last_line(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Options that say what to search: a spec file, or a data file, and what to change in it.
 
-Entry point: `Wanted`, what `run` and `submit` put into the database.
+Entry point: `StudyRequest`, what `run` and `submit` put into the database.
 """
 
 from __future__ import annotations
@@ -17,44 +17,46 @@ from .options import open_database, stderr
 
 if TYPE_CHECKING:
     from ...storage.ledger.slot import StudyRow
-    from ..spec.from_data import QuickOptions
+    from ..spec.from_data import DataRunOptions
 
-SpecOrData = Annotated[
+SpecOrDataArgument = Annotated[
     Path | None, typer.Argument(metavar="[SPEC]", help="A spec file, or --data instead.")
 ]
-Data = Annotated[
+DataOption = Annotated[
     str | None,
     typer.Option(help="Search an MLP for a .csv, .parquet or .npz file, or a built-in set."),
 ]
-Target = Annotated[str | None, typer.Option(help="Column of the data file to predict.")]
-Task = Annotated[
+TargetOption = Annotated[str | None, typer.Option(help="Column of the data file to predict.")]
+TaskOption = Annotated[
     str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
 ]
-Metric = Annotated[str | None, typer.Option(help="Metric, for --data.")]
-Family = Annotated[str, typer.Option(help="Family of models, for --data: mlp or cnn.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")]
-MaxFlops = Annotated[str | None, typer.Option(help='Limit, forward per sample (= 2 × MACs): "2M".')]
-MaxParameters = Annotated[str | None, typer.Option(help='Limit: "200k".')]
-MaxTrainMemory = Annotated[
+MetricOption = Annotated[str | None, typer.Option(help="Metric, for --data.")]
+FamilyOption = Annotated[str, typer.Option(help="Family of models, for --data: mlp or cnn.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")]
+MaxFlopsOption = Annotated[
+    str | None, typer.Option(help='Limit, forward per sample (= 2 × MACs): "2M".')
+]
+MaxParametersOption = Annotated[str | None, typer.Option(help='Limit: "200k".')]
+MaxTrainMemoryOption = Annotated[
     str | None, typer.Option(help='Limit, peak of a training step: "64 MiB".')
 ]
-Trials = Annotated[
+TrialsOption = Annotated[
     int | None,
     typer.Option(
         "--trials", "-n", min=1, help="Budget in trainings, over all workers and resumes."
     ),
 ]
-Name = Annotated[str | None, typer.Option(help="The study's name.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the study.")]
+NameOption = Annotated[str | None, typer.Option(help="The study's name.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the study.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class StudyRequest:
     """A study as the command line asks for it.
 
     Attributes:
-        spec: The spec file; None where there is a data file instead.
-        quick: The data file, its target and so on.
+        spec_file: The spec file; None where there is a data file instead.
+        data_options: The data file, its target and so on.
         name: In place of the spec's own.
         trials: In place of the spec's own.
         seed: In place of the spec's own.
@@ -63,8 +65,8 @@ class Wanted:
         train_memory: Limit in place of the spec's own.
     """
 
-    spec: Path | None
-    quick: QuickOptions | None
+    spec_file: Path | None
+    data_options: DataRunOptions | None
     name: str | None
     trials: int | None
     seed: int | None
@@ -72,41 +74,45 @@ class Wanted:
     parameters: str | None
     train_memory: str | None
 
-    def start(self, storage: str | None, *, priority: int | None = None) -> StudyRow:
-        """Put the study into the database, or join it there; see `studies.start`."""
-        from ..problem.build import at
-        from ..spec.from_data import overridden, quick_sections
+    def create_or_join(self, storage: str | None, *, priority: int | None = None) -> StudyRow:
+        """Put the study into the database, or join it there; see `studies.create_or_join`."""
+        from ..problem.build import prefix_errors
+        from ..spec.from_data import override_sections, sections_from_data
         from ..spec.spec import parse_spec, read_toml
-        from ..study import start
+        from ..study import create_or_join_study
 
-        if self.spec is not None:
-            sections, source = read_toml(self.spec), str(self.spec)
-            base = self.spec.resolve().parent
+        if self.spec_file is not None:
+            sections, source = read_toml(self.spec_file), str(self.spec_file)
+            base_folder = self.spec_file.resolve().parent
         else:
-            assert self.quick is not None, "one of the two was given"
-            sections, source, base = quick_sections(self.quick), "the command line", Path.cwd()
+            assert self.data_options is not None, "one of the two was given"
+            sections, source, base_folder = (
+                sections_from_data(self.data_options),
+                "the command line",
+                Path.cwd(),
+            )
         limits = {
             "flops": self.flops,
             "parameters": self.parameters,
             "train_memory": self.train_memory,
         }
-        sections = overridden(
+        sections = override_sections(
             sections, name=self.name, trials=self.trials, seed=self.seed, limits=limits
         )
-        parsed = parse_spec(sections, source=source)
-        with nullcontext() if self.spec is None else at(source):
-            return start(
-                parsed,
-                base,
+        parsed_spec = parse_spec(sections, source=source)
+        with nullcontext() if self.spec_file is None else prefix_errors(source):
+            return create_or_join_study(
+                parsed_spec,
+                base_folder,
                 lambda: open_database(storage, create=True),
                 stderr(),
                 priority=priority,
             )
 
 
-def quick_options(
+def parse_data_options(
     verb: str,
-    spec: Path | None,
+    spec_file: Path | None,
     data: str | None,
     *,
     target: str | None,
@@ -114,25 +120,27 @@ def quick_options(
     metric: str | None,
     family: str,
     epochs: int,
-) -> QuickOptions | None:
+) -> DataRunOptions | None:
     """What goes with a data file; None where there is a spec file.
 
     Raises:
         SpecError: There are both, or neither, or the spec file goes with a data file's options.
     """
-    from ..spec.from_data import QuickOptions
+    from ..spec.from_data import DataRunOptions
 
-    if (spec is None) == (data is None):
+    if (spec_file is None) == (data is None):
         raise SpecError(
             f"{verb} needs a spec file or --data FILE"
-            + (", not both" if spec is not None else "; `widthwise init` writes a spec file")
+            + (", not both" if spec_file is not None else "; `widthwise init` writes a spec file")
         )
     if data is None:
-        given = {"--target": target, "--task": task, "--metric": metric}
-        wrong = [flag for flag, value in given.items() if value is not None]
-        if wrong:
-            raise SpecError(f"{', '.join(wrong)} goes with --data: set it in {spec} instead")
+        data_flags = {"--target": target, "--task": task, "--metric": metric}
+        misplaced_flags = [flag for flag, value in data_flags.items() if value is not None]
+        if misplaced_flags:
+            raise SpecError(
+                f"{', '.join(misplaced_flags)} goes with --data: set it in {spec_file} instead"
+            )
         return None
-    return QuickOptions(
+    return DataRunOptions(
         data=data, target=target, task=task, metric=metric, family=family, epochs=epochs
     )

@@ -9,42 +9,42 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.engine import URL
 
-from .worker_process import Ended, WorkerProcess
+from .worker_process import WorkerExit, WorkerProcess
 
 # What a drained worker may take: its grace time and a database call or two.
-_GRACE_SECONDS = 60.0
+_DRAIN_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
 
-class Fleet:
+class LocalFleet:
     """Worker processes that end with this one.
 
     Args:
         arguments: Command line of each worker, after the program's name and without `--parent`.
-        size: How many to start.
+        fleet_size: How many to start.
         url: The storage, password included; it reaches the workers out of everybody's sight.
     """
 
-    def __init__(self, arguments: Sequence[str], size: int, url: URL) -> None:
-        mine = [*arguments, "--parent", str(os.getpid())]
-        self._workers = [WorkerProcess(mine, url) for _ in range(size)]
+    def __init__(self, arguments: Sequence[str], fleet_size: int, url: URL) -> None:
+        command = [*arguments, "--parent", str(os.getpid())]
+        self._workers = [WorkerProcess(command, url) for _ in range(fleet_size)]
 
     def running(self) -> int:
         """How many workers have not ended."""
-        return len(self._workers) - len(self.ended())
+        return len(self._workers) - len(self.exits())
 
-    def watch(self, tick: Callable[[], None]) -> list[Ended]:
+    def watch(self, tick: Callable[[], None]) -> list[WorkerExit]:
         """Call `tick` a few times a second until every worker has ended."""
         while self.running():
             tick()
             time.sleep(_POLL_SECONDS)
         tick()
-        return self.ended()
+        return self.exits()
 
     def drain(self) -> None:
         """Ask every worker to stop after the epoch at hand, and wait for it."""
         self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + _DRAIN_SECONDS
         while self.running() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
@@ -54,10 +54,12 @@ class Fleet:
         for worker in self._workers:
             worker.close()
 
-    def ended(self) -> list[Ended]:
+    def exits(self) -> list[WorkerExit]:
         """How each worker that ended did."""
-        return [how for worker in self._workers if (how := worker.ended()) is not None]
+        return [
+            worker_exit for worker in self._workers if (worker_exit := worker.poll()) is not None
+        ]
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, signum: signal.Signals) -> None:
         for worker in self._workers:
-            worker.signal(number)
+            worker.signal(signum)

@@ -1,6 +1,6 @@
 """The Ray cluster that a fleet runs on: found, joined or started, and large enough or not.
 
-Entry points: `ray_library`, `connect`, `room`.
+Entry points: `import_ray`, `connect`, `worker_capacity`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sqlalchemy.engine import URL
 from ..errors import SpecError
 
 # What a node on the network may take to accept a connection.
-_ANSWER_SECONDS = 5.0
+_CONNECT_TIMEOUT_SECONDS = 5.0
 # The least that Ray accepts, in bytes; next to nothing is ever put there.
 _OBJECT_STORE_BYTES = 80_000_000
 
 
-def ray_library() -> ModuleType:
+def import_ray() -> ModuleType:
     """The module `ray`.
 
     Raises:
@@ -45,24 +45,24 @@ def connect(ray: ModuleType) -> bool:
     Raises:
         SpecError: The cluster cannot be joined.
     """
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = _address()
+    log_options = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = _cluster_address()
     try:
         if address is not None:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, **log_options)
         else:
             ray.init(
                 address="local",
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
+                **log_options,
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _refused(str(error).partition("\n")[0]) from error
+        raise _join_error(str(error).partition("\n")[0]) from error
     return address is None
 
 
-def _address() -> str | None:
+def _cluster_address() -> str | None:
     """Address of the cluster to join; None to start one here.
 
     Ray itself would wait some ten minutes for one that is gone.
@@ -70,38 +70,40 @@ def _address() -> str | None:
     Raises:
         SpecError: The one that RAY_ADDRESS names does not answer.
     """
-    given = os.environ.get("RAY_ADDRESS", "auto")
-    if given == "local" or "://" in given:
-        return None if given == "local" else given
-    if given != "auto":
-        if not _answers(given):
-            raise _refused(f"nobody answers at {given}")
-        return given
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    if address == "local" or "://" in address:
+        return None if address == "local" else address
+    if address != "auto":
+        if not _is_reachable(address):
+            raise _join_error(f"nobody answers at {address}")
+        return address
     # `ray start` notes its address down here, for every program on the machine.
     folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    note = Path(folder, "ray", "ray_current_cluster")
-    noted = note.read_text().strip() if note.is_file() else ""
-    return noted if _answers(noted) else None
+    address_file = Path(folder, "ray", "ray_current_cluster")
+    recorded_address = address_file.read_text().strip() if address_file.is_file() else ""
+    return recorded_address if _is_reachable(recorded_address) else None
 
 
-def _answers(address: str) -> bool:
+def _is_reachable(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+        socket.create_connection(
+            (host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_SECONDS
+        ).close()
     except (OSError, ValueError):
         return False
     return True
 
 
-def _refused(reason: str) -> SpecError:
+def _join_error(reason: str) -> SpecError:
     return SpecError(
         f"--on ray: the Ray cluster cannot be joined ({reason}); check RAY_ADDRESS, and that Ray "
         "and Python are of the same versions there"
     )
 
 
-def room(ray: ModuleType, url: URL, threads: int, gpu: bool, for_good: bool) -> int:
-    """How many workers the cluster has room for; `for_good` where no node can join it any more.
+def worker_capacity(ray: ModuleType, url: URL, threads: int, gpu: bool, fixed_size: bool) -> int:
+    """How many workers the cluster has room for; `fixed_size` where no node can join it any more.
 
     Raises:
         SpecError: None can ever run there, or the storage is a file of this machine only.
@@ -112,15 +114,15 @@ def room(ray: ModuleType, url: URL, threads: int, gpu: bool, for_good: bool) -> 
             f"--on ray: the cluster has {len(nodes)} nodes, and a SQLite file serves one machine; "
             "give a PostgreSQL storage (postgresql://USER@HOST/DATABASE)"
         )
-    found = sum(
+    capacity = sum(
         int(min(node.get("CPU", 0) // threads, node.get("GPU", 0) if gpu else math.inf))
         for node in nodes
     )
-    if for_good and not found:
-        cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+    if fixed_size and not capacity:
+        cpus, gpus = (sum(node.get(resource, 0) for node in nodes) for resource in ("CPU", "GPU"))
         raise SpecError(
             f"--on ray: a worker asks for {threads} CPUs{' and a GPU' if gpu else ''}, and Ray "
             f"finds {cpus:.0f} CPUs and {gpus:.0f} GPUs on this machine; ask for fewer --threads, "
             "or name a larger cluster by RAY_ADDRESS"
         )
-    return found
+    return capacity

@@ -1,6 +1,6 @@
 """Attendance: `widthwise run` starts a fleet of workers on a study and stays until they end.
 
-Entry point: `attend`.
+Entry point: `run_fleet`.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from ...storage.database.database import Database
 from ...storage.ledger.ledger import Ledger
 from ...storage.study.study import load_study
 from ..errors import Drained
-from ..problem.stored import spec_of
-from ..report.progress import finished, follow
+from ..problem.stored import stored_spec
+from ..report.progress import count_finished, follow_progress
 from ..spec.spec import Spec
-from ..worker.serve import Terms
+from ..worker.serve import WorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals, worker_name
-from .local import Fleet
-from .worker_process import Ended
+from .local import LocalFleet
+from .worker_process import WorkerExit
 
-Place = Literal["local", "ray"]
+Launcher = Literal["local", "ray"]
 """Where workers are started: as processes of this machine, or where Ray's scheduler puts them."""
 
 
-class Workers(Protocol):
+class WorkerFleet(Protocol):
     """Worker processes, wherever they are."""
 
     def running(self) -> int:
         """How many have not ended."""
         ...
 
-    def watch(self, tick: Callable[[], None]) -> list[Ended]:
+    def watch(self, tick: Callable[[], None]) -> list[WorkerExit]:
         """Call `tick` until every one has ended; returns how they did."""
         ...
 
@@ -47,24 +47,24 @@ class Workers(Protocol):
         ...
 
 
-def attend(
+def run_fleet(
     database: Database,
     name: str,
-    terms: Terms,
+    options: WorkerOptions,
     console: Console,
     *,
-    workers: int,
-    on: Place = "local",
+    worker_count: int,
+    launcher: Launcher = "local",
 ) -> int:
     """Run worker processes on a study and show its progress until they end.
 
     Args:
         database: Where the study is.
         name: The study's name.
-        terms: How each of them works.
+        options: How each of them works.
         console: Where progress is told.
-        workers: How many to start at most.
-        on: Where.
+        worker_count: How many to start at most.
+        launcher: Where.
 
     Returns:
         The exit code: 0 when the budget is spent or every candidate was tried, 75 when the study
@@ -74,83 +74,92 @@ def attend(
         SpecError: Ray is asked for and not there.
         KeyboardInterrupt: A second Ctrl-C; workers were killed, their slots come back.
     """
-    row = load_study(database, name)
-    spec = spec_of(row)
-    ledger = Ledger(database, row, worker=worker_name())
+    study = load_study(database, name)
+    spec = stored_spec(study)
+    ledger = Ledger(database, study, worker=worker_name())
     counts = ledger.counts()
-    if finished(counts) == counts.budget:
+    if count_finished(counts) == counts.budget:
         return 0
     if ledger.status() == "cancelled":
-        return _conclude(ledger, name, [], console)
-    goal, limits = spec.goal_for(row.direction), spec.limits.model_dump(exclude_none=True)
-    _say_who_holds_some(ledger, console)
-    size = min(workers, counts.budget - finished(counts))
-    fleet = _start(on, _command(name, terms), size, database.url, terms, spec)
-    stop = StopRequest()
+        return _report_end(ledger, name, [], console)
+    goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
+    _log_running_elsewhere(ledger, console)
+    fleet_size = min(worker_count, counts.budget - count_finished(counts))
+    fleet = _launch(
+        launcher, _worker_command(name, options), fleet_size, database.url, options, spec
+    )
+    stop_request = StopRequest()
     try:
         with (
-            stop_on_signals(stop.request),
-            follow(console, name, ledger, goal, spec.metric, limits) as update,
+            stop_on_signals(stop_request.request),
+            follow_progress(console, name, ledger, goal, spec.metric, limits) as update,
         ):
 
             def tick() -> None:
                 update()
-                if stop() and fleet.running():
+                if stop_request() and fleet.running():
                     console.print("stopping: each worker ends its epoch and gives its slot back …")
                     fleet.drain()
 
-            ended = fleet.watch(tick)
+            exits = fleet.watch(tick)
     finally:
         fleet.close()
-    return _conclude(ledger, name, ended, console)
+    return _report_end(ledger, name, exits, console)
 
 
-def _command(name: str, terms: Terms) -> list[str]:
+def _worker_command(name: str, options: WorkerOptions) -> list[str]:
     """The command line of a worker."""
-    folder = [] if terms.checkpoints is None else ["--checkpoints", terms.checkpoints]
-    figures = ["--threads", str(terms.threads), "--lease", str(terms.lease)]
-    return ["worker", name, *figures, *folder]
+    checkpoint_arguments = (
+        [] if options.checkpoints is None else ["--checkpoints", options.checkpoints]
+    )
+    number_arguments = ["--threads", str(options.threads), "--lease", str(options.lease_seconds)]
+    return ["worker", name, *number_arguments, *checkpoint_arguments]
 
 
-def _start(
-    on: Place, command: Sequence[str], size: int, url: URL, terms: Terms, spec: Spec
-) -> Workers:
-    if on == "local":
-        return Fleet(command, size, url)
+def _launch(
+    launcher: Launcher,
+    command: Sequence[str],
+    fleet_size: int,
+    url: URL,
+    options: WorkerOptions,
+    spec: Spec,
+) -> WorkerFleet:
+    if launcher == "local":
+        return LocalFleet(command, fleet_size, url)
     from .ray import RayFleet  # Ray is an extra
 
     gpu = spec.proxy.device == "cuda"
-    return RayFleet(command, size, url, threads=terms.threads, gpu=gpu)
+    return RayFleet(command, fleet_size, url, threads=options.threads, gpu=gpu)
 
 
-def _say_who_holds_some(ledger: Ledger, console: Console) -> None:
-    running, left = ledger.counts().running, ledger.oldest_lease()
-    if left is not None and running:
+def _log_running_elsewhere(ledger: Ledger, console: Console) -> None:
+    running, lease_seconds_left = ledger.counts().running, ledger.seconds_until_claimable()
+    if lease_seconds_left is not None and running:
         console.print(
             f"other workers hold {running} of the trials; what a dead one holds comes back "
-            f"when its lease ends, the first in {left:.0f} s",
+            f"when its lease ends, the first in {lease_seconds_left:.0f} s",
             markup=False,
         )
 
 
-def _conclude(ledger: Ledger, name: str, ended: Sequence[Ended], console: Console) -> int:
+def _report_end(ledger: Ledger, name: str, exits: Sequence[WorkerExit], console: Console) -> int:
     """Say how it ended; returns the exit code."""
     counts = ledger.counts()
-    done, budget = finished(counts), counts.budget
-    if done == budget:
+    finished_trials, budget = count_finished(counts), counts.budget
+    if finished_trials == budget:
         return 0
-    for worker in ended:
-        if worker.code not in (0, Drained.exit_code):
-            reason = worker.message or f"it was killed by signal {-worker.code}"
+    for worker_exit in exits:
+        if worker_exit.exit_code not in (0, Drained.exit_code):
+            reason = worker_exit.message or f"it was killed by signal {-worker_exit.exit_code}"
             console.print(f"a worker ended early: {reason}", markup=False, style="red")
-    codes = [worker.code for worker in ended if worker.code]
+    exit_codes = [worker_exit.exit_code for worker_exit in exits if worker_exit.exit_code]
     cancelled = ledger.status() == "cancelled"
-    if not codes and not cancelled:
-        console.print(f"every feasible candidate was tried: {done} trials", markup=False)
+    if not exit_codes and not cancelled:
+        console.print(f"every feasible candidate was tried: {finished_trials} trials", markup=False)
         return 0
-    how = "cancelled" if cancelled else "stopped"
+    ending = "cancelled" if cancelled else "stopped"
     console.print(
-        f"{how} with {done} of {budget} trials done; `widthwise resume {name}` goes on",
+        f"{ending} with {finished_trials} of {budget} trials done; `widthwise resume {name}` goes on",
         markup=False,
     )
-    return max((code for code in codes if code > 0), default=Drained.exit_code)
+    return max((exit_code for exit_code in exit_codes if exit_code > 0), default=Drained.exit_code)

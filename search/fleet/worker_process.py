@@ -17,22 +17,22 @@ from typing import final
 
 from sqlalchemy.engine import URL
 
-from ...storage.database.password import inherited
+from ...storage.database.password import child_credentials
 
 COMMAND_LINE = __package__.rpartition(".")[0] + ".cli.app"
 """The module that a worker runs: imported here, the command line would import itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class WorkerExit:
     """How a worker process ended.
 
     Attributes:
-        code: Its exit code; negative, the signal that killed it.
+        exit_code: Its exit code; negative, the signal that killed it.
         message: The last line it wrote to stderr, empty if none.
     """
 
-    code: int
+    exit_code: int
     message: str
 
 
@@ -43,7 +43,7 @@ class WorkerProcess:
     Args:
         arguments: Its command line, after the program's name.
         url: The storage, password included; it reaches the worker out of everybody's sight.
-        folder: Where it works; None for where this process does.
+        working_folder: Where it works; None for where this process does.
         environment: Variables that it gets beside those of this process.
     """
 
@@ -52,45 +52,45 @@ class WorkerProcess:
         arguments: Sequence[str],
         url: URL,
         *,
-        folder: Path | None = None,
+        working_folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         # Its own pipe would fill up unread; a file never blocks the worker.
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        storage, secret = inherited(url)
+        self._stderr_file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        credentials, password_file = child_credentials(url)
         # A second URL, and its password, would only lie about.
-        bystanders = {key: os.environ[key] for key in os.environ if key != "OPTUNA_STORAGE"}
+        base_environment = {key: os.environ[key] for key in os.environ if key != "OPTUNA_STORAGE"}
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", COMMAND_LINE, *arguments],
-            cwd=folder,
-            env={**bystanders, **(environment or {}), **storage},
+            cwd=working_folder,
+            env={**base_environment, **(environment or {}), **credentials},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self._log,
+            stderr=self._stderr_file,
             text=True,
-            pass_fds=() if secret is None else (secret.fileno(),),
+            pass_fds=() if password_file is None else (password_file.fileno(),),
             # Ctrl-C goes to the whole foreground group: `run` passes it on in order.
             start_new_session=True,
         )
-        if secret is not None:
-            secret.close()
+        if password_file is not None:
+            password_file.close()
 
-    def ended(self) -> Ended | None:
+    def poll(self) -> WorkerExit | None:
         """How it ended; None while it runs."""
-        code = self._process.poll()
-        if code is None:
+        exit_code = self._process.poll()
+        if exit_code is None:
             return None
-        self._log.seek(0)
-        lines = self._log.read().strip().splitlines()
-        return Ended(code=code, message=lines[-1] if lines else "")
+        self._stderr_file.seek(0)
+        lines = self._stderr_file.read().strip().splitlines()
+        return WorkerExit(exit_code=exit_code, message=lines[-1] if lines else "")
 
-    def signal(self, number: Signals) -> None:
+    def signal(self, signum: Signals) -> None:
         """Send it a signal, if it still runs."""
         if self._process.poll() is None:
-            self._process.send_signal(number)
+            self._process.send_signal(signum)
 
     def close(self) -> None:
         """End it at once, if it still runs; its slots come back when their leases expire."""
         self.signal(SIGKILL)
         self._process.wait()
-        self._log.close()
+        self._stderr_file.close()

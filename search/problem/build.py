@@ -1,7 +1,7 @@
 """The parts of a problem: objective, proxy settings, training step and costs, each from a spec.
 
-Entry points: `load_objective`, `proxy_settings`, `step_spec`, `fitted` (the cost model), `resolved`
-(limits as numbers), `as_trained`.
+Entry points: `load_objective`, `proxy_settings`, `step_spec`, `fit_cost_model` (the cost model), `resolve_limits`
+(limits as numbers), `trained_builder`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import nn
 
 from ...objectives.cost.costs import count_costs
 from ...objectives.cost.model import CostModel
-from ...objectives.cost.user_costs import GivenCosts
+from ...objectives.cost.user_costs import UserCostModel
 from ...objectives.data.load import load_data
-from ...objectives.data.split import check_folds, most_rows
+from ...objectives.data.split import check_folds, max_train_rows
 from ...objectives.errors import CostError, ObjectiveError
 from ...objectives.loop.train import resolve_device
-from ...objectives.model.keyed_dropout import keyed
+from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.metrics import load_metric
 from ...objectives.model.objective import ModuleObjective, make_objective
-from ...objectives.training.optimizer import make_optimizer
+from ...objectives.training.optimizer import make_adamw
 from ...objectives.training.settings import Halving, ProxySettings
 from ...objectives.training.step import StepSpec, TensorSpec
 from ...objectives.user_code import load_object
@@ -33,45 +33,45 @@ from ..space.limits import Limits
 from ..space.space import Space
 from ..spec.spec import Spec
 
-Builder = Callable[..., nn.Module]
+ModelBuilder = Callable[..., nn.Module]
 
-Costing = CostModel | GivenCosts
+AnyCostModel = CostModel | UserCostModel
 """Costs of many candidates: fitted to traced steps, or the user's own function."""
 
 
-def fitted(
+def fit_cost_model(
     spec: Spec,
-    base: Path,
+    folder: Path,
     objective: ModuleObjective,
     settings: ProxySettings,
     space: Space,
-    saved: str | None,
-) -> Costing:
+    serialised_costs: str | None,
+) -> AnyCostModel:
     """The costs of the space: the user's function, or fitted here unless that was done before."""
-    costs: Costing
+    cost_model: AnyCostModel
     if spec.model.costs is not None:
-        costs = GivenCosts(load_object(spec.model.costs, base), space.names)
+        cost_model = UserCostModel(load_object(spec.model.costs, folder), space.names)
     else:
         step = step_spec(objective, settings)
-        costs = CostModel(as_trained(objective.build, step), step, space.names)
-    if saved is not None:
+        cost_model = CostModel(trained_builder(objective.build, step), step, space.names)
+    if serialised_costs is not None:
         try:
-            costs.restore(json.loads(saved))
+            cost_model.restore(json.loads(serialised_costs))
         except CostError:
             # Another torch, say: then its own fit is the right one here.
-            costs.fit(space)
+            cost_model.fit(space)
     else:
-        costs.fit(space)
-    return costs
+        cost_model.fit(space)
+    return cost_model
 
 
-def refuse_uncounted(costs: Costing, limits: Limits) -> None:
+def check_limits_counted(cost_model: AnyCostModel, limits: Limits) -> None:
     """A limit holds only where all that it bounds is counted.
 
     Raises:
         SpecError: Operations, or memory, that no count covers are limited.
     """
-    if costs.lower_bound and limits.train_memory is not None:
+    if cost_model.lower_bound and limits.train_memory is not None:
         raise SpecError(
             "limits.train_memory: the model has recurrent layers whose kernels reserve memory that "
             "cannot be known before they run, so the predicted figure is a lower bound; take the "
@@ -79,37 +79,37 @@ def refuse_uncounted(costs: Costing, limits: Limits) -> None:
             "function of the widths by `costs` in [model]"
         )
     limited = [name for name in ("flops", "macs") if getattr(limits, name) is not None]
-    if costs.uncounted and limited:
+    if cost_model.uncounted and limited:
         raise SpecError(
-            f"limits.{limited[0]}: the model runs {', '.join(costs.uncounted)}, which no formula "
+            f"limits.{limited[0]}: the model runs {', '.join(cost_model.uncounted)}, which no formula "
             "counts; take the limit away, or give the costs as a function of the widths by "
             "`costs` in [model]"
         )
 
 
-def load_objective(spec: Spec, base: Path) -> ModuleObjective:
+def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
     """The model, data, loss and metric of a spec.
 
     Raises:
         ObjectiveError: The user's code, data or metric does not work.
     """
     proxy = spec.proxy
-    with at("proxy.data"):
+    with prefix_errors("proxy.data"):
         data = load_data(
             proxy.data,
-            base=base,
+            base=folder,
             seed=spec.study.seed,
             target=proxy.target,
             task=proxy.task,
             image=spec.model.family == "cnn",
         )
-    with at("proxy.folds"):
+    with prefix_errors("proxy.folds"):
         check_folds(data, proxy.folds)
     metric = None
     if proxy.metric is not None:
-        with at("proxy.metric"):
-            metric = load_metric(proxy.metric, base, proxy.direction)
-    with at("model"):
+        with prefix_errors("proxy.metric"):
+            metric = load_metric(proxy.metric, folder, proxy.direction)
+    with prefix_errors("model"):
         return make_objective(
             build=spec.model.build,
             family=spec.model.family,
@@ -117,17 +117,17 @@ def load_objective(spec: Spec, base: Path) -> ModuleObjective:
             data=data,
             metric=metric,
             loss=proxy.loss,
-            base=base,
+            base=folder,
         )
 
 
 @contextmanager
-def at(place: str) -> Iterator[None]:
+def prefix_errors(location: str) -> Iterator[None]:
     """Say which file or key of a spec an error of the user's code or data is about."""
     try:
         yield
     except ObjectiveError as error:
-        raise type(error)(f"{place}: {error}") from error
+        raise type(error)(f"{location}: {error}") from error
 
 
 def proxy_settings(spec: Spec) -> ProxySettings:
@@ -152,45 +152,43 @@ def proxy_settings(spec: Spec) -> ProxySettings:
     )
 
 
-def resolved(
+def resolve_limits(
     spec: Spec,
-    costs: Costing,
+    cost_model: AnyCostModel,
     objective: ModuleObjective,
     settings: ProxySettings,
-    base: Path,
+    folder: Path,
 ) -> Spec:
     """The spec with its limits as numbers: what a share of a reference comes to."""
-    references = {}
-    for name in {reference for _, reference in spec.limits.shares.values()}:
+    reference_costs = {}
+    for name in {reference for _, reference in spec.limits.relative_bounds.values()}:
         reference = spec.references[name]
         if isinstance(reference, str):
-            builder = load_object(reference, base)
+            builder = load_object(reference, folder)
             step = step_spec(objective, settings)
-            references[name] = count_costs(as_trained(builder, step), step).as_dict()
+            reference_costs[name] = count_costs(trained_builder(builder, step), step).as_dict()
         else:
-            references[name] = costs.one(reference).as_dict()
-    return spec.model_copy(update={"limits": spec.limits.resolved(references)})
+            reference_costs[name] = cost_model.candidate_costs(reference).as_dict()
+    return spec.model_copy(update={"limits": spec.limits.resolve(reference_costs)})
 
 
 def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
     """The training step whose costs count: the proxy's own batch, loss and optimizer."""
     train = objective.data.train
-    batch_size = min(settings.batch_size, most_rows(objective.data, settings.folds))
+    batch_size = min(settings.batch_size, max_train_rows(objective.data, settings.folds))
     return StepSpec(
         inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
         targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
         batch_size=batch_size,
         device_type=cast(Literal["cpu", "cuda"], resolve_device(settings.device).type),
         # Factors on the rates by width change no byte and no operation.
-        optimizer=lambda model: make_optimizer(
-            model, settings.learning_rate, settings.weight_decay
-        ),
+        optimizer=lambda model: make_adamw(model, settings.learning_rate, settings.weight_decay),
         loss=objective.loss,
         autocast=settings.autocast,
-        accumulate=settings.parts(batch_size),
+        accumulate=settings.accumulation_steps(batch_size),
     )
 
 
-def as_trained(build: Builder, step: StepSpec) -> Builder:
+def trained_builder(build: ModelBuilder, step: StepSpec) -> ModelBuilder:
     """The builder of what is really trained: dropout's masks are made in another way there."""
-    return keyed(build, step.inputs[0].zeros)
+    return with_keyed_dropout(build, step.inputs[0].zeros)

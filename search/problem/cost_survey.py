@@ -1,6 +1,6 @@
 """Costing: a builder with its training step, and a space of candidates where a spec gives one.
 
-Entry points: `from_build` and `from_spec` make a `Costing`; it counts one candidate, breaks it down
+Entry points: `from_build` and `from_spec` make a `CostSurvey`; it counts one candidate, breaks it down
 by module, measures a real step of it, or surveys the whole space.
 """
 
@@ -25,18 +25,18 @@ from ...objectives.training.step import StepSpec, TensorSpec
 from ...objectives.user_code import load_object
 from ..errors import SpecError
 from ..space.limits import Limits
-from ..space.space import ENUMERABLE, Space
+from ..space.space import MAX_ENUMERATED, Space
 from ..spec.spec import load_spec
-from .build import as_trained, load_objective, proxy_settings, resolved, step_spec
-from .problem import TRACED_AT_ONCE
+from .build import load_objective, proxy_settings, resolve_limits, step_spec, trained_builder
+from .problem import TRACED_COST_BATCH_SIZE
 
 # Candidates surveyed where the space is larger: enough for a quantile to a thousandth.
-_SURVEYED = 2**17
-_RANKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SURVEY_SAMPLE = 2**17
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costing:
+class CostSurvey:
     """What candidates cost.
 
     Attributes:
@@ -55,14 +55,14 @@ class Costing:
 
     def count(self, widths: Mapping[str, int]) -> Costs:
         """The costs of one candidate."""
-        self._check(widths)
+        self._check_names(widths)
         return count_costs(lambda: self.build(dict(widths)), self.step)
 
-    def modules(self, widths: Mapping[str, int]) -> list[dict[str, Any]]:
+    def count_by_module(self, widths: Mapping[str, int]) -> list[dict[str, Any]]:
         """The costs of one candidate module by module."""
-        self._check(widths)
-        counted = count_modules(lambda: self.build(dict(widths)), self.step)
-        return [asdict(module) for module in counted]
+        self._check_names(widths)
+        module_costs = count_modules(lambda: self.build(dict(widths)), self.step)
+        return [asdict(module) for module in module_costs]
 
     def measure(self, widths: Mapping[str, int]) -> dict[str, Any]:
         """A real training step of one candidate beside its prediction."""
@@ -75,34 +75,41 @@ class Costing:
     def survey(self) -> dict[str, Any]:
         """The costs of the whole space: extremes, quantiles, feasible share, binding limit."""
         assert self.space is not None
-        space, model = self.space, CostModel(self.build, self.step, self.space.names)
-        model.fit(space)
-        at_once = ENUMERABLE if model.exact_by == "polynomial" else TRACED_AT_ONCE
-        exact = space.size <= at_once
+        space, cost_model = self.space, CostModel(self.build, self.step, self.space.names)
+        cost_model.fit(space)
+        max_evaluated = (
+            MAX_ENUMERATED if cost_model.exact_by == "polynomial" else TRACED_COST_BATCH_SIZE
+        )
+        exact = space.size <= max_evaluated
         rng = np.random.default_rng(0)
-        rows = space.enumerate() if exact else space.sample(min(at_once, _SURVEYED), rng)
-        costs = model.evaluate(rows)
-        corners = {"smallest": space.smallest(), "largest": space.largest()}
-        ends = {name: space.as_mapping(row) for name, row in corners.items()}
+        candidates = (
+            space.enumerate() if exact else space.sample(min(max_evaluated, _SURVEY_SAMPLE), rng)
+        )
+        costs = cost_model.evaluate(candidates)
+        extremes = {"smallest": space.smallest(), "largest": space.largest()}
+        extreme_widths = {name: space.as_mapping(row) for name, row in extremes.items()}
         return {
             "candidates": space.size,
-            "evaluated": len(rows),
+            "evaluated": len(candidates),
             "exact": exact,
-            "exact_by": model.exact_by,
+            "exact_by": cost_model.exact_by,
             "limits": self.limits.as_dict(),
-            "feasible_share": float(self.limits.feasible(costs).mean()),
-            "binding": self.limits.binding(costs),
-            **{name: {"widths": end, **model.one(end).as_dict()} for name, end in ends.items()},
+            "feasible_share": float(self.limits.is_feasible(costs).mean()),
+            "binding": self.limits.tightest_limit(costs),
+            **{
+                name: {"widths": widths, **cost_model.candidate_costs(widths).as_dict()}
+                for name, widths in extreme_widths.items()
+            },
             "quantiles": {
                 name: {
-                    f"{rank:g}": int(np.quantile(values, rank, method="inverted_cdf"))
-                    for rank in _RANKS
+                    f"{quantile:g}": int(np.quantile(values, quantile, method="inverted_cdf"))
+                    for quantile in _QUANTILES
                 }
                 for name, values in costs.items()
             },
         }
 
-    def _check(self, widths: Mapping[str, int]) -> None:
+    def _check_names(self, widths: Mapping[str, int]) -> None:
         if self.space is not None and set(widths) != set(self.space.names):
             raise SpecError(
                 f"found the widths {', '.join(widths) or 'none'}, expected "
@@ -112,7 +119,7 @@ class Costing:
 
 def from_build(
     reference: str, inputs: tuple[TensorSpec, ...], *, batch_size: int, optimizer: str
-) -> Costing:
+) -> CostSurvey:
     """The costing of a builder by its reference, on inputs of a given shape.
 
     Raises:
@@ -120,7 +127,7 @@ def from_build(
         CostError: There is no such optimizer.
     """
     step = StepSpec(inputs=inputs, batch_size=batch_size, optimizer=optimizer)
-    return Costing(
+    return CostSurvey(
         build=load_object(reference, Path.cwd()),
         step=step,
         space=None,
@@ -129,23 +136,23 @@ def from_build(
     )
 
 
-def from_spec(path: Path) -> Costing:
+def from_spec(path: Path) -> CostSurvey:
     """The costing of a spec's model, on its own data, loss and training step.
 
     Raises:
         SpecError: The spec is wrong.
         ObjectiveError: The user's code or data does not work.
     """
-    spec, base = load_spec(path), path.resolve().parent
-    objective, settings = load_objective(spec, base), proxy_settings(spec)
-    step, space = step_spec(objective, settings), spec.widths.space()
-    build = as_trained(objective.build, step)
-    model = CostModel(build, step, space.names)
-    return Costing(
+    spec, folder = load_spec(path), path.resolve().parent
+    objective, settings = load_objective(spec, folder), proxy_settings(spec)
+    step, space = step_spec(objective, settings), spec.widths.to_space()
+    build = trained_builder(objective.build, step)
+    cost_model = CostModel(build, step, space.names)
+    return CostSurvey(
         build=build,
         step=step,
         space=space,
-        limits=resolved(spec, model, objective, settings, base).limits.limits(),
+        limits=resolve_limits(spec, cost_model, objective, settings, folder).limits.to_limits(),
         device=settings.device,
     )
 
@@ -159,7 +166,9 @@ def read_candidates(path: Path) -> list[dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8")
         rows = json.loads(text) if path.suffix == ".json" else csv.DictReader(text.splitlines())
-        found = [{str(name): _whole(value) for name, value in dict(row).items()} for row in rows]
+        candidates = [
+            {str(name): _as_int(value) for name, value in dict(row).items()} for row in rows
+        ]
     except OSError as error:
         raise SpecError(f"--candidates: {path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
@@ -167,12 +176,12 @@ def read_candidates(path: Path) -> list[dict[str, int]]:
             f"--candidates: {path} holds {error}; expected a row of whole numbers for each "
             "candidate, under the names of its widths"
         ) from error
-    if not found:
+    if not candidates:
         raise SpecError(f"--candidates: {path} holds no candidate; expected one a row")
-    return found
+    return candidates
 
 
-def _whole(value: object) -> int:
+def _as_int(value: object) -> int:
     number = int(str(value).strip())
     if isinstance(value, bool | float):
         raise ValueError(f"{value!r}")

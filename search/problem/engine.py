@@ -1,6 +1,6 @@
 """Which engine trains a study's candidates here.
 
-Entry point: `engine_for`.
+Entry point: `select_engine`.
 """
 
 from __future__ import annotations
@@ -10,60 +10,68 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...objectives.data.batches import placed
-from ...objectives.data.split import folds_of
-from ...objectives.engines.base import Member, Training
-from ...objectives.engines.choose import Choice, choose
+from ...objectives.data.batches import place_data
+from ...objectives.data.split import make_folds
+from ...objectives.engines.base import Member, TrainingSetup
+from ...objectives.engines.choose import EngineChoice, choose_engine
 from ...objectives.loop.train import resolve_device
 from .problem import Problem
 from .seeds import trial_seed
 
 
-def engine_for(problem: Problem, slots: int) -> Choice:
+def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
     """The engine to train a study's open slots with.
 
     Args:
         problem: The study.
-        slots: How many of its budget are not done.
+        open_slots: How many of its budget are not done.
 
     Raises:
         ModelError: The engine that the spec names cannot train these models.
     """
     settings, spec = problem.settings, problem.spec
     device = resolve_device(settings.device)
-    candidates = [
+    samples = [
         problem.space.as_mapping(problem.space.smallest()),
-        *(baseline.widths for baseline in problem.proposer.baselines[:2]),
+        *(baseline.widths for baseline in problem.suggester.baselines[:2]),
     ]
 
-    def members(of: Sequence[Mapping[str, int]]) -> list[Member]:
+    def make_members(widths_list: Sequence[Mapping[str, int]]) -> list[Member]:
         return [
             Member(
                 widths=widths,
-                seed=trial_seed(spec.study.seed, place),
+                seed=trial_seed(spec.study.seed, index),
                 learning_rate=settings.learning_rate,
             )
-            for place, widths in enumerate(of)
+            for index, widths in enumerate(widths_list)
         ]
 
-    each = settings.replicas * len(settings.rate_factors)
+    trainings_per_candidate = settings.replicas * len(settings.rate_factors)
     rng = np.random.default_rng(spec.study.seed)
-    pool = problem.feasible.pool(rng, problem.space.smallest()[None, :][:0])
-    drawn = rng.choice(len(pool), size=min(len(pool), (spec.proxy.fixed_at_once or MOST) * each))
-    data = folds_of(problem.objective.data, settings.folds)[0]
-    return choose(
-        Training(
+    candidate_pool = problem.feasible.candidate_pool(rng, problem.space.smallest()[None, :][:0])
+    sampled_rows = rng.choice(
+        len(candidate_pool),
+        size=min(
+            len(candidate_pool),
+            (spec.proxy.fixed_claim_size or MAX_CLAIM_SIZE) * trainings_per_candidate,
+        ),
+    )
+    data = make_folds(problem.objective.data, settings.folds)[0]
+    return choose_engine(
+        TrainingSetup(
             objective=replace(problem.objective, data=data),
-            data=placed(data, device, settings.data_on),
+            data=place_data(data, device, settings.data_on),
             settings=settings,
             device=device,
-            scaling=problem.scaling,
+            parametrisation=problem.parametrisation,
         ),
-        members(candidates),
-        trainings=slots * each * settings.folds,
-        crowd=members([problem.space.as_mapping(pool[row]) for row in drawn]),
-        wanted=spec.proxy.engine,
+        make_members(samples),
+        training_count=open_slots * trainings_per_candidate * settings.folds,
+        stack_samples=make_members(
+            [problem.space.as_mapping(candidate_pool[index]) for index in sampled_rows]
+        ),
+        requested=spec.proxy.engine,
     )
 
 
-MOST = 8
+MAX_CLAIM_SIZE = 8

@@ -15,7 +15,7 @@ from ..spec.spec import Spec
 _log = logging.getLogger(__name__)
 
 
-def spec_of(row: StudyRow) -> Spec:
+def stored_spec(row: StudyRow) -> Spec:
     """The spec that a study was made with; "auto" stands for an engine that was removed since."""
     values = json.loads(row.spec)
     if values["proxy"].get("engine") == REMOVED_ENGINE:
@@ -24,7 +24,7 @@ def spec_of(row: StudyRow) -> Spec:
     return Spec.model_validate_json(json.dumps(values), strict=False)
 
 
-def base_of(row: StudyRow) -> Path:
+def base_folder(row: StudyRow) -> Path:
     """The folder of the study's spec; where it is not on this machine, the current one."""
     return Path(row.base) if Path(row.base).is_dir() else Path.cwd()
 
@@ -35,13 +35,13 @@ def check_fingerprint(row: StudyRow) -> None:
     Raises:
         FingerprintMismatch: They are not.
     """
-    from ..problem.problem import fingerprint
+    from ..problem.problem import problem_fingerprint
 
-    found = fingerprint(spec_of(row), base_of(row))
-    if found != row.fingerprint:
+    actual = problem_fingerprint(stored_spec(row), base_folder(row))
+    if actual != row.fingerprint:
         raise FingerprintMismatch(
             f"study {row.name} was made with other code or data: its fingerprint is "
-            f"{row.fingerprint[:12]}, here it is {found[:12]}; bring back the model and data "
+            f"{row.fingerprint[:12]}, here it is {actual[:12]}; bring back the model and data "
             "files it was started with, or start a study of another name"
         )
 

@@ -1,6 +1,6 @@
 """Progress of a study on stderr: a live display on a terminal, plain lines elsewhere.
 
-`follow` gives a function to call a few times a second; it reads the ledger and tells what is new.
+`follow_progress` gives a function to call a few times a second; it reads the ledger and tells what is new.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ...storage.ledger.ledger import Counts, Ledger, Record
+from ...storage.ledger.ledger import Ledger, SlotCounts, SlotRecord
 from ..goal import Goal
-from ..trial.history import Trial, completed
-from .summary import show_cost, show_widths
+from ..trial.history import CompletedTrial, completed_trials
+from .summary import format_cost, format_widths
 
 
-class Progress:
+class ProgressDisplay:
     """What has happened in a study since this display began.
 
     Args:
@@ -30,7 +30,7 @@ class Progress:
         goal: Says which metric is better.
         metric: The metric's name.
         limits: The bounds by name, for the display.
-        say: Writes one line for each finished trial.
+        log: Writes one line for each finished trial.
     """
 
     def __init__(
@@ -40,121 +40,123 @@ class Progress:
         goal: Goal,
         metric: str,
         limits: dict[str, int],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self._name = name
-        self._ledger, self._goal, self._metric, self._say = ledger, goal, metric, say
+        self._ledger, self._goal, self._metric, self._log = ledger, goal, metric, log
         self._limits = ", ".join(
-            f"{name} ≤ {show_cost(name, bound)}" for name, bound in limits.items()
+            f"{name} ≤ {format_cost(name, bound)}" for name, bound in limits.items()
         )
-        self._started = time.monotonic()
+        self._started_at = time.monotonic()
         self._counts = ledger.counts()
-        self._status, self._held = "open", 0
+        self._status, self._paused_trials = "open", 0
         records = ledger.records()
-        self._told = {record.number for record in records if record.outcome is not None}
-        self._before = len(self._told)
-        self._best = self._best_of(records)
+        self._logged = {record.number for record in records if record.outcome is not None}
+        self._finished_before = len(self._logged)
+        self._best = self._best_trial(records)
 
     def update(self) -> None:
         """Read the ledger; say what has finished or was paused since the last time."""
         counts = self._ledger.counts()
-        self._say_what_is_paused(self._ledger.status(), counts.paused)
-        if finished(counts) != finished(self._counts) or len(self._told) < finished(counts):
+        self._log_pauses(self._ledger.status(), counts.paused)
+        if count_finished(counts) != count_finished(self._counts) or len(
+            self._logged
+        ) < count_finished(counts):
             records = self._ledger.records()
-            self._best = self._best_of(records)
-            fresh = [one for one in records if one.outcome and one.number not in self._told]
-            for record in sorted(fresh, key=lambda one: one.finished_at or 0.0):
-                self._told.add(record.number)
-                self._say(self._line(record))
+            self._best = self._best_trial(records)
+            newly_finished = [
+                entry for entry in records if entry.outcome and entry.number not in self._logged
+            ]
+            for record in sorted(newly_finished, key=lambda entry: entry.finished_at or 0.0):
+                self._logged.add(record.number)
+                self._log(self._trial_line(record))
         self._counts = counts
 
-    def _say_what_is_paused(self, status: str, held: int) -> None:
+    def _log_pauses(self, status: str, paused_trials: int) -> None:
         name = self._name
         if status != self._status:
-            self._say(
+            self._log(
                 {
                     "open": f"study {name} goes on",
                     "paused": f"study {name} is paused; `widthwise continue {name}` goes on",
                     "cancelled": f"study {name} was cancelled; its workers end",
                 }[status]
             )
-        if held > self._held:
-            self._say(
-                f"trials that are paused: {held}; the run ends only after "
+        if paused_trials > self._paused_trials:
+            self._log(
+                f"trials that are paused: {paused_trials}; the run ends only after "
                 f"`widthwise continue {name} --trial N` or `cancel`"
             )
-        self._status, self._held = status, held
+        self._status, self._paused_trials = status, paused_trials
 
-    def _best_of(self, records: list[Record]) -> Trial | None:
-        trials = completed(records)
+    def _best_trial(self, records: list[SlotRecord]) -> CompletedTrial | None:
+        trials = completed_trials(records)
         return max(trials, key=lambda trial: self._goal.sign * trial.value, default=None)
 
-    def _line(self, record: Record) -> str:
-        widths = show_widths(record.widths or {})
+    def _trial_line(self, record: SlotRecord) -> str:
+        widths = format_widths(record.widths or {})
         if record.outcome != "complete" or record.value is None:
-            return f"trial {record.number}: {record.outcome} ({widths}){_reason(record)}"
-        star = " ★" if self._best is not None and self._best.number == record.number else ""
+            return f"trial {record.number}: {record.outcome} ({widths}){_failure_reason(record)}"
+        best_mark = " ★" if self._best is not None and self._best.number == record.number else ""
         return (
-            f"trial {record.number}: {self._metric} {record.value:.4f}{star} ({widths}; "
+            f"trial {record.number}: {self._metric} {record.value:.4f}{best_mark} ({widths}; "
             f"{record.origin})"
         )
 
     def __rich__(self) -> Group:
         """The live display: bar, states, best so far, limits, rate and time left."""
-        counts, done = self._counts, finished(self._counts)
+        counts, done = self._counts, count_finished(self._counts)
         grid = Table.grid(padding=(0, 1))
         grid.add_row(
             Text(f"{done}/{counts.budget}"),
             ProgressBar(total=max(counts.budget, 1), completed=done, width=40),
-            Text(f"{counts.running} running, {counts.failed} failed, {self._pace(done)}"),
+            Text(f"{counts.running} running, {counts.failed} failed, {self._format_rate(done)}"),
             Text("" if self._status == "open" else self._status),
         )
-        best = "no metric yet"
+        best_line = "no metric yet"
         if self._best is not None:
-            best = (
-                f"best {self._metric} {self._best.value:.4f} with {show_widths(self._best.widths)}"
-            )
-        return Group(grid, Text(best), Text(f"limits: {self._limits or 'none'}", style="dim"))
+            best_line = f"best {self._metric} {self._best.value:.4f} with {format_widths(self._best.widths)}"
+        return Group(grid, Text(best_line), Text(f"limits: {self._limits or 'none'}", style="dim"))
 
-    def _pace(self, done: int) -> str:
-        elapsed = time.monotonic() - self._started
-        fresh = done - self._before
-        if not fresh:
+    def _format_rate(self, done: int) -> str:
+        elapsed = time.monotonic() - self._started_at
+        newly_finished = done - self._finished_before
+        if not newly_finished:
             return "rate not known yet"
-        rate = fresh / elapsed
-        left = (self._counts.budget - done) / rate
-        return f"{rate * 60:.1f} trials a minute, {_duration(left)} left"
+        rate = newly_finished / elapsed
+        seconds_left = (self._counts.budget - done) / rate
+        return f"{rate * 60:.1f} trials a minute, {_format_time_left(seconds_left)} left"
 
 
-def _reason(record: Record) -> str:
+def _failure_reason(record: SlotRecord) -> str:
     result = record.result or {}
     lines = str(result.get("error") or result.get("detail") or "").strip().splitlines()
     return f": {lines[-1]}" if lines else ""
 
 
-def finished(counts: Counts) -> int:
+def count_finished(counts: SlotCounts) -> int:
     """Trials that will not run again."""
     return counts.complete + counts.failed + counts.pruned
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
+def _format_time_left(seconds: float) -> str:
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{remainder:02d}" if hours else f"{minutes}:{remainder:02d}"
 
 
 @contextmanager
-def follow(
+def follow_progress(
     console: Console, name: str, ledger: Ledger, goal: Goal, metric: str, limits: dict[str, int]
 ) -> Iterator[Callable[[], None]]:
     """A function that brings the display up to date, live where `console` is a terminal."""
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         console.print(line, markup=False)
 
-    progress = Progress(name, ledger, goal, metric, limits, say)
+    display = ProgressDisplay(name, ledger, goal, metric, limits, log)
     if not console.is_terminal:
-        yield progress.update
+        yield display.update
         return
-    with Live(progress, console=console, refresh_per_second=4, transient=True):
-        yield progress.update
+    with Live(display, console=console, refresh_per_second=4, transient=True):
+        yield display.update

@@ -14,20 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..goal import CONFIDENCE, Goal, confident, good_enough, pareto_front
-from ..sampler.baselines import LARGEST, THUMB, UNIFORM
-from ..sampler.best_candidate import Pick, pick
+from ..goal import CONFIDENCE, Goal, confidently_meets_target, good_enough, pareto_front
+from ..sampler.baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, UNIFORM_SCALING
+from ..sampler.best_candidate import BestCandidate, best_candidate
 from ..sampler.history import History
-from ..sampler.posterior import believe
-from ..space.feasible_set import FeasibleSet, rows
+from ..sampler.posterior import fit_posterior
+from ..space.feasible_set import FeasibleSet, stack_rows
 from ..space.space import Space
-from ..surrogate.blas_threads import one_thread
-from ..surrogate.model_average import fit
-from ..trial.history import Trial
+from ..surrogate.blas_threads import single_blas_thread
+from ..surrogate.model_average import fit_model_average
+from ..trial.history import CompletedTrial
 
 # Below this many trainings a surrogate has no ground: the best observed one is recommended.
-_FEWEST = 4
-BASELINE_NAMES = (LARGEST, UNIFORM, THUMB)
+_MIN_TRIALS = 4
+BASELINE_ORIGINS = (LARGEST_FEASIBLE, UNIFORM_SCALING, RULE_OF_THUMB)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,30 +48,30 @@ class Recommendation:
     """The study's answer.
 
     Attributes:
-        best: Best observed trial for the goal, its luck included.
+        best_observed: Best observed trial for the goal, its luck included.
         recommended: The trial to take.
         estimates: The surrogate's belief for each trial, in the order of the trials; empty while
             there are too few.
         noise: Standard deviation of one training around the surface; None while there are too few.
         front: For the goal "front": the trials no other beats in both cost and metric.
         verdict: One sentence that judges the recommended trial against the baselines.
-        pick: The candidate believed to be best of all feasible ones, tried or not; None where the
+        best_candidate: The candidate believed to be best of all feasible ones, tried or not; None where the
             feasible set was not given or there are too few trials. Where it was not trained, one
             more trial would confirm it.
     """
 
-    best: Trial
-    recommended: Trial
+    best_observed: CompletedTrial
+    recommended: CompletedTrial
     estimates: Sequence[Estimate]
     noise: float | None
-    front: Sequence[Trial]
+    front: Sequence[CompletedTrial]
     verdict: str
-    pick: Pick | None = None
+    best_candidate: BestCandidate | None = None
 
 
-@one_thread()
+@single_blas_thread()
 def recommend(
-    space: Space, goal: Goal, trials: Sequence[Trial], feasible: FeasibleSet | None = None
+    space: Space, goal: Goal, trials: Sequence[CompletedTrial], feasible: FeasibleSet | None = None
 ) -> Recommendation | None:
     """Judge the completed trials of a study.
 
@@ -87,57 +87,62 @@ def recommend(
     if not trials:
         return None
     observed = np.asarray([goal.sign * trial.value for trial in trials])
-    if len(trials) < _FEWEST:
-        believed, deviation, noise = observed, None, None
+    if len(trials) < _MIN_TRIALS:
+        posterior_mean, deviation, noise = observed, None, None
     else:
-        encoded = space.encode(rows([space.as_row(trial.widths) for trial in trials], space))
-        posterior = fit(encoded, observed)
-        believed, deviation = posterior.predict(encoded)
-        noise = posterior.noise
+        encoded = space.encode(stack_rows([space.as_row(trial.widths) for trial in trials], space))
+        posterior = fit_model_average(encoded, observed)
+        posterior_mean, deviation = posterior.predict(encoded)
+        noise = posterior.noise_deviation
     cost = np.asarray([trial.costs.get(goal.cost, 0) for trial in trials], dtype=np.float64)
-    chosen, verdict = _judge(trials, believed, deviation, cost, goal, noise)
+    recommended_index, verdict = _judge_against_baselines(
+        trials, posterior_mean, deviation, cost, goal, noise
+    )
     return Recommendation(
-        best=trials[_choose(observed, None, cost, goal)],
-        recommended=trials[chosen],
+        best_observed=trials[_best_index(observed, None, cost, goal)],
+        recommended=trials[recommended_index],
         estimates=[]
         if deviation is None
         else [
-            Estimate(mean=goal.sign * float(mean), deviation=float(spread))
-            for mean, spread in zip(believed, deviation, strict=True)
+            Estimate(mean=goal.sign * float(mean), deviation=float(standard_deviation))
+            for mean, standard_deviation in zip(posterior_mean, deviation, strict=True)
         ],
         noise=noise,
         front=[trials[i] for i in pareto_front(cost, observed)] if goal.kind == "front" else [],
         verdict=verdict,
-        pick=None
-        if feasible is None or len(trials) < _FEWEST
-        else _pick(feasible, goal, trials, observed),
+        best_candidate=None
+        if feasible is None or len(trials) < _MIN_TRIALS
+        else _best_feasible(feasible, goal, trials, observed),
     )
 
 
-def _pick(
-    feasible: FeasibleSet, goal: Goal, trials: Sequence[Trial], observed: NDArray[np.float64]
-) -> Pick:
+def _best_feasible(
+    feasible: FeasibleSet,
+    goal: Goal,
+    trials: Sequence[CompletedTrial],
+    observed: NDArray[np.float64],
+) -> BestCandidate:
     space = feasible.space
-    none = rows([], space)
+    no_candidates = stack_rows([], space)
     history = History(
-        observed=rows([space.as_row(trial.widths) for trial in trials], space),
+        observed=stack_rows([space.as_row(trial.widths) for trial in trials], space),
         values=observed,
-        pending=none,
-        failed=none,
+        pending=no_candidates,
+        failed=no_candidates,
     )
-    return pick(feasible, goal, history, believe(feasible, history))
+    return best_candidate(feasible, goal, history, fit_posterior(feasible, history))
 
 
-def _good(
+def _reaches_target(
     metric: NDArray[np.float64], deviation: NDArray[np.float64] | None, goal: Goal
 ) -> NDArray[np.bool_]:
     """Which metrics meet the target: with confidence where there is a belief, else as observed."""
     if deviation is None:
         return good_enough(metric, goal)
-    return confident(metric, deviation, goal)
+    return confidently_meets_target(metric, deviation, goal)
 
 
-def _choose(
+def _best_index(
     metric: NDArray[np.float64],
     deviation: NDArray[np.float64] | None,
     cost: NDArray[np.float64],
@@ -145,56 +150,62 @@ def _choose(
 ) -> int:
     """Index of the goal's pick; where nothing is good enough, of the best metric."""
     if goal.kind == "smallest":
-        good = np.flatnonzero(_good(metric, deviation, goal))
-        if len(good):
-            return int(good[np.lexsort((-metric[good], cost[good]))[0]])
+        qualified = np.flatnonzero(_reaches_target(metric, deviation, goal))
+        if len(qualified):
+            return int(qualified[np.lexsort((-metric[qualified], cost[qualified]))[0]])
     return int(np.argmax(metric))
 
 
-def _judge(
-    trials: Sequence[Trial],
-    believed: NDArray[np.float64],
+def _judge_against_baselines(
+    trials: Sequence[CompletedTrial],
+    posterior_mean: NDArray[np.float64],
     deviation: NDArray[np.float64] | None,
     cost: NDArray[np.float64],
     goal: Goal,
     noise: float | None,
 ) -> tuple[int, str]:
     """Index of the trial to take, and why: a baseline unless the search beats it beyond noise."""
-    chosen = _choose(believed, deviation, cost, goal)
-    plain = [i for i, trial in enumerate(trials) if is_baseline(trial)]
+    best_index = _best_index(posterior_mean, deviation, cost, goal)
+    baseline_indices = [i for i, trial in enumerate(trials) if is_baseline(trial)]
     if goal.kind == "smallest":
-        good = _good(believed, deviation, goal)
-        if not good[chosen]:
-            return chosen, (
+        reaching = _reaches_target(posterior_mean, deviation, goal)
+        if not reaching[best_index]:
+            return best_index, (
                 f"No trial is believed to reach the target {goal.target:g} with {CONFIDENCE:.0%} "
                 "confidence: this is the best metric, not the smallest network."
             )
-        plain = [i for i in plain if good[i]]
-    if not plain:
-        return chosen, "No baseline to judge it against: none of them has a metric that counts."
-    if chosen in plain:
-        return chosen, f"No gain found: the baseline “{trials[chosen].origin}” is the best pick."
-    if goal.kind == "smallest":
-        rival = min(plain, key=lambda i: cost[i])
-        return chosen, (
-            f"{cost[chosen] / cost[rival]:.0%} of the {goal.cost} of the cheapest baseline that "
-            f"reaches the target (“{trials[rival].origin}”)."
+        baseline_indices = [i for i in baseline_indices if reaching[i]]
+    if not baseline_indices:
+        return best_index, "No baseline to judge it against: none of them has a metric that counts."
+    if best_index in baseline_indices:
+        return (
+            best_index,
+            f"No gain found: the baseline “{trials[best_index].origin}” is the best pick.",
         )
-    rival = max(plain, key=lambda i: believed[i])
-    gain, name = float(believed[chosen] - believed[rival]), trials[rival].origin
+    if goal.kind == "smallest":
+        best_baseline = min(baseline_indices, key=lambda i: cost[i])
+        return best_index, (
+            f"{cost[best_index] / cost[best_baseline]:.0%} of the {goal.cost} of the cheapest baseline that "
+            f"reaches the target (“{trials[best_baseline].origin}”)."
+        )
+    best_baseline = max(baseline_indices, key=lambda i: posterior_mean[i])
+    gain, baseline_name = (
+        float(posterior_mean[best_index] - posterior_mean[best_baseline]),
+        trials[best_baseline].origin,
+    )
     if noise is None:
-        return rival, "Too few trials to tell a gain from the luck of a training."
+        return best_baseline, "Too few trials to tell a gain from the luck of a training."
     if gain <= noise:
-        return rival, (
-            f"No gain found over the baseline “{name}”: the best other trial, number "
-            f"{trials[chosen].number}, is believed to be {gain:+.4f} better, within the noise of "
+        return best_baseline, (
+            f"No gain found over the baseline “{baseline_name}”: the best other trial, number "
+            f"{trials[best_index].number}, is believed to be {gain:+.4f} better, within the noise of "
             f"one training (±{noise:.4f})."
         )
-    return chosen, (
-        f"{gain:+.4f} better than the best baseline (“{name}”), noise of one training ±{noise:.4f}."
+    return best_index, (
+        f"{gain:+.4f} better than the best baseline (“{baseline_name}”), noise of one training ±{noise:.4f}."
     )
 
 
-def is_baseline(trial: Trial) -> bool:
+def is_baseline(trial: CompletedTrial) -> bool:
     """Whether a trial's candidate was picked without any search."""
-    return trial.origin.startswith(BASELINE_NAMES)
+    return trial.origin.startswith(BASELINE_ORIGINS)

@@ -1,6 +1,6 @@
 """Where a study stands: its spec and folder, its state, and the report of what it found.
 
-Entry points: `state` (budget, trials, who holds them, events), `serving` (workers), `summarise`
+Entry points: `study_status` (budget, trials, who holds them, events), `worker_statuses` (workers), `load_summary`
 (the report).
 """
 
@@ -17,46 +17,50 @@ from ...storage.ledger.slot import StudyRow
 from ...storage.study.study import load_study
 from ...storage.study.workers import list_workers
 from ..errors import SearchError
-from ..problem.stored import base_of, spec_of
+from ..problem.stored import base_folder, stored_spec
 
 if TYPE_CHECKING:
-    from ..problem.memory_ceiling import Exceeded
+    from ..problem.memory_ceiling import OutOfMemoryRecord
     from ..space.feasible_set import FeasibleSet
 
 _log = logging.getLogger(__name__)
 
 
-def state(database: Database, row: StudyRow, *, last: int = 0) -> dict[str, Any]:
+def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> dict[str, Any]:
     """Status, budget, trials by state and workers of a study, as `status --json` gives them.
 
     Args:
         database: Where it is.
         row: The study, just read.
-        last: How many of its newest events to tell, oldest of them first.
+        event_count: How many of its newest events to tell, oldest of them first.
 
     Returns:
         A mapping of JSON values: "study", "status", "priority", "budget", "trials", "paused" (those
         of the waiting trials that were paused), "workers" (who holds which trial), and "events" if
         any are wanted.
     """
-    from .summary import progress
+    from .summary import progress_summary
 
     ledger = Ledger(database, row, worker="reader")
     counts = ledger.counts()
-    found = {
+    status = {
         "study": row.name,
         "status": row.status,
         "priority": row.priority,
-        **progress(counts),
+        **progress_summary(counts),
         "paused": counts.paused,
-        "workers": [{"worker": record.worker, "trial": record.number} for record in ledger.held()],
+        "workers": [
+            {"worker": record.worker, "trial": record.number} for record in ledger.leased()
+        ],
     }
-    if last:
-        found["events"] = [_told(event) for event in events.read(database, row, last=last)]
-    return found
+    if event_count:
+        status["events"] = [
+            _event_entry(event) for event in events.read(database, row, last=event_count)
+        ]
+    return status
 
 
-def _told(event: events.Event) -> dict[str, Any]:
+def _event_entry(event: events.Event) -> dict[str, Any]:
     return {
         "at": event.at,
         "kind": event.kind,
@@ -66,7 +70,7 @@ def _told(event: events.Event) -> dict[str, Any]:
     }
 
 
-def serving(database: Database, study: str | None = None) -> list[dict[str, Any]]:
+def worker_statuses(database: Database, study: str | None = None) -> list[dict[str, Any]]:
     """The workers that were heard of within a day, as `status --workers --json` gives them.
 
     Args:
@@ -75,49 +79,51 @@ def serving(database: Database, study: str | None = None) -> list[dict[str, Any]
     """
     return [
         {
-            "worker": one.name,
-            "host": one.host,
-            "pid": one.pid,
-            "device": one.device,
-            "study": one.study,
-            "activity": one.activity,
-            "trials": list(one.trials),
-            "age_seconds": one.age_seconds,
-            "alive": one.alive,
-            "version": one.version,
+            "worker": worker.name,
+            "host": worker.host,
+            "pid": worker.pid,
+            "device": worker.device,
+            "study": worker.study,
+            "activity": worker.activity,
+            "trials": list(worker.trials),
+            "age_seconds": worker.age_seconds,
+            "alive": worker.alive,
+            "version": worker.version,
         }
-        for one in list_workers(database)
-        if study is None or one.study == study
+        for worker in list_workers(database)
+        if study is None or worker.study == study
     ]
 
 
-def summarise(database: Database, name: str) -> dict[str, Any]:
+def load_summary(database: Database, name: str) -> dict[str, Any]:
     """The report of a study with the pick over all feasible candidates; see `report.summary`."""
-    from .summary import summary  # the surrogate with it, which a worker's parent does not need
+    from .summary import (
+        build_summary,  # the surrogate with it, which a worker's parent does not need
+    )
 
     row = load_study(database, name)
     ledger = Ledger(database, row, worker="reader")
     records, counts = ledger.records(), ledger.counts()
-    feasible = feasible_of(row, ledger.out_of_memory()) if counts.complete else None
-    return summary(row, spec_of(row), records, counts, feasible)
+    feasible = load_feasible_set(row, ledger.out_of_memory()) if counts.complete else None
+    return build_summary(row, stored_spec(row), records, counts, feasible)
 
 
-def feasible_of(row: StudyRow, exceeded: Sequence[Exceeded]) -> FeasibleSet | None:
+def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> FeasibleSet | None:
     """The candidates of a study; None where its model or data are not on this machine.
 
     Args:
         row: The study.
-        exceeded: What ran out of memory: nothing that did, on whichever class of devices, nor what
+        records: What ran out of memory: nothing that did, on whichever class of devices, nor what
             is larger, is among them.
     """
     from ...objectives.errors import ObjectiveError
-    from ..problem.memory_ceiling import Here
+    from ..problem.memory_ceiling import DeviceProblem
     from ..problem.problem import Problem
 
     try:
-        problem = Problem.load(spec_of(row), base_of(row), row.costs)
-        for device in sorted({device for _, device in exceeded if device is not None}):
-            problem = Here(problem=problem, device=device).known(exceeded)
+        problem = Problem.load(stored_spec(row), base_folder(row), row.costs)
+        for device in sorted({device for _, device in records if device is not None}):
+            problem = DeviceProblem(problem=problem, device_class=device).restricted(records)
     except (ObjectiveError, SearchError) as error:
         _log.debug("only trained candidates are judged: %s", error)
         return None

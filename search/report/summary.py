@@ -1,6 +1,6 @@
 """The report of a study: what was tried, what is best, what is recommended and why.
 
-`summary` gathers it once, ready for JSON; `markdown` renders a summary. Nothing here loads the
+`build_summary` gathers it once, ready for JSON; `markdown` renders a summary. Nothing here loads the
 model or the data: the ledger holds all that is told.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ...storage.ledger.ledger import Counts, Record
+from ...storage.ledger.ledger import SlotCounts, SlotRecord
 from ...storage.ledger.slot import StudyRow
 from ..spec.spec import Spec
-from ..trial.history import Trial, completed
-from ..units import show_compact, show_count, show_duration, show_memory
+from ..trial.history import CompletedTrial, completed_trials
+from ..units import format_compact, format_count, format_duration, format_memory
 
 if TYPE_CHECKING:
     from ..space.feasible_set import FeasibleSet
@@ -31,14 +31,14 @@ _COST_TITLES = {
     "file_size": "file size",
     "latency": "latency",
 }
-_SHOWN_COSTS = ("parameters", "flops", "train_memory")
+_DEFAULT_COST_COLUMNS = ("parameters", "flops", "train_memory")
 
 
-def summary(
+def build_summary(
     row: StudyRow,
     spec: Spec,
-    records: Sequence[Record],
-    counts: Counts,
+    slot_records: Sequence[SlotRecord],
+    counts: SlotCounts,
     feasible: FeasibleSet | None = None,
 ) -> dict[str, Any]:
     """All that a study has to tell.
@@ -46,7 +46,7 @@ def summary(
     Args:
         row: The study.
         spec: What it was made with.
-        records: Its slots.
+        slot_records: Its slots.
         counts: Their states.
         feasible: All candidates that keep the limits, for the pick; None leaves it out.
 
@@ -57,30 +57,36 @@ def summary(
     # The surrogate, and all that it stands on, is for those who ask for an answer.
     from .recommendation import is_baseline, recommend
 
-    trials = completed(records)
+    trials = completed_trials(slot_records)
     goal = spec.goal_for(row.direction)
-    answer = recommend(spec.widths.space(), goal, trials, feasible)
-    entry = _Entries(spec.metric, trials, answer.estimates if answer else ())
+    recommendation = recommend(spec.widths.to_space(), goal, trials, feasible)
+    serialise_trial = _TrialSerialiser(
+        spec.metric, trials, recommendation.estimates if recommendation else ()
+    )
     return {
         "study": row.name,
         "goal": spec.study.goal,
         "target": spec.study.target,
         "metric": {"name": spec.metric, "direction": row.direction},
-        **progress(counts),
+        **progress_summary(counts),
         "limits": spec.limits.model_dump(exclude_none=True),
-        "baselines": [entry(trial) for trial in trials if is_baseline(trial)],
-        "best": entry(answer.best) if answer else None,
-        "recommended": entry(answer.recommended) if answer else None,
-        "pick": asdict(answer.pick) if answer and answer.pick else None,
-        "noise": answer.noise if answer else None,
-        "front": [entry(trial) for trial in answer.front] if answer else [],
-        "verdict": answer.verdict if answer else "No trial is complete yet.",
-        "failures": [_failure(record) for record in records if _failed(record)],
-        "history": [entry(trial) for trial in trials],
+        "baselines": [serialise_trial(trial) for trial in trials if is_baseline(trial)],
+        "best": serialise_trial(recommendation.best_observed) if recommendation else None,
+        "recommended": serialise_trial(recommendation.recommended) if recommendation else None,
+        "pick": asdict(recommendation.best_candidate)
+        if recommendation and recommendation.best_candidate
+        else None,
+        "noise": recommendation.noise if recommendation else None,
+        "front": [serialise_trial(trial) for trial in recommendation.front]
+        if recommendation
+        else [],
+        "verdict": recommendation.verdict if recommendation else "No trial is complete yet.",
+        "failures": [_failure_entry(record) for record in slot_records if _is_failure(record)],
+        "history": [serialise_trial(trial) for trial in trials],
     }
 
 
-def progress(counts: Counts) -> dict[str, Any]:
+def progress_summary(counts: SlotCounts) -> dict[str, Any]:
     """Budget and trials by state, as `status --json` gives them."""
     return {
         "budget": counts.budget,
@@ -94,16 +100,18 @@ def progress(counts: Counts) -> dict[str, Any]:
     }
 
 
-class _Entries:
+class _TrialSerialiser:
     """Trials as JSON, each with the surrogate's belief where there is one."""
 
-    def __init__(self, metric: str, trials: Sequence[Trial], estimates: Sequence[Estimate]) -> None:
+    def __init__(
+        self, metric: str, trials: Sequence[CompletedTrial], estimates: Sequence[Estimate]
+    ) -> None:
         self._metric = metric
         self._estimates = {
             trial.number: estimate for trial, estimate in zip(trials, estimates, strict=False)
         }
 
-    def __call__(self, trial: Trial) -> dict[str, Any]:
+    def __call__(self, trial: CompletedTrial) -> dict[str, Any]:
         estimate = self._estimates.get(trial.number)
         return {
             "trial": trial.number,
@@ -119,11 +127,11 @@ class _Entries:
         }
 
 
-def _failed(record: Record) -> bool:
+def _is_failure(record: SlotRecord) -> bool:
     return record.outcome in ("nan", "out_of_memory", "error")
 
 
-def _failure(record: Record) -> dict[str, Any]:
+def _failure_entry(record: SlotRecord) -> dict[str, Any]:
     result: Mapping[str, Any] = record.result or {}
     reason = str(result.get("error") or result.get("detail") or "").strip()
     return {
@@ -134,103 +142,108 @@ def _failure(record: Record) -> dict[str, Any]:
     }
 
 
-def show_cost(name: str, value: float) -> str:
+def format_cost(name: str, value: float) -> str:
     """A cost for people, with its unit; latency in seconds."""
     if name == "latency":
-        return show_duration(value)
+        return format_duration(value)
     value = int(value)
     if name.endswith("memory") or name == "file_size":
-        return show_memory(value)
-    return show_count(value) if name == "parameters" else show_compact(value)
+        return format_memory(value)
+    return format_count(value) if name == "parameters" else format_compact(value)
 
 
-def comparison_costs(limits: Mapping[str, float]) -> dict[str, str]:
+def cost_columns(limits: Mapping[str, float]) -> dict[str, str]:
     """The costs a table shows, by name with their titles: the usual ones and the limited ones."""
-    return {name: _COST_TITLES[name] for name in dict.fromkeys([*_SHOWN_COSTS, *limits])}
+    return {name: _COST_TITLES[name] for name in dict.fromkeys([*_DEFAULT_COST_COLUMNS, *limits])}
 
 
-def comparison(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def comparison_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The table that ends a run: baselines, best and recommended, with their costs.
 
     Returns:
         The titles, and a row for each of them; the first row below the titles holds the limits.
     """
     limits = report["limits"]
-    costs = comparison_costs(limits)
+    costs = cost_columns(limits)
     metric = report["metric"]["name"]
     titles = ["", "trial", "widths", f"validation {metric}", f"test {metric}", *costs.values()]
-    bounds = [f"≤ {show_cost(name, limits[name])}" if name in limits else "—" for name in costs]
-    rows = [["limit", "", "", "", "", *bounds]]
-    named = [(entry["origin"], entry) for entry in report["baselines"]]
-    named += [("front", entry) for entry in report["front"]]
-    named += [("best observed", report["best"]), ("recommended", report["recommended"])]
-    for name, entry in named:
+    limit_cells = [
+        f"≤ {format_cost(label, limits[label])}" if label in limits else "—" for label in costs
+    ]
+    rows = [["limit", "", "", "", "", *limit_cells]]
+    labelled_entries = [(entry["origin"], entry) for entry in report["baselines"]]
+    labelled_entries += [("front", entry) for entry in report["front"]]
+    labelled_entries += [("best observed", report["best"]), ("recommended", report["recommended"])]
+    for label, entry in labelled_entries:
         if entry is not None:
-            known = entry["costs"]
-            shown = [show_cost(cost, known[cost]) if cost in known else "—" for cost in costs]
-            figures = [_figure(entry["metric"]["value"]), _figure(entry["test"])]
-            widths = show_widths(entry["widths"])
-            rows.append([name, str(entry["trial"]), widths, *figures, *shown])
+            entry_costs = entry["costs"]
+            cost_cells = [
+                format_cost(cost, entry_costs[cost]) if cost in entry_costs else "—"
+                for cost in costs
+            ]
+            metric_cells = [_format_metric(entry["metric"]["value"]), _format_metric(entry["test"])]
+            widths_cell = format_widths(entry["widths"])
+            rows.append([label, str(entry["trial"]), widths_cell, *metric_cells, *cost_cells])
     return titles, rows
 
 
-def show_widths(widths: Mapping[str, int]) -> str:
+def format_widths(widths: Mapping[str, int]) -> str:
     """Widths for people: `hidden1=64 hidden2=32`."""
     return " ".join(f"{name}={value}" for name, value in widths.items())
 
 
-def _figure(value: float | None) -> str:
+def _format_metric(value: float | None) -> str:
     return "—" if value is None else f"{value:.4f}"
 
 
-def headline(report: Mapping[str, Any]) -> str:
+def progress_line(report: Mapping[str, Any]) -> str:
     """Where the study stands, in one line."""
     trials = report["trials"]
     states = ", ".join(f"{count} {state}" for state, count in trials.items() if count)
     return f"{report['study']}: {states or 'nothing yet'}, of a budget of {report['budget']}"
 
 
-def pick_line(report: Mapping[str, Any]) -> str | None:
+def best_candidate_line(report: Mapping[str, Any]) -> str | None:
     """Which of all feasible candidates is believed to be best, trained or not; None if unknown."""
-    pick = report["pick"]
-    if pick is None:
+    candidate = report["pick"]
+    if candidate is None:
         return None
-    trained = "trained" if pick["trained"] else "not trained: one more trial would confirm it"
+    trained = "trained" if candidate["trained"] else "not trained: one more trial would confirm it"
     return (
-        f"Best of all feasible candidates, as believed: {show_widths(pick['widths'])} with "
-        f"{report['metric']['name']} {pick['mean']:.4f} (95 %: {pick['low']:.4f} to "
-        f"{pick['high']:.4f}); {trained}."
+        f"Best of all feasible candidates, as believed: {format_widths(candidate['widths'])} with "
+        f"{report['metric']['name']} {candidate['mean']:.4f} (95 %: {candidate['low']:.4f} to "
+        f"{candidate['high']:.4f}); {trained}."
     )
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """A summary as a Markdown document."""
-    titles, rows = comparison(report)
-    lines = [f"# {report['study']}", "", headline(report) + ".", ""]
-    lines += [f"**{report['verdict']}**", "", *_table(titles, rows), ""]
-    picked = pick_line(report)
-    lines += [picked, ""] if picked else []
+    titles, rows = comparison_table(report)
+    lines = [f"# {report['study']}", "", progress_line(report) + ".", ""]
+    lines += [f"**{report['verdict']}**", "", *_markdown_table(titles, rows), ""]
+    candidate_line = best_candidate_line(report)
+    lines += [candidate_line, ""] if candidate_line else []
     lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
     recommended = report["recommended"]
     if recommended is not None and recommended["estimate"] is not None:
         estimate = recommended["estimate"]
         lines += [
-            f"Recommended: {show_widths(recommended['widths'])}; the surrogate believes in "
+            f"Recommended: {format_widths(recommended['widths'])}; the surrogate believes in "
             f"{report['metric']['name']} {estimate['mean']:.4f} ± {estimate['deviation']:.4f} "
             f"(noise of one training ± {report['noise']:.4f}).",
             "",
         ]
     lines += ["## Trials", ""]
-    lines += _table(
+    lines += _markdown_table(
         ["trial", "origin", "widths", report["metric"]["name"], "test", "parameters", "seed"],
         [
             [
                 str(entry["trial"]),
                 entry["origin"],
-                show_widths(entry["widths"]),
-                _figure(entry["metric"]["value"]),
-                _figure(entry["test"]),
-                show_count(entry["costs"].get("parameters", 0)),
+                format_widths(entry["widths"]),
+                _format_metric(entry["metric"]["value"]),
+                _format_metric(entry["test"]),
+                format_count(entry["costs"].get("parameters", 0)),
                 str(entry["seed"]),
             ]
             for entry in report["history"]
@@ -238,20 +251,20 @@ def markdown(report: Mapping[str, Any]) -> str:
     )
     if report["failures"]:
         lines += ["", "## Failures", ""]
-        lines += _table(
+        lines += _markdown_table(
             ["trial", "outcome", "widths", "reason"],
             [
                 [
-                    str(one["trial"]),
-                    str(one["outcome"]),
-                    show_widths(one["widths"]),
-                    one["reason"].replace("|", "\\|"),
+                    str(failure["trial"]),
+                    str(failure["outcome"]),
+                    format_widths(failure["widths"]),
+                    failure["reason"].replace("|", "\\|"),
                 ]
-                for one in report["failures"]
+                for failure in report["failures"]
             ],
         )
     return "\n".join(lines) + "\n"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]

@@ -2,7 +2,7 @@
 
 A mixture of surfaces improves, in expectation, by the mean of what each of them expects; what each
 must improve upon is its own belief of the best candidate seen, never a lucky metric.
-Entry points: `worth`, and `contenders` for pools too large to judge every candidate closely.
+Entry points: `make_acquisition_function`, and `top_by_ei` for pools too large to judge every candidate closely.
 """
 
 from __future__ import annotations
@@ -14,30 +14,35 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..goal import Goal, good_enough, pareto_front
-from .expected_improvement import front_value, log_expected_improvement, reaches, smallest_value
-from .posterior import Belief
+from .expected_improvement import (
+    inverse_log_ei,
+    log_expected_hypervolume_improvement,
+    log_expected_improvement,
+    log_expected_saving,
+)
+from .posterior import ConstrainedPosterior
 
 Floats = NDArray[np.float64]
 
 # Seen candidates that every surface is asked about for the best one among them.
-_SEEN = 512
+_MAX_OBSERVED = 512
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Worth:
+class AcquisitionFunction:
     """Judges candidates against what was seen.
 
     Attributes:
-        belief: What is believed.
+        posterior: What is believed.
         goal: What is looked for.
-        known: Each surface's means of the seen candidates that are fit to use, [surfaces, m].
-        known_cost: The cost that the goal makes small, of the same, [m].
+        observed_means: Each surface's means of the seen candidates that are fit to use, [surfaces, m].
+        observed_costs: The cost that the goal makes small, of the same, [m].
     """
 
-    belief: Belief
+    posterior: ConstrainedPosterior
     goal: Goal
-    known: Floats
-    known_cost: Floats
+    observed_means: Floats
+    observed_costs: Floats
 
     def __call__(self, encoded: Floats, cost: Floats) -> Floats:
         """Logarithm of the expected gain of training each candidate, [n].
@@ -46,79 +51,100 @@ class Worth:
             encoded: The candidates, [n, columns].
             cost: Their cost that the goal makes small, [n]; unused for the goal "best".
         """
-        chance = self.belief.log_chance(encoded)
-        if not self.known.size:
+        log_feasible = self.posterior.log_probability_feasible(encoded)
+        if not self.observed_means.size:
             # Nothing seen keeps the measured limits: find something that does.
-            return chance
-        parts = [
-            weight + _gain(self.goal, mean, deviation, cost, known, self.known_cost)
-            for (weight, mean, deviation), known in zip(
-                self.belief.metric.each(encoded), self.known, strict=True
+            return log_feasible
+        component_terms = [
+            weight
+            + _log_expected_gain(
+                self.goal, mean, deviation, cost, component_observed_means, self.observed_costs
+            )
+            for (weight, mean, deviation), component_observed_means in zip(
+                self.posterior.metric.mixture_components(encoded), self.observed_means, strict=True
             )
         ]
-        return np.asarray(logsumexp(np.array(parts), axis=0)) + chance
+        return np.asarray(logsumexp(np.array(component_terms), axis=0)) + log_feasible
 
 
-def worth(belief: Belief, goal: Goal, seen_cost: Floats) -> Worth:
+def make_acquisition_function(
+    posterior: ConstrainedPosterior, goal: Goal, train_costs: Floats
+) -> AcquisitionFunction:
     """A judge of candidates.
 
     Args:
-        belief: What is believed.
+        posterior: What is believed.
         goal: What is looked for.
-        seen_cost: The cost that the goal makes small, of `belief.seen`, [m].
+        train_costs: The cost that the goal makes small, of `posterior.train_inputs`, [m].
     """
-    usable = belief.fit_to_use(belief.seen)
-    if len(usable) > _SEEN:
+    is_usable = posterior.is_probably_feasible(posterior.train_inputs)
+    if len(is_usable) > _MAX_OBSERVED:
         # The best of thousands lies among those that the quick surface thinks best.
-        mean = np.where(usable, belief.metric.quick_mean(belief.seen), -np.inf)
-        usable &= mean >= np.partition(mean, -_SEEN)[-_SEEN]
-    seen = belief.seen[usable]
-    known = [mean for _, mean, _ in belief.metric.each(seen)] if len(seen) else []
-    return Worth(
-        belief=belief,
+        mean = np.where(
+            is_usable, posterior.metric.polynomial_mean(posterior.train_inputs), -np.inf
+        )
+        is_usable &= mean >= np.partition(mean, -_MAX_OBSERVED)[-_MAX_OBSERVED]
+    usable_inputs = posterior.train_inputs[is_usable]
+    observed_means = (
+        [mean for _, mean, _ in posterior.metric.mixture_components(usable_inputs)]
+        if len(usable_inputs)
+        else []
+    )
+    return AcquisitionFunction(
+        posterior=posterior,
         goal=goal,
-        known=np.array(known, dtype=np.float64),
-        known_cost=seen_cost[usable],
+        observed_means=np.array(observed_means, dtype=np.float64),
+        observed_costs=train_costs[is_usable],
     )
 
 
-def _gain(
-    goal: Goal, mean: Floats, deviation: Floats, cost: Floats, known: Floats, seen_cost: Floats
+def _log_expected_gain(
+    goal: Goal,
+    mean: Floats,
+    deviation: Floats,
+    cost: Floats,
+    observed_means: Floats,
+    observed_costs: Floats,
 ) -> Floats:
     """Logarithm of one surface's expected gain, [n]."""
     if goal.kind == "best":
-        return log_expected_improvement(mean, deviation, float(known.max()))
+        return log_expected_improvement(mean, deviation, float(observed_means.max()))
     if goal.kind == "smallest":
-        good = good_enough(known, goal)
-        incumbent = float(seen_cost[good].min()) if good.any() else np.inf
-        return smallest_value(mean, deviation, cost, goal.signed_target, incumbent)
-    members = pareto_front(seen_cost, known)
+        good = good_enough(observed_means, goal)
+        incumbent = float(observed_costs[good].min()) if good.any() else np.inf
+        return log_expected_saving(mean, deviation, cost, goal.signed_target, incumbent)
+    front_indices = pareto_front(observed_costs, observed_means)
     reference = (
-        float(max(cost.max(), seen_cost.max())) * 1.1,
-        float(min(mean.min(), known.min())),
+        float(max(cost.max(), observed_costs.max())) * 1.1,
+        float(min(mean.min(), observed_means.min())),
     )
-    front = np.column_stack([seen_cost[members], known[members]])
-    return front_value(mean, deviation, cost, front, reference)
+    front = np.column_stack([observed_costs[front_indices], observed_means[front_indices]])
+    return log_expected_hypervolume_improvement(mean, deviation, cost, front, reference)
 
 
-def contenders(belief: Belief, encoded: Floats, number: int) -> NDArray[np.intp]:
+def top_by_ei(posterior: ConstrainedPosterior, encoded: Floats, count: int) -> NDArray[np.intp]:
     """Indices of the candidates that the response surface alone expects most of, for "best".
 
     Exact, yet the costly logarithm is worked out for few: with z = (m − best) / s and s at most S,
     log EI ≤ log S + log h(z), which rises with z; candidates whose bound stays below the expected
-    improvement of `number` others cannot be among them.
+    improvement of `count` others cannot be among them.
     """
-    quick = belief.metric.quick()
-    mean, deviation = quick.predict(encoded)
-    best, largest = float(quick.quick_mean(belief.seen).max()), float(deviation.max())
-    if largest == 0.0:
-        return np.argpartition(-mean, min(number, len(mean) - 1))[:number]
-    hopeful = mean + deviation
-    first = np.argpartition(-hopeful, min(number, len(mean) - 1))[:number]
-    lead = float(log_expected_improvement(mean[first], deviation[first], best).min())
-    least = reaches(lead - np.log(largest))
-    left = np.flatnonzero(mean - best >= least * deviation)
-    score = log_expected_improvement(mean[left], deviation[left], best)
-    if len(left) <= number:
-        return left
-    return left[np.argpartition(-score, number)[:number]]
+    polynomial = posterior.metric.polynomial_only()
+    mean, deviation = polynomial.predict(encoded)
+    incumbent, max_deviation = (
+        float(polynomial.polynomial_mean(posterior.train_inputs).max()),
+        float(deviation.max()),
+    )
+    if max_deviation == 0.0:
+        return np.argpartition(-mean, min(count, len(mean) - 1))[:count]
+    upper_bounds = mean + deviation
+    initial_top = np.argpartition(-upper_bounds, min(count, len(mean) - 1))[:count]
+    worst_log_ei = float(
+        log_expected_improvement(mean[initial_top], deviation[initial_top], incumbent).min()
+    )
+    min_z = inverse_log_ei(worst_log_ei - np.log(max_deviation))
+    survivors = np.flatnonzero(mean - incumbent >= min_z * deviation)
+    score = log_expected_improvement(mean[survivors], deviation[survivors], incumbent)
+    if len(survivors) <= count:
+        return survivors
+    return survivors[np.argpartition(-score, count)[:count]]

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..space.feasible_set import Candidates, FeasibleSet
-from ..space.local_search import climb
+from ..space.local_search import beam_search
 
-LARGEST = "largest that fits"
-UNIFORM = "uniform scaling"
-THUMB = "rule of thumb"
+LARGEST_FEASIBLE = "largest that fits"
+UNIFORM_SCALING = "uniform scaling"
+RULE_OF_THUMB = "rule of thumb"
 
 # Multipliers tried for the uniform scaling, where the widths have more distinct ones.
-_MULTIPLIERS = 128
+_MAX_MULTIPLIERS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,25 +36,37 @@ class Baseline:
     widths: Mapping[str, int]
 
 
-def baselines(feasible: FeasibleSet, thumb: Sequence[float] | None = None) -> list[Baseline]:
+def baselines(
+    feasible_set: FeasibleSet, rule_of_thumb: Sequence[float] | None = None
+) -> list[Baseline]:
     """The baselines of a feasible set, without repetition.
 
     Args:
-        feasible: Where they are picked from; every baseline keeps the limits.
-        thumb: Widths by the rule of thumb, as many as the space has, positive; None leaves that
+        feasible_set: Where they are picked from; every baseline keeps the limits.
+        rule_of_thumb: Widths by the rule of thumb, as many as the space has, positive; None leaves that
             baseline out.
     """
-    pool = feasible.pool(np.random.default_rng(0), feasible.space.smallest()[None, :])
-    picked = [(LARGEST, _largest(feasible, pool)), (UNIFORM, _uniform(feasible))]
-    if thumb is not None:
-        picked.append((THUMB, _nearest(feasible, pool, np.asarray(thumb, dtype=np.float64))))
-    names: dict[tuple[int, ...], list[str]] = {}
-    for name, row in picked:
+    pool = feasible_set.candidate_pool(
+        np.random.default_rng(0), feasible_set.space.smallest()[None, :]
+    )
+    named_rows = [
+        (LARGEST_FEASIBLE, _largest_candidate(feasible_set, pool)),
+        (UNIFORM_SCALING, _uniform_candidate(feasible_set)),
+    ]
+    if rule_of_thumb is not None:
+        named_rows.append(
+            (
+                RULE_OF_THUMB,
+                _nearest_candidate(feasible_set, pool, np.asarray(rule_of_thumb, dtype=np.float64)),
+            )
+        )
+    names_by_row: dict[tuple[int, ...], list[str]] = {}
+    for name, row in named_rows:
         if row is not None:
-            names.setdefault(tuple(int(value) for value in row), []).append(name)
+            names_by_row.setdefault(tuple(int(value) for value in row), []).append(name)
     return [
-        Baseline(name=" = ".join(agreeing), widths=feasible.space.as_mapping(np.asarray(row)))
-        for row, agreeing in names.items()
+        Baseline(name=" = ".join(agreeing), widths=feasible_set.space.as_mapping(np.asarray(row)))
+        for row, agreeing in names_by_row.items()
     ]
 
 
@@ -77,46 +89,52 @@ def doubling(first: float, layers: int) -> list[float]:
     return [first * 2.0**layer for layer in range(layers)]
 
 
-def _size(feasible: FeasibleSet, candidates: Candidates) -> NDArray[np.float64]:
+def _log_size(feasible_set: FeasibleSet, candidates: Candidates) -> NDArray[np.float64]:
     """What "large" means, [n]: parameters times FLOPs; without costs, the product of widths."""
-    costs = feasible.cost(candidates)
+    costs = feasible_set.cost_function(candidates)
     if "parameters" in costs and "flops" in costs:
         sizes = [costs["parameters"], costs["flops"]]
-        return np.asarray(sum(np.log2(np.maximum(one, 1)) for one in sizes), dtype=np.float64)
+        return np.asarray(sum(np.log2(np.maximum(cost, 1)) for cost in sizes), dtype=np.float64)
     return np.asarray(np.log2(candidates).sum(axis=1), dtype=np.float64)
 
 
-def _largest(feasible: FeasibleSet, pool: Candidates) -> NDArray[np.int64]:
+def _largest_candidate(feasible_set: FeasibleSet, pool: Candidates) -> NDArray[np.int64]:
     """The largest of the pool, then uphill while there is a larger feasible neighbour."""
-    best = pool[int(np.argmax(_size(feasible, pool)))]
-    if feasible.enumerated:
+    best = pool[int(np.argmax(_log_size(feasible_set, pool)))]
+    if feasible_set.enumerated:
         return np.asarray(best)
-    none = np.empty(0, dtype=np.uint64)
+    no_hashes = np.empty(0, dtype=np.uint64)
     rng = np.random.default_rng(0)
-    return climb(feasible, lambda rows: _size(feasible, rows), best[None, :], none, rng)
-
-
-def _uniform(feasible: FeasibleSet) -> NDArray[np.int64] | None:
-    """All widths at the same fraction of their high: the largest fraction that fits."""
-    highs = np.asarray([width.high for width in feasible.space.widths], dtype=np.float64)
-    fractions = np.unique(
-        np.concatenate([np.asarray(width.values) / width.high for width in feasible.space.widths])
+    return beam_search(
+        feasible_set, lambda rows: _log_size(feasible_set, rows), best[None, :], no_hashes, rng
     )
-    if len(fractions) > _MULTIPLIERS:
-        fractions = fractions[np.linspace(0, len(fractions) - 1, _MULTIPLIERS).round().astype(int)]
+
+
+def _uniform_candidate(feasible_set: FeasibleSet) -> NDArray[np.int64] | None:
+    """All widths at the same fraction of their high: the largest fraction that fits."""
+    highs = np.asarray([width.high for width in feasible_set.space.widths], dtype=np.float64)
+    fractions = np.unique(
+        np.concatenate(
+            [np.asarray(width.values) / width.high for width in feasible_set.space.widths]
+        )
+    )
+    if len(fractions) > _MAX_MULTIPLIERS:
+        fractions = fractions[
+            np.linspace(0, len(fractions) - 1, _MAX_MULTIPLIERS).round().astype(int)
+        ]
     for fraction in fractions[::-1]:
-        row = feasible.space.snap_down(highs * fraction)
-        if row is not None and feasible.admitted(row[None, :])[0]:
+        row = feasible_set.space.snap_down(highs * fraction)
+        if row is not None and feasible_set.is_feasible(row[None, :])[0]:
             return row
     return None
 
 
-def _nearest(
-    feasible: FeasibleSet, pool: Candidates, point: NDArray[np.float64]
+def _nearest_candidate(
+    feasible_set: FeasibleSet, pool: Candidates, point: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """The feasible candidate nearest to a point, by the ratio of widths (log distance)."""
-    snapped = feasible.space.snap(point)
-    if feasible.admitted(snapped[None, :])[0]:
+    snapped = feasible_set.space.snap(point)
+    if feasible_set.is_feasible(snapped[None, :])[0]:
         return snapped
     distance = ((np.log2(pool) - np.log2(point)) ** 2).sum(axis=1)
     return np.asarray(pool[int(np.argmin(distance))])

@@ -17,8 +17,8 @@ _LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
 _SQRT_PI_HALF = float(np.sqrt(np.pi / 2.0))
 
 
-def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
-    """Logarithm of the expected improvement over `best`, stable far below it.
+def log_expected_improvement(mean: Floats, deviation: Floats, incumbent: float) -> Floats:
+    """Logarithm of the expected improvement over `incumbent`, stable far below it.
 
     log EI = log s + log h(z),  h(z) = φ(z) + z Φ(z),  z = (m − best) / s. For z < −1,
     h(z) = φ(z) (1 − |z| √(π/2) erfcx(|z|/√2)) avoids the cancellation.
@@ -27,20 +27,24 @@ def log_expected_improvement(mean: Floats, deviation: Floats, best: float) -> Fl
     Args:
         mean: Posterior means, [n].
         deviation: Posterior standard deviations, [n].
-        best: What to improve upon.
+        incumbent: What to improve upon.
     """
-    safe = np.maximum(deviation, 1e-12)
-    z = (mean - best) / safe
+    safe_deviation = np.maximum(deviation, 1e-12)
+    z = (mean - incumbent) / safe_deviation
     log_density = -0.5 * z**2 - _LOG_SQRT_2PI
-    near = np.log(np.maximum(np.exp(log_density) + z * ndtr(z), 1e-300))
-    away = np.minimum(z, -1.0)
+    log_h_near = np.log(np.maximum(np.exp(log_density) + z * ndtr(z), 1e-300))
+    clipped_z = np.minimum(z, -1.0)
     # Past |z| of about 10^6 the difference itself rounds to nothing: its limit there is 1/z².
-    left_over = 1.0 - np.abs(away) * _SQRT_PI_HALF * erfcx(np.abs(away) / _SQRT_2)
-    far = np.where(away > -1e6, np.log(np.maximum(left_over, 1e-16)), -2.0 * np.log(-away))
-    return np.asarray(np.log(safe) + np.where(z > -1.0, near, log_density + far))
+    tail_factor = 1.0 - np.abs(clipped_z) * _SQRT_PI_HALF * erfcx(np.abs(clipped_z) / _SQRT_2)
+    log_tail_factor = np.where(
+        clipped_z > -1e6, np.log(np.maximum(tail_factor, 1e-16)), -2.0 * np.log(-clipped_z)
+    )
+    return np.asarray(
+        np.log(safe_deviation) + np.where(z > -1.0, log_h_near, log_density + log_tail_factor)
+    )
 
 
-def reaches(log_improvement: float) -> float:
+def inverse_log_ei(log_improvement: float) -> float:
     """The z at which log h(z), the log EI of a unit deviation, is this much: its inverse.
 
     log h rises strictly with z, so halving an interval finds it.
@@ -48,12 +52,12 @@ def reaches(log_improvement: float) -> float:
     low, high = -1e3, max(1.0, float(np.exp(min(log_improvement, 700.0))))
     for _ in range(80):
         middle = 0.5 * (low + high)
-        found = log_expected_improvement(np.array([middle]), np.ones(1), 0.0)[0]
-        low, high = (low, middle) if found > log_improvement else (middle, high)
+        middle_log_ei = log_expected_improvement(np.array([middle]), np.ones(1), 0.0)[0]
+        low, high = (low, middle) if middle_log_ei > log_improvement else (middle, high)
     return low
 
 
-def smallest_value(
+def log_expected_saving(
     mean: Floats, deviation: Floats, cost: Floats, target: float, incumbent: float
 ) -> Floats:
     """For the goal "smallest": log of the expected saving, P(metric ≥ target) × saving.
@@ -70,15 +74,15 @@ def smallest_value(
     log_cost = np.log(np.maximum(cost, 1.0))
     if np.isinf(incumbent):
         # Nothing is good enough yet: find something that is, the cheaper the better.
-        ceiling = float(log_cost.max()) + 1.0
+        reference_log_cost = float(log_cost.max()) + 1.0
     else:
-        ceiling = float(np.log(max(incumbent, 1.0)))
-    saving = ceiling - log_cost
+        reference_log_cost = float(np.log(max(incumbent, 1.0)))
+    saving = reference_log_cost - log_cost
     log_saving = np.log(np.maximum(saving, 1e-300))
     return np.where(saving > 0, log_probability + log_saving, -np.inf)
 
 
-def front_value(
+def log_expected_hypervolume_improvement(
     mean: Floats, deviation: Floats, cost: Floats, front: Floats, reference: tuple[float, float]
 ) -> Floats:
     """For the goal "front": log of the expected hypervolume improvement; the cost is exact.
@@ -100,10 +104,10 @@ def front_value(
     order = np.argsort(front[:, 0], kind="stable") if len(front) else np.empty(0, dtype=int)
     edges = np.concatenate([[-np.inf], np.log(np.maximum(front[order, 0], 1.0)), [worst_cost]])
     levels = np.concatenate([[worst_metric], np.maximum.accumulate(front[order, 1])])
-    total = np.full(len(mean), -np.inf)
+    log_total = np.full(len(mean), -np.inf)
     for left, right, level in zip(edges[:-1], edges[1:], levels, strict=True):
-        length = np.maximum(right - np.maximum(log_cost, left), 0.0)
-        gain = log_expected_improvement(mean, deviation, float(max(level, worst_metric)))
+        step_length = np.maximum(right - np.maximum(log_cost, left), 0.0)
+        log_ei = log_expected_improvement(mean, deviation, float(max(level, worst_metric)))
         with np.errstate(divide="ignore"):
-            total = np.logaddexp(total, gain + np.log(length))
-    return total
+            log_total = np.logaddexp(log_total, log_ei + np.log(step_length))
+    return log_total

@@ -24,11 +24,11 @@ class History:
         skipped: Candidates tried that tell nothing (pruned, or refused), [j, d]; None for none.
         fidelity: How long each observed one was trained, [n], such as epochs; None where all were
             trained alike. Only the longest training makes a candidate count as tried.
-        measured: What was measured of the observed ones against limits, [n, c]: at most 0 keeps
+        constraint_values: What was measured of the observed ones against limits, [n, c]: at most 0 keeps
             the limit, NaN was not measured; None for no such limit.
-        riders: Encoded companions of the observed ones, [n, e]; None where only widths are
+        encoded_companions: Encoded companions of the observed ones, [n, e]; None where only widths are
             searched. Then widths alone are never repeated; with riders widths may be, a pair not.
-        pending_riders: Encoded companions of the pending ones, [m, e].
+        pending_encoded_companions: Encoded companions of the pending ones, [m, e].
     """
 
     observed: Candidates
@@ -37,12 +37,12 @@ class History:
     failed: Candidates
     skipped: Candidates | None = None
     fidelity: Floats | None = None
-    measured: Floats | None = None
-    riders: Floats | None = None
-    pending_riders: Floats | None = None
+    constraint_values: Floats | None = None
+    encoded_companions: Floats | None = None
+    pending_encoded_companions: Floats | None = None
 
     @property
-    def complete(self) -> NDArray[np.bool_]:
+    def is_full_fidelity(self) -> NDArray[np.bool_]:
         """Which observed ones had the longest training, [n]."""
         if self.fidelity is None or not len(self.fidelity):
             return np.ones(len(self.values), dtype=bool)
@@ -51,14 +51,18 @@ class History:
     @property
     def tried(self) -> Candidates:
         """Every candidate that must not be proposed again."""
-        parts = [self.observed[self.complete], self.pending, self.failed]
+        parts = [self.observed[self.is_full_fidelity], self.pending, self.failed]
         return np.vstack(parts if self.skipped is None else [*parts, self.skipped])
 
-    def waiting_for(self, widths: Candidates, riders: Floats | None) -> History:
+    def with_pending(self, widths: Candidates, encoded_companions: Floats | None) -> History:
         """The history with more candidates in training, [k, d]."""
-        more = self.pending_riders
-        if riders is not None:
-            more = riders if more is None else np.vstack([more, riders])
+        pending_encoded_companions = self.pending_encoded_companions
+        if encoded_companions is not None:
+            pending_encoded_companions = (
+                encoded_companions
+                if pending_encoded_companions is None
+                else np.vstack([pending_encoded_companions, encoded_companions])
+            )
         return History(
             observed=self.observed,
             values=self.values,
@@ -66,7 +70,7 @@ class History:
             failed=self.failed,
             skipped=self.skipped,
             fidelity=self.fidelity,
-            measured=self.measured,
-            riders=self.riders,
-            pending_riders=more,
+            constraint_values=self.constraint_values,
+            encoded_companions=self.encoded_companions,
+            pending_encoded_companions=pending_encoded_companions,
         )

@@ -2,7 +2,7 @@
 
 Widths form a lattice that can be judged whole, companions may be continuous; so the best pair is
 found from random pairs, then by improving one part while the other is held. Entry point:
-`best_pair`.
+`optimise_jointly`.
 """
 
 from __future__ import annotations
@@ -12,35 +12,39 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..space.feasible_set import Candidates, keys
-from .companions import Riders
+from ..space.feasible_set import Candidates, hash_rows
+from .companions import CompanionParameters
 from .history import History
 
 Floats = NDArray[np.float64]
 
 # Random pairs to start from, candidates and companions looked at in a turn, and turns.
-_PAIRS = 4096
-_WIDTHS = 4096
-_COMPANIONS = 256
-_TURNS = 3
+_INITIAL_PAIRS = 4096
+_CANDIDATES_PER_ROUND = 4096
+_COMPANIONS_PER_ROUND = 256
+_MAX_ROUNDS = 3
 
 
-class Score(Protocol):
+class ScoreFunction(Protocol):
     """What is expected of each pair."""
 
-    def __call__(self, candidates: Candidates, riders: Floats | None = None) -> Floats:
+    def __call__(self, candidates: Candidates, encoded_companions: Floats | None = None) -> Floats:
         """Higher is better, [n]."""
         ...
 
 
-def best_pair(
-    pool: Candidates, riders: Riders, score: Score, history: History, rng: np.random.Generator
+def optimise_jointly(
+    pool: Candidates,
+    companion_parameters: CompanionParameters,
+    score: ScoreFunction,
+    history: History,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], Floats] | None:
     """The open pair with the highest score: widths [d] and encoded companions [e].
 
     Args:
         pool: Feasible candidates, [n, d], n ≥ 1.
-        riders: The companions.
+        companion_parameters: The companions.
         score: What to maximise.
         history: Pairs in it are closed, and so are widths that failed.
         rng: Draws pairs and companions.
@@ -48,46 +52,64 @@ def best_pair(
     Returns:
         The pair, or None where every pair that was looked at is closed.
     """
-    closed = _closed(history)
-    failed = keys(history.failed)
+    tried_hashes = _tried_pair_hashes(history)
+    failed_hashes = hash_rows(history.failed)
 
-    def judged(candidates: Candidates, encoded: Floats) -> Floats:
-        shut = np.isin(pair_keys(candidates, encoded), closed)
-        shut |= np.isin(keys(candidates), failed)
-        return np.where(shut, -np.inf, score(candidates, encoded))
+    def masked_score(candidates: Candidates, encoded_companions: Floats) -> Floats:
+        is_excluded = np.isin(hash_pairs(candidates, encoded_companions), tried_hashes)
+        is_excluded |= np.isin(hash_rows(candidates), failed_hashes)
+        return np.where(is_excluded, -np.inf, score(candidates, encoded_companions))
 
-    candidates = pool[rng.integers(len(pool), size=_PAIRS)]
-    encoded = riders.sample(_PAIRS, rng)
-    values = judged(candidates, encoded)
-    best = int(np.argmax(values))
-    row, rider, height = candidates[best], encoded[best], values[best]
-    for turn in range(_TURNS):
-        near = riders.nudged(rider, _COMPANIONS // 2, rng)
-        far = riders.sample(_COMPANIONS // 2, rng)
-        encoded = np.vstack([rider[None, :], near, far])
-        values = judged(np.tile(row, (len(encoded), 1)), encoded)
-        rider, height = encoded[int(np.argmax(values))], float(values.max())
-        some = pool if len(pool) <= _WIDTHS else pool[rng.integers(len(pool), size=_WIDTHS)]
-        some = np.vstack([row[None, :], some])
-        values = judged(some, np.tile(rider, (len(some), 1)))
-        moved = values.max() > height or turn == 0
-        row, height = some[int(np.argmax(values))], float(values.max())
-        if not moved:
-            break
-    return None if not np.isfinite(height) else (row, rider)
-
-
-def pair_keys(candidates: Candidates, riders: Floats) -> NDArray[np.uint64]:
-    """Each pair as one number, companions to six decimals."""
-    return keys(np.hstack([candidates, np.round(riders * 1e6).astype(np.int64)]))
-
-
-def _closed(history: History) -> NDArray[np.uint64]:
-    found = [np.empty(0, dtype=np.uint64)]
-    if history.riders is not None and len(history.riders):
-        found.append(
-            pair_keys(history.observed[history.complete], history.riders[history.complete])
+    candidates = pool[rng.integers(len(pool), size=_INITIAL_PAIRS)]
+    encoded_companions = companion_parameters.sample(_INITIAL_PAIRS, rng)
+    scores = masked_score(candidates, encoded_companions)
+    best_index = int(np.argmax(scores))
+    best_widths, best_companions, best_score = (
+        candidates[best_index],
+        encoded_companions[best_index],
+        scores[best_index],
+    )
+    for round_index in range(_MAX_ROUNDS):
+        perturbed_rows = companion_parameters.perturbed(
+            best_companions, _COMPANIONS_PER_ROUND // 2, rng
         )
-    if history.pending_riders is not None and len(history.pending_riders):
-        found.append(pair_keys(history.pending, history.pending_riders))
-    return np.concatenate(found)
+        random_rows = companion_parameters.sample(_COMPANIONS_PER_ROUND // 2, rng)
+        encoded_companions = np.vstack([best_companions[None, :], perturbed_rows, random_rows])
+        scores = masked_score(
+            np.tile(best_widths, (len(encoded_companions), 1)), encoded_companions
+        )
+        best_companions, best_score = (
+            encoded_companions[int(np.argmax(scores))],
+            float(scores.max()),
+        )
+        width_rows = (
+            pool
+            if len(pool) <= _CANDIDATES_PER_ROUND
+            else pool[rng.integers(len(pool), size=_CANDIDATES_PER_ROUND)]
+        )
+        width_rows = np.vstack([best_widths[None, :], width_rows])
+        scores = masked_score(width_rows, np.tile(best_companions, (len(width_rows), 1)))
+        has_improved = scores.max() > best_score or round_index == 0
+        best_widths, best_score = width_rows[int(np.argmax(scores))], float(scores.max())
+        if not has_improved:
+            break
+    return None if not np.isfinite(best_score) else (best_widths, best_companions)
+
+
+def hash_pairs(candidates: Candidates, encoded_companions: Floats) -> NDArray[np.uint64]:
+    """Each pair as one number, companions to six decimals."""
+    return hash_rows(np.hstack([candidates, np.round(encoded_companions * 1e6).astype(np.int64)]))
+
+
+def _tried_pair_hashes(history: History) -> NDArray[np.uint64]:
+    hashes = [np.empty(0, dtype=np.uint64)]
+    if history.encoded_companions is not None and len(history.encoded_companions):
+        hashes.append(
+            hash_pairs(
+                history.observed[history.is_full_fidelity],
+                history.encoded_companions[history.is_full_fidelity],
+            )
+        )
+    if history.pending_encoded_companions is not None and len(history.pending_encoded_companions):
+        hashes.append(hash_pairs(history.pending, history.pending_encoded_companions))
+    return np.concatenate(hashes)

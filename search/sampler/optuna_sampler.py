@@ -5,7 +5,7 @@ a trial ride along and are searched together with them. It keeps nothing: what i
 from the study, so a study goes on wherever its storage is opened. `WidthSampler.recommend` says
 which candidate is best now, tried or not.
 
-A trial's proposal is written into the trial (`PROPOSED`) before it is used, and made again where
+A trial's proposal is written into the trial (`SUGGESTION_KEY`) before it is used, and made again where
 another worker's trial holds the same: no two workers ever train the same widths.
 """
 
@@ -25,21 +25,21 @@ from optuna.trial import FrozenTrial
 
 from ..errors import Exhausted
 from ..goal import Goal
-from ..space.feasible_set import EVALUATED_AT_ONCE, CostFunction, FeasibleSet, no_costs
+from ..space.feasible_set import COST_BATCH_SIZE, CostFunction, FeasibleSet, no_costs
 from ..space.limits import Limits
 from ..space.space import Space
 from .baselines import Baseline
-from .best_candidate import Pick
-from .optuna_history import PROPOSED, read, riders_of
-from .suggest import Proposer
+from .best_candidate import BestCandidate
+from .optuna_history import SUGGESTION_KEY, infer_companion_parameters, read_history
+from .suggest import Suggester
 
 _log = logging.getLogger(__name__)
 
-EXHAUSTED = "widthwise:exhausted"
+EXHAUSTED_KEY = "widthwise:exhausted"
 """User attribute of a study whose feasible candidates have all been tried; its value says so."""
 
 # Proposals for one trial: each further one means that another worker holds the same widths.
-_PROPOSALS = 20
+_MAX_SUGGESTIONS = 20
 
 
 class StudyExhausted(Exhausted, TrialPruned):
@@ -75,7 +75,7 @@ class WidthSampler(BaseSampler):
             as latency: at most 0 is feasible. Their chance is learned and takes part.
         fidelity: Name of a user attribute of trials that says how long they trained, such as
             "epochs": shorter trainings inform, only the longest count.
-        at_once: How many candidates `cost` may be asked for in one go.
+        cost_batch_size: How many candidates `cost` may be asked for in one go.
 
     Raises:
         NothingFeasible: No candidate keeps the limits.
@@ -92,9 +92,11 @@ class WidthSampler(BaseSampler):
         goal: Goal | None = None,
         measured: Sequence[str] = (),
         fidelity: str | None = None,
-        at_once: int = EVALUATED_AT_ONCE,
+        cost_batch_size: int = COST_BATCH_SIZE,
     ) -> None:
-        self._feasible = FeasibleSet(space, limits or Limits(), cost, at_once=at_once)
+        self._feasible_set = FeasibleSet(
+            space, limits or Limits(), cost, cost_batch_size=cost_batch_size
+        )
         self._baselines = tuple(baselines)
         self._goal = goal or Goal()
         self._measured = tuple(measured)
@@ -105,7 +107,7 @@ class WidthSampler(BaseSampler):
     @property
     def space(self) -> Space:
         """The lattice."""
-        return self._feasible.space
+        return self._feasible_set.space
 
     def reseed_rng(self) -> None:
         """Do nothing: every trial's number gives it random numbers of its own."""
@@ -145,17 +147,17 @@ class WidthSampler(BaseSampler):
                 the values of the width.
         """
         self._raise_error_if_multi_objective(study)
-        proposed = self._proposal(study, trial, param_name)
-        if param_name not in proposed:
-            seed = self._seed(trial, zlib.crc32(param_name.encode()))
+        suggested_params = self._suggested_params(study, trial, param_name)
+        if param_name not in suggested_params:
+            seed = self._derive_seed(trial, zlib.crc32(param_name.encode()))
             return RandomSampler(seed=seed).sample_independent(
                 study, trial, param_name, param_distribution
             )
-        value = proposed[param_name]
-        _check_holds(param_name, value, param_distribution, self.space)
+        value = suggested_params[param_name]
+        _check_contains(param_name, value, param_distribution, self.space)
         return value
 
-    def recommend(self, study: Study) -> Pick | None:
+    def recommend(self, study: Study) -> BestCandidate | None:
         """The candidate that is believed to be best now, over all feasible ones, tried and untried.
 
         Returns:
@@ -163,59 +165,76 @@ class WidthSampler(BaseSampler):
         """
         self._raise_error_if_multi_objective(study)
         trials = study.get_trials(deepcopy=False)
-        proposer = self._proposer(study, trials)
-        history = read(trials, self.space, study.direction, proposer.riders, **self._reading())
-        return proposer.pick(history) if len(history.observed) else None
+        suggester = self._make_suggester(study, trials)
+        history = read_history(
+            trials,
+            self.space,
+            study.direction,
+            suggester.companion_parameters,
+            **self._history_options(),
+        )
+        return suggester.best_candidate(history) if len(history.observed) else None
 
-    def _proposal(self, study: Study, trial: FrozenTrial, asked: str) -> Mapping[str, Any]:
+    def _suggested_params(
+        self, study: Study, trial: FrozenTrial, param_name: str
+    ) -> Mapping[str, Any]:
         """What the trial shall use by name; made once, when the first parameter is asked for."""
         storage = study._storage
-        made = storage.get_trial(trial._trial_id).system_attrs.get(PROPOSED)
-        if made is not None:
-            return dict(made)
+        stored_params = storage.get_trial(trial._trial_id).system_attrs.get(SUGGESTION_KEY)
+        if stored_params is not None:
+            return dict(stored_params)
         trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        others = [one for one in trials if one.number != trial.number]
-        proposer = self._proposer(study, others)
-        if asked not in self.space.names and not (
-            proposer.riders and asked in proposer.riders.distributions
+        other_trials = [other for other in trials if other.number != trial.number]
+        suggester = self._make_suggester(study, other_trials)
+        if param_name not in self.space.names and not (
+            suggester.companion_parameters
+            and param_name in suggester.companion_parameters.distributions
         ):
             return {}
         fixed = trial.system_attrs.get("fixed_params", {})
-        for attempt in range(_PROPOSALS):
-            history = read(others, self.space, study.direction, proposer.riders, **self._reading())
-            rng = np.random.default_rng(self._seed(trial, attempt))
+        for attempt in range(_MAX_SUGGESTIONS):
+            history = read_history(
+                other_trials,
+                self.space,
+                study.direction,
+                suggester.companion_parameters,
+                **self._history_options(),
+            )
+            rng = np.random.default_rng(self._derive_seed(trial, attempt))
             try:
                 if attempt and not fixed:
                     # Workers that proposed the same would do so again: each takes another rank.
-                    ranks = 1 + int(rng.integers(2 ** min(attempt, 4)))
-                    found = proposer.propose_batch(history, rng, ranks)[-1]
+                    rank = 1 + int(rng.integers(2 ** min(attempt, 4)))
+                    suggestion = suggester.suggest_batch(history, rng, rank)[-1]
                 else:
-                    found = proposer.propose(history, rng, fixed=fixed)
-            except Exhausted as reason:
-                raise self._exhausted(study, reason) from None
-            proposed = {**found.widths, **found.companions}
-            storage.set_trial_system_attr(trial._trial_id, PROPOSED, proposed)
+                    suggestion = suggester.suggest(history, rng, fixed=fixed)
+            except Exhausted as error:
+                raise self._stop_exhausted(study, error) from None
+            suggested_params = {**suggestion.widths, **suggestion.companions}
+            storage.set_trial_system_attr(trial._trial_id, SUGGESTION_KEY, suggested_params)
             # Whoever writes second sees the first one's proposal here, and makes another.
             trials = storage.get_all_trials(study._study_id, deepcopy=False)
-            others = [one for one in trials if one.number != trial.number]
-            if not any(one.system_attrs.get(PROPOSED) == proposed for one in others):
-                return proposed
+            other_trials = [other for other in trials if other.number != trial.number]
+            if not any(
+                other.system_attrs.get(SUGGESTION_KEY) == suggested_params for other in other_trials
+            ):
+                return suggested_params
         raise RuntimeError(
-            f"trial {trial.number}: other workers made the same proposal {_PROPOSALS} times; "
+            f"trial {trial.number}: other workers made the same proposal {_MAX_SUGGESTIONS} times; "
             "start fewer workers on a space this small"
         )
 
-    def _exhausted(self, study: Study, reason: Exhausted) -> StudyExhausted:
-        _log.warning("%s; the study ends here", reason, extra={"event": "exhausted"})
-        study._storage.set_study_user_attr(study._study_id, EXHAUSTED, str(reason))
+    def _stop_exhausted(self, study: Study, error: Exhausted) -> StudyExhausted:
+        _log.warning("%s; the study ends here", error, extra={"event": "exhausted"})
+        study._storage.set_study_user_attr(study._study_id, EXHAUSTED_KEY, str(error))
         if study._thread_local.in_optimize_loop:
             study.stop()
-        return StudyExhausted(str(reason))
+        return StudyExhausted(str(error))
 
-    def _proposer(self, study: Study, trials: Sequence[FrozenTrial]) -> Proposer:
+    def _make_suggester(self, study: Study, trials: Sequence[FrozenTrial]) -> Suggester:
         minimize = study.direction == StudyDirection.MINIMIZE
-        return Proposer(
-            feasible=self._feasible,
+        return Suggester(
+            feasible_set=self._feasible_set,
             goal=Goal(
                 kind=self._goal.kind,
                 direction="minimize" if minimize else "maximize",
@@ -223,26 +242,28 @@ class WidthSampler(BaseSampler):
                 cost=self._goal.cost,
             ),
             baselines=self._baselines,
-            riders=riders_of(trials, self.space),
+            companion_parameters=infer_companion_parameters(trials, self.space),
         )
 
-    def _reading(self) -> dict[str, Any]:
+    def _history_options(self) -> dict[str, Any]:
         return {"measured": self._measured, "fidelity": self._fidelity}
 
-    def _seed(self, trial: FrozenTrial, salt: int) -> int:
-        words = np.random.SeedSequence((self._entropy, trial.number, salt))  # type: ignore[arg-type]
-        return int(words.generate_state(1)[0])
+    def _derive_seed(self, trial: FrozenTrial, salt: int) -> int:
+        seed_sequence = np.random.SeedSequence((self._entropy, trial.number, salt))  # type: ignore[arg-type]
+        return int(seed_sequence.generate_state(1)[0])
 
 
-def _check_holds(name: str, value: Any, asked: BaseDistribution, space: Space) -> None:
+def _check_contains(name: str, value: Any, distribution: BaseDistribution, space: Space) -> None:
     """That a study asks for a width by a range that holds the proposed value."""
     try:
-        holds = asked._contains(asked.to_internal_repr(value))
+        is_contained = distribution._contains(distribution.to_internal_repr(value))
     except ValueError:
-        holds = False
-    if not holds:
-        declared = {width.name: width.shown() for width in space.widths}.get(name, "other values")
+        is_contained = False
+    if not is_contained:
+        declared_values = {width.name: width.format_values() for width in space.widths}.get(
+            name, "other values"
+        )
         raise ValueError(
-            f"the trial asks for {name!r} by {asked}, which does not hold the proposed {value}; "
-            f"the space has {declared}: ask for all of it"
+            f"the trial asks for {name!r} by {distribution}, which does not hold the proposed {value}; "
+            f"the space has {declared_values}: ask for all of it"
         )

@@ -4,7 +4,7 @@ The metric comes from the surrogate. Limits that can only be measured (latency, 
 that failed, each have a surrogate of their own; the chance that a candidate keeps them all is the
 product of theirs. Source: Gardner et al., Bayesian Optimization with Inequality Constraints (2014).
 
-Entry points: `believe`, `Belief`.
+Entry points: `fit_posterior`, `ConstrainedPosterior`.
 """
 
 from __future__ import annotations
@@ -17,76 +17,86 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
 from ..space.feasible_set import Candidates, FeasibleSet
-from ..surrogate.model_average import Posterior, fit
+from ..surrogate.model_average import ModelAveragePosterior, fit_model_average
 from .history import History
 
 Floats = NDArray[np.float64]
 
-LIKELY = 0.5
+FEASIBILITY_THRESHOLD = 0.5
 """Least chance of keeping every measured limit with which a candidate counts as fit to use."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Belief:
+class ConstrainedPosterior:
     """What is believed of candidates, given by encoded columns (widths, then companions).
 
     Attributes:
         metric: The metric, higher is better.
-        measured: Each measured limit: at most 0 keeps it.
-        seen: Encoded candidates with a metric, and pending ones once `given` them, [n, columns].
+        outcome_constraints: Each measured limit: at most 0 keeps it.
+        train_inputs: Encoded candidates with a metric, and pending ones once `condition_on` them, [n, columns].
     """
 
-    metric: Posterior
-    measured: Sequence[Posterior]
-    seen: Floats
+    metric: ModelAveragePosterior
+    outcome_constraints: Sequence[ModelAveragePosterior]
+    train_inputs: Floats
 
-    def given(self, pending: Floats) -> Belief:
+    def condition_on(self, pending: Floats) -> ConstrainedPosterior:
         """The belief if trainings that still run come out as expected, [m, columns]."""
         if not len(pending):
             return self
-        return Belief(
-            metric=self.metric.given(pending),
-            measured=self.measured,
-            seen=np.vstack([self.seen, pending]),
+        return ConstrainedPosterior(
+            metric=self.metric.condition_on(pending),
+            outcome_constraints=self.outcome_constraints,
+            train_inputs=np.vstack([self.train_inputs, pending]),
         )
 
-    def log_chance(self, encoded: Floats) -> Floats:
+    def log_probability_feasible(self, encoded: Floats) -> Floats:
         """Logarithm of the chance that each candidate keeps every measured limit, [n]."""
-        total = np.zeros(len(encoded))
-        for limit in self.measured:
-            parts = [
+        log_probability = np.zeros(len(encoded))
+        for constraint in self.outcome_constraints:
+            component_terms = [
                 weight + log_ndtr(-mean / np.maximum(deviation, 1e-12))
-                for weight, mean, deviation in limit.each(encoded)
+                for weight, mean, deviation in constraint.mixture_components(encoded)
             ]
-            total += logsumexp(np.array(parts), axis=0)
-        return total
+            log_probability += logsumexp(np.array(component_terms), axis=0)
+        return log_probability
 
-    def fit_to_use(self, encoded: Floats) -> NDArray[np.bool_]:
+    def is_probably_feasible(self, encoded: Floats) -> NDArray[np.bool_]:
         """Which candidates keep the measured limits more likely than not, [n]."""
-        return np.asarray(self.log_chance(encoded) > np.log(LIKELY))
+        return np.asarray(self.log_probability_feasible(encoded) > np.log(FEASIBILITY_THRESHOLD))
 
 
-def believe(feasible: FeasibleSet, history: History) -> Belief:
+def fit_posterior(feasible_set: FeasibleSet, history: History) -> ConstrainedPosterior:
     """What a history with at least one metric makes one believe."""
-    seen = columns(feasible, history.observed, history.riders)
-    widths = feasible.space.dimensions
-    measured = []
-    for limit in () if history.measured is None else history.measured.T:
-        known = np.isfinite(limit)
-        if known.any():
-            measured.append(fit(seen[known], limit[known], widths=widths))
-    if len(history.failed) and history.riders is None:
-        tried = np.vstack([seen, feasible.encoded(history.failed)])
-        outcome = np.concatenate([-np.ones(len(seen)), np.ones(len(history.failed))])
-        measured.append(fit(tried, outcome, widths=widths))
-    return Belief(
-        metric=fit(seen, history.values, widths=widths, fidelity=history.fidelity),
-        measured=measured,
-        seen=seen,
+    train_inputs = encode_candidates(feasible_set, history.observed, history.encoded_companions)
+    width_count = feasible_set.space.dimensions
+    outcome_constraints = []
+    for violations in () if history.constraint_values is None else history.constraint_values.T:
+        is_measured = np.isfinite(violations)
+        if is_measured.any():
+            outcome_constraints.append(
+                fit_model_average(
+                    train_inputs[is_measured], violations[is_measured], width_count=width_count
+                )
+            )
+    if len(history.failed) and history.encoded_companions is None:
+        inputs_with_failed = np.vstack([train_inputs, feasible_set.encode(history.failed)])
+        failure_labels = np.concatenate([-np.ones(len(train_inputs)), np.ones(len(history.failed))])
+        outcome_constraints.append(
+            fit_model_average(inputs_with_failed, failure_labels, width_count=width_count)
+        )
+    return ConstrainedPosterior(
+        metric=fit_model_average(
+            train_inputs, history.values, width_count=width_count, fidelity=history.fidelity
+        ),
+        outcome_constraints=outcome_constraints,
+        train_inputs=train_inputs,
     )
 
 
-def columns(feasible: FeasibleSet, candidates: Candidates, riders: Floats | None) -> Floats:
+def encode_candidates(
+    feasible_set: FeasibleSet, candidates: Candidates, encoded_companions: Floats | None
+) -> Floats:
     """Candidates as the surrogate takes them: encoded widths, then companions where there are."""
-    encoded = feasible.encoded(candidates)
-    return encoded if riders is None else np.hstack([encoded, riders])
+    encoded = feasible_set.encode(candidates)
+    return encoded if encoded_companions is None else np.hstack([encoded, encoded_companions])

@@ -4,9 +4,9 @@ The first proposals are the plain baselines and a few feasible candidates at ran
 the untried feasible candidate with the most expected gain under the surrogate. It keeps nothing
 between calls: a study can be resumed from what it recorded.
 
-    proposal = proposer.propose(history, rng)             # one
-    proposals = proposer.propose_batch(history, rng, 8)   # eight that do not crowd each other
-    proposer.propose(history, rng, last=True)             # confirms the pick if it is untrained
+    proposal = proposer.suggest(history, rng)             # one
+    proposals = proposer.suggest_batch(history, rng, 8)   # eight that do not crowd each other
+    proposer.suggest(history, rng, last=True)             # confirms the pick if it is untrained
 """
 
 from __future__ import annotations
@@ -21,43 +21,51 @@ from numpy.typing import NDArray
 
 from ..errors import Exhausted
 from ..goal import Goal
-from ..space.feasible_set import Candidates, FeasibleSet, keys, rows
-from ..space.local_search import climb
-from ..surrogate.blas_threads import one_thread
-from .acquisition import contenders, worth
+from ..space.feasible_set import Candidates, FeasibleSet, hash_rows, stack_rows
+from ..space.local_search import beam_search
+from ..surrogate.blas_threads import single_blas_thread
+from .acquisition import make_acquisition_function, top_by_ei
 from .baselines import Baseline
-from .best_candidate import Pick, pick
-from .companions import Riders
+from .best_candidate import BestCandidate, best_candidate
+from .companions import CompanionParameters
 from .history import History
-from .joint_search import Score, best_pair
-from .posterior import Belief, believe, columns
+from .joint_search import ScoreFunction, optimise_jointly
+from .posterior import ConstrainedPosterior, encode_candidates, fit_posterior
 
-__all__ = ["CONFIRMED", "DRAWN", "SAMPLED", "History", "Proposal", "Proposer", "rows"]
+__all__ = [
+    "CONFIRMATION",
+    "INITIAL_DESIGN",
+    "SAMPLER",
+    "History",
+    "Suggester",
+    "Suggestion",
+    "stack_rows",
+]
 
 Floats = NDArray[np.float64]
 
-SAMPLED = "sampler"
-DRAWN = "start-up design"
-CONFIRMED = "confirmation"
+SAMPLER = "sampler"
+INITIAL_DESIGN = "start-up design"
+CONFIRMATION = "confirmation"
 
 # Open candidates that every surface judges: 20,000 take some 50 ms. Of more, a shortlist is.
-_JUDGED = 20_000
-_SHORTLIST = 2048
+_MAX_SCORED = 20_000
+_SHORTLIST_SIZE = 2048
 # Numbers that the response surface may work out for one proposal: 2^20 candidates of 37 terms.
-_SCREENED = 40_000_000
+_MAX_SCREENED_TERMS = 40_000_000
 # Where the climb starts from.
-_STARTS = 6
+_BEAM_STARTS = 6
 # Below this many metrics a surrogate has no ground to confirm anything.
-_FEWEST = 4
+_MIN_OBSERVATIONS_TO_CONFIRM = 4
 # Trainings that the surrogate needs at least: a level, a slope that all widths share, and one to
 # judge them by. Its priors stand in for the rest, so the start-up design need not grow with the
 # number of widths (docs/decisions/0004-the-surrogate.md).
-_DESIGN = 3
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_MIN_INITIAL_DESIGN = 3
+_NO_FIXED_WIDTHS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposal:
+class Suggestion:
     """A feasible, untried candidate and where it comes from.
 
     Attributes:
@@ -72,35 +80,35 @@ class Proposal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposer:
+class Suggester:
     """Proposes candidates of a feasible set for a goal.
 
     Attributes:
-        feasible: The candidates.
+        feasible_set: The candidates.
         goal: What is looked for.
         baselines: What is trained first.
-        riders: Parameters that ride along; None where only widths are searched.
+        companion_parameters: Parameters that ride along; None where only widths are searched.
     """
 
-    feasible: FeasibleSet
+    feasible_set: FeasibleSet
     goal: Goal = field(default_factory=Goal)
     baselines: Sequence[Baseline] = ()
-    riders: Riders | None = None
+    companion_parameters: CompanionParameters | None = None
 
     @property
-    def design(self) -> int:
+    def initial_design_size(self) -> int:
         """Candidates of the start-up design: the baselines and at least one at random."""
-        return max(len(self.baselines) + 1, _DESIGN)
+        return max(len(self.baselines) + 1, _MIN_INITIAL_DESIGN)
 
-    @one_thread()
-    def propose(
+    @single_blas_thread()
+    def suggest(
         self,
         history: History,
         rng: np.random.Generator,
         *,
         last: bool = False,
-        fixed: Mapping[str, Any] = _NOTHING,
-    ) -> Proposal:
+        fixed: Mapping[str, Any] = _NO_FIXED_WIDTHS,
+    ) -> Suggestion:
         """The next candidate to train.
 
         Args:
@@ -113,183 +121,228 @@ class Proposer:
         Raises:
             Exhausted: Every feasible candidate was tried.
         """
-        if fixed := {name: fixed[name] for name in self.feasible.space.names if name in fixed}:
-            return self._fixed(history, rng, fixed)
-        if last and len(history.observed) >= _FEWEST:
-            best = self.pick(history)
-            if not best.trained and not self._is_tried(best.widths, history):
-                return Proposal(widths=best.widths, origin=CONFIRMED, companions=best.companions)
-        return self.propose_batch(history, rng, 1)[0]
+        if fixed := {name: fixed[name] for name in self.feasible_set.space.names if name in fixed}:
+            return self._suggest_with_fixed(history, rng, fixed)
+        if last and len(history.observed) >= _MIN_OBSERVATIONS_TO_CONFIRM:
+            recommended = self.best_candidate(history)
+            if not recommended.trained and not self._is_tried(recommended.widths, history):
+                return Suggestion(
+                    widths=recommended.widths,
+                    origin=CONFIRMATION,
+                    companions=recommended.companions,
+                )
+        return self.suggest_batch(history, rng, 1)[0]
 
-    @one_thread()
-    def propose_batch(
-        self, history: History, rng: np.random.Generator, number: int
-    ) -> list[Proposal]:
+    @single_blas_thread()
+    def suggest_batch(
+        self, history: History, rng: np.random.Generator, count: int
+    ) -> list[Suggestion]:
         """The next candidates to train at once, each chosen as if those before it were running.
 
         Returns:
-            `number` proposals, or fewer where fewer untried feasible candidates are left.
+            `count` proposals, or fewer where fewer untried feasible candidates are left.
 
         Raises:
             Exhausted: Every feasible candidate was tried.
         """
-        found: list[Proposal] = []
-        belief = None
-        while len(found) < number:
-            chosen = self._baseline(history) or self._drawn(history, rng)
-            if chosen is None and len(history.observed):
+        suggestions: list[Suggestion] = []
+        posterior = None
+        while len(suggestions) < count:
+            choice = self._next_baseline(history) or self._draw_initial_design(history, rng)
+            if choice is None and len(history.observed):
                 # Hyperparameters are learned once a batch; each further one is conditioned on.
-                if belief is None:
-                    belief = believe(self.feasible, history).given(self._pending(history))
-                chosen = self._sampled(belief, history, rng)
-            if chosen is None:
-                if found:
+                if posterior is None:
+                    posterior = fit_posterior(self.feasible_set, history).condition_on(
+                        self._encoded_pending(history)
+                    )
+                choice = self._maximise_acquisition(posterior, history, rng)
+            if choice is None:
+                if suggestions:
                     break
                 raise Exhausted(
                     "every feasible candidate was tried: "
-                    f"{len(np.unique(keys(history.tried))):,} of {self.feasible.space.size:,} "
+                    f"{len(np.unique(hash_rows(history.tried))):,} of {self.feasible_set.space.size:,} "
                     "candidates keep the limits or were refused"
                 )
-            row, rider, origin = chosen
-            found.append(
-                Proposal(
-                    widths=self.feasible.space.as_mapping(row),
+            row, companion_row, origin = choice
+            suggestions.append(
+                Suggestion(
+                    widths=self.feasible_set.space.as_mapping(row),
                     origin=origin,
                     companions={}
-                    if self.riders is None or rider is None
-                    else self.riders.decode(rider),
+                    if self.companion_parameters is None or companion_row is None
+                    else self.companion_parameters.decode(companion_row),
                 )
             )
-            more = None if rider is None else rider[None, :]
-            history = history.waiting_for(row[None, :], more)
-            if belief is not None:
-                belief = belief.given(columns(self.feasible, row[None, :], more))
-        return found
+            companion_rows = None if companion_row is None else companion_row[None, :]
+            history = history.with_pending(row[None, :], companion_rows)
+            if posterior is not None:
+                posterior = posterior.condition_on(
+                    encode_candidates(self.feasible_set, row[None, :], companion_rows)
+                )
+        return suggestions
 
-    def _fixed(
+    def _suggest_with_fixed(
         self, history: History, rng: np.random.Generator, fixed: Mapping[str, Any]
-    ) -> Proposal:
+    ) -> Suggestion:
         """The best of the open candidates with some widths given; of a few thousand at most."""
-        space = self.feasible.space
-        pool = self._pool(history, rng).copy()
-        columns_ = [space.names.index(name) for name in fixed]
-        wanted = [int(value) for value in fixed.values()]
-        if not self.feasible.enumerated:
-            pool[:, columns_] = wanted
+        space = self.feasible_set.space
+        pool = self._candidate_pool(history, rng).copy()
+        column_indices = [space.names.index(name) for name in fixed]
+        fixed_values = [int(value) for value in fixed.values()]
+        if not self.feasible_set.enumerated:
+            pool[:, column_indices] = fixed_values
             pool = np.unique(pool[space.contains_rows(pool)], axis=0)
-            pool = pool[self.feasible.admitted(pool)]
-        pool = pool[(pool[:, columns_] == wanted).all(axis=1)]
-        open_ = pool[~np.isin(keys(pool), keys(history.tried))]
-        if not len(open_):
-            shown = ", ".join(f"{name}={value}" for name, value in fixed.items())
-            raise Exhausted(f"no untried feasible candidate has {shown}; set other widths")
-        if len(open_) > _JUDGED:
-            open_ = open_[rng.choice(len(open_), size=_JUDGED, replace=False)]
-        best = 0
-        if self.riders is None and len(history.observed):
-            belief = believe(self.feasible, history).given(self._pending(history))
-            best = int(np.argmax(self._scorer(belief, history)(open_)))
-        return Proposal(widths=space.as_mapping(open_[best]), origin=SAMPLED)
+            pool = pool[self.feasible_set.is_feasible(pool)]
+        pool = pool[(pool[:, column_indices] == fixed_values).all(axis=1)]
+        untried = pool[~np.isin(hash_rows(pool), hash_rows(history.tried))]
+        if not len(untried):
+            assignments = ", ".join(f"{name}={value}" for name, value in fixed.items())
+            raise Exhausted(f"no untried feasible candidate has {assignments}; set other widths")
+        if len(untried) > _MAX_SCORED:
+            untried = untried[rng.choice(len(untried), size=_MAX_SCORED, replace=False)]
+        best_index = 0
+        if self.companion_parameters is None and len(history.observed):
+            posterior = fit_posterior(self.feasible_set, history).condition_on(
+                self._encoded_pending(history)
+            )
+            best_index = int(np.argmax(self._score_function(posterior, history)(untried)))
+        return Suggestion(widths=space.as_mapping(untried[best_index]), origin=SAMPLER)
 
-    @one_thread()
-    def pick(self, history: History) -> Pick:
+    @single_blas_thread()
+    def best_candidate(self, history: History) -> BestCandidate:
         """The candidate that is believed to be best now, tried or not.
 
         Args:
             history: It needs at least one metric.
         """
-        return pick(self.feasible, self.goal, history, believe(self.feasible, history), self.riders)
+        return best_candidate(
+            self.feasible_set,
+            self.goal,
+            history,
+            fit_posterior(self.feasible_set, history),
+            self.companion_parameters,
+        )
 
-    def _pending(self, history: History) -> Floats:
-        return columns(self.feasible, history.pending, history.pending_riders)
+    def _encoded_pending(self, history: History) -> Floats:
+        return encode_candidates(
+            self.feasible_set, history.pending, history.pending_encoded_companions
+        )
 
     def _is_tried(self, widths: Mapping[str, int], history: History) -> bool:
-        row = self.feasible.space.as_row(widths)
-        return bool(np.isin(keys(row[None, :]), keys(history.tried))[0])
+        row = self.feasible_set.space.as_row(widths)
+        return bool(np.isin(hash_rows(row[None, :]), hash_rows(history.tried))[0])
 
-    def _baseline(self, history: History) -> _Chosen | None:
+    def _next_baseline(self, history: History) -> _Choice | None:
         for baseline in self.baselines:
             if not self._is_tried(baseline.widths, history):
-                row = self.feasible.space.as_row(baseline.widths)
-                rider = None if self.riders is None else self.riders.middle()
-                return row, rider, baseline.name
+                row = self.feasible_set.space.as_row(baseline.widths)
+                companion_row = (
+                    None
+                    if self.companion_parameters is None
+                    else self.companion_parameters.midpoint()
+                )
+                return row, companion_row, baseline.name
         return None
 
-    def _drawn(self, history: History, rng: np.random.Generator) -> _Chosen | None:
+    def _draw_initial_design(self, history: History, rng: np.random.Generator) -> _Choice | None:
         """While the start-up design lasts, a random open candidate.
 
         Spreading it out, by corners or by medoids, taught no more (docs/decisions/0004).
         """
-        if len(history.tried) >= self.design and len(history.observed):
+        if len(history.tried) >= self.initial_design_size and len(history.observed):
             return None
-        open_ = self._open(self._pool(history, rng), history)
-        if not len(open_):
+        untried = self._untried(self._candidate_pool(history, rng), history)
+        if not len(untried):
             return None
-        row = open_[rng.integers(len(open_))]
-        return row, None if self.riders is None else self.riders.sample(1, rng)[0], DRAWN
+        row = untried[rng.integers(len(untried))]
+        return (
+            row,
+            None
+            if self.companion_parameters is None
+            else self.companion_parameters.sample(1, rng)[0],
+            INITIAL_DESIGN,
+        )
 
-    def _pool(self, history: History, rng: np.random.Generator) -> Candidates:
-        return self.feasible.pool(rng, history.observed[_leaders(history)])
+    def _candidate_pool(self, history: History, rng: np.random.Generator) -> Candidates:
+        return self.feasible_set.candidate_pool(rng, history.observed[_top_observed(history)])
 
-    def _open(self, pool: Candidates, history: History) -> Candidates:
+    def _untried(self, pool: Candidates, history: History) -> Candidates:
         """The candidates of a pool that were not tried."""
-        if self.riders is not None:
+        if self.companion_parameters is not None:
             return pool
-        return pool[~np.isin(self.feasible.keys(pool), keys(history.tried))]
+        return pool[~np.isin(self.feasible_set.row_hashes(pool), hash_rows(history.tried))]
 
-    def _sampled(
-        self, belief: Belief, history: History, rng: np.random.Generator
-    ) -> _Chosen | None:
+    def _maximise_acquisition(
+        self, posterior: ConstrainedPosterior, history: History, rng: np.random.Generator
+    ) -> _Choice | None:
         """The open candidate with the most expected gain."""
-        pool = self._pool(history, rng)
-        score = self._scorer(belief, history)
-        if self.riders is not None:
-            found = best_pair(pool, self.riders, score, history, rng)
-            return None if found is None else (*found, SAMPLED)
-        exact = self.feasible.enumerated and len(pool) <= _JUDGED
-        open_ = self._open(pool if exact else self._shortlist(belief, pool, history, rng), history)
-        if not len(open_) and not exact:
-            open_ = self._open(pool, history)
-        if not len(open_):
+        pool = self._candidate_pool(history, rng)
+        score = self._score_function(posterior, history)
+        if self.companion_parameters is not None:
+            pair = optimise_jointly(pool, self.companion_parameters, score, history, rng)
+            return None if pair is None else (*pair, SAMPLER)
+        score_all = self.feasible_set.enumerated and len(pool) <= _MAX_SCORED
+        untried = self._untried(
+            pool if score_all else self._shortlist(posterior, pool, history, rng), history
+        )
+        if not len(untried) and not score_all:
+            untried = self._untried(pool, history)
+        if not len(untried):
             return None
-        scores = score(open_)
-        if exact:
-            return open_[int(np.argmax(scores))], None, SAMPLED
-        starts = open_[np.argsort(-scores, kind="stable")[:_STARTS]]
-        return climb(self.feasible, score, starts, keys(history.tried), rng), None, SAMPLED
+        scores = score(untried)
+        if score_all:
+            return untried[int(np.argmax(scores))], None, SAMPLER
+        starts = untried[np.argsort(-scores, kind="stable")[:_BEAM_STARTS]]
+        return (
+            beam_search(self.feasible_set, score, starts, hash_rows(history.tried), rng),
+            None,
+            SAMPLER,
+        )
 
-    def _scorer(self, belief: Belief, history: History) -> Score:
+    def _score_function(self, posterior: ConstrainedPosterior, history: History) -> ScoreFunction:
         """What is expected of training candidates."""
-        judge = worth(belief, self.goal, self._cost(np.vstack([history.observed, history.pending])))
+        acquisition = make_acquisition_function(
+            posterior, self.goal, self._goal_cost(np.vstack([history.observed, history.pending]))
+        )
 
-        def score(candidates: Candidates, riders: Floats | None = None) -> Floats:
-            return judge(columns(self.feasible, candidates, riders), self._cost(candidates))
+        def score(candidates: Candidates, encoded_companions: Floats | None = None) -> Floats:
+            return acquisition(
+                encode_candidates(self.feasible_set, candidates, encoded_companions),
+                self._goal_cost(candidates),
+            )
 
         return score
 
     def _shortlist(
-        self, belief: Belief, pool: Candidates, history: History, rng: np.random.Generator
+        self,
+        posterior: ConstrainedPosterior,
+        pool: Candidates,
+        history: History,
+        rng: np.random.Generator,
     ) -> Candidates:
         """Candidates worth a closer look: the response surface's favourites and random ones."""
-        at_most = max(_SCREENED // belief.metric.terms, 4 * _SHORTLIST)
-        if len(pool) > at_most:
-            pool = pool[rng.integers(len(pool), size=at_most)]
-        if len(pool) <= 2 * _SHORTLIST:
+        max_rows = max(_MAX_SCREENED_TERMS // posterior.metric.feature_count, 4 * _SHORTLIST_SIZE)
+        if len(pool) > max_rows:
+            pool = pool[rng.integers(len(pool), size=max_rows)]
+        if len(pool) <= 2 * _SHORTLIST_SIZE:
             return pool
-        number = min(_SHORTLIST + len(history.tried), len(pool))
-        likely = contenders(belief, self.feasible.encoded(pool), number)
-        luck = rng.integers(len(pool), size=_SHORTLIST)
-        return pool[np.union1d(likely, luck)]
+        top_count = min(_SHORTLIST_SIZE + len(history.tried), len(pool))
+        top_indices = top_by_ei(posterior, self.feasible_set.encode(pool), top_count)
+        random_indices = rng.integers(len(pool), size=_SHORTLIST_SIZE)
+        return pool[np.union1d(top_indices, random_indices)]
 
-    def _cost(self, candidates: Candidates) -> Floats:
+    def _goal_cost(self, candidates: Candidates) -> Floats:
         if self.goal.kind == "best":
             return np.zeros(len(candidates))
-        return np.asarray(self.feasible.costs(candidates)[self.goal.cost], dtype=np.float64)
+        return np.asarray(
+            self.feasible_set.evaluate_costs(candidates)[self.goal.cost], dtype=np.float64
+        )
 
 
-_Chosen = tuple[NDArray[np.int64], Floats | None, str]
+_Choice = tuple[NDArray[np.int64], Floats | None, str]
 
 
-def _leaders(history: History, count: int = 4) -> NDArray[np.intp]:
+def _top_observed(history: History, count: int = 4) -> NDArray[np.intp]:
     """Indices of the best observed candidates: a draw includes their neighbours."""
     return np.argsort(-history.values, kind="stable")[:count]

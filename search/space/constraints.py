@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ..errors import SpecError
 
-Direction = Literal["non-increasing", "non-decreasing"]
+OrderDirection = Literal["non-increasing", "non-decreasing"]
 
 
 @final
@@ -29,11 +29,11 @@ class Order:
 
     names: tuple[str, ...]
     """The widths in order, at least two."""
-    direction: Direction
+    direction: OrderDirection
     """``non-increasing``: each is at most the one before it; ``non-decreasing``: at least."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", _distinct("order", self.names))
+        object.__setattr__(self, "names", _checked_names("order", self.names))
         if self.direction not in ("non-increasing", "non-decreasing"):
             raise SpecError(
                 f"order is {self.direction!r}, expected 'non-increasing' or 'non-decreasing'"
@@ -49,10 +49,10 @@ class Order:
             return np.greater_equal(first, second)
         return np.less_equal(first, second)
 
-    def demand(self, first: str, second: str) -> str:
+    def requirement(self, first: str, second: str) -> str:
         """What the constraint asks of a link, for a sentence."""
-        most = "most" if self.direction == "non-increasing" else "least"
-        return f"{second} must be at {most} {first}"
+        bound_word = "most" if self.direction == "non-increasing" else "least"
+        return f"{second} must be at {bound_word} {first}"
 
     def __str__(self) -> str:
         return f"order = {self.direction!r} over {', '.join(self.names)}"
@@ -67,7 +67,7 @@ class Tie:
     """The widths that move together, at least two."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", _distinct("tie", self.names))
+        object.__setattr__(self, "names", _checked_names("tie", self.names))
 
     def links(self) -> list[tuple[str, str]]:
         """The pairs of widths the constraint speaks of."""
@@ -77,7 +77,7 @@ class Tie:
         """Where a link's two values agree with the constraint; the arrays broadcast."""
         return np.equal(first, second)
 
-    def demand(self, first: str, second: str) -> str:
+    def requirement(self, first: str, second: str) -> str:
         """What the constraint asks of a link, for a sentence."""
         return f"{second} must equal {first}"
 
@@ -96,7 +96,7 @@ class Divisible:
     """The width that divides it without a remainder."""
 
     def __post_init__(self) -> None:
-        _distinct("divisible", (self.name, self.by))
+        _checked_names("divisible", (self.name, self.by))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class Divisible:
         """Where a link's two values agree with the constraint; the arrays broadcast."""
         return np.equal(np.remainder(first, second), 0)
 
-    def demand(self, first: str, second: str) -> str:
+    def requirement(self, first: str, second: str) -> str:
         """What the constraint asks of a link, for a sentence."""
         return f"{first} must be divisible by {second}"
 
@@ -122,7 +122,7 @@ class Divisible:
 Constraint = Order | Tie | Divisible
 
 
-def _distinct(kind: str, names: Any) -> tuple[str, ...]:
+def _checked_names(kind: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise SpecError(f"{kind} names {names!r}, expected a list of width names")
     if len(set(names)) < len(names):

@@ -8,7 +8,7 @@ becomes a layered graph whose paths are exactly its points:
     root --value of variable 1--> state --value of variable 2--> … --> end
 
 For a chain x1 ≥ x2 ≥ … of d variables with v values each it has d·v²/2 edges where the full
-product has v^d points. All values are indices into a variable's list of values. `build_layers`
+product has v^d points. All values are indices into a variable's list of values. `build_decision_diagram`
 makes the graph; `frontier` counts, lists and draws its paths.
 """
 
@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ..errors import SpaceTooLarge
 
-WORK = 2**24
+MAX_WORK_STEPS = 2**24
 """Most pairs of a state and a value looked at; bounds set-up at about a second and 200 MB."""
 
 IntArray = npt.NDArray[np.int64]
@@ -51,7 +51,7 @@ class Layer:
 
     variable: int
     """The variable placed."""
-    starts: IntArray
+    edge_offsets: IntArray
     """First edge of each state, and the number of edges at the end; [states + 1]."""
     values: npt.NDArray[np.int32]
     """The value each edge gives to the variable; [edges]."""
@@ -59,7 +59,7 @@ class Layer:
     """The state of the next layer each edge leads to; [edges]."""
 
 
-def build_layers(sizes: Sequence[int], relations: Sequence[Relation]) -> list[Layer]:
+def build_decision_diagram(sizes: Sequence[int], relations: Sequence[Relation]) -> list[Layer]:
     """The graph of all points; without an edge in any layer if there is no point.
 
     Args:
@@ -67,82 +67,90 @@ def build_layers(sizes: Sequence[int], relations: Sequence[Relation]) -> list[La
         relations: the allowed pairs; several may speak of the same two variables.
 
     Raises:
-        SpaceTooLarge: the graph takes more than `WORK` steps.
+        SpaceTooLarge: the graph takes more than `MAX_WORK_STEPS` steps.
     """
-    return _pruned(_Builder(sizes, relations).layers())
+    return _prune_dead_ends(_DiagramBuilder(sizes, relations).build())
 
 
 @final
-class _Builder:
+class _DiagramBuilder:
     """Places variable after variable, with one state for each frontier that can be reached."""
 
     def __init__(self, sizes: Sequence[int], relations: Sequence[Relation]) -> None:
         self._sizes = sizes
         self._relations = relations
-        self._linked: list[set[int]] = [set() for _ in sizes]
+        self._adjacent: list[set[int]] = [set() for _ in sizes]
         for relation in relations:
-            self._linked[relation.first].add(relation.second)
-            self._linked[relation.second].add(relation.first)
+            self._adjacent[relation.first].add(relation.second)
+            self._adjacent[relation.second].add(relation.first)
 
     def _placement_order(self) -> tuple[int, ...]:
         """Greedily the variable that leaves the fewest possible states, else the first declared."""
-        placed: list[int] = []
+        order: list[int] = []
         frontier: list[int] = []
-        waiting = set(range(len(self._sizes)))
-        while waiting:
-            best = min(
-                waiting,
+        unplaced = set(range(len(self._sizes)))
+        while unplaced:
+            next_variable = min(
+                unplaced,
                 key=lambda variable: (
-                    prod(self._sizes[v] for v in self._after(frontier, variable, waiting)),
+                    prod(
+                        self._sizes[v] for v in self._frontier_after(frontier, variable, unplaced)
+                    ),
                     variable,
                 ),
             )
-            frontier = self._after(frontier, best, waiting)
-            waiting.remove(best)
-            placed.append(best)
-        return tuple(placed)
+            frontier = self._frontier_after(frontier, next_variable, unplaced)
+            unplaced.remove(next_variable)
+            order.append(next_variable)
+        return tuple(order)
 
-    def _after(
-        self, frontier: Sequence[int], variable: int, waiting: AbstractSet[int]
+    def _frontier_after(
+        self, frontier: Sequence[int], variable: int, unplaced: AbstractSet[int]
     ) -> list[int]:
         """The frontier once the variable is placed too."""
-        return [v for v in (*frontier, variable) if (self._linked[v] & waiting) - {variable}]
+        return [
+            member
+            for member in (*frontier, variable)
+            if (self._adjacent[member] & unplaced) - {variable}
+        ]
 
-    def layers(self) -> list[Layer]:
+    def build(self) -> list[Layer]:
         """Place variable after variable, with one state for each frontier that can be reached."""
         order = self._placement_order()
-        layers, work = [], 0
+        layers, work_steps = [], 0
         frontier: list[int] = []
         states: IntArray = np.zeros((1, 0), dtype=np.int64)
-        waiting = set(order)
+        unplaced = set(order)
         for variable in order:
-            after = self._after(frontier, variable, waiting)
-            shape = [self._sizes[v] for v in after]
-            work += max(len(states) * self._sizes[variable], prod(shape))
-            if work > WORK:
+            next_frontier = self._frontier_after(frontier, variable, unplaced)
+            shape = [self._sizes[member] for member in next_frontier]
+            work_steps += max(len(states) * self._sizes[variable], prod(shape))
+            if work_steps > MAX_WORK_STEPS:
                 raise SpaceTooLarge(
                     f"the constraints between {len(self._sizes)} widths of up to "
-                    f"{max(self._sizes):,} values take more than {WORK:,} steps to count; "
+                    f"{max(self._sizes):,} values take more than {MAX_WORK_STEPS:,} steps to count; "
                     "drop a constraint or use larger steps"
                 )
             allowed = self._allowed(frontier, states, variable)
             sources, values = np.nonzero(allowed)
-            placed = dict(zip(frontier, states[sources].T, strict=True)) | {variable: values}
-            keys = np.zeros(len(values), dtype=np.int64)
-            for v, size in zip(after, shape, strict=True):
-                keys = keys * size + placed[v]
-            reached = np.zeros(prod(shape), dtype=np.bool_)
-            reached[keys] = True
+            values_by_variable = dict(zip(frontier, states[sources].T, strict=True)) | {
+                variable: values
+            }
+            state_keys = np.zeros(len(values), dtype=np.int64)
+            for member, size in zip(next_frontier, shape, strict=True):
+                state_keys = state_keys * size + values_by_variable[member]
+            is_reached = np.zeros(prod(shape), dtype=np.bool_)
+            is_reached[state_keys] = True
             layers.append(
                 Layer(
                     variable=variable,
-                    starts=_starts(allowed.sum(axis=1)),
+                    edge_offsets=_edge_offsets(allowed.sum(axis=1)),
                     values=values.astype(np.int32),
-                    targets=(np.cumsum(reached) - 1)[keys].astype(np.int32),
+                    targets=(np.cumsum(is_reached) - 1)[state_keys].astype(np.int32),
                 )
             )
-            frontier, states = after, np.argwhere(reached.reshape(shape))
-            waiting.remove(variable)
+            frontier, states = next_frontier, np.argwhere(is_reached.reshape(shape))
+            unplaced.remove(variable)
         return layers
 
     def _allowed(
@@ -158,27 +166,27 @@ class _Builder:
         return allowed
 
 
-def _pruned(layers: Sequence[Layer]) -> list[Layer]:
+def _prune_dead_ends(layers: Sequence[Layer]) -> list[Layer]:
     """The same paths, without the states and edges from which no path reaches the end."""
     pruned = []
-    alive = np.ones(1, dtype=np.bool_)
+    is_alive = np.ones(1, dtype=np.bool_)
     for layer in reversed(layers):
-        kept = alive[layer.targets]
-        renumbered = np.cumsum(alive) - 1
-        states = len(layer.starts) - 1
-        sources = np.repeat(np.arange(states), np.diff(layer.starts))
-        degrees = np.bincount(sources[kept], minlength=states)
-        alive = degrees > 0
+        is_kept = is_alive[layer.targets]
+        new_indices = np.cumsum(is_alive) - 1
+        states = len(layer.edge_offsets) - 1
+        sources = np.repeat(np.arange(states), np.diff(layer.edge_offsets))
+        degrees = np.bincount(sources[is_kept], minlength=states)
+        is_alive = degrees > 0
         pruned.append(
             Layer(
                 variable=layer.variable,
-                starts=_starts(degrees[alive]),
-                values=layer.values[kept],
-                targets=renumbered[layer.targets[kept]].astype(np.int32),
+                edge_offsets=_edge_offsets(degrees[is_alive]),
+                values=layer.values[is_kept],
+                targets=new_indices[layer.targets[is_kept]].astype(np.int32),
             )
         )
     return pruned[::-1]
 
 
-def _starts(degrees: npt.NDArray[np.int64]) -> IntArray:
+def _edge_offsets(degrees: npt.NDArray[np.int64]) -> IntArray:
     return np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64)

@@ -2,8 +2,8 @@
 
 A lattice that is small enough is enumerated once and its costs are evaluated at once; of a larger
 one, `pool` draws feasible candidates anew. `FeasibleSet` never yields an infeasible candidate.
-`FeasibleSet.listed` makes one of a plain list of candidates, such as the rows of a table;
-`FeasibleSet.without` one of another's candidates, but for those that a further test refuses.
+`FeasibleSet.from_candidates` makes one of a plain list of candidates, such as the rows of a table;
+`FeasibleSet.excluding` one of another's candidates, but for those that a further test refuses.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from numpy.typing import NDArray
 
 from ..errors import NothingFeasible
 from .limits import Limits, describe_nothing_feasible
-from .neighbourhood import Candidates, distinct, keys, steps
+from .neighbourhood import Candidates, hash_rows, neighbours, unique_rows
 from .space import Space
 
 __all__ = [
-    "EVALUATED_AT_ONCE",
+    "COST_BATCH_SIZE",
     "Candidates",
     "CostFunction",
     "FeasibleSet",
-    "keys",
+    "hash_rows",
     "no_costs",
-    "rows",
+    "stack_rows",
 ]
 
 T = TypeVar("T")
 CostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
-Test = Callable[[Candidates], NDArray[np.bool_]]
+ExclusionTest = Callable[[Candidates], NDArray[np.bool_]]
 """Candidates [n, d] -> which of them to leave out, [n]."""
 
 # Candidates whose costs are evaluated at once: 2^20 rows of polynomials take about a second.
-EVALUATED_AT_ONCE = 2**20
+COST_BATCH_SIZE = 2**20
 # A draw of a lattice that is too large to enumerate.
-_DRAWN = 4096
+_SAMPLE_SIZE = 4096
 # Steps of the search for a first feasible candidate: each moves one width by one lattice step.
 _DESCENT_STEPS = 2000
 
@@ -55,38 +55,38 @@ class FeasibleSet:
     Args:
         space: The lattice.
         limits: Upper bounds of the costs.
-        cost: Costs by name, each [n], of candidates [n, d] in the space's order.
-        at_once: How many candidates `cost` may be asked for in one go; small where each has to be
+        cost_function: Costs by name, each [n], of candidates [n, d] in the space's order.
+        cost_batch_size: How many candidates `cost_function` may be asked for in one go; small where each has to be
             traced, large where polynomials are evaluated.
     """
 
     enumerated: bool
     """Whether all candidates are known."""
-    share: float
+    feasible_fraction: float
     """Share of the space that is feasible: exact where enumerated, else of a sample."""
-    _known: Candidates
+    _known_candidates: Candidates
 
     def __init__(
         self,
         space: Space,
         limits: Limits,
-        cost: CostFunction,
+        cost_function: CostFunction,
         *,
-        at_once: int = EVALUATED_AT_ONCE,
+        cost_batch_size: int = COST_BATCH_SIZE,
     ) -> None:
-        self._begin(space, limits, cost, at_once)
-        self.enumerated = space.size <= at_once
+        self._initialise(space, limits, cost_function, cost_batch_size)
+        self.enumerated = space.size <= cost_batch_size
         if self.enumerated:
-            self._take(space.enumerate())
+            self._set_all_candidates(space.enumerate())
         else:
             rng = np.random.default_rng(0)
-            sample = space.sample(min(_DRAWN, at_once), rng)
-            self.share = float(self.admitted(sample).mean())
-            self._known = self._first(sample)
+            sample = space.sample(min(_SAMPLE_SIZE, cost_batch_size), rng)
+            self.feasible_fraction = float(self.is_feasible(sample).mean())
+            self._known_candidates = self._find_feasible(sample)
 
     @classmethod
-    def listed(
-        cls, space: Space, limits: Limits, cost: CostFunction, candidates: Candidates
+    def from_candidates(
+        cls, space: Space, limits: Limits, cost_function: CostFunction, candidates: Candidates
     ) -> FeasibleSet:
         """The feasible ones of a list of candidates, [n, d]; no others exist.
 
@@ -94,164 +94,179 @@ class FeasibleSet:
             NothingFeasible: None of them keeps the limits.
         """
         self = cls.__new__(cls)
-        self._begin(space, limits, cost, max(len(candidates), 1))
+        self._initialise(space, limits, cost_function, max(len(candidates), 1))
         self.enumerated = True
-        self._listed = True
-        self._known = np.unique(candidates, axis=0)
-        self._take(self._known)
+        self._is_explicit_list = True
+        self._known_candidates = np.unique(candidates, axis=0)
+        self._set_all_candidates(self._known_candidates)
         return self
 
-    def without(self, refused: Test, reason: str) -> FeasibleSet:
+    def excluding(self, is_excluded: ExclusionTest, reason: str) -> FeasibleSet:
         """These candidates but for those that a further test refuses.
 
         Args:
-            refused: The test; of what it refuses, no candidate is worth a try that is larger.
+            is_excluded: The test; of what it refuses, no candidate is worth a try that is larger.
             reason: What it means, should it refuse all of them.
 
         Raises:
             NothingFeasible: It does; the message is the reason.
         """
-        other = type(self).__new__(type(self))
-        other._begin(self.space, self.limits, self.cost, self._at_once)
-        other.enumerated, other._listed = self.enumerated, self._listed
-        earlier = self._refused
-        other._refused = (
-            refused if earlier is None else lambda found: earlier(found) | refused(found)
+        remaining_set = type(self).__new__(type(self))
+        remaining_set._initialise(
+            self.space, self.limits, self.cost_function, self._cost_batch_size
         )
-        pool = self._known if self.enumerated else self._likeliest()
-        left = pool[~refused(pool)]
-        if not len(left):
+        remaining_set.enumerated, remaining_set._is_explicit_list = (
+            self.enumerated,
+            self._is_explicit_list,
+        )
+        previous_test = self._is_excluded
+        remaining_set._is_excluded = (
+            is_excluded
+            if previous_test is None
+            else lambda candidates: previous_test(candidates) | is_excluded(candidates)
+        )
+        pool = self._known_candidates if self.enumerated else self._smallest_and_pool()
+        remaining = pool[~is_excluded(pool)]
+        if not len(remaining):
             raise NothingFeasible(reason)
-        other._known = left if self.enumerated else left[:1]
-        other.share = self.share * len(left) / len(pool)
-        return other
+        remaining_set._known_candidates = remaining if self.enumerated else remaining[:1]
+        remaining_set.feasible_fraction = self.feasible_fraction * len(remaining) / len(pool)
+        return remaining_set
 
-    def _likeliest(self) -> Candidates:
+    def _smallest_and_pool(self) -> Candidates:
         """Candidates of a set that cannot be listed, the smallest one first where it is in it."""
         smallest = self.space.smallest()[None, :]
-        drawn = self.pool(np.random.default_rng(0), self._known)
-        return np.vstack([smallest[self.admitted(smallest)], drawn])
+        pool = self.candidate_pool(np.random.default_rng(0), self._known_candidates)
+        return np.vstack([smallest[self.is_feasible(smallest)], pool])
 
-    def _begin(self, space: Space, limits: Limits, cost: CostFunction, at_once: int) -> None:
-        self.space, self.limits, self.cost = space, limits, cost
-        self._at_once = at_once
-        self._known = np.empty((0, space.dimensions), dtype=np.int64)
-        self._listed = False
-        self._refused: Test | None = None
-        self._remembered: dict[str, object] = {}
+    def _initialise(
+        self, space: Space, limits: Limits, cost_function: CostFunction, cost_batch_size: int
+    ) -> None:
+        self.space, self.limits, self.cost_function = space, limits, cost_function
+        self._cost_batch_size = cost_batch_size
+        self._known_candidates = np.empty((0, space.dimensions), dtype=np.int64)
+        self._is_explicit_list = False
+        self._is_excluded: ExclusionTest | None = None
+        self._cache: dict[str, object] = {}
 
-    def _take(self, everything: Candidates) -> None:
+    def _set_all_candidates(self, all_candidates: Candidates) -> None:
         """Know all candidates from now on."""
-        self._known = everything[self.admitted(everything)]
-        self.share = len(self._known) / len(everything)
-        if not len(self._known):
-            self._refuse(everything)
+        self._known_candidates = all_candidates[self.is_feasible(all_candidates)]
+        self.feasible_fraction = len(self._known_candidates) / len(all_candidates)
+        if not len(self._known_candidates):
+            self._raise_nothing_feasible(all_candidates)
 
-    def encoded(self, candidates: Candidates) -> NDArray[np.float64]:
+    def encode(self, candidates: Candidates) -> NDArray[np.float64]:
         """`space.encode`, worked out once where all candidates are known."""
-        return self._once("encoded", candidates, self.space.encode)
+        return self._cached("encoded", candidates, self.space.encode)
 
-    def keys(self, candidates: Candidates) -> NDArray[np.uint64]:
-        """`keys`, worked out once where all candidates are known."""
-        return self._once("keys", candidates, keys)
+    def row_hashes(self, candidates: Candidates) -> NDArray[np.uint64]:
+        """`row_hashes`, worked out once where all candidates are known."""
+        return self._cached("keys", candidates, hash_rows)
 
-    def costs(self, candidates: Candidates) -> Mapping[str, NDArray[np.int64]]:
-        """`cost`, worked out once where all candidates are known."""
-        return self._once("costs", candidates, self.cost)
+    def evaluate_costs(self, candidates: Candidates) -> Mapping[str, NDArray[np.int64]]:
+        """`cost_function`, worked out once where all candidates are known."""
+        return self._cached("costs", candidates, self.cost_function)
 
-    def _once(self, name: str, candidates: Candidates, work: Callable[[Candidates], T]) -> T:
-        if candidates is not self._known:
-            return work(candidates)
-        if name not in self._remembered:
-            self._remembered[name] = work(candidates)
-        return cast("T", self._remembered[name])
+    def _cached(self, name: str, candidates: Candidates, compute: Callable[[Candidates], T]) -> T:
+        if candidates is not self._known_candidates:
+            return compute(candidates)
+        if name not in self._cache:
+            self._cache[name] = compute(candidates)
+        return cast("T", self._cache[name])
 
-    def admitted(self, candidates: Candidates) -> NDArray[np.bool_]:
+    def is_feasible(self, candidates: Candidates) -> NDArray[np.bool_]:
         """Whether each candidate keeps every limit, [n]."""
-        inside = np.ones(len(candidates), dtype=bool)
-        if self._listed and candidates is not self._known:
-            inside = np.isin(keys(candidates), self.keys(self._known))
-        if inside.any() and self.limits.names():
-            inside[inside] = self.limits.feasible(self.cost(candidates[inside]))
-        if inside.any() and self._refused is not None:
-            inside[inside] = ~self._refused(candidates[inside])
-        return inside
+        is_inside = np.ones(len(candidates), dtype=bool)
+        if self._is_explicit_list and candidates is not self._known_candidates:
+            is_inside = np.isin(hash_rows(candidates), self.row_hashes(self._known_candidates))
+        if is_inside.any() and self.limits.names():
+            is_inside[is_inside] = self.limits.is_feasible(
+                self.cost_function(candidates[is_inside])
+            )
+        if is_inside.any() and self._is_excluded is not None:
+            is_inside[is_inside] = ~self._is_excluded(candidates[is_inside])
+        return is_inside
 
-    def pool(self, rng: np.random.Generator, around: Candidates) -> Candidates:
+    def candidate_pool(self, rng: np.random.Generator, tried: Candidates) -> Candidates:
         """Feasible candidates to choose from: all of them where enumerated, else a fresh draw.
 
         Args:
             rng: Where the draw comes from.
-            around: Tried candidates, [m, d]; a draw includes their feasible neighbours.
+            tried: Tried candidates, [m, d]; a draw includes their feasible neighbours.
 
         Returns:
             Distinct feasible candidates, [n, d], n ≥ 1.
         """
         if self.enumerated:
-            return self._known
-        drawn = self.space.sample(min(_DRAWN, self._at_once), rng)
-        feasible = drawn[self.admitted(drawn)]
-        parts = [self._known, feasible, self._admitted_neighbours(around)]
-        if len(feasible) < len(drawn) // 8:
-            parts.append(self._shrunk(drawn, rng))
-        walkers = distinct(np.vstack(parts))
-        if len(walkers) < len(drawn) // 8:
-            parts.append(self._walk(walkers, rng))
-        return distinct(np.vstack(parts))
+            return self._known_candidates
+        sampled = self.space.sample(min(_SAMPLE_SIZE, self._cost_batch_size), rng)
+        feasible_sample = sampled[self.is_feasible(sampled)]
+        parts = [self._known_candidates, feasible_sample, self._feasible_neighbours(tried)]
+        if len(feasible_sample) < len(sampled) // 8:
+            parts.append(self._shrink_towards_smallest(sampled, rng))
+        walk_starts = unique_rows(np.vstack(parts))
+        if len(walk_starts) < len(sampled) // 8:
+            parts.append(self._random_walk(walk_starts, rng))
+        return unique_rows(np.vstack(parts))
 
-    def _admitted_neighbours(self, candidates: Candidates) -> Candidates:
-        found = steps(self.space, candidates)
-        return found[self.admitted(found)]
+    def _feasible_neighbours(self, candidates: Candidates) -> Candidates:
+        adjacent = neighbours(self.space, candidates)
+        return adjacent[self.is_feasible(adjacent)]
 
-    def _shrunk(self, drawn: Candidates, rng: np.random.Generator) -> Candidates:
+    def _shrink_towards_smallest(self, sampled: Candidates, rng: np.random.Generator) -> Candidates:
         """Infeasible draws moved towards the smallest candidate, as far as a random step says."""
-        floor = np.log2(self.space.smallest())
-        share = rng.random((len(drawn), 1))
-        wanted = np.exp2(floor + share * (np.log2(drawn) - floor))
+        log_smallest = np.log2(self.space.smallest())
+        fraction = rng.random((len(sampled), 1))
+        targets = np.exp2(log_smallest + fraction * (np.log2(sampled) - log_smallest))
         rounded = np.column_stack(
             [
                 np.asarray(width.values)[
-                    np.maximum(np.searchsorted(width.values, wanted[:, index], side="right") - 1, 0)
+                    np.maximum(
+                        np.searchsorted(width.values, targets[:, index], side="right") - 1, 0
+                    )
                 ]
                 for index, width in enumerate(self.space.widths)
             ]
         )
         inside = rounded[self.space.contains_rows(rounded)]
-        return inside[self.admitted(inside)]
+        return inside[self.is_feasible(inside)]
 
-    def _walk(self, start: Candidates, rng: np.random.Generator, rounds: int = 8) -> Candidates:
+    def _random_walk(
+        self, starts: Candidates, rng: np.random.Generator, rounds: int = 8
+    ) -> Candidates:
         """Feasible candidates found by stepping from feasible neighbour to neighbour."""
-        found = start
+        reached = starts
         for _ in range(rounds):
-            chosen = found[rng.integers(len(found), size=min(len(found), 64))]
-            found = distinct(np.vstack([found, self._admitted_neighbours(chosen)]))
-        return found
+            walk_sources = reached[rng.integers(len(reached), size=min(len(reached), 64))]
+            reached = unique_rows(np.vstack([reached, self._feasible_neighbours(walk_sources)]))
+        return reached
 
-    def _first(self, sample: Candidates) -> Candidates:
+    def _find_feasible(self, sample: Candidates) -> Candidates:
         """At least one feasible candidate, by descending from the likeliest ones.
 
         Raises:
             NothingFeasible: The descent ends at a candidate that still breaks a limit.
         """
-        start = np.vstack([self.space.smallest()[None, :], sample])
-        feasible = start[self.admitted(start)]
+        descent_starts = np.vstack([self.space.smallest()[None, :], sample])
+        feasible = descent_starts[self.is_feasible(descent_starts)]
         if len(feasible):
             return feasible[:1]
-        current = start[self.limits.nearest(self.cost(start))]
+        current = descent_starts[self.limits.nearest_index(self.cost_function(descent_starts))]
         for _ in range(_DESCENT_STEPS):
-            around = np.vstack([current[None, :], self.space.neighbours(current)])
-            best = around[self.limits.nearest(self.cost(around))]
-            if self.admitted(best[None, :])[0]:
+            neighbourhood = np.vstack([current[None, :], self.space.neighbours(current)])
+            best = neighbourhood[self.limits.nearest_index(self.cost_function(neighbourhood))]
+            if self.is_feasible(best[None, :])[0]:
                 return np.asarray(best[None, :])
             if np.array_equal(best, current):
                 break
             current = best
-        self._refuse(current[None, :])
+        self._raise_nothing_feasible(current[None, :])
         raise AssertionError("unreachable")
 
-    def _refuse(self, candidates: Candidates) -> None:
-        costs = self.cost(candidates)
-        nearest = self.limits.nearest(costs)
+    def _raise_nothing_feasible(self, candidates: Candidates) -> None:
+        costs = self.cost_function(candidates)
+        nearest = self.limits.nearest_index(costs)
         raise NothingFeasible(
             describe_nothing_feasible(
                 self.limits,
@@ -261,6 +276,6 @@ class FeasibleSet:
         )
 
 
-def rows(found: Sequence[NDArray[np.int64]], space: Space) -> Candidates:
+def stack_rows(width_rows: Sequence[NDArray[np.int64]], space: Space) -> Candidates:
     """Candidates stacked to [n, d], also when there are none."""
-    return np.asarray(found, dtype=np.int64).reshape(len(found), space.dimensions)
+    return np.asarray(width_rows, dtype=np.int64).reshape(len(width_rows), space.dimensions)

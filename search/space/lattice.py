@@ -1,7 +1,7 @@
 """The finite set of points that a space's variables may take together.
 
 A variable is one width, or several tied ones. Variables that no constraint links, however
-indirectly, are independent: each connected set has a `Frontier` of its own, the count is the
+indirectly, are independent: each connected set has a `DiagramPaths` of its own, the count is the
 product of theirs, and draws and lists are put together from theirs. Points are rows of value
 indices here: row [0, 3] is the first variable's first value and the second's fourth.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .decision_diagram import IntArray, Relation
-from .paths import Frontier
+from .paths import DiagramPaths
 
 
 @final
@@ -25,60 +25,63 @@ class Lattice:
     """All points of some variables that satisfy relations between pairs of them."""
 
     def __init__(self, sizes: Sequence[int], relations: Sequence[Relation]) -> None:
-        """Split the variables into independent parts; see `Frontier` for the arguments."""
+        """Split the variables into independent parts; see `DiagramPaths` for the arguments."""
         self._sizes = tuple(sizes)
         self._relations = tuple(relations)
-        self._members = groups(
+        self._component_members = connected_components(
             len(self._sizes), [(relation.first, relation.second) for relation in self._relations]
         )
-        self._parts = [self._part(members) for members in self._members]
+        self._components = [
+            self._build_component(component_members)
+            for component_members in self._component_members
+        ]
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether no point satisfies all relations."""
-        return any(part.empty for part in self._parts)
+        return any(component.is_empty for component in self._components)
 
     @cached_property
     def count(self) -> int:
         """The number of points, exact."""
-        return prod(part.count for part in self._parts)
+        return prod(component.count for component in self._components)
 
     def points(self) -> IntArray:
         """Every point once, in lexicographic order; [count, variables]."""
         points = np.empty((self.count, len(self._sizes)), dtype=np.int64)
-        if self.empty:
+        if self.is_empty:
             return points
-        placed: list[int] = []
+        placement_order: list[int] = []
         repeats = self.count
-        for members, part in zip(self._members, self._parts, strict=True):
-            rows = part.points()
+        for members, component in zip(self._component_members, self._components, strict=True):
+            rows = component.points()
             repeats //= len(rows)
             cycles = self.count // (repeats * len(rows))
             points[:, members] = np.tile(np.repeat(rows, repeats, axis=0), (cycles, 1))
-            placed += [members[variable] for variable in part.order]
-        if placed == sorted(placed):
+            placement_order += [members[variable] for variable in component.placement_order]
+        if placement_order == sorted(placement_order):
             return points
         return points[np.lexsort(points.T[::-1])]
 
-    def sample(self, number: int, rng: np.random.Generator) -> IntArray:
+    def sample(self, count: int, rng: np.random.Generator) -> IntArray:
         """Independent uniform points, with replacement; [number, variables]."""
-        points = np.empty((number, len(self._sizes)), dtype=np.int64)
-        for members, part in zip(self._members, self._parts, strict=True):
-            points[:, members] = part.sample(number, rng)
+        points = np.empty((count, len(self._sizes)), dtype=np.int64)
+        for members, component in zip(self._component_members, self._components, strict=True):
+            points[:, members] = component.sample(count, rng)
         return points
 
-    def cheapest(self, costs: Sequence[npt.NDArray[np.float64]]) -> IntArray | None:
+    def min_cost_point(self, costs: Sequence[npt.NDArray[np.float64]]) -> IntArray | None:
         """The point with the least sum of costs, or None if every sum is infinite; [variables].
 
         Args:
             costs: for each variable the cost of each of its values.
         """
         point = np.empty(len(self._sizes), dtype=np.int64)
-        for members, part in zip(self._members, self._parts, strict=True):
-            found = part.cheapest([costs[variable] for variable in members])
-            if found is None:
+        for members, component in zip(self._component_members, self._components, strict=True):
+            component_point = component.min_cost_point([costs[variable] for variable in members])
+            if component_point is None:
                 return None
-            point[members] = found
+            point[members] = component_point
         return point
 
     def neighbours(self, point: IntArray) -> IntArray:
@@ -87,7 +90,7 @@ class Lattice:
         Values that break a relation are stepped over, so whatever moves along one variable alone
         can be reached, and a point is its neighbours' neighbour.
         """
-        steps = []
+        neighbour_points = []
         for variable, size in enumerate(self._sizes):
             allowed = np.ones(size, dtype=np.bool_)
             for relation in self._relations:
@@ -96,36 +99,42 @@ class Lattice:
                 elif relation.first == variable:
                     allowed &= relation.allowed[:, point[relation.second]]
             values = np.flatnonzero(allowed)
-            here = int(np.searchsorted(values, point[variable]))
-            for step in (here - 1, here + 1):
+            position = int(np.searchsorted(values, point[variable]))
+            for step in (position - 1, position + 1):
                 if 0 <= step < len(values):
-                    moved = point.copy()
-                    moved[variable] = values[step]
-                    steps.append(moved)
-        return np.array(steps, dtype=np.int64).reshape(-1, len(self._sizes))
+                    neighbour = point.copy()
+                    neighbour[variable] = values[step]
+                    neighbour_points.append(neighbour)
+        return np.array(neighbour_points, dtype=np.int64).reshape(-1, len(self._sizes))
 
-    def _part(self, members: Sequence[int]) -> Frontier:
-        place = {variable: index for index, variable in enumerate(members)}
-        return Frontier(
+    def _build_component(self, members: Sequence[int]) -> DiagramPaths:
+        index_by_variable = {variable: index for index, variable in enumerate(members)}
+        return DiagramPaths(
             [self._sizes[variable] for variable in members],
             [
                 Relation(
-                    first=place[relation.first],
-                    second=place[relation.second],
+                    first=index_by_variable[relation.first],
+                    second=index_by_variable[relation.second],
                     allowed=relation.allowed,
                 )
                 for relation in self._relations
-                if relation.first in place
+                if relation.first in index_by_variable
             ],
         )
 
 
-def groups(number: int, links: Sequence[tuple[int, int]]) -> list[list[int]]:
+def connected_components(count: int, links: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Partition 0 … number - 1 into the sets that links connect; ascending, by first member."""
-    label = list(range(number))
+    component_ids = list(range(count))
     for first, second in links:
-        old, new = max(label[first], label[second]), min(label[first], label[second])
-        label = [new if mark == old else mark for mark in label]
+        old, new = (
+            max(component_ids[first], component_ids[second]),
+            min(component_ids[first], component_ids[second]),
+        )
+        component_ids = [
+            new if component_id == old else component_id for component_id in component_ids
+        ]
     return [
-        [member for member in range(number) if label[member] == mark] for mark in sorted(set(label))
+        [member for member in range(count) if component_ids[member] == component_id]
+        for component_id in sorted(set(component_ids))
     ]

@@ -4,7 +4,7 @@ FLOPs and MACs are of one forward pass of one sample (FLOPs = 2 × MACs); memory
 come as a mapping from the limits' names to integers: one candidate's, or arrays [n] of many.
 
     limits = Limits(flops=2_000_000, parameters=200_000)
-    limits.feasible(model.evaluate(candidates))       # which of many; [n]
+    limits.is_feasible(model.evaluate(candidates))       # which of many; [n]
     limits.admits(costs)                              # the gate before one training
     limits.violations(costs)                          # what Optuna's set_constraint gets
 """
@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpecError
-from ..units import parse_count, parse_memory, show_compact, show_count, show_memory, whole
+from ..units import as_int, format_compact, format_count, format_memory, parse_count, parse_memory
 
 CostArrays = Mapping[str, npt.NDArray[np.int64]]
 """Costs of many candidates: name → [n]."""
 
-LARGEST = 10**24
+MAX_LIMIT = 10**24
 """Largest limit, far above any cost: those are 64-bit integers."""
 
-UNITS = {
+LIMIT_UNITS = {
     "flops": "FLOPs",
     "macs": "MACs",
     "parameters": "parameters",
@@ -61,8 +61,8 @@ class Limits:
             value = getattr(self, field.name)
             if value is None:
                 continue
-            number = whole(value)
-            if number is None or not 1 <= number <= LARGEST:
+            number = as_int(value)
+            if number is None or not 1 <= number <= MAX_LIMIT:
                 raise SpecError(
                     f"limit {field.name!r} is {value!r}, expected a whole number from 1 to 10^24"
                 )
@@ -77,13 +77,13 @@ class Limits:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
-    def feasible(self, costs: CostArrays) -> npt.NDArray[np.bool_]:
+    def is_feasible(self, costs: CostArrays) -> npt.NDArray[np.bool_]:
         """Which candidates are within every limit; [n]."""
-        number = len(next(iter(costs.values())))
-        within = np.ones(number, dtype=np.bool_)
+        count = len(next(iter(costs.values())))
+        is_within = np.ones(count, dtype=np.bool_)
         for name, limit in self.as_dict().items():
-            within &= costs[name] <= limit
-        return within
+            is_within &= costs[name] <= limit
+        return is_within
 
     def admits(self, costs: Mapping[str, int]) -> bool:
         """Whether one candidate is within every limit."""
@@ -94,7 +94,7 @@ class Limits:
         # Subtracting before dividing keeps the sign right when the two differ in the last digit.
         return {name: (costs[name] - limit) / limit for name, limit in self.as_dict().items()}
 
-    def binding(self, costs: CostArrays) -> str | None:
+    def tightest_limit(self, costs: CostArrays) -> str | None:
         """The limit that rejects most candidates; if equal, the one they use most of on average.
 
         Returns:
@@ -111,7 +111,7 @@ class Limits:
             return None
         return max(limits, key=strictness)
 
-    def nearest(self, costs: CostArrays) -> int:
+    def nearest_index(self, costs: CostArrays) -> int:
         """The index of the candidate whose greatest share of a limit is least; the first of equals.
 
         Raises:
@@ -122,9 +122,9 @@ class Limits:
             shares = np.maximum(shares, costs[name] / float(limit))
         return int(np.argmin(shares))
 
-    def shown(self) -> dict[str, str]:
+    def format_limits(self) -> dict[str, str]:
         """The limits that are set, for people: exact, and short where that is exact."""
-        return {name: _shown(name, limit) for name, limit in self.as_dict().items()}
+        return {name: _format_limit(name, limit) for name, limit in self.as_dict().items()}
 
 
 def describe_nothing_feasible(
@@ -134,7 +134,7 @@ def describe_nothing_feasible(
 
     Args:
         limits: what the candidate breaks at least one of.
-        candidate: the widths that come nearest, see `Limits.nearest`.
+        candidate: the widths that come nearest, see `Limits.nearest_index`.
         costs: what they cost.
 
     Returns:
@@ -142,9 +142,12 @@ def describe_nothing_feasible(
     """
     broken = {name: limit for name, limit in limits.as_dict().items() if costs[name] > limit}
     widths = ", ".join(f"{name}={width}" for name, width in candidate.items())
-    needs = " and ".join(_both(name, costs[name], limit) for name, limit in broken.items())
+    needs = " and ".join(
+        _format_need_and_limit(name, costs[name], limit) for name, limit in broken.items()
+    )
     advice = " and ".join(
-        f'{name} = "{_admitting(name, costs[name], limit)}"' for name, limit in broken.items()
+        f'{name} = "{_format_admitting_limit(name, costs[name], limit)}"'
+        for name, limit in broken.items()
     )
     return (
         f"no candidate meets the limits: the nearest, {widths}, needs {needs}; "
@@ -156,34 +159,34 @@ def _is_memory(name: str) -> bool:
     return name.endswith("_memory") or name == "file_size"
 
 
-def _decimal(limit: int) -> bool:
+def _is_decimal(limit: int) -> bool:
     """Whether an amount of memory was most likely written in kB, MB or GB."""
-    return parse_memory(show_memory(limit)) != limit and (
-        parse_memory(show_memory(limit, decimal=True)) == limit
+    return parse_memory(format_memory(limit)) != limit and (
+        parse_memory(format_memory(limit, decimal=True)) == limit
     )
 
 
-def _shown(name: str, limit: int) -> str:
+def _format_limit(name: str, limit: int) -> str:
     if not _is_memory(name):
-        short = show_compact(limit, UNITS[name])
-        exact = parse_count(short, UNITS[name]) == limit
-        return short if exact else f"{show_count(limit)} {UNITS[name]}"
-    short = show_memory(limit, decimal=_decimal(limit))
-    return short if parse_memory(short) == limit else f"{short} ({show_count(limit)} bytes)"
+        short = format_compact(limit, LIMIT_UNITS[name])
+        exact = parse_count(short, LIMIT_UNITS[name]) == limit
+        return short if exact else f"{format_count(limit)} {LIMIT_UNITS[name]}"
+    short = format_memory(limit, decimal=_is_decimal(limit))
+    return short if parse_memory(short) == limit else f"{short} ({format_count(limit)} bytes)"
 
 
-def _both(name: str, cost: int, limit: int) -> str:
+def _format_need_and_limit(name: str, cost: int, limit: int) -> str:
     """What a candidate needs and what it may have, told apart however close they are."""
     if not _is_memory(name):
-        return f"{show_count(cost)} {UNITS[name]} (limit {show_count(limit)})"
-    need, allowed = (show_memory(size, decimal=_decimal(limit)) for size in (cost, limit))
+        return f"{format_count(cost)} {LIMIT_UNITS[name]} (limit {format_count(limit)})"
+    need, allowed = (format_memory(size, decimal=_is_decimal(limit)) for size in (cost, limit))
     if need == allowed:
-        need, allowed = f"{show_count(cost)} bytes", f"{show_count(limit)} bytes"
-    return f"{need} of {UNITS[name]} (limit {allowed})"
+        need, allowed = f"{format_count(cost)} bytes", f"{format_count(limit)} bytes"
+    return f"{need} of {LIMIT_UNITS[name]} (limit {allowed})"
 
 
-def _admitting(name: str, cost: int, limit: int) -> str:
+def _format_admitting_limit(name: str, cost: int, limit: int) -> str:
     """A limit to write in the spec, rounded up so that it admits the cost."""
     if _is_memory(name):
-        return show_memory(cost, up=True, decimal=_decimal(limit))
-    return show_compact(cost, up=True)
+        return format_memory(cost, round_up=True, decimal=_is_decimal(limit))
+    return format_compact(cost, round_up=True)

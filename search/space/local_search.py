@@ -2,7 +2,7 @@
 
 Where the feasible set is too large to judge every member, the best of a draw is only a start: its
 neighbours, and trades of one width for another along the limit, lead to the top nearby.
-Entry point: `climb`.
+Entry point: `beam_search`.
 """
 
 from __future__ import annotations
@@ -13,53 +13,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .feasible_set import Candidates, FeasibleSet
-from .neighbourhood import distinct, keys, steps, trades
+from .neighbourhood import hash_rows, neighbours, swap_moves, unique_rows
 
 Floats = NDArray[np.float64]
 
 # Candidates that are followed at once, trades tried from each, and rounds at most.
-_BEAM = 6
-_TRADES = 48
-_ROUNDS = 25
+_BEAM_WIDTH = 6
+_SWAPS_PER_CANDIDATE = 48
+_MAX_ROUNDS = 25
 
 
-def climb(
-    feasible: FeasibleSet,
+def beam_search(
+    feasible_set: FeasibleSet,
     score: Callable[[Candidates], Floats],
     starts: Candidates,
-    closed: NDArray[np.uint64],
+    excluded_hashes: NDArray[np.uint64],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """The best candidate found uphill of the starts, [d]; feasible and not closed.
 
     Args:
-        feasible: Where to stay.
+        feasible_set: Where to stay.
         score: What to climb, for candidates [n, d], [n].
         starts: Feasible candidates that are not closed, [k, d], k ≥ 1.
-        closed: Keys of candidates that must not be returned.
+        excluded_hashes: Keys of candidates that must not be returned.
         rng: Draws the trades.
     """
-    beam, heights = _top(starts, score(starts))
-    judged = keys(starts)
-    for _ in range(_ROUNDS):
-        around = np.vstack(
-            [steps(feasible.space, beam), trades(feasible.space, beam, rng, _TRADES)]
+    beam, scores = _top_scored(starts, score(starts))
+    visited_hashes = hash_rows(starts)
+    for _ in range(_MAX_ROUNDS):
+        neighbourhood = np.vstack(
+            [
+                neighbours(feasible_set.space, beam),
+                swap_moves(feasible_set.space, beam, rng, _SWAPS_PER_CANDIDATE),
+            ]
         )
-        around = distinct(around)
-        marks = keys(around)
-        new = ~np.isin(marks, judged) & ~np.isin(marks, closed)
-        judged = np.concatenate([judged, marks[new]])
-        around = around[new]
-        around = around[feasible.admitted(around)]
-        if not len(around):
+        neighbourhood = unique_rows(neighbourhood)
+        hashes = hash_rows(neighbourhood)
+        is_new = ~np.isin(hashes, visited_hashes) & ~np.isin(hashes, excluded_hashes)
+        visited_hashes = np.concatenate([visited_hashes, hashes[is_new]])
+        neighbourhood = neighbourhood[is_new]
+        neighbourhood = neighbourhood[feasible_set.is_feasible(neighbourhood)]
+        if not len(neighbourhood):
             break
-        before = heights[0]
-        beam, heights = _top(np.vstack([beam, around]), np.concatenate([heights, score(around)]))
-        if heights[0] <= before:
+        previous_best = scores[0]
+        beam, scores = _top_scored(
+            np.vstack([beam, neighbourhood]), np.concatenate([scores, score(neighbourhood)])
+        )
+        if scores[0] <= previous_best:
             break
     return np.asarray(beam[0])
 
 
-def _top(candidates: Candidates, heights: Floats) -> tuple[Candidates, Floats]:
-    order = np.argsort(-heights, kind="stable")[:_BEAM]
-    return candidates[order], heights[order]
+def _top_scored(candidates: Candidates, scores: Floats) -> tuple[Candidates, Floats]:
+    order = np.argsort(-scores, kind="stable")[:_BEAM_WIDTH]
+    return candidates[order], scores[order]

@@ -29,22 +29,22 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution
 
 from ..errors import SpaceTooLarge, SpecError
-from ..units import whole
+from ..units import as_int
 from .constraints import Constraint, Divisible, Order, Tie
 from .decision_diagram import IntArray
-from .variables import Cost, Variables, check_names, conflict, expect_names
-from .width import LARGEST, Scale, Width
+from .variables import Variables, WidthCost, check_exact_names, check_names, describe_conflict
+from .width import MAX_WIDTH, Scale, Width
 
-__all__ = ["ENUMERABLE", "Constraint", "Divisible", "Order", "Scale", "Space", "Tie", "Width"]
+__all__ = ["MAX_ENUMERATED", "Constraint", "Divisible", "Order", "Scale", "Space", "Tie", "Width"]
 
-ENUMERABLE = 2**20
+MAX_ENUMERATED = 2**20
 """Most candidates `Space.enumerate` lists: 8 MB a width, and a second of work."""
 
-TOLERANCE = 1e-9
+SNAP_TOLERANCE = 1e-9
 """Relative slack of `Space.snap_down`, so that 0.29 × 100 = 28.99… still admits 29."""
 
-Candidate = Mapping[str, int] | Sequence[int] | IntArray
-Target = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
+CandidateLike = Mapping[str, int] | Sequence[int] | IntArray
+TargetLike = Mapping[str, float] | Sequence[float] | npt.NDArray[np.float64]
 
 
 @final
@@ -61,8 +61,8 @@ class Space:
         object.__setattr__(self, "widths", tuple(self.widths))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         check_names(self.widths, self.constraints)
-        if self.constraints and self._variables.empty:
-            raise SpecError(conflict(self.widths, self.constraints))
+        if self.constraints and self._variables.is_empty:
+            raise SpecError(describe_conflict(self.widths, self.constraints))
 
     def __getstate__(self) -> dict[str, Any]:
         # What is worked out from these two is cheaper to work out again than to send.
@@ -83,17 +83,17 @@ class Space:
         """The number of candidates, exact however large."""
         return self._variables.lattice.count
 
-    def as_row(self, candidate: Candidate) -> IntArray:
+    def as_row(self, candidate: CandidateLike) -> IntArray:
         """The candidate as a row [d]; it need not be in the space.
 
         Raises:
             SpecError: a name is missing or unknown, or a value is no integer.
         """
         values = []
-        for name, value in zip(self.names, self._ordered(candidate), strict=True):
-            if (number := whole(value)) is None or abs(number) > LARGEST:
+        for name, value in zip(self.names, self._in_declared_order(candidate), strict=True):
+            if (number := as_int(value)) is None or abs(number) > MAX_WIDTH:
                 raise SpecError(
-                    f"width {name!r} is {value!r}, expected an integer of at most {LARGEST:,}"
+                    f"width {name!r} is {value!r}, expected an integer of at most {MAX_WIDTH:,}"
                 )
             values.append(number)
         return np.array(values, dtype=np.int64)
@@ -102,7 +102,7 @@ class Space:
         """The row [d] as name → Python int, in declared order."""
         return dict(zip(self.names, np.asarray(row).tolist(), strict=True))
 
-    def contains(self, candidate: Candidate) -> bool:
+    def contains(self, candidate: CandidateLike) -> bool:
         """Whether the candidate is on the lattice and meets every constraint."""
         return self.explain(candidate) is None
 
@@ -110,29 +110,29 @@ class Space:
         """Which of the candidates [n, d] are in the space; [n]."""
         rows = np.asarray(candidates)
         columns = dict(zip(self.names, rows.T, strict=True))
-        inside = np.ones(len(rows), dtype=np.bool_)
+        is_inside = np.ones(len(rows), dtype=np.bool_)
         for width in self.widths:
-            inside &= np.isin(columns[width.name], width.values)
+            is_inside &= np.isin(columns[width.name], width.values)
         for constraint in self.constraints:
             for first, second in constraint.links():
-                inside &= constraint.holds(columns[first], columns[second])
-        return inside
+                is_inside &= constraint.holds(columns[first], columns[second])
+        return is_inside
 
-    def explain(self, candidate: Candidate) -> str | None:
+    def explain(self, candidate: CandidateLike) -> str | None:
         """Why the candidate is not in the space, in one sentence; None if it is."""
         try:
-            found = self.as_mapping(self.as_row(candidate))
+            values_by_name = self.as_mapping(self.as_row(candidate))
         except SpecError as error:
             return str(error)
         for width in self.widths:
-            if (reason := width.explain(found[width.name])) is not None:
+            if (reason := width.explain(values_by_name[width.name])) is not None:
                 return reason
         for constraint in self.constraints:
             for first, second in constraint.links():
-                if not constraint.holds(found[first], found[second]):
+                if not constraint.holds(values_by_name[first], values_by_name[second]):
                     return (
-                        f"{first} is {found[first]} and {second} is {found[second]}, but "
-                        f"{constraint.demand(first, second)}"
+                        f"{first} is {values_by_name[first]} and {second} is {values_by_name[second]}, but "
+                        f"{constraint.requirement(first, second)}"
                     )
         return None
 
@@ -140,20 +140,20 @@ class Space:
         """Every candidate once, in lexicographic order; [size, d].
 
         Raises:
-            SpaceTooLarge: there are more than `ENUMERABLE` candidates.
+            SpaceTooLarge: there are more than `MAX_ENUMERATED` candidates.
         """
-        if self.size > ENUMERABLE:
+        if self.size > MAX_ENUMERATED:
             raise SpaceTooLarge(
-                f"the space has {self.size:,} candidates, more than the {ENUMERABLE:,} that can be "
+                f"the space has {self.size:,} candidates, more than the {MAX_ENUMERATED:,} that can be "
                 "listed; draw a sample, or use larger steps"
             )
-        return self._variables.rows(self._variables.lattice.points())
+        return self._variables.to_rows(self._variables.lattice.points())
 
-    def sample(self, number: int, rng: np.random.Generator) -> IntArray:
+    def sample(self, count: int, rng: np.random.Generator) -> IntArray:
         """Independent candidates, each uniform over the space, with replacement; [number, d]."""
-        return self._variables.rows(self._variables.lattice.sample(number, rng))
+        return self._variables.to_rows(self._variables.lattice.sample(count, rng))
 
-    def neighbours(self, candidate: Candidate) -> IntArray:
+    def neighbours(self, candidate: CandidateLike) -> IntArray:
         """The next candidates down and up along each width, tied ones together; [m, d].
 
         The other widths are held; values that a constraint forbids are stepped over.
@@ -163,25 +163,25 @@ class Space:
         """
         if (reason := self.explain(candidate)) is not None:
             raise SpecError(reason)
-        point = self._variables.point(self.as_row(candidate))
-        return self._variables.rows(self._variables.lattice.neighbours(point))
+        point = self._variables.to_point(self.as_row(candidate))
+        return self._variables.to_rows(self._variables.lattice.neighbours(point))
 
     def encode(self, candidates: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Positions in [0, 1] between each width's low and high, on its scale; [n, d] or [d]."""
         rows = np.asarray(candidates)
         return np.stack(
-            [width.position(rows[..., column]) for column, width in enumerate(self.widths)], axis=-1
+            [width.encode(rows[..., column]) for column, width in enumerate(self.widths)], axis=-1
         )
 
     def smallest(self) -> IntArray:
         """Every width at its least if the constraints allow it, else the least sum of log2; [d]."""
-        return self._nearest(lambda _column, values: np.log2(values))
+        return self._min_cost_row(lambda _column, values: np.log2(values))
 
     def largest(self) -> IntArray:
         """Every width at its most if the constraints allow it, else the most sum of log2; [d]."""
-        return self._nearest(lambda _column, values: -np.log2(values))
+        return self._min_cost_row(lambda _column, values: -np.log2(values))
 
-    def snap(self, target: Target) -> IntArray:
+    def snap(self, target: TargetLike) -> IntArray:
         """The candidate nearest to positive numbers, by Euclidean distance of encodings; [d].
 
         Which of several equally near ones it is never changes.
@@ -189,24 +189,26 @@ class Space:
         Raises:
             SpecError: a name is missing or unknown, or a number is not positive.
         """
-        goals = self.encode(self._positive(target))
-        return self._nearest(
-            lambda column, values: (self.widths[column].position(values) - goals[column]) ** 2
+        encoded_target = self.encode(self._positive_numbers(target))
+        return self._min_cost_row(
+            lambda column, values: (
+                (self.widths[column].encode(values) - encoded_target[column]) ** 2
+            )
         )
 
-    def snap_down(self, target: Target) -> IntArray | None:
+    def snap_down(self, target: TargetLike) -> IntArray | None:
         """The largest candidate, by sum of log2, with no width above the target; [d] or None.
 
         Raises:
             SpecError: a name is missing or unknown, or a number is not positive.
         """
-        bounds = self._positive(target) * (1 + TOLERANCE)
+        bounds = self._positive_numbers(target) * (1 + SNAP_TOLERANCE)
 
         def cost(column: int, values: IntArray) -> npt.NDArray[np.float64]:
             return np.where(values <= bounds[column], -np.log2(values), np.inf)
 
-        point = self._variables.cheapest(cost)
-        return None if point is None else self._variables.rows(point)
+        point = self._variables.min_cost_point(cost)
+        return None if point is None else self._variables.to_rows(point)
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's description of each width by itself; it cannot say the constraints."""
@@ -216,22 +218,24 @@ class Space:
     def _variables(self) -> Variables:
         return Variables(self.widths, self.constraints)
 
-    def _nearest(self, cost: Cost) -> IntArray:
-        point = self._variables.cheapest(cost)
+    def _min_cost_row(self, cost: WidthCost) -> IntArray:
+        point = self._variables.min_cost_point(cost)
         assert point is not None, "finite costs on a space that is never empty"
-        return self._variables.rows(point)
+        return self._variables.to_rows(point)
 
-    def _positive(self, target: Target) -> npt.NDArray[np.float64]:
-        numbers = np.array(self._ordered(target), dtype=np.float64)
+    def _positive_numbers(self, target: TargetLike) -> npt.NDArray[np.float64]:
+        numbers = np.array(self._in_declared_order(target), dtype=np.float64)
         for name, number in zip(self.names, numbers.tolist(), strict=True):
             if not 0 < number < np.inf:
                 raise SpecError(f"width {name!r} is {number}, expected a positive number")
         return numbers
 
-    def _ordered(self, numbers: Mapping[str, Any] | Sequence[Any] | npt.NDArray[Any]) -> list[Any]:
+    def _in_declared_order(
+        self, numbers: Mapping[str, Any] | Sequence[Any] | npt.NDArray[Any]
+    ) -> list[Any]:
         """The numbers in declared order; a mapping's names must be exactly the widths'."""
         if isinstance(numbers, Mapping):
-            expect_names(numbers, self.names)
+            check_exact_names(numbers, self.names)
             return [numbers[name] for name in self.names]
         if len(numbers) != self.dimensions:
             raise SpecError(

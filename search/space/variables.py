@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from ..errors import SpaceTooLarge, SpecError
 from .constraints import Constraint, Tie
-from .decision_diagram import WORK, IntArray, Relation
-from .lattice import Lattice, groups
+from .decision_diagram import MAX_WORK_STEPS, IntArray, Relation
+from .lattice import Lattice, connected_components
 from .width import Width
 
-Cost = Callable[[int, IntArray], npt.NDArray[np.float64]]
+WidthCost = Callable[[int, IntArray], npt.NDArray[np.float64]]
 """Given a width's column and some of its values, what each would cost; [values] → [values]."""
 
 
@@ -38,16 +38,18 @@ class Variables:
             if isinstance(constraint, Tie)
             for first, second in constraint.links()
         ]
-        self.members = groups(len(widths), ties)
+        self.member_columns = connected_components(len(widths), ties)
         self.values: list[IntArray] = [
             np.array(
                 sorted(set.intersection(*(set(widths[column].values) for column in members))),
                 dtype=np.int64,
             )
-            for members in self.members
+            for members in self.member_columns
         ]
-        self._variable = {
-            column: variable for variable, members in enumerate(self.members) for column in members
+        self._variable_by_column = {
+            column: variable
+            for variable, members in enumerate(self.member_columns)
+            for column in members
         }
         self.lattice = Lattice(
             [len(values) for values in self.values],
@@ -56,47 +58,48 @@ class Variables:
                 for constraint in constraints
                 for first, second in constraint.links()
                 # Equal widths are in any order and divide each other.
-                if self._variable[columns[first]] != self._variable[columns[second]]
+                if self._variable_by_column[columns[first]]
+                != self._variable_by_column[columns[second]]
             ],
         )
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether no candidate meets the constraints."""
-        return self.lattice.empty
+        return self.lattice.is_empty
 
-    def rows(self, points: IntArray) -> IntArray:
+    def to_rows(self, points: IntArray) -> IntArray:
         """Points of value indices [n, variables] or [variables] as width rows [n, d] or [d]."""
-        rows = np.empty((*points.shape[:-1], len(self._variable)), dtype=np.int64)
-        for variable, members in enumerate(self.members):
+        rows = np.empty((*points.shape[:-1], len(self._variable_by_column)), dtype=np.int64)
+        for variable, members in enumerate(self.member_columns):
             rows[..., members] = self.values[variable][points[..., variable, None]]
         return rows
 
-    def point(self, row: IntArray) -> IntArray:
+    def to_point(self, row: IntArray) -> IntArray:
         """The value indices [variables] of a width row [d] that is in the space."""
         return np.array(
             [
                 np.searchsorted(values, row[members[0]])
-                for members, values in zip(self.members, self.values, strict=True)
+                for members, values in zip(self.member_columns, self.values, strict=True)
             ],
             dtype=np.int64,
         )
 
-    def cheapest(self, cost: Cost) -> IntArray | None:
+    def min_cost_point(self, cost: WidthCost) -> IntArray | None:
         """The point [variables] with the least sum of all widths' costs; None if all infinite."""
-        return self.lattice.cheapest(
+        return self.lattice.min_cost_point(
             [
                 np.sum([cost(column, values) for column in members], axis=0)
-                for members, values in zip(self.members, self.values, strict=True)
+                for members, values in zip(self.member_columns, self.values, strict=True)
             ]
         )
 
     def _relation(self, first: int, second: int, constraint: Constraint) -> Relation:
-        a, b = self._variable[first], self._variable[second]
+        a, b = self._variable_by_column[first], self._variable_by_column[second]
         pairs = len(self.values[a]) * len(self.values[b])
-        if pairs > WORK:
+        if pairs > MAX_WORK_STEPS:
             raise SpaceTooLarge(
-                f"{constraint} compares {pairs:,} pairs of values, more than {WORK:,}; "
+                f"{constraint} compares {pairs:,} pairs of values, more than {MAX_WORK_STEPS:,}; "
                 "use larger steps"
             )
         return Relation(
@@ -117,41 +120,43 @@ def check_names(widths: Sequence[Width], constraints: Sequence[Constraint]) -> N
     for constraint in constraints:
         for name in constraint.names:
             if name not in names:
-                raise SpecError(f"{constraint}: {unknown(name, names)}")
+                raise SpecError(f"{constraint}: {describe_unknown_name(name, names)}")
 
 
-def expect_names(found: Iterable[str], names: Sequence[str]) -> None:
+def check_exact_names(given_names: Iterable[str], names: Sequence[str]) -> None:
     """Raise SpecError unless the names found are exactly the widths' names, in any order."""
-    found = list(found)
-    for name in found:
+    given_names = list(given_names)
+    for name in given_names:
         if name not in names:
-            raise SpecError(unknown(name, names))
+            raise SpecError(describe_unknown_name(name, names))
     for name in names:
-        if name not in found:
+        if name not in given_names:
             raise SpecError(f"width {name!r} has no value; give one for each of {', '.join(names)}")
 
 
-def unknown(name: str, names: Sequence[str]) -> str:
+def describe_unknown_name(name: str, names: Sequence[str]) -> str:
     """The sentence for a name that is no width's."""
-    close = get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    close_matches = get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {close_matches[0]!r}?" if close_matches else ""
     return f"there is no width {name!r} among {', '.join(names)}{hint}"
 
 
-def conflict(widths: Sequence[Width], constraints: Sequence[Constraint]) -> str:
+def describe_conflict(widths: Sequence[Width], constraints: Sequence[Constraint]) -> str:
     """The sentence that names constraints no candidate can meet together, and no needless one."""
 
-    def empty(some: Sequence[Constraint]) -> bool:
-        return Variables(widths, some).empty
+    def is_infeasible(subset: Sequence[Constraint]) -> bool:
+        return Variables(widths, subset).is_empty
 
-    guilty = list(constraints)
+    conflicting = list(constraints)
     for constraint in constraints:
-        rest = [other for other in guilty if other is not constraint]
-        if empty(rest):
-            guilty = rest
-    concerned = {name for constraint in guilty for name in constraint.names}
+        remaining = [other for other in conflicting if other is not constraint]
+        if is_infeasible(remaining):
+            conflicting = remaining
+    conflicting_names = {name for constraint in conflicting for name in constraint.names}
     values = " and ".join(
-        f"{width.name} is {width.shown()}" for width in widths if width.name in concerned
+        f"{width.name} is {width.format_values()}"
+        for width in widths
+        if width.name in conflicting_names
     )
-    rules = " together with ".join(f"({constraint})" for constraint in guilty)
+    rules = " together with ".join(f"({constraint})" for constraint in conflicting)
     return f"no candidate meets {rules}, where {values}; widen a width or drop a constraint"

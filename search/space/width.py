@@ -18,14 +18,14 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ..errors import SpecError
-from ..units import whole
+from ..units import as_int
 
 Scale = Literal["log", "linear"]
 
-LARGEST = 2**31 - 1
+MAX_WIDTH = 2**31 - 1
 """Largest value a width may have; far past any layer, and its square still fits 64 bits."""
 
-MAX_VALUES = 65_536
+MAX_VALUE_COUNT = 65_536
 """Most values one width may have; a finer lattice than this tells no two networks apart."""
 
 
@@ -54,21 +54,21 @@ class Width:
             raise SpecError(
                 f"width {self.name!r}: choices are {self.values!r}, expected a list of integers"
             )
-        values = sorted({_positive(self.name, "choice", value) for value in self.values})
+        values = sorted({_checked_positive(self.name, "choice", value) for value in self.values})
         if not values:
             raise SpecError(f"width {self.name!r} has no choices; give at least one integer")
-        _check_number_of_values(self.name, len(values))
+        _check_value_count(self.name, len(values))
         object.__setattr__(self, "values", tuple(values))
 
     @classmethod
     def range(cls, name: str, low: int, high: int, step: int = 1, scale: Scale = "log") -> Width:
         """Values low, low + step, … up to the last one that is not above high."""
-        low = _positive(name, "low", low)
-        high = _positive(name, "high", high)
-        step = _positive(name, "step", step)
+        low = _checked_positive(name, "low", low)
+        high = _checked_positive(name, "high", high)
+        step = _checked_positive(name, "step", step)
         if low > high:
             raise SpecError(f"width {name!r}: low {low} is above high {high}; swap them")
-        _check_number_of_values(name, (high - low) // step + 1)
+        _check_value_count(name, (high - low) // step + 1)
         return cls(name, tuple(range(low, high + 1, step)), scale)
 
     @classmethod
@@ -86,7 +86,7 @@ class Width:
         """The largest value."""
         return self.values[-1]
 
-    def position(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def encode(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Where values lie between low (0) and high (1) on the width's scale, any shape.
 
         Log scale: log2(value / low) / log2(high / low); linear: (value - low) / (high - low).
@@ -120,23 +120,23 @@ class Width:
             f"from {self.low} to {self.high}; the nearest is {nearest}"
         )
 
-    def shown(self) -> str:
+    def format_values(self) -> str:
         """The values for people, such as ``16 to 512`` or ``64``."""
         return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
 
 
-def _positive(name: str, key: str, value: Any) -> int:
-    number = whole(value)
+def _checked_positive(name: str, key: str, value: Any) -> int:
+    number = as_int(value)
     if number is None:
         raise SpecError(f"width {name!r}: {key} is {value!r}, expected an integer of at least 1")
-    if not 1 <= number <= LARGEST:
-        raise SpecError(f"width {name!r}: {key} is {number}, expected 1 to {LARGEST:,}")
+    if not 1 <= number <= MAX_WIDTH:
+        raise SpecError(f"width {name!r}: {key} is {number}, expected 1 to {MAX_WIDTH:,}")
     return number
 
 
-def _check_number_of_values(name: str, number: int) -> None:
-    if number > MAX_VALUES:
+def _check_value_count(name: str, number: int) -> None:
+    if number > MAX_VALUE_COUNT:
         raise SpecError(
-            f"width {name!r} has {number:,} values, more than the {MAX_VALUES:,} allowed; "
+            f"width {name!r} has {number:,} values, more than the {MAX_VALUE_COUNT:,} allowed; "
             "use a larger step"
         )

@@ -20,11 +20,11 @@ _CNN_WIDTHS = {
     "channels2": {"low": 4, "high": 128, "step": 4},
     "order": "non-decreasing",
 }
-_TRIALS = 30
+_DEFAULT_TRIALS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuickOptions:
+class DataRunOptions:
     """What `run --data` was told.
 
     Attributes:
@@ -44,7 +44,7 @@ class QuickOptions:
     epochs: int
 
 
-def quick_sections(options: QuickOptions) -> dict[str, Any]:
+def sections_from_data(options: DataRunOptions) -> dict[str, Any]:
     """The sections of the spec that a search of a data file amounts to."""
     proxy = {
         "data": options.data,
@@ -54,19 +54,19 @@ def quick_sections(options: QuickOptions) -> dict[str, Any]:
         "epochs": options.epochs,
     }
     return {
-        "study": {"name": _name(options.data), "trials": _TRIALS},
+        "study": {"name": _study_name_from(options.data), "trials": _DEFAULT_TRIALS},
         "model": {"family": options.family},
         "widths": deepcopy(_CNN_WIDTHS if options.family == "cnn" else _MLP_WIDTHS),
         "proxy": {key: value for key, value in proxy.items() if value is not None},
     }
 
 
-def _name(data: str) -> str:
+def _study_name_from(data: str) -> str:
     """A study's name from a file's: its letters, digits, dots and dashes."""
     return re.sub(r"[^\w.-]+", "-", Path(data).stem).strip("-") or "data"
 
 
-def overridden(
+def override_sections(
     sections: Mapping[str, Any],
     *,
     name: str | None,
@@ -78,9 +78,9 @@ def overridden(
     changed = dict(sections)
     flags = {"study": {"name": name, "trials": trials, "seed": seed}, "limits": limits}
     for section, values in flags.items():
-        given = {key: value for key, value in values.items() if value is not None}
-        found = changed.get(section, {})
+        set_flags = {key: value for key, value in values.items() if value is not None}
+        current = changed.get(section, {})
         # A section that is no table is left for the validation to say so.
-        if given and isinstance(found, dict):
-            changed[section] = {**found, **given}
+        if set_flags and isinstance(current, dict):
+            changed[section] = {**current, **set_flags}
     return changed

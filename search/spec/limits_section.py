@@ -2,7 +2,7 @@
 
 `flops = "2M"` is a number; `flops = "60% of today"` is a share of what the reference `today` costs.
 References stand in `[references]`: widths for the spec's own model, or a builder of another model.
-`LimitsSection.resolved` puts numbers in the shares' place.
+`LimitsSection.resolve` puts numbers in the shares' place.
 """
 
 from __future__ import annotations
@@ -17,31 +17,33 @@ from ..space.limits import Limits
 from ..units import parse_count, parse_duration, parse_memory
 from .sections import Section
 
-_SHARE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*of\s+(\S+)\s*")
+_RELATIVE_BOUND = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*of\s+(\S+)\s*")
 
 
-def share(text: str) -> tuple[float, str]:
+def parse_relative_bound(text: str) -> tuple[float, str]:
     """`"60% of today"` as the share 0.6 and the reference's name."""
-    match = _SHARE.fullmatch(text)
+    match = _RELATIVE_BOUND.fullmatch(text)
     assert match is not None
     return float(match[1]) / 100, match[2]
 
 
-def _bound(parse: Callable[[Any], int]) -> BeforeValidator:
-    def read(value: object) -> int | str:
-        match = _SHARE.fullmatch(value) if isinstance(value, str) else None
+def _bound_validator(parse: Callable[[Any], int]) -> BeforeValidator:
+    def parse_bound(value: object) -> int | str:
+        match = _RELATIVE_BOUND.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             return parse(value)
         if float(match[1]) == 0:
             raise ValueError(f'found "{value}", expected a share above 0 %')
         return f"{match[1]}% of {match[2]}"
 
-    return BeforeValidator(read)
+    return BeforeValidator(parse_bound)
 
 
-FlopsBound = Annotated[int | str, _bound(lambda value: parse_count(value, "FLOPs"))]
-MacsBound = Annotated[int | str, _bound(lambda value: parse_count(value, "MACs"))]
-ParametersBound = Annotated[int | str, _bound(lambda value: parse_count(value, "parameters"))]
+FlopsBound = Annotated[int | str, _bound_validator(lambda value: parse_count(value, "FLOPs"))]
+MacsBound = Annotated[int | str, _bound_validator(lambda value: parse_count(value, "MACs"))]
+ParametersBound = Annotated[
+    int | str, _bound_validator(lambda value: parse_count(value, "parameters"))
+]
 Seconds = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -50,11 +52,11 @@ Seconds = Annotated[
         lambda seconds: f"{seconds!r} s", return_type=str, when_used="json-unless-none"
     ),
 ]
-BytesBound = Annotated[int | str, _bound(parse_memory)]
+BytesBound = Annotated[int | str, _bound_validator(parse_memory)]
 
 
 class LimitsSection(Section):
-    """`[limits]`: hard bounds; FLOPs = 2 × MACs, both forward and per sample; memory in bytes."""
+    """`[to_limits]`: hard bounds; FLOPs = 2 × MACs, both forward and per sample; memory in bytes."""
 
     flops: FlopsBound | None = None
     macs: MacsBound | None = None
@@ -66,29 +68,33 @@ class LimitsSection(Section):
     """Of one sample's inference; measured before a training, on the worker's device."""
 
     @property
-    def shares(self) -> dict[str, tuple[float, str]]:
+    def relative_bounds(self) -> dict[str, tuple[float, str]]:
         """The limits that are shares of a reference: share and reference by limit."""
-        given = self.model_dump(exclude_none=True)
-        return {name: share(value) for name, value in given.items() if isinstance(value, str)}
+        bounds = self.model_dump(exclude_none=True)
+        return {
+            name: parse_relative_bound(value)
+            for name, value in bounds.items()
+            if isinstance(value, str)
+        }
 
-    def resolved(self, references: Mapping[str, Mapping[str, int]]) -> LimitsSection:
+    def resolve(self, references: Mapping[str, Mapping[str, int]]) -> LimitsSection:
         """These limits as numbers.
 
         Args:
             references: Costs by name of each reference; a share of a cost is rounded down.
         """
-        numbers = {
-            name: max(1, int(part * references[reference][name]))
-            for name, (part, reference) in self.shares.items()
+        absolute_bounds = {
+            name: max(1, int(fraction * references[reference][name]))
+            for name, (fraction, reference) in self.relative_bounds.items()
         }
-        return self.model_copy(update=numbers)
+        return self.model_copy(update=absolute_bounds)
 
-    def limits(self) -> Limits:
+    def to_limits(self) -> Limits:
         """The bounds as the gate uses them; every share must be resolved."""
-        assert not self.shares
+        assert not self.relative_bounds
         return Limits(**self.model_dump(exclude={"latency"}))
 
     @property
-    def measured(self) -> dict[str, float]:
+    def measured_limits(self) -> dict[str, float]:
         """The limits that only a measurement can check, by name, in seconds."""
         return {} if self.latency is None else {"latency": self.latency}

@@ -1,6 +1,6 @@
 """Say what is wrong with a spec: pydantic's findings as sentences a person can act on.
 
-`sentences` gives one line for each finding: `FILE: key: what was found; what was expected`.
+`error_messages` gives one line for each finding: `FILE: key: what was found; what was expected`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-_EXPECTED = {
+_EXPECTED_TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
@@ -33,7 +33,7 @@ _BOUNDS = {
 }
 
 
-def sentences(error: ValidationError, model: type[BaseModel], source: str) -> list[str]:
+def error_messages(error: ValidationError, model: type[BaseModel], source: str) -> list[str]:
     """One line for each finding of `error`, in the order of the file's sections.
 
     Args:
@@ -42,10 +42,10 @@ def sentences(error: ValidationError, model: type[BaseModel], source: str) -> li
         source: The file's name, which opens each line.
     """
     lines = []
-    for finding in error.errors(include_url=False):
-        path = [str(part) for part in finding["loc"] if _is_key(part)]
+    for details in error.errors(include_url=False):
+        path = [str(part) for part in details["loc"] if _is_key(part)]
         key = ".".join(path) or "the file"
-        lines.append(f"{source}: {key}: {_sentence(finding, path, model)}")
+        lines.append(f"{source}: {key}: {_message(details, path, model)}")
     return list(dict.fromkeys(lines))
 
 
@@ -54,25 +54,29 @@ def _is_key(part: str | int) -> bool:
     return isinstance(part, int) or not part.startswith(("literal[", "list[", "function-", "str"))
 
 
-def _sentence(finding: Any, path: list[str], model: type[BaseModel]) -> str:
-    kind, context, found = finding["type"], finding.get("ctx", {}), finding["input"]
+def _message(details: Any, path: list[str], model: type[BaseModel]) -> str:
+    kind, context, value = details["type"], details.get("ctx", {}), details["input"]
     if kind == "missing":
         return "is missing; expected a value here"
     if kind == "extra_forbidden":
-        known = _known_keys(model, path[:-1])
-        close = difflib.get_close_matches(path[-1], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        known_keys = _known_keys(model, path[:-1])
+        close_matches = difflib.get_close_matches(path[-1], known_keys, n=1)
+        hint = (
+            f"did you mean {close_matches[0]}?"
+            if close_matches
+            else f"expected one of {', '.join(known_keys)}"
+        )
         return f"unknown key; {hint}"
     if kind == "literal_error":
-        return f"found {_shown(found)}, expected {context['expected']}"
+        return f"found {_format_value(value)}, expected {context['expected']}"
     if kind in _BOUNDS:
-        sign, name = _BOUNDS[kind]
-        return f"found {_shown(found)}, expected {sign} {context[name]}"
+        comparison, context_key = _BOUNDS[kind]
+        return f"found {_format_value(value)}, expected {comparison} {context[context_key]}"
     if kind == "value_error":
         return str(context["error"])
-    if kind in _EXPECTED:
-        return f"found {_shown(found)}, expected {_EXPECTED[kind]}"
-    return f"found {_shown(found)}: {finding['msg']}"
+    if kind in _EXPECTED_TYPES:
+        return f"found {_format_value(value)}, expected {_EXPECTED_TYPES[kind]}"
+    return f"found {_format_value(value)}: {details['msg']}"
 
 
 def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
@@ -80,27 +84,31 @@ def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
     current: Any = model
     for part in path:
         annotation = (
-            current.model_fields[part].annotation if _has(current, part) else _other(current)
+            current.model_fields[part].annotation
+            if _has_key(current, part)
+            else _extra_annotation(current)
         )
-        current = next((one for one in _parts(annotation) if _is_model(one)), None)
+        current = next(
+            (nested for nested in _nested_annotations(annotation) if _is_model(nested)), None
+        )
     return list(current.model_fields) if _is_model(current) else []
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
+def _nested_annotations(annotation: Any) -> Iterator[Any]:
     """An annotation and all that its brackets hold."""
     yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
+    for argument in get_args(annotation):
+        yield from _nested_annotations(argument)
 
 
-def _other(model: Any) -> Any:
+def _extra_annotation(model: Any) -> Any:
     """What a section holds under keys of the user's own choice, if it allows any."""
     if not _is_model(model) or model.model_config.get("extra") != "allow":
         return None
     return get_type_hints(model)["__pydantic_extra__"]
 
 
-def _has(model: Any, key: str) -> bool:
+def _has_key(model: Any, key: str) -> bool:
     return _is_model(model) and key in model.model_fields
 
 
@@ -108,6 +116,6 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= 80 else text[:77] + "…"

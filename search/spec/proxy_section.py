@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .sections import Reference, Section
 
-_MOST_AT_ONCE = 4096
-_MOST_RATES = 16
+_MAX_AT_ONCE = 4096
+_MAX_RATE_FACTORS = 16
 
 REMOVED_ENGINE = "fused"
 """An engine of earlier releases: the specs of stored studies may name it."""
@@ -24,7 +24,7 @@ class HalvingTable(Section):
     """Epochs before the first rung; below 1, a share of the training rows."""
 
 
-def _halving_table(value: object) -> object:
+def _expand_halving(value: object) -> object:
     """`halving = 3` is short for `halving = { eta = 3 }`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"eta": value}
@@ -33,12 +33,10 @@ def _halving_table(value: object) -> object:
     raise ValueError(f"found {value!r}, expected a whole number such as 3, or eta and first")
 
 
-def _number_or_auto(value: object) -> object:
-    if value == "auto" or (type(value) is int and 1 <= value <= _MOST_AT_ONCE):
+def _check_at_once(value: object) -> object:
+    if value == "auto" or (type(value) is int and 1 <= value <= _MAX_AT_ONCE):
         return value
-    raise ValueError(
-        f'found {value!r}, expected "auto" or a whole number from 1 to {_MOST_AT_ONCE}'
-    )
+    raise ValueError(f'found {value!r}, expected "auto" or a whole number from 1 to {_MAX_AT_ONCE}')
 
 
 def _without_removed(value: object) -> object:
@@ -50,12 +48,12 @@ def _without_removed(value: object) -> object:
     return value
 
 
-def _different(factors: list[float]) -> list[float]:
-    if len(factors) > _MOST_RATES:
-        raise ValueError(f"found {len(factors)} factors, expected at most {_MOST_RATES}")
-    twice = [factor for factor in factors if factors.count(factor) > 1]
-    if twice:
-        raise ValueError(f"found {twice[0]} {len(twice)} times, expected each factor once")
+def _check_distinct(factors: list[float]) -> list[float]:
+    if len(factors) > _MAX_RATE_FACTORS:
+        raise ValueError(f"found {len(factors)} factors, expected at most {_MAX_RATE_FACTORS}")
+    repeated = [factor for factor in factors if factors.count(factor) > 1]
+    if repeated:
+        raise ValueError(f"found {repeated[0]} {len(repeated)} times, expected each factor once")
     return factors
 
 
@@ -84,7 +82,7 @@ class ProxySection(Section):
     rate_factors: Annotated[
         list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None,
         Field(min_length=1),
-        AfterValidator(lambda found: found and _different(found)),
+        AfterValidator(lambda factors: factors and _check_distinct(factors)),
     ] = None
     """Learning rates that each candidate is tried with, as factors; the best counts."""
     replicas: int = Field(default=1, ge=1, le=100)
@@ -94,21 +92,21 @@ class ProxySection(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch passes through in, to save memory."""
-    halving: Annotated[HalvingTable | None, BeforeValidator(_halving_table)] = None
+    halving: Annotated[HalvingTable | None, BeforeValidator(_expand_halving)] = None
     engine: Annotated[
         Literal["auto", "plain", "replay", "stacked", "dense"], BeforeValidator(_without_removed)
     ] = "auto"
     """What computes the trainings; all give the same results."""
-    at_once: Annotated[Literal["auto"] | int, BeforeValidator(_number_or_auto)] = "auto"
+    at_once: Annotated[Literal["auto"] | int, BeforeValidator(_check_at_once)] = "auto"
     """Candidates that a worker claims and trains together."""
 
     @property
-    def fixed_at_once(self) -> int | None:
+    def fixed_claim_size(self) -> int | None:
         """Candidates a claim, where the spec says so."""
         return None if self.at_once == "auto" else self.at_once
 
     @model_validator(mode="after")
-    def _parts_of_a_batch(self) -> ProxySection:
+    def _check_accumulate(self) -> ProxySection:
         if self.accumulate > self.batch_size:
             raise ValueError(
                 f"accumulate is {self.accumulate} and batch_size {self.batch_size}: expected at "

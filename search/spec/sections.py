@@ -25,7 +25,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _reference(value: object) -> object:
+def _importable_reference(value: object) -> object:
     """Turn a module-level function into `FILE.py:name`, which another process can load."""
     if not callable(value):
         return value
@@ -38,13 +38,13 @@ def _reference(value: object) -> object:
     return f"{Path(inspect.getfile(value)).resolve()}:{name}"
 
 
-Reference = Annotated[str, BeforeValidator(_reference), Field(min_length=1)]
+Reference = Annotated[str, BeforeValidator(_importable_reference), Field(min_length=1)]
 """`FILE.py:name`, `package.module:name` or a word; a module-level function is turned into one."""
 
 CostName = Literal["flops", "macs", "parameters", "train_memory", "inference_memory", "file_size"]
 
 
-def _study_name(value: str) -> str:
+def _check_study_name(value: str) -> str:
     if not value.strip() or value != value.strip() or any(ord(letter) < 32 for letter in value):
         raise ValueError("expected a name without control characters or spaces at its ends")
     return value
@@ -53,7 +53,7 @@ def _study_name(value: str) -> str:
 class StudySection(Section):
     """`[study]`: the name, the budget and the goal."""
 
-    name: Annotated[str, Field(max_length=200), AfterValidator(_study_name)]
+    name: Annotated[str, Field(max_length=200), AfterValidator(_check_study_name)]
     trials: int = Field(default=40, ge=1, le=10_000_000)
     """Budget in trainings, exact over all workers and restarts."""
     goal: Literal["best", "smallest", "front"] = "best"
@@ -64,7 +64,7 @@ class StudySection(Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
-    def _target_goes_with_smallest(self) -> StudySection:
+    def _check_goal(self) -> StudySection:
         if self.goal == "smallest" and self.target is None:
             raise ValueError('goal "smallest" needs a target: the metric that is good enough')
         if self.goal != "smallest" and self.target is not None:
@@ -86,10 +86,10 @@ class ModelSection(Section):
     """`costs(widths) -> mapping`: the costs of a model that cannot be traced."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> ModelSection:
+    def _check_source(self) -> ModelSection:
         if (self.build is None) == (self.family is None):
-            found = "neither" if self.build is None else "both"
-            raise ValueError(f"expected either build or family, found {found}")
+            given = "neither" if self.build is None else "both"
+            raise ValueError(f"expected either build or family, found {given}")
         if self.build is not None and self.options:
             raise ValueError(
                 f"{', '.join(self.options)} goes with a family, found build: "
@@ -100,11 +100,11 @@ class ModelSection(Section):
     @property
     def options(self) -> dict[str, Any]:
         """The family's options that the spec sets."""
-        named = {"activation": self.activation, "dropout": self.dropout, "norm": self.norm}
-        return {name: value for name, value in named.items() if value is not None}
+        family_options = {"activation": self.activation, "dropout": self.dropout, "norm": self.norm}
+        return {name: value for name, value in family_options.items() if value is not None}
 
 
-def _width_table(value: object) -> object:
+def _expand_width(value: object) -> object:
     """`64` is a fixed width and `[16, 32]` its choices; a table says it in full."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"choices": [value]}
@@ -123,16 +123,16 @@ class WidthEntry(Section):
     scale: Literal["log", "linear"] = "log"
 
     @model_validator(mode="after")
-    def _range_or_choices(self) -> WidthEntry:
-        ranged = self.low is not None and self.high is not None
-        if ranged == (self.choices is not None):
+    def _check_range_or_choices(self) -> WidthEntry:
+        is_range = self.low is not None and self.high is not None
+        if is_range == (self.choices is not None):
             raise ValueError("expected low and high, or choices")
-        alone = self.low is None and self.high is None and self.step is None
-        if self.choices is not None and not alone:
+        has_no_range_keys = self.low is None and self.high is None and self.step is None
+        if self.choices is not None and not has_no_range_keys:
             raise ValueError("choices stand alone: expected no low, high or step beside them")
         return self
 
-    def width(self, name: str) -> Width:
+    def to_width(self, name: str) -> Width:
         """The searched width of this name."""
         if self.choices is not None:
             return Width.of(name, self.choices, scale=self.scale)
@@ -143,17 +143,17 @@ class WidthEntry(Section):
         )
 
 
-Direction = Literal["non-increasing", "non-decreasing"]
+OrderDirection = Literal["non-increasing", "non-decreasing"]
 
 
 class OrderTable(Section):
     """An order over the widths named, in the order given; over all of them if none is."""
 
-    direction: Direction
+    direction: OrderDirection
     widths: list[str] | None = Field(default=None, min_length=2)
 
 
-def _one_or_many(value: object) -> object:
+def _expand_order(value: object) -> object:
     if isinstance(value, str):
         return [{"direction": value}]
     return [value] if isinstance(value, dict) else value
@@ -163,11 +163,11 @@ class WidthsSection(BaseModel):
     """`[widths]`: every other key than `order`, `tie` and `divisible` is a searched width."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    __pydantic_extra__: dict[str, Annotated[WidthEntry, BeforeValidator(_width_table)]] = Field(
+    __pydantic_extra__: dict[str, Annotated[WidthEntry, BeforeValidator(_expand_width)]] = Field(
         init=False
     )
 
-    order: Annotated[list[OrderTable], BeforeValidator(_one_or_many)] = Field(default_factory=list)
+    order: Annotated[list[OrderTable], BeforeValidator(_expand_order)] = Field(default_factory=list)
     """`"non-increasing"` over all widths as written, or tables that name the widths."""
     tie: list[list[str]] = Field(default_factory=list)
     """Groups of widths that share one value."""
@@ -180,27 +180,32 @@ class WidthsSection(BaseModel):
         return self.__pydantic_extra__ or {}
 
     @model_validator(mode="after")
-    def _is_a_space(self) -> WidthsSection:
+    def _check_space(self) -> WidthsSection:
         if not self.entries:
             raise ValueError("expected at least one width, found none")
         try:
-            self.space()
+            self.to_space()
         except SpecError as error:
             raise ValueError(str(error)) from error
         return self
 
-    def space(self) -> Space:
+    def to_space(self) -> Space:
         """The lattice these widths and constraints span."""
-        widths = tuple(entry.width(name) for name, entry in self.entries.items())
-        orders = [(tuple(one.widths or self.entries), one.direction) for one in self.order]
+        widths = tuple(entry.to_width(name) for name, entry in self.entries.items())
+        orders = [(tuple(table.widths or self.entries), table.direction) for table in self.order]
         divisors = {
-            name: [by] if isinstance(by, str) else by for name, by in self.divisible.items()
+            name: [divisor] if isinstance(divisor, str) else divisor
+            for name, divisor in self.divisible.items()
         }
         return Space(
             widths,
             (
                 *(Order(names, direction) for names, direction in orders if len(names) > 1),
                 *(Tie(tuple(group)) for group in self.tie),
-                *(Divisible(name, by) for name, group in divisors.items() for by in group),
+                *(
+                    Divisible(name, divisor)
+                    for name, group in divisors.items()
+                    for divisor in group
+                ),
             ),
         )

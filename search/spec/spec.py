@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import SpecError
 from ..goal import Goal
 from .limits_section import LimitsSection
-from .messages import sentences
+from .messages import error_messages
 from .proxy_section import ProxySection
 from .sections import CostName, ModelSection, Reference, Section, StudySection, WidthsSection
 
@@ -35,12 +35,12 @@ class Spec(Section):
     proxy: ProxySection
 
     @model_validator(mode="after")
-    def _references_are_there(self) -> Spec:
-        for limit, (_, name) in self.limits.shares.items():
+    def _check_references(self) -> Spec:
+        for limit, (_, name) in self.limits.relative_bounds.items():
             if name not in self.references:
-                there = ", ".join(self.references) or "none"
+                available = ", ".join(self.references) or "none"
                 raise ValueError(
-                    f'limits.{limit} is a share of "{name}", found {there} in [references]; '
+                    f'limits.{limit} is a share of "{name}", found {available} in [references]; '
                     "expected it there, as widths or as a builder"
                 )
         for name, reference in self.references.items():
@@ -93,7 +93,7 @@ def parse_spec(values: Mapping[str, Any], *, source: str = "spec") -> Spec:
     try:
         return Spec.model_validate(dict(values))
     except ValidationError as error:
-        raise SpecError("\n".join(sentences(error, Spec, source))) from error
+        raise SpecError("\n".join(error_messages(error, Spec, source))) from error
 
 
 def load_spec(path: Path) -> Spec:

@@ -2,7 +2,7 @@
 
 With many threads the linear algebra library spends its time waiting for them: on a busy machine a
 192 × 192 eigendecomposition takes 0.5 CPU-seconds with two threads and 0.005 with one.
-Entry point: `one_thread`.
+Entry point: `single_blas_thread`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def single_blas_thread() -> Iterator[None]:
     """Limit numpy's and scipy's linear algebra to one thread; torch keeps its own."""
-    with _controller().limit(limits=1, user_api="blas"):
+    with _threadpool_controller().limit(limits=1, user_api="blas"):
         yield
 
 
 @cache
-def _controller() -> ThreadpoolController:
+def _threadpool_controller() -> ThreadpoolController:
     # Made once, and late: it finds the libraries that are loaded by then.
     return ThreadpoolController()

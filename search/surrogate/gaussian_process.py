@@ -3,10 +3,10 @@
 Its covariance is that of a gentle quadratic plus a Matérn function of the distance, or a Matérn
 function alone; so plateaus, bottlenecks and ridges, which no quadratic follows, can be learned
 once there are trainings enough to show them. Kernels, conditioning and prediction are
-scikit-learn's; the few hyperparameters come from a small grid weighed by evidence (`COVARIANCES`),
+scikit-learn's; the few hyperparameters come from a small grid weighed by evidence (`KERNEL_PRIORS`),
 since twenty trainings cannot tell one length scale per width.
 
-Entry points: `COVARIANCES`, `condition`.
+Entry points: `KERNEL_PRIORS`, `condition`.
 """
 
 from __future__ import annotations
@@ -18,50 +18,54 @@ from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern
 
-from .marginal_likelihood import Evidence
+from .marginal_likelihood import MarginalLikelihood
 
 Floats = NDArray[np.float64]
 
 # Prior variance of the intercept over a slope's: all but free.
-_FREE = 100.0
+_INTERCEPT_VARIANCE = 100.0
 # Least noise ratio: keeps the Cholesky factor of a noiseless table well conditioned.
 _JITTER = 1e-6
 
 
-class Trend(Kernel):  # type: ignore[misc]  # scikit-learn has no types
+class QuadraticKernel(Kernel):  # type: ignore[misc]  # scikit-learn has no types
     """Covariance of a gentle quadratic: slopes and curvature, of each width and shared by all.
 
     k(u, v) = u·v + (Σ u)(Σ v) + c ((u·v)² / 2 + (Σ u² − ½)(Σ v² − ½)), sums over the widths,
     u and v in [-1, 1].
 
     Args:
-        widths: How many of the columns, the first ones, share a slope and a square.
+        width_count: How many of the columns, the first ones, share a slope and a square.
         curvature: Variance of a product of two columns over that of a slope.
     """
 
-    def __init__(self, widths: int, curvature: float = 0.1) -> None:
-        self.widths = widths
+    def __init__(self, width_count: int, curvature: float = 0.1) -> None:
+        self.width_count = width_count
         self.curvature = curvature
 
     def __call__(self, X: Floats, Y: Floats | None = None) -> Floats:  # noqa: N803
         """The covariance between two sets of points, [n, m]."""
         other = X if Y is None else Y
-        plain = X @ other.T
-        slope, square = self._shared(X)
-        other_slope, other_square = self._shared(other)
-        curved = 0.5 * plain**2 + np.outer(square, other_square)
-        return np.asarray(plain + np.outer(slope, other_slope) + self.curvature * curved)
+        inner_products = X @ other.T
+        slope, square = self._shared_terms(X)
+        other_slope, other_square = self._shared_terms(other)
+        quadratic_part = 0.5 * inner_products**2 + np.outer(square, other_square)
+        return np.asarray(
+            inner_products + np.outer(slope, other_slope) + self.curvature * quadratic_part
+        )
 
     def diag(self, X: Floats) -> Floats:  # noqa: N803
         """The variance at each point, [n]."""
-        plain = (X**2).sum(axis=1)
-        slope, square = self._shared(X)
-        return np.asarray(plain + slope**2 + self.curvature * (0.5 * plain**2 + square**2))
+        squared_norms = (X**2).sum(axis=1)
+        slope, square = self._shared_terms(X)
+        return np.asarray(
+            squared_norms + slope**2 + self.curvature * (0.5 * squared_norms**2 + square**2)
+        )
 
-    def _shared(self, points: Floats) -> tuple[Floats, Floats]:
+    def _shared_terms(self, points: Floats) -> tuple[Floats, Floats]:
         """What all widths share: the sum of their positions and of their squares, two [n]."""
-        widths = points[:, : self.widths]
-        return widths.sum(axis=1), (widths**2 - 0.5).sum(axis=1)
+        width_columns = points[:, : self.width_count]
+        return width_columns.sum(axis=1), (width_columns**2 - 0.5).sum(axis=1)
 
     def is_stationary(self) -> bool:
         """A trend is not."""
@@ -69,39 +73,44 @@ class Trend(Kernel):  # type: ignore[misc]  # scikit-learn has no types
 
 
 @dataclass(frozen=True, kw_only=True)
-class Covariance:
+class KernelPrior:
     """A prior over surfaces; variances relative to that of one width's slope in [-1, 1].
 
     Attributes:
-        trend: Whether there is a gentle quadratic below the rough part.
-        rough: Variance of the Matérn part.
-        length: Its length scale: root mean square distance per column, as a share of the range.
+        has_trend: Whether there is a gentle quadratic below the rough part.
+        matern_variance: Variance of the Matérn part.
+        length_scale: Its length scale: root mean square distance per column, as a share of the range.
     """
 
-    trend: bool
-    rough: float
-    length: float
+    has_trend: bool
+    matern_variance: float
+    length_scale: float
 
-    def kernel(self, columns: int, widths: int) -> Kernel:
+    def build_kernel(self, column_count: int, width_count: int) -> Kernel:
         """The covariance between points of [-1, 1]^columns."""
         # From −1 to 1 the range is 2 long.
-        length = 2.0 * self.length * np.sqrt(columns)
-        kernel = ConstantKernel(_FREE) + ConstantKernel(self.rough) * Matern(length, nu=2.5)
-        return kernel + Trend(widths) if self.trend else kernel
+        scaled_length = 2.0 * self.length_scale * np.sqrt(column_count)
+        kernel = ConstantKernel(_INTERCEPT_VARIANCE) + ConstantKernel(
+            self.matern_variance
+        ) * Matern(scaled_length, nu=2.5)
+        return kernel + QuadraticKernel(width_count) if self.has_trend else kernel
 
 
-COVARIANCES = (
+KERNEL_PRIORS = (
     *(
-        Covariance(trend=True, rough=rough, length=length)
-        for rough in (0.5, 4.0)
+        KernelPrior(has_trend=True, matern_variance=variance, length_scale=length)
+        for variance in (0.5, 4.0)
         for length in (0.2, 0.6)
     ),
-    *(Covariance(trend=False, rough=1.0, length=length) for length in (0.1, 0.2, 0.4)),
+    *(
+        KernelPrior(has_trend=False, matern_variance=1.0, length_scale=length)
+        for length in (0.1, 0.2, 0.4)
+    ),
 )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Process:
+class GaussianProcess:
     """A Gaussian process given observations, for standardised values."""
 
     regressor: GaussianProcessRegressor
@@ -113,20 +122,25 @@ class Process:
 
 
 def condition(
-    kernel: Kernel, evidence: Evidence, encoded: Floats, values: Floats, factors: Floats
-) -> Process:
+    kernel: Kernel,
+    likelihood: MarginalLikelihood,
+    encoded: Floats,
+    values: Floats,
+    noise_factors: Floats,
+) -> GaussianProcess:
     """The process after the observations.
 
     Args:
         kernel: Its covariance, up to the signal variance.
-        evidence: The signal variance and the noise.
+        likelihood: The signal variance and the noise.
         encoded: Observed candidates, [n, columns] with columns in [0, 1].
         values: Their standardised values, [n].
-        factors: Noise variance of each relative to a plain training's, [n].
+        noise_factors: Noise variance of each relative to a plain training's, [n].
     """
     regressor = GaussianProcessRegressor(
-        ConstantKernel(evidence.signal, "fixed") * kernel,
-        alpha=evidence.signal * np.maximum(evidence.ratio * factors, _JITTER),
+        ConstantKernel(likelihood.signal_variance, "fixed") * kernel,
+        alpha=likelihood.signal_variance
+        * np.maximum(likelihood.noise_ratio * noise_factors, _JITTER),
         optimizer=None,
     )
-    return Process(regressor=regressor.fit(2.0 * encoded - 1.0, values))
+    return GaussianProcess(regressor=regressor.fit(2.0 * encoded - 1.0, values))

@@ -5,7 +5,7 @@ with an unknown noise variance s² r for one training:
 
     y ~ N(0, s² (K + r V)),   V = diag(noise factors)
 
-`weigh` tries every noise ratio r of a grid at the price of one eigendecomposition.
+`fit_marginal_likelihood` tries every noise ratio r of a grid at the price of one eigendecomposition.
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), §5.4.1.
 """
 
@@ -20,33 +20,35 @@ from scipy.special import logsumexp
 Floats = NDArray[np.float64]
 
 # Noise variance over signal variance: from a training that tells all to one that tells nothing.
-_RATIOS = np.logspace(-4, 2, 25)
+_NOISE_RATIOS = np.logspace(-4, 2, 25)
 # One pseudo-observation of this variance keeps the signal off zero where nothing differs.
 _PSEUDO_VARIANCE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class MarginalLikelihood:
     """What one prior makes of the observations.
 
     Attributes:
-        log_evidence: Log marginal likelihood, averaged over the noise ratios, up to a constant
+        log_marginal_likelihood: Log marginal likelihood, averaged over the noise ratios, up to a constant
             that is the same for every prior.
-        ratio: The likeliest noise ratio r.
-        signal: The likeliest signal variance s² at that ratio.
+        noise_ratio: The likeliest noise ratio r.
+        signal_variance: The likeliest signal variance s² at that ratio.
     """
 
-    log_evidence: float
-    ratio: float
-    signal: float
+    log_marginal_likelihood: float
+    noise_ratio: float
+    signal_variance: float
 
     @property
-    def noise(self) -> float:
+    def noise_deviation(self) -> float:
         """Standard deviation of one training at noise factor 1, in units of the values."""
-        return float(np.sqrt(self.signal * self.ratio))
+        return float(np.sqrt(self.signal_variance * self.noise_ratio))
 
 
-def weigh(gram: Floats, values: Floats, factors: Floats) -> Evidence:
+def fit_marginal_likelihood(
+    gram: Floats, values: Floats, noise_factors: Floats
+) -> MarginalLikelihood:
     """Weigh a prior against observations.
 
     With the eigenvalues e of V^-½ K V^-½ and z the whitened values in its eigenbasis,
@@ -55,22 +57,24 @@ def weigh(gram: Floats, values: Floats, factors: Floats) -> Evidence:
     Args:
         gram: Prior covariance between the observations, K, [n, n].
         values: Observations, [n], standardised.
-        factors: Noise variance of each relative to a plain training's, [n].
+        noise_factors: Noise variance of each relative to a plain training's, [n].
     """
     count = len(values)
-    white = 1.0 / np.sqrt(factors)
-    eigenvalues, rotation = np.linalg.eigh(gram * white[:, None] * white[None, :])
-    rotated = (rotation.T @ (values * white)) ** 2
-    spread = np.maximum(eigenvalues, 0.0) + _RATIOS[:, None]
-    signal = ((rotated / spread).sum(axis=1) + _PSEUDO_VARIANCE) / (count + 1)
-    each = (
-        -0.5 * np.log(spread).sum(axis=1)
-        - 0.5 * (count + 1) * np.log(signal)
-        - 0.5 * np.log(factors).sum()
+    whitening = 1.0 / np.sqrt(noise_factors)
+    eigenvalues, rotation = np.linalg.eigh(gram * whitening[:, None] * whitening[None, :])
+    squared_projections = (rotation.T @ (values * whitening)) ** 2
+    relative_variances = np.maximum(eigenvalues, 0.0) + _NOISE_RATIOS[:, None]
+    signal_variances = (
+        (squared_projections / relative_variances).sum(axis=1) + _PSEUDO_VARIANCE
+    ) / (count + 1)
+    log_likelihoods = (
+        -0.5 * np.log(relative_variances).sum(axis=1)
+        - 0.5 * (count + 1) * np.log(signal_variances)
+        - 0.5 * np.log(noise_factors).sum()
     )
-    best = int(np.argmax(each))
-    return Evidence(
-        log_evidence=float(logsumexp(each) - np.log(len(_RATIOS))),
-        ratio=float(_RATIOS[best]),
-        signal=float(signal[best]),
+    best_index = int(np.argmax(log_likelihoods))
+    return MarginalLikelihood(
+        log_marginal_likelihood=float(logsumexp(log_likelihoods) - np.log(len(_NOISE_RATIOS))),
+        noise_ratio=float(_NOISE_RATIOS[best_index]),
+        signal_variance=float(signal_variances[best_index]),
     )

@@ -7,7 +7,7 @@ and a noise of their own.
 
     posterior = fit(space.encode(observed), values)
     mean, deviation = posterior.predict(space.encode(candidates))
-    posterior.given(space.encode(pending))      # as if these came out as expected
+    posterior.condition_on(space.encode(pending))      # as if these came out as expected
 
 Nothing here is random: the same observations give the same belief.
 """
@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 from sklearn.gaussian_process.kernels import Kernel
 
 from . import gaussian_process, polynomial
-from .marginal_likelihood import Evidence, weigh
-from .observations import Observations, prepare, spread_out, with_noise
+from .marginal_likelihood import MarginalLikelihood, fit_marginal_likelihood
+from .observations import Observations, standardise, subsample_indices, with_noise_factors
 
 Floats = NDArray[np.float64]
 
 # A Gaussian process that explains the data this much less than all surfaces together is left out.
-_LEAST_WEIGHT = 0.05
+_MIN_KERNEL_WEIGHT = 0.05
 # Noise variances that a cheaper fidelity may have, relative to a full training.
-_NOISE_FACTORS = (1.0, 4.0, 16.0, 64.0)
+_NOISE_FACTOR_GRID = (1.0, 4.0, 16.0, 64.0)
 
 
-class Surface(Protocol):
+class ComponentPosterior(Protocol):
     """One belief, for standardised values."""
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
@@ -43,74 +43,88 @@ class Surface(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prior:
+class ModelPriors:
     """The surfaces that are averaged, with what was learned about them.
 
     Attributes:
-        terms: Terms of the response surface.
-        shapes: Its shapes with weights that sum to 1, and their evidence.
-        processes: The Gaussian processes worth keeping: kernel and evidence.
+        basis: Terms of the response surface.
+        polynomial_priors: Its shapes with weights that sum to 1, and their evidence.
+        kernels: The Gaussian processes worth keeping: kernel and evidence.
         log_weights: Of the response surface and of each process, [1 + processes].
     """
 
-    terms: polynomial.Terms
-    shapes: Sequence[tuple[float, polynomial.Shape, Evidence]]
-    processes: Sequence[tuple[Kernel, Evidence]]
+    basis: polynomial.PolynomialBasis
+    polynomial_priors: Sequence[tuple[float, polynomial.PolynomialPrior, MarginalLikelihood]]
+    kernels: Sequence[tuple[Kernel, MarginalLikelihood]]
     log_weights: Floats
 
-    def condition(self, data: Observations) -> list[Surface]:
+    def condition(self, observations: Observations) -> list[ComponentPosterior]:
         """The surfaces after the observations, in the order of the weights."""
-        full = np.hstack([data.encoded, data.offsets])
-        surface = polynomial.condition(self.terms, self.shapes, full, data.values, data.factors)
-        few = data.part(spread_out(len(data.values)))
-        level = few.values
-        if data.offsets.shape[1]:
+        encoded_with_offsets = np.hstack([observations.encoded, observations.offsets])
+        surface = polynomial.condition(
+            self.basis,
+            self.polynomial_priors,
+            encoded_with_offsets,
+            observations.values,
+            observations.noise_factors,
+        )
+        subset = observations.subset(subsample_indices(len(observations.values)))
+        corrected_values = subset.values
+        if observations.offsets.shape[1]:
             # A process knows no fidelities: it is shown what the offsets leave.
-            here, _ = surface.predict(np.hstack([few.encoded, few.offsets]))
-            there, _ = surface.predict(few.encoded)
-            level = few.values - (here - there)
+            with_offsets, _ = surface.predict(np.hstack([subset.encoded, subset.offsets]))
+            without_offsets, _ = surface.predict(subset.encoded)
+            corrected_values = subset.values - (with_offsets - without_offsets)
         return [
             surface,
             *(
-                gaussian_process.condition(kernel, evidence, few.encoded, level, few.factors)
-                for kernel, evidence in self.processes
+                gaussian_process.condition(
+                    kernel, likelihood, subset.encoded, corrected_values, subset.noise_factors
+                )
+                for kernel, likelihood in self.kernels
             ),
         ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Posterior:
+class ModelAveragePosterior:
     """What is believed of the metric, in its own unit, over any candidates.
 
     Attributes:
-        surfaces: The beliefs that are averaged, for the standardised metric; the first one is the
+        components: The beliefs that are averaged, for the standardised metric; the first one is the
             response surface.
         log_weights: Logarithms of their weights, which sum to 1.
-        noise: Standard deviation of one full training around the surface, in the metric's unit.
-        mean: What was taken off the metric.
-        scale: By what it was divided then.
+        noise_deviation: Standard deviation of one full training around the surface, in the metric's unit.
+        value_mean: What was taken off the metric.
+        value_scale: By what it was divided then.
     """
 
-    surfaces: Sequence[Surface]
+    components: Sequence[ComponentPosterior]
     log_weights: Floats
-    noise: float
-    mean: float
-    scale: float
-    _prior: Prior = field(repr=False)
-    _data: Observations = field(repr=False)
+    noise_deviation: float
+    value_mean: float
+    value_scale: float
+    _priors: ModelPriors = field(repr=False)
+    _observations: Observations = field(repr=False)
 
     @property
-    def terms(self) -> int:
+    def feature_count(self) -> int:
         """Terms of the response surface."""
-        return self._prior.terms.count
+        return self._priors.basis.feature_count
 
-    def each(self, encoded: Floats) -> list[tuple[float, Floats, Floats]]:
+    def mixture_components(self, encoded: Floats) -> list[tuple[float, Floats, Floats]]:
         """Every surface's log weight, means and standard deviations, in the metric's unit."""
-        found = []
-        for weight, surface in zip(self.log_weights, self.surfaces, strict=True):
-            mean, deviation = surface.predict(encoded)
-            found.append((float(weight), self.mean + self.scale * mean, self.scale * deviation))
-        return found
+        weighted_moments = []
+        for weight, component in zip(self.log_weights, self.components, strict=True):
+            mean, deviation = component.predict(encoded)
+            weighted_moments.append(
+                (
+                    float(weight),
+                    self.value_mean + self.value_scale * mean,
+                    self.value_scale * deviation,
+                )
+            )
+        return weighted_moments
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noiseless metric.
@@ -121,27 +135,27 @@ class Posterior:
         Returns:
             Two arrays of shape [n], in the metric's unit.
         """
-        return mixed(self.each(encoded))
+        return mixture_moments(self.mixture_components(encoded))
 
-    def quick_mean(self, encoded: Floats) -> Floats:
+    def polynomial_mean(self, encoded: Floats) -> Floats:
         """The mean by the response surface alone, [n]."""
-        surface = self.surfaces[0]
-        assert isinstance(surface, polynomial.Response)
-        return self.mean + self.scale * surface.mean(encoded)
+        surface = self.components[0]
+        assert isinstance(surface, polynomial.PolynomialPosterior)
+        return self.value_mean + self.value_scale * surface.mean(encoded)
 
-    def quick(self) -> Posterior:
+    def polynomial_only(self) -> ModelAveragePosterior:
         """The response surface by itself: a million candidates in well under a second."""
-        return Posterior(
-            surfaces=self.surfaces[:1],
+        return ModelAveragePosterior(
+            components=self.components[:1],
             log_weights=np.zeros(1),
-            noise=self.noise,
-            mean=self.mean,
-            scale=self.scale,
-            _prior=self._prior,
-            _data=self._data,
+            noise_deviation=self.noise_deviation,
+            value_mean=self.value_mean,
+            value_scale=self.value_scale,
+            _priors=self._priors,
+            _observations=self._observations,
         )
 
-    def given(self, pending: Floats) -> Posterior:
+    def condition_on(self, pending: Floats) -> ModelAveragePosterior:
         """The belief if trainings that still run come out as expected.
 
         Its means barely move; its uncertainty falls near them, so that the next proposal lies
@@ -153,121 +167,163 @@ class Posterior:
         if not len(pending):
             return self
         expected, _ = self.predict(pending)
-        data = Observations(
-            encoded=np.vstack([self._data.encoded, pending]),
-            values=np.concatenate([self._data.values, (expected - self.mean) / self.scale]),
-            factors=np.concatenate([self._data.factors, np.ones(len(pending))]),
+        observations = Observations(
+            encoded=np.vstack([self._observations.encoded, pending]),
+            values=np.concatenate(
+                [self._observations.values, (expected - self.value_mean) / self.value_scale]
+            ),
+            noise_factors=np.concatenate([self._observations.noise_factors, np.ones(len(pending))]),
             offsets=np.vstack(
-                [self._data.offsets, np.zeros((len(pending), self._data.offsets.shape[1]))]
+                [
+                    self._observations.offsets,
+                    np.zeros((len(pending), self._observations.offsets.shape[1])),
+                ]
             ),
         )
-        return Posterior(
-            surfaces=self._prior.condition(data),
+        return ModelAveragePosterior(
+            components=self._priors.condition(observations),
             log_weights=self.log_weights,
-            noise=self.noise,
-            mean=self.mean,
-            scale=self.scale,
-            _prior=self._prior,
-            _data=data,
+            noise_deviation=self.noise_deviation,
+            value_mean=self.value_mean,
+            value_scale=self.value_scale,
+            _priors=self._priors,
+            _observations=observations,
         )
 
 
-def mixed(each: Sequence[tuple[float, Floats, Floats]]) -> tuple[Floats, Floats]:
+def mixture_moments(
+    weighted_moments: Sequence[tuple[float, Floats, Floats]],
+) -> tuple[Floats, Floats]:
     """Mean and standard deviation of a mixture: log weight, means and deviations of each part."""
-    mean = sum(np.exp(weight) * part for weight, part, _ in each)
-    second = sum(np.exp(weight) * (part**2 + spread**2) for weight, part, spread in each)
+    mean = sum(np.exp(weight) * component_mean for weight, component_mean, _ in weighted_moments)
+    second_moment = sum(
+        np.exp(weight) * (component_mean**2 + component_deviation**2)
+        for weight, component_mean, component_deviation in weighted_moments
+    )
     # Subtracting near equals: what is left of no variance at all may be negative by rounding.
-    return np.asarray(mean), np.sqrt(np.maximum(second - mean**2, 0.0))
+    return np.asarray(mean), np.sqrt(np.maximum(second_moment - mean**2, 0.0))
 
 
-def fit(
+def fit_model_average(
     encoded: Floats,
     values: Floats,
     *,
-    widths: int | None = None,
+    width_count: int | None = None,
     fidelity: Floats | None = None,
-) -> Posterior:
+) -> ModelAveragePosterior:
     """Fit the surfaces to observed trainings; the same candidate may stand several times.
 
     Args:
         encoded: Observed candidates, [n, columns], each column in [0, 1]; n ≥ 1.
         values: Their metrics, [n], finite, higher is better.
-        widths: How many of the columns, the first ones, are widths; all by default.
+        width_count: How many of the columns, the first ones, are widths; all by default.
         fidelity: How long each was trained, [n]: the longest is the one that counts.
     """
-    data, unit = prepare(encoded, values, fidelity)
-    cheaper = data.offsets.shape[1]
-    terms = polynomial.Terms(
-        columns=encoded.shape[1],
-        widths=encoded.shape[1] if widths is None else widths,
-        offsets=cheaper,
+    observations, standardisation = standardise(encoded, values, fidelity)
+    offset_count = observations.offsets.shape[1]
+    basis = polynomial.PolynomialBasis(
+        column_count=encoded.shape[1],
+        width_count=encoded.shape[1] if width_count is None else width_count,
+        offset_count=offset_count,
     )
-    few = data.part(spread_out(len(values)))
-    if cheaper:
-        data = with_noise(data, _noise_factors(terms, few))
-        few = data.part(spread_out(len(values)))
-    prior, noise = _weighed(terms, few)
-    return Posterior(
-        surfaces=prior.condition(data),
-        log_weights=prior.log_weights,
-        noise=unit.scale * noise,
-        mean=unit.mean,
-        scale=unit.scale,
-        _prior=prior,
-        _data=data,
+    subset = observations.subset(subsample_indices(len(values)))
+    if offset_count:
+        observations = with_noise_factors(observations, _fit_noise_factors(basis, subset))
+        subset = observations.subset(subsample_indices(len(values)))
+    priors, noise_deviation = _weigh_models(basis, subset)
+    return ModelAveragePosterior(
+        components=priors.condition(observations),
+        log_weights=priors.log_weights,
+        noise_deviation=standardisation.scale * noise_deviation,
+        value_mean=standardisation.mean,
+        value_scale=standardisation.scale,
+        _priors=priors,
+        _observations=observations,
     )
 
 
-def _weighed(terms: polynomial.Terms, data: Observations) -> tuple[Prior, float]:
+def _weigh_models(
+    basis: polynomial.PolynomialBasis, observations: Observations
+) -> tuple[ModelPriors, float]:
     """The surfaces with their weights, and the noise of a full training."""
-    features = terms.features(np.hstack([data.encoded, data.offsets]))
-    shapes = []
-    for shape in polynomial.SHAPES:
-        gram = (features * terms.prior(shape)) @ features.T
-        shapes.append((shape, weigh(gram, data.values, data.factors)))
-    processes = []
-    for covariance in gaussian_process.COVARIANCES:
-        kernel = covariance.kernel(terms.columns, terms.widths)
-        gram = kernel(2.0 * data.encoded - 1.0) + 100.0 * data.offsets @ data.offsets.T
-        processes.append((kernel, weigh(gram, data.values, data.factors)))
-    logs = np.array([found.log_evidence for _, found in [*shapes, *processes]])
-    weights = np.exp(logs - logs.max())
+    features = basis.features(np.hstack([observations.encoded, observations.offsets]))
+    polynomial_fits = []
+    for polynomial_prior in polynomial.POLYNOMIAL_PRIORS:
+        gram = (features * basis.prior_variances(polynomial_prior)) @ features.T
+        polynomial_fits.append(
+            (
+                polynomial_prior,
+                fit_marginal_likelihood(gram, observations.values, observations.noise_factors),
+            )
+        )
+    kernel_fits = []
+    for kernel_prior in gaussian_process.KERNEL_PRIORS:
+        kernel = kernel_prior.build_kernel(basis.column_count, basis.width_count)
+        gram = (
+            kernel(2.0 * observations.encoded - 1.0)
+            + 100.0 * observations.offsets @ observations.offsets.T
+        )
+        kernel_fits.append(
+            (kernel, fit_marginal_likelihood(gram, observations.values, observations.noise_factors))
+        )
+    log_likelihoods = np.array(
+        [likelihood.log_marginal_likelihood for _, likelihood in [*polynomial_fits, *kernel_fits]]
+    )
+    weights = np.exp(log_likelihoods - log_likelihoods.max())
     weights /= weights.sum()
-    of_shapes, of_processes = weights[: len(shapes)], weights[len(shapes) :]
-    kept = np.flatnonzero(of_processes > _LEAST_WEIGHT)
-    both = np.maximum(np.concatenate([[of_shapes.sum()], of_processes[kept]]), 1e-9)
+    polynomial_weights, kernel_weights = (
+        weights[: len(polynomial_fits)],
+        weights[len(polynomial_fits) :],
+    )
+    kept_indices = np.flatnonzero(kernel_weights > _MIN_KERNEL_WEIGHT)
+    model_weights = np.maximum(
+        np.concatenate([[polynomial_weights.sum()], kernel_weights[kept_indices]]), 1e-9
+    )
     # The response surface stays even where the processes explain far more: it costs little and
     # its weight of next to nothing changes nothing.
-    shares = np.exp(np.log(np.maximum(of_shapes, 1e-300)) - np.log(of_shapes.sum() + 1e-300))
-    noises = [found.noise for _, found in [*shapes, *processes]]
+    prior_weights = np.exp(
+        np.log(np.maximum(polynomial_weights, 1e-300)) - np.log(polynomial_weights.sum() + 1e-300)
+    )
+    noise_deviations = [likelihood.noise_deviation for _, likelihood in [*polynomial_fits, *kernel_fits]]
     return (
-        Prior(
-            terms=terms,
-            shapes=[
-                (float(share), shape, found)
-                for share, (shape, found) in zip(shares / shares.sum(), shapes, strict=True)
-                if share > 1e-3
+        ModelPriors(
+            basis=basis,
+            polynomial_priors=[
+                (float(prior_weight), polynomial_prior, likelihood)
+                for prior_weight, (polynomial_prior, likelihood) in zip(
+                    prior_weights / prior_weights.sum(), polynomial_fits, strict=True
+                )
+                if prior_weight > 1e-3
             ],
-            processes=[processes[index] for index in kept],
-            log_weights=np.log(both / both.sum()),
+            kernels=[kernel_fits[index] for index in kept_indices],
+            log_weights=np.log(model_weights / model_weights.sum()),
         ),
-        float(np.sqrt(weights @ np.square(noises))),
+        float(np.sqrt(weights @ np.square(noise_deviations))),
     )
 
 
-def _noise_factors(terms: polynomial.Terms, data: Observations) -> Floats:
+def _fit_noise_factors(basis: polynomial.PolynomialBasis, observations: Observations) -> Floats:
     """The likeliest noise of each cheaper fidelity over a full training's variance, [fidelities].
 
     One at a time, under a gently curved surface.
     """
-    features = terms.features(np.hstack([data.encoded, data.offsets]))
-    gram = (features * terms.prior(polynomial.Shape(shared=1.0, curvature=0.1))) @ features.T
-    chosen = np.ones(data.offsets.shape[1])
-    for index in range(len(chosen)):
-        found = []
-        for factor in _NOISE_FACTORS:
-            chosen[index] = factor
-            tried = with_noise(data, chosen)
-            found.append(weigh(gram, tried.values, tried.factors).log_evidence)
-        chosen[index] = _NOISE_FACTORS[int(np.argmax(found))]
-    return chosen
+    features = basis.features(np.hstack([observations.encoded, observations.offsets]))
+    gram = (
+        features
+        * basis.prior_variances(
+            polynomial.PolynomialPrior(shared_slope_variance=1.0, curvature_variance=0.1)
+        )
+    ) @ features.T
+    noise_factors = np.ones(observations.offsets.shape[1])
+    for index in range(len(noise_factors)):
+        log_likelihoods = []
+        for factor in _NOISE_FACTOR_GRID:
+            noise_factors[index] = factor
+            rescaled = with_noise_factors(observations, noise_factors)
+            log_likelihoods.append(
+                fit_marginal_likelihood(
+                    gram, rescaled.values, rescaled.noise_factors
+                ).log_marginal_likelihood
+            )
+        noise_factors[index] = _NOISE_FACTOR_GRID[int(np.argmax(log_likelihoods))]
+    return noise_factors

@@ -1,6 +1,6 @@
 """Observations as the surfaces take them: standardised, with the noise and fidelity of each.
 
-Entry points: `prepare`, `Observations`, `with_noise`, `spread_out`.
+Entry points: `standardise`, `Observations`, `with_noise_factors`, `subsample_indices`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 # Trainings that the priors are weighed on: a 192 × 192 eigendecomposition takes some 5 ms.
-_WEIGHED = 192
+_MAX_WEIGHED = 192
 # Values further below the median than this many times the distance of the 90th percentile above
 # it say "bad" and no more: a network that did not learn would bend every surface.
-_FLOOR = 6.0
+_WINSOR_RANGE = 6.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,34 +26,36 @@ class Observations:
     Attributes:
         encoded: Candidates, [n, columns], columns in [0, 1].
         values: Metrics, [n], standardised.
-        factors: Noise variance of each relative to a full training's, [n].
+        noise_factors: Noise variance of each relative to a full training's, [n].
         offsets: One column for each cheaper fidelity: 1 for its trainings, [n, fidelities − 1].
     """
 
     encoded: Floats
     values: Floats
-    factors: Floats
+    noise_factors: Floats
     offsets: Floats
 
-    def part(self, rows: NDArray[np.intp]) -> Observations:
+    def subset(self, rows: NDArray[np.intp]) -> Observations:
         """Some of the observations."""
         return Observations(
             encoded=self.encoded[rows],
             values=self.values[rows],
-            factors=self.factors[rows],
+            noise_factors=self.noise_factors[rows],
             offsets=self.offsets[rows],
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scale:
+class Standardisation:
     """How the metric was standardised: (metric − mean) / scale."""
 
     mean: float
     scale: float
 
 
-def prepare(encoded: Floats, values: Floats, fidelity: Floats | None) -> tuple[Observations, Scale]:
+def standardise(
+    encoded: Floats, values: Floats, fidelity: Floats | None
+) -> tuple[Observations, Standardisation]:
     """Standardise observed trainings by those of the longest fidelity.
 
     Args:
@@ -61,44 +63,51 @@ def prepare(encoded: Floats, values: Floats, fidelity: Floats | None) -> tuple[O
         values: Their metrics, [n].
         fidelity: How long each was trained, [n]; None where all were trained alike.
     """
-    levels = np.zeros(len(values)) if fidelity is None else np.asarray(fidelity)
-    counts = levels == levels.max()
-    floored = _floored(values, counts)
-    mean, scale = float(floored[counts].mean()), float(floored[counts].std())
+    fidelity_levels = np.zeros(len(values)) if fidelity is None else np.asarray(fidelity)
+    is_full_fidelity = fidelity_levels == fidelity_levels.max()
+    winsorised = _winsorised(values, is_full_fidelity)
+    mean, scale = (
+        float(winsorised[is_full_fidelity].mean()),
+        float(winsorised[is_full_fidelity].std()),
+    )
     # One training, or equal ones, tell no scale.
     scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
-    cheaper = np.unique(levels[~counts])
-    data = Observations(
+    cheaper_levels = np.unique(fidelity_levels[~is_full_fidelity])
+    observations = Observations(
         encoded=encoded,
-        values=(floored - mean) / scale,
-        factors=np.ones(len(values)),
-        offsets=(levels[:, None] == cheaper[None, :]).astype(np.float64),
+        values=(winsorised - mean) / scale,
+        noise_factors=np.ones(len(values)),
+        offsets=(fidelity_levels[:, None] == cheaper_levels[None, :]).astype(np.float64),
     )
-    return data, Scale(mean=mean, scale=scale)
+    return observations, Standardisation(mean=mean, scale=scale)
 
 
-def with_noise(data: Observations, factors: Floats) -> Observations:
+def with_noise_factors(observations: Observations, fidelity_noise_factors: Floats) -> Observations:
     """The observations with a noise factor for each cheaper fidelity, [fidelities − 1]."""
     return Observations(
-        encoded=data.encoded,
-        values=data.values,
-        factors=1.0 + data.offsets @ (factors - 1.0),
-        offsets=data.offsets,
+        encoded=observations.encoded,
+        values=observations.values,
+        noise_factors=1.0 + observations.offsets @ (fidelity_noise_factors - 1.0),
+        offsets=observations.offsets,
     )
 
 
-def _floored(values: Floats, counts: NDArray[np.bool_]) -> Floats:
+def _winsorised(values: Floats, is_full_fidelity: NDArray[np.bool_]) -> Floats:
     """The values with hopeless ones raised to a floor."""
-    middle, high = np.quantile(values[counts], [0.5, 0.9])
-    if high <= middle:
+    median, high = np.quantile(values[is_full_fidelity], [0.5, 0.9])
+    if high <= median:
         return values
-    return np.asarray(np.maximum(values, middle - _FLOOR * (high - middle)))
+    return np.asarray(np.maximum(values, median - _WINSOR_RANGE * (high - median)))
 
 
-def spread_out(count: int) -> NDArray[np.intp]:
-    """Indices of at most `_WEIGHED` observations: the newest half of them and evenly older ones."""
-    if count <= _WEIGHED:
+def subsample_indices(count: int) -> NDArray[np.intp]:
+    """Indices of at most `_MAX_WEIGHED` observations: the newest half of them and evenly older ones."""
+    if count <= _MAX_WEIGHED:
         return np.arange(count)
-    newest = _WEIGHED // 2
-    older = np.linspace(0, count - newest - 1, _WEIGHED - newest).round().astype(np.intp)
-    return np.concatenate([older, np.arange(count - newest, count)])
+    newest_count = _MAX_WEIGHED // 2
+    older_indices = (
+        np.linspace(0, count - newest_count - 1, _MAX_WEIGHED - newest_count)
+        .round()
+        .astype(np.intp)
+    )
+    return np.concatenate([older_indices, np.arange(count - newest_count, count)])

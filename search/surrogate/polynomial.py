@@ -8,12 +8,12 @@ more from twenty trainings than a black box:
 Φ holds an intercept, the slope of each width, one slope that all widths share (wider is better,
 or worse, whichever width it is), squares, one square that all widths share (uneven widths are
 worse, or better, whichever stand out), and products of pairs. How strong each kind of term is
-(`SHAPES`) is not known beforehand: every shape is weighed by its evidence, and the posterior is
+(`POLYNOMIAL_PRIORS`) is not known beforehand: every shape is weighed by its evidence, and the posterior is
 the Gaussian with the moments of their mixture. It works in the space of the coefficients, so ten
 thousand trainings cost no more than their sums of products.
 
 Bishop, Pattern Recognition and Machine Learning (2006), §3.3 and §3.5.
-Entry points: `Terms`, `SHAPES`, `condition`.
+Entry points: `PolynomialBasis`, `POLYNOMIAL_PRIORS`, `condition`.
 """
 
 from __future__ import annotations
@@ -24,69 +24,74 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .marginal_likelihood import Evidence
+from .marginal_likelihood import MarginalLikelihood
 
 Floats = NDArray[np.float64]
 
-MOST_TERMS = 160
+MAX_TERMS = 160
 """Beyond these the products of pairs are left to the process: their sums would take seconds."""
 
 # The intercept and the offsets of other fidelities are all but free: their prior variance over
 # a slope's.
-_FREE = 100.0
+_INTERCEPT_VARIANCE = 100.0
 # Rows of features in memory at once: few enough to stay in the processor's cache.
-_CHUNK = 4096
+_CHUNK_ROWS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class PolynomialPrior:
     """A prior over the terms; variances relative to that of one width's slope.
 
     Attributes:
-        shared: Variance of the slope that all widths share.
-        curvature: Variance of squares, shared or not, and products; 0 is a plane.
+        shared_slope_variance: Variance of the slope that all widths share.
+        curvature_variance: Variance of squares, shared or not, and products; 0 is a plane.
     """
 
-    shared: float
-    curvature: float
+    shared_slope_variance: float
+    curvature_variance: float
 
 
-SHAPES = tuple(Shape(shared=1.0, curvature=curvature) for curvature in (0.0, 0.03, 0.1, 0.3, 1.0))
+POLYNOMIAL_PRIORS = tuple(
+    PolynomialPrior(shared_slope_variance=1.0, curvature_variance=curvature)
+    for curvature in (0.0, 0.03, 0.1, 0.3, 1.0)
+)
 """From a plane to a surface as curved as it is sloped."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class PolynomialBasis:
     """Which terms a polynomial has.
 
     Attributes:
-        columns: Encoded columns.
-        widths: How many of them, the first ones, are widths: these share a slope and a square.
-        offsets: Fidelities besides the one that counts; each is a column after the encoded ones,
+        column_count: Encoded columns.
+        width_count: How many of them, the first ones, are widths: these share a slope and a square.
+        offset_count: Fidelities besides the one that counts; each is a column after the encoded ones,
             1 for its trainings, and has an offset of its own.
     """
 
-    columns: int
-    widths: int
-    offsets: int = 0
+    column_count: int
+    width_count: int
+    offset_count: int = 0
 
     @property
-    def products(self) -> bool:
+    def has_products(self) -> bool:
         """Whether there are products of pairs."""
-        return self._plain + self._pairs <= MOST_TERMS
+        return self._feature_count_without_products + self._product_count <= MAX_TERMS
 
     @property
-    def count(self) -> int:
+    def feature_count(self) -> int:
         """The number of terms, p."""
-        return self._plain + (self._pairs if self.products else 0)
+        return self._feature_count_without_products + (
+            self._product_count if self.has_products else 0
+        )
 
     @property
-    def _plain(self) -> int:
-        return 3 + 2 * self.columns + self.offsets
+    def _feature_count_without_products(self) -> int:
+        return 3 + 2 * self.column_count + self.offset_count
 
     @property
-    def _pairs(self) -> int:
-        return self.columns * (self.columns - 1) // 2
+    def _product_count(self) -> int:
+        return self.column_count * (self.column_count - 1) // 2
 
     def features(self, encoded: Floats) -> Floats:
         """Each candidate's terms, [n, p].
@@ -95,98 +100,116 @@ class Terms:
             encoded: Candidates, [n, columns] with columns in [0, 1]; or [n, columns + offsets].
                 Without offset columns they are of the fidelity that counts.
         """
-        centred = 2.0 * encoded[:, : self.columns] - 1.0
+        centred = 2.0 * encoded[:, : self.column_count] - 1.0
         squares = centred**2 - 0.5
-        offsets = encoded[:, self.columns :]
-        if offsets.shape[1] < self.offsets:
-            offsets = np.zeros((len(encoded), self.offsets))
+        offsets = encoded[:, self.column_count :]
+        if offsets.shape[1] < self.offset_count:
+            offsets = np.zeros((len(encoded), self.offset_count))
         parts = [
             np.ones((len(encoded), 1)),
             offsets,
             centred,
-            centred[:, : self.widths].sum(axis=1, keepdims=True),
+            centred[:, : self.width_count].sum(axis=1, keepdims=True),
             squares,
-            squares[:, : self.widths].sum(axis=1, keepdims=True),
+            squares[:, : self.width_count].sum(axis=1, keepdims=True),
         ]
-        if self.products:
-            first, second = np.triu_indices(self.columns, k=1)
+        if self.has_products:
+            first, second = np.triu_indices(self.column_count, k=1)
             parts.append(centred[:, first] * centred[:, second])
         return np.hstack(parts)
 
-    def prior(self, shape: Shape) -> Floats:
+    def prior_variances(self, polynomial_prior: PolynomialPrior) -> Floats:
         """Prior variance of each coefficient, [p]."""
-        pairs = self._pairs if self.products else 0
+        product_count = self._product_count if self.has_products else 0
         return np.concatenate(
             [
-                np.full(1 + self.offsets, _FREE),
-                np.ones(self.columns),
-                np.full(1, shape.shared),
-                np.full(self.columns + 1 + pairs, shape.curvature),
+                np.full(1 + self.offset_count, _INTERCEPT_VARIANCE),
+                np.ones(self.column_count),
+                np.full(1, polynomial_prior.shared_slope_variance),
+                np.full(self.column_count + 1 + product_count, polynomial_prior.curvature_variance),
             ]
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Response:
+class PolynomialPosterior:
     """A Gaussian belief about the coefficients, for standardised values.
 
     Attributes:
-        terms: What the coefficients stand for.
-        weights: Their posterior mean, [p].
-        factor: A root of their posterior covariance, [p, p]: covariance = factor factorᵀ.
+        basis: What the coefficients stand for.
+        coefficient_mean: Their posterior mean, [p].
+        covariance_root: A root of their posterior covariance, [p, p]: covariance = factor factorᵀ.
     """
 
-    terms: Terms
-    weights: Floats
-    factor: Floats
+    basis: PolynomialBasis
+    coefficient_mean: Floats
+    covariance_root: Floats
 
     def mean(self, encoded: Floats) -> Floats:
         """Mean of the noiseless value, [n]: far cheaper than its deviation."""
-        return np.asarray(self.terms.features(encoded) @ self.weights)
+        return np.asarray(self.basis.features(encoded) @ self.coefficient_mean)
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noiseless value, two arrays [n]."""
         mean, deviation = np.empty(len(encoded)), np.empty(len(encoded))
-        for start in range(0, len(encoded), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            features = self.terms.features(encoded[rows])
-            mean[rows] = features @ self.weights
-            spread = features @ self.factor
-            deviation[rows] = np.sqrt(np.einsum("ij,ij->i", spread, spread))
+        for start in range(0, len(encoded), _CHUNK_ROWS):
+            chunk = slice(start, start + _CHUNK_ROWS)
+            features = self.basis.features(encoded[chunk])
+            mean[chunk] = features @ self.coefficient_mean
+            projected = features @ self.covariance_root
+            deviation[chunk] = np.sqrt(np.einsum("ij,ij->i", projected, projected))
         return mean, deviation
 
 
 def condition(
-    terms: Terms,
-    weighed: Sequence[tuple[float, Shape, Evidence]],
+    basis: PolynomialBasis,
+    weighted_priors: Sequence[tuple[float, PolynomialPrior, MarginalLikelihood]],
     encoded: Floats,
     values: Floats,
-    factors: Floats,
-) -> Response:
+    noise_factors: Floats,
+) -> PolynomialPosterior:
     """The belief about the coefficients after the observations.
 
     Args:
-        terms: The polynomial.
-        weighed: The shapes, each with its weight (they sum to 1) and its evidence.
+        basis: The polynomial.
+        weighted_priors: The shapes, each with its weight (they sum to 1) and its evidence.
         encoded: Observed candidates, [n, columns + offsets].
         values: Their standardised values, [n].
-        factors: Noise variance of each relative to a plain training's, [n].
+        noise_factors: Noise variance of each relative to a plain training's, [n].
     """
-    features = terms.features(encoded)
-    products = features.T @ (features / factors[:, None])
-    moments = features.T @ (values / factors)
+    features = basis.features(encoded)
+    weighted_gram = features.T @ (features / noise_factors[:, None])
+    weighted_moments = features.T @ (values / noise_factors)
     mean = np.zeros(features.shape[1])
-    second = np.zeros((len(mean), len(mean)))
-    for weight, shape, evidence in weighed:
+    second_moment = np.zeros((len(mean), len(mean)))
+    for weight, polynomial_prior, likelihood in weighted_priors:
         # Scaled by the prior's root the precision is well conditioned, and a plane needs no
         # infinite precision for its missing curvature.
-        root = np.sqrt(terms.prior(shape))
-        precision = products * root[:, None] * root[None, :] / evidence.ratio
-        covariance = np.linalg.inv(precision + np.eye(len(root)))
-        weights = root * (covariance @ (root * moments)) / evidence.ratio
-        covariance = evidence.signal * covariance * root[:, None] * root[None, :]
-        mean += weight * weights
-        second += weight * (covariance + np.outer(weights, weights))
-    eigenvalues, axes = np.linalg.eigh(second - np.outer(mean, mean))
-    kept = eigenvalues > eigenvalues[-1] * 1e-14
-    return Response(terms=terms, weights=mean, factor=axes[:, kept] * np.sqrt(eigenvalues[kept]))
+        prior_deviation = np.sqrt(basis.prior_variances(polynomial_prior))
+        precision = (
+            weighted_gram
+            * prior_deviation[:, None]
+            * prior_deviation[None, :]
+            / likelihood.noise_ratio
+        )
+        covariance = np.linalg.inv(precision + np.eye(len(prior_deviation)))
+        coefficients = (
+            prior_deviation
+            * (covariance @ (prior_deviation * weighted_moments))
+            / likelihood.noise_ratio
+        )
+        covariance = (
+            likelihood.signal_variance
+            * covariance
+            * prior_deviation[:, None]
+            * prior_deviation[None, :]
+        )
+        mean += weight * coefficients
+        second_moment += weight * (covariance + np.outer(coefficients, coefficients))
+    eigenvalues, axes = np.linalg.eigh(second_moment - np.outer(mean, mean))
+    is_kept = eigenvalues > eigenvalues[-1] * 1e-14
+    return PolynomialPosterior(
+        basis=basis,
+        coefficient_mean=mean,
+        covariance_root=axes[:, is_kept] * np.sqrt(eigenvalues[is_kept]),
+    )

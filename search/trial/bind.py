@@ -3,7 +3,7 @@
 Widths are proposed for the slots that have none, gated by exact costs and bound in the ledger;
 what only a measurement can tell is measured; Optuna's trials are opened.
 
-Entry points: `Binder`, `Bound`.
+Entry points: `Binder`, `BoundSlot`.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...storage.ledger.ledger import Ledger, NotBound, Slot
-from ...storage.projection.projection import Opening, Projection
+from ...storage.ledger.ledger import BindFailure, Ledger, Slot
+from ...storage.projection.projection import Projection, TrialStart
 from ..errors import Exhausted, SearchError
 from ..problem.problem import Problem
 from ..problem.seeds import trial_seed
-from ..sampler.suggest import Proposal
-from .history import history
+from ..sampler.suggest import Suggestion
+from .history import build_history
 
 # Rounds of proposals for one batch: each further one means that another worker bound the same
 # widths first, or that the exact costs refused some.
-_ROUNDS = 100
+_MAX_SUGGESTION_ROUNDS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bound:
+class BoundSlot:
     """A slot that has its candidate.
 
     Attributes:
         slot: With widths.
         costs: As counted on the candidate's own training step.
-        measured: What was measured of it, by the limit's name.
-        excess: By how much the measured ones break their limits; at most 0 keeps them.
-        too_large: Why it is known not to fit the device here, in a sentence.
+        measured_costs: What was measured of it, by the limit's name.
+        violations: By how much the measured ones break their limits; at most 0 keeps them.
+        too_large_reason: Why it is known not to fit the device here, in a sentence.
     """
 
     slot: Slot
     costs: Mapping[str, int]
-    measured: Mapping[str, float]
-    excess: Mapping[str, float]
-    too_large: str | None = None
+    measured_costs: Mapping[str, float]
+    violations: Mapping[str, float]
+    too_large_reason: str | None = None
 
     @property
     def widths(self) -> Mapping[str, int]:
@@ -51,9 +51,11 @@ class Bound:
         return self.slot.widths
 
     @property
-    def admitted(self) -> bool:
+    def is_feasible(self) -> bool:
         """Whether a training may be spent on it."""
-        return self.too_large is None and all(excess <= 0 for excess in self.excess.values())
+        return self.too_large_reason is None and all(
+            violation <= 0 for violation in self.violations.values()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +66,13 @@ class Binder:
         problem: What is searched.
         ledger: The budget.
         projection: Optuna's view of it.
-        elsewhere: What ran out of memory on other classes of devices than the one here.
+        out_of_memory_elsewhere: What ran out of memory on other classes of devices than the one here.
     """
 
     problem: Problem
     ledger: Ledger
     projection: Projection
-    elsewhere: Sequence[Mapping[str, int]] = ()
+    out_of_memory_elsewhere: Sequence[Mapping[str, int]] = ()
 
     def bind(self, slots: Sequence[Slot]) -> list[Slot]:
         """Bind widths to the slots that have none; adopted ones keep what they have.
@@ -84,100 +86,117 @@ class Binder:
             SearchError: Other workers were faster each time.
         """
         bound = [slot for slot in slots if slot.widths is not None]
-        open_ = [slot for slot in slots if slot.widths is None]
-        for attempt in range(_ROUNDS):
-            if not open_:
+        unbound = [slot for slot in slots if slot.widths is None]
+        for round_number in range(_MAX_SUGGESTION_ROUNDS):
+            if not unbound:
                 return bound
             try:
-                proposals = self._propose(open_, attempt, alone=not bound)
+                suggestions = self._suggest(unbound, round_number, nothing_bound=not bound)
             except Exhausted:
-                self.ledger.release_many(open_)
+                self.ledger.release_many(unbound)
                 if bound:
                     return bound
                 raise
             # The last one is for a slot that waits for what the others teach.
-            open_ = self._give_back(open_, len(proposals))
-            admitted = [one for one in proposals if self.problem.gate(one.widths)]
-            more, open_ = self._take(open_, admitted)
-            bound += more
+            unbound = self._release_surplus(unbound, len(suggestions))
+            feasible = [
+                suggestion
+                for suggestion in suggestions
+                if self.problem.check_feasible(suggestion.widths)
+            ]
+            newly_bound, unbound = self._bind_suggestions(unbound, feasible)
+            bound += newly_bound
         raise SearchError(
-            f"slot {open_[0].number}: other workers bound each of {_ROUNDS} proposals first; "
+            f"slot {unbound[0].number}: other workers bound each of {_MAX_SUGGESTION_ROUNDS} proposals first; "
             "start fewer workers on a space this small"
         )
 
-    def open(self, slot: Slot) -> Bound:
+    def evaluate_costs(self, slot: Slot) -> BoundSlot:
         """Count a slot's costs, and measure what must be of one that may fit the device.
 
         Raises:
             Exception: Whatever the user's code raises.
         """
         assert slot.widths is not None, "widths are bound before they are measured"
-        too_large = self.problem.ceiling(slot.widths)
-        measured = {} if too_large else self.problem.measure(slot.widths)
-        return Bound(
+        too_large_reason = self.problem.too_large_reason(slot.widths)
+        measured_costs = {} if too_large_reason else self.problem.measure(slot.widths)
+        return BoundSlot(
             slot=slot,
-            costs=self.problem.trace(slot.widths),
-            measured=measured,
-            excess=self.problem.measured_violations(measured),
-            too_large=too_large,
+            costs=self.problem.exact_costs(slot.widths),
+            measured_costs=measured_costs,
+            violations=self.problem.measured_violations(measured_costs),
+            too_large_reason=too_large_reason,
         )
 
-    def show(self, bound: Sequence[Bound]) -> list[Bound]:
+    def open_trials(self, bound_slots: Sequence[BoundSlot]) -> list[BoundSlot]:
         """Open Optuna's trials; returns those whose slots are still held."""
-        openings = [
-            Opening(
-                slot=one.slot,
-                constraints={**self.problem.limits.violations(one.costs), **one.excess},
+        trial_starts = [
+            TrialStart(
+                slot=bound_slot.slot,
+                constraints={
+                    **self.problem.limits.violations(bound_slot.costs),
+                    **bound_slot.violations,
+                },
                 attributes={
-                    "origin": one.slot.origin,
-                    "seed": trial_seed(self.problem.spec.study.seed, one.slot.number),
-                    **one.costs,
-                    **{f"{name}_seconds": value for name, value in one.measured.items()},
+                    "origin": bound_slot.slot.origin,
+                    "seed": trial_seed(self.problem.spec.study.seed, bound_slot.slot.number),
+                    **bound_slot.costs,
+                    **{
+                        f"{name}_seconds": value
+                        for name, value in bound_slot.measured_costs.items()
+                    },
                 },
             )
-            for one in bound
+            for bound_slot in bound_slots
         ]
-        opened = self.projection.open_many(
-            openings, distributions=self.problem.space.distributions()
+        trials = self.projection.open_many(
+            trial_starts, distributions=self.problem.space.distributions()
         )
-        return [one for one, trial in zip(bound, opened, strict=True) if trial is not None]
+        return [
+            bound_slot
+            for bound_slot, trial in zip(bound_slots, trials, strict=True)
+            if trial is not None
+        ]
 
-    def _propose(self, slots: Sequence[Slot], attempt: int, *, alone: bool) -> list[Proposal]:
+    def _suggest(
+        self, slots: Sequence[Slot], round_number: int, *, nothing_bound: bool
+    ) -> list[Suggestion]:
         """Propose for the slots; of the study's last ones, the very last only when it is alone."""
         problem = self.problem
-        known = history(
+        past = build_history(
             problem.space,
             self.ledger.tried(),
             problem.goal,
             epochs=problem.settings.epochs,
-            refused=problem.refused,
-            elsewhere=self.elsewhere,
-            bounds=problem.spec.limits.measured,
+            known_infeasible=problem.known_infeasible,
+            out_of_memory_elsewhere=self.out_of_memory_elsewhere,
+            measured_limits=problem.spec.limits.measured_limits,
         )
-        rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, attempt))
-        last = self.ledger.unbound() <= len(slots)
-        if alone and len(slots) == 1:
-            return [problem.proposer.propose(known, rng, last=last)]
-        return problem.proposer.propose_batch(known, rng, len(slots) - last)
+        rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, round_number))
+        reaches_last = self.ledger.unbound() <= len(slots)
+        if nothing_bound and len(slots) == 1:
+            return [problem.suggester.suggest(past, rng, last=reaches_last)]
+        return problem.suggester.suggest_batch(past, rng, len(slots) - reaches_last)
 
-    def _give_back(self, slots: list[Slot], number: int) -> list[Slot]:
+    def _release_surplus(self, slots: list[Slot], keep: int) -> list[Slot]:
         """Release what there is no proposal for."""
-        if number < len(slots):
-            self.ledger.release_many(slots[number:])
-        return slots[:number]
+        if keep < len(slots):
+            self.ledger.release_many(slots[keep:])
+        return slots[:keep]
 
-    def _take(
-        self, slots: list[Slot], proposals: Sequence[Proposal]
+    def _bind_suggestions(
+        self, slots: list[Slot], suggestions: Sequence[Suggestion]
     ) -> tuple[list[Slot], list[Slot]]:
         """Bind proposals; returns the slots that have widths now, and those without."""
         bindings = [
-            (slot, one.widths, one.origin) for slot, one in zip(slots, proposals, strict=False)
+            (slot, suggestion.widths, suggestion.origin)
+            for slot, suggestion in zip(slots, suggestions, strict=False)
         ]
         bound: list[Slot] = []
-        left = slots[len(bindings) :]
-        for slot, answer in zip(slots, self.ledger.bind_many(bindings), strict=False):
-            if isinstance(answer, Slot):
-                bound.append(answer)
-            elif answer is NotBound.TAKEN:
-                left.append(slot)
-        return bound, left
+        still_unbound = slots[len(bindings) :]
+        for slot, result in zip(slots, self.ledger.bind_many(bindings), strict=False):
+            if isinstance(result, Slot):
+                bound.append(result)
+            elif result is BindFailure.TAKEN:
+                still_unbound.append(slot)
+        return bound, still_unbound

@@ -4,7 +4,7 @@ A trial's checkpoint lies in a folder of its slot, below one of its study. It is
 runs that very slot next, on this machine or, where the folder is shared, on any other; without it
 the same training begins anew and ends the same.
 
-Entry points: `folder_for`, `Checkpoints`. They are written by `keeper.BatchKeeper`.
+Entry points: `checkpoint_folder`, `StudyCheckpoints`. They are written by `keeper.BatchKeeper`.
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ from ...objectives.training.snapshot import Snapshot
 from ...storage.ledger.slot import StudyRow
 from ..errors import SpecError
 
-FOLDER = "WIDTHWISE_CHECKPOINTS"
-EVERY = "WIDTHWISE_CHECKPOINT_SECONDS"
-_EVERY = 30.0
+FOLDER_VARIABLE = "WIDTHWISE_CHECKPOINTS"
+INTERVAL_VARIABLE = "WIDTHWISE_CHECKPOINT_SECONDS"
+_DEFAULT_INTERVAL = 30.0
 """Seconds of work that a killed worker may lose."""
-_NAME = 64
+_MAX_NAME_LENGTH = 64
 """Characters of a study's name that its folder shows."""
 
 
-def folder_for(given: str | None, url: URL, study: StudyRow) -> Path:
+def checkpoint_folder(requested: str | None, url: URL, study: StudyRow) -> Path:
     """The folder of a study's checkpoints.
 
     Args:
-        given: What `--checkpoints` says; else WIDTHWISE_CHECKPOINTS counts, else it is beside a
+        requested: What `--checkpoints` says; else WIDTHWISE_CHECKPOINTS counts, else it is beside a
             SQLite file, or in the user's folder for what programs keep.
         url: Where the study is stored.
         study: The study; another one of the same name has another folder.
     """
-    root = given or os.environ.get(FOLDER)
+    root = requested or os.environ.get(FOLDER_VARIABLE)
     if root:
         parent = Path(root)
     elif url.get_backend_name() == "sqlite" and url.database:
         parent = Path(f"{url.database}.checkpoints")
     else:
-        parent = _state_home() / "widthwise" / "checkpoints"
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", study.name)[:_NAME]
+        parent = _state_folder() / "widthwise" / "checkpoints"
+    safe_name = re.sub(r"[^A-Za-z0-9_-]+", "-", study.name)[:_MAX_NAME_LENGTH]
     # The database's clock at its beginning: all workers see the same, however they name the host.
     identity = f"{study.fingerprint} {study.name} {study.created_at!r}"
-    return parent.absolute() / f"{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return parent.absolute() / f"{safe_name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def _state_home() -> Path:
+def _state_folder() -> Path:
     """Where programs keep what is not worth a backup (XDG Base Directory Specification 0.8)."""
-    given = os.environ.get("XDG_STATE_HOME")
-    if given:
-        return Path(given)
+    configured = os.environ.get("XDG_STATE_HOME")
+    if configured:
+        return Path(configured)
     try:
         return Path.home() / ".local" / "state"
     except RuntimeError:  # a container's user may have no home
@@ -71,49 +71,51 @@ def _state_home() -> Path:
 
 @final
 @dataclass(kw_only=True)
-class Checkpoints:
+class StudyCheckpoints:
     """The checkpoints of one study.
 
     Attributes:
         folder: Where they lie, one folder a slot.
         fingerprint: Of the study: other code's checkpoints are not gone on with.
-        every: Seconds between two of a trial in training.
-        failing: Whether the last one could not be written.
+        interval: Seconds between two of a trial in training.
+        write_failing: Whether the last one could not be written.
     """
 
     folder: Path
     fingerprint: str
-    every: float = _EVERY
-    failing: bool = field(default=False, init=False)
+    interval: float = _DEFAULT_INTERVAL
+    write_failing: bool = field(default=False, init=False)
 
     @classmethod
-    def of(cls, folder: Path, fingerprint: str) -> Checkpoints:
+    def from_environment(cls, folder: Path, fingerprint: str) -> StudyCheckpoints:
         """As often as WIDTHWISE_CHECKPOINT_SECONDS says; 0 is after every epoch.
 
         Raises:
             SpecError: It says no number of seconds.
         """
-        said = os.environ.get(EVERY) or str(_EVERY)
-        if not re.fullmatch(r"\d+(\.\d+)?", said):
-            raise SpecError(f'{EVERY} is "{said}", expected seconds, such as 30; 0 is every epoch')
-        return cls(folder=folder, fingerprint=fingerprint, every=float(said))
+        interval = os.environ.get(INTERVAL_VARIABLE) or str(_DEFAULT_INTERVAL)
+        if not re.fullmatch(r"\d+(\.\d+)?", interval):
+            raise SpecError(
+                f'{INTERVAL_VARIABLE} is "{interval}", expected seconds, such as 30; 0 is every epoch'
+            )
+        return cls(folder=folder, fingerprint=fingerprint, interval=float(interval))
 
-    def slot(self, number: int) -> Path:
+    def slot_folder(self, number: int) -> Path:
         """The folder of a slot."""
         return self.folder / str(number)
 
     def discard(self, number: int) -> None:
         """Throw a slot's checkpoints away: it is settled."""
         # What cannot be removed is in nobody's way.
-        shutil.rmtree(self.slot(number), ignore_errors=True)
+        shutil.rmtree(self.slot_folder(number), ignore_errors=True)
 
-    def sweep(self, settled: Collection[int]) -> None:
+    def discard_settled(self, settled: Collection[int]) -> None:
         """Throw away what is left of slots that ended elsewhere, or with their process."""
         try:
-            found = [one.name for one in self.folder.iterdir() if one.name.isdigit()]
+            folder_names = [path.name for path in self.folder.iterdir() if path.name.isdigit()]
         except OSError:
             return
-        for number in {int(name) for name in found} & set(settled):
+        for number in {int(name) for name in folder_names} & set(settled):
             self.discard(number)
 
 
@@ -122,7 +124,7 @@ _log = logging.getLogger(__name__)
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class KeptTrial:
+class CheckpointedTrial:
     """What a checkpoint has to be of to be gone on with.
 
     Attributes:
@@ -146,14 +148,14 @@ class KeptTrial:
 
 
 @final
-class BatchKeeper:
-    """Keeps the checkpoints of trials in training; see `objectives.training.snapshot.Keeper`."""
+class CheckpointWriter:
+    """Keeps the checkpoints of trials in training; see `objectives.training.snapshot.SnapshotStore`."""
 
     def __init__(
         self,
-        checkpoints: Checkpoints,
-        trials: Sequence[KeptTrial],
-        stopping: Callable[[], bool],
+        checkpoints: StudyCheckpoints,
+        trials: Sequence[CheckpointedTrial],
+        stop_requested: Callable[[], bool],
         lost: Callable[[], frozenset[int]],
     ) -> None:
         """Begin the time to the first checkpoint.
@@ -161,46 +163,50 @@ class BatchKeeper:
         Args:
             checkpoints: Of their study.
             trials: In the order of the training.
-            stopping: Whether the worker was asked to stop.
+            stop_requested: Whether the worker was asked to stop.
             lost: Numbers of the slots that another worker may hold by now.
         """
         self._checkpoints, self._trials = checkpoints, trials
-        self._stopping, self._lost = stopping, lost
-        self._seen: frozenset[int] = frozenset()
-        self._next = time.monotonic() + checkpoints.every
+        self._stop_requested, self._lost = stop_requested, lost
+        self._reported_lost: frozenset[int] = frozenset()
+        self._next_due = time.monotonic() + checkpoints.interval
 
-    def load(self, place: int) -> Snapshot | None:
+    def load(self, index: int) -> Snapshot | None:
         """The last whole checkpoint of a trial; None where there is none."""
-        trial = self._trials[place]
-        return checkpoint_file.read(self._checkpoints.slot(trial.number), self._identity(trial))
+        trial = self._trials[index]
+        return checkpoint_file.read(
+            self._checkpoints.slot_folder(trial.number), self._identity(trial)
+        )
 
     def due(self) -> bool:
         """Whether to write checkpoints now: on a stop, of what was taken away, or by the clock."""
         lost = self._lost()
         # Taken away may mean paused: whoever goes on with it starts here.
-        taken, self._seen = bool(lost - self._seen), lost
-        return taken or self._stopping() or time.monotonic() >= self._next
+        newly_lost, self._reported_lost = bool(lost - self._reported_lost), lost
+        return newly_lost or self._stop_requested() or time.monotonic() >= self._next_due
 
-    def save(self, place: int, snapshot: Snapshot) -> None:
+    def save(self, index: int, snapshot: Snapshot) -> None:
         """Write a trial's checkpoint; one that cannot be written is no reason to stop training."""
-        trial, checkpoints = self._trials[place], self._checkpoints
+        trial, checkpoints = self._trials[index], self._checkpoints
         try:
-            checkpoint_file.write(checkpoints.slot(trial.number), snapshot, self._identity(trial))
+            checkpoint_file.write(
+                checkpoints.slot_folder(trial.number), snapshot, self._identity(trial)
+            )
         except (OSError, MemoryError) as error:
-            self._complain(error)
+            self._warn_unwritable(error)
         else:
-            checkpoints.failing = False
-        self._next = time.monotonic() + checkpoints.every
+            checkpoints.write_failing = False
+        self._next_due = time.monotonic() + checkpoints.interval
 
-    def _identity(self, trial: KeptTrial) -> dict[str, Any]:
+    def _identity(self, trial: CheckpointedTrial) -> dict[str, Any]:
         return trial.identity(self._checkpoints.fingerprint)
 
-    def _complain(self, error: Exception) -> None:
-        if not self._checkpoints.failing:
+    def _warn_unwritable(self, error: Exception) -> None:
+        if not self._checkpoints.write_failing:
             _log.warning(
                 "no checkpoints can be written to %s (%s): the training goes on, and an "
                 "interrupted trial begins anew; name another folder with --checkpoints",
                 self._checkpoints.folder,
                 error,
             )
-        self._checkpoints.failing = True
+        self._checkpoints.write_failing = True

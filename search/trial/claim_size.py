@@ -4,7 +4,7 @@ One at a time is best for the search: each proposal knows all results. Very shor
 worth claiming together, so that the surrogate is fitted once for several; eight at once were
 measured to lose nothing (docs/sampler.md).
 
-Entry point: `Pace`.
+Entry point: `ClaimSizer`.
 """
 
 from __future__ import annotations
@@ -14,41 +14,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...objectives.training.settings import TrainingResult
-from ..problem.engine import MOST
+from ..problem.engine import MAX_CLAIM_SIZE
 
 # A claim with its proposals costs about as long as this; trainings that take longer go one by one.
-_WORTH_SECONDS = 1.0
+_CLAIM_OVERHEAD_SECONDS = 1.0
 # At most one in so many of the slots still to be proposed for: the last ones learn from the others.
-_SHARE = 4
+_UNBOUND_PER_CLAIMED = 4
 
 
 @dataclass(kw_only=True)
-class Pace:
+class ClaimSizer:
     """How many slots to claim.
 
     Attributes:
         fixed: What the spec asked for; None to go by the length of the trainings.
-        fits: As many candidates as fit into memory together.
+        max_in_memory: As many candidates as fit into memory together.
     """
 
     fixed: int | None = None
-    fits: int | None = None
-    _seconds: float = math.inf
+    max_in_memory: int | None = None
+    _mean_seconds: float = math.inf
 
-    def most(self, unbound: Callable[[], int]) -> int:
+    def claim_size(self, count_unbound: Callable[[], int]) -> int:
         """Return how many slots to claim now.
 
         Args:
-            unbound: Counts the slots that still need a proposal; asked only where it matters.
+            count_unbound: Counts the slots that still need a proposal; asked only where it matters.
         """
-        wanted = self.fixed
-        if wanted is None:
-            wanted = min(MOST, math.ceil(_WORTH_SECONDS / max(self._seconds, 1e-9)))
-            if wanted > 1:
-                wanted = min(wanted, max(1, unbound() // _SHARE))
-        return max(1, wanted if self.fits is None else min(wanted, self.fits))
+        size = self.fixed
+        if size is None:
+            size = min(
+                MAX_CLAIM_SIZE, math.ceil(_CLAIM_OVERHEAD_SECONDS / max(self._mean_seconds, 1e-9))
+            )
+            if size > 1:
+                size = min(size, max(1, count_unbound() // _UNBOUND_PER_CLAIMED))
+        return max(1, size if self.max_in_memory is None else min(size, self.max_in_memory))
 
-    def took(self, results: Sequence[TrainingResult]) -> None:
+    def observe(self, results: Sequence[TrainingResult]) -> None:
         """Learn how long trainings take."""
         if results:
-            self._seconds = sum(one.seconds for one in results) / len(results)
+            self._mean_seconds = sum(result.seconds for result in results) / len(results)

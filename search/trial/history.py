@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...storage.ledger.ledger import Record, Tried
+from ...storage.ledger.ledger import SlotRecord, TriedSlot
 from ..goal import Goal
 from ..sampler.history import History
-from ..space.feasible_set import rows
+from ..space.feasible_set import stack_rows
 from ..space.space import Space
 
 COMPLETE = "complete"
@@ -22,7 +22,7 @@ INFEASIBLE = "infeasible"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class CompletedTrial:
     """One completed training.
 
     Attributes:
@@ -48,16 +48,16 @@ class Trial:
     seed: int
 
 
-def completed(records: Sequence[Record]) -> list[Trial]:
+def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
     """The records that hold a metric, by number."""
-    return [_trial(record) for record in records if record.outcome == COMPLETE]
+    return [_completed_trial(record) for record in records if record.outcome == COMPLETE]
 
 
-def _trial(record: Record) -> Trial:
+def _completed_trial(record: SlotRecord) -> CompletedTrial:
     assert record.widths is not None
     assert record.value is not None
     result: Mapping[str, Any] = record.result or {}
-    return Trial(
+    return CompletedTrial(
         number=record.number,
         widths=record.widths,
         origin=record.origin or "",
@@ -70,15 +70,15 @@ def _trial(record: Record) -> Trial:
     )
 
 
-def history(
+def build_history(
     space: Space,
-    tried: Sequence[Tried],
+    tried: Sequence[TriedSlot],
     goal: Goal,
     *,
     epochs: int,
-    refused: Sequence[NDArray[np.int64]] = (),
-    elsewhere: Sequence[Mapping[str, int]] = (),
-    bounds: Mapping[str, float] | None = None,
+    known_infeasible: Sequence[NDArray[np.int64]] = (),
+    out_of_memory_elsewhere: Sequence[Mapping[str, int]] = (),
+    measured_limits: Mapping[str, float] | None = None,
 ) -> History:
     """What was tried: every bound candidate, with its metric where there is one.
 
@@ -90,51 +90,59 @@ def history(
         tried: The study's slots that have widths.
         goal: Says which metric is better.
         epochs: Of a whole training.
-        refused: Candidates that must not be proposed either, each [d].
-        elsewhere: What ran out of memory on other classes of devices than the one here.
-        bounds: Limits on what is measured, by name.
+        known_infeasible: Candidates that must not be proposed either, each [d].
+        out_of_memory_elsewhere: What ran out of memory on other classes of devices than the one here.
+        measured_limits: Limits on what is measured, by name.
     """
-    bounds = bounds or {}
+    measured_limits = measured_limits or {}
     pending: list[NDArray[np.int64]] = []
     skipped: list[NDArray[np.int64]] = []
-    failed = list(refused)
+    failed = list(known_infeasible)
     observed: list[tuple[NDArray[np.int64], float, float, list[float]]] = []
-    stopped_at = {one.fidelity for one in tried if one.outcome == PRUNED}
-    for one in tried:
-        row = space.as_row(one.widths)
-        if one.outcome is None:
+    pruned_rungs = {slot.fidelity for slot in tried if slot.outcome == PRUNED}
+    for slot in tried:
+        row = space.as_row(slot.widths)
+        if slot.outcome is None:
             pending.append(row)
             continue
-        if one.outcome not in (COMPLETE, PRUNED):
-            (skipped if _tells_nothing(one, elsewhere) else failed).append(row)
+        if slot.outcome not in (COMPLETE, PRUNED):
+            (skipped if _is_uninformative(slot, out_of_memory_elsewhere) else failed).append(row)
             continue
-        found = [one.measured.get(name, np.nan) / bound - 1.0 for name, bound in bounds.items()]
-        seen = [rung for rung in one.rungs if rung[0] in stopped_at]
-        if one.outcome == COMPLETE:
-            assert one.value is not None, "a complete slot has a value"
-            seen.append((float(epochs), one.value))
+        violations = [
+            slot.measured.get(name, np.nan) / limit - 1.0 for name, limit in measured_limits.items()
+        ]
+        rung_scores = [rung for rung in slot.rungs if rung[0] in pruned_rungs]
+        if slot.outcome == COMPLETE:
+            assert slot.value is not None, "a complete slot has a value"
+            rung_scores.append((float(epochs), slot.value))
         else:
             skipped.append(row)
-        observed += [(row, goal.sign * score, fidelity, found) for fidelity, score in seen]
+        observed += [
+            (row, goal.sign * score, fidelity, violations) for fidelity, score in rung_scores
+        ]
     return History(
-        observed=rows([row for row, *_ in observed], space),
+        observed=stack_rows([row for row, *_ in observed], space),
         values=np.asarray([value for _, value, *_ in observed], dtype=np.float64),
-        pending=rows(pending, space),
-        failed=rows(failed, space),
-        skipped=rows(skipped, space) if skipped else None,
-        fidelity=np.asarray([fidelity for *_, fidelity, _ in observed]) if stopped_at else None,
-        measured=np.asarray([found for *_, found in observed]).reshape(len(observed), len(bounds))
-        if bounds
+        pending=stack_rows(pending, space),
+        failed=stack_rows(failed, space),
+        skipped=stack_rows(skipped, space) if skipped else None,
+        fidelity=np.asarray([fidelity for *_, fidelity, _ in observed]) if pruned_rungs else None,
+        constraint_values=np.asarray([violations for *_, violations in observed]).reshape(
+            len(observed), len(measured_limits)
+        )
+        if measured_limits
         else None,
     )
 
 
-def _tells_nothing(one: Tried, elsewhere: Sequence[Mapping[str, int]]) -> bool:
+def _is_uninformative(
+    slot: TriedSlot, out_of_memory_elsewhere: Sequence[Mapping[str, int]]
+) -> bool:
     """Whether how a trial ended says nothing about its widths here.
 
     A person cancelled it, or a device of another class was too small, or one that adopted the trial
     was known to be: what breaks a measured limit has its measurement.
     """
-    if one.outcome == INFEASIBLE:
-        return not one.measured
-    return one.outcome == CANCELLED or one.widths in elsewhere
+    if slot.outcome == INFEASIBLE:
+        return not slot.measured
+    return slot.outcome == CANCELLED or slot.widths in out_of_memory_elsewhere

@@ -1,6 +1,6 @@
 """Recording: what the ledger and Optuna keep of a training.
 
-Entry points: `trained`, `ran_out`, `refused`.
+Entry points: `training_settlement`, `out_of_memory_settlement`, `infeasible_settlement`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from typing import Any
 
 from ...objectives.loop.train import TrainingResult
 from ...storage.ledger.ledger import Settlement, Slot
-from ..units import show_duration
-from .bind import Bound
+from ..units import format_duration
+from .bind import BoundSlot
 
 
-def trained(bound: Bound, result: TrainingResult, seed: int, device_class: str) -> Settlement:
+def training_settlement(
+    bound_slot: BoundSlot, result: TrainingResult, seed: int, device_class: str
+) -> Settlement:
     """The record of a training: complete, pruned, or what went wrong.
 
     Args:
-        bound: What was trained.
+        bound_slot: What was trained.
         result: What came of it.
         seed: Of the training.
         device_class: What memory ran out on, if it did.
     """
-    exceeded = {"device_class": device_class} if result.outcome == "out_of_memory" else {}
-    shown = {
+    device_fields = {"device_class": device_class} if result.outcome == "out_of_memory" else {}
+    attributes = {
         "test": result.test_value,
         "outcome": result.outcome,
         "detail": result.detail,
@@ -33,56 +35,61 @@ def trained(bound: Bound, result: TrainingResult, seed: int, device_class: str) 
         "learning_rate": result.learning_rate,
         "engine": result.engine,
         "measured_memory": result.peak_memory,
-        **exceeded,
+        **device_fields,
     }
-    stored: dict[str, Any] = {
+    stored_result: dict[str, Any] = {
         "test": result.test_value,
-        "costs": dict(bound.costs),
-        "measured": dict(bound.measured),
+        "costs": dict(bound_slot.costs),
+        "measured": dict(bound_slot.measured_costs),
         "curve": list(result.curve),
         "losses": list(result.losses),
-        "rungs": {str(epochs): score for epochs, score in result.rungs},
+        "rungs": {str(epochs): score for epochs, score in result.rung_scores},
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,
         "device": result.device,
         "engine": result.engine,
         "learning_rate": result.learning_rate,
-        "predicted_memory": bound.costs.get("train_memory"),
+        "predicted_memory": bound_slot.costs.get("train_memory"),
         "measured_memory": result.peak_memory,
         "seed": seed,
         "detail": result.detail,
-        **exceeded,
-        "attributes": {name: value for name, value in shown.items() if value is not None},
+        **device_fields,
+        "attributes": {name: value for name, value in attributes.items() if value is not None},
     }
     return Settlement(
-        slot=bound.slot,
+        slot=bound_slot.slot,
         outcome=result.outcome,
         value=result.value,
-        result=stored,
+        result=stored_result,
         score=result.score,
         fidelity=result.fidelity,
         spread=result.spread,
     )
 
 
-def ran_out(slot: Slot, reason: str, device_class: str) -> Settlement:
+def out_of_memory_settlement(slot: Slot, reason: str, device_class: str) -> Settlement:
     """The record of a candidate for which memory ran out before or beside its training."""
-    shown = {"detail": reason, "device_class": device_class}
+    attributes = {"detail": reason, "device_class": device_class}
     return Settlement(
-        slot=slot, outcome="out_of_memory", value=None, result={**shown, "attributes": shown}
+        slot=slot,
+        outcome="out_of_memory",
+        value=None,
+        result={**attributes, "attributes": attributes},
     )
 
 
-def refused(bound: Bound, bounds: Mapping[str, float]) -> Settlement:
+def infeasible_settlement(
+    bound_slot: BoundSlot, measured_limits: Mapping[str, float]
+) -> Settlement:
     """The record of a candidate that breaks a measured limit, or is too large for the device."""
-    reason = bound.too_large or ", ".join(
-        f"{name} {show_duration(value)} against a limit of {show_duration(bounds[name])}"
-        for name, value in bound.measured.items()
+    reason = bound_slot.too_large_reason or ", ".join(
+        f"{name} {format_duration(value)} against a limit of {format_duration(measured_limits[name])}"
+        for name, value in bound_slot.measured_costs.items()
     )
     result = {
-        "measured": dict(bound.measured),
+        "measured": dict(bound_slot.measured_costs),
         "detail": reason,
         "attributes": {"detail": reason},
     }
-    return Settlement(slot=bound.slot, outcome="infeasible", value=None, result=result)
+    return Settlement(slot=bound_slot.slot, outcome="infeasible", value=None, result=result)

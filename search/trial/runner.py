@@ -22,22 +22,22 @@ from ...objectives.user_code import is_out_of_memory
 from ...storage.errors import LeaseLost, StorageError
 from ...storage.ledger.ledger import Ledger, Settlement, Slot
 from ...storage.projection.projection import Projection
-from ..errors import ChildDied, Drained, SearchError
-from ..problem.memory_ceiling import Here
+from ..errors import Drained, SearchError, TrainerDied
+from ..problem.memory_ceiling import DeviceProblem
 from ..problem.problem import Problem
 from ..problem.seeds import trial_seed
-from ..sampler.suggest import DRAWN, SAMPLED
-from .bind import Binder, Bound
-from .checkpoints import BatchKeeper, Checkpoints, KeptTrial
-from .claim_size import Pace
+from ..sampler.suggest import INITIAL_DESIGN, SAMPLER
+from .bind import Binder, BoundSlot
+from .checkpoints import CheckpointedTrial, CheckpointWriter, StudyCheckpoints
+from .claim_size import ClaimSizer
 from .outcome import Outcome
-from .record import ran_out, refused, trained
+from .record import infeasible_settlement, out_of_memory_settlement, training_settlement
 
 # What others are judged by (baselines, under the names of all that agree on one) is trained to the
 # end, and so is what is to be confirmed.
-_MAY_FALL_BEHIND = (SAMPLED, DRAWN)
+_PRUNABLE_ORIGINS = (SAMPLER, INITIAL_DESIGN)
 
-Trained = tuple[Bound, TrainingResult | BaseException | None]
+TrainedCandidate = tuple[BoundSlot, TrainingResult | BaseException | None]
 """A candidate and its result, what its code raised, or None where another worker has the slot."""
 
 
@@ -49,9 +49,9 @@ class Runner:
         problem: What is searched.
         ledger: The budget; the authority on who runs what.
         projection: Optuna's view of it.
-        stopping: Whether the worker was asked to stop.
-        device: Class of the device that the trainings run on.
-        pace: How many slots to claim at once.
+        stop_requested: Whether the worker was asked to stop.
+        device_class: Class of the device that the trainings run on.
+        claim_sizer: How many slots to claim at once.
         engine: What computes the trainings.
         checkpoints: Of the study; None to keep none.
     """
@@ -59,20 +59,20 @@ class Runner:
     problem: Problem
     ledger: Ledger
     projection: Projection
-    stopping: Callable[[], bool]
-    device: str
-    pace: Pace = field(default_factory=Pace)
+    stop_requested: Callable[[], bool]
+    device_class: str
+    claim_sizer: ClaimSizer = field(default_factory=ClaimSizer)
     engine: Engine = field(default_factory=PlainEngine)
-    checkpoints: Checkpoints | None = None
+    checkpoints: StudyCheckpoints | None = None
 
     @cached_property
-    def _here(self) -> Here:
-        return Here(problem=self.problem, device=self.device)
+    def _device_problem(self) -> DeviceProblem:
+        return DeviceProblem(problem=self.problem, device_class=self.device_class)
 
     @property
-    def most(self) -> int:
+    def claim_size(self) -> int:
         """How many slots to claim now."""
-        return self.pace.most(self.ledger.unbound)
+        return self.claim_sizer.claim_size(self.ledger.unbound)
 
     def start(self) -> None:
         """Nothing: the model is loaded."""
@@ -87,77 +87,101 @@ class Runner:
         Raises:
             Drained: The worker was asked to stop.
             Exhausted: Every feasible candidate was tried.
-            ChildDied: The device can be used again only by another process.
+            TrainerDied: The device can be used again only by another process.
         """
-        exceeded = self.ledger.out_of_memory()
+        out_of_memory_records = self.ledger.out_of_memory()
         binder = Binder(
-            problem=self._here.known(exceeded),
+            problem=self._device_problem.restricted(out_of_memory_records),
             ledger=self.ledger,
             projection=self.projection,
-            elsewhere=self._here.elsewhere(exceeded),
+            out_of_memory_elsewhere=self._device_problem.out_of_memory_elsewhere(
+                out_of_memory_records
+            ),
         )
         outcomes: list[Outcome] = []
-        opened: list[Bound] = []
+        evaluated: list[BoundSlot] = []
         for slot in binder.bind(slots):
             try:
-                opened.append(binder.open(slot))
+                evaluated.append(binder.evaluate_costs(slot))
             except (Exception, SystemExit) as error:
-                outcomes.append(self._failed(slot, error))
-        held = binder.show(opened)
-        lost_now = {one.slot.number for one in opened} - {one.slot.number for one in held}
-        outcomes += [Outcome(number=number, kind="lost") for number in lost_now]
-        bounds = self.problem.spec.limits.measured
-        outcomes += self._settle([refused(one, bounds) for one in held if not one.admitted])
-        crowd = self._train([one for one in held if one.admitted], lost)
+                outcomes.append(self._settle_failure(slot, error))
+        owned = binder.open_trials(evaluated)
+        lost_numbers = {bound_slot.slot.number for bound_slot in evaluated} - {
+            bound_slot.slot.number for bound_slot in owned
+        }
+        outcomes += [Outcome(number=number, kind="lost") for number in lost_numbers]
+        measured_limits = self.problem.spec.limits.measured_limits
+        outcomes += self._settle(
+            [
+                infeasible_settlement(bound_slot, measured_limits)
+                for bound_slot in owned
+                if not bound_slot.is_feasible
+            ]
+        )
+        trainings = self._train(
+            [bound_slot for bound_slot in owned if bound_slot.is_feasible], lost
+        )
         # Of several in memory nobody knows which one was too large: each has to be so by itself.
-        alone = [one for one, result in crowd if len(crowd) > 1 and _ran_out(result)]
-        outcomes += self._record([pair for pair in crowd if pair[0] not in alone])
-        for one in alone:
-            outcomes += self._record(self._train([one], lost))
-        self._tidy(outcomes)
-        return sorted(outcomes, key=lambda one: one.number)
+        to_repeat_alone = [
+            bound_slot
+            for bound_slot, result in trainings
+            if len(trainings) > 1 and _ran_out_of_memory(result)
+        ]
+        outcomes += self._settle_trainings(
+            [training for training in trainings if training[0] not in to_repeat_alone]
+        )
+        for bound_slot in to_repeat_alone:
+            outcomes += self._settle_trainings(self._train([bound_slot], lost))
+        self._discard_checkpoints(outcomes)
+        return sorted(outcomes, key=lambda bound_slot: bound_slot.number)
 
-    def known(self) -> Problem:
+    def restricted_problem(self) -> Problem:
         """The problem without what ran out of memory on devices like the one here.
 
         Raises:
             NothingFeasible: No candidate is left for them.
         """
-        return self._here.known(self.ledger.out_of_memory())
+        return self._device_problem.restricted(self.ledger.out_of_memory())
 
-    def _tidy(self, outcomes: Sequence[Outcome]) -> None:
+    def _discard_checkpoints(self, outcomes: Sequence[Outcome]) -> None:
         """Throw away the checkpoints of what is settled, by us or by whoever took it from us."""
         if self.checkpoints is None:
             return
-        for one in outcomes:
-            if one.kind == "lost":
-                settled = self.ledger.record(one.number).state == "done"
+        for outcome in outcomes:
+            if outcome.kind == "lost":
+                settled = self.ledger.record(outcome.number).state == "done"
             else:
-                settled = one.kind != "retry"
+                settled = outcome.kind != "retry"
             if settled:
-                self.checkpoints.discard(one.number)
+                self.checkpoints.discard(outcome.number)
 
-    def _train(self, bound: Sequence[Bound], lost: Callable[[], frozenset[int]]) -> list[Trained]:
+    def _train(
+        self, bound_slots: Sequence[BoundSlot], lost: Callable[[], frozenset[int]]
+    ) -> list[TrainedCandidate]:
         """Train candidates together."""
 
-        def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
+        def check_interruption(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
             del epochs, metrics
-            if self.stopping():
-                raise Drained(f"stopped in {len(bound)} trials")
-            return [n for n, one in enumerate(bound) if one.slot.number in lost()]
+            if self.stop_requested():
+                raise Drained(f"stopped in {len(bound_slots)} trials")
+            return [
+                index
+                for index, bound_slot in enumerate(bound_slots)
+                if bound_slot.slot.number in lost()
+            ]
 
         problem = self.problem
         candidates = [
             Candidate(
-                widths=one.widths,
-                seed=self.seed(one.slot),
-                spared=one.slot.origin not in _MAY_FALL_BEHIND,
+                widths=bound_slot.widths,
+                seed=self.training_seed(bound_slot.slot),
+                never_pruned=bound_slot.slot.origin not in _PRUNABLE_ORIGINS,
             )
-            for one in bound
+            for bound_slot in bound_slots
         ]
         if not candidates:
             return []
-        keeper = self._keeper(bound, lost)
+        checkpoint_writer = self._checkpoint_writer(bound_slots, lost)
         try:
             results: Sequence[Any] = train_together(
                 problem.objective,
@@ -165,100 +189,112 @@ class Runner:
                 problem.settings,
                 device=resolve_device(problem.settings.device),
                 engine=self.engine,
-                scaling=problem.scaling,
-                earlier=self._earlier(),
-                after=after,
-                keeper=keeper,
+                parametrisation=problem.parametrisation,
+                other_rung_scores=self._earlier_scores(),
+                callback=check_interruption,
+                store=checkpoint_writer,
             )
         except (SearchError, StorageError):
             raise
         except (Exception, SystemExit) as error:
-            results = [error] * len(bound)
-        for one in results:
-            refuse_lost_gpu(one)
-        self.pace.took([one for one in results if isinstance(one, TrainingResult)])
-        return list(zip(bound, results, strict=True))
+            results = [error] * len(bound_slots)
+        for bound_slot in results:
+            raise_if_gpu_lost(bound_slot)
+        self.claim_sizer.observe(
+            [bound_slot for bound_slot in results if isinstance(bound_slot, TrainingResult)]
+        )
+        return list(zip(bound_slots, results, strict=True))
 
-    def _keeper(
-        self, bound: Sequence[Bound], lost: Callable[[], frozenset[int]]
-    ) -> BatchKeeper | None:
+    def _checkpoint_writer(
+        self, bound_slots: Sequence[BoundSlot], lost: Callable[[], frozenset[int]]
+    ) -> CheckpointWriter | None:
         if self.checkpoints is None:
             return None
         trials = [
-            KeptTrial(number=one.slot.number, widths=one.widths, seed=self.seed(one.slot))
-            for one in bound
+            CheckpointedTrial(
+                number=bound_slot.slot.number,
+                widths=bound_slot.widths,
+                seed=self.training_seed(bound_slot.slot),
+            )
+            for bound_slot in bound_slots
         ]
-        return BatchKeeper(self.checkpoints, trials, self.stopping, lost)
+        return CheckpointWriter(self.checkpoints, trials, self.stop_requested, lost)
 
-    def _earlier(self) -> dict[float, list[float]]:
+    def _earlier_scores(self) -> dict[float, list[float]]:
         """What earlier trials had at each rung."""
-        found: dict[float, list[float]] = {rung: [] for rung in self.problem.settings.rungs}
-        if found:
-            for one in self.ledger.tried():
-                for epochs, score in one.rungs:
-                    found.setdefault(epochs, []).append(score)
-        return found
+        scores_by_rung: dict[float, list[float]] = {
+            rung: [] for rung in self.problem.settings.rungs
+        }
+        if scores_by_rung:
+            for tried in self.ledger.tried():
+                for epochs, score in tried.rungs:
+                    scores_by_rung.setdefault(epochs, []).append(score)
+        return scores_by_rung
 
-    def _record(self, trainings: Sequence[Trained]) -> list[Outcome]:
+    def _settle_trainings(self, trainings: Sequence[TrainedCandidate]) -> list[Outcome]:
         """Record what came of trainings."""
         outcomes: list[Outcome] = []
         settlements: list[Settlement] = []
-        for one, result in trainings:
+        for bound_slot, result in trainings:
             if isinstance(result, TrainingResult):
-                settlements.append(trained(one, result, self.seed(one.slot), self.device))
+                settlements.append(
+                    training_settlement(
+                        bound_slot, result, self.training_seed(bound_slot.slot), self.device_class
+                    )
+                )
             elif result is None:
-                outcomes.append(Outcome(number=one.slot.number, kind="lost"))
+                outcomes.append(Outcome(number=bound_slot.slot.number, kind="lost"))
             else:
-                outcomes.append(self._failed(one.slot, result))
+                outcomes.append(self._settle_failure(bound_slot.slot, result))
         return outcomes + self._settle(settlements)
 
     def _settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
         """Record all results in one transaction: the commit point."""
         if not settlements:
             return []
-        lost = {slot.number for slot in self.ledger.done_many(settlements)}
+        lost_numbers = {slot.number for slot in self.ledger.done_many(settlements)}
         return [
-            Outcome(number=one.slot.number, kind="lost")
-            if one.slot.number in lost
+            Outcome(number=settlement.slot.number, kind="lost")
+            if settlement.slot.number in lost_numbers
             else Outcome(
-                number=one.slot.number,
-                kind=one.outcome,
-                value=one.value,
-                detail=one.result.get("detail"),
+                number=settlement.slot.number,
+                kind=settlement.outcome,
+                value=settlement.value,
+                detail=settlement.result.get("detail"),
             )
-            for one in settlements
+            for settlement in settlements
         ]
 
-    def _failed(self, slot: Slot, error: BaseException) -> Outcome:
+    def _settle_failure(self, slot: Slot, error: BaseException) -> Outcome:
         """Record an exception of the user's code; it is tried again a few times.
 
         Memory that ran out is a result, and never tried again.
         """
         reason = f"{type(error).__name__}: {error}"
         if is_out_of_memory(error):
-            return self._settle([ran_out(slot, reason, self.device)])[0]
+            return self._settle([out_of_memory_settlement(slot, reason, self.device_class)])[0]
         try:
-            again = self.ledger.fail_attempt(slot, "".join(traceback.format_exception(error)))
+            will_retry = self.ledger.fail_attempt(slot, "".join(traceback.format_exception(error)))
         except LeaseLost:
             return Outcome(number=slot.number, kind="lost")
-        return Outcome(number=slot.number, kind="retry" if again else "error", detail=reason)
+        return Outcome(number=slot.number, kind="retry" if will_retry else "error", detail=reason)
 
-    def seed(self, slot: Slot) -> int:
+    def training_seed(self, slot: Slot) -> int:
         """The seed of a slot's training: the same for every worker that runs it."""
         return trial_seed(self.problem.spec.study.seed, slot.number)
 
 
-def _ran_out(result: TrainingResult | BaseException | None) -> bool:
+def _ran_out_of_memory(result: TrainingResult | BaseException | None) -> bool:
     if isinstance(result, TrainingResult):
         return result.outcome == "out_of_memory"
     return result is not None and is_out_of_memory(result)
 
 
-def refuse_lost_gpu(result: object) -> None:
+def raise_if_gpu_lost(result: object) -> None:
     """Nothing, unless what came of a training is a failed kernel's error.
 
     Raises:
-        ChildDied: It is: this process is of no more use.
+        TrainerDied: It is: this process is of no more use.
     """
     if isinstance(result, torch.AcceleratorError) and not is_out_of_memory(result):
-        raise ChildDied(f"its process lost the GPU: {result}", out_of_memory=False)
+        raise TrainerDied(f"its process lost the GPU: {result}", out_of_memory=False)

@@ -17,7 +17,7 @@ from ...storage.database.database import Database
 from ...storage.errors import StorageError
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import StudyRow
-from ...storage.study.workers import Presence
+from ...storage.study.workers import WorkerRegistration
 
 _log = logging.getLogger(__name__)
 
@@ -25,38 +25,38 @@ _log = logging.getLogger(__name__)
 BEATS_PER_LEASE = 3
 
 
-class Heartbeat:
+class LeaseHeartbeat:
     """Extends the leases of slots until the block ends.
 
     Example:
         ```python
-        with Heartbeat(ledger, slots, 30.0) as heartbeat:
+        with LeaseHeartbeat(ledger, slots, 30.0) as heartbeat:
             for epoch in range(20):
                 ...                  # train
                 heartbeat.lost       # numbers of the slots that another worker may hold now
-                heartbeat.wanted     # "open"; "paused" or "cancelled": stop, give the slots back
+                heartbeat.last_status     # "open"; "paused" or "cancelled": stop, give the slots back
         ```
     """
 
     def __init__(self, ledger: Ledger, slots: Sequence[Slot], lease_seconds: float) -> None:
-        self._ledger, self._held = ledger, list(slots)
-        self._pause = lease_seconds / BEATS_PER_LEASE
-        self._ended = threading.Event()
+        self._ledger, self._slots = ledger, list(slots)
+        self._interval_seconds = lease_seconds / BEATS_PER_LEASE
+        self._stop_event = threading.Event()
         self._lost: frozenset[int] = frozenset()
-        self._wanted = "open"
+        self._last_status = "open"
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
-    def __enter__(self) -> Heartbeat:
+    def __enter__(self) -> LeaseHeartbeat:
         self._thread.start()
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._ended.set()
+        self._stop_event.set()
         self._thread.join()
 
     @property
@@ -65,63 +65,63 @@ class Heartbeat:
         return self._lost
 
     @property
-    def wanted(self) -> str:
+    def last_status(self) -> str:
         """The study's status at the last beat: open, paused or cancelled."""
-        return self._wanted
+        return self._last_status
 
     def _beat(self) -> None:
-        while self._held and not self._ended.wait(self._pause):
+        while self._slots and not self._stop_event.wait(self._interval_seconds):
             try:
-                lost = {slot.number for slot in self._ledger.beat_many(self._held)}
-                self._held = [slot for slot in self._held if slot.number not in lost]
+                lost = {slot.number for slot in self._ledger.beat_many(self._slots)}
+                self._slots = [slot for slot in self._slots if slot.number not in lost]
                 self._lost |= lost
-                self._wanted = self._ledger.status()
+                self._last_status = self._ledger.status()
             except StorageError as error:
                 # The training goes on: whether its result still counts, the ledger decides.
-                _log.warning("no heartbeat for %d slots: %s", len(self._held), error)
+                _log.warning("no heartbeat for %d slots: %s", len(self._slots), error)
 
 
 # A worker that goes from batch to batch within moments need not say so each time.
-_LEAST_SECONDS = 1.0
+_MIN_INTERVAL_SECONDS = 1.0
 # How long the end of a worker waits for its sign to be taken down.
-_LEAVE_SECONDS = 2.0
+_LEAVE_TIMEOUT_SECONDS = 2.0
 
 
 @final
-class Announcer:
+class WorkerHeartbeat:
     """Announces one worker until the block ends, then takes its sign down.
 
     Example:
         ```python
-        with Announcer(database, name="host:4711", beat_seconds=10.0) as announcer:
-            announcer.tell("starting", study=row)
-            announcer.tell("training", study=row, device="cpu: 24 GiB")
+        with WorkerHeartbeat(database, name="host:4711", beat_seconds=10.0) as announcer:
+            announcer.set_activity("starting", study=row)
+            announcer.set_activity("training", study=row, device="cpu: 24 GiB")
         ```
     """
 
     def __init__(self, database: Database, *, name: str, beat_seconds: float) -> None:
-        self._presence = Presence(database, name=name, beat_seconds=beat_seconds)
-        self._pause = beat_seconds
-        self._said: tuple[str, StudyRow | None, str | None] = ("starting", None, None)
+        self._presence = WorkerRegistration(database, name=name, beat_seconds=beat_seconds)
+        self._interval_seconds = beat_seconds
+        self._state: tuple[str, StudyRow | None, str | None] = ("starting", None, None)
         self._changed = threading.Event()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._announce, name="presence", daemon=True)
+        self._stop_event = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
-    def __enter__(self) -> Announcer:
+    def __enter__(self) -> WorkerHeartbeat:
         self._thread.start()
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._ended.set()
+        self._stop_event.set()
         self._changed.set()
-        self._thread.join(_LEAVE_SECONDS)
+        self._thread.join(_LEAVE_TIMEOUT_SECONDS)
 
-    def tell(
+    def set_activity(
         self, activity: str, *, study: StudyRow | None = None, device: str | None = None
     ) -> None:
         """Say what this worker does from now on.
@@ -131,24 +131,24 @@ class Announcer:
             study: The study that it serves; None for none.
             device: What it trains on, once that is known.
         """
-        said = (activity, study, device)
-        if said != self._said:
-            self._said = said
+        state = (activity, study, device)
+        if state != self._state:
+            self._state = state
             self._changed.set()
 
-    def _announce(self) -> None:
-        least = min(_LEAST_SECONDS, self._pause)
-        while not self._ended.is_set():
+    def _run(self) -> None:
+        min_interval = min(_MIN_INTERVAL_SECONDS, self._interval_seconds)
+        while not self._stop_event.is_set():
             self._changed.clear()
-            self._say()
-            self._ended.wait(least)
-            self._changed.wait(self._pause - least)
+            self._write_state()
+            self._stop_event.wait(min_interval)
+            self._changed.wait(self._interval_seconds - min_interval)
         with suppress(StorageError):
-            self._presence.leave()
+            self._presence.unregister()
 
-    def _say(self) -> None:
-        activity, study, device = self._said
+    def _write_state(self) -> None:
+        activity, study, device = self._state
         try:
-            self._presence.announce(study=study, activity=activity, device=device)
+            self._presence.register(study=study, activity=activity, device=device)
         except StorageError as error:
             _log.debug("this worker could not be announced: %s", error)

@@ -6,7 +6,7 @@ loading another one costs seconds, until a more urgent one has slots to claim, o
 one that fewer workers serve. What does not run here (other code or data, a failing model) is set
 aside with its reason.
 
-Entry points: `serve_pool`; `Pool.run`, the loop.
+Entry points: `serve_open_studies`; `StudyScheduler.run`, the loop.
 """
 
 from __future__ import annotations
@@ -24,89 +24,91 @@ from ...storage.database import schema_version
 from ...storage.database.database import Database
 from ...storage.ledger import events
 from ...storage.ledger.slot import StudyRow
-from ...storage.study.open_studies import Standing, open_studies
+from ...storage.study.open_studies import OpenStudy, open_studies
 from ...storage.study.workers import WorkerRow, list_workers
 from ..errors import Drained, Exhausted, SearchError, TooManyFailures
-from .serve import Terms, at_post, worker_for
+from .serve import WorkerOptions, build_worker, worker_context
 from .shutdown import StopRequest, worker_name
 from .worker import Worker
 
 # Seconds on a study before it is left for another one of the same priority.
-_QUANTUM = 30.0
+_QUANTUM_SECONDS = 30.0
 # Seconds between two looks at what is open.
-_LOOK_SECONDS = 2.0
+_REFRESH_SECONDS = 2.0
 # Seconds until a study whose slots were gone when we came is looked at again,
-_SOON_SECONDS = 5.0
+_NO_SLOT_BACKOFF_SECONDS = 5.0
 # and one that does not run here: its files may have been brought back.
-_LATER_SECONDS = 300.0
+_FAILURE_BACKOFF_SECONDS = 300.0
 # Exit codes of errors that are a study's own; any other ends the worker.
-_OF_THE_STUDY = frozenset({1, 2, 3, 5})
+_STUDY_EXIT_CODES = frozenset({1, 2, 3, 5})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crowd:
+class WorkerCounts:
     """The other workers that are alive.
 
     Attributes:
         serving: How many are on each study, by its name.
         starting: Those of them that have not claimed anything yet.
-        before: How many look for a study, as this worker does, and come before it by name.
+        ahead: How many look for a study, as this worker does, and come before it by name.
     """
 
     serving: Counter[str]
     starting: Counter[str]
-    before: int = 0
+    ahead: int = 0
 
     @classmethod
-    def of(cls, workers: Sequence[WorkerRow], me: str) -> Crowd:
+    def from_workers(cls, workers: Sequence[WorkerRow], own_name: str) -> WorkerCounts:
         """Count those that are alive, but for this worker."""
-        there = [one for one in workers if one.alive and one.name != me]
-        served = [(one.study, one.activity) for one in there if one.study is not None]
+        alive_workers = [worker for worker in workers if worker.alive and worker.name != own_name]
+        activities = [
+            (worker.study, worker.activity) for worker in alive_workers if worker.study is not None
+        ]
         return cls(
-            serving=Counter(study for study, _ in served),
-            starting=Counter(study for study, activity in served if activity == "starting"),
-            before=sum(one.study is None and one.name < me for one in there),
+            serving=Counter(study for study, _ in activities),
+            starting=Counter(study for study, activity in activities if activity == "starting"),
+            ahead=sum(worker.study is None and worker.name < own_name for worker in alive_workers),
         )
 
-    def with_one_more(self, study: str) -> Crowd:
+    def with_arrival(self, study_name: str) -> WorkerCounts:
         """The same after one that looked for a study has come to this one."""
-        more = Counter({study: 1})
-        return Crowd(
-            serving=self.serving + more, starting=self.starting + more, before=self.before - 1
+        arrival = Counter({study_name: 1})
+        return WorkerCounts(
+            serving=self.serving + arrival, starting=self.starting + arrival, ahead=self.ahead - 1
         )
 
 
 @dataclass(kw_only=True)
-class Pool:
+class StudyScheduler:
     """Serves open studies, one at a time.
 
     Attributes:
-        look: The open studies, read anew.
-        crowd: The other workers.
-        worker: A worker on a study, nothing loaded yet.
+        list_open: The open studies, read anew.
+        count_workers: The other workers.
+        make_worker: A worker on a study, nothing loaded yet.
         stop: Asked between batches.
-        wait: Called when there is nothing to do now.
-        say: Tells people.
-        give_up: Records that a study failed too often here, with the reason.
-        idle: Seconds without work after which this worker ends; None for never.
-        quantum: Seconds on a study before it is left for another one of its priority.
-        chance: Draws from [0, 1).
+        on_idle: Called when there is nothing to do now.
+        log: Tells people.
+        record_failure: Records that a study failed too often here, with the reason.
+        idle_seconds: Seconds without work after which this worker ends; None for never.
+        quantum_seconds: Seconds on a study before it is left for another one of its priority.
+        draw_uniform: Draws from [0, 1).
     """
 
-    look: Callable[[], Sequence[Standing]]
-    crowd: Callable[[], Crowd]
-    worker: Callable[[StudyRow], Worker]
+    list_open: Callable[[], Sequence[OpenStudy]]
+    count_workers: Callable[[], WorkerCounts]
+    make_worker: Callable[[StudyRow], Worker]
     stop: StopRequest
-    wait: Callable[[], None]
-    say: Callable[[str], None]
-    give_up: Callable[[StudyRow, str], None]
-    idle: float | None = None
-    quantum: float = _QUANTUM
-    chance: Callable[[], float] = Random().random  # noqa: S311 - no secret
+    on_idle: Callable[[], None]
+    log: Callable[[str], None]
+    record_failure: Callable[[StudyRow, str], None]
+    idle_seconds: float | None = None
+    quantum_seconds: float = _QUANTUM_SECONDS
+    draw_uniform: Callable[[], float] = Random().random  # noqa: S311 - no secret
     _workers: dict[int, Worker] = field(default_factory=dict, init=False)
-    _aside: dict[int, float] = field(default_factory=dict, init=False)
-    _said: dict[int, str] = field(default_factory=dict, init=False)
-    _waited: bool = field(default=False, init=False)
+    _backoff_until: dict[int, float] = field(default_factory=dict, init=False)
+    _logged_reasons: dict[int, str] = field(default_factory=dict, init=False)
+    _deferred: bool = field(default=False, init=False)
 
     def run(self) -> None:
         """Serve until a stop is asked for, or there was no work for so long.
@@ -115,142 +117,165 @@ class Pool:
             Drained: Stopped on request.
             SchemaMismatch: The tables were upgraded.
         """
-        last = time.monotonic()
+        last_work_at = time.monotonic()
         while not self.stop():
-            chosen = self._choose()
-            if chosen is not None and self._serve(chosen):
-                last = time.monotonic()
-            elif chosen is None:
-                self.wait()
-                if self.idle is not None and time.monotonic() - last >= self.idle:
-                    self.say(f"no work for {self.idle:g} s")
+            study = self._next_study()
+            if study is not None and self._run_study(study):
+                last_work_at = time.monotonic()
+            elif study is None:
+                self.on_idle()
+                if (
+                    self.idle_seconds is not None
+                    and time.monotonic() - last_work_at >= self.idle_seconds
+                ):
+                    self.log(f"no work for {self.idle_seconds:g} s")
                     return
-                self.stop.wait(_LOOK_SECONDS)
+                self.stop.wait(_REFRESH_SECONDS)
         raise Drained("stopped on request")
 
-    def _choose(self) -> StudyRow | None:
+    def _next_study(self) -> StudyRow | None:
         """The study to serve next; None if there is none now."""
         claimable = self._claimable()
         if not claimable:
             return None
-        crowd = self.crowd()
-        first = _share(claimable, crowd)
-        if first is None and self._waited:
+        worker_counts = self.count_workers()
+        study = _assigned_study(claimable, worker_counts)
+        if study is None and self._deferred:
             # Those before us had the time to begin: they may not be able to run it.
-            first = _share(claimable, replace(crowd, before=0))
-        self._waited = first is None
-        return first
+            study = _assigned_study(claimable, replace(worker_counts, ahead=0))
+        self._deferred = study is None
+        return study
 
-    def _claimable(self) -> list[Standing]:
+    def _claimable(self) -> list[OpenStudy]:
         """The open studies that have slots to claim and are not set aside."""
-        standings = self.look()
-        there = {one.study.id for one in standings}
+        listed_studies = self.list_open()
+        open_ids = {open_study.study.id for open_study in listed_studies}
         # One that was paused, or finished for all we know, is met anew when it is opened again.
-        for kept in (self._workers, self._aside, self._said):
-            for gone in kept.keys() - there:
-                del kept[gone]
+        for remembered in (self._workers, self._backoff_until, self._logged_reasons):
+            for closed_id in remembered.keys() - open_ids:
+                del remembered[closed_id]
         now = time.monotonic()
         return [
-            one for one in standings if one.claimable and self._aside.get(one.study.id, -inf) <= now
+            open_study
+            for open_study in listed_studies
+            if open_study.claimable and self._backoff_until.get(open_study.study.id, -inf) <= now
         ]
 
-    def _serve(self, study: StudyRow) -> bool:
+    def _run_study(self, study: StudyRow) -> bool:
         """Run batches of a study until it is another one's turn; whether there were any."""
         if study.id not in self._workers:
-            self._workers[study.id] = self.worker(study)
+            self._workers[study.id] = self.make_worker(study)
         worker = self._workers[study.id]
-        self.say(f"serving {study.name}")
-        worked, since = False, time.monotonic()
-        looked = since
+        self.log(f"serving {study.name}")
+        ran_batch, started_at = False, time.monotonic()
+        checked_at = started_at
         try:
-            worker.begin()
-            while not self.stop() and worker.step():
-                worked = True
-                if time.monotonic() - looked >= _LOOK_SECONDS:
-                    looked = time.monotonic()
-                    if self._should_leave(study, looked - since):
+            worker.prepare()
+            while not self.stop() and worker.run_batch():
+                ran_batch = True
+                if time.monotonic() - checked_at >= _REFRESH_SECONDS:
+                    checked_at = time.monotonic()
+                    if self._should_leave(study, checked_at - started_at):
                         break
         except Exhausted:
-            self._set_aside(study, "every feasible candidate was tried", _LATER_SECONDS)
+            self._back_off(study, "every feasible candidate was tried", _FAILURE_BACKOFF_SECONDS)
         except TooManyFailures as error:
-            self._set_aside(study, str(error), inf)
-            self.give_up(study, str(error))
+            self._back_off(study, str(error), inf)
+            self.record_failure(study, str(error))
         except SearchError as error:
-            if error.exit_code not in _OF_THE_STUDY:
+            if error.exit_code not in _STUDY_EXIT_CODES:
                 raise
-            self._set_aside(study, str(error), _LATER_SECONDS)
+            self._back_off(study, str(error), _FAILURE_BACKOFF_SECONDS)
         finally:
-            worker.rest()
-        if not worked:
-            soon = time.monotonic() + _SOON_SECONDS
-            self._aside[study.id] = max(soon, self._aside.get(study.id, soon))
-        return worked
+            worker.release_device()
+        if not ran_batch:
+            earliest = time.monotonic() + _NO_SLOT_BACKOFF_SECONDS
+            self._backoff_until[study.id] = max(
+                earliest, self._backoff_until.get(study.id, earliest)
+            )
+        return ran_batch
 
     def _should_leave(self, study: StudyRow, seconds: float) -> bool:
         """Whether, after so long on a study, it is another one's turn."""
         claimable = self._claimable()
-        mine = next((one for one in claimable if one.study.id == study.id), None)
-        if mine is None:
+        current = next(
+            (open_study for open_study in claimable if open_study.study.id == study.id), None
+        )
+        if current is None:
             return True
-        others = [one for one in claimable if one.study.priority >= mine.study.priority]
-        others.remove(mine)
+        others = [
+            open_study
+            for open_study in claimable
+            if open_study.study.priority >= current.study.priority
+        ]
+        others.remove(current)
         if not others:
             return False
-        crowd = self.crowd()
-        others = [one for one in others if _room(one, crowd)]
-        if any(one.study.priority > mine.study.priority for one in others):
+        worker_counts = self.count_workers()
+        others = [open_study for open_study in others if _has_free_slot(open_study, worker_counts)]
+        if any(open_study.study.priority > current.study.priority for open_study in others):
             return True
-        if seconds < self.quantum or not others:
+        if seconds < self.quantum_seconds or not others:
             return False
-        with_me = crowd.serving[study.name] + 1
-        fewest = min(crowd.serving[one.study.name] for one in others)
-        if fewest and fewest + 2 > with_me:
+        own_count = worker_counts.serving[study.name] + 1
+        fewest_workers = min(worker_counts.serving[open_study.study.name] for open_study in others)
+        if fewest_workers and fewest_workers + 2 > own_count:
             return False
         # All that are with me may see the same at this moment, and half the difference shall go.
-        return self.chance() < max(1, (with_me - fewest) // 2) / with_me
+        return self.draw_uniform() < max(1, (own_count - fewest_workers) // 2) / own_count
 
-    def _set_aside(self, study: StudyRow, reason: str, seconds: float) -> None:
-        self._aside[study.id] = time.monotonic() + seconds
-        if self._said.get(study.id) != reason:
-            self._said[study.id] = reason
-            self.say(f"study {study.name} is set aside here: {reason}")
+    def _back_off(self, study: StudyRow, reason: str, backoff_seconds: float) -> None:
+        self._backoff_until[study.id] = time.monotonic() + backoff_seconds
+        if self._logged_reasons.get(study.id) != reason:
+            self._logged_reasons[study.id] = reason
+            self.log(f"study {study.name} is set aside here: {reason}")
 
 
-def _share(claimable: Sequence[Standing], crowd: Crowd) -> StudyRow | None:
+def _assigned_study(claimable: Sequence[OpenStudy], worker_counts: WorkerCounts) -> StudyRow | None:
     """The study for this worker, once those before it that look for one have theirs.
 
     None where that leaves no slot.
     """
-    while wanting := [one for one in claimable if _room(one, crowd)]:
-        first = min(wanting, key=lambda one: _turn(one, crowd)).study
-        if not crowd.before:
-            return first
-        crowd = crowd.with_one_more(first.name)
+    while with_free_slots := [
+        open_study for open_study in claimable if _has_free_slot(open_study, worker_counts)
+    ]:
+        study = min(
+            with_free_slots, key=lambda open_study: _priority_key(open_study, worker_counts)
+        ).study
+        if not worker_counts.ahead:
+            return study
+        worker_counts = worker_counts.with_arrival(study.name)
     return None
 
 
-def _room(standing: Standing, crowd: Crowd) -> bool:
+def _has_free_slot(open_study: OpenStudy, worker_counts: WorkerCounts) -> bool:
     """Whether slots are left over for one more worker than those on their way there."""
-    return standing.claimable > crowd.starting[standing.study.name]
+    return open_study.claimable > worker_counts.starting[open_study.study.name]
 
 
-def _turn(standing: Standing, crowd: Crowd) -> tuple[int, int, float, int]:
+def _priority_key(
+    open_study: OpenStudy, worker_counts: WorkerCounts
+) -> tuple[int, int, float, int]:
     """What the studies are put in order by: the first one's turn it is."""
-    study = standing.study
-    claimed = -inf if standing.last_claim is None else standing.last_claim
-    return -study.priority, crowd.serving[study.name], claimed, study.id
+    study = open_study.study
+    last_claim = -inf if open_study.last_claim is None else open_study.last_claim
+    return -study.priority, worker_counts.serving[study.name], last_claim, study.id
 
 
-def serve_pool(
-    database: Database, terms: Terms, console: Console, *, idle: float | None = None
+def serve_open_studies(
+    database: Database,
+    options: WorkerOptions,
+    console: Console,
+    *,
+    idle_seconds: float | None = None,
 ) -> None:
     """Serve every open study of a database that runs here.
 
     Args:
         database: Where the studies are.
-        terms: How to work.
+        options: How to work.
         console: Where each trial is told.
-        idle: Seconds without work after which the worker ends; None for never.
+        idle_seconds: Seconds without work after which the worker ends; None for never.
 
     Raises:
         Drained: A signal asked to stop.
@@ -258,22 +283,22 @@ def serve_pool(
         StorageUnreachable: The database stayed away.
     """
 
-    def look() -> list[Standing]:
+    def list_open() -> list[OpenStudy]:
         database.read(lambda connection: schema_version.check(connection, database.url))
-        return open_studies(database, lease_seconds=terms.lease)
+        return open_studies(database, lease_seconds=options.lease_seconds)
 
-    def give_up(row: StudyRow, reason: str) -> None:
-        entry = events.Entry(kind="failed", worker=worker_name(), detail={"error": reason})
-        database.write(lambda connection: events.append(connection, row.id, entry))
+    def record_failure(study: StudyRow, reason: str) -> None:
+        entry = events.NewEvent(kind="failed", worker=worker_name(), detail={"error": reason})
+        database.write(lambda connection: events.append(connection, study.id, entry))
 
-    with at_post(database, terms, console) as post:
-        Pool(
-            look=look,
-            crowd=lambda: Crowd.of(list_workers(database), worker_name()),
-            worker=lambda row: worker_for(row, post),
-            stop=post.stop,
-            wait=lambda: post.announcer.tell("waiting"),
-            say=post.say,
-            give_up=give_up,
-            idle=idle,
+    with worker_context(database, options, console) as context:
+        StudyScheduler(
+            list_open=list_open,
+            count_workers=lambda: WorkerCounts.from_workers(list_workers(database), worker_name()),
+            make_worker=lambda row: build_worker(row, context),
+            stop=context.stop,
+            on_idle=lambda: context.heartbeat.set_activity("waiting"),
+            log=context.log,
+            record_failure=record_failure,
+            idle_seconds=idle_seconds,
         ).run()

@@ -2,7 +2,7 @@
 
 A child process trains; this one keeps the leases and says that it is there.
 
-Entry points: `serve`; `worker_for`, a worker on one study, for the pool too.
+Entry points: `serve_study`; `build_worker`, a worker on one study, for the pool too.
 """
 
 from __future__ import annotations
@@ -18,73 +18,83 @@ from ...storage.ledger.ledger import Ledger
 from ...storage.ledger.slot import StudyRow
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
-from ..problem.stored import spec_of
+from ..problem.stored import stored_spec
 from ..trial.outcome import Outcome
-from .heartbeat import BEATS_PER_LEASE, Announcer
+from .heartbeat import BEATS_PER_LEASE, WorkerHeartbeat
 from .shutdown import StopRequest, stop_on_signals, worker_name
-from .supervisor import Holder
-from .trainer_process import Child
+from .supervisor import TrialSupervisor
+from .trainer_process import TrainerProcess
 from .worker import Worker
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class WorkerOptions:
     """How a worker process works, whatever it serves.
 
     Attributes:
-        lease: Seconds without a heartbeat until another worker takes a slot over.
+        lease_seconds: Seconds without a heartbeat until another worker takes a slot over.
         threads: CPU threads of a training.
-        grace: Seconds that a training may go on once a stop was asked for.
+        grace_seconds: Seconds that a training may go on once a stop was asked for.
         checkpoints: Folder for checkpoints; None for the usual place.
-        parent: Process whose end is a request to stop; None for none.
+        parent_pid: Process whose end is a request to stop; None for none.
     """
 
-    lease: float = 30.0
+    lease_seconds: float = 30.0
     threads: int = 1
-    grace: float = 25.0
+    grace_seconds: float = 25.0
     checkpoints: str | None = None
-    parent: int | None = None
+    parent_pid: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Post:
+class WorkerContext:
     """What a worker process has from its beginning to its end.
 
     Attributes:
         database: Where the studies are.
-        terms: How it works.
+        options: How it works.
         stop: Whether it was asked to end.
-        announcer: Says in the database that it is there.
+        heartbeat: Says in the database that it is there.
         console: Where each trial is told.
     """
 
     database: Database
-    terms: Terms
+    options: WorkerOptions
     stop: StopRequest
-    announcer: Announcer
+    heartbeat: WorkerHeartbeat
     console: Console
 
-    def say(self, sentence: str) -> None:
+    def log(self, sentence: str) -> None:
         """Tell people."""
         self.console.print(sentence, markup=False)
 
 
 @contextmanager
-def at_post(database: Database, terms: Terms, console: Console) -> Iterator[Post]:
+def worker_context(
+    database: Database, options: WorkerOptions, console: Console
+) -> Iterator[WorkerContext]:
     """A worker process on duty: its stop signals are heard, and it is announced."""
-    stop = StopRequest(parent=terms.parent)
-    announcer = Announcer(database, name=worker_name(), beat_seconds=terms.lease / BEATS_PER_LEASE)
-    with stop_on_signals(stop.request), announcer:
-        yield Post(database=database, terms=terms, stop=stop, announcer=announcer, console=console)
+    stop_request = StopRequest(parent_pid=options.parent_pid)
+    heartbeat = WorkerHeartbeat(
+        database, name=worker_name(), beat_seconds=options.lease_seconds / BEATS_PER_LEASE
+    )
+    with stop_on_signals(stop_request.request), heartbeat:
+        yield WorkerContext(
+            database=database,
+            options=options,
+            stop=stop_request,
+            heartbeat=heartbeat,
+            console=console,
+        )
 
 
-def serve(database: Database, name: str, terms: Terms, console: Console) -> None:
+def serve_study(database: Database, name: str, options: WorkerOptions, console: Console) -> None:
     """Work on a study until its budget is spent or it is cancelled; wait while it is paused.
 
     Args:
         database: Where the study is.
         name: The study's name.
-        terms: How to work.
+        options: How to work.
         console: Where each trial is told.
 
     Raises:
@@ -93,55 +103,64 @@ def serve(database: Database, name: str, terms: Terms, console: Console) -> None
         Exhausted: Every feasible candidate was tried.
         TooManyFailures: Training failed too often in a row.
     """
-    row = load_study(database, name)
-    with at_post(database, terms, console) as post:
-        worker = worker_for(row, post)
+    study = load_study(database, name)
+    with worker_context(database, options, console) as context:
+        worker = build_worker(study, context)
         try:
             status = worker.run()
         finally:
-            worker.rest()
+            worker.release_device()
     if status == "cancelled":
-        post.say(f"study {name} was cancelled; `widthwise resume {name}` opens it again")
+        context.log(f"study {name} was cancelled; `widthwise resume {name}` opens it again")
 
 
-def worker_for(row: StudyRow, post: Post) -> Worker:
+def build_worker(study: StudyRow, context: WorkerContext) -> Worker:
     """A worker on one study: nothing is loaded and nothing claimed before its first step.
 
     The child that its first step starts compares the study's fingerprint with what is here, before
     anything is claimed.
     """
-    terms, stop = post.terms, post.stop
-    spec = spec_of(row)
-    from ..trial.checkpoints import folder_for  # loads torch
+    options, stop_request = context.options, context.stop
+    spec = stored_spec(study)
+    from ..trial.checkpoints import checkpoint_folder  # loads torch
 
-    ledger = Ledger(post.database, row, worker=worker_name(), lease_seconds=terms.lease)
-    child = Child(
-        row.name,
-        post.database.url,
+    ledger = Ledger(
+        context.database, study, worker=worker_name(), lease_seconds=options.lease_seconds
+    )
+    trainer = TrainerProcess(
+        study.name,
+        context.database.url,
         worker=worker_name(),
-        lease_seconds=terms.lease,
-        threads=terms.threads,
-        grace_seconds=terms.grace,
-        stopping=lambda: stop() or holder.wanted != "open",
-        checkpoints=folder_for(terms.checkpoints, post.database.url, row),
+        lease_seconds=options.lease_seconds,
+        threads=options.threads,
+        grace_seconds=options.grace_seconds,
+        stop_requested=lambda: stop_request() or supervisor.last_status != "open",
+        checkpoints=checkpoint_folder(options.checkpoints, context.database.url, study),
     )
 
-    def tell(activity: str) -> None:
-        post.announcer.tell(activity, study=row, device=child.device or None)
+    def report_activity(activity: str) -> None:
+        context.heartbeat.set_activity(activity, study=study, device=trainer.device_class or None)
 
-    def told(outcome: Outcome) -> None:
-        if child.note:
-            post.say(child.note)
-            child.note = ""
-        value = "" if outcome.value is None else f" {spec.metric} {outcome.value:.4f}"
-        detail = f" ({outcome.detail})" if outcome.detail else ""
-        post.say(f"trial {outcome.number}: {outcome.kind}{value}{detail}")
+    def log_outcome(outcome: Outcome) -> None:
+        if trainer.engine_note:
+            context.log(trainer.engine_note)
+            trainer.engine_note = ""
+        value_text = "" if outcome.value is None else f" {spec.metric} {outcome.value:.4f}"
+        detail_text = f" ({outcome.detail})" if outcome.detail else ""
+        context.log(f"trial {outcome.number}: {outcome.kind}{value_text}{detail_text}")
 
-    holder = Holder(
+    supervisor = TrialSupervisor(
         ledger=ledger,
-        projection=Projection(post.database, row),
-        trainer=child,
-        lease_seconds=terms.lease,
-        tell=tell,
+        projection=Projection(context.database, study),
+        trainer=trainer,
+        lease_seconds=options.lease_seconds,
+        on_activity=report_activity,
     )
-    return Worker(holder=holder, ledger=ledger, stop=stop, report=told, rest=child.end, tell=tell)
+    return Worker(
+        supervisor=supervisor,
+        ledger=ledger,
+        stop=stop_request,
+        on_outcome=log_outcome,
+        release_device=trainer.kill,
+        on_activity=report_activity,
+    )

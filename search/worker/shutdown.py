@@ -26,11 +26,11 @@ class StopRequest:
     """Whether somebody asked this worker to stop: a signal, or the death of its parent.
 
     Attributes:
-        parent: Process id of the `widthwise run` this worker belongs to; None for a worker that
+        parent_pid: Process id of the `widthwise run` this worker belongs to; None for a worker that
             was started by itself.
     """
 
-    parent: int | None = None
+    parent_pid: int | None = None
     _event: threading.Event = field(default_factory=threading.Event)
 
     def request(self) -> None:
@@ -39,7 +39,9 @@ class StopRequest:
 
     def __call__(self) -> bool:
         """Whether to stop."""
-        return self._event.is_set() or (self.parent is not None and os.getppid() != self.parent)
+        return self._event.is_set() or (
+            self.parent_pid is not None and os.getppid() != self.parent_pid
+        )
 
     def wait(self, seconds: float) -> None:
         """Sleep, but wake on a request."""
@@ -50,15 +52,17 @@ class StopRequest:
 def stop_on_signals(request: Callable[[], None]) -> Iterator[None]:
     """Within the block SIGTERM and the first Ctrl-C call `request`; a second Ctrl-C interrupts."""
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def handle_signal(signum: int, frame: FrameType | None) -> None:
         del frame
         request()
-        if number == signal.SIGINT:
+        if signum == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous_handlers = {
+        number: signal.signal(number, handle_signal) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)

@@ -3,7 +3,7 @@
 Who trains is another's matter: a child process (`child.Child`) whose death is the trial's and not
 the holder's, or the runner in this process.
 
-Entry point: `Holder.step`.
+Entry point: `TrialSupervisor.run_batch`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Protocol
 from ...storage.errors import LeaseLost, StorageError
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.projection.projection import Projection
-from ..errors import ChildDied, SearchError, TooManyFailures
+from ..errors import SearchError, TooManyFailures, TrainerDied
 from ..trial.outcome import Outcome
-from .heartbeat import Heartbeat
+from .heartbeat import LeaseHeartbeat
 
 # Claims of one slot after which its widths are held to kill their workers: a bound for a trial that
 # takes its whole machine down each time, far above what random deaths of workers come to.
 MAX_CLAIMS = 10
 
 
-def unwatched(activity: str) -> None:
+def ignore_activity(activity: str) -> None:
     """Told what a worker does where nobody asks."""
     del activity
 
@@ -34,12 +34,12 @@ class Trainer(Protocol):
     """Who trains slots."""
 
     @property
-    def most(self) -> int:
+    def claim_size(self) -> int:
         """How many slots to claim for it now."""
         ...
 
     @property
-    def device(self) -> str:
+    def device_class(self) -> str:
         """The class of the device that it trains on, once it was started."""
         ...
 
@@ -53,7 +53,7 @@ class Trainer(Protocol):
 
 
 @dataclass(kw_only=True)
-class Holder:
+class TrialSupervisor:
     """Holds the leases of the slots in training.
 
     Attributes:
@@ -61,23 +61,23 @@ class Holder:
         projection: Optuna's view of it.
         trainer: Who trains.
         lease_seconds: How long a claim or a heartbeat holds a slot.
-        tell: Told "training" when slots were claimed, for whoever watches this worker.
+        on_activity: Told "training" when slots were claimed, for whoever watches this worker.
     """
 
     ledger: Ledger
     projection: Projection
     trainer: Trainer
     lease_seconds: float
-    tell: Callable[[str], None] = field(default=unwatched)
-    _singly: int = field(default=0, init=False)
-    _heartbeat: Heartbeat | None = field(default=None, init=False)
+    on_activity: Callable[[str], None] = field(default=ignore_activity)
+    _one_at_a_time: int = field(default=0, init=False)
+    _heartbeat: LeaseHeartbeat | None = field(default=None, init=False)
 
     @property
-    def wanted(self) -> str:
+    def last_status(self) -> str:
         """What the study wants with the slots in training: open (go on), paused or cancelled."""
-        return "open" if self._heartbeat is None else self._heartbeat.wanted
+        return "open" if self._heartbeat is None else self._heartbeat.last_status
 
-    def step(self) -> list[Outcome]:
+    def run_batch(self) -> list[Outcome]:
         """Run a batch of slots.
 
         Returns:
@@ -90,21 +90,23 @@ class Holder:
         """
         try:
             self.trainer.start()
-        except ChildDied as death:
-            raise TooManyFailures(f"the model could not be loaded: {death}") from None
-        slots = self.ledger.claim_many(1 if self._singly else self.trainer.most)
-        self._singly = max(0, self._singly - 1)
-        outcomes = [self._give_up(slot) for slot in slots if slot.attempt > MAX_CLAIMS]
+        except TrainerDied as crash:
+            raise TooManyFailures(f"the model could not be loaded: {crash}") from None
+        slots = self.ledger.claim_many(1 if self._one_at_a_time else self.trainer.claim_size)
+        self._one_at_a_time = max(0, self._one_at_a_time - 1)
+        outcomes = [
+            self._settle_repeated_crashes(slot) for slot in slots if slot.attempt > MAX_CLAIMS
+        ]
         slots = [slot for slot in slots if slot.attempt <= MAX_CLAIMS]
         if not slots:
             return outcomes
-        self.tell("training")
+        self.on_activity("training")
         try:
-            with Heartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
+            with LeaseHeartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
                 self._heartbeat = heartbeat
                 outcomes += self.trainer.run(slots, lambda: heartbeat.lost)
-        except ChildDied as death:
-            outcomes += self._bury(slots, death)
+        except TrainerDied as crash:
+            outcomes += self._settle_crash(slots, crash)
         except StorageError:
             # No database to give the slots back to: their leases will end by themselves.
             raise
@@ -116,7 +118,7 @@ class Holder:
         self.projection.repair()
         return outcomes
 
-    def _bury(self, slots: Sequence[Slot], death: ChildDied) -> list[Outcome]:
+    def _settle_crash(self, slots: Sequence[Slot], crash: TrainerDied) -> list[Outcome]:
         """Settle what a dead trainer left.
 
         Of several slots nobody knows which one killed it: all are given back, no attempt charged,
@@ -126,25 +128,25 @@ class Holder:
         if not slots:
             return []
         if len(slots) > 1:
-            self._singly = len(slots)
+            self._one_at_a_time = len(slots)
             self.ledger.release_many(slots)
             return [
-                Outcome(number=slot.number, kind="returned", detail=str(death)) for slot in slots
+                Outcome(number=slot.number, kind="returned", detail=str(crash)) for slot in slots
             ]
         (slot,) = slots
         try:
-            if death.out_of_memory:
-                shown = {"detail": str(death), "device_class": self.trainer.device}
-                result = {**shown, "attributes": shown}
+            if crash.out_of_memory:
+                details = {"detail": str(crash), "device_class": self.trainer.device_class}
+                result = {**details, "attributes": details}
                 self.ledger.done(slot, outcome="out_of_memory", value=None, result=result)
-                return [Outcome(number=slot.number, kind="out_of_memory", detail=str(death))]
-            again = self.ledger.fail_attempt(slot, str(death))
+                return [Outcome(number=slot.number, kind="out_of_memory", detail=str(crash))]
+            will_retry = self.ledger.fail_attempt(slot, str(crash))
         except LeaseLost:
             return [Outcome(number=slot.number, kind="lost")]
-        kind = "retry" if again else "error"
-        return [Outcome(number=slot.number, kind=kind, detail=str(death))]
+        kind = "retry" if will_retry else "error"
+        return [Outcome(number=slot.number, kind=kind, detail=str(crash))]
 
-    def _give_up(self, slot: Slot) -> Outcome:
+    def _settle_repeated_crashes(self, slot: Slot) -> Outcome:
         reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
         with suppress(LeaseLost):
             self.ledger.done(slot, outcome="error", value=None, result={"error": reason})

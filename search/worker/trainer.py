@@ -27,12 +27,12 @@ from ...storage.database.database import Database, resolve_url
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
-from ..problem.stored import base_of, check_fingerprint, spec_of
-from ..trial.checkpoints import Checkpoints
-from .trainer_process import COMPARE
+from ..problem.stored import base_folder, check_fingerprint, stored_spec
+from ..trial.checkpoints import StudyCheckpoints
+from .trainer_process import COMPARE_ENGINES
 
 if TYPE_CHECKING:
-    from ...objectives.engines.choose import Choice
+    from ...objectives.engines.choose import EngineChoice
     from ..problem.problem import Problem
     from ..trial.runner import Runner
 
@@ -40,74 +40,74 @@ EXIT_ORPHANED = 75
 
 
 @dataclass(frozen=True, kw_only=True)
-class Duty:
+class TrainerConfig:
     """What a trainer is there for.
 
     Attributes:
         study: Name of the study.
         worker: Name of the worker.
-        lease: Seconds that a claim or a heartbeat holds a slot.
+        lease_seconds: Seconds that a claim or a heartbeat holds a slot.
         threads: CPU threads of a training.
         checkpoints: Folder of the study's checkpoints.
-        compare: Whether to try engines out.
+        compare_engines: Whether to try engines out.
     """
 
     study: str
     worker: str
-    lease: float
+    lease_seconds: float
     threads: int
     checkpoints: str
-    compare: bool
+    compare_engines: bool
 
     @classmethod
-    def read(cls, arguments: Sequence[str]) -> Duty:
+    def from_arguments(cls, arguments: Sequence[str]) -> TrainerConfig:
         """From a command line."""
-        study, worker, lease, threads, checkpoints, compare = arguments
+        study, worker, lease_seconds, threads, checkpoints, engine_mode = arguments
         return cls(
             study=study,
             worker=worker,
-            lease=float(lease),
+            lease_seconds=float(lease_seconds),
             threads=int(threads),
             checkpoints=checkpoints,
-            compare=compare == COMPARE,
+            compare_engines=engine_mode == COMPARE_ENGINES,
         )
 
 
-class Orders:
+class CommandReader:
     """What the parent asks for; the end of the pipe is the parent's end, and ours."""
 
     def __init__(self, pipe: IO[str]) -> None:
         self._pipe = pipe
-        self._runs: list[list[Slot]] = []
-        self._arrived = threading.Condition()
-        self._stop = False
+        self._batches: list[list[Slot]] = []
+        self._batch_arrived = threading.Condition()
+        self._stop_requested = False
         self._lost: frozenset[int] = frozenset()
-        threading.Thread(target=self._read, name="orders", daemon=True).start()
+        threading.Thread(target=self._read_commands, name="orders", daemon=True).start()
 
-    def next(self) -> list[Slot]:
+    def next_batch(self) -> list[Slot]:
         """Wait for slots to run."""
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._runs)
-            return self._runs.pop(0)
+        with self._batch_arrived:
+            self._batch_arrived.wait_for(lambda: self._batches)
+            return self._batches.pop(0)
 
-    def stopping(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether to stop at the next epoch."""
-        return self._stop
+        return self._stop_requested
 
     def lost(self) -> frozenset[int]:
         """Numbers of the slots, of those that run now, that another worker may hold."""
         return self._lost
 
-    def _read(self) -> None:
+    def _read_commands(self) -> None:
         for line in self._pipe:
-            order = json.loads(line)
-            self._stop = self._stop or bool(order.get("stop"))
-            self._lost |= frozenset(order.get("lost", ()))
-            if "run" in order:
+            command = json.loads(line)
+            self._stop_requested = self._stop_requested or bool(command.get("stop"))
+            self._lost |= frozenset(command.get("lost", ()))
+            if "run" in command:
                 self._lost = frozenset()  # one that was paused may have come back
-                with self._arrived:
-                    self._runs.append([Slot(**slot) for slot in order["run"]])
-                    self._arrived.notify()
+                with self._batch_arrived:
+                    self._batches.append([Slot(**slot) for slot in command["run"]])
+                    self._batch_arrived.notify()
         os._exit(EXIT_ORPHANED)
 
 
@@ -120,23 +120,23 @@ def main(arguments: list[str]) -> None:
     """
     # Ctrl-C reaches the whole foreground group, a scheduler's SIGTERM all processes of its task:
     # what they mean, the parent says.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    *duty, orders, answers = arguments
-    with os.fdopen(int(answers), "w") as pipe:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+    *config_arguments, command_fd, reply_fd = arguments
+    with os.fdopen(int(reply_fd), "w") as pipe:
 
-        def answer(**values: Any) -> None:
+        def reply(**values: Any) -> None:
             pipe.write(json.dumps(values) + "\n")
             pipe.flush()
 
         try:
-            listening = Orders(os.fdopen(int(orders)))
-            _serve(Duty.read(duty), listening, answer)
+            commands = CommandReader(os.fdopen(int(command_fd)))
+            _run_commands(TrainerConfig.from_arguments(config_arguments), commands, reply)
         except BaseException as error:
-            answer(raised=told(error))
+            reply(raised=serialise_error(error))
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def serialise_error(error: BaseException) -> dict[str, Any]:
     """An exception in words: its class, message, and exit code if it is one of ours."""
     return {
         "type": type(error).__name__,
@@ -145,77 +145,85 @@ def told(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _serve(duty: Duty, orders: Orders, answer: Callable[..., None]) -> None:
+def _run_commands(
+    config: TrainerConfig, commands: CommandReader, reply: Callable[..., None]
+) -> None:
     import torch
 
-    torch.set_num_threads(duty.threads)
+    torch.set_num_threads(config.threads)
     with Database.open(resolve_url(None)) as database:
-        runner, note = _runner(database, duty, orders.stopping)
-        answer(ready=runner.most, note=note, device=runner.device)
+        runner, engine_note = _build_runner(database, config, commands.stop_requested)
+        reply(ready=runner.claim_size, note=engine_note, device=runner.device_class)
         while True:
-            slots = orders.next()
+            slots = commands.next_batch()
             try:
-                outcomes = runner.run(slots, orders.lost)
+                outcomes = runner.run(slots, commands.lost)
             except Exception as error:
-                answer(raised=told(error), most=runner.most)
+                reply(raised=serialise_error(error), most=runner.claim_size)
             else:
-                answer(
-                    outcomes=[dataclasses.asdict(one) for one in outcomes],
-                    most=runner.most,
+                reply(
+                    outcomes=[dataclasses.asdict(outcome) for outcome in outcomes],
+                    most=runner.claim_size,
                 )
 
 
-def _runner(database: Database, duty: Duty, stopping: Callable[[], bool]) -> tuple[Runner, str]:
+def _build_runner(
+    database: Database, config: TrainerConfig, stop_requested: Callable[[], bool]
+) -> tuple[Runner, str]:
     """What runs the study's slots, and a sentence on the engine that it uses."""
     from ...objectives.loop.train import resolve_device
-    from ..problem.device_memory import device_class
+    from ..problem.device_memory import classify_device
     from ..problem.problem import Problem
-    from ..trial.claim_size import Pace
+    from ..trial.claim_size import ClaimSizer
     from ..trial.runner import Runner
 
-    row = load_study(database, duty.study)
-    check_fingerprint(row)
-    spec = spec_of(row)
+    study = load_study(database, config.study)
+    check_fingerprint(study)
+    spec = stored_spec(study)
     # Before the user's code is loaded: a limit that it sets on itself is no property of the device.
-    device = device_class(resolve_device(spec.proxy.device))
-    problem = Problem.load(spec, base_of(row), row.costs)
-    ledger = Ledger(database, row, worker=duty.worker, lease_seconds=duty.lease)
-    checkpoints = Checkpoints.of(Path(duty.checkpoints), row.fingerprint)
-    checkpoints.sweep({one.number for one in ledger.tried() if one.state == "done"})
+    device = classify_device(resolve_device(spec.proxy.device))
+    problem = Problem.load(spec, base_folder(study), study.costs)
+    ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
+    checkpoints = StudyCheckpoints.from_environment(Path(config.checkpoints), study.fingerprint)
+    checkpoints.discard_settled({tried.number for tried in ledger.tried() if tried.state == "done"})
     runner = Runner(
         problem=problem,
         ledger=ledger,
-        projection=Projection(database, row),
-        stopping=stopping,
-        device=device,
+        projection=Projection(database, study),
+        stop_requested=stop_requested,
+        device_class=device,
         checkpoints=checkpoints,
     )
-    here = runner.known()
-    choice = _engine(here, ledger.open_slots(), compare=duty.compare)
-    pace = Pace(fixed=problem.spec.proxy.fixed_at_once, fits=here.fit_together())
-    return dataclasses.replace(runner, engine=choice.engine, pace=pace), choice.sentence
+    restricted_problem = runner.restricted_problem()
+    choice = _choose_engine(
+        restricted_problem, ledger.open_slots(), compare_engines=config.compare_engines
+    )
+    claim_size = ClaimSizer(
+        fixed=problem.spec.proxy.fixed_claim_size, max_in_memory=restricted_problem.max_in_memory()
+    )
+    return dataclasses.replace(runner, engine=choice.engine, claim_sizer=claim_size), choice.reason
 
 
-def _engine(problem: Problem, slots: int, *, compare: bool) -> Choice:
+def _choose_engine(problem: Problem, open_slots: int, *, compare_engines: bool) -> EngineChoice:
     """What trains the study's slots: the plain engine where a sample cannot even be tried out.
 
     Whether that is the sample's fault, or its size, is found and recorded when its trial comes.
     """
-    from ...objectives.engines.choose import Choice
+    from ...objectives.engines.choose import EngineChoice
     from ...objectives.engines.plain import PlainEngine
-    from ..problem.engine import engine_for
-    from ..trial.runner import refuse_lost_gpu
+    from ..problem.engine import select_engine
+    from ..trial.runner import raise_if_gpu_lost
 
-    wanted = problem.spec.proxy.engine != "auto"
-    if not (compare or wanted):
-        return Choice(engine=PlainEngine())
+    requested = problem.spec.proxy.engine != "auto"
+    if not (compare_engines or requested):
+        return EngineChoice(engine=PlainEngine())
     try:
-        return engine_for(problem, slots)
+        return select_engine(problem, open_slots)
     except (Exception, SystemExit) as error:
-        refuse_lost_gpu(error)
-        if wanted:
+        raise_if_gpu_lost(error)
+        if requested:
             raise
-        return Choice(engine=PlainEngine())
+        return EngineChoice(engine=PlainEngine())
 
 
 if __name__ == "__main__":

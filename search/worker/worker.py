@@ -1,7 +1,7 @@
 """A worker on one study: batch after batch, until none is left, it is asked to stop, or it fails.
 
-Entry points: `Worker.run`, the loop of a worker that serves this study alone, and `Worker.step`, a
-batch of it, for the pool (`pool.Pool`).
+Entry points: `Worker.run`, the loop of a worker that serves this study alone, and `Worker.run_batch`, a
+batch of it, for the pool (`pool.StudyScheduler`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ...storage.ledger.ledger import Ledger
 from ..errors import Drained, Exhausted, TooManyFailures
 from ..trial.outcome import Outcome
 from .shutdown import StopRequest
-from .supervisor import Holder, unwatched
+from .supervisor import TrialSupervisor, ignore_activity
 
 # Exceptions in a row, over trials, after which the fault is hardly the candidate's.
-MAX_FAILURES_IN_A_ROW = 6
+MAX_CONSECUTIVE_FAILURES = 6
 # Seconds between two looks for a slot while other workers hold the last ones.
 _POLL_SECONDS = 0.5
 
 
-def _keep() -> None:
+def _release_nothing() -> None:
     """Keep what the trainer has: it has nothing of its own."""
 
 
@@ -30,22 +30,22 @@ class Worker:
     """Runs the slots of a study.
 
     Attributes:
-        holder: Claims slots and sees them through.
+        supervisor: Claims slots and sees them through.
         ledger: The study's budget.
         stop: Asked between trials and epochs.
-        report: Called with each outcome.
-        rest: Frees the device while there is nothing to train for long.
-        tell: Called with what this worker does: "starting", "training" or "waiting".
+        on_outcome: Called with each outcome.
+        release_device: Frees the device while there is nothing to train for long.
+        on_activity: Called with what this worker does: "starting", "training" or "waiting".
     """
 
-    holder: Holder
+    supervisor: TrialSupervisor
     ledger: Ledger
     stop: StopRequest
-    report: Callable[[Outcome], None]
-    rest: Callable[[], None] = field(default=_keep)
-    tell: Callable[[str], None] = field(default=unwatched)
-    _failures: int = field(default=0, init=False)
-    _failed: set[int] = field(default_factory=set, init=False)
+    on_outcome: Callable[[Outcome], None]
+    release_device: Callable[[], None] = field(default=_release_nothing)
+    on_activity: Callable[[str], None] = field(default=ignore_activity)
+    _consecutive_failures: int = field(default=0, init=False)
+    _failed_slots: set[int] = field(default_factory=set, init=False)
 
     def run(self) -> str:
         """Work until no slot is left for anybody; wait while the study is paused.
@@ -58,35 +58,35 @@ class Worker:
             Exhausted: Every feasible candidate was tried and nobody is training any more.
             TooManyFailures: Training failed too often in a row.
         """
-        self.begin()
-        worked = False
+        self.prepare()
+        ran_batch = False
         while not self.stop():
-            if not worked:
+            if not ran_batch:
                 status = self.ledger.status()
                 if status == "cancelled":
                     return status
-                if status == "paused" and not self._finished():
-                    self._sit_out()
+                if status == "paused" and not self._is_finished():
+                    self._wait_while_paused()
                     continue
             try:
-                worked = self.step()
+                ran_batch = self.run_batch()
             except Exhausted:
                 if self.ledger.counts().running == 0:
                     raise
-                worked = False
-            if not worked:
-                self.tell("waiting")
-                if self._finished():
+                ran_batch = False
+            if not ran_batch:
+                self.on_activity("waiting")
+                if self._is_finished():
                     return "open"
                 self.stop.wait(_POLL_SECONDS)
         raise Drained("stopped on request")
 
-    def begin(self) -> None:
+    def prepare(self) -> None:
         """Mend what other workers left half-told; before the first step."""
-        self.tell("starting")
-        self.holder.projection.repair()
+        self.on_activity("starting")
+        self.supervisor.projection.repair()
 
-    def step(self) -> bool:
+    def run_batch(self) -> bool:
         """Run a batch of slots.
 
         Returns:
@@ -98,40 +98,42 @@ class Worker:
             TooManyFailures: Training failed too often in a row.
         """
         try:
-            outcomes = self.holder.step()
+            outcomes = self.supervisor.run_batch()
         except Drained:
             if self.stop():
                 raise
             return False
         for outcome in outcomes:
-            self.report(outcome)
-        self._judge(outcomes)
+            self.on_outcome(outcome)
+        self._count_failures(outcomes)
         return bool(outcomes)
 
-    def _judge(self, outcomes: Sequence[Outcome]) -> None:
-        failed = [one for one in outcomes if one.kind in ("error", "retry")]
+    def _count_failures(self, outcomes: Sequence[Outcome]) -> None:
+        failed = [outcome for outcome in outcomes if outcome.kind in ("error", "retry")]
         if len(failed) < len(outcomes):
             # The order within a batch is by chance: one that went well speaks for the code.
-            self._failures = 0
+            self._consecutive_failures = 0
         elif failed:
             # A batch of nothing but second attempts says little more than the first did.
-            self._failures += max(1, len({one.number for one in failed} - self._failed))
-        self._failed |= {one.number for one in failed}
-        if self._failures >= MAX_FAILURES_IN_A_ROW:
-            failures, self._failures = self._failures, 0
+            self._consecutive_failures += max(
+                1, len({outcome.number for outcome in failed} - self._failed_slots)
+            )
+        self._failed_slots |= {outcome.number for outcome in failed}
+        if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            failures, self._consecutive_failures = self._consecutive_failures, 0
             raise TooManyFailures(
                 f"training failed {failures} times in a row, last with {failed[-1].detail}; "
                 "mend the model or the data, then `widthwise resume` the study"
             )
 
-    def _sit_out(self) -> None:
+    def _wait_while_paused(self) -> None:
         """Wait, the device freed, until the study is not paused any more or a stop is asked for."""
-        self.rest()
-        self.tell("waiting")
+        self.release_device()
+        self.on_activity("waiting")
         while not self.stop() and self.ledger.status() == "paused":
             self.stop.wait(_POLL_SECONDS)
-        self.tell("starting")
+        self.on_activity("starting")
 
-    def _finished(self) -> bool:
+    def _is_finished(self) -> bool:
         counts = self.ledger.counts()
         return counts.running == 0 and counts.waiting == 0

@@ -26,12 +26,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ..errors import StorageUnreachable, UrlRefused
 from . import optuna_storage as optuna_side
 from . import retry, schema_version
-from .engine import BEGIN, DURABLE, connect_args, make_engine
+from .engine import BEGIN_OPTION, DURABLE_OPTION, connect_args, make_engine
 from .filesystem import network_mount
 from .tables import SCHEMA_VERSION, metadata, schema
-from .url import DEFAULT_URL, resolve_url, shown
+from .url import DEFAULT_URL, format_url, resolve_url
 
-__all__ = ["DEFAULT_URL", "Database", "resolve_url", "shown"]
+__all__ = ["DEFAULT_URL", "Database", "format_url", "resolve_url"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ OPEN_SECONDS = 3.0
 RETRY_SECONDS = 120.0
 """How long a transaction is retried: longer than a PostgreSQL restart."""
 
-TABLES_LOCK = (
+TABLES_LOCK_KEY = (
     0x77696474687769  # "widthwi": the advisory lock under which our tables are made on PostgreSQL
 )
 
@@ -61,11 +61,13 @@ class Database:
     def __init__(self, url: URL, *, wal: bool, retry_seconds: float) -> None:
         self.url = url
         self.engine = make_engine(url, wal=wal)
-        self._writing = self.engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
-        self._writing_soon = self._writing.execution_options(**{DURABLE: False})
+        self._write_engine = self.engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self._nondurable_write_engine = self._write_engine.execution_options(
+            **{DURABLE_OPTION: False}
+        )
         self._retry_seconds = retry_seconds
         self._optuna_storage: RDBStorage | None = None
-        self._optuna_lock = threading.Lock()
+        self._optuna_storage_lock = threading.Lock()
 
     @classmethod
     def open(
@@ -87,17 +89,17 @@ class Database:
         _check_file(url, create=create)
         database = cls(url, wal=create, retry_seconds=retry_seconds)
         try:
-            database._repeat(lambda: database._prepare(create=create), seconds=OPEN_SECONDS)
+            database._retry(lambda: database._prepare(create=create), seconds=OPEN_SECONDS)
         except DBAPIError as error:
             database.close()
-            raise _unreachable(url, retry.reason(error)) from error
+            raise _unreachable(url, retry.describe_error(error)) from error
         except BaseException:
             database.close()
             raise
         return database
 
     @classmethod
-    def unchecked(cls, url: URL, *, retry_seconds: float) -> "Database":
+    def open_unchecked(cls, url: URL, *, retry_seconds: float) -> "Database":
         """Connect whatever version our tables have: for those who upgrade them.
 
         Raises:
@@ -131,12 +133,12 @@ class Database:
         """
 
         def transaction() -> T:
-            engine = self._writing if durable else self._writing_soon
+            engine = self._write_engine if durable else self._nondurable_write_engine
             with engine.begin() as connection:
                 return work(connection)
 
-        patience = self._retry_seconds if seconds is None else seconds
-        return self._repeat(transaction, seconds=patience)
+        retry_seconds = self._retry_seconds if seconds is None else seconds
+        return self._retry(transaction, seconds=retry_seconds)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction that only reads; otherwise as `write`."""
@@ -145,17 +147,17 @@ class Database:
             with self.engine.begin() as connection:
                 return work(connection)
 
-        return self.repeat(transaction)
+        return self.retry(transaction)
 
-    def repeat(self, call: Callable[[], T]) -> T:
+    def retry(self, call: Callable[[], T]) -> T:
         """Run any call on this database, such as one of Optuna's, with the patience of `write`."""
-        return self._repeat(call, seconds=self._retry_seconds)
+        return self._retry(call, seconds=self._retry_seconds)
 
     def optuna_storage(self) -> RDBStorage:
         """Optuna's storage on this database, made once; its URL holds no password."""
-        with self._optuna_lock:
+        with self._optuna_storage_lock:
             if self._optuna_storage is None:
-                self._optuna_storage = self.repeat(
+                self._optuna_storage = self.retry(
                     lambda: optuna_side.open_storage(self.url, connect_args(self.url))
                 )
             return self._optuna_storage
@@ -179,49 +181,49 @@ class Database:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Database({shown(self.url)!r})"
+        return f"Database({format_url(self.url)!r})"
 
-    def _repeat(self, call: Callable[[], T], *, seconds: float) -> T:
+    def _retry(self, call: Callable[[], T], *, seconds: float) -> T:
         try:
-            with optuna_side.quiet():
-                return retry.repeat(call, seconds=seconds)
+            with optuna_side.silence_optuna():
+                return retry.call_with_retries(call, seconds=seconds)
         except (SQLAlchemyError, StorageInternalError) as error:
             if not retry.is_outage(error):
                 raise
-            raise _unreachable(self.url, retry.reason(error)) from error
+            raise _unreachable(self.url, retry.describe_error(error)) from error
 
     def _prepare(self, *, create: bool) -> None:
         with self.engine.begin() as connection:
-            there = self._checked(connection)
-        if there:
+            exist = self._tables_exist(connection)
+        if exist:
             return
         if not create:
             raise _unreachable(self.url, "it holds no study of Widthwise")
-        with self._writing.begin() as connection:
+        with self._write_engine.begin() as connection:
             lock_tables(connection)
-            if not self._checked(connection):
+            if not self._tables_exist(connection):
                 metadata.create_all(connection)
                 connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
 
-    def _checked(self, connection: Connection) -> bool:
+    def _tables_exist(self, connection: Connection) -> bool:
         """Whether our tables are there; raises SchemaMismatch when they are of another release."""
-        there = schema_version.tables_are_there(connection)
-        if there:
+        exist = schema_version.tables_exist(connection)
+        if exist:
             schema_version.check(connection, self.url)
-        return there
+        return exist
 
 
 def lock_tables(connection: Connection) -> None:
     """Let nobody else make or change our tables until the transaction ends."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK_KEY})
 
 
-def _unreachable(url: URL, why: str) -> StorageUnreachable:
+def _unreachable(url: URL, cause: str) -> StorageUnreachable:
     if url.password:
-        why = why.replace(str(url.password), "***")
+        cause = cause.replace(str(url.password), "***")
     return StorageUnreachable(
-        f"The storage {shown(url)} cannot be used ({why}); check --storage or WIDTHWISE_STORAGE, "
+        f"The storage {format_url(url)} cannot be used ({cause}); check --storage or WIDTHWISE_STORAGE, "
         "and that the database is there, running and open to you."
     )
 
@@ -233,7 +235,7 @@ def _check_file(url: URL, *, create: bool) -> None:
     path = Path((url.database or "").removeprefix("file:"))
     if (mount := network_mount(path)) is not None:
         raise UrlRefused(
-            f"The storage {shown(url)} lies on a network file system ({mount.kind} at "
+            f"The storage {format_url(url)} lies on a network file system ({mount.kind} at "
             f"'{mount.point}'), where SQLite cannot keep workers apart; name a file on a local "
             "disk, or a PostgreSQL database (postgresql://USER@HOST/DATABASE), which machines can "
             "share."

@@ -1,6 +1,6 @@
 """Inserts that may meet a row of the same key: `ON CONFLICT`.
 
-`inserting` is SQLAlchemy's insert for the engine at hand; `upsert` writes rows over those of the
+`insert_for` is SQLAlchemy's insert for the engine at hand; `upsert` writes rows over those of the
 same key.
 """
 
@@ -14,10 +14,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 
-def inserting(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_for(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    postgresql_here = connection.dialect.name == "postgresql"
-    return postgresql.insert(table) if postgresql_here else sqlite.insert(table)
+    is_postgresql = connection.dialect.name == "postgresql"
+    return postgresql.insert(table) if is_postgresql else sqlite.insert(table)
 
 
 def upsert(
@@ -33,10 +33,10 @@ def upsert(
     """
     if not rows:
         return
-    statement = inserting(connection, table)
-    others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    statement = insert_for(connection, table)
+    updates = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=list(keys), set_=others), list(rows)
+        statement.on_conflict_do_update(index_elements=list(keys), set_=updates), list(rows)
     )
 
 

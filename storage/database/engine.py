@@ -1,7 +1,7 @@
 """Engines: how we connect to SQLite and PostgreSQL.
 
 `make_engine` gives one; on SQLite the statement that begins a transaction is taken from the
-execution option `BEGIN`, because its driver would begin too late for a writer.
+execution option `BEGIN_OPTION`, because its driver would begin too late for a writer.
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-BEGIN = "widthwise_begin"
+BEGIN_OPTION = "widthwise_begin"
 """Execution option of a connection: SQLite's statement for the start of a transaction."""
 
-DURABLE = "widthwise_durable"
+DURABLE_OPTION = "widthwise_durable"
 """Execution option: False for a transaction that need not be on the disk when it is committed."""
 
 CONNECT_SECONDS = 5
@@ -50,15 +50,15 @@ def make_engine(url: URL, *, wal: bool) -> Engine:
         arguments |= {"pool_size": 2, "max_overflow": 8}
     engine = create_engine(url, connect_args=connect_args(url), **arguments)
     if url.get_backend_name() == "sqlite":
-        _teach_sqlite(engine, wal=wal)
+        _configure_sqlite(engine, wal=wal)
     else:
-        _teach_postgresql(engine)
+        _configure_postgresql(engine)
     return engine
 
 
-def _teach_sqlite(engine: Engine, *, wal: bool) -> None:
+def _configure_sqlite(engine: Engine, *, wal: bool) -> None:
     @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: ConnectionPoolEntry) -> None:
+    def configure_connection(connection: Any, _record: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
         connection.execute("PRAGMA foreign_keys = ON")
         if wal:
@@ -69,13 +69,13 @@ def _teach_sqlite(engine: Engine, *, wal: bool) -> None:
         options = connection.get_execution_options()
         # https://www.sqlite.org/pragma.html#pragma_synchronous: in WAL mode NORMAL waits for the
         # disk at checkpoints only; the next FULL commit takes along what came before it.
-        mode = "FULL" if options.get(DURABLE, True) else "NORMAL"
+        mode = "FULL" if options.get(DURABLE_OPTION, True) else "NORMAL"
         connection.exec_driver_sql(f"PRAGMA synchronous = {mode}")
-        connection.exec_driver_sql(options.get(BEGIN, "BEGIN"))
+        connection.exec_driver_sql(options.get(BEGIN_OPTION, "BEGIN"))
 
 
-def _teach_postgresql(engine: Engine) -> None:
+def _configure_postgresql(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if not connection.get_execution_options().get(DURABLE, True):
+        if not connection.get_execution_options().get(DURABLE_OPTION, True):
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

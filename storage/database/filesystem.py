@@ -12,7 +12,7 @@ from pathlib import Path
 
 MOUNTS = Path("/proc/self/mounts")
 
-NETWORK = frozenset(
+NETWORK_TYPES = frozenset(
     {
         "afs",
         "beegfs",
@@ -74,23 +74,27 @@ def network_mount(path: Path) -> Mount | None:
     except OSError:
         return None
     # What a symbolic link points to counts, of a file that is not there yet its folder.
-    real = path.resolve()
-    found: Mount | None = None
+    resolved = path.resolve()
+    innermost: Mount | None = None
     is_network = False
     for line in lines:
         _, point_text, kind, options = line.split(" ")[:4]
-        point = Path(_plain(point_text))
+        mount_point = Path(_unescape(point_text))
         # The innermost mount holds the file, of several at one place the last.
-        if real.is_relative_to(point) and (found is None or len(point.parts) >= _depth(found)):
-            found = Mount(point=point, kind=kind)
-            is_network = kind in NETWORK or (kind == "9p" and bool(_NETWORK_9P.search(options)))
-    return found if is_network else None
+        if resolved.is_relative_to(mount_point) and (
+            innermost is None or len(mount_point.parts) >= _depth(innermost)
+        ):
+            innermost = Mount(point=mount_point, kind=kind)
+            is_network = kind in NETWORK_TYPES or (
+                kind == "9p" and bool(_NETWORK_9P.search(options))
+            )
+    return innermost if is_network else None
 
 
 def _depth(mount: Mount) -> int:
     return len(mount.point.parts)
 
 
-def _plain(text: str) -> str:
+def _unescape(text: str) -> str:
     r"""A mount point as it is: the kernel writes a space as \040, and so on."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

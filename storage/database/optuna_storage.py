@@ -1,6 +1,6 @@
 """Optuna's storage on the same database: opened race-safely, and joined to a transaction of ours.
 
-`open_storage(url)` gives an `RDBStorage` whose URL holds no password; `joined(storage, connection)`
+`open_storage(url)` gives an `RDBStorage` whose URL holds no password; `join_transaction(storage, connection)`
 gives one whose every call becomes part of the transaction on `connection`, so that a trial and its
 slot change together or not at all.
 """
@@ -16,10 +16,10 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from ..errors import SchemaMismatch
-from .retry import is_created_twice, is_passing, repeat
-from .url import shown
+from .retry import call_with_retries, is_creation_conflict, is_transient
+from .url import format_url
 
-CREATION_SECONDS = 20.0
+TABLE_CREATION_SECONDS = 20.0
 """How long several processes may get in each other's way while they make Optuna's tables."""
 
 
@@ -45,49 +45,51 @@ def open_storage(url: URL, connect_args: dict[str, Any]) -> RDBStorage:
     }
     if url.get_backend_name() == "postgresql":
         arguments |= {"pool_size": 1, "max_overflow": 9}
-    storage = repeat(
+    storage = call_with_retries(
         lambda: RDBStorage(text, engine_kwargs=dict(arguments), skip_compatibility_check=True),
-        seconds=CREATION_SECONDS,
+        seconds=TABLE_CREATION_SECONDS,
         # Optuna checks which tables are missing and then makes them, unguarded: who comes second
         # looks again.
-        passing=lambda error: is_passing(error) or is_created_twice(error),
+        is_retryable=lambda error: is_transient(error) or is_creation_conflict(error),
     )
-    there, here = storage.get_current_version(), storage.get_head_version()
-    if there != here:
+    stored_version, expected_version = storage.get_current_version(), storage.get_head_version()
+    if stored_version != expected_version:
         storage.engine.dispose()
         raise SchemaMismatch(
-            f"Optuna's tables in {shown(url)} are of version {there}, the Optuna installed here "
-            f"expects {here}; use the release that made them, or another database."
+            f"Optuna's tables in {format_url(url)} are of version {stored_version}, the Optuna installed here "
+            f"expects {expected_version}; use the release that made them, or another database."
         )
     return storage
 
 
-def joined(storage: RDBStorage, connection: Connection) -> RDBStorage:
+def join_transaction(storage: RDBStorage, connection: Connection) -> RDBStorage:
     """The same storage, inside the transaction on `connection`: its commits are savepoints."""
-    twin = RDBStorage.__new__(RDBStorage)  # __init__ would connect, and __copy__ make a new engine
-    twin.__dict__.update(storage.__dict__)
-    twin.scoped_session = scoped_session(
+    joined_storage = RDBStorage.__new__(
+        RDBStorage
+    )  # __init__ would connect, and __copy__ make a new engine
+    joined_storage.__dict__.update(storage.__dict__)
+    joined_storage.scoped_session = scoped_session(
         sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
     )
-    return twin
+    return joined_storage
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_optuna() -> Iterator[None]:
     """Keep Optuna's storage and the driver from writing to stderr in this thread.
 
     Optuna announces every study, and warns with the SQL of every outage; psycopg warns of a batch
     that an outage cut short. Callers say it in their words.
     """
-    before = getattr(_hushed, "here", False)
-    _hushed.here = True
+    previous = getattr(_silenced, "here", False)
+    _silenced.here = True
     try:
         yield
     finally:
-        _hushed.here = before
+        _silenced.here = previous
 
 
 # A filter, not a level: levels are the user's, and threads would restore each other's.
-_hushed = threading.local()
-for _chatty in ("optuna.storages._rdb.storage", "psycopg"):
-    logging.getLogger(_chatty).addFilter(lambda _record: not getattr(_hushed, "here", False))
+_silenced = threading.local()
+for _logger_name in ("optuna.storages._rdb.storage", "psycopg"):
+    logging.getLogger(_logger_name).addFilter(lambda _record: not getattr(_silenced, "here", False))

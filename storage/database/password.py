@@ -15,8 +15,8 @@ from typing import IO
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-STORAGE = "WIDTHWISE_STORAGE"
-PASSWORD_FILE = "WIDTHWISE_STORAGE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
+STORAGE_ENV = "WIDTHWISE_STORAGE"
+PASSWORD_FILE_ENV = "WIDTHWISE_STORAGE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 
 
 def without_password(url: URL) -> str:
@@ -35,26 +35,26 @@ def without_password(url: URL) -> str:
 
 def password_of(url: URL) -> str | None:
     """The password of a URL, wherever it stands in it."""
-    given = url.password or url.query.get("password")
-    return None if given is None else str(given)
+    password = url.password or url.query.get("password")
+    return None if password is None else str(password)
 
 
-def inherited(url: URL) -> tuple[dict[str, str], IO[bytes] | None]:
+def child_credentials(url: URL) -> tuple[dict[str, str], IO[bytes] | None]:
     """What a child process needs to reach the same database.
 
     Returns:
         Environment variables, and the file to hand down (`pass_fds`) and close after; None where
         there is no password.
     """
-    environment = {STORAGE: without_password(url)}
+    environment = {STORAGE_ENV: without_password(url)}
     password = password_of(url)
     if password is None:
         return environment, None
     # One file a child: readers of an inherited file share its position on some systems.
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller, after the start
-    file.write(password.encode())
-    file.seek(0)
-    return {**environment, PASSWORD_FILE: f"/dev/fd/{file.fileno()}"}, file
+    password_file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller, after the start
+    password_file.write(password.encode())
+    password_file.seek(0)
+    return {**environment, PASSWORD_FILE_ENV: f"/dev/fd/{password_file.fileno()}"}, password_file
 
 
 def hide_password(arguments: Sequence[str], *, program: str) -> None:
@@ -64,23 +64,23 @@ def hide_password(arguments: Sequence[str], *, program: str) -> None:
         arguments: The command line, after the program's name.
         program: Name of the module that is started anew.
     """
-    cleaned = list(arguments)
+    redacted_arguments = list(arguments)
     for index, argument in enumerate(arguments):
-        flag, equals, value = argument.rpartition("--storage=")
+        prefix, equals, value = argument.rpartition("--storage=")
         if not equals and index and arguments[index - 1] == "--storage":
             value = argument
-        elif not equals or flag:
+        elif not equals or prefix:
             continue
         try:
             url = make_url(value)
         except ArgumentError:
             continue
         if password_of(url) is not None:
-            environment, file = inherited(url)
-            assert file is not None
-            os.set_inheritable(file.fileno(), True)
-            cleaned[index] = ("--storage=" if equals else "") + environment[STORAGE]
-            os.environ[PASSWORD_FILE] = environment[PASSWORD_FILE]
+            environment, password_file = child_credentials(url)
+            assert password_file is not None
+            os.set_inheritable(password_file.fileno(), True)
+            redacted_arguments[index] = ("--storage=" if equals else "") + environment[STORAGE_ENV]
+            os.environ[PASSWORD_FILE_ENV] = environment[PASSWORD_FILE_ENV]
             os.execv(  # noqa: S606 - our own program
-                sys.executable, [sys.executable, "-m", program, *cleaned]
+                sys.executable, [sys.executable, "-m", program, *redacted_arguments]
             )

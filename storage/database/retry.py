@@ -1,8 +1,8 @@
 """Which failures of a database pass by themselves, and how long to wait for that.
 
-`repeat` calls until it succeeds, the error is not a passing one, or the time is up; `is_passing`
+`call_with_retries` calls until it succeeds, the error is not a passing one, or the time is up; `is_transient`
 tells a locked SQLite file, a lost connection or a restarting server from a refused password or a
-full disk; `reason` says in one line what the database said.
+full disk; `describe_error` says in one line what the database said.
 """
 
 import itertools
@@ -19,8 +19,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 T = TypeVar("T")
 
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 3.0
+INITIAL_BACKOFF = 0.05
+MAX_BACKOFF = 3.0
 """Seconds; the pause doubles from the first to the longest."""
 
 # Jitter from the system: workers that share a seed must not retry in step, nor must a retry move a
@@ -28,13 +28,13 @@ LONGEST_PAUSE = 3.0
 _jitter = random.SystemRandom()
 
 # https://www.sqlite.org/rescode.html: BUSY, LOCKED, PROTOCOL (WAL's lock race), SCHEMA.
-_PASSING_SQLITE_CODES = {5, 6, 15, 17}
+_TRANSIENT_SQLITE_CODES = {5, 6, 15, 17}
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exception, transaction
 # rollback (serialization, deadlock), insufficient resources, operator intervention (shutdown,
 # starting up), lock not available.
-_PASSING_SQLSTATES = ("08", "40", "53", "57P", "55P03")
+_TRANSIENT_SQLSTATES = ("08", "40", "53", "57P", "55P03")
 # psycopg gives a connection that never came about no SQLSTATE, only the server's words.
-_LASTING_WORDS = (
+_PERMANENT_MESSAGES = (
     "authentication failed",
     "no password supplied",
     "does not exist",
@@ -44,21 +44,21 @@ _LASTING_WORDS = (
     "not permitted to log in",
     "invalid ",
 )
-_CREATED_TWICE = ("42P07", "42710")
+_DUPLICATE_OBJECT_SQLSTATES = ("42P07", "42710")
 
 
-def repeat(
+def call_with_retries(
     call: Callable[[], T],
     *,
     seconds: float,
-    passing: "Callable[[BaseException], bool] | None" = None,
+    is_retryable: "Callable[[BaseException], bool] | None" = None,
 ) -> T:
     """Call until it succeeds.
 
     Args:
         call: Must be safe to repeat.
         seconds: No new attempt starts later than this.
-        passing: Tells the errors that are worth another attempt; `is_passing` by default.
+        is_retryable: Tells the errors that are worth another attempt; `is_transient` by default.
 
     Returns:
         What the call returns.
@@ -66,49 +66,49 @@ def repeat(
     Raises:
         Exception: The last error, once it is not a passing one or the time is up.
     """
-    passing = passing or is_passing
+    is_retryable = is_retryable or is_transient
     deadline = time.monotonic() + seconds
     for attempt in itertools.count():
         try:
             return call()
         except Exception as error:
-            pause = min(FIRST_PAUSE * 2 ** min(attempt, 10), LONGEST_PAUSE) * _jitter.uniform(
+            delay = min(INITIAL_BACKOFF * 2 ** min(attempt, 10), MAX_BACKOFF) * _jitter.uniform(
                 0.5, 1.0
             )
-            if not passing(error) or time.monotonic() + pause > deadline:
+            if not is_retryable(error) or time.monotonic() + delay > deadline:
                 raise
-        time.sleep(pause)
+        time.sleep(delay)
     raise AssertionError("an endless loop ended")
 
 
-def is_passing(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Whether the same call may succeed a little later."""
     match error:
         case StorageInternalError():  # Optuna's wrapping of whatever SQLAlchemy raised
-            return is_passing(error.__cause__)
+            return is_transient(error.__cause__)
         case PendingRollbackError() | PoolTimeout():
             return True
         case DBAPIError():
-            return error.connection_invalidated or _is_passing_driver_error(error.orig)
+            return error.connection_invalidated or _is_transient_driver_error(error.orig)
         case _:
             return False
 
 
-def is_created_twice(error: BaseException | None) -> bool:
+def is_creation_conflict(error: BaseException | None) -> bool:
     """Whether another process made the same table, type or row at the same moment."""
     if not isinstance(error, DBAPIError):
         return False
     if isinstance(error, IntegrityError):
         return True
     state = getattr(error.orig, "sqlstate", None)
-    return state in _CREATED_TWICE or "already exists" in str(error.orig)
+    return state in _DUPLICATE_OBJECT_SQLSTATES or "already exists" in str(error.orig)
 
 
 def is_outage(error: BaseException | None) -> bool:
     """Whether the database is at fault (away, full, read-only, closed to us), not our SQL."""
     if isinstance(error, StorageInternalError):
         return is_outage(error.__cause__)
-    if is_passing(error):
+    if is_transient(error):
         return True
     original = error.orig if isinstance(error, DBAPIError) else None
     match original:
@@ -122,10 +122,10 @@ def is_outage(error: BaseException | None) -> bool:
             return False
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """One line of what the database said."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        return reason(error.__cause__)
+        return describe_error(error.__cause__)
     original: object = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
         return "the connection was lost"
@@ -134,18 +134,18 @@ def reason(error: BaseException) -> str:
     ]
     # psycopg lists one line per address tried; the last is as good as any.
     line = lines[-1] if lines[0].startswith("Multiple connection attempts") else lines[0]
-    for noise in ("connection failed: ", "FATAL:  ", "FATAL: "):
-        line = line.replace(noise, "")
+    for prefix in ("connection failed: ", "FATAL:  ", "FATAL: "):
+        line = line.replace(prefix, "")
     return line.rstrip(".")
 
 
-def _is_passing_driver_error(error: BaseException | None) -> bool:
+def _is_transient_driver_error(error: BaseException | None) -> bool:
     match error:
         case sqlite3.OperationalError():
-            return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _PASSING_SQLITE_CODES
+            return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _TRANSIENT_SQLITE_CODES
         case psycopg.Error(sqlstate=str() as state):
-            return state.startswith(_PASSING_SQLSTATES)
+            return state.startswith(_TRANSIENT_SQLSTATES)
         case psycopg.OperationalError() | psycopg.InterfaceError():
-            return not any(word in str(error) for word in _LASTING_WORDS)
+            return not any(message in str(error) for message in _PERMANENT_MESSAGES)
         case _:
             return False

@@ -8,7 +8,7 @@ from sqlalchemy import URL, Connection, inspect, select
 
 from ..errors import SchemaMismatch
 from .tables import SCHEMA_VERSION, schema
-from .url import shown
+from .url import format_url
 
 
 def check(connection: Connection, url: URL) -> None:
@@ -17,22 +17,22 @@ def check(connection: Connection, url: URL) -> None:
     Raises:
         SchemaMismatch: If they are of another one.
     """
-    there = connection.execute(select(schema.c.version)).scalar_one()
-    if there != SCHEMA_VERSION:
-        raise mismatch(url, there)
+    stored_version = connection.execute(select(schema.c.version)).scalar_one()
+    if stored_version != SCHEMA_VERSION:
+        raise schema_mismatch(url, stored_version)
 
 
-def tables_are_there(connection: Connection) -> bool:
+def tables_exist(connection: Connection) -> bool:
     """Whether our tables were made, of whatever version."""
     return inspect(connection).has_table(schema.name)
 
 
-def mismatch(url: URL, there: int) -> SchemaMismatch:
+def schema_mismatch(url: URL, stored_version: int) -> SchemaMismatch:
     """The error for tables of another version than this release's."""
-    way_out = "use the release that made them, or another database"
-    if there < SCHEMA_VERSION:
-        way_out = "run `widthwise db upgrade`, or use the release that made them"
+    remedy = "use the release that made them, or another database"
+    if stored_version < SCHEMA_VERSION:
+        remedy = "run `widthwise db upgrade`, or use the release that made them"
     return SchemaMismatch(
-        f"The tables in {shown(url)} are of schema version {there}, this release of Widthwise "
-        f"expects version {SCHEMA_VERSION}; {way_out}."
+        f"The tables in {format_url(url)} are of schema version {stored_version}, this release of Widthwise "
+        f"expects version {SCHEMA_VERSION}; {remedy}."
     )

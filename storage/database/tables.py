@@ -3,7 +3,7 @@
 `schema` holds one row with the version of these tables; `study` one row per study; `slot` the
 ledger: one row per unit of a study's budget; `event` an append-only record of every change to a
 study and its slots; `worker` one row per worker that lives or died lately. A slot's `stage` says
-what a claim or a repair looks for (`BEGUN`, `FRESH`, `LATE`); by its index neither grows with the
+what a claim or a repair looks for (`BOUND`, `UNBOUND`, `UNPROJECTED`); by its index neither grows with the
 study. Times are seconds since the epoch by the database's clock. What must never happen is refused
 by the tables themselves: two slots of one number (primary key) and two slots of one study with the
 same widths (`widths_key` is unique within a study; unbound slots hold NULL).
@@ -30,10 +30,10 @@ SCHEMA_VERSION = 3
 """Version of the tables below; raised with every change of them."""
 
 OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error", "cancelled")
-STOPPED = ("pruned", "infeasible", "cancelled")
+STOPPED_OUTCOMES = ("pruned", "infeasible", "cancelled")
 """Outcomes of a trial that was stopped on purpose: Optuna's PRUNED."""
 
-STAGE = """
+STAGE_SQL = """
 CASE WHEN state <> 'done' THEN CASE WHEN widths_key IS NULL THEN 'fresh' ELSE 'begun' END
      WHEN projected THEN 'told' ELSE 'late' END
 """
@@ -114,7 +114,7 @@ slots = Table(
         ),
         comment="why nobody may claim it, until it is continued",
     ),
-    Column("stage", String(8), Computed(STAGE, persisted=True), nullable=False),
+    Column("stage", String(8), Computed(STAGE_SQL, persisted=True), nullable=False),
     UniqueConstraint("study_id", "widths_key", name="widthwise_slot_widths"),
     CheckConstraint("state IN ('free', 'leased', 'done')", name="widthwise_slot_state"),
     CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="widthwise_slot_outcome"),
@@ -122,21 +122,21 @@ slots = Table(
     Index("widthwise_slot_by_stage", "study_id", "stage", "number"),
 )
 
-HELD = slots.c.hold.is_not(None)
+PAUSED_SLOTS = slots.c.hold.is_not(None)
 """SQL: slots that nobody may claim until somebody continues them."""
 Index(
     "widthwise_slot_held",
     slots.c.study_id,
     slots.c.number,
-    sqlite_where=HELD,
-    postgresql_where=HELD,
+    sqlite_where=PAUSED_SLOTS,
+    postgresql_where=PAUSED_SLOTS,
 )
 
-BEGUN = slots.c.stage == "begun"
+BOUND = slots.c.stage == "begun"
 """SQL: slots that are not done and have their widths."""
-FRESH = slots.c.stage == "fresh"
+UNBOUND = slots.c.stage == "fresh"
 """SQL: slots that are not done and have no widths yet."""
-LATE = slots.c.stage == "late"
+UNPROJECTED = slots.c.stage == "late"
 """SQL: done slots that Optuna was not told of."""
 DONE = slots.c.stage.in_(("late", "told"))
 """SQL: done slots, to be searched by number."""

@@ -1,6 +1,6 @@
 """The storage URL: where it comes from, which ones are accepted, and how it is shown.
 
-`resolve_url` decides; `shown` is the only way a URL may reach a person or a log.
+`resolve_url` decides; `format_url` is the only way a URL may reach a person or a log.
 """
 
 import os
@@ -44,10 +44,10 @@ def resolve_url(flag: str | None = None, environment: Mapping[str, str] = os.env
     return _with_password(url, environment)
 
 
-def shown(url: URL) -> str:
+def format_url(url: URL) -> str:
     """The URL for people and logs: every secret in it is `***`."""
-    hidden = {key: "***" for key in SECRET_OPTIONS if key in url.query}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+    redactions = {key: "***" for key in SECRET_OPTIONS if key in url.query}
+    return url.update_query_dict(redactions).render_as_string(hide_password=True)
 
 
 def _parse(text: str, source: str) -> URL:
@@ -98,9 +98,9 @@ def _with_password(url: URL, environment: Mapping[str, str]) -> URL:
     try:
         password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UrlRefused(
             f"The password file '{path}' named by {PASSWORD_FILE_VARIABLE} cannot be read "
-            f"({reason}); name a readable file that holds the password and nothing else."
+            f"({cause}); name a readable file that holds the password and nothing else."
         ) from None
     return url.set(password=password)

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ..database.tables import slots
-from .fence import Fence, holds
-from .slot import Slot, dump, load, of_study, widths_key
+from .fence import Fence, is_held
+from .slot import Slot, dump_json, load_json, of_study, widths_key
 
 Binding = tuple[Slot, Mapping[str, int], str]
 """A slot, the widths that it shall have, and who proposed them."""
 
 
-class NotBound(enum.Enum):
+class BindFailure(enum.Enum):
     """Why a slot of a batch has no widths now."""
 
     TAKEN = "another slot of the study holds these widths"
@@ -28,7 +28,7 @@ class NotBound(enum.Enum):
 
 def bind(
     connection: Connection, study_id: int, fence: Fence, bindings: Sequence[Binding]
-) -> list[Slot | NotBound]:
+) -> list[Slot | BindFailure]:
     """Bind widths to slots in the caller's transaction.
 
     Returns:
@@ -40,41 +40,45 @@ def bind(
         sqlalchemy.exc.IntegrityError: If another transaction bound some of these widths at this
             very moment.
     """
-    rows = fence.look(connection, [slot for slot, _, _ in bindings])
+    rows = fence.lock_rows(connection, [slot for slot, _, _ in bindings])
     keys = [widths_key(widths) for _, widths, _ in bindings]
-    owners = _owners(connection, study_id, keys)
-    results: list[Slot | NotBound] = []
-    fresh: list[tuple[Slot, dict[str, Any]]] = []
+    owners = _owners_by_key(connection, study_id, keys)
+    results: list[Slot | BindFailure] = []
+    unbound: list[tuple[Slot, dict[str, Any]]] = []
     for (slot, widths, origin), key in zip(bindings, keys, strict=True):
         row = rows[slot.number]
-        plain = {name: int(width) for name, width in widths.items()}
-        if not holds(row, slot):
-            results.append(NotBound.LOST)
+        plain_widths = {name: int(width) for name, width in widths.items()}
+        if not is_held(row, slot):
+            results.append(BindFailure.LOST)
             continue
-        _check_same(row, key, plain)
+        _check_unbound_or_same(row, key, plain_widths)
         if owners.setdefault(key, slot.number) != slot.number:
-            results.append(NotBound.TAKEN)
+            results.append(BindFailure.TAKEN)
             continue
         if row.widths_key is None:
-            columns = {"slot_number": slot.number, "widths": dump(plain), "widths_key": key}
-            fresh.append((slot, {**columns, "origin": origin}))
-        results.append(dataclasses.replace(slot, widths=plain, origin=origin))
-    _write(connection, study_id, fence, fresh)
-    _refuse(connection, fence, bindings, results)
+            columns = {
+                "slot_number": slot.number,
+                "widths": dump_json(plain_widths),
+                "widths_key": key,
+            }
+            unbound.append((slot, {**columns, "origin": origin}))
+        results.append(dataclasses.replace(slot, widths=plain_widths, origin=origin))
+    _write(connection, study_id, fence, unbound)
+    _record_refusals(connection, fence, bindings, results)
     return results
 
 
-def _owners(connection: Connection, study_id: int, keys: Sequence[str]) -> dict[str, int]:
+def _owners_by_key(connection: Connection, study_id: int, keys: Sequence[str]) -> dict[str, int]:
     query = select(slots.c.widths_key, slots.c.number).where(
         of_study(study_id), slots.c.widths_key.in_(keys)
     )
     return {row.widths_key: row.number for row in connection.execute(query)}
 
 
-def _check_same(row: Row[Any], key: str, plain: Mapping[str, int]) -> None:
+def _check_unbound_or_same(row: Row[Any], key: str, plain_widths: Mapping[str, int]) -> None:
     if row.widths_key not in (None, key):
         raise ValueError(
-            f"Slot {row.number} holds the widths {load(row.widths)}, so {plain} cannot be bound "
+            f"Slot {row.number} holds the widths {load_json(row.widths)}, so {plain_widths} cannot be bound "
             "to it; train what it holds."
         )
 
@@ -83,30 +87,31 @@ def _write(
     connection: Connection,
     study_id: int,
     fence: Fence,
-    fresh: Sequence[tuple[Slot, dict[str, Any]]],
+    unbound: Sequence[tuple[Slot, dict[str, Any]]],
 ) -> None:
-    if not fresh:
+    if not unbound:
         return
     statement = update(slots).where(of_study(study_id), slots.c.number == bindparam("slot_number"))
     # In the order of the keys, as everybody does: so nobody waits in a circle at the unique index.
-    columns = sorted((one for _, one in fresh), key=lambda one: str(one["widths_key"]))
+    columns = sorted((row for _, row in unbound), key=lambda row: str(row["widths_key"]))
     connection.execute(statement, columns)
     entries = [
-        fence.entry("bound", slot, once=True, widths=load(one["widths"])) for slot, one in fresh
+        fence.new_event("bound", slot, idempotent=True, widths=load_json(row["widths"]))
+        for slot, row in unbound
     ]
     fence.append(connection, entries)
 
 
-def _refuse(
+def _record_refusals(
     connection: Connection,
     fence: Fence,
     bindings: Sequence[Binding],
-    results: Sequence[Slot | NotBound],
+    results: Sequence[Slot | BindFailure],
 ) -> None:
     entries = []
     for (slot, widths, _), result in zip(bindings, results, strict=True):
-        if result is NotBound.TAKEN:
-            entries.append(fence.entry("refused", slot, widths=dict(widths)))
-        elif result is NotBound.LOST:
-            entries.append(fence.entry("refused", slot, action="bind widths"))
+        if result is BindFailure.TAKEN:
+            entries.append(fence.new_event("refused", slot, widths=dict(widths)))
+        elif result is BindFailure.LOST:
+            entries.append(fence.new_event("refused", slot, action="bind widths"))
     fence.append(connection, entries)

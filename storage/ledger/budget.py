@@ -19,54 +19,59 @@ if TYPE_CHECKING:
     from .slot import StudyRow
 
 
-def extend(database: "Database", study: "StudyRow", *, more: int, worker: str) -> int:
+def extend(database: "Database", study: "StudyRow", *, additional: int, worker: str) -> int:
     """Add exactly that many slots, whoever else adds some; returns the new budget."""
-    if more < 0:
+    if additional < 0:
         raise BudgetRefused(
-            f"The study '{study.name}' cannot be extended by {more} trials; expected 0 or more."
+            f"The study '{study.name}' cannot be extended by {additional} trials; expected 0 or more."
         )
     request = uuid.uuid4().hex
 
-    def work(connection: Connection) -> int:
-        present = _lock(connection, study.id)
-        once = f"extended:{request}"
-        entry = events.Entry(kind="extended", worker=worker, once=once, detail={"slots": more})
+    def add_once(connection: Connection) -> int:
+        current = _lock_budget(connection, study.id)
+        idempotency_key = f"extended:{request}"
+        entry = events.NewEvent(
+            kind="extended",
+            worker=worker,
+            idempotency_key=idempotency_key,
+            detail={"slots": additional},
+        )
         if not events.append(connection, study.id, entry):
-            return present  # repeated after a lost reply: the slots are there already
-        grow(connection, study.id, present=present, total=present + more)
-        return present + more
+            return current  # repeated after a lost reply: the slots are there already
+        add_slots(connection, study.id, current=current, total=current + additional)
+        return current + additional
 
-    return database.write(work)
+    return database.write(add_once)
 
 
 def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: str) -> int:
     """Make it so many slots; BudgetRefused if there are more already. Returns the budget."""
 
-    def work(connection: Connection) -> int:
-        present = _lock(connection, study.id)
-        if total < present:
+    def grow_to_total(connection: Connection) -> int:
+        current = _lock_budget(connection, study.id)
+        if total < current:
             raise BudgetRefused(
-                f"The study '{study.name}' has {present} trials and cannot be cut to {total}; "
-                f"expected {present} or more."
+                f"The study '{study.name}' has {current} trials and cannot be cut to {total}; "
+                f"expected {current} or more."
             )
-        if total > present:
-            detail = {"slots": total - present}
-            entry = events.Entry(kind="extended", worker=worker, detail=detail)
+        if total > current:
+            detail = {"slots": total - current}
+            entry = events.NewEvent(kind="extended", worker=worker, detail=detail)
             events.append(connection, study.id, entry)
-            grow(connection, study.id, present=present, total=total)
+            add_slots(connection, study.id, current=current, total=total)
         return total
 
-    return database.write(work)
+    return database.write(grow_to_total)
 
 
-def grow(connection: Connection, study_id: int, *, present: int, total: int) -> None:
-    """Add free slots numbered from `present` up to `total`, in the caller's transaction."""
-    if total > present:
-        rows = [{"study_id": study_id, "number": number} for number in range(present, total)]
+def add_slots(connection: Connection, study_id: int, *, current: int, total: int) -> None:
+    """Add free slots numbered from `current` up to `total`, in the caller's transaction."""
+    if total > current:
+        rows = [{"study_id": study_id, "number": number} for number in range(current, total)]
         connection.execute(insert(slots), rows)
 
 
-def _lock(connection: Connection, study_id: int) -> int:
+def _lock_budget(connection: Connection, study_id: int) -> int:
     """Let no other transaction change this budget until ours ends; returns its size."""
     connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update())
     return connection.execute(select(func.count()).where(of_study(study_id))).scalar_one()

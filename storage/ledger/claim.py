@@ -18,11 +18,11 @@ from sqlalchemy.sql.elements import ColumnElement
 from ..database import schema_version
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
-from ..database.tables import BEGUN, FRESH, HELD, slots, studies
+from ..database.tables import BOUND, PAUSED_SLOTS, UNBOUND, slots, studies
 from .fence import Fence
-from .slot import Slot, StudyRow, of_study, slot_of
+from .slot import Slot, StudyRow, of_study, slot_from_row
 
-CLAIM_BYTES = 12
+CLAIM_NAME_BYTES = 12
 """Of a claim's name: 96 random bits, 24 hexadecimal digits; a slot number of 8 more fits beside."""
 
 
@@ -31,17 +31,17 @@ def claim(
     study: StudyRow,
     fence: Fence,
     *,
-    most: int,
+    limit: int,
     worker: str,
     lease_seconds: float,
 ) -> list[Slot]:
-    """Lease up to `most` claimable slots, in one transaction.
+    """Lease up to `limit` claimable slots, in one transaction.
 
     Args:
         database: Where.
         study: Whose slots.
         fence: Records the claims.
-        most: 1 or more.
+        limit: 1 or more.
         worker: Name of the claimant.
         lease_seconds: How long the leases last.
 
@@ -52,26 +52,26 @@ def claim(
         SchemaMismatch: If the tables were upgraded since this worker began.
     """
     # No two claims share a name. A slot's token is the claim's name and the slot's number.
-    name = secrets.token_hex(CLAIM_BYTES)
-    tries = itertools.count()
+    claim_name = secrets.token_hex(CLAIM_NAME_BYTES)
+    attempts = itertools.count()
 
-    def work(connection: Connection) -> list[Slot]:
+    def lease_once(connection: Connection) -> list[Slot]:
         schema_version.check(connection, database.url)
-        if next(tries) and (mine := _taken(connection, study.id, name)):
-            return mine  # our commit arrived, its reply did not
+        if next(attempts) and (claimed := _slots_of_claim(connection, study.id, claim_name)):
+            return claimed  # our commit arrived, its reply did not
         if not _is_open(connection, study.id):
             return []
-        return _take(
+        return _lease_slots(
             connection,
             study.id,
             fence,
-            claim=name,
-            most=most,
+            claim_name=claim_name,
+            limit=limit,
             worker=worker,
             lease_seconds=lease_seconds,
         )
 
-    return database.write(work, durable=False)
+    return database.write(lease_once, durable=False)
 
 
 def claimable(lease_seconds: float) -> ColumnElement[bool]:
@@ -81,12 +81,12 @@ def claimable(lease_seconds: float) -> ColumnElement[bool]:
     could not beat while the server was away.
     """
     now = database_now()
-    ended = and_(
+    expired = and_(
         slots.c.state == "leased",
         slots.c.lease_until < now,
         database_started() + lease_seconds < now,
     )
-    return or_(and_(slots.c.state == "free", ~HELD), ended)
+    return or_(and_(slots.c.state == "free", ~PAUSED_SLOTS), expired)
 
 
 def _is_open(connection: Connection, study_id: int) -> bool:
@@ -100,29 +100,35 @@ def _is_open(connection: Connection, study_id: int) -> bool:
     return bool(connection.execute(query).scalar_one() == "open")
 
 
-def _take(
+def _lease_slots(
     connection: Connection,
     study_id: int,
     fence: Fence,
     *,
-    claim: str,
-    most: int,
+    claim_name: str,
+    limit: int,
     worker: str,
     lease_seconds: float,
 ) -> list[Slot]:
-    found = connection.execute(_lowest(study_id, BEGUN, lease_seconds, most)).all()
-    if len(found) < most:
-        fresh = _lowest(study_id, FRESH, lease_seconds, most - len(found))
-        found = [*found, *connection.execute(fresh)]
-    if not found:
+    claimable_rows = connection.execute(
+        _lowest_claimable(study_id, BOUND, lease_seconds, limit)
+    ).all()
+    if len(claimable_rows) < limit:
+        unbound_query = _lowest_claimable(
+            study_id, UNBOUND, lease_seconds, limit - len(claimable_rows)
+        )
+        claimable_rows = [*claimable_rows, *connection.execute(unbound_query)]
+    if not claimable_rows:
         return []
-    left_by = {row.number: row.worker if row.state == "leased" else None for row in found}
+    previous_workers = {
+        row.number: row.worker if row.state == "leased" else None for row in claimable_rows
+    }
     rows = connection.execute(
         update(slots)
-        .where(of_study(study_id), slots.c.number.in_(left_by))
+        .where(of_study(study_id), slots.c.number.in_(previous_workers))
         .values(
             state="leased",
-            token=_token(claim),
+            token=_token(claim_name),
             worker=worker,
             lease_until=database_now() + lease_seconds,
             attempts=slots.c.attempts + 1,
@@ -130,42 +136,42 @@ def _take(
         )
         .returning(*slots.c)
     )
-    leased = {row.number: slot_of(row) for row in rows}
-    batch = [leased[number] for number in left_by]
+    leased = {row.number: slot_from_row(row) for row in rows}
+    batch = [leased[number] for number in previous_workers]
     fence.append(
         connection,
         [
-            fence.entry("claimed", slot, once=True)
-            if (before := left_by[slot.number]) is None
-            else fence.entry("reclaimed", slot, once=True, lost_by=before)
+            fence.new_event("claimed", slot, idempotent=True)
+            if (previous_worker := previous_workers[slot.number]) is None
+            else fence.new_event("reclaimed", slot, idempotent=True, lost_by=previous_worker)
             for slot in batch
         ],
     )
     return batch
 
 
-def _taken(connection: Connection, study_id: int, claim: str) -> list[Slot]:
+def _slots_of_claim(connection: Connection, study_id: int, claim_name: str) -> list[Slot]:
     """The slots that this very claim took, where an earlier try of it arrived unnoticed."""
     query = (
         select(slots)
-        .where(of_study(study_id), slots.c.state == "leased", slots.c.token == _token(claim))
+        .where(of_study(study_id), slots.c.state == "leased", slots.c.token == _token(claim_name))
         .order_by(slots.c.widths_key.is_(None), slots.c.number)
     )
-    return [slot_of(row) for row in connection.execute(query)]
+    return [slot_from_row(row) for row in connection.execute(query)]
 
 
-def _token(claim: str) -> ColumnElement[str]:
-    return literal(claim) + cast(slots.c.number, String)
+def _token(claim_name: str) -> ColumnElement[str]:
+    return literal(claim_name) + cast(slots.c.number, String)
 
 
-def _lowest(
-    study_id: int, part: ColumnElement[bool], lease_seconds: float, most: int
+def _lowest_claimable(
+    study_id: int, stage: ColumnElement[bool], lease_seconds: float, limit: int
 ) -> Select[tuple[int, str, str | None]]:
     """SQL: the lowest claimable slots of one part but for those that another claim has locked."""
     return (
         select(slots.c.number, slots.c.state, slots.c.worker)
-        .where(of_study(study_id), part, claimable(lease_seconds))
+        .where(of_study(study_id), stage, claimable(lease_seconds))
         .order_by(slots.c.number)
-        .limit(most)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     )

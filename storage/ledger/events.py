@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ..database.dialect import database_now, inserting
+from ..database.dialect import database_now, insert_for
 from ..database.tables import events
 
 if TYPE_CHECKING:
     from ..database.database import Database
     from .slot import StudyRow
 
-Kind = Literal[
+EventKind = Literal[
     "created",
     "extended",
     "claimed",
@@ -62,7 +62,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class NewEvent:
     """An event to be written.
 
     Attributes:
@@ -70,32 +70,34 @@ class Entry:
         number: The slot, where there is one.
         token: The holder's fence.
         worker: The holder's name.
-        once: A name that no two events share; None for events that may recur.
+        idempotency_key: A name that no two events share; None for events that may recur.
         detail: Anything more that JSON can hold.
     """
 
-    kind: Kind
+    kind: EventKind
     number: int | None = None
     token: str | None = None
     worker: str | None = None
-    once: str | None = None
+    idempotency_key: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def append(connection: Connection, study_id: int, entry: Entry) -> bool:
+def append(connection: Connection, study_id: int, entry: NewEvent) -> bool:
     """Write one event in the caller's transaction.
 
     Returns:
         Whether it was written: False when an event of the same `once` is there already.
     """
-    statement = _insert(connection, study_id).returning(events.c.id)
-    return connection.execute(statement, _values(entry)).first() is not None
+    statement = _insert_statement(connection, study_id).returning(events.c.id)
+    return connection.execute(statement, _event_values(entry)).first() is not None
 
 
-def append_all(connection: Connection, study_id: int, entries: Sequence[Entry]) -> None:
+def append_all(connection: Connection, study_id: int, entries: Sequence[NewEvent]) -> None:
     """Write events in the caller's transaction, but for those whose `once` is there already."""
     if entries:
-        connection.execute(_insert(connection, study_id), [_values(entry) for entry in entries])
+        connection.execute(
+            _insert_statement(connection, study_id), [_event_values(entry) for entry in entries]
+        )
 
 
 def read(database: "Database", study: "StudyRow", *, last: int | None = None) -> list[Event]:
@@ -117,17 +119,17 @@ def read(database: "Database", study: "StudyRow", *, last: int | None = None) ->
     ]
 
 
-def _insert(connection: Connection, study_id: int) -> postgresql.Insert | sqlite.Insert:
-    statement = inserting(connection, events).values(study_id=study_id, at=database_now())
+def _insert_statement(connection: Connection, study_id: int) -> postgresql.Insert | sqlite.Insert:
+    statement = insert_for(connection, events).values(study_id=study_id, at=database_now())
     return statement.on_conflict_do_nothing(index_elements=[events.c.once])
 
 
-def _values(entry: Entry) -> dict[str, Any]:
+def _event_values(entry: NewEvent) -> dict[str, Any]:
     return {
         "kind": entry.kind,
         "number": entry.number,
         "token": entry.token,
         "worker": entry.worker,
-        "once": entry.once,
+        "once": entry.idempotency_key,
         "detail": json.dumps(dict(entry.detail)),
     }

@@ -27,14 +27,14 @@ class Fence:
         self._study = study
         self._worker = worker
 
-    def change(
+    def update_slots(
         self,
         batch: Sequence[Slot],
         action: str,
         values: Mapping[str, Any],
         *,
-        event: events.Kind | None = None,
-        settled: Collection[str] = (),
+        event: events.EventKind | None = None,
+        settled_states: Collection[str] = (),
     ) -> list[Slot]:
         """Set columns of slots, the same in each, in a transaction that need not be durable.
 
@@ -43,7 +43,7 @@ class Fence:
             action: What the holder wants, in words for people.
             values: Columns and what they become.
             event: Recorded once for each slot and holder, or nothing to record.
-            settled: States in which our own token on a slot means that nothing is left to do.
+            settled_states: States in which our own token on a slot means that nothing is left to do.
 
         Returns:
             Those of the batch that another holder has.
@@ -62,24 +62,28 @@ class Fence:
             .returning(slots.c.number)
         )
 
-        def work(connection: Connection) -> list[Slot]:
+        def update_and_check(connection: Connection) -> list[Slot]:
             changed = set(connection.scalars(statement))
             if event is not None:
-                held = [slot for slot in batch if slot.number in changed]
-                self.append(connection, [self.entry(event, slot, once=True) for slot in held])
-            missed = [slot for slot in batch if slot.number not in changed]
-            rows = self.look(connection, missed)
+                changed_slots = [slot for slot in batch if slot.number in changed]
+                self.append(
+                    connection,
+                    [self.new_event(event, slot, idempotent=True) for slot in changed_slots],
+                )
+            unmatched = [slot for slot in batch if slot.number not in changed]
+            rows = self.lock_rows(connection, unmatched)
             lost = [
                 slot
-                for slot in missed
-                if rows[slot.number].token != slot.token or rows[slot.number].state not in settled
+                for slot in unmatched
+                if rows[slot.number].token != slot.token
+                or rows[slot.number].state not in settled_states
             ]
-            self.refuse(connection, lost, action=action)
+            self.record_refusals(connection, lost, action=action)
             return lost
 
-        return self._database.write(work, durable=False)
+        return self._database.write(update_and_check, durable=False)
 
-    def look(self, connection: Connection, batch: Sequence[Slot]) -> dict[int, Row[Any]]:
+    def lock_rows(self, connection: Connection, batch: Sequence[Slot]) -> dict[int, Row[Any]]:
         """The slots' rows by number, locked until the transaction ends."""
         if not batch:
             return {}
@@ -92,28 +96,28 @@ class Fence:
         )
         return {row.number: row for row in connection.execute(query)}
 
-    def entry(
-        self, kind: events.Kind, slot: Slot, *, once: bool = False, **detail: Any
-    ) -> events.Entry:
-        """An event of this slot; `once` for those that a holder can cause only once."""
-        return events.Entry(
+    def new_event(
+        self, kind: events.EventKind, slot: Slot, *, idempotent: bool = False, **detail: Any
+    ) -> events.NewEvent:
+        """An event of this slot; `idempotent` for those that a holder can cause only once."""
+        return events.NewEvent(
             kind=kind,
             number=slot.number,
             token=slot.token,
             worker=self._worker,
-            once=f"{kind}:{slot.token}" if once else None,
+            idempotency_key=f"{kind}:{slot.token}" if idempotent else None,
             detail=detail,
         )
 
-    def append(self, connection: Connection, entries: Sequence[events.Entry]) -> None:
+    def append(self, connection: Connection, entries: Sequence[events.NewEvent]) -> None:
         """Record events in the caller's transaction."""
         events.append_all(connection, self._study.id, entries)
 
-    def refuse(self, connection: Connection, batch: Sequence[Slot], **detail: Any) -> None:
+    def record_refusals(self, connection: Connection, batch: Sequence[Slot], **detail: Any) -> None:
         """Record what the holder of these slots was not allowed."""
-        self.append(connection, [self.entry("refused", slot, **detail) for slot in batch])
+        self.append(connection, [self.new_event("refused", slot, **detail) for slot in batch])
 
-    def lost(self, slot: Slot, action: str) -> LeaseLost:
+    def lease_lost(self, slot: Slot, action: str) -> LeaseLost:
         """The error for a holder whose statement matched no row."""
         return LeaseLost(
             f"Worker '{self._worker}' no longer holds slot {slot.number} of the study "
@@ -123,11 +127,11 @@ class Fence:
         )
 
 
-def holds(row: Row[Any], slot: Slot) -> bool:
+def is_held(row: Row[Any], slot: Slot) -> bool:
     """Whether a row that was looked at is still this holder's, with the widths that it bound.
 
     A crash of the server may keep a claim and take back the binding after it, which was not durable
     yet: a result of those widths is then nobody's.
     """
-    bound = slot.widths is None or row.widths_key is not None
-    return bool(row.token == slot.token and row.state == "leased" and bound)
+    has_binding = slot.widths is None or row.widths_key is not None
+    return bool(row.token == slot.token and row.state == "leased" and has_binding)

@@ -33,13 +33,13 @@ from ..database.database import Database
 from ..database.dialect import database_now
 from ..database.tables import slots
 from . import bind, budget, claim, queries
-from .bind import Binding, NotBound
+from .bind import BindFailure, Binding
 from .fence import Fence
-from .settle import FAILING, Settlement, fail, settle
-from .slot import Counts, Record, Slot, Status, StudyRow
-from .tried import Reader, Tried
+from .settle import FAILURE_ACTION, Settlement, fail, settle
+from .slot import Slot, SlotCounts, SlotRecord, StudyRow, StudyStatus
+from .tried import TriedReader, TriedSlot
 
-__all__ = ["Counts", "Ledger", "NotBound", "Record", "Settlement", "Slot", "Tried"]
+__all__ = ["BindFailure", "Ledger", "Settlement", "Slot", "SlotCounts", "SlotRecord", "TriedSlot"]
 
 
 @final
@@ -70,10 +70,10 @@ class Ledger:
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._fence = Fence(database, study, worker=worker)
-        self._reader = Reader(database, study)
+        self._tried_reader = TriedReader(database, study)
 
-    def claim_many(self, most: int) -> list[Slot]:
-        """Take up to `most` slots, free ones or those whose lease has ended, in one transaction.
+    def claim_many(self, limit: int) -> list[Slot]:
+        """Take up to `limit` slots, free ones or those whose lease has ended, in one transaction.
 
         None while the study is paused or cancelled; a trial that is paused is passed over.
 
@@ -84,18 +84,18 @@ class Ledger:
         Raises:
             SchemaMismatch: If the tables were upgraded since this worker began.
         """
-        if most < 1:
-            raise ValueError(f"A claim takes 1 slot or more, not {most}.")
+        if limit < 1:
+            raise ValueError(f"A claim takes 1 slot or more, not {limit}.")
         return claim.claim(
             self._database,
             self._study,
             self._fence,
-            most=most,
+            limit=limit,
             worker=self._worker,
             lease_seconds=self._lease_seconds,
         )
 
-    def bind_many(self, bindings: Sequence[Binding]) -> list[Slot | NotBound]:
+    def bind_many(self, bindings: Sequence[Binding]) -> list[Slot | BindFailure]:
         """Bind widths to slots that have none, all in one transaction.
 
         Args:
@@ -110,12 +110,12 @@ class Ledger:
             ValueError: If a slot already holds other widths.
         """
 
-        def work(connection: Connection) -> list[Slot | NotBound]:
+        def bind_batch(connection: Connection) -> list[Slot | BindFailure]:
             return bind.bind(connection, self._study.id, self._fence, bindings)
 
         for collisions in itertools.count():
             try:
-                return self._database.write(work, durable=False)
+                return self._database.write(bind_batch, durable=False)
             except IntegrityError:
                 # Another worker bound some of these widths since we asked. It is seen next time,
                 # so this happens once for each of them at most.
@@ -129,7 +129,9 @@ class Ledger:
         Nothing happens to a slot that we settled ourselves.
         """
         lease = {"lease_until": database_now() + self._lease_seconds}
-        return self._fence.change(batch, "extend its lease", lease, settled=("free", "done"))
+        return self._fence.update_slots(
+            batch, "extend its lease", lease, settled_states=("free", "done")
+        )
 
     def done(
         self,
@@ -159,7 +161,7 @@ class Ledger:
             spread=spread,
         )
         if self.done_many([settlement]):
-            raise self._fence.lost(slot, "record its result")
+            raise self._fence.lease_lost(slot, "record its result")
 
     def done_many(self, batch: Sequence[Settlement]) -> list[Slot]:
         """Settle slots in one transaction: the commit point of each.
@@ -185,35 +187,37 @@ class Ledger:
         Raises:
             LeaseLost: If the slot has another holder.
         """
-        again = self._database.write(
+        will_retry = self._database.write(
             lambda connection: fail(
                 connection, self._study.id, self._fence, slot, error, self._max_attempts
             )
         )
-        if again is None:
-            raise self._fence.lost(slot, FAILING)
-        return again
+        if will_retry is None:
+            raise self._fence.lease_lost(slot, FAILURE_ACTION)
+        return will_retry
 
     def release_many(self, batch: Sequence[Slot]) -> list[Slot]:
         """Give slots back on a drain, the attempts not counted; returns those that are lost."""
         values = {"state": "free", "attempts": slots.c.attempts - 1}
-        return self._fence.change(
-            batch, "release it", values, event="released", settled=("free", "done")
+        return self._fence.update_slots(
+            batch, "release it", values, event="released", settled_states=("free", "done")
         )
 
-    def extend(self, slots: int) -> int:
+    def extend(self, additional: int) -> int:
         """Add exactly that many slots, whoever else adds some; returns the new budget."""
-        return budget.extend(self._database, self._study, more=slots, worker=self._worker)
+        return budget.extend(
+            self._database, self._study, additional=additional, worker=self._worker
+        )
 
     def set_budget(self, total: int) -> int:
         """See to it that there are so many slots; BudgetRefused if there are more already."""
         return budget.set_budget(self._database, self._study, total=total, worker=self._worker)
 
-    def status(self) -> Status:
+    def status(self) -> StudyStatus:
         """Whether the study is open, paused or cancelled at this moment."""
         return queries.status_of(self._database, self._study)
 
-    def counts(self) -> Counts:
+    def counts(self) -> SlotCounts:
         """How many slots are in which condition."""
         return queries.counts(self._database, self._study)
 
@@ -221,25 +225,25 @@ class Ledger:
         """Slots that are not done."""
         return queries.open_slots(self._database, self._study)
 
-    def oldest_lease(self) -> float | None:
+    def seconds_until_claimable(self) -> float | None:
         """Seconds until a leased slot may be claimed: 0 if one may be now, None without leases."""
-        return queries.oldest_lease(self._database, self._study, self._lease_seconds)
+        return queries.seconds_until_claimable(self._database, self._study, self._lease_seconds)
 
-    def record(self, number: int) -> Record:
+    def record(self, number: int) -> SlotRecord:
         """One slot as it is now."""
         return queries.record(self._database, self._study, number)
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[SlotRecord]:
         """All slots by number."""
         return queries.records(self._database, self._study)
 
-    def held(self) -> list[Record]:
+    def leased(self) -> list[SlotRecord]:
         """The slots that a worker holds now, by number: their leases have not ended."""
-        return queries.held(self._database, self._study)
+        return queries.leased(self._database, self._study)
 
-    def tried(self) -> list[Tried]:
+    def tried(self) -> list[TriedSlot]:
         """Every slot that has widths, by number, in the few columns that proposals need."""
-        return self._reader.read()
+        return self._tried_reader.read()
 
     def unbound(self) -> int:
         """Slots that are not done and have no widths yet."""

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, bindparam, update
 
 from ..database.dialect import database_now
 from ..database.tables import OUTCOMES, slots
-from .fence import Fence, holds
-from .slot import Slot, dump, of_study
+from .fence import Fence, is_held
+from .slot import Slot, dump_json, of_study
 
-FAILING = "record a failure"
+FAILURE_ACTION = "record a failure"
 """What a holder wants that calls `fail`, in words for people."""
 
 
@@ -66,19 +66,28 @@ def settle(
     Returns:
         The slots that another holder has: nothing of their results is kept.
     """
-    rows = fence.look(connection, [one.slot for one in batch])
-    held = [one for one in batch if holds(rows[one.slot.number], one.slot)]
-    if held:
+    rows = fence.lock_rows(connection, [settlement.slot for settlement in batch])
+    accepted = [
+        settlement for settlement in batch if is_held(rows[settlement.slot.number], settlement.slot)
+    ]
+    if accepted:
         statement = (
             update(slots)
             .where(of_study(study_id), slots.c.number == bindparam("slot_number"))
             .values(state="done", finished_at=database_now())
         )
-        connection.execute(statement, [_columns(one) for one in held])
-        entries = [fence.entry("done", one.slot, once=True, outcome=one.outcome) for one in held]
+        connection.execute(statement, [_columns(settlement) for settlement in accepted])
+        entries = [
+            fence.new_event("done", settlement.slot, idempotent=True, outcome=settlement.outcome)
+            for settlement in accepted
+        ]
         fence.append(connection, entries)
-    lost = [one.slot for one in batch if not _arrived(rows[one.slot.number], one.slot)]
-    fence.refuse(connection, lost, action="record its result")
+    lost = [
+        settlement.slot
+        for settlement in batch
+        if not _is_settled_by(rows[settlement.slot.number], settlement.slot)
+    ]
+    fence.record_refusals(connection, lost, action="record its result")
     return lost
 
 
@@ -91,48 +100,50 @@ def fail(
         Whether the slot is free for another attempt, or done with the outcome 'error'; None if
         another holder has it.
     """
-    row = fence.look(connection, [slot])[slot.number]
+    row = fence.lock_rows(connection, [slot])[slot.number]
     if row.token != slot.token:
-        fence.refuse(connection, [slot], action=FAILING)
+        fence.record_refusals(connection, [slot], action=FAILURE_ACTION)
         return None
     if row.state != "leased":  # our commit arrived, its reply did not
         return bool(row.state == "free")
-    again: bool = row.failures + 1 < max_attempts
-    end = {
+    will_retry: bool = row.failures + 1 < max_attempts
+    done_columns = {
         "state": "done",
         "outcome": "error",
-        "result": dump({"error": error}),
+        "result": dump_json({"error": error}),
         "finished_at": database_now(),
     }
     connection.execute(
         update(slots)
         .where(of_study(study_id), slots.c.number == slot.number)
-        .values(failures=slots.c.failures + 1, **({"state": "free"} if again else end))
+        .values(
+            failures=slots.c.failures + 1, **({"state": "free"} if will_retry else done_columns)
+        )
     )
-    entry = fence.entry("failed", slot, once=True, error=error, again=again)
+    entry = fence.new_event("failed", slot, idempotent=True, error=error, again=will_retry)
     fence.append(connection, [entry])
-    return again
+    return will_retry
 
 
-def _arrived(row: Any, slot: Slot) -> bool:
+def _is_settled_by(row: Any, slot: Slot) -> bool:
     """Whether the slot was its holder's to settle, now or in an earlier try of this very call."""
-    return holds(row, slot) or bool(row.token == slot.token and row.state == "done")
+    return is_held(row, slot) or bool(row.token == slot.token and row.state == "done")
 
 
-def _columns(one: Settlement) -> dict[str, Any]:
+def _columns(settlement: Settlement) -> dict[str, Any]:
     return {
-        "slot_number": one.slot.number,
-        "outcome": one.outcome,
-        "value": one.value,
-        "result": dump(one.result),
-        "score": _finite(one.score),
-        "fidelity": _finite(one.fidelity),
-        "spread": _finite(one.spread),
-        "measured": dump(one.result.get("measured") or None),
-        "rungs": dump(one.result.get("rungs") or None),
+        "slot_number": settlement.slot.number,
+        "outcome": settlement.outcome,
+        "value": settlement.value,
+        "result": dump_json(settlement.result),
+        "score": _finite_or_none(settlement.score),
+        "fidelity": _finite_or_none(settlement.fidelity),
+        "spread": _finite_or_none(settlement.spread),
+        "measured": dump_json(settlement.result.get("measured") or None),
+        "rungs": dump_json(settlement.result.get("rungs") or None),
     }
 
 
-def _finite(number: float | None) -> float | None:
+def _finite_or_none(number: float | None) -> float | None:
     """The number, None for NaN or infinity: what one engine keeps of them another does not."""
     return number if number is not None and math.isfinite(number) else None

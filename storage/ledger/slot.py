@@ -1,6 +1,6 @@
 """A slot of the ledger as its holder sees it, as it is read, and as it is counted.
 
-`Slot` is a holder's right, `Record` one row as anybody reads it, `Counts` the whole budget by what
+`Slot` is a holder's right, `SlotRecord` one row as anybody reads it, `SlotCounts` the whole budget by what
 became of it.
 """
 
@@ -36,7 +36,7 @@ class Slot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class SlotRecord:
     """One row of the ledger as read. Times are seconds since the epoch by the database's clock.
 
     Attributes:
@@ -76,7 +76,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class SlotCounts:
     """How many slots are in which condition; they add up to the budget.
 
     Attributes:
@@ -111,41 +111,41 @@ def widths_key(widths: Mapping[str, int]) -> str:
     return json.dumps({name: int(width) for name, width in widths.items()}, sort_keys=True)
 
 
-def dump(value: Mapping[str, Any] | None) -> str | None:
+def dump_json(value: Mapping[str, Any] | None) -> str | None:
     """JSON text of a mapping, in its own order."""
     return None if value is None else json.dumps(dict(value))
 
 
-def load(text: str | None) -> dict[str, Any] | None:
-    """What `dump` wrote."""
+def load_json(text: str | None) -> dict[str, Any] | None:
+    """What `dump_json` wrote."""
     if text is None:
         return None
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
 
-def slot_of(row: Row[Any]) -> Slot:
+def slot_from_row(row: Row[Any]) -> Slot:
     """A leased row of the slot table as its holder's `Slot`."""
     return Slot(
         number=row.number,
         token=row.token,
         attempt=row.attempts,
-        widths=load(row.widths),
+        widths=load_json(row.widths),
         origin=row.origin,
         trial_id=row.trial_id,
     )
 
 
-def record_of(row: Row[Any]) -> Record:
-    """A row of the slot table as a `Record`."""
-    return Record(
+def record_from_row(row: Row[Any]) -> SlotRecord:
+    """A row of the slot table as a `SlotRecord`."""
+    return SlotRecord(
         number=row.number,
         state=row.state,
         outcome=row.outcome,
-        widths=load(row.widths),
+        widths=load_json(row.widths),
         origin=row.origin,
         value=row.value,
-        result=load(row.result),
+        result=load_json(row.result),
         trial_id=row.trial_id,
         worker=row.worker,
         attempts=row.attempts,
@@ -158,7 +158,7 @@ def record_of(row: Row[Any]) -> Record:
 
 
 Direction = Literal["maximize", "minimize"]
-Status = Literal["open", "paused", "cancelled"]
+StudyStatus = Literal["open", "paused", "cancelled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,5 +189,5 @@ class StudyRow:
     base: str
     created_at: float
     costs: str | None = None
-    status: Status = "open"
+    status: StudyStatus = "open"
     priority: int = 0

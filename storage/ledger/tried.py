@@ -1,6 +1,6 @@
 """What a study has tried, in the few columns that a proposal is made from.
 
-`Reader.read` gives every slot that has widths. A slot that is done never changes again, so a reader
+`TriedReader.read` gives every slot that has widths. A slot that is done never changes again, so a reader
 keeps what it has read of those and asks only for the new ones: in a study of ten thousand trials
 the results are not read ten thousand times each.
 """
@@ -14,12 +14,12 @@ from typing import Any, final
 from sqlalchemy import Connection, Row, select
 
 from ..database.database import Database
-from ..database.tables import BEGUN, DONE, slots
-from .slot import StudyRow, load, of_study
+from ..database.tables import BOUND, DONE, slots
+from .slot import StudyRow, load_json, of_study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tried:
+class TriedSlot:
     """One slot that has widths.
 
     Attributes:
@@ -62,59 +62,66 @@ _COLUMNS = (
 
 
 @final
-class Reader:
+class TriedReader:
     """Reads what one study has tried; may be used by several threads."""
 
     def __init__(self, database: Database, study: StudyRow) -> None:
         self._database = database
         self._study = study
-        self._done: set[int] = set()
-        self._first_open = 0  # every slot before it is done and known
-        self._tried: list[Tried] = []  # of the done ones; those that failed early have no widths
+        self._done_numbers: set[int] = set()
+        self._first_unfinished = 0  # every slot before it is done and known
+        self._done_slots: list[
+            TriedSlot
+        ] = []  # of the done ones; those that failed early have no widths
         self._lock = threading.Lock()
 
-    def read(self) -> list[Tried]:
+    def read(self) -> list[TriedSlot]:
         """Every slot that has widths, by number."""
         with self._lock:
-            under_way = self._database.read(self._update)
-            return sorted([*self._tried, *under_way], key=_number)
+            unfinished = self._database.read(self._read_new)
+            return sorted([*self._done_slots, *unfinished], key=_by_number)
 
-    def _update(self, connection: Connection) -> list[Tried]:
+    def _read_new(self, connection: Connection) -> list[TriedSlot]:
         """Learn of the slots that are done now; returns those that are not."""
-        mine = of_study(self._study.id)
+        in_study = of_study(self._study.id)
         # First those under way: one that is done in between is then seen twice, not missed.
-        open_rows = connection.execute(select(*_COLUMNS).where(mine, BEGUN)).all()
-        done = select(slots.c.number).where(mine, DONE, slots.c.number >= self._first_open)
-        new = set(connection.scalars(done)) - self._done
-        if new:
-            # Slots are claimed in the order of their numbers: what is new stands near the end.
-            query = select(*_COLUMNS).where(mine, DONE, slots.c.number >= min(new))
-            rows = connection.execute(query).all()
-            self._learn([row for row in rows if row.number in new])
-        return [_tried(row) for row in open_rows if row.number not in self._done]
-
-    def _learn(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> None:
-        self._done |= {row.number for row in rows}
-        self._tried = sorted(
-            [*self._tried, *(_tried(row) for row in rows if row.widths is not None)], key=_number
+        open_rows = connection.execute(select(*_COLUMNS).where(in_study, BOUND)).all()
+        done = select(slots.c.number).where(
+            in_study, DONE, slots.c.number >= self._first_unfinished
         )
-        while self._first_open in self._done:
-            self._first_open += 1
+        new_numbers = set(connection.scalars(done)) - self._done_numbers
+        if new_numbers:
+            # Slots are claimed in the order of their numbers: what is new stands near the end.
+            query = select(*_COLUMNS).where(in_study, DONE, slots.c.number >= min(new_numbers))
+            rows = connection.execute(query).all()
+            self._add_done([row for row in rows if row.number in new_numbers])
+        return [_tried_from_row(row) for row in open_rows if row.number not in self._done_numbers]
+
+    def _add_done(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> None:
+        self._done_numbers |= {row.number for row in rows}
+        self._done_slots = sorted(
+            [*self._done_slots, *(_tried_from_row(row) for row in rows if row.widths is not None)],
+            key=_by_number,
+        )
+        while self._first_unfinished in self._done_numbers:
+            self._first_unfinished += 1
 
 
-_number = attrgetter("number")
+_by_number = attrgetter("number")
 
 
-def _tried(row: Row[*tuple[Any, ...]]) -> Tried:
-    return Tried(
+def _tried_from_row(row: Row[*tuple[Any, ...]]) -> TriedSlot:
+    return TriedSlot(
         number=row.number,
         state=row.state,
         outcome=row.outcome,
-        widths=load(row.widths) or {},
+        widths=load_json(row.widths) or {},
         value=row.value,
         score=row.score,
         fidelity=row.fidelity,
         spread=row.spread,
-        measured=load(row.measured) or {},
-        rungs=tuple((float(at), score) for at, score in (load(row.rungs) or {}).items()),
+        measured=load_json(row.measured) or {},
+        rungs=tuple(
+            (float(epochs), score) for epochs, score in (load_json(row.rungs) or {}).items()
+        ),
     )

@@ -13,9 +13,9 @@ from alembic.operations import Operations
 from sqlalchemy import URL, Connection, select, update
 
 from ..database.database import Database, lock_tables
-from ..database.schema_version import mismatch, tables_are_there
+from ..database.schema_version import schema_mismatch, tables_exist
 from ..database.tables import SCHEMA_VERSION, schema
-from ..database.url import shown
+from ..database.url import format_url
 from ..errors import StorageUnreachable
 from . import v2, v3
 
@@ -40,21 +40,21 @@ def upgrade(url: URL) -> tuple[int, int]:
         SchemaMismatch: If the tables are of a later release than this one.
     """
 
-    def work(connection: Connection) -> tuple[int, int]:
+    def migrate(connection: Connection) -> tuple[int, int]:
         lock_tables(connection)
-        if not tables_are_there(connection):
+        if not tables_exist(connection):
             raise StorageUnreachable(
-                f"There is nothing to upgrade in {shown(url)}: it holds no study of Widthwise; "
+                f"There is nothing to upgrade in {format_url(url)}: it holds no study of Widthwise; "
                 "check --storage."
             )
-        before = connection.execute(select(schema.c.version)).scalar_one()
-        if before > SCHEMA_VERSION:
-            raise mismatch(url, before)
+        stored_version = connection.execute(select(schema.c.version)).scalar_one()
+        if stored_version > SCHEMA_VERSION:
+            raise schema_mismatch(url, stored_version)
         operations = Operations(MigrationContext.configure(connection))
-        for version in range(before + 1, SCHEMA_VERSION + 1):
+        for version in range(stored_version + 1, SCHEMA_VERSION + 1):
             STEPS[version](operations)
         connection.execute(update(schema).values(version=SCHEMA_VERSION))
-        return before, SCHEMA_VERSION
+        return stored_version, SCHEMA_VERSION
 
-    with Database.unchecked(url, retry_seconds=RETRY_SECONDS) as database:
-        return database.write(work)
+    with Database.open_unchecked(url, retry_seconds=RETRY_SECONDS) as database:
+        return database.write(migrate)

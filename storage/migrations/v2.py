@@ -42,15 +42,15 @@ def upgrade(operations: Operations) -> None:
     """Make version 2 of version 1."""
     operations.drop_index("widthwise_slot_by_state", "widthwise_slot")
     with operations.batch_alter_table("widthwise_slot") as slots:
-        for new in _columns():
-            slots.add_column(new)
+        for new_column in _columns():
+            slots.add_column(new_column)
     operations.create_index(
         "widthwise_slot_by_state", "widthwise_slot", ["study_id", "state", "outcome", "number"]
     )
     operations.create_index(
         "widthwise_slot_by_stage", "widthwise_slot", ["study_id", "stage", "number"]
     )
-    _fill(operations.get_bind())
+    _backfill(operations.get_bind())
 
 
 def _columns() -> list[Column[Any]]:
@@ -64,21 +64,21 @@ def _columns() -> list[Column[Any]]:
     ]
 
 
-def _fill(connection: Connection) -> None:
+def _backfill(connection: Connection) -> None:
     """Take what was measured out of the results, and give complete slots their score."""
     connection.execute(update(_slots).values(score=_slots.c.value))
-    done = select(_slots.c.study_id, _slots.c.number, _slots.c.result).where(
+    with_result = select(_slots.c.study_id, _slots.c.number, _slots.c.result).where(
         _slots.c.result.is_not(None)
     )
-    found = [
+    updates = [
         {"in_study": row.study_id, "at": row.number, "figures": json.dumps(measured)}
-        for row in connection.execute(done)
+        for row in connection.execute(with_result)
         if (measured := json.loads(row.result).get("measured"))
     ]
-    if found:
+    if updates:
         statement = (
             update(_slots)
             .where(_slots.c.study_id == bindparam("in_study"), _slots.c.number == bindparam("at"))
             .values(measured=bindparam("figures"))
         )
-        connection.execute(statement, found)
+        connection.execute(statement, updates)

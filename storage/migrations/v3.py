@@ -54,13 +54,13 @@ def _slots(operations: Operations) -> None:
             comment="why nobody may claim it, until it is continued",
         ),
     )
-    held = text("hold IS NOT NULL")
+    is_paused = text("hold IS NOT NULL")
     operations.create_index(
         "widthwise_slot_held",
         "widthwise_slot",
         ["study_id", "number"],
-        sqlite_where=held,
-        postgresql_where=held,
+        sqlite_where=is_paused,
+        postgresql_where=is_paused,
     )
 
 

@@ -1,7 +1,7 @@
 """The dashboard: optuna-dashboard on our studies, shown truthfully and read-only unless asked.
 
 optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longer writes, so to it
-every trial is feasible, and it names the best trial whatever its constraints. `_TruthfulStorage`
+every trial is feasible, and it names the best trial whatever its constraints. `_ConstraintStorage`
 puts both right on the way, and says of each trial in words whether it is feasible. The dashboard
 has no login and deletes on request, so `application` refuses whatever does not merely read, and
 `make_server` listens on loopback unless told otherwise.
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOPBACK = "127.0.0.1"
-CONSTRAINTS = "constraints"
+CONSTRAINTS_ATTRIBUTE = "constraints"
 """Attribute that optuna-dashboard reads, a list; Optuna 5 writes one 'constraints:NAME' each."""
 
-FEASIBLE = "feasible"
+FEASIBLE_ATTRIBUTE = "feasible"
 """User attribute added on the way: 'yes', or 'no' and by how much each limit is broken."""
 
 
 @final
-class _TruthfulStorage(_CachedStorage):
+class _ConstraintStorage(_CachedStorage):
     """Optuna's cached storage, whose trials carry their constraints where the dashboard looks."""
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return _as_shown(super().get_trial(trial_id))
+        return _with_constraints(super().get_trial(trial_id))
 
     def get_all_trials(
         self,
@@ -55,7 +55,7 @@ class _TruthfulStorage(_CachedStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         trials = super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        return [_as_shown(trial) for trial in trials]
+        return [_with_constraints(trial) for trial in trials]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """The best feasible trial; where none is feasible, the one that breaks its limits least.
@@ -65,7 +65,7 @@ class _TruthfulStorage(_CachedStorage):
         """
         trials = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
         sign = -1.0 if self.get_study_directions(study_id) == [StudyDirection.MAXIMIZE] else 1.0
-        return min(trials, key=lambda trial: (_violation(trial), sign * (trial.value or 0.0)))
+        return min(trials, key=lambda trial: (_total_violation(trial), sign * (trial.value or 0.0)))
 
 
 def application(database: Database, *, writable: bool = False) -> "WSGIApplication":
@@ -75,7 +75,9 @@ def application(database: Database, *, writable: bool = False) -> "WSGIApplicati
         database: Whose studies.
         writable: Let visitors change and delete; otherwise everything but GET gets a 403.
     """
-    dashboard: WSGIApplication = optuna_dashboard.wsgi(_TruthfulStorage(database.optuna_storage()))
+    dashboard: WSGIApplication = optuna_dashboard.wsgi(
+        _ConstraintStorage(database.optuna_storage())
+    )
     return dashboard if writable else _read_only(dashboard)
 
 
@@ -112,14 +114,14 @@ def make_server(
         PortRefused: If the address cannot be listened on.
     """
     try:
-        server = DashboardServer((host, port), _QuietHandler)
+        server = DashboardServer((host, port), _SilentHandler)
     except (OSError, OverflowError) as error:
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        why = (
+        cause = (
             "another program listens there" if in_use else getattr(error, "strerror", None) or error
         )
         raise PortRefused(
-            f"The dashboard cannot listen on {host}:{port} ({why}); "
+            f"The dashboard cannot listen on {host}:{port} ({cause}); "
             "choose another port with --port, 0 for any free one."
         ) from error
     try:
@@ -130,7 +132,7 @@ def make_server(
     return server
 
 
-class _QuietHandler(WSGIRequestHandler):
+class _SilentHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Keep requests off stderr."""
 
@@ -153,22 +155,27 @@ def _read_only(application: "WSGIApplication") -> "WSGIApplication":
     return refuse_changes
 
 
-def _as_shown(trial: FrozenTrial) -> FrozenTrial:
+def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
     """A copy of the trial with its constraints as the list that optuna-dashboard reads."""
     constraints = trial.constraints
-    if not constraints or CONSTRAINTS in trial.system_attrs:
+    if not constraints or CONSTRAINTS_ATTRIBUTE in trial.system_attrs:
         return trial
-    others = {
+    other_attributes = {
         key: value
         for key, value in trial.system_attrs.items()
-        if not key.startswith(f"{CONSTRAINTS}:")
+        if not key.startswith(f"{CONSTRAINTS_ATTRIBUTE}:")
     }
-    broken = ", ".join(f"{name} {value:+.3g}" for name, value in constraints.items() if value > 0)
-    shown = copy.copy(trial)
-    shown.system_attrs = {**others, CONSTRAINTS: list(constraints.values())}
-    shown.user_attrs = {FEASIBLE: f"no: {broken}" if broken else "yes", **trial.user_attrs}
-    return shown
+    violations = ", ".join(
+        f"{name} {value:+.3g}" for name, value in constraints.items() if value > 0
+    )
+    annotated = copy.copy(trial)
+    annotated.system_attrs = {**other_attributes, CONSTRAINTS_ATTRIBUTE: list(constraints.values())}
+    annotated.user_attrs = {
+        FEASIBLE_ATTRIBUTE: f"no: {violations}" if violations else "yes",
+        **trial.user_attrs,
+    }
+    return annotated
 
 
-def _violation(trial: FrozenTrial) -> float:
+def _total_violation(trial: FrozenTrial) -> float:
     return sum(max(0.0, value) for value in trial.constraints.values())

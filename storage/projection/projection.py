@@ -14,20 +14,23 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from ..database.database import Database
-from ..database.tables import LATE, STOPPED, slots
-from ..database.url import shown
+from ..database.tables import STOPPED_OUTCOMES, UNPROJECTED, slots
+from ..database.url import format_url
 from ..errors import StudyNotFound
 from ..ledger import events
-from ..ledger.fence import Fence, holds
-from ..ledger.slot import Slot, StudyRow, load, of_study
+from ..ledger.fence import Fence, is_held
+from ..ledger.slot import Slot, StudyRow, load_json, of_study
 from . import trial_rows
 
 SLOT_ATTRIBUTE = "slot"
 """User attribute of a trial: the number of its slot."""
 
-_OPENING = "open its trial"
-_STATES = {"complete": TrialState.COMPLETE, **dict.fromkeys(STOPPED, TrialState.PRUNED)}
-_ENDED = (
+_OPEN_TRIAL_ACTION = "open its trial"
+_TRIAL_STATES = {
+    "complete": TrialState.COMPLETE,
+    **dict.fromkeys(STOPPED_OUTCOMES, TrialState.PRUNED),
+}
+_END_COLUMNS = (
     slots.c.number,
     slots.c.token,
     slots.c.trial_id,
@@ -38,7 +41,7 @@ _ENDED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
+class TrialStart:
     """The trial to be made of one slot.
 
     Attributes:
@@ -60,18 +63,18 @@ class Projection:
         self._database = database
         self._study = study
         self._fence = Fence(database, study)
-        self._orphans_failed = False
+        self._orphans_checked = False
         database.optuna_storage()  # its tables are there, and of a version that we know
 
     def open_many(
-        self, openings: Sequence[Opening], *, distributions: Mapping[str, BaseDistribution]
+        self, starts: Sequence[TrialStart], *, distributions: Mapping[str, BaseDistribution]
     ) -> list[int | None]:
         """Make the running trials of slots whose widths are bound, all in one transaction.
 
         Each is bound to its slot; a slot that has a trial keeps it.
 
         Args:
-            openings: Slot, constraints and attributes of each.
+            starts: Slot, constraints and attributes of each.
             distributions: Of every width.
 
         Returns:
@@ -80,20 +83,24 @@ class Projection:
         Raises:
             StudyNotFound: If somebody deleted Optuna's study.
         """
-        templates = {one.slot.number: _template(one, distributions) for one in openings}
-        batch = [one.slot for one in openings]
+        templates = {start.slot.number: _trial_template(start, distributions) for start in starts}
+        batch = [start.slot for start in starts]
 
-        def work(connection: Connection) -> list[int | None]:
-            rows = self._fence.look(connection, batch)
-            lost = [slot for slot in batch if not holds(rows[slot.number], slot)]
-            self._fence.refuse(connection, lost, action=_OPENING)
-            gone = {slot.number for slot in lost}
-            ids = {row.number: row.trial_id for row in rows.values() if row.number not in gone}
-            missing = [number for number, trial_id in ids.items() if trial_id is None]
-            ids |= self._make(connection, {number: templates[number] for number in missing})
-            return [ids.get(slot.number) for slot in batch]
+        def insert_missing_trials(connection: Connection) -> list[int | None]:
+            rows = self._fence.lock_rows(connection, batch)
+            lost = [slot for slot in batch if not is_held(rows[slot.number], slot)]
+            self._fence.record_refusals(connection, lost, action=_OPEN_TRIAL_ACTION)
+            lost_numbers = {slot.number for slot in lost}
+            trial_ids = {
+                row.number: row.trial_id for row in rows.values() if row.number not in lost_numbers
+            }
+            unopened = [number for number, trial_id in trial_ids.items() if trial_id is None]
+            trial_ids |= self._insert_trials(
+                connection, {number: templates[number] for number in unopened}
+            )
+            return [trial_ids.get(slot.number) for slot in batch]
 
-        return self._database.write(work)
+        return self._database.write(insert_missing_trials)
 
     def close_many(self, numbers: Sequence[int]) -> int:
         """Tell Optuna how done slots ended, all in one transaction.
@@ -120,108 +127,118 @@ class Projection:
         Returns:
             How many trials were put right.
         """
-        query = select(slots.c.number).where(of_study(self._study.id), LATE)
-        late = self._database.read(lambda connection: connection.scalars(query).all())
+        query = select(slots.c.number).where(of_study(self._study.id), UNPROJECTED)
+        unprojected = self._database.read(lambda connection: connection.scalars(query).all())
         repaired = 0
-        if late:
-            repaired += self._write_close(slots.c.number.in_(late), "repaired")
-        if not self._orphans_failed:
+        if unprojected:
+            repaired += self._write_close(slots.c.number.in_(unprojected), "repaired")
+        if not self._orphans_checked:
             repaired += self._database.write(self._fail_orphans)
-            self._orphans_failed = True
+            self._orphans_checked = True
         return repaired
 
-    def _make(self, connection: Connection, templates: Mapping[int, FrozenTrial]) -> dict[int, int]:
+    def _insert_trials(
+        self, connection: Connection, templates: Mapping[int, FrozenTrial]
+    ) -> dict[int, int]:
         """Make the trials of slots, and bind them; returns their ids by the slots' numbers."""
         if not templates:
             return {}
-        made = trial_rows.insert_trials(
+        inserted = trial_rows.insert_trials(
             connection, self._study.optuna_study_id, list(templates.values())
         )
-        if made is None:
-            raise self._deleted()
+        if inserted is None:
+            raise self._study_deleted()
         statement = (
             update(slots)
             .where(of_study(self._study.id), slots.c.number == bindparam("slot_number"))
             .values(trial_id=bindparam("made"))
         )
-        ids = dict(zip(templates, made, strict=True))
-        rows = [{"slot_number": number, "made": trial_id} for number, trial_id in ids.items()]
+        trial_ids = dict(zip(templates, inserted, strict=True))
+        rows = [{"slot_number": number, "made": trial_id} for number, trial_id in trial_ids.items()]
         connection.execute(statement, rows)
-        return ids
+        return trial_ids
 
-    def _write_close(self, wanted: ColumnElement[bool], kind: events.Kind) -> int:
+    def _write_close(self, condition: ColumnElement[bool], kind: events.EventKind) -> int:
         return self._database.write(
-            lambda connection: self._close(connection, wanted, kind), durable=False
+            lambda connection: self._close(connection, condition, kind), durable=False
         )
 
-    def _close(self, connection: Connection, wanted: ColumnElement[bool], kind: events.Kind) -> int:
+    def _close(
+        self, connection: Connection, condition: ColumnElement[bool], kind: events.EventKind
+    ) -> int:
         """Project the wanted ones of those done slots that nobody has projected."""
-        late = select(*_ENDED).where(of_study(self._study.id), LATE, wanted)
-        rows = connection.execute(late.order_by(slots.c.number).with_for_update()).all()
+        query = select(*_END_COLUMNS).where(of_study(self._study.id), UNPROJECTED, condition)
+        rows = connection.execute(query.order_by(slots.c.number).with_for_update()).all()
         if not rows:
             return 0
-        trial_rows.end_trials(connection, [_end(row) for row in rows if row.trial_id is not None])
+        trial_rows.end_trials(
+            connection, [_trial_end(row) for row in rows if row.trial_id is not None]
+        )
         numbers = [row.number for row in rows]
         connection.execute(
             update(slots)
             .where(of_study(self._study.id), slots.c.number.in_(numbers))
             .values(projected=True)
         )
-        entries = [events.Entry(kind=kind, number=row.number, token=row.token) for row in rows]
+        entries = [events.NewEvent(kind=kind, number=row.number, token=row.token) for row in rows]
         events.append_all(connection, self._study.id, entries)
         return len(rows)
 
     def _fail_orphans(self, connection: Connection) -> int:
-        named = trial_rows.running(connection, self._study.optuna_study_id, SLOT_ATTRIBUTE)
+        slot_numbers = trial_rows.running_attributes(
+            connection, self._study.optuna_study_id, SLOT_ATTRIBUTE
+        )
         query = select(slots.c.number, slots.c.trial_id).where(
             of_study(self._study.id),
-            slots.c.number.in_(named.values()),
+            slots.c.number.in_(slot_numbers.values()),
             slots.c.trial_id.is_not(None),
         )
-        bound = {row.number: row.trial_id for row in connection.execute(query)}
+        bound_trials = {row.number: row.trial_id for row in connection.execute(query)}
         orphans = {
             trial_id: number
-            for trial_id, number in named.items()
-            if bound.get(number, trial_id) != trial_id
+            for trial_id, number in slot_numbers.items()
+            if bound_trials.get(number, trial_id) != trial_id
         }
-        trial_rows.end_trials(connection, [_failed(trial_id) for trial_id in orphans])
+        trial_rows.end_trials(connection, [_failed_end(trial_id) for trial_id in orphans])
         entries = [
-            events.Entry(kind="repaired", number=number, detail={"orphan": trial_id})
+            events.NewEvent(kind="repaired", number=number, detail={"orphan": trial_id})
             for trial_id, number in orphans.items()
         ]
         events.append_all(connection, self._study.id, entries)
         return len(orphans)
 
-    def _deleted(self) -> StudyNotFound:
+    def _study_deleted(self) -> StudyNotFound:
         return StudyNotFound(
             f"Optuna's side of the study '{self._study.name}' is gone from "
-            f"{shown(self._database.url)}: somebody deleted it; start a study of another name."
+            f"{format_url(self._database.url)}: somebody deleted it; start a study of another name."
         )
 
 
-def _template(opening: Opening, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    assert opening.slot.widths is not None, "widths are bound before their trial is made"
+def _trial_template(
+    start: TrialStart, distributions: Mapping[str, BaseDistribution]
+) -> FrozenTrial:
+    assert start.slot.widths is not None, "widths are bound before their trial is made"
     return create_trial(
         state=TrialState.RUNNING,
-        params=dict(opening.slot.widths),
+        params=dict(start.slot.widths),
         distributions=dict(distributions),
-        constraints=dict(opening.constraints),
-        user_attrs={**opening.attributes, SLOT_ATTRIBUTE: opening.slot.number},
+        constraints=dict(start.constraints),
+        user_attrs={**start.attributes, SLOT_ATTRIBUTE: start.slot.number},
     )
 
 
-def _end(row: Row[*tuple[Any, ...]]) -> trial_rows.End:
-    result = load(row.result) or {}
-    return trial_rows.End(
+def _trial_end(row: Row[*tuple[Any, ...]]) -> trial_rows.TrialEnd:
+    result = load_json(row.result) or {}
+    return trial_rows.TrialEnd(
         trial_id=row.trial_id,
-        state=_STATES.get(row.outcome, TrialState.FAIL),
+        state=_TRIAL_STATES.get(row.outcome, TrialState.FAIL),
         value=row.value,
         curve=result.get("curve") or (),
         attributes=result.get("attributes") or {},
     )
 
 
-def _failed(trial_id: int) -> trial_rows.End:
-    return trial_rows.End(
+def _failed_end(trial_id: int) -> trial_rows.TrialEnd:
+    return trial_rows.TrialEnd(
         trial_id=trial_id, state=TrialState.FAIL, value=None, curve=(), attributes={}
     )

@@ -30,7 +30,7 @@ _system_attributes: Table = models.TrialSystemAttributeModel.__table__
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
+class TrialEnd:
     """How a trial ended.
 
     Attributes:
@@ -72,29 +72,39 @@ def insert_trials(
             "study_id": optuna_study_id,
             "number": number,
             "state": trial.state,
-            "datetime_start": _utc(trial.datetime_start),
+            "datetime_start": _as_naive_utc(trial.datetime_start),
         }
         for number, trial in enumerate(trials, start=first)
     ]
-    made = connection.execute(insert(_trials).returning(_trials.c.trial_id, _trials.c.number), rows)
-    ids = [row.trial_id for row in sorted(made, key=lambda row: int(row.number))]
+    inserted = connection.execute(
+        insert(_trials).returning(_trials.c.trial_id, _trials.c.number), rows
+    )
+    ids = [row.trial_id for row in sorted(inserted, key=lambda row: int(row.number))]
     _insert(connection, _parameters, _parameter_rows(ids, trials))
-    named = list(zip(ids, trials, strict=True))
-    users = [row for one, trial in named for row in _attributes(one, trial.user_attrs)]
-    _insert(connection, _user_attributes, users)
-    system = [row for one, trial in named for row in _attributes(one, trial.system_attrs)]
-    _insert(connection, _system_attributes, system)
+    trials_by_id = list(zip(ids, trials, strict=True))
+    user_rows = [
+        row
+        for trial_id, trial in trials_by_id
+        for row in _attribute_rows(trial_id, trial.user_attrs)
+    ]
+    _insert(connection, _user_attributes, user_rows)
+    system_rows = [
+        row
+        for trial_id, trial in trials_by_id
+        for row in _attribute_rows(trial_id, trial.system_attrs)
+    ]
+    _insert(connection, _system_attributes, system_rows)
     return ids
 
 
-def end_trials(connection: Connection, ends: Sequence[End]) -> None:
+def end_trials(connection: Connection, ends: Sequence[TrialEnd]) -> None:
     """End trials, as `Study.tell` does. One that is finished, or gone, stays as it is."""
     ids = [end.trial_id for end in ends]
     query = select(_trials.c.trial_id).where(
         _trials.c.trial_id.in_(ids), _trials.c.state.in_([TrialState.RUNNING, TrialState.WAITING])
     )
-    still_open = set(connection.scalars(query.order_by(_trials.c.trial_id).with_for_update()))
-    ends = [end for end in ends if end.trial_id in still_open]
+    unfinished = set(connection.scalars(query.order_by(_trials.c.trial_id).with_for_update()))
+    ends = [end for end in ends if end.trial_id in unfinished]
     if not ends:
         return
     upsert(
@@ -103,11 +113,11 @@ def end_trials(connection: Connection, ends: Sequence[End]) -> None:
         ("trial_id", "step"),
         [row for end in ends for row in _intermediate_rows(end)],
     )
-    attributes = [row for end in ends for row in _attributes(end.trial_id, end.attributes)]
+    attributes = [row for end in ends for row in _attribute_rows(end.trial_id, end.attributes)]
     upsert(connection, _user_attributes, ("trial_id", "key"), attributes)
     values = [row for end in ends for row in _value_rows(end)]
     upsert(connection, _values, ("trial_id", "objective"), values)
-    now = _utc(datetime.now())
+    now = _as_naive_utc(datetime.now())
     statement = (
         update(_trials)
         .where(_trials.c.trial_id == bindparam("ended"))
@@ -116,7 +126,9 @@ def end_trials(connection: Connection, ends: Sequence[End]) -> None:
     connection.execute(statement, [{"ended": end.trial_id, "as_state": end.state} for end in ends])
 
 
-def running(connection: Connection, optuna_study_id: int, attribute: str) -> dict[int, Any]:
+def running_attributes(
+    connection: Connection, optuna_study_id: int, attribute: str
+) -> dict[int, Any]:
     """The value of one user attribute of every running trial that has it, by trial id."""
     query = (
         select(_trials.c.trial_id, _user_attributes.c.value_json)
@@ -149,7 +161,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
 
 
 def _parameter_rows(ids: Sequence[int], trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
-    spelled = {
+    distributions_json = {
         name: distribution_to_json(distribution)
         for name, distribution in trials[0].distributions.items()
     }
@@ -158,44 +170,46 @@ def _parameter_rows(ids: Sequence[int], trials: Sequence[FrozenTrial]) -> list[d
             "trial_id": trial_id,
             "param_name": name,
             "param_value": trial.distributions[name].to_internal_repr(value),
-            "distribution_json": spelled[name],
+            "distribution_json": distributions_json[name],
         }
         for trial_id, trial in zip(ids, trials, strict=True)
         for name, value in trial.params.items()
     ]
 
 
-def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
         for key, value in attributes.items()
     ]
 
 
-def _intermediate_rows(end: End) -> list[dict[str, Any]]:
-    stored = map(models.TrialIntermediateValueModel.intermediate_value_to_stored_repr, end.curve)
+def _intermediate_rows(end: TrialEnd) -> list[dict[str, Any]]:
+    stored_values = map(
+        models.TrialIntermediateValueModel.intermediate_value_to_stored_repr, end.curve
+    )
     return [
         {
             "trial_id": end.trial_id,
             "step": step,
             "intermediate_value": value,
-            "intermediate_value_type": kind,
+            "intermediate_value_type": value_type,
         }
-        for step, (value, kind) in enumerate(stored)
+        for step, (value, value_type) in enumerate(stored_values)
     ]
 
 
-def _value_rows(end: End) -> list[dict[str, Any]]:
-    final = end.value
+def _value_rows(end: TrialEnd) -> list[dict[str, Any]]:
+    reported = end.value
     # Optuna gives a pruned trial its last report as its value, if that is a number.
     if end.state == TrialState.PRUNED and end.curve and not math.isnan(end.curve[-1]):
-        final = end.curve[-1]
-    if final is None:
+        reported = end.curve[-1]
+    if reported is None:
         return []
-    value, kind = models.TrialValueModel.value_to_stored_repr(final)
-    return [{"trial_id": end.trial_id, "objective": 0, "value": value, "value_type": kind}]
+    value, value_type = models.TrialValueModel.value_to_stored_repr(reported)
+    return [{"trial_id": end.trial_id, "objective": 0, "value": value, "value_type": value_type}]
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _as_naive_utc(local_time: datetime | None) -> datetime | None:
     """Optuna's way to keep a local time: in UTC, without saying so."""
-    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
+    return None if local_time is None else local_time.astimezone(UTC).replace(tzinfo=None)

@@ -24,24 +24,26 @@ from ..database.tables import events as event_rows
 from ..database.tables import slots, studies
 from ..errors import PriorityRefused, TrialRefused
 from ..ledger import events
-from ..ledger.slot import Status, StudyRow, dump, of_study
+from ..ledger.slot import StudyRow, StudyStatus, dump_json, of_study
 from ..projection.projection import Projection
 
-CHANGES: Mapping[Status, events.Kind] = {
+STATUS_EVENTS: Mapping[StudyStatus, events.EventKind] = {
     "open": "continued",
     "paused": "paused",
     "cancelled": "cancelled",
 }
 """A study's new status, and the event that tells of it."""
 
-GREATEST_PRIORITY = 1_000_000
+MAX_PRIORITY = 1_000_000
 """Of a study; the least is its negative."""
 
-GREATEST_NUMBER = 2**31 - 1
+MAX_SLOT_NUMBER = 2**31 - 1
 """Of a slot: what an INTEGER of PostgreSQL holds."""
 
 
-def set_status(database: Database, study: StudyRow, status: Status, *, worker: str) -> Status:
+def set_status(
+    database: Database, study: StudyRow, status: StudyStatus, *, worker: str
+) -> StudyStatus:
     """Open, pause or cancel a study; the same again changes nothing.
 
     Who trains for it is not disturbed here: workers ask for the status with every beat.
@@ -55,36 +57,39 @@ def set_status(database: Database, study: StudyRow, status: Status, *, worker: s
     Returns:
         What it was before.
     """
-    once = f"{CHANGES[status]}:{uuid.uuid4().hex}"
-    mine = studies.c.id == study.id
+    idempotency_key = f"{STATUS_EVENTS[status]}:{uuid.uuid4().hex}"
+    this_study = studies.c.id == study.id
 
-    def work(connection: Connection) -> Status:
+    def change_status(connection: Connection) -> StudyStatus:
         # A lock that lets others write the study's events meanwhile, and does not wait for them.
-        query = select(studies.c.status).where(mine).with_for_update(key_share=True)
-        present: Status = connection.execute(query).scalar_one()
-        if (before := _changed_from(connection, once)) is not None:
-            return before  # our commit arrived, its reply did not
-        if present != status:
-            connection.execute(update(studies).where(mine).values(status=status))
-            entry = events.Entry(
-                kind=CHANGES[status], worker=worker, once=once, detail={"before": present}
+        query = select(studies.c.status).where(this_study).with_for_update(key_share=True)
+        current: StudyStatus = connection.execute(query).scalar_one()
+        if (previous := _previous_status(connection, idempotency_key)) is not None:
+            return previous  # our commit arrived, its reply did not
+        if current != status:
+            connection.execute(update(studies).where(this_study).values(status=status))
+            entry = events.NewEvent(
+                kind=STATUS_EVENTS[status],
+                worker=worker,
+                idempotency_key=idempotency_key,
+                detail={"before": current},
             )
             events.append(connection, study.id, entry)
-        return present
+        return current
 
-    return database.write(work)
+    return database.write(change_status)
 
 
 def set_priority(database: Database, study: StudyRow, priority: int) -> None:
     """Let the workers that serve several studies serve those of a lower priority after this one.
 
     Raises:
-        PriorityRefused: If it is beyond ±GREATEST_PRIORITY.
+        PriorityRefused: If it is beyond ±MAX_PRIORITY.
     """
-    if abs(priority) > GREATEST_PRIORITY:
+    if abs(priority) > MAX_PRIORITY:
         raise PriorityRefused(
             f"The study '{study.name}' cannot have the priority {priority}; expected "
-            f"{-GREATEST_PRIORITY} to {GREATEST_PRIORITY}."
+            f"{-MAX_PRIORITY} to {MAX_PRIORITY}."
         )
     change = update(studies).where(studies.c.id == study.id).values(priority=priority)
     database.write(lambda connection: connection.execute(change))
@@ -105,22 +110,26 @@ def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str
         TrialRefused: If there is no such trial, or it is done.
     """
 
-    def paused(row: Row[Any]) -> dict[str, Any]:
+    def paused_columns(row: Row[Any]) -> dict[str, Any]:
         if row.state == "free":
             return {} if row.hold else {"hold": "paused"}
-        back = {"state": "free", "token": _fresh_token(), "attempts": slots.c.attempts - 1}
-        return {"hold": "paused", **back}
+        released_columns = {
+            "state": "free",
+            "token": _new_token(),
+            "attempts": slots.c.attempts - 1,
+        }
+        return {"hold": "paused", **released_columns}
 
-    _change(database, study, number, "paused", paused, worker=worker)
+    _change_slot(database, study, number, "paused", paused_columns, worker=worker)
 
 
 def continue_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
     """Let workers claim a paused trial again, as it was; otherwise as `pause_trial`."""
 
-    def continued(row: Row[Any]) -> dict[str, Any]:
+    def continued_columns(row: Row[Any]) -> dict[str, Any]:
         return {"hold": None} if row.hold else {}
 
-    _change(database, study, number, "continued", continued, worker=worker)
+    _change_slot(database, study, number, "continued", continued_columns, worker=worker)
 
 
 def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
@@ -131,28 +140,28 @@ def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: st
     """
     projection = Projection(database, study)
 
-    def cancelled(row: Row[Any]) -> dict[str, Any]:
+    def cancelled_columns(row: Row[Any]) -> dict[str, Any]:
         if row.outcome == "cancelled":
             return {}
         return {
             "state": "done",
             "outcome": "cancelled",
-            "token": _fresh_token(),
+            "token": _new_token(),
             "hold": None,
-            "result": dump({}),
+            "result": dump_json({}),
             "finished_at": database_now(),
         }
 
-    _change(database, study, number, "cancelled", cancelled, worker=worker)
+    _change_slot(database, study, number, "cancelled", cancelled_columns, worker=worker)
     projection.close_many([number])
 
 
-def _change(
+def _change_slot(
     database: Database,
     study: StudyRow,
     number: int,
-    kind: events.Kind,
-    become: Callable[[Row[Any]], Mapping[str, Any]],
+    kind: events.EventKind,
+    new_columns: Callable[[Row[Any]], Mapping[str, Any]],
     *,
     worker: str,
 ) -> None:
@@ -163,48 +172,50 @@ def _change(
         study: Whose slot.
         number: Its number.
         kind: Of the event, which is also the word for what is done to the trial.
-        become: From the row to its new columns; none of them: nothing is left to do.
+        new_columns: From the row to its new columns; none of them: nothing is left to do.
         worker: Who wants it.
     """
-    mine = (of_study(study.id), slots.c.number == number)
+    this_slot = (of_study(study.id), slots.c.number == number)
 
-    def work(connection: Connection) -> None:
-        query = select(slots).where(*mine).with_for_update()
-        row = connection.execute(query).one_or_none() if 0 <= number <= GREATEST_NUMBER else None
+    def change_row(connection: Connection) -> None:
+        query = select(slots).where(*this_slot).with_for_update()
+        row = connection.execute(query).one_or_none() if 0 <= number <= MAX_SLOT_NUMBER else None
         if row is None:
-            raise _absent(connection, study, number)
+            raise _no_such_trial(connection, study, number)
         if row.state == "done" and row.outcome != kind:
             raise TrialRefused(
                 f"Trial {number} of the study '{study.name}' is done ({row.outcome}) and cannot be "
                 f"{kind}; name one that waits or is in training."
             )
-        columns = become(row)
+        columns = new_columns(row)
         if not columns:
             return
-        connection.execute(update(slots).where(*mine).values(**columns))
-        taken = {"taken_from": row.worker} if row.state == "leased" else {}
-        entry = events.Entry(kind=kind, number=number, token=row.token, worker=worker, detail=taken)
+        connection.execute(update(slots).where(*this_slot).values(**columns))
+        detail = {"taken_from": row.worker} if row.state == "leased" else {}
+        entry = events.NewEvent(
+            kind=kind, number=number, token=row.token, worker=worker, detail=detail
+        )
         events.append(connection, study.id, entry)
 
-    database.write(work)
+    database.write(change_row)
 
 
-def _fresh_token() -> str:
+def _new_token() -> str:
     """A token that no holder has: whoever held the slot has lost it."""
     return secrets.token_hex(16)
 
 
-def _changed_from(connection: Connection, once: str) -> Status | None:
+def _previous_status(connection: Connection, idempotency_key: str) -> StudyStatus | None:
     """What the study was before an earlier try of this very call; None if none arrived."""
-    query = select(event_rows.c.detail).where(event_rows.c.once == once)
+    query = select(event_rows.c.detail).where(event_rows.c.once == idempotency_key)
     detail = connection.execute(query).scalar_one_or_none()
     if detail is None:
         return None
-    before: Status = json.loads(detail)["before"]
-    return before
+    previous: StudyStatus = json.loads(detail)["before"]
+    return previous
 
 
-def _absent(connection: Connection, study: StudyRow, number: int) -> TrialRefused:
+def _no_such_trial(connection: Connection, study: StudyRow, number: int) -> TrialRefused:
     budget = connection.execute(select(func.count()).where(of_study(study.id))).scalar_one()
     return TrialRefused(
         f"The study '{study.name}' has no trial {number}: its {budget} trials are numbered from 0; "

@@ -9,21 +9,21 @@ from sqlalchemy import ScalarSelect, func, literal, or_, select
 
 from ..database.database import Database
 from ..database.dialect import database_now
-from ..database.tables import BEGUN, FRESH, events, slots, studies
+from ..database.tables import BOUND, UNBOUND, events, slots, studies
 from ..ledger.claim import claimable
 from ..ledger.slot import StudyRow
 
-MOST_COUNTED = 250
+MAX_COUNTED_SLOTS = 250
 """Claimable slots of a study are counted no further: the answer shall not cost more with more."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class OpenStudy:
     """How an open study stands.
 
     Attributes:
         study: Which.
-        claimable: Slots that a claim would take now, counted up to `MOST_COUNTED`.
+        claimable: Slots that a claim would take now, counted up to `MAX_COUNTED_SLOTS`.
         running: Slots whose leases have not ended.
         last_claim: When a slot of it was last claimed, by the database's clock; None if never.
     """
@@ -34,29 +34,29 @@ class Standing:
     last_claim: float | None
 
 
-def open_studies(database: Database, *, lease_seconds: float = 30.0) -> list[Standing]:
+def open_studies(database: Database, *, lease_seconds: float = 30.0) -> list[OpenStudy]:
     """The studies that are open: by priority, then the longest without a claim, then the oldest.
 
     Args:
         database: Where they are.
         lease_seconds: Of the ledger that would claim.
     """
-    last_claim = _last_claim().label("last_claim")
+    last_claim = _select_last_claim().label("last_claim")
     query = (
         select(
             studies,
-            _claimable(lease_seconds).label("claimable"),
-            _running().label("running"),
+            _count_claimable(lease_seconds).label("claimable"),
+            _count_running().label("running"),
             last_claim,
         )
         .where(studies.c.status == "open")
         .order_by(studies.c.priority.desc(), last_claim.asc().nulls_first(), studies.c.id)
     )
     rows = database.read(lambda connection: connection.execute(query).all())
-    names = studies.c.keys()
+    columns = studies.c.keys()
     return [
-        Standing(
-            study=StudyRow(**{name: row._mapping[name] for name in names}),
+        OpenStudy(
+            study=StudyRow(**{column: row._mapping[column] for column in columns}),
             claimable=row.claimable,
             running=row.running,
             last_claim=row.last_claim,
@@ -65,19 +65,19 @@ def open_studies(database: Database, *, lease_seconds: float = 30.0) -> list[Sta
     ]
 
 
-def _claimable(lease_seconds: float) -> ScalarSelect[int]:
+def _count_claimable(lease_seconds: float) -> ScalarSelect[int]:
     """SQL: how many slots of a study could be claimed."""
-    some = (
+    claimable_slots = (
         select(literal(1))
-        .where(slots.c.study_id == studies.c.id, or_(BEGUN, FRESH), claimable(lease_seconds))
-        .limit(MOST_COUNTED)
+        .where(slots.c.study_id == studies.c.id, or_(BOUND, UNBOUND), claimable(lease_seconds))
+        .limit(MAX_COUNTED_SLOTS)
         .correlate(studies)
         .subquery()
     )
-    return select(func.count()).select_from(some).scalar_subquery()
+    return select(func.count()).select_from(claimable_slots).scalar_subquery()
 
 
-def _running() -> ScalarSelect[int]:
+def _count_running() -> ScalarSelect[int]:
     """SQL: how many slots of a study are held."""
     query = select(func.count()).where(
         slots.c.study_id == studies.c.id,
@@ -87,7 +87,7 @@ def _running() -> ScalarSelect[int]:
     return query.correlate(studies).scalar_subquery()
 
 
-def _last_claim() -> ScalarSelect[float]:
+def _select_last_claim() -> ScalarSelect[float]:
     """SQL: when a study's newest claim was made, found from the newest event backwards."""
     return (
         select(events.c.at)

@@ -15,21 +15,21 @@ from sqlalchemy import Connection, Row, insert, select, text
 
 from ..database.database import Database
 from ..database.dialect import database_now
-from ..database.optuna_storage import joined
+from ..database.optuna_storage import join_transaction
 from ..database.tables import events as event_rows
 from ..database.tables import studies
-from ..database.url import shown
+from ..database.url import format_url
 from ..errors import StudyMismatch, StudyNotFound
 from ..ledger import budget as slots_of
 from ..ledger import events
 from ..ledger.slot import Direction, StudyRow
 
-CREATION_LOCK = (
+STUDY_CREATION_LOCK_KEY = (
     0x77696474687773  # "widthws": the advisory lock under which PostgreSQL's studies are created
 )
 FINGERPRINT_ATTRIBUTE = "widthwise:fingerprint"
 METRIC_NAMES_ATTRIBUTE = "study:metric_names"  # what Optuna's own Study.set_metric_names writes
-NAMES_SHOWN = 20
+MAX_LISTED_NAMES = 20
 
 
 def create_study(
@@ -66,15 +66,17 @@ def create_study(
     storage = database.optuna_storage()
     request = uuid.uuid4().hex
 
-    def work(connection: Connection) -> tuple[StudyRow, bool]:
+    def create_or_find(connection: Connection) -> tuple[StudyRow, bool]:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
-        present = _find(connection, name)
-        if present is not None:
-            _check_fingerprint(present, fingerprint, database)
-            return present, _made_by(connection, request)
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": STUDY_CREATION_LOCK_KEY}
+            )
+        existing = _find_by_name(connection, name)
+        if existing is not None:
+            _check_fingerprint(existing, fingerprint, database)
+            return existing, _created_by_request(connection, request)
         optuna_study_id = _create_optuna_study(
-            joined(storage, connection), name, fingerprint, direction, metric
+            join_transaction(storage, connection), name, fingerprint, direction, metric
         )
         values = {
             "name": name,
@@ -88,15 +90,17 @@ def create_study(
         row = connection.execute(
             insert(studies).values(**values, created_at=database_now()).returning(*studies.c)
         ).one()
-        slots_of.grow(connection, row.id, present=0, total=budget)
-        entry = events.Entry(kind="created", once=f"created:{request}", detail={"budget": budget})
+        slots_of.add_slots(connection, row.id, current=0, total=budget)
+        entry = events.NewEvent(
+            kind="created", idempotency_key=f"created:{request}", detail={"budget": budget}
+        )
         events.append(connection, row.id, entry)
-        return _study_of(row), True
+        return _study_from_row(row), True
 
     try:
-        return database.write(work)
+        return database.write(create_or_find)
     except DuplicatedStudyError:
-        raise _plain_study(name, database) from None
+        raise _not_a_widthwise_study(name, database) from None
 
 
 def load_study(database: Database, name: str) -> StudyRow:
@@ -105,15 +109,17 @@ def load_study(database: Database, name: str) -> StudyRow:
     Raises:
         StudyNotFound: If there is none.
     """
-    study = database.read(lambda connection: _find(connection, name))
+    study = database.read(lambda connection: _find_by_name(connection, name))
     if study is not None:
         return study
-    names = [other.name for other in reversed(list_studies(database))]
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    listed = f"{', '.join(names[:NAMES_SHOWN])}{more}"
-    there = f"there are, newest first: {listed}" if names else "there is none yet"
+    names = [row.name for row in reversed(list_studies(database))]
+    remainder = (
+        f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    )
+    listing = f"{', '.join(names[:MAX_LISTED_NAMES])}{remainder}"
+    available = f"there are, newest first: {listing}" if names else "there is none yet"
     raise StudyNotFound(
-        f"There is no study '{name}' in {shown(database.url)} ({there}); "
+        f"There is no study '{name}' in {format_url(database.url)} ({available}); "
         "check the name and --storage."
     )
 
@@ -122,7 +128,7 @@ def list_studies(database: Database) -> list[StudyRow]:
     """Every study in the database, oldest first."""
     query = select(studies).order_by(studies.c.created_at, studies.c.id)
     rows = database.read(lambda connection: connection.execute(query).all())
-    return [_study_of(row) for row in rows]
+    return [_study_from_row(row) for row in rows]
 
 
 def _create_optuna_study(
@@ -134,32 +140,32 @@ def _create_optuna_study(
     return study_id
 
 
-def _find(connection: Connection, name: str) -> StudyRow | None:
+def _find_by_name(connection: Connection, name: str) -> StudyRow | None:
     row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
-    return None if row is None else _study_of(row)
+    return None if row is None else _study_from_row(row)
 
 
-def _made_by(connection: Connection, request: str) -> bool:
+def _created_by_request(connection: Connection, request: str) -> bool:
     """Whether an earlier try of this very call made the study, and only the reply was lost."""
     query = select(event_rows.c.id).where(event_rows.c.once == f"created:{request}")
     return connection.execute(query).first() is not None
 
 
-def _check_fingerprint(present: StudyRow, fingerprint: str, database: Database) -> None:
-    if present.fingerprint != fingerprint:
+def _check_fingerprint(existing: StudyRow, fingerprint: str, database: Database) -> None:
+    if existing.fingerprint != fingerprint:
         raise StudyMismatch(
-            f"The study '{present.name}' in {shown(database.url)} was started with another spec or "
-            f"objective code (fingerprint {present.fingerprint[:12]} there, {fingerprint[:12]} "
+            f"The study '{existing.name}' in {format_url(database.url)} was started with another spec or "
+            f"objective code (fingerprint {existing.fingerprint[:12]} there, {fingerprint[:12]} "
             "here); give this one another name, or restore what that one was started with."
         )
 
 
-def _plain_study(name: str, database: Database) -> StudyMismatch:
+def _not_a_widthwise_study(name: str, database: Database) -> StudyMismatch:
     return StudyMismatch(
-        f"'{name}' in {shown(database.url)} is an Optuna study that Widthwise did not create, so "
+        f"'{name}' in {format_url(database.url)} is an Optuna study that Widthwise did not create, so "
         "it has no ledger; give the new study another name."
     )
 
 
-def _study_of(row: Row[Any]) -> StudyRow:
+def _study_from_row(row: Row[Any]) -> StudyRow:
     return StudyRow(**row._mapping)

@@ -3,10 +3,10 @@
 A worker announces itself with every sign of life, and leaves when it ends; `list_workers` reads.
 The leases alone decide about slots: a worker may be silent here and still hold some.
 
-    presence = Presence(database, name="host:4711", beat_seconds=10.0)
-    presence.announce(study=None, activity="starting", device=None)
-    presence.announce(study=study, activity="training", device="cpu: 24 GiB")
-    presence.leave()
+    presence = WorkerRegistration(database, name="host:4711", beat_seconds=10.0)
+    presence.register(study=None, activity="starting", device=None)
+    presence.register(study=study, activity="training", device="cpu: 24 GiB")
+    presence.unregister()
 """
 
 import os
@@ -19,18 +19,18 @@ from typing import final
 from sqlalchemy import Connection, and_, case, delete, select
 
 from ..database.database import Database
-from ..database.dialect import database_now, inserting
+from ..database.dialect import database_now, insert_for
 from ..database.tables import slots, studies, workers
 from ..errors import StorageUnreachable
 from ..ledger.slot import StudyRow
 
-MISSED_BEATS = 3.0
+MAX_MISSED_BEATS = 3.0
 """So many beats without a sign of life, and a worker counts as dead."""
 
-FORGOTTEN_SECONDS = 86_400.0
+EXPIRY_SECONDS = 86_400.0
 """A worker without a sign of life for so long, a day, is forgotten."""
 
-LEAVE_SECONDS = 2.0
+UNREGISTER_SECONDS = 2.0
 """How long a worker that ends tries to say so: less than it is given to end."""
 
 
@@ -65,11 +65,11 @@ class WorkerRow:
 
 
 @final
-class Presence:
+class WorkerRegistration:
     """One worker's signs of life."""
 
     def __init__(self, database: Database, *, name: str, beat_seconds: float) -> None:
-        """Nothing is written before the first `announce`.
+        """Nothing is written before the first `register`.
 
         Args:
             database: Where the worker is announced.
@@ -80,7 +80,7 @@ class Presence:
         self._name = name
         self._beat_seconds = beat_seconds
 
-    def announce(self, *, study: StudyRow | None, activity: str, device: str | None) -> None:
+    def register(self, *, study: StudyRow | None, activity: str, device: str | None) -> None:
         """Say that the worker lives, and what it does; forget those not seen for a day.
 
         Args:
@@ -102,25 +102,25 @@ class Presence:
             "beat_seconds": self._beat_seconds,
         }
 
-        def work(connection: Connection) -> None:
-            insert = inserting(connection, workers).values(**values)
-            new = insert.excluded
-            same = and_(workers.c.host == new.host, workers.c.pid == new.pid)
-            started = case((same, workers.c.started_at), else_=new.started_at)
-            others = {**{name: new[name] for name in values}, "started_at": started}
-            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=others))
-            _forget(connection)
+        def upsert_row(connection: Connection) -> None:
+            insert = insert_for(connection, workers).values(**values)
+            excluded = insert.excluded
+            same_process = and_(workers.c.host == excluded.host, workers.c.pid == excluded.pid)
+            started_at = case((same_process, workers.c.started_at), else_=excluded.started_at)
+            updates = {**{name: excluded[name] for name in values}, "started_at": started_at}
+            connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=updates))
+            _delete_expired(connection)
 
-        self._database.write(work, durable=False)
+        self._database.write(upsert_row, durable=False)
 
-    def leave(self) -> None:
+    def unregister(self) -> None:
         """Say that the worker has ended. Where the database is away its row grows old by itself."""
         statement = delete(workers).where(workers.c.name == self._name)
         try:
             self._database.write(
                 lambda connection: connection.execute(statement),
                 durable=False,
-                seconds=LEAVE_SECONDS,
+                seconds=UNREGISTER_SECONDS,
             )
         except StorageUnreachable:
             return
@@ -129,20 +129,23 @@ class Presence:
 def list_workers(database: Database) -> list[WorkerRow]:
     """Every worker that was seen within a day and did not leave, by name."""
     age = database_now() - workers.c.seen_at
-    known = (
+    registered = (
         select(workers, studies.c.name.label("study"), age.label("age"))
         .outerjoin(studies, studies.c.id == workers.c.study_id)
         .order_by(workers.c.name)
     )
-    served = select(workers.c.study_id).where(workers.c.study_id.is_not(None))
-    leased = select(slots.c.study_id, slots.c.worker, slots.c.number).where(
-        slots.c.study_id.in_(served), slots.c.state == "leased"
+    served_studies = select(workers.c.study_id).where(workers.c.study_id.is_not(None))
+    leased_slots = select(slots.c.study_id, slots.c.worker, slots.c.number).where(
+        slots.c.study_id.in_(served_studies), slots.c.state == "leased"
     )
-    rows, claimed = database.read(
-        lambda connection: (connection.execute(known).all(), connection.execute(leased).all())
+    rows, leased_rows = database.read(
+        lambda connection: (
+            connection.execute(registered).all(),
+            connection.execute(leased_slots).all(),
+        )
     )
     trials = defaultdict[tuple[int, str | None], list[int]](list)
-    for study_id, worker, number in claimed:
+    for study_id, worker, number in leased_rows:
         trials[study_id, worker].append(number)
     return [
         WorkerRow(
@@ -155,17 +158,17 @@ def list_workers(database: Database) -> list[WorkerRow]:
             trials=tuple(sorted(trials[row.study_id, row.name])),
             version=row.version,
             age_seconds=max(0.0, row.age),
-            alive=row.age <= MISSED_BEATS * row.beat_seconds,
+            alive=row.age <= MAX_MISSED_BEATS * row.beat_seconds,
         )
         for row in rows
     ]
 
 
-def _forget(connection: Connection) -> None:
+def _delete_expired(connection: Connection) -> None:
     """Delete the rows of workers that were not seen for a day."""
-    old = (
+    expired = (
         select(workers.c.name)
-        .where(workers.c.seen_at < database_now() - FORGOTTEN_SECONDS)
+        .where(workers.c.seen_at < database_now() - EXPIRY_SECONDS)
         .with_for_update(skip_locked=True)  # else two who forget the same would wait in a circle
     )
-    connection.execute(delete(workers).where(workers.c.name.in_(old)))
+    connection.execute(delete(workers).where(workers.c.name.in_(expired)))

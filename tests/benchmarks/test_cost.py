@@ -6,43 +6,43 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.benchmarks.cost import tools
-from widthwise.benchmarks.cost.__main__ import _macs_table, _percent
-from widthwise.benchmarks.cost.tools import Answer, ask
+from widthwise.benchmarks.cost.__main__ import _format_percent, _macs_table
+from widthwise.benchmarks.cost.tools import ToolCounts, count_with_tool
 
 
-def absent(model: nn.Module, inputs: Tensor) -> Answer:
+def unsupported(model: nn.Module, inputs: Tensor) -> ToolCounts:
     import no_such_counter  # noqa: F401
 
     raise AssertionError("unreachable")
 
 
-def broken(model: nn.Module, inputs: Tensor) -> Answer:
+def raising(model: nn.Module, inputs: Tensor) -> ToolCounts:
     raise ValueError("no hook")
 
 
-def honest(model: nn.Module, inputs: Tensor) -> Answer:
+def correct(model: nn.Module, inputs: Tensor) -> ToolCounts:
     print("chatter")  # noqa: T201
     assert not model.training
-    return Answer(parameters=8, macs=6)
+    return ToolCounts(parameters=8, macs=6)
 
 
 @pytest.mark.parametrize(
     ("tool", "answer"),
     [
-        (absent, Answer(problem="not installed (no_such_counter)")),
-        (broken, Answer(problem="fails (ValueError)")),
-        (honest, Answer(parameters=8, macs=6)),
+        (unsupported, ToolCounts(problem="not installed (no_such_counter)")),
+        (raising, ToolCounts(problem="fails (ValueError)")),
+        (correct, ToolCounts(parameters=8, macs=6)),
     ],
     ids=["not installed", "raises", "answers"],
 )
 def test_a_tool_answers_or_says_why_not(
-    tool: Callable[..., Answer],
-    answer: Answer,
+    tool: Callable[..., ToolCounts],
+    answer: ToolCounts,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(tools.TOOLS, "tool", tool)
-    assert ask("tool", lambda: nn.Linear(3, 2), torch.zeros(1, 3)) == answer
+    assert count_with_tool("tool", lambda: nn.Linear(3, 2), torch.zeros(1, 3)) == answer
     assert capsys.readouterr() == ("", "")
 
 
@@ -51,7 +51,7 @@ def test_a_tool_answers_or_says_why_not(
     [(0.0, "0"), (None, "none"), (-0.013, "-0.013 %"), (913.7, "+914 %")],
 )
 def test_errors_are_shown_in_percent(error: float | None, shown: str) -> None:
-    assert _percent(error) == shown
+    assert _format_percent(error) == shown
 
 
 def test_a_table_has_a_column_for_each_tool() -> None:

@@ -38,20 +38,25 @@ def test_both_sides_record_the_same_trials(database_url, batch):
     recorder = stock.Recorder(database_url, batch=1)
     assert recorder.step() == 1
     recorder.close()
-    mine, theirs = trials_of(database_url, ours.STUDY), trials_of(database_url, stock.STUDY)
-    assert (len(mine), len(theirs)) == (3 + batch, 4)
-    assert all(comparable(trial) == comparable(theirs[-1]) for trial in [*mine, *theirs])
+    our_trials, stock_trials = (
+        trials_of(database_url, ours.STUDY),
+        trials_of(database_url, stock.STUDY),
+    )
+    assert (len(our_trials), len(stock_trials)) == (3 + batch, 4)
+    assert all(
+        comparable(trial) == comparable(stock_trials[-1]) for trial in [*our_trials, *stock_trials]
+    )
 
 
 def test_a_claim_takes_one_trial_on_either_side(tmp_path):
     url = f"sqlite:///{tmp_path / 'w.db'}"
     for side, module in {"stock": stock, "one at a time": ours}.items():
-        module.prepare(url, 1, 2 * measure.CLAIMS)
+        module.prepare(url, 1, 2 * measure.CLAIM_COUNT)
         assert measure.claim_ms(url, side) > 0
-    assert len(trials_of(url, stock.STUDY)) == 1 + 2 * measure.CLAIMS
+    assert len(trials_of(url, stock.STUDY)) == 1 + 2 * measure.CLAIM_COUNT
     with Database.open(resolve_url(url, {})) as database:
         counts = Ledger(database, load_study(database, ours.STUDY), worker="judge").counts()
-    assert (counts.complete, counts.running) == (1 + measure.CLAIMS, measure.CLAIMS)
+    assert (counts.complete, counts.running) == (1 + measure.CLAIM_COUNT, measure.CLAIM_COUNT)
 
 
 def test_a_budget_that_is_spent_gives_no_more(tmp_path):
@@ -71,17 +76,17 @@ def test_the_command_writes_every_figure(tmp_path, monkeypatch, capsys):
             yield {**row, "per_second": 2.0 if side == "stock" else 20.0, "cpu_ms": 3.0}
 
     monkeypatch.setattr(command, "rates", rates)
-    monkeypatch.setattr(command, "cold", lambda *_: (1.5, 0.5))
+    monkeypatch.setattr(command, "measure_cold_start", lambda *_: (1.5, 0.5))
     monkeypatch.setattr(command, "claim_ms", lambda *_: 2.0)
     out = tmp_path / "out.json"
     assert command.main(["--quick", "--sqlite-only", "--json", str(out)]) == 0
-    found = json.loads(out.read_text())
-    assert {row["side"] for row in found["rates"]} == set(measure.SIDES)
-    assert {row["ratio"] for row in found["rates"]} == {1.0, 10.0}
-    assert [(row["seconds"], row["cpu_seconds"]) for row in found["first_claim"]] == [
+    payload = json.loads(out.read_text())
+    assert {row["side"] for row in payload["rates"]} == set(measure.SIDES)
+    assert {row["ratio"] for row in payload["rates"]} == {1.0, 10.0}
+    assert [(row["seconds"], row["cpu_seconds"]) for row in payload["first_claim"]] == [
         (1.5, 0.5)
     ] * 3
-    assert {row["side"]: row["claim_ms"] for row in found["claims"]} == {
+    assert {row["side"]: row["claim_ms"] for row in payload["claims"]} == {
         "stock": 2.0,
         "one at a time": 2.0,
     }

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.proxy.utilisation import watched
+from benchmarks.proxy.utilisation import measure_utilisation
 
 SMI = """#!{python}
 import sys, time
@@ -28,14 +28,14 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     sign = tmp_path / "has spoken"
 
-    def saying(shown: str) -> Path:
+    def reporting(smi_output: str) -> Path:
         program = tmp_path / "nvidia-smi"
-        text = SMI.format(python=sys.executable, shown=repr(shown), sign=str(sign))
+        text = SMI.format(python=sys.executable, shown=repr(smi_output), sign=str(sign))
         program.write_text(text)
         program.chmod(0o755)
         return sign
 
-    return SimpleNamespace(saying=saying, device=torch.device("cuda"))
+    return SimpleNamespace(saying=reporting, device=torch.device("cuda"))
 
 
 def wait_for(sign: Path) -> None:
@@ -45,19 +45,19 @@ def wait_for(sign: Path) -> None:
 
 def test_the_mean_of_what_was_seen(gpu: SimpleNamespace) -> None:
     sign = gpu.saying("40\n90\n80")
-    with watched(gpu.device) as busy:
+    with measure_utilisation(gpu.device) as busy:
         wait_for(sign)
     assert busy == [70.0]
 
 
 def test_a_gpu_that_does_not_tell(gpu: SimpleNamespace) -> None:
     sign = gpu.saying("[N/A]")
-    with watched(gpu.device) as busy:
+    with measure_utilisation(gpu.device) as busy:
         wait_for(sign)
     assert busy == []
 
 
 def test_a_cpu_is_not_watched() -> None:
-    with watched(torch.device("cpu")) as busy:
+    with measure_utilisation(torch.device("cpu")) as busy:
         pass
     assert busy == []

@@ -11,40 +11,40 @@ import sys
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def find() -> str | None:
+def find_chromium() -> str | None:
     """Path of a Chromium on PATH, or of the one that Playwright keeps."""
     for name in NAMES:
-        if path := shutil.which(name):
-            return path
+        if executable := shutil.which(name):
+            return executable
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if os.access(path, os.X_OK) else None
+        executable = playwright.chromium.executable_path
+    return executable if os.access(executable, os.X_OK) else None
 
 
-def commands() -> list[list[str]]:
+def install_commands() -> list[list[str]]:
     """Ways to get one, the preferred first: each a shell command that is safe to repeat."""
-    ways = []
+    shell_commands = []
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        ways.append(["sh", "-c", "apt-get update && apt-get install -y chromium"])
-    ways.append([sys.executable, "-m", "playwright", "install", "chromium"])
-    return ways
+        shell_commands.append(["sh", "-c", "apt-get update && apt-get install -y chromium"])
+    shell_commands.append([sys.executable, "-m", "playwright", "install", "chromium"])
+    return shell_commands
 
 
 def main() -> int:
     """Find a Chromium or install one; returns the exit code."""
-    if find():
+    if find_chromium():
         return 0
     failures = []
-    for command in commands():
+    for command in install_commands():
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         try:
             subprocess.run(command, env=environment, check=True, capture_output=True, timeout=900)
         except (OSError, subprocess.SubprocessError) as error:
             failures.append(f"{command[-1]!r}: {error}")
             continue
-        if find():
+        if find_chromium():
             return 0
         failures.append(f"{command[-1]!r}: succeeded, but no Chromium was found afterwards")
     sys.stderr.write(

@@ -55,24 +55,24 @@ def database(tmp_path):
 
 
 @pytest.fixture
-def study(database, train):
-    return train(database, "misleading")
+def study(database, make_finished_study):
+    return make_finished_study(database, "misleading")
 
 
 @pytest.fixture
-def address(database, study, serve):
-    return f"{serve(database)}/dashboard/studies/{study.optuna_study_id}"
+def address(database, study, serve_dashboard):
+    return f"{serve_dashboard(database)}/dashboard/studies/{study.optuna_study_id}"
 
 
 @pytest.fixture
-def stock_address(database, study, serve, monkeypatch):
+def stock_address(database, study, serve_dashboard, monkeypatch):
     """The same study in optuna-dashboard as it comes."""
 
     def as_it_comes(database, *, writable):
         return optuna_dashboard.wsgi(optuna.storages.get_storage(database.optuna_storage()))
 
     monkeypatch.setattr(dashboard, "application", as_it_comes)
-    return f"{serve(database)}/dashboard/studies/{study.optuna_study_id}"
+    return f"{serve_dashboard(database)}/dashboard/studies/{study.optuna_study_id}"
 
 
 def test_the_page_names_the_best_feasible_trial(page, address):

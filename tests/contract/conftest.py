@@ -45,14 +45,16 @@ def study(database: Database) -> StudyRow:
     return row
 
 
-Join = Callable[..., Ledger]
+OpenLedger = Callable[..., Ledger]
 
 
 @pytest.fixture
-def join(database: Database, study: StudyRow) -> Join:
+def open_ledger(database: Database, study: StudyRow) -> OpenLedger:
     """Join the study as a worker; its leases are long unless the test says otherwise."""
 
-    def ledger(worker: str = "first", lease_seconds: float = 60.0, max_attempts: int = 3) -> Ledger:
+    def make_ledger(
+        worker: str = "first", lease_seconds: float = 60.0, max_attempts: int = 3
+    ) -> Ledger:
         return Ledger(
             database,
             study,
@@ -61,4 +63,4 @@ def join(database: Database, study: StudyRow) -> Join:
             max_attempts=max_attempts,
         )
 
-    return ledger
+    return make_ledger

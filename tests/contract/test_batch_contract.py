@@ -10,124 +10,128 @@ from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyNotFound
 from widthwise.storage.ledger import bind as binding
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import NotBound, Settlement
-from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.ledger.ledger import BindFailure, Settlement
+from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.tests.one_slot import bind_one, claim_one
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}
 
 
 @pytest.fixture
-def steal(database, study, join):
+def steal(database, study, open_ledger):
     """Let the lease of a slot end and another worker claim it."""
 
-    def stolen(slot):
-        ended = (
+    def steal_slot(slot):
+        expire = (
             update(slots)
             .where(slots.c.study_id == study.id, slots.c.number == slot.number)
             .values(lease_until=1.0)
         )
-        database.write(lambda connection: connection.execute(ended))
+        database.write(lambda connection: connection.execute(expire))
         # A short lease: after a restart of the server an ended one is respected for as long.
-        thief = join("thief", lease_seconds=0.05)
-        [taken] = [one for one in thief.claim_many(5) if one.number == slot.number]
-        return taken
+        other_ledger = open_ledger("thief", lease_seconds=0.05)
+        [stolen_slot] = [
+            each_slot for each_slot in other_ledger.claim_many(5) if each_slot.number == slot.number
+        ]
+        return stolen_slot
 
-    return stolen
+    return steal_slot
 
 
 @pytest.fixture
-def statements(database):
+def sent_statements(database):
     """Count the statements that our engine sends from now on."""
     sent = []
 
-    def note(_connection, _cursor, statement, *_rest):
+    def record(_connection, _cursor, statement, *_rest):
         # What begins a transaction is no statement of it.
         if not statement.startswith(("BEGIN", "PRAGMA", "SET LOCAL")):
             sent.append(statement)
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", record)
     yield sent
-    event.remove(database.engine, "before_cursor_execute", note)
+    event.remove(database.engine, "before_cursor_execute", record)
 
 
-def widths_of(batch):
+def bindings_of(batch):
     return [(slot, {"a": 1 + slot.number}, "sampler") for slot in batch]
 
 
-def openings_of(batch):
+def trial_starts_of(batch):
     return [
-        Opening(slot=slot, constraints={"flops": -0.5}, attributes={"origin": "sampler"})
+        TrialStart(slot=slot, constraints={"flops": -0.5}, attributes={"origin": "sampler"})
         for slot in batch
     ]
 
 
-def ends_of(batch, value=0.5):
+def settlements_of(batch, value=0.5):
     return [
         Settlement(slot=slot, outcome="complete", value=value, result={"curve": [0.25, value]})
         for slot in batch
     ]
 
 
-def test_slots_are_claimed_together(join, database, study):
-    batch = join().claim_many(3)
+def test_slots_are_claimed_together(open_ledger, database, study):
+    batch = open_ledger().claim_many(3)
     assert [slot.number for slot in batch] == [0, 1, 2]
     assert len({slot.token for slot in batch}) == 3
-    assert [slot.number for slot in join().claim_many(8)] == [3, 4]
-    assert join().claim_many(1) == []
-    claimed = [one for one in events.read(database, study) if one.kind == "claimed"]
-    assert [(one.number, one.token) for one in claimed][:3] == [
+    assert [slot.number for slot in open_ledger().claim_many(8)] == [3, 4]
+    assert open_ledger().claim_many(1) == []
+    claimed = [
+        each_event for each_event in events.read(database, study) if each_event.kind == "claimed"
+    ]
+    assert [(each_event.number, each_event.token) for each_event in claimed][:3] == [
         (slot.number, slot.token) for slot in batch
     ]
 
 
-def test_a_claim_of_nothing_is_refused(join):
+def test_a_claim_of_nothing_is_refused(open_ledger):
     with pytest.raises(ValueError, match="1 slot or more, not 0"):
-        join().claim_many(0)
+        open_ledger().claim_many(0)
 
 
-def test_concurrent_batches_share_the_budget(join):
-    join().extend(59)
+def test_concurrent_batches_share_the_budget(open_ledger):
+    open_ledger().extend(59)
     with ThreadPoolExecutor(8) as pool:
-        batches = list(pool.map(lambda _: join().claim_many(7), range(12)))
-    taken = [slot.number for batch in batches for slot in batch]
-    assert sorted(taken) == list(range(64))
+        batches = list(pool.map(lambda _: open_ledger().claim_many(7), range(12)))
+    numbers = [slot.number for batch in batches for slot in batch]
+    assert sorted(numbers) == list(range(64))
 
 
-def test_begun_slots_are_claimed_first(join, steal):
-    ledger = join()
-    batch = ledger.bind_many(widths_of(ledger.claim_many(3)))
+def test_bound_slots_are_claimed_first(open_ledger, steal):
+    ledger = open_ledger()
+    batch = ledger.bind_many(bindings_of(ledger.claim_many(3)))
     ledger.release_many([batch[2], batch[1]])
     assert [slot.number for slot in ledger.claim_many(4)] == [1, 2, 3, 4]
 
 
-def test_widths_are_bound_together(join):
-    ledger = join()
+def test_widths_are_bound_together(open_ledger):
+    ledger = open_ledger()
     batch = ledger.claim_many(3)
-    bound = ledger.bind_many(widths_of(batch))
+    bound = ledger.bind_many(bindings_of(batch))
     assert [slot.widths for slot in bound] == [{"a": 1}, {"a": 2}, {"a": 3}]
     assert [slot.token for slot in bound] == [slot.token for slot in batch]
-    assert ledger.bind_many(widths_of(bound)) == bound
+    assert ledger.bind_many(bindings_of(bound)) == bound
     with pytest.raises(ValueError, match=r"Slot 1 holds the widths \{'a': 2\}"):
         ledger.bind_many([(bound[1], {"a": 9}, "sampler")])
 
 
-def test_taken_and_lost_slots_do_not_harm_the_rest_of_a_binding(join, steal):
-    ledger = join()
-    other, lost, taken, twin, fine = ledger.claim_many(5)
+def test_taken_and_lost_slots_do_not_harm_the_rest_of_a_binding(open_ledger, steal):
+    ledger = open_ledger()
+    other, lost, duplicate, twin, fine = ledger.claim_many(5)
     bind_one(ledger, other, {"a": 64}, "sampler")
     steal(lost)
-    wanted = [(lost, 7), (taken, 64), (twin, 8), (fine, 8)]
-    results = ledger.bind_many([(slot, {"a": width}, "sampler") for slot, width in wanted])
-    assert results[0] is NotBound.LOST
-    assert results[1] is NotBound.TAKEN
+    requested = [(lost, 7), (duplicate, 64), (twin, 8), (fine, 8)]
+    results = ledger.bind_many([(slot, {"a": width}, "sampler") for slot, width in requested])
+    assert results[0] is BindFailure.LOST
+    assert results[1] is BindFailure.TAKEN
     assert results[2].widths == {"a": 8}
-    assert results[3] is NotBound.TAKEN
+    assert results[3] is BindFailure.TAKEN
     assert ledger.bind_many([(fine, {"a": 9}, "sampler")])[0].widths == {"a": 9}
 
 
-def test_batches_that_want_the_same_widths_at_once_share_them(join):
-    ledger = join()
+def test_batches_that_want_the_same_widths_at_once_share_them(open_ledger):
+    ledger = open_ledger()
     ledger.extend(27)
     batches = [ledger.claim_many(8) for _ in range(4)]
 
@@ -136,65 +140,69 @@ def test_batches_that_want_the_same_widths_at_once_share_them(join):
 
     with ThreadPoolExecutor(4) as pool:
         results = [result for done in pool.map(bind, batches) for result in done]
-    assert results.count(NotBound.TAKEN) == 24
+    assert results.count(BindFailure.TAKEN) == 24
     assert sorted(one.widths["a"] for one in ledger.tried()) == list(range(1, 9))
 
 
-def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(join, monkeypatch):
+def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledger, monkeypatch):
     """The index judges: what it refuses is asked for once more, and no more often than that."""
-    ledger, asked = join(), []
+    ledger, calls = open_ledger(), []
     first, second = ledger.claim_many(2)
     bind_one(ledger, first, {"a": 8}, "sampler")
-    real = binding._owners
+    real = binding._owners_by_key
 
     def late(*arguments):
-        asked.append(arguments)
-        return {} if len(asked) == 1 else real(*arguments)
+        calls.append(arguments)
+        return {} if len(calls) == 1 else real(*arguments)
 
-    monkeypatch.setattr(binding, "_owners", late)
-    assert ledger.bind_many([(second, {"a": 8}, "sampler")]) == [NotBound.TAKEN]
-    assert len(asked) == 2
+    monkeypatch.setattr(binding, "_owners_by_key", late)
+    assert ledger.bind_many([(second, {"a": 8}, "sampler")]) == [BindFailure.TAKEN]
+    assert len(calls) == 2
 
 
-def test_leases_are_extended_together_and_the_lost_ones_told(join, steal, database, study):
-    ledger = join()
+def test_leases_are_extended_together_and_the_lost_ones_told(open_ledger, steal, database, study):
+    ledger = open_ledger()
     batch = ledger.claim_many(3)
     steal(batch[1])
     before = {slot.number: ledger.record(slot.number).lease_until for slot in batch}
     assert ledger.beat_many(batch) == [batch[1]]
     assert ledger.record(0).lease_until > before[0]
     assert ledger.record(2).lease_until > before[2]
-    refused = [one for one in events.read(database, study) if one.kind == "refused"]
-    assert [(one.number, one.detail) for one in refused] == [(1, {"action": "extend its lease"})]
+    refused = [
+        each_event for each_event in events.read(database, study) if each_event.kind == "refused"
+    ]
+    assert [(each_event.number, each_event.detail) for each_event in refused] == [
+        (1, {"action": "extend its lease"})
+    ]
     assert ledger.beat_many([]) == []
 
 
-def test_one_lost_slot_of_a_batch_is_refused_and_the_rest_committed(join, steal):
-    ledger = join()
-    batch = ledger.bind_many(widths_of(ledger.claim_many(3)))
-    heir = steal(batch[0])
-    assert ledger.done_many(ends_of(batch)) == [batch[0]]
-    assert ledger.done_many(ends_of(batch)) == [batch[0]]
+def test_one_lost_slot_of_a_batch_is_refused_and_the_rest_committed(open_ledger, steal):
+    ledger = open_ledger()
+    batch = ledger.bind_many(bindings_of(ledger.claim_many(3)))
+    new_holder = steal(batch[0])
+    assert ledger.done_many(settlements_of(batch)) == [batch[0]]
+    assert ledger.done_many(settlements_of(batch)) == [batch[0]]
     states = [ledger.record(slot.number).state for slot in batch]
     assert states == ["leased", "done", "done"]
-    assert join("thief").done_many(ends_of([heir], 0.75)) == []
+    assert open_ledger("thief").done_many(settlements_of([new_holder], 0.75)) == []
     assert ledger.record(0).value == 0.75
 
 
-def test_a_settlement_that_does_not_fit_is_refused_before_anything_is_written(join):
-    slot = claim_one(join())
+def test_a_settlement_that_does_not_fit_is_refused_before_anything_is_written(open_ledger):
+    slot = claim_one(open_ledger())
     with pytest.raises(ValueError, match="cannot end as 'complete' with the value None"):
         Settlement(slot=slot, outcome="complete")
 
 
-def test_trials_are_opened_and_closed_together(join, database, study, steal):
-    ledger, projection = join(), Projection(database, study)
-    batch = ledger.bind_many(widths_of(ledger.claim_many(3)))
+def test_trials_are_opened_and_closed_together(open_ledger, database, study, steal):
+    ledger, projection = open_ledger(), Projection(database, study)
+    batch = ledger.bind_many(bindings_of(ledger.claim_many(3)))
     steal(batch[1])
-    ids = projection.open_many(openings_of(batch), distributions=DISTRIBUTIONS)
+    ids = projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
     assert ids[1] is None
-    assert projection.open_many(openings_of(batch), distributions=DISTRIBUTIONS) == ids
-    ledger.done_many(ends_of([batch[0], batch[2]]))
+    assert projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS) == ids
+    ledger.done_many(settlements_of([batch[0], batch[2]]))
     assert projection.close_many([0, 1, 2]) == 2
     assert projection.close_many([0, 1, 2]) == 0
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
@@ -205,58 +213,60 @@ def test_trials_are_opened_and_closed_together(join, database, study, steal):
     assert [trial.intermediate_values for trial in trials] == [{0: 0.25, 1: 0.5}] * 2
 
 
-def test_a_batch_for_a_study_that_somebody_deleted_leaves_nothing(join, database, study):
-    ledger = join()
-    batch = ledger.bind_many(widths_of(ledger.claim_many(2)))
+def test_a_batch_for_a_study_that_somebody_deleted_leaves_nothing(open_ledger, database, study):
+    ledger = open_ledger()
+    batch = ledger.bind_many(bindings_of(ledger.claim_many(2)))
     database.optuna_storage().delete_study(study.optuna_study_id)
     with pytest.raises(StudyNotFound, match="somebody deleted it"):
-        Projection(database, study).open_many(openings_of(batch), distributions=DISTRIBUTIONS)
+        Projection(database, study).open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
     assert [ledger.record(slot.number).trial_id for slot in batch] == [None, None]
 
 
-def test_repair_closes_a_whole_batch_at_once(join, database, study, statements):
-    ledger, projection = join(), Projection(database, study)
-    batch = ledger.bind_many(widths_of(ledger.claim_many(5)))
-    projection.open_many(openings_of(batch), distributions=DISTRIBUTIONS)
-    ledger.done_many(ends_of(batch))
+def test_repair_closes_a_whole_batch_at_once(open_ledger, database, study, sent_statements):
+    ledger, projection = open_ledger(), Projection(database, study)
+    batch = ledger.bind_many(bindings_of(ledger.claim_many(5)))
+    projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
+    ledger.done_many(settlements_of(batch))
     projection.repair()
-    statements.clear()
+    sent_statements.clear()
     assert projection.repair() == 0
-    assert len(statements) == 1, "with nothing to repair it asks once"
+    assert len(sent_statements) == 1, "with nothing to repair it asks once"
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
 
 
-def test_a_batch_of_any_size_takes_the_same_few_statements(join, database, study, statements):
-    ledger, projection = join(), Projection(database, study)
+def test_a_batch_of_any_size_takes_the_same_few_statements(
+    open_ledger, database, study, sent_statements
+):
+    ledger, projection = open_ledger(), Projection(database, study)
     ledger.extend(35)
     projection.repair()
 
     def cost(size):
-        statements.clear()
-        batch = ledger.bind_many(widths_of(ledger.claim_many(size)))
-        projection.open_many(openings_of(batch), distributions=DISTRIBUTIONS)
+        sent_statements.clear()
+        batch = ledger.bind_many(bindings_of(ledger.claim_many(size)))
+        projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
         ledger.beat_many(batch)
-        ledger.done_many(ends_of(batch))
+        ledger.done_many(settlements_of(batch))
         projection.close_many([slot.number for slot in batch])
-        return len(statements)
+        return len(sent_statements)
 
     # The driver's ping of a pooled connection is not among them.
     assert cost(1) == cost(4) == cost(30) <= 32
 
 
-def test_a_slot_whose_binding_a_crash_took_back_is_lost(join, database, study):
+def test_a_slot_whose_binding_a_crash_took_back_is_lost(open_ledger, database, study):
     """Its claim was flushed to the disk with some other transaction, its binding was not."""
-    ledger, projection = join(), Projection(database, study)
-    batch = ledger.bind_many(widths_of(ledger.claim_many(2)))
+    ledger, projection = open_ledger(), Projection(database, study)
+    batch = ledger.bind_many(bindings_of(ledger.claim_many(2)))
     taken_back = (
         update(slots)
         .where(slots.c.study_id == study.id, slots.c.number == 0)
         .values(widths=None, widths_key=None, origin=None)
     )
     database.write(lambda connection: connection.execute(taken_back))
-    ids = projection.open_many(openings_of(batch), distributions=DISTRIBUTIONS)
+    ids = projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
     assert ids[0] is None
     assert ids[1] is not None
-    assert ledger.done_many(ends_of(batch)) == [batch[0]]
+    assert ledger.done_many(settlements_of(batch)) == [batch[0]]
     assert (ledger.record(0).state, ledger.record(1).state) == ("leased", "done")

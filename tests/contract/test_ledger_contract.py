@@ -7,27 +7,27 @@ import pytest
 from widthwise.storage.database.database import Database
 from widthwise.storage.errors import BudgetRefused, LeaseLost
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Counts, Ledger, Slot
+from widthwise.storage.ledger.ledger import Ledger, Slot, SlotCounts
 from widthwise.storage.study.study import StudyRow
 from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, put_trial, release_one
 
 LEASE = 0.25
 
 
-def claimed(ledger: Ledger) -> Slot:
+def claim_slot(ledger: Ledger) -> Slot:
     slot = claim_one(ledger)
     assert slot is not None
     return slot
 
 
-def after_its_lease(ledger: Ledger) -> Slot:
+def claim_after_lease(ledger: Ledger) -> Slot:
     """Claim what another worker left behind, as soon as that is allowed."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        wait = ledger.oldest_lease()
+        wait = ledger.seconds_until_claimable()
         assert wait is not None
         time.sleep(wait + 0.01)
-        while ledger.oldest_lease() == 0.0:
+        while ledger.seconds_until_claimable() == 0.0:
             if (slot := claim_one(ledger)) is not None and slot.attempt > 1:
                 return slot
     raise AssertionError("no lease ended")
@@ -37,27 +37,27 @@ def finish(ledger: Ledger, slot: Slot, value: float = 0.5) -> None:
     ledger.done(slot, outcome="complete", value=value, result={"curve": [value]})
 
 
-def test_slots_are_claimed_by_number_and_once(join):
-    slots = [claimed(join(f"worker{i}")) for i in range(5)]
+def test_slots_are_claimed_by_number_and_once(open_ledger):
+    slots = [claim_slot(open_ledger(f"worker{i}")) for i in range(5)]
     assert [slot.number for slot in slots] == [0, 1, 2, 3, 4]
     assert [slot.attempt for slot in slots] == [1] * 5
     assert len({slot.token for slot in slots}) == 5
-    assert claim_one(join()) is None
+    assert claim_one(open_ledger()) is None
 
 
-def test_concurrent_claims_get_different_slots(join):
-    ledger = join()
+def test_concurrent_claims_get_different_slots(open_ledger):
+    ledger = open_ledger()
     ledger.extend(15)
     with ThreadPoolExecutor(8) as pool:
         slots = list(pool.map(lambda _: claim_one(ledger), range(24)))
-    taken = [slot.number for slot in slots if slot is not None]
+    numbers = [slot.number for slot in slots if slot is not None]
     # A claim comes back empty-handed only when every slot is taken or in another claim's hands.
-    assert sorted(taken) == list(range(20))
+    assert sorted(numbers) == list(range(20))
 
 
-def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(join):
-    ledger = join()
-    slot = bind_one(ledger, claimed(ledger), {"wide": 64, "a": 8}, "largest that fits")
+def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(open_ledger):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"wide": 64, "a": 8}, "largest that fits")
     assert list(slot.widths.items()) == [("wide", 64), ("a", 8)]
     record = ledger.record(slot.number)
     assert list(record.widths.items()) == [("wide", 64), ("a", 8)]
@@ -66,18 +66,18 @@ def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(join):
     assert tried.widths == {"wide": 64, "a": 8}
 
 
-def test_widths_belong_to_one_slot_whatever_their_order(join):
-    ledger = join()
-    first, second = claimed(ledger), claimed(ledger)
+def test_widths_belong_to_one_slot_whatever_their_order(open_ledger):
+    ledger = open_ledger()
+    first, second = claim_slot(ledger), claim_slot(ledger)
     bind_one(ledger, first, {"a": 8, "b": 16}, "sampler")
     with pytest.raises(Taken):
         bind_one(ledger, second, {"b": 16, "a": 8}, "sampler")
     assert bind_one(ledger, second, {"a": 16, "b": 8}, "sampler").widths == {"a": 16, "b": 8}
 
 
-def test_concurrent_binds_of_the_same_widths_have_one_winner(join):
-    ledger = join()
-    slots = [claimed(ledger) for _ in range(5)]
+def test_concurrent_binds_of_the_same_widths_have_one_winner(open_ledger):
+    ledger = open_ledger()
+    slots = [claim_slot(ledger) for _ in range(5)]
 
     def bind(slot):
         try:
@@ -91,19 +91,22 @@ def test_concurrent_binds_of_the_same_widths_have_one_winner(join):
     assert [one.widths for one in ledger.tried()] == [{"a": 8}]
 
 
-def test_other_widths_are_not_bound_over_the_first(join):
-    ledger = join()
-    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
+def test_other_widths_are_not_bound_over_the_first(open_ledger):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
     with pytest.raises(ValueError, match=r"holds the widths \{'a': 8\}, so \{'a': 9\}"):
         bind_one(ledger, slot, {"a": 9}, "sampler")
     assert bind_one(ledger, slot, {"a": 8}, "sampler") == slot
 
 
-def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(join, database, study):
-    slow, quick = join("slow", lease_seconds=LEASE), join("quick", lease_seconds=LEASE)
-    slot = bind_one(slow, claimed(slow), {"a": 8}, "sampler")
+def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(open_ledger, database, study):
+    slow, quick = (
+        open_ledger("slow", lease_seconds=LEASE),
+        open_ledger("quick", lease_seconds=LEASE),
+    )
+    slot = bind_one(slow, claim_slot(slow), {"a": 8}, "sampler")
     slot = put_trial(database, study, slot, 41)
-    adopted = after_its_lease(quick)
+    adopted = claim_after_lease(quick)
     assert (adopted.number, adopted.attempt) == (slot.number, 2)
     assert (adopted.widths, adopted.origin, adopted.trial_id) == ({"a": 8}, "sampler", 41)
     assert adopted.token != slot.token
@@ -119,10 +122,13 @@ def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(join, database,
         pytest.param(lambda ledger, slot: release_one(ledger, slot), id="release"),
     ],
 )
-def test_a_late_holder_is_refused(join, database, study, late):
-    slow, quick = join("slow", lease_seconds=LEASE), join("quick", lease_seconds=LEASE)
-    slot = claimed(slow)
-    adopted = after_its_lease(quick)
+def test_a_late_holder_is_refused(open_ledger, database, study, late):
+    slow, quick = (
+        open_ledger("slow", lease_seconds=LEASE),
+        open_ledger("quick", lease_seconds=LEASE),
+    )
+    slot = claim_slot(slow)
+    adopted = claim_after_lease(quick)
     before = quick.record(adopted.number)
     with pytest.raises(LeaseLost, match="no longer holds slot 0"):
         late(slow, slot)
@@ -133,28 +139,31 @@ def test_a_late_holder_is_refused(join, database, study, late):
     assert [(event.number, event.worker) for event in refused] == [(0, "slow")]
 
 
-def test_a_beat_keeps_the_slot(join):
-    holder, other = join("holder", lease_seconds=0.6), join("other", lease_seconds=0.6)
-    slot = claimed(holder)
+def test_a_beat_keeps_the_slot(open_ledger):
+    holder, other = (
+        open_ledger("holder", lease_seconds=0.6),
+        open_ledger("other", lease_seconds=0.6),
+    )
+    slot = claim_slot(holder)
     for _ in range(4):
         time.sleep(0.25)
         beat_one(holder, slot)
-    while (taken := claim_one(other)) is not None:
-        assert taken.number != slot.number
+    while (claimed_slot := claim_one(other)) is not None:
+        assert claimed_slot.number != slot.number
     finish(holder, slot)
 
 
-def test_an_unclaimed_late_holder_may_still_finish(join):
-    ledger = join(lease_seconds=0.05)
-    slot = claimed(ledger)
+def test_an_unclaimed_late_holder_may_still_finish(open_ledger):
+    ledger = open_ledger(lease_seconds=0.05)
+    slot = claim_slot(ledger)
     time.sleep(0.1)
     finish(ledger, slot)
     assert ledger.counts().complete == 1
 
 
-def test_done_is_the_commit_point_and_safe_to_repeat(join, database, study):
-    ledger = join()
-    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
+def test_done_is_the_commit_point_and_safe_to_repeat(open_ledger, database, study):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
     for _ in range(2):
         ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.25, 0.5]})
     record = ledger.record(slot.number)
@@ -165,9 +174,9 @@ def test_done_is_the_commit_point_and_safe_to_repeat(join, database, study):
     assert kinds == ["created", "claimed", "bound", "done"]
 
 
-def test_what_comes_after_done_is_harmless_to_its_own_holder(join):
-    ledger = join()
-    slot = claimed(ledger)
+def test_what_comes_after_done_is_harmless_to_its_own_holder(open_ledger):
+    ledger = open_ledger()
+    slot = claim_slot(ledger)
     finish(ledger, slot)
     before = ledger.record(slot.number)
     beat_one(ledger, slot)
@@ -184,62 +193,62 @@ def test_what_comes_after_done_is_harmless_to_its_own_holder(join):
         pytest.param("finished", 0.5, id="unknown outcome"),
     ],
 )
-def test_done_refuses_what_does_not_fit(join, outcome, value):
-    ledger = join()
-    slot = claimed(ledger)
+def test_done_refuses_what_does_not_fit(open_ledger, outcome, value):
+    ledger = open_ledger()
+    slot = claim_slot(ledger)
     with pytest.raises(ValueError, match=f"cannot end as '{outcome}'"):
         ledger.done(slot, outcome=outcome, value=value, result={})
     assert ledger.record(slot.number).state == "leased"
 
 
-def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(join):
-    ledger = join(max_attempts=2)
-    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
+def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(open_ledger):
+    ledger = open_ledger(max_attempts=2)
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
     assert ledger.fail_attempt(slot, "boom") is True
-    again = claimed(ledger)
+    again = claim_slot(ledger)
     assert (again.number, again.attempt, again.widths) == (0, 2, {"a": 8})
     assert ledger.fail_attempt(again, "boom again") is False
     assert ledger.fail_attempt(again, "boom again") is False
     record = ledger.record(0)
     assert (record.state, record.outcome, record.value) == ("done", "error", None)
     assert (record.result, record.failures) == ({"error": "boom again"}, 2)
-    assert claimed(ledger).number == 1
+    assert claim_slot(ledger).number == 1
 
 
-def test_a_released_slot_is_free_and_the_attempt_not_counted(join):
-    ledger = join()
-    slot = bind_one(ledger, claimed(ledger), {"a": 8}, "sampler")
+def test_a_released_slot_is_free_and_the_attempt_not_counted(open_ledger):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
     release_one(ledger, slot)
     release_one(ledger, slot)
-    again = claimed(ledger)
+    again = claim_slot(ledger)
     assert (again.number, again.attempt, again.widths) == (0, 1, {"a": 8})
 
 
 @pytest.mark.parametrize("outcome", ["pruned", "nan", "out_of_memory", "error", "infeasible"])
-def test_counts_add_up_to_the_budget(join, outcome):
-    ledger = join()
-    assert ledger.counts() == Counts(complete=0, running=0, failed=0, pruned=0, waiting=5)
-    finish(ledger, claimed(ledger))
-    ledger.done(claimed(ledger), outcome=outcome, value=None, result={})
-    claimed(ledger)
-    claimed(join(lease_seconds=-1.0))  # a lease that has ended
+def test_counts_add_up_to_the_budget(open_ledger, outcome):
+    ledger = open_ledger()
+    assert ledger.counts() == SlotCounts(complete=0, running=0, failed=0, pruned=0, waiting=5)
+    finish(ledger, claim_slot(ledger))
+    ledger.done(claim_slot(ledger), outcome=outcome, value=None, result={})
+    claim_slot(ledger)
+    claim_slot(open_ledger(lease_seconds=-1.0))  # a lease that has ended
     counts = ledger.counts()
     pruned = int(outcome in ("pruned", "infeasible"))
-    expected = Counts(complete=1, running=1, failed=1 - pruned, pruned=pruned, waiting=2)
+    expected = SlotCounts(complete=1, running=1, failed=1 - pruned, pruned=pruned, waiting=2)
     assert counts == expected
     assert counts.budget == 5
     assert ledger.open_slots() == 3
 
 
-def test_oldest_lease_tells_how_long_to_wait(join):
-    ledger = join(lease_seconds=50.0)
-    assert ledger.oldest_lease() is None
-    claimed(ledger)
-    assert 45 < ledger.oldest_lease() <= 50
+def test_oldest_lease_tells_how_long_to_wait(open_ledger):
+    ledger = open_ledger(lease_seconds=50.0)
+    assert ledger.seconds_until_claimable() is None
+    claim_slot(ledger)
+    assert 45 < ledger.seconds_until_claimable() <= 50
 
 
-def test_extensions_add_up_exactly(join, database, study):
-    ledger = join()
+def test_extensions_add_up_exactly(open_ledger, database, study):
+    ledger = open_ledger()
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(ledger.extend, [3, 3, 3, 3]))
     assert sorted(sizes) == [8, 11, 14, 17]
@@ -248,8 +257,8 @@ def test_extensions_add_up_exactly(join, database, study):
     assert sum(event.detail["slots"] for event in extended) == 12
 
 
-def test_a_budget_is_set_but_never_cut(join):
-    ledger = join()
+def test_a_budget_is_set_but_never_cut(open_ledger):
+    ledger = open_ledger()
     assert ledger.set_budget(8) == 8
     assert ledger.set_budget(8) == 8
     with pytest.raises(BudgetRefused, match="has 8 trials and cannot be cut to 2; expected 8"):
@@ -259,15 +268,15 @@ def test_a_budget_is_set_but_never_cut(join):
     assert ledger.counts().budget == 8
 
 
-def test_events_tell_the_whole_story(join, database: Database, study: StudyRow):
-    slow = join("slow", lease_seconds=LEASE)
-    claimed(slow)
-    quick = join("quick", lease_seconds=LEASE)
-    adopted = after_its_lease(quick)
+def test_events_record_every_change(open_ledger, database: Database, study: StudyRow):
+    slow = open_ledger("slow", lease_seconds=LEASE)
+    claim_slot(slow)
+    quick = open_ledger("quick", lease_seconds=LEASE)
+    adopted = claim_after_lease(quick)
     release_one(quick, adopted)
-    story = [(event.kind, event.number, event.worker) for event in events.read(database, study)]
-    story = [entry for entry in story if entry[1] in (None, 0)]
-    assert story == [
+    event_log = [(event.kind, event.number, event.worker) for event in events.read(database, study)]
+    event_log = [entry for entry in event_log if entry[1] in (None, 0)]
+    assert event_log == [
         ("created", None, None),
         ("claimed", 0, "slow"),
         ("reclaimed", 0, "quick"),
@@ -277,10 +286,10 @@ def test_events_tell_the_whole_story(join, database: Database, study: StudyRow):
     assert times == sorted(times)
 
 
-def test_the_newest_events_are_read_by_themselves(join, database, study):
-    join().claim_many(5)
-    story = events.read(database, study)
-    assert len(story) == 6
-    assert events.read(database, study, last=2) == story[-2:]
-    assert events.read(database, study, last=9) == story
+def test_the_newest_events_are_read_by_themselves(open_ledger, database, study):
+    open_ledger().claim_many(5)
+    event_log = events.read(database, study)
+    assert len(event_log) == 6
+    assert events.read(database, study, last=2) == event_log[-2:]
+    assert events.read(database, study, last=9) == event_log
     assert events.read(database, study, last=0) == []

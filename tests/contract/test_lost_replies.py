@@ -8,32 +8,32 @@ from optuna.distributions import IntDistribution
 from widthwise.storage.database import retry
 from widthwise.storage.ledger import events, queries
 from widthwise.storage.ledger.ledger import Settlement
-from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study import control
 from widthwise.storage.study.study import create_study
-from widthwise.storage.study.workers import Presence, list_workers
+from widthwise.storage.study.workers import WorkerRegistration, list_workers
 from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
 
 
 @pytest.fixture
-def lossy(study, monkeypatch):
+def lost_replies(study, monkeypatch):
     """From now on every call on the database succeeds, is not believed, and is made again."""
 
-    def twice(call, **_options):
+    def call_twice(call, **_options):
         call()
         return call()
 
-    monkeypatch.setattr(retry, "repeat", twice)
+    monkeypatch.setattr(retry, "call_with_retries", call_twice)
 
 
 @pytest.fixture
-def story(database, study):
+def event_kinds(database, study):
     return lambda: [event.kind for event in events.read(database, study)]
 
 
-def test_a_training_is_recorded_once(join, lossy, story, database, study):
+def test_a_training_is_recorded_once(open_ledger, lost_replies, event_kinds, database, study):
     projection = Projection(database, study)
-    ledger = join()
+    ledger = open_ledger()
     slot = claim_one(ledger)
     assert (slot.number, slot.attempt) == (0, 1)
     slot = bind_one(ledger, slot, {"a": 8}, "sampler")
@@ -44,64 +44,64 @@ def test_a_training_is_recorded_once(join, lossy, story, database, study):
     beat_one(ledger, slot)
     ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.5]})
     projection.close_many([0])
-    assert story() == ["created", "claimed", "bound", "done", "projected"]
+    assert event_kinds() == ["created", "claimed", "bound", "done", "projected"]
     assert (ledger.counts().complete, ledger.counts().waiting) == (1, 4)
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 1
 
 
-def test_a_batch_is_recorded_once(join, lossy, story, database, study):
+def test_a_batch_is_recorded_once(open_ledger, lost_replies, event_kinds, database, study):
     projection = Projection(database, study)
-    ledger = join()
+    ledger = open_ledger()
     batch = ledger.claim_many(3)
     assert [(slot.number, slot.attempt) for slot in batch] == [(0, 1), (1, 1), (2, 1)]
     bound = ledger.bind_many([(slot, {"a": 1 + slot.number}, "sampler") for slot in batch])
     assert [slot.widths for slot in bound] == [{"a": 1}, {"a": 2}, {"a": 3}]
-    openings = [Opening(slot=slot, constraints={}, attributes={}) for slot in bound]
-    assert all(projection.open_many(openings, distributions={"a": IntDistribution(1, 8)}))
+    starts = [TrialStart(slot=slot, constraints={}, attributes={}) for slot in bound]
+    assert all(projection.open_many(starts, distributions={"a": IntDistribution(1, 8)}))
     assert ledger.beat_many(bound) == []
     ends = [Settlement(slot=slot, outcome="complete", value=0.5) for slot in bound[:2]]
     assert ledger.done_many(ends) == []
     assert ledger.release_many(bound[2:]) == []
     projection.close_many([0, 1])
     kinds = {"claimed": 3, "bound": 3, "done": 2, "released": 1, "projected": 2, "created": 1}
-    assert Counter(story()) == kinds
+    assert Counter(event_kinds()) == kinds
     assert (ledger.counts().complete, ledger.counts().waiting) == (2, 3)
     assert ledger.record(2).attempts == 0
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 3
 
 
-def test_what_was_begun_goes_first_also_when_the_reply_is_lost(join, lossy):
-    ledger = join()
+def test_bound_slots_go_first_also_when_the_reply_is_lost(open_ledger, lost_replies):
+    ledger = open_ledger()
     first, second = ledger.claim_many(2)
     bind_one(ledger, second, {"a": 8}, "sampler")
     ledger.release_many([first, second])
     assert [slot.number for slot in ledger.claim_many(3)] == [1, 0, 2]
 
 
-def test_a_drain_is_counted_once(join, lossy, story):
-    ledger = join()
+def test_a_drain_is_counted_once(open_ledger, lost_replies, event_kinds):
+    ledger = open_ledger()
     release_one(ledger, claim_one(ledger))
     assert ledger.record(0).attempts == 0
-    assert story() == ["created", "claimed", "released"]
+    assert event_kinds() == ["created", "claimed", "released"]
 
 
-def test_a_failure_is_counted_once(join, lossy, story):
-    ledger = join(max_attempts=2)
+def test_a_failure_is_counted_once(open_ledger, lost_replies, event_kinds):
+    ledger = open_ledger(max_attempts=2)
     assert ledger.fail_attempt(claim_one(ledger), "boom") is True
     assert ledger.record(0).failures == 1
     assert ledger.fail_attempt(claim_one(ledger), "boom") is False
-    assert story() == ["created", "claimed", "failed", "claimed", "failed"]
+    assert event_kinds() == ["created", "claimed", "failed", "claimed", "failed"]
 
 
-def test_a_budget_grows_once(join, lossy, story):
-    ledger = join()
+def test_a_budget_grows_once(open_ledger, lost_replies, event_kinds):
+    ledger = open_ledger()
     assert ledger.extend(2) == 7
     assert ledger.set_budget(9) == 9
     assert ledger.counts().budget == 9
-    assert story() == ["created", "extended", "extended"]
+    assert event_kinds() == ["created", "extended", "extended"]
 
 
-def test_a_study_is_created_once_and_its_creator_knows(database, lossy):
+def test_a_study_is_created_once_and_its_creator_knows(database, lost_replies):
     study, created = create_study(
         database,
         name=uuid.uuid4().hex,
@@ -117,17 +117,17 @@ def test_a_study_is_created_once_and_its_creator_knows(database, lossy):
 
 
 def test_a_command_is_obeyed_once_and_its_giver_knows_what_was_before(
-    join, lossy, story, database, study
+    open_ledger, lost_replies, event_kinds, database, study
 ):
     assert control.set_status(database, study, "paused", worker="eve") == "open"
     assert control.set_status(database, study, "paused", worker="eve") == "paused"
     assert control.set_status(database, study, "open", worker="eve") == "paused"
-    slot = claim_one(join())
+    slot = claim_one(open_ledger())
     control.pause_trial(database, study, slot.number, worker="eve")
-    assert join().record(slot.number).attempts == 0
+    assert open_ledger().record(slot.number).attempts == 0
     control.continue_trial(database, study, slot.number, worker="eve")
     control.cancel_trial(database, study, slot.number, worker="eve")
-    assert story()[1:] == [
+    assert event_kinds()[1:] == [
         *("paused", "continued", "claimed"),
         *("paused", "continued", "cancelled", "projected"),
     ]
@@ -139,20 +139,20 @@ def test_a_command_that_arrived_unnoticed_does_not_undo_the_next_one(database, s
     def interrupted(call, **_options):
         call()
         with monkeypatch.context() as patch:
-            patch.setattr(retry, "repeat", lambda call, **_options: call())
+            patch.setattr(retry, "call_with_retries", lambda call, **_options: call())
             control.set_status(database, study, "open", worker="bob")
         return call()
 
     with monkeypatch.context() as patch:
-        patch.setattr(retry, "repeat", interrupted)
+        patch.setattr(retry, "call_with_retries", interrupted)
         assert control.set_status(database, study, "paused", worker="eve") == "open"
     assert queries.status_of(database, study) == "open"
 
 
-def test_a_worker_is_announced_once(lossy, database, study):
+def test_a_worker_is_announced_once(lost_replies, database, study):
     name = uuid.uuid4().hex
-    presence = Presence(database, name=name, beat_seconds=1.0)
-    presence.announce(study=study, activity="training", device=None)
-    assert [one.name for one in list_workers(database)].count(name) == 1
-    presence.leave()
-    assert name not in [one.name for one in list_workers(database)]
+    presence = WorkerRegistration(database, name=name, beat_seconds=1.0)
+    presence.register(study=study, activity="training", device=None)
+    assert [worker.name for worker in list_workers(database)].count(name) == 1
+    presence.unregister()
+    assert name not in [worker.name for worker in list_workers(database)]

@@ -27,15 +27,15 @@ def trials(database, study):
 
 
 @pytest.fixture
-def bound(join):
+def bound_slot(open_ledger):
     """Claim a slot and bind widths to it."""
 
-    def bind(hidden=8, ledger=None):
-        ledger = ledger or join()
+    def bind_slot(hidden=8, ledger=None):
+        ledger = ledger or open_ledger()
         slot = claim_one(ledger)
         return ledger, bind_one(ledger, slot, {"hidden": hidden, "heads": 4}, "sampler")
 
-    return bind
+    return bind_slot
 
 
 def open_trial(projection, slot):
@@ -54,8 +54,8 @@ def settle(ledger, slot, outcome="complete", value=0.5, curve=(0.25, 0.5)):
     return ledger.record(slot.number)
 
 
-def test_open_makes_and_binds_a_running_trial(projection, bound, trials):
-    ledger, slot = bound()
+def test_open_makes_and_binds_a_running_trial(projection, bound_slot, trials):
+    ledger, slot = bound_slot()
     trial_id = open_trial(projection, slot)
     assert ledger.record(slot.number).trial_id == trial_id
     [trial] = trials()
@@ -67,8 +67,8 @@ def test_open_makes_and_binds_a_running_trial(projection, bound, trials):
     assert len(trials()) == 1
 
 
-def test_close_tells_optuna_everything(projection, bound, trials, database, study):
-    ledger, slot = bound()
+def test_close_tells_optuna_everything(projection, bound_slot, trials, database, study):
+    ledger, slot = bound_slot()
     open_trial(projection, slot)
     record = settle(ledger, slot)
     projection.close_many([record.number])
@@ -92,9 +92,9 @@ def test_close_tells_optuna_everything(projection, bound, trials, database, stud
     ],
 )
 def test_other_ends_are_told_as_what_they_are(
-    projection, bound, trials, outcome, curve, state, value
+    projection, bound_slot, trials, outcome, curve, state, value
 ):
-    ledger, slot = bound()
+    ledger, slot = bound_slot()
     open_trial(projection, slot)
     projection.close_many([settle(ledger, slot, outcome, None, curve).number])
     [trial] = trials()
@@ -102,8 +102,10 @@ def test_other_ends_are_told_as_what_they_are(
     assert len(trial.intermediate_values) == len(curve)
 
 
-def test_repair_closes_what_a_dead_worker_left_open(projection, bound, trials, database, study):
-    ledger, slot = bound()
+def test_repair_closes_what_a_dead_worker_left_open(
+    projection, bound_slot, trials, database, study
+):
+    ledger, slot = bound_slot()
     open_trial(projection, slot)
     settle(ledger, slot)
     assert trials()[0].state == TrialState.RUNNING
@@ -113,15 +115,15 @@ def test_repair_closes_what_a_dead_worker_left_open(projection, bound, trials, d
     assert [event.kind for event in events.read(database, study)][-1] == "repaired"
 
 
-def test_repair_leaves_running_trials_alone(projection, bound, trials):
-    _, slot = bound()
+def test_repair_leaves_running_trials_alone(projection, bound_slot, trials):
+    _, slot = bound_slot()
     open_trial(projection, slot)
     assert projection.repair() == 0
     assert trials()[0].state == TrialState.RUNNING
 
 
-def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, join, trials):
-    ledger = join(max_attempts=1)
+def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, open_ledger, trials):
+    ledger = open_ledger(max_attempts=1)
     slot = claim_one(ledger)
     assert ledger.fail_attempt(slot, "boom") is False
     projection.close_many([slot.number])
@@ -130,61 +132,61 @@ def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, joi
 
 
 def test_a_trial_taken_from_its_slot_is_made_anew_and_the_first_one_failed(
-    projection, bound, trials, database, study, join
+    projection, bound_slot, trials, database, study, open_ledger
 ):
     """No worker leaves a slot without the trial that it made; somebody's hand may."""
-    ledger, slot = bound()
+    ledger, slot = bound_slot()
     first = open_trial(projection, slot)
     put_trial(database, study, slot, None)
     release_one(ledger, slot)
-    heir = join("heir")
-    again = claim_one(heir)
+    new_holder = open_ledger("heir")
+    again = claim_one(new_holder)
     assert (again.number, again.trial_id) == (slot.number, None)
     second = open_trial(projection, again)
-    assert heir.record(again.number).trial_id == second
+    assert new_holder.record(again.number).trial_id == second
     assert Projection(database, study).repair() == 1
     states = {trial._trial_id: trial.state for trial in trials()}
     assert states == {first: TrialState.FAIL, second: TrialState.RUNNING}
 
 
-def test_repair_fails_an_orphan(projection, bound, trials, database, study):
-    _, slot = bound()
+def test_repair_fails_an_orphan(projection, bound_slot, trials, database, study):
+    _, slot = bound_slot()
     orphan = open_trial(projection, slot)
     put_trial(database, study, slot, None)
-    _, other = bound(16)
-    mine = open_trial(projection, other)
-    put_trial(database, study, slot, mine)
+    _, other = bound_slot(16)
+    kept_trial = open_trial(projection, other)
+    put_trial(database, study, slot, kept_trial)
     assert projection.repair() == 1
     states = {trial._trial_id: trial.state for trial in trials()}
-    assert states == {orphan: TrialState.FAIL, mine: TrialState.RUNNING}
+    assert states == {orphan: TrialState.FAIL, kept_trial: TrialState.RUNNING}
     assert projection.repair() == 0
 
 
-def test_a_late_holder_opens_nothing(projection, bound, trials, join, database, study):
-    ledger, slot = bound()
+def test_a_late_holder_opens_nothing(projection, bound_slot, trials, open_ledger, database, study):
+    ledger, slot = bound_slot()
     release_one(ledger, slot)
-    heir = join("heir")
-    claim_one(heir)
+    new_holder = open_ledger("heir")
+    claim_one(new_holder)
     with pytest.raises(LeaseLost):
         open_trial(projection, slot)
     assert events.read(database, study)[-1].detail == {"action": "open its trial"}
     assert trials() == []
 
 
-def test_a_stranger_s_trial_is_never_touched(projection, bound, trials, database, study):
-    stranger = database.optuna_storage().create_new_trial(study.optuna_study_id)
-    ledger, slot = bound()
-    assert open_trial(projection, slot) != stranger
+def test_a_stranger_s_trial_is_never_touched(projection, bound_slot, trials, database, study):
+    foreign_trial = database.optuna_storage().create_new_trial(study.optuna_study_id)
+    ledger, slot = bound_slot()
+    assert open_trial(projection, slot) != foreign_trial
     projection.close_many([settle(ledger, slot).number])
     projection.repair()
     states = {trial._trial_id: trial.state for trial in trials()}
-    assert states[stranger] == TrialState.RUNNING
+    assert states[foreign_trial] == TrialState.RUNNING
 
 
 def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
-    projection, bound, trials, database
+    projection, bound_slot, trials, database
 ):
-    ledger, slot = bound()
+    ledger, slot = bound_slot()
     trial_id = open_trial(projection, slot)
     database.optuna_storage().set_trial_state_values(trial_id, TrialState.FAIL)
     projection.close_many([settle(ledger, slot).number])
@@ -192,8 +194,8 @@ def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
     assert ledger.record(slot.number).value == 0.5
 
 
-def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound, database, study):
-    ledger, slot = bound()
+def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound_slot, database, study):
+    ledger, slot = bound_slot()
     database.optuna_storage().delete_study(study.optuna_study_id)
     with pytest.raises(StudyNotFound, match="somebody deleted it"):
         open_trial(projection, slot)

@@ -16,15 +16,15 @@ from widthwise.tests.one_slot import beat_one, claim_one
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=6))
-def test_what_was_tried_is_what_the_records_say(join, sizes):
+def test_what_was_tried_is_what_the_records_say(open_ledger, sizes):
     """However often it is read in between, and whatever is under way."""
-    ledger = join()
+    ledger = open_ledger()
     for size in sizes:
         ledger.extend(size)
-        known = len(ledger.tried())
+        count_before = len(ledger.tried())
         batch = [slot for slot in ledger.claim_many(size) if slot.widths is None]
         batch = ledger.bind_many([(slot, {"a": 1 + slot.number}, "s") for slot in batch])
-        assert len(ledger.tried()) == known + len(batch)
+        assert len(ledger.tried()) == count_before + len(batch)
         for slot in batch[::2]:
             score = slot.number / 8
             outcome = "complete" if slot.number % 3 else "pruned"
@@ -38,29 +38,29 @@ def test_what_was_tried_is_what_the_records_say(join, sizes):
                 spread=float("nan"),
             )
     tried = ledger.tried()
-    assert tried == join("newcomer").tried()
+    assert tried == open_ledger("newcomer").tried()
     records = [record for record in ledger.records() if record.widths is not None]
-    assert [one.number for one in tried] == [record.number for record in records]
-    for one, record in zip(tried, records, strict=True):
-        assert (one.state, one.outcome) == (record.state, record.outcome)
-        assert (one.widths, one.value) == (record.widths, record.value)
-        if one.state == "done":
-            assert one.score == one.number / 8
-            assert (one.fidelity, one.spread) == (4.0, None)
-            assert (one.measured, one.rungs) == ({"latency": 0.5}, ((2.0, 0.25),))
+    assert [entry.number for entry in tried] == [record.number for record in records]
+    for entry, record in zip(tried, records, strict=True):
+        assert (entry.state, entry.outcome) == (record.state, record.outcome)
+        assert (entry.widths, entry.value) == (record.widths, record.value)
+        if entry.state == "done":
+            assert entry.score == entry.number / 8
+            assert (entry.fidelity, entry.spread) == (4.0, None)
+            assert (entry.measured, entry.rungs) == ({"latency": 0.5}, ((2.0, 0.25),))
     assert ledger.unbound() == ledger.counts().budget - len(records)
 
 
-def test_a_slot_that_failed_before_it_had_widths_was_not_tried(join):
-    ledger = join(max_attempts=1)
+def test_a_slot_that_failed_before_it_had_widths_was_not_tried(open_ledger):
+    ledger = open_ledger(max_attempts=1)
     ledger.fail_attempt(claim_one(ledger), "boom")
     assert ledger.tried() == []
     assert ledger.tried() == []
     assert ledger.unbound() == 4
 
 
-def test_what_ran_out_of_memory_is_known_with_its_device(join):
-    ledger = join()
+def test_what_ran_out_of_memory_is_known_with_its_device(open_ledger):
+    ledger = open_ledger()
     batch = ledger.claim_many(5)
     results = [
         {"device_class": "cuda: NVIDIA H200, 139 GiB"},
@@ -80,24 +80,24 @@ def test_what_ran_out_of_memory_is_known_with_its_device(join):
 
 
 @pytest.fixture
-def other_version(database):
+def set_schema_version(database):
     """Make the tables those of another release, for as long as the test runs."""
 
-    def become(version):
+    def set_version(version):
         change = update(schema).values(version=version)
         database.write(lambda connection: connection.execute(change))
 
-    yield become
-    become(SCHEMA_VERSION)
+    yield set_version
+    set_version(SCHEMA_VERSION)
 
 
 @pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1], ids=["old", "new"])
 def test_a_worker_finishes_its_trial_but_claims_none_of_another_schema(
-    join, other_version, version
+    open_ledger, set_schema_version, version
 ):
-    ledger = join()
+    ledger = open_ledger()
     slot = claim_one(ledger)
-    other_version(version)
+    set_schema_version(version)
     with pytest.raises(SchemaMismatch, match=f"of schema version {version}, .* {SCHEMA_VERSION};"):
         claim_one(ledger)
     beat_one(ledger, slot)

@@ -17,14 +17,14 @@ from widthwise.storage.study.study import create_study, list_studies, load_study
 
 
 @pytest.fixture
-def name() -> str:
+def study_name() -> str:
     return f"study-{uuid.uuid4().hex}"
 
 
-def create(database, name, fingerprint="f" * 64, budget=3):
+def create(database, study_name, fingerprint="f" * 64, budget=3):
     return create_study(
         database,
-        name=name,
+        name=study_name,
         spec='{"trials": 3}',
         fingerprint=fingerprint,
         direction="minimize",
@@ -34,68 +34,68 @@ def create(database, name, fingerprint="f" * 64, budget=3):
     )
 
 
-def test_a_study_is_created_with_its_budget_and_optunas_side(database, name):
-    study, created = create(database, name)
+def test_a_study_is_created_with_its_budget_and_optunas_side(database, study_name):
+    study, created = create(database, study_name)
     assert created
-    assert (study.name, study.spec, study.direction) == (name, '{"trials": 3}', "minimize")
+    assert (study.name, study.spec, study.direction) == (study_name, '{"trials": 3}', "minimize")
     assert Ledger(database, study, worker="w").counts().waiting == 3
-    mirror = optuna.load_study(study_name=name, storage=database.optuna_storage())
+    mirror = optuna.load_study(study_name=study_name, storage=database.optuna_storage())
     assert mirror._study_id == study.optuna_study_id
     assert mirror.direction == optuna.study.StudyDirection.MINIMIZE
     assert mirror.metric_names == ["mse"]
-    assert load_study(database, name) == study
+    assert load_study(database, study_name) == study
     assert study in list_studies(database)
 
 
-def test_creating_it_again_finds_it_with_its_own_budget(database, name):
-    study, _ = create(database, name)
-    assert create(database, name, budget=50) == (study, False)
+def test_creating_it_again_finds_it_with_its_own_budget(database, study_name):
+    study, _ = create(database, study_name)
+    assert create(database, study_name, budget=50) == (study, False)
     assert Ledger(database, study, worker="w").counts().budget == 3
 
 
-def test_another_fingerprint_is_another_study(database, name):
-    create(database, name)
+def test_another_fingerprint_is_another_study(database, study_name):
+    create(database, study_name)
     message = r"fingerprint ffffffffffff there, eeeeeeeeeeee here\); give this one another name"
     with pytest.raises(StudyMismatch, match=message) as caught:
-        create(database, name, fingerprint="e" * 64)
+        create(database, study_name, fingerprint="e" * 64)
     assert caught.value.exit_code == 5
 
 
-def test_a_plain_optuna_study_is_left_alone(database, name):
+def test_a_plain_optuna_study_is_left_alone(database, study_name):
     storage = database.optuna_storage()
-    storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], name)
+    storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], study_name)
     with pytest.raises(StudyMismatch, match="did not create, so it has no ledger"):
-        create(database, name)
+        create(database, study_name)
     with pytest.raises(StudyNotFound):
-        load_study(database, name)
+        load_study(database, study_name)
 
 
-def test_a_creation_that_dies_half_way_leaves_nothing(database, name, monkeypatch):
+def test_a_creation_that_dies_half_way_leaves_nothing(database, study_name, monkeypatch):
     def die(*_arguments, **_options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(study_module.slots_of, "grow", die)
+        patch.setattr(study_module.slots_of, "add_slots", die)
         with pytest.raises(KeyboardInterrupt):
-            create(database, name)
+            create(database, study_name)
     with pytest.raises(KeyError):
-        database.optuna_storage().get_study_id_from_name(name)
-    assert create(database, name)[1] is True
+        database.optuna_storage().get_study_id_from_name(study_name)
+    assert create(database, study_name)[1] is True
 
 
-def test_threads_that_create_the_same_study_share_it(database, name):
+def test_threads_that_create_the_same_study_share_it(database, study_name):
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: create(database, name), range(4)))
-    assert sorted(created for _, created in made) == [False, False, False, True]
-    assert len({study.id for study, _ in made}) == 1
-    count = select(func.count()).where(slots.c.study_id == made[0][0].id)
+        outcomes = list(pool.map(lambda _: create(database, study_name), range(4)))
+    assert sorted(created for _, created in outcomes) == [False, False, False, True]
+    assert len({study.id for study, _ in outcomes}) == 1
+    count = select(func.count()).where(slots.c.study_id == outcomes[0][0].id)
     assert database.read(lambda connection: connection.execute(count).scalar()) == 3
 
 
-def test_a_missing_study_names_those_there_are(database, name):
-    create(database, name)
+def test_a_missing_study_names_those_there_are(database, study_name):
+    create(database, study_name)
     with pytest.raises(
-        StudyNotFound, match=f"no study 'digitz' in .*newest first: {name}"
+        StudyNotFound, match=f"no study 'digitz' in .*newest first: {study_name}"
     ) as caught:
         load_study(database, "digitz")
     assert caught.value.exit_code == 2

@@ -41,7 +41,7 @@ def rows_of(database, trial_id):
     def read(connection):
         table = models.TrialModel.__table__
         trial = connection.execute(select(table).where(table.c.trial_id == trial_id)).one()
-        found = {
+        rows_by_table = {
             "trials": {
                 key: value is not None if key.startswith("datetime") else value
                 for key, value in trial._mapping.items()
@@ -56,8 +56,8 @@ def rows_of(database, trial_id):
                 {key: value for key, value in row._mapping.items() if key not in ids}
                 for row in rows
             ]
-            found[child.name] = sorted(kept, key=str)
-        return found
+            rows_by_table[child.name] = sorted(kept, key=str)
+        return rows_by_table
 
     return database.read(read)
 
@@ -70,9 +70,9 @@ def insert(database, study, trials):
 
 def test_a_trial_is_made_as_optuna_makes_it(database, study):
     storage = database.optuna_storage()
-    theirs = storage.create_new_trial(study.optuna_study_id, template())
+    optuna_trial = storage.create_new_trial(study.optuna_study_id, template())
     [ours] = insert(database, study, [template()])
-    assert rows_of(database, ours) == rows_of(database, theirs)
+    assert rows_of(database, ours) == rows_of(database, optuna_trial)
     assert rows_of(database, ours)["trial_params"]
     before, after = storage.get_all_trials(study.optuna_study_id)
     assert (before.number, after.number) == (0, 1)
@@ -130,17 +130,17 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 )
 def test_a_trial_is_ended_as_optuna_ends_it(database, study, state, value, curve, attributes):
     storage = database.optuna_storage()
-    theirs, ours = insert(database, study, [template(), template()])
+    optuna_trial, ours = insert(database, study, [template(), template()])
     final = value if state == TrialState.COMPLETE else None
 
     def end(trial_id):
-        return trial_rows.End(
+        return trial_rows.TrialEnd(
             trial_id=trial_id, state=state, value=final, curve=curve, attributes=attributes
         )
 
-    optuna_ends(storage, end(theirs))
+    optuna_ends(storage, end(optuna_trial))
     database.write(lambda connection: trial_rows.end_trials(connection, [end(ours)]))
-    assert rows_of(database, ours) == rows_of(database, theirs)
+    assert rows_of(database, ours) == rows_of(database, optuna_trial)
 
 
 def test_a_finished_trial_and_one_that_is_gone_stay_as_they_are(database, study):
@@ -149,7 +149,7 @@ def test_a_finished_trial_and_one_that_is_gone_stay_as_they_are(database, study)
     storage.set_trial_state_values(finished, TrialState.FAIL)
     before = rows_of(database, finished)
     ends = [
-        trial_rows.End(
+        trial_rows.TrialEnd(
             trial_id=trial_id, state=TrialState.COMPLETE, value=1.0, curve=[1.0], attributes={}
         )
         for trial_id in (finished, 10**9, still_open)

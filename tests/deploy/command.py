@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL
 from widthwise.storage.database.password import without_password
 
-PROGRAMS = Path(sys.executable).parent
+PROGRAMS_FOLDER = Path(sys.executable).parent
 
 
 class Command:
@@ -28,18 +28,18 @@ class Command:
         self, folder: Path, url: URL, environment: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder
-        kept = ("HOME", "LANG", "RAY_TMPDIR", "TMPDIR")
+        inherited_names = ("HOME", "LANG", "RAY_TMPDIR", "TMPDIR")
         self.environment = {
-            **{name: os.environ[name] for name in kept if name in os.environ},
-            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            **{name: os.environ[name] for name in inherited_names if name in os.environ},
+            "PATH": f"{PROGRAMS_FOLDER}:{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
             "WIDTHWISE_STORAGE": without_password(url),
             **(environment or {}),
         }
         if url.password:
-            secret = Path(tempfile.mkstemp(dir=folder)[1])
-            secret.write_text(str(url.password))
-            self.environment["WIDTHWISE_STORAGE_PASSWORD_FILE"] = str(secret)
+            password_file = Path(tempfile.mkstemp(dir=folder)[1])
+            password_file.write_text(str(url.password))
+            self.environment["WIDTHWISE_STORAGE_PASSWORD_FILE"] = str(password_file)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start it in a process group of its own."""
@@ -54,7 +54,7 @@ class Command:
             start_new_session=True,
         )
 
-    def succeed(self, *arguments: str | Path) -> str:
+    def run(self, *arguments: str | Path) -> str:
         """Run it to a good end; returns what it wrote to stdout."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=120)

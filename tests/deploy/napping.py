@@ -12,7 +12,7 @@ from widthwise.storage.database.database import Database
 from widthwise.storage.errors import StorageError
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import Ledger
-from widthwise.storage.ledger.slot import Record
+from widthwise.storage.ledger.slot import SlotRecord
 from widthwise.storage.study.study import load_study
 
 MODEL = """\
@@ -51,17 +51,17 @@ at_once = 1, parametrisation = "standard" }}
 
 
 def write_study(
-    folder: Path, name: str = "nap", *, trials: int, nap: float = 0.1, epochs: int = 5
+    folder: Path, name: str = "nap", *, trials: int, sleep_seconds: float = 0.1, epochs: int = 5
 ) -> Path:
     """A spec with its model and data beside it; returns the spec's path."""
-    (folder / f"{name}.py").write_text(MODEL.format(nap=nap))
+    (folder / f"{name}.py").write_text(MODEL.format(nap=sleep_seconds))
     (folder / f"{name}_data.py").write_text(DATA)
     spec = folder / f"{name}.toml"
     spec.write_text(SPEC.format(name=name, trials=trials, epochs=epochs))
     return spec
 
 
-class Watch:
+class LedgerWatch:
     """The ledger of a study, from beside."""
 
     def __init__(self, url: URL, name: str = "nap") -> None:
@@ -70,28 +70,28 @@ class Watch:
     def states(self) -> Counter[str]:
         return Counter(record.state for record in self._records())
 
-    def leased(self) -> bool:
+    def any_leased(self) -> bool:
         return self.states()["leased"] > 0
 
-    def done(self) -> int:
+    def count_done(self) -> int:
         return self.states()["done"]
 
-    def held(self) -> list[Record]:
+    def leased_records(self) -> list[SlotRecord]:
         return [record for record in self._records() if record.state == "leased"]
 
-    def events(self) -> Counter[str]:
+    def event_counts(self) -> Counter[str]:
         with Database.open(self._url, create=False) as database:
             return Counter(
-                one.kind for one in events.read(database, load_study(database, self._name))
+                event.kind for event in events.read(database, load_study(database, self._name))
             )
 
     def assert_exact(self, budget: int) -> None:
         """Every slot done and complete, no widths twice."""
         records = self._records()
-        assert Counter((one.state, one.outcome) for one in records) == {
+        assert Counter((record.state, record.outcome) for record in records) == {
             ("done", "complete"): budget
         }
-        assert len({str(one.widths) for one in records}) == budget
+        assert len({str(record.widths) for record in records}) == budget
 
     def assert_nothing_charged(self) -> None:
         """No slot is held, and none was charged an attempt for what it is still to do."""
@@ -99,7 +99,7 @@ class Watch:
             assert record.state in ("free", "done")
             assert record.state == "done" or record.attempts == 0
 
-    def _records(self) -> list[Record]:
+    def _records(self) -> list[SlotRecord]:
         """The slots; none before the study is there."""
         try:
             with Database.open(self._url, create=False) as database:
@@ -109,9 +109,11 @@ class Watch:
             return []
 
 
-def until(true: Callable[[], object], *, seconds: float = 200, why: str = "") -> None:
+def wait_until(
+    condition: Callable[[], object], *, seconds: float = 200, description: str = ""
+) -> None:
     """Wait for something that must come."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"never came so far: {why or true}"
+    while not condition():
+        assert time.monotonic() < deadline, f"never came so far: {description or condition}"
         time.sleep(0.1)

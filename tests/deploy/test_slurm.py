@@ -13,18 +13,18 @@ from widthwise.storage.database.database import resolve_url
 
 from .command import Command
 from .compose import ROOT
-from .napping import Watch, until, write_study
+from .napping import LedgerWatch, wait_until, write_study
 from .verbs import default_grace
 
 SCRIPT = ROOT / "deploy" / "slurm" / "widthwise.sbatch"
-STAND_IN = """\
+FAKE_SCONTROL = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >> "{log}"
 [ "$(basename "$0")" = scontrol ] || echo "{state}"
 """
 
 
-class Task:
+class SlurmTask:
     """A task of an array, as Slurm would start it on this machine."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,13 +32,13 @@ class Task:
         self.url = resolve_url(f"sqlite:///{folder / 'study.db'}")
         self._log = folder / "slurm.log"
         (folder / "bin").mkdir()
-        self.slurm_says("RUNNING")
+        self.set_slurm_state("RUNNING")
 
-    def slurm_says(self, state: str) -> None:
+    def set_slurm_state(self, state: str) -> None:
         """What Slurm holds the task's state to be."""
         for name in ("squeue", "scontrol"):
             program = self.folder / "bin" / name
-            program.write_text(STAND_IN.format(log=self._log, state=state))
+            program.write_text(FAKE_SCONTROL.format(log=self._log, state=state))
             program.chmod(0o755)
 
     @property
@@ -72,15 +72,15 @@ class Task:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Task:
-    return Task(tmp_path)
+def task(tmp_path: Path) -> SlurmTask:
+    return SlurmTask(tmp_path)
 
 
-def options() -> dict[str, str]:
+def sbatch_options() -> dict[str, str]:
     """The script's #SBATCH lines."""
     lines = SCRIPT.read_text(encoding="utf-8").splitlines()
-    found = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")]
-    return {name: value for name, _, value in (line.partition("=") for line in found)}
+    directives = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")]
+    return {name: value for name, _, value in (line.partition("=") for line in directives)}
 
 
 def test_bash_can_read_it() -> None:
@@ -88,25 +88,27 @@ def test_bash_can_read_it() -> None:
 
 
 def test_slurm_is_asked_for_an_array_that_is_warned_and_comes_back() -> None:
-    asked = options()
-    assert re.fullmatch(r"\d+-\d+", asked["array"])
-    assert "requeue" in asked
+    requested = sbatch_options()
+    assert re.fullmatch(r"\d+-\d+", requested["array"])
+    assert "requeue" in requested
     # B: the script gets the signal, and passes it on to its worker.
-    to, name, seconds = re.split("[:@]", asked["signal"])
+    to, name, seconds = re.split("[:@]", requested["signal"])
     assert (to, name) == ("B", "TERM")
     assert float(seconds) >= default_grace() + 10
-    assert "%A_%a" in asked["output"]
-    assert asked["open-mode"] == "append"
+    assert "%A_%a" in requested["output"]
+    assert requested["open-mode"] == "append"
     assert "##SBATCH --gres=gpu:1" in SCRIPT.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_a_task_that_runs_out_of_time_gives_its_trial_back_and_queues_again(task: Task) -> None:
-    write_study(task.folder, trials=2, nap=0.2, epochs=200)
-    task.command.succeed("submit", "nap.toml")
-    watch = Watch(task.url)
+def test_a_task_that_runs_out_of_time_gives_its_trial_back_and_queues_again(
+    task: SlurmTask,
+) -> None:
+    write_study(task.folder, trials=2, sleep_seconds=0.2, epochs=200)
+    task.command.run("submit", "nap.toml")
+    watch = LedgerWatch(task.url)
     running = task.start("nap")
-    until(watch.leased)
+    wait_until(watch.any_leased)
     running.send_signal(signal.SIGTERM)
     _, err = running.communicate(timeout=100)
     assert running.returncode == 75, err
@@ -115,14 +117,14 @@ def test_a_task_that_runs_out_of_time_gives_its_trial_back_and_queues_again(task
 
 
 @pytest.mark.slow
-def test_a_cancelled_task_stays_away(task: Task) -> None:
+def test_a_cancelled_task_stays_away(task: SlurmTask) -> None:
     """`scancel` signals every process of the task, its worker's trainer among them."""
-    write_study(task.folder, trials=2, nap=0.2, epochs=200)
-    task.command.succeed("submit", "nap.toml")
-    watch = Watch(task.url)
+    write_study(task.folder, trials=2, sleep_seconds=0.2, epochs=200)
+    task.command.run("submit", "nap.toml")
+    watch = LedgerWatch(task.url)
     running = task.start("nap")
-    until(watch.leased)
-    task.slurm_says("COMPLETING")
+    wait_until(watch.any_leased)
+    task.set_slurm_state("COMPLETING")
     os.killpg(running.pid, signal.SIGTERM)
     _, err = running.communicate(timeout=100)
     assert running.returncode == 75, err
@@ -131,19 +133,19 @@ def test_a_cancelled_task_stays_away(task: Task) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_ends_with_its_study(task: Task) -> None:
-    write_study(task.folder, trials=3, nap=0.0, epochs=2)
-    task.command.succeed("submit", "nap.toml")
+def test_a_task_ends_with_its_study(task: SlurmTask) -> None:
+    write_study(task.folder, trials=3, sleep_seconds=0.0, epochs=2)
+    task.command.run("submit", "nap.toml")
     running = task.start("nap")
     _, err = running.communicate(timeout=100)
     assert running.returncode == 0, err
     assert task.requeued() == []
-    Watch(task.url).assert_exact(3)
+    LedgerWatch(task.url).assert_exact(3)
 
 
-def test_an_error_ends_the_task_with_its_code(task: Task) -> None:
+def test_an_error_ends_the_task_with_its_code(task: SlurmTask) -> None:
     write_study(task.folder, trials=3)
-    task.command.succeed("submit", "nap.toml")
+    task.command.run("submit", "nap.toml")
     running = task.start("no-such-study")
     _, err = running.communicate(timeout=100)
     assert running.returncode == 2, err
@@ -151,7 +153,7 @@ def test_an_error_ends_the_task_with_its_code(task: Task) -> None:
     assert task.requeued() == []
 
 
-def test_a_study_must_be_named(task: Task) -> None:
+def test_a_study_must_be_named(task: SlurmTask) -> None:
     running = task.start()
     _, err = running.communicate(timeout=60)
     assert running.returncode != 0

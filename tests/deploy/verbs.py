@@ -9,18 +9,18 @@ import typer.main
 from widthwise.search.cli.app import app
 
 
-def parse(words: Sequence[str]) -> dict[str, Any]:
+def parse_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     """The options that a command line comes to; raises where it has a verb or flag too many."""
     command: Any = typer.main.get_command(app)
-    rest = list(words)
-    assert rest.pop(0) == "widthwise"
+    remaining = list(arguments)
+    assert remaining.pop(0) == "widthwise"
     while hasattr(command, "commands"):
-        name = rest.pop(0)
+        name = remaining.pop(0)
         command = command.commands[name]
-    options: dict[str, Any] = command.make_context(command.name, rest).params
+    options: dict[str, Any] = command.make_context(command.name, remaining).params
     return options
 
 
 def default_grace() -> float:
     """Seconds that a worker takes to stop unless told otherwise."""
-    return float(parse(["widthwise", "worker"])["grace"])
+    return float(parse_command_line(["widthwise", "worker"])["grace"])

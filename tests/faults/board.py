@@ -8,10 +8,10 @@ from __future__ import annotations
 import enum
 import mmap
 
-NO_SEAT = 4095
+UNWATCHED_WORKER = 4095
 """Of a worker that nobody watches."""
 
-AHEAD = 8
+SLOTS_BEFORE_FAULTS = 8
 """Slots that may be done before any harm was."""
 
 
@@ -23,7 +23,7 @@ class Activity(enum.IntEnum):
     HOLDING = 2
 
 
-class Board:
+class StatusBoard:
     """Bytes that a process shares with those it forks: one for the progress, one a seat.
 
     Args:
@@ -32,23 +32,26 @@ class Board:
     """
 
     def __init__(self, budget: int, overshoot: int) -> None:
-        self._bytes = mmap.mmap(-1, NO_SEAT + 1)
+        self._bytes = mmap.mmap(-1, UNWATCHED_WORKER + 1)
         self._budget, self._overshoot = budget, overshoot
 
-    def progress(self, percent: int) -> None:
+    def set_progress(self, percent: int) -> None:
         """Say how far the harm is done."""
         self._bytes[0] = percent
 
     def may_claim(self, open_slots: int) -> bool:
         """Whether so few slots are done that the harm keeps pace."""
-        room = self._budget - AHEAD - self._overshoot
-        done = self._budget - open_slots
-        return self._bytes[0] == 100 or done < AHEAD + room * self._bytes[0] // 100
+        paced_slots = self._budget - SLOTS_BEFORE_FAULTS - self._overshoot
+        done_slots = self._budget - open_slots
+        return (
+            self._bytes[0] == 100
+            or done_slots < SLOTS_BEFORE_FAULTS + paced_slots * self._bytes[0] // 100
+        )
 
-    def enter(self, seat: int, activity: Activity) -> None:
+    def set_activity(self, worker_index: int, activity: Activity) -> None:
         """Say what the worker in a seat, from 1, is at."""
-        self._bytes[seat] = activity
+        self._bytes[worker_index] = activity
 
-    def at(self, seat: int) -> Activity:
+    def activity_of(self, worker_index: int) -> Activity:
         """What the worker in a seat is at."""
-        return Activity(self._bytes[seat])
+        return Activity(self._bytes[worker_index])

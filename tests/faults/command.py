@@ -18,9 +18,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from widthwise.search.spec.spec import load_spec
-from widthwise.search.study import start
+from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger, Record
+from widthwise.storage.ledger.ledger import Ledger, SlotRecord
 from widthwise.storage.study.study import load_study
 
 from .judge import audit
@@ -42,7 +42,7 @@ class CommandStudy:
         """Put the study of a spec file of its folder into the database; nobody begins it."""
         with Database.open(resolve_url(self.url, {})) as database:
             parsed = load_spec(self.folder / spec)
-            start(parsed, self.folder, lambda: database, Console(quiet=True))
+            create_or_join_study(parsed, self.folder, lambda: database, Console(quiet=True))
 
     def start(
         self, *arguments: str, environment: Mapping[str, str] | None = None
@@ -59,34 +59,34 @@ class CommandStudy:
         return process
 
     @classmethod
-    def end_all(cls) -> None:
+    def kill_all(cls) -> None:
         """Kill what a test that failed left at work, with all that it started."""
         for process in cls.started:
             if process.poll() is None:
-                family = psutil.Process(process.pid).children(recursive=True)
-                for one in (process, *family):
+                descendants = psutil.Process(process.pid).children(recursive=True)
+                for started_process in (process, *descendants):
                     with suppress(psutil.NoSuchProcess):
-                        one.kill()
+                        started_process.kill()
                 process.communicate()
         cls.started.clear()
 
-    def end(
+    def run_command(
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> tuple[int, str, str]:
         process = self.start(*arguments, environment=environment)
         out, err = process.communicate(timeout=240)
         return process.returncode, out, err
 
-    def wait(self, running: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    def wait_until(self, process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
         """Wait for something to be so while a process runs."""
         deadline = time.monotonic() + 120
-        while not until():
-            assert running.poll() is None, running.communicate()
-            assert time.monotonic() < deadline, f"it never came so far: {self.states()}"
+        while not condition():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, f"it never came so far: {self.slot_states()}"
             time.sleep(0.05)
 
     def report(self) -> Any:
-        code, out, err = self.end("report", self.name, "--json")
+        code, out, err = self.run_command("report", self.name, "--json")
         assert code == 0, err
         return json.loads(out)
 
@@ -95,7 +95,7 @@ class CommandStudy:
         with self.database() as database:
             return audit(database, load_study(database, self.name))
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[SlotRecord]:
         """What the ledger holds."""
         with self.database() as database:
             study = load_study(database, self.name)
@@ -106,13 +106,13 @@ class CommandStudy:
         with Database.open(resolve_url(self.url, {}), create=False) as opened:
             yield opened
 
-    def states(self) -> list[str]:
-        return [state for (state,) in self.rows("select state from widthwise_slot")]
+    def slot_states(self) -> list[str]:
+        return [state for (state,) in self.query_rows("select state from widthwise_slot")]
 
-    def events(self) -> list[str]:
-        return [kind for (kind,) in self.rows("select kind from widthwise_event order by id")]
+    def event_kinds(self) -> list[str]:
+        return [kind for (kind,) in self.query_rows("select kind from widthwise_event order by id")]
 
-    def rows(self, query: str) -> list[Any]:
+    def query_rows(self, query: str) -> list[Any]:
         """What a query finds; nothing while there is no such table yet."""
         url = resolve_url(self.url, {})
         if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():

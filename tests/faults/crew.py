@@ -18,39 +18,39 @@ from typing import Any
 from optuna.distributions import IntDistribution
 from widthwise.search.trial.outcome import Outcome
 from widthwise.search.worker.shutdown import StopRequest
-from widthwise.search.worker.supervisor import Holder
+from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.search.worker.worker import Worker
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot
-from widthwise.storage.projection.projection import Opening, Projection
+from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study.study import load_study
 
-from .board import Activity, Board
-from .fuses import Lit
+from .board import Activity, StatusBoard
+from .fuses import CrashPoint
 
 WIDTHS = {"a": IntDistribution(1, 64), "b": IntDistribution(1, 64)}
 
 
-EPOCHS, UNITS = 4, 64
+EPOCHS, UNITS_PER_EPOCH = 4, 64
 """Of a nap; what it finds is summed up in whole units, so that an epoch too many or few shows."""
 
 
-def value_of(widths: Mapping[str, int]) -> float:
+def value_from_widths(widths: Mapping[str, int]) -> float:
     """What a nap finds: a number that follows from the widths alone."""
-    return widths["a"] + widths["b"] / UNITS
+    return widths["a"] + widths["b"] / UNITS_PER_EPOCH
 
 
-def save(folder: Path, identity: Mapping[str, Any], epoch: int, found: int) -> None:
+def write_checkpoint(folder: Path, identity: Mapping[str, Any], epoch: int, total: int) -> None:
     """Write a checkpoint of a nap, as trainings do."""
     import torch
     from widthwise.objectives.training import checkpoint_file
     from widthwise.objectives.training.snapshot import Snapshot
 
-    snapshot = Snapshot(epochs=epoch, tensors={"found": torch.tensor(found)}, facts={})
+    snapshot = Snapshot(epochs=epoch, tensors={"found": torch.tensor(total)}, metadata={})
     checkpoint_file.write(folder, snapshot, identity)
 
 
-def load(folder: Path, identity: Mapping[str, Any]) -> tuple[int, int]:
+def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> tuple[int, int]:
     """The epochs that a nap has behind it, and what it found so far."""
     from widthwise.objectives.training import checkpoint_file
 
@@ -59,114 +59,131 @@ def load(folder: Path, identity: Mapping[str, Any]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crew:
+class WorkerSetup:
     """What the members of a crew have in common.
 
     Attributes:
         url: Of the storage.
         study: Its name.
-        lease: Seconds.
-        nap: Seconds that a training takes in the mean.
+        lease_seconds: Seconds.
+        mean_training_seconds: Seconds that a training takes in the mean.
         checkpoints: Folder of the trainings' checkpoints; None without any.
-        witness: File that a member appends to what it was told is recorded.
-        board: Says when a slot may be claimed, and is told who holds one.
+        acknowledgement_log: File that a member appends to what it was told is recorded.
+        status_board: Says when a slot may be claimed, and is told who holds one.
     """
 
     url: str
     study: str
-    lease: float
-    nap: float
+    lease_seconds: float
+    mean_training_seconds: float
     checkpoints: Path | None
-    witness: Path
-    board: Board
+    acknowledgement_log: Path
+    status_board: StatusBoard
 
 
 @dataclass(kw_only=True)
-class Napper:
+class SleepingTrainer:
     """A trainer in the worker's own process that naps."""
 
-    crew: Crew
-    seat: int
+    setup: WorkerSetup
+    worker_index: int
     ledger: Ledger
     projection: Projection
-    most: int = field(default=1, init=False)
+    claim_size: int = field(default=1, init=False)
 
     def start(self) -> None:
-        self.crew.board.enter(self.seat, Activity.WORKING)
-        while not self.crew.board.may_claim(self.ledger.open_slots()):
+        self.setup.status_board.set_activity(self.worker_index, Activity.WORKING)
+        while not self.setup.status_board.may_claim(self.ledger.open_slots()):
             time.sleep(0.02)
-        self.most = random.choice((1, 1, 2))
+        self.claim_size = random.choice((1, 1, 2))
 
     def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
         del lost  # a nap is short: that a slot is lost is said when it is settled
-        bound = [one for one in map(self.propose, slots) if one is not None]
-        openings = [
-            Opening(slot=slot, constraints={"flops": -1.0}, attributes={}) for slot in bound
+        bound_slots = [item for item in map(self.bind_random_widths, slots) if item is not None]
+        starts = [
+            TrialStart(slot=slot, constraints={"flops": -1.0}, attributes={})
+            for slot in bound_slots
         ]
-        opened = self.projection.open_many(openings, distributions=WIDTHS)
-        held = [slot for slot, trial in zip(bound, opened, strict=True) if trial is not None]
-        self.crew.board.enter(self.seat, Activity.HOLDING)
-        settlements = [self.train(slot) for slot in held]
-        late = {slot.number for slot in self.ledger.done_many(settlements)}
-        kept = [one for one in settlements if one.slot.number not in late]
-        self.testify(kept)
-        told = [Outcome(number=one.slot.number, kind="complete", value=one.value) for one in kept]
-        gone = {slot.number for slot in slots} - {one.number for one in told}
-        return told + [Outcome(number=number, kind="lost") for number in gone]
+        trial_ids = self.projection.open_many(starts, distributions=WIDTHS)
+        opened_slots = [
+            slot for slot, trial in zip(bound_slots, trial_ids, strict=True) if trial is not None
+        ]
+        self.setup.status_board.set_activity(self.worker_index, Activity.HOLDING)
+        settlements = [self.train(slot) for slot in opened_slots]
+        lost_numbers = {slot.number for slot in self.ledger.done_many(settlements)}
+        recorded = [item for item in settlements if item.slot.number not in lost_numbers]
+        self.log_acknowledged(recorded)
+        outcomes = [
+            Outcome(number=item.slot.number, kind="complete", value=item.value) for item in recorded
+        ]
+        unrecorded = {slot.number for slot in slots} - {item.number for item in outcomes}
+        return outcomes + [Outcome(number=number, kind="lost") for number in unrecorded]
 
-    def propose(self, slot: Slot) -> Slot | None:
+    def bind_random_widths(self, slot: Slot) -> Slot | None:
         """Bind widths by chance to a slot that has none; None if the slot is lost."""
         while slot.widths is None:
             widths = {name: random.randint(1, 64) for name in WIDTHS}
-            answer = self.ledger.bind_many([(slot, widths, "chance")])[0]
-            if isinstance(answer, Slot):
-                return answer
-            if answer.name == "LOST":
+            result = self.ledger.bind_many([(slot, widths, "chance")])[0]
+            if isinstance(result, Slot):
+                return result
+            if result.name == "LOST":
                 return None
         return slot
 
     def train(self, slot: Slot) -> Settlement:
         """Nap, some epochs long; with checkpoints each goes on from the one before."""
         assert slot.widths is not None
-        folder, identity = self.crew.checkpoints, {"slot": slot.number, "widths": slot.widths}
-        epoch = begun = found = 0
+        folder, identity = self.setup.checkpoints, {"slot": slot.number, "widths": slot.widths}
+        epoch = resumed_epochs = total = 0
         if folder is not None:
-            epoch, found = load(folder / str(slot.number), identity)
-            begun = epoch
-        gain = round(value_of(slot.widths) * UNITS)
+            epoch, total = read_checkpoint(folder / str(slot.number), identity)
+            resumed_epochs = epoch
+        gain = round(value_from_widths(slot.widths) * UNITS_PER_EPOCH)
         while epoch < EPOCHS:
-            time.sleep(random.uniform(0.0, 2.0 * self.crew.nap / EPOCHS))
-            epoch, found = epoch + 1, found + gain
+            time.sleep(random.uniform(0.0, 2.0 * self.setup.mean_training_seconds / EPOCHS))
+            epoch, total = epoch + 1, total + gain
             if folder is not None:
-                save(folder / str(slot.number), identity, epoch, found)
+                write_checkpoint(folder / str(slot.number), identity, epoch, total)
         return Settlement(
             slot=slot,
             outcome="complete",
-            value=found / (EPOCHS * UNITS),
-            result={"curve": [0.0, 1.0], "attributes": {"token": slot.token, "begun": begun}},
+            value=total / (EPOCHS * UNITS_PER_EPOCH),
+            result={
+                "curve": [0.0, 1.0],
+                "attributes": {"token": slot.token, "begun": resumed_epochs},
+            },
         )
 
-    def testify(self, kept: Sequence[Settlement]) -> None:
+    def log_acknowledged(self, recorded: Sequence[Settlement]) -> None:
         """Append what is recorded to the witness: a line reaches it whole, whoever dies then."""
-        lines = [f"{one.slot.number} {one.slot.token} {one.value}\n" for one in kept]
-        descriptor = os.open(self.crew.witness, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        lines = [
+            f"{settlement.slot.number} {settlement.slot.token} {settlement.value}\n"
+            for settlement in recorded
+        ]
+        descriptor = os.open(self.setup.acknowledgement_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         with suppress(OSError):
             os.write(descriptor, "".join(lines).encode())
         os.close(descriptor)
 
 
-def work(crew: Crew, seat: int, fuse: Lit | None = None) -> None:
+def run_worker(
+    setup: WorkerSetup, worker_index: int, crash_point: CrashPoint | None = None
+) -> None:
     """Work on the crew's study until its budget is spent, as `widthwise worker` does."""
-    with Database.open(resolve_url(crew.url)) as database:
-        if fuse is not None:
-            fuse.install(database.engine.dialect)
-        study = load_study(database, crew.study)
-        ledger = Ledger(database, study, worker=str(os.getpid()), lease_seconds=crew.lease)
+    with Database.open(resolve_url(setup.url)) as database:
+        if crash_point is not None:
+            crash_point.install(database.engine.dialect)
+        study = load_study(database, setup.study)
+        ledger = Ledger(database, study, worker=str(os.getpid()), lease_seconds=setup.lease_seconds)
         projection = Projection(database, study)
-        holder = Holder(
+        supervisor = TrialSupervisor(
             ledger=ledger,
             projection=projection,
-            trainer=Napper(crew=crew, seat=seat, ledger=ledger, projection=projection),
-            lease_seconds=crew.lease,
+            trainer=SleepingTrainer(
+                setup=setup, worker_index=worker_index, ledger=ledger, projection=projection
+            ),
+            lease_seconds=setup.lease_seconds,
         )
-        Worker(holder=holder, ledger=ledger, stop=StopRequest(), report=lambda _: None).run()
+        Worker(
+            supervisor=supervisor, ledger=ledger, stop=StopRequest(), on_outcome=lambda _: None
+        ).run()

@@ -4,7 +4,7 @@ Steps whose transaction writes an event are known by it, so that the kill hits t
 makes the step, whatever the code around it is called; the making of Optuna's trial (`ask`) is known
 by the function that inserts it. Writing a checkpoint has no commit: its fuse counts lines.
 
-Entry points: `burning`, `Fuse`, `LineFuse`.
+Entry points: `crash_points`, `CrashAtCommit`, `CrashAtLine`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, Literal, Protocol
 from widthwise.storage.ledger import events
 from widthwise.storage.projection import trial_rows
 
-Side = Literal["before", "after"]
+CommitSide = Literal["before", "after"]
 
-EVENTS = {
+STEP_EVENTS = {
     "claim": ("claimed",),
     "bind": ("bound",),
     "done": ("done",),
@@ -32,67 +32,67 @@ EVENTS = {
 """Step to the events that its transaction writes."""
 
 
-class Lit(Protocol):
+class CrashPoint(Protocol):
     """A fuse of whatever kind."""
 
     def install(self, dialect: Any) -> None:
         """Lay it, in the process that it will kill."""
 
 
-def burning(step: str, kills: int) -> Iterator[Callable[[], Lit]]:
+def crash_points(step: str, kills: int) -> Iterator[Callable[[], CrashPoint]]:
     """So many fuses of a step, to be made each in its own process: around it, evenly spread."""
     for index in range(kills):
         if step == "checkpoint":
-            yield partial(LineFuse, index / kills)
+            yield partial(CrashAtLine, index / kills)
         else:
-            yield partial(Fuse, step, "after" if index % 2 else "before")
+            yield partial(CrashAtCommit, step, "after" if index % 2 else "before")
 
 
-class Fuse:
+class CrashAtCommit:
     """Kills this process at the first commit of a step.
 
     Args:
-        step: A key of `EVENTS`, or `ask`: the making of Optuna's trial.
+        step: A key of `STEP_EVENTS`, or `ask`: the making of Optuna's trial.
         side: Before the commit, or after it.
     """
 
-    def __init__(self, step: str, side: Side) -> None:
+    def __init__(self, step: str, side: CommitSide) -> None:
         self._side = side
-        self._burning = False
+        self._armed = False
         if step == "ask":
-            self._watch(trial_rows, "insert_trials", lambda *_: True)
+            self._arm_on_call(trial_rows, "insert_trials", lambda *_: True)
         else:
-            kinds = EVENTS[step]
-            self._watch(
+            kinds = STEP_EVENTS[step]
+            self._arm_on_call(
                 events,
                 "append_all",
-                lambda _connection, _study, entries: any(one.kind in kinds for one in entries),
+                lambda _connection, _study, entries: any(event.kind in kinds for event in entries),
             )
 
     def install(self, dialect: Any) -> None:
         """Put the fuse into the way of an engine's commits."""
         commit = dialect.do_commit
 
-        def burn(connection: Any) -> None:
-            if self._burning and self._side == "before":
-                die()
+        def commit_or_crash(connection: Any) -> None:
+            if self._armed and self._side == "before":
+                kill_self()
             commit(connection)
-            if self._burning:
-                die()
+            if self._armed:
+                kill_self()
 
-        dialect.do_commit = burn
+        dialect.do_commit = commit_or_crash
 
-    def _watch(self, module: Any, name: str, concerns: Callable[..., bool]) -> None:
-        whole = getattr(module, name)
+    def _arm_on_call(self, module: Any, name: str, matches: Callable[..., bool]) -> None:
+        original = getattr(module, name)
 
         def watched(*arguments: Any) -> Any:
-            self._burning = self._burning or concerns(*arguments)
-            return whole(*arguments)
+            self._armed = self._armed or matches(*arguments)
+            return original(*arguments)
 
         setattr(module, name, watched)
 
 
-class LineFuse:
+class CrashAtLine:
     """Kills this process in the middle of its second checkpoint.
 
     Args:
@@ -103,12 +103,12 @@ class LineFuse:
         from widthwise.objectives.training import checkpoint_file
 
         self._share, self._file = share, checkpoint_file.__file__
-        self._lines, self._first = 0, 0
+        self._lines, self._lines_of_first = 0, 0
         write = checkpoint_file.write
 
         def watched(*arguments: Any) -> Any:
-            self._first, self._lines = self._lines, 0
-            sys.settrace(self._enter)
+            self._lines_of_first, self._lines = self._lines, 0
+            sys.settrace(self._trace_file)
             try:
                 return write(*arguments)
             finally:
@@ -119,17 +119,17 @@ class LineFuse:
     def install(self, dialect: Any) -> None:
         """Nothing: no commit is concerned."""
 
-    def _enter(self, frame: FrameType, _event: str, _argument: Any) -> Any:
-        return self._count if frame.f_code.co_filename == self._file else None
+    def _trace_file(self, frame: FrameType, _event: str, _argument: Any) -> Any:
+        return self._trace_line if frame.f_code.co_filename == self._file else None
 
-    def _count(self, _frame: FrameType, event: str, _argument: Any) -> Any:
+    def _trace_line(self, _frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "line":
             self._lines += 1
-            if self._first and self._lines > self._share * self._first:
-                die()
-        return self._count
+            if self._lines_of_first and self._lines > self._share * self._lines_of_first:
+                kill_self()
+        return self._trace_line
 
 
-def die() -> None:
+def kill_self() -> None:
     """As the kernel's memory killer, or the one who pulls the plug, would have it."""
     os.kill(os.getpid(), signal.SIGKILL)

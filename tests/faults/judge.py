@@ -1,6 +1,6 @@
 """The judge: holds a study's ledger, its events, Optuna's trials and the witnesses together.
 
-`audit` counts what a promise's line shows; `check` is for a study that should be finished, with
+`audit` counts what a promise's line shows; `assert_settled_once` is for a study that should be finished, with
 nothing lost, nothing twice and nobody left.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from widthwise.storage.database.database import Database
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Ledger, Record
+from widthwise.storage.ledger.ledger import Ledger, SlotRecord
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.study.study import create_study
 
-from .crew import value_of
+from .crew import value_from_widths
 
 
-def create(database: Database, budget: int, name: str = "digits") -> StudyRow:
+def create_crew_study(database: Database, budget: int, name: str = "digits") -> StudyRow:
     """A study for a crew."""
     study, _ = create_study(
         database,
@@ -55,29 +55,31 @@ def audit(database: Database, study: StudyRow, witness: Path | None = None) -> d
     ledger = Ledger(database, study, worker="judge")
     counts, records = ledger.counts(), ledger.records()
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
-    story = events.read(database, study)
-    kinds = Counter(event.kind for event in story)
+    event_log = events.read(database, study)
+    kinds = Counter(event.kind for event in event_log)
     return {
         "budget": counts.budget,
         "complete": counts.complete,
         "running": counts.running + sum(trial.state == TrialState.RUNNING for trial in trials),
-        "duplicates": _duplicates(records, trials, story),
-        "lost": _unkept(records, story, witness) + _unshown(records, trials),
+        "duplicates": _duplicates(records, trials, event_log),
+        "lost": _missing_results(records, event_log, witness) + _unprojected(records, trials),
         "adopted": kinds["reclaimed"],
         # Widths that another slot has are refused too, to a holder that is not late.
-        "refused": sum(one.kind == "refused" and "action" in one.detail for one in story),
+        "refused": sum(entry.kind == "refused" and "action" in entry.detail for entry in event_log),
     }
 
 
-def check(database: Database, study: StudyRow, witness: Path | None = None) -> dict[str, int]:
+def assert_settled_once(
+    database: Database, study: StudyRow, witness: Path | None = None
+) -> dict[str, int]:
     """Every slot was settled once, by one holder, and Optuna tells the same story.
 
     Returns:
         What `audit` does.
     """
-    found = audit(database, study, witness)
-    budget = found["budget"]
-    assert {name: found[name] for name in ("complete", "running", "duplicates", "lost")} == {
+    figures = audit(database, study, witness)
+    budget = figures["budget"]
+    assert {name: figures[name] for name in ("complete", "running", "duplicates", "lost")} == {
         "complete": budget,
         "running": 0,
         "duplicates": 0,
@@ -85,42 +87,54 @@ def check(database: Database, study: StudyRow, witness: Path | None = None) -> d
     }
     records = Ledger(database, study, worker="judge").records()
     assert [record.number for record in records] == list(range(budget))
-    assert [record.value for record in records] == [value_of(one.widths or {}) for one in records]
-    story = events.read(database, study)
-    kinds = Counter(event.kind for event in story)
+    assert [record.value for record in records] == [
+        value_from_widths(entry.widths or {}) for entry in records
+    ]
+    event_log = events.read(database, study)
+    kinds = Counter(event.kind for event in event_log)
     assert kinds["done"] == kinds["bound"] == kinds["claimed"] == budget
     assert kinds["claimed"] + kinds["reclaimed"] == sum(record.attempts for record in records)
     assert kinds["projected"] + kinds["repaired"] == budget
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
     assert [trial.number for trial in trials] == list(range(budget))
     # What Optuna shows of a trial is its settling holder's, not an earlier one's.
-    settled_by = {event.number: event.token for event in story if event.kind == "done"}
-    assert {one.user_attrs["slot"]: one.user_attrs["token"] for one in trials} == settled_by
-    return found
+    settled_by = {event.number: event.token for event in event_log if event.kind == "done"}
+    assert {entry.user_attrs["slot"]: entry.user_attrs["token"] for entry in trials} == settled_by
+    return figures
 
 
-def _duplicates(records: list[Record], trials: list[FrozenTrial], story: list[Any]) -> int:
-    widths = [tuple(sorted(one.widths.items())) for one in records if one.widths is not None]
-    done = [event.number for event in story if event.kind == "done"]
+def _duplicates(records: list[SlotRecord], trials: list[FrozenTrial], event_log: list[Any]) -> int:
+    widths = [
+        tuple(sorted(record.widths.items())) for record in records if record.widths is not None
+    ]
+    done = [event.number for event in event_log if event.kind == "done"]
     slots = [trial.user_attrs["slot"] for trial in trials]
-    return sum(len(some) - len(set(some)) for some in (widths, done, slots))
+    return sum(len(values) - len(set(values)) for values in (widths, done, slots))
 
 
-def _unkept(records: list[Record], story: list[Any], witness: Path | None) -> int:
+def _missing_results(records: list[SlotRecord], event_log: list[Any], witness: Path | None) -> int:
     """Results that were acknowledged and are not in the ledger as they were."""
     if witness is None or not witness.exists():
         return 0
-    settled_by = {event.number: event.token for event in story if event.kind == "done"}
-    kept = {f"{one.number} {settled_by.get(one.number)} {one.value}" for one in records}
-    return len(set(witness.read_text().splitlines()) - kept)
+    settled_by = {event.number: event.token for event in event_log if event.kind == "done"}
+    recorded = {
+        f"{record.number} {settled_by.get(record.number)} {record.value}" for record in records
+    }
+    return len(set(witness.read_text().splitlines()) - recorded)
 
 
-def _unshown(records: list[Record], trials: list[FrozenTrial]) -> int:
-    shown = {trial._trial_id: trial for trial in trials if trial.state == TrialState.COMPLETE}
-    return sum(not _shows(shown.get(one.trial_id), one) for one in records if one.value is not None)
+def _unprojected(records: list[SlotRecord], trials: list[FrozenTrial]) -> int:
+    complete_trials = {
+        trial._trial_id: trial for trial in trials if trial.state == TrialState.COMPLETE
+    }
+    return sum(
+        not _matches(complete_trials.get(record.trial_id), record)
+        for record in records
+        if record.value is not None
+    )
 
 
-def _shows(trial: FrozenTrial | None, record: Record) -> bool:
+def _matches(trial: FrozenTrial | None, record: SlotRecord) -> bool:
     return trial is not None and (trial.params, trial.value, trial.user_attrs["slot"]) == (
         record.widths,
         record.value,

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @contextmanager
-def outage(server: Any, mode: str) -> Iterator[None]:
+def stopped_server(server: Any, mode: str) -> Iterator[None]:
     """Stop the server for the length of the block.
 
     Args:

@@ -25,21 +25,21 @@ PROMISES = (
     "no pickle, no leak",
 )
 
-PROMISE, COUNTS = "promise", "counts"
+PROMISE_MARKER, COUNTS_PROPERTY = "promise", "counts"
 """Names of the marker, and of the property of a test's report that holds its figures."""
 
-FIRST = ("budget", "complete", "running", "duplicates", "lost")
+LEADING_FIGURES = ("budget", "complete", "running", "duplicates", "lost")
 """Figures that every line shows, in this order; those that a test adds come after them."""
 
 
-def line(promise: str, kept: bool, figures: Mapping[str, int]) -> str:
+def format_line(promise: str, passed: bool, figures: Mapping[str, int]) -> str:
     """One line of the table.
 
     Args:
         promise: Which.
-        kept: Whether it has tests and each of them passed.
+        passed: Whether it has tests and each of them passed.
         figures: What they counted, summed up.
     """
-    shown = {name: figures.get(name, 0) for name in FIRST} | dict(figures)
-    told = " ".join(f"{name}={number}" for name, number in shown.items())
-    return f"{'PASS' if kept else 'FAIL'} {promise}  {told}"
+    columns = {name: figures.get(name, 0) for name in LEADING_FIGURES} | dict(figures)
+    text = " ".join(f"{name}={number}" for name, number in columns.items())
+    return f"{'PASS' if passed else 'FAIL'} {promise}  {text}"

@@ -44,7 +44,7 @@ def load():
 """
 
 
-def write(folder: Path, trials: int, *, epochs: int = 2, name: str = "small") -> str:
+def write_small_study(folder: Path, trials: int, *, epochs: int = 2, name: str = "small") -> str:
     """Write the study's files; returns the name of the spec.
 
     Its trainings raise while there is a file `broken`, and wait while there is a file `wait`.

@@ -23,43 +23,46 @@ from tempfile import TemporaryDirectory
 
 from widthwise.storage.database.database import Database, resolve_url
 
-from .board import NO_SEAT, Activity, Board
-from .crew import Crew, work
-from .fuses import Fuse, Lit, burning
+from .board import UNWATCHED_WORKER, Activity, StatusBoard
+from .crew import WorkerSetup, run_worker
+from .fuses import CrashAtCommit, CrashPoint, crash_points
 
 
 def main() -> None:
     options = read_options()
-    warm_up()
+    preload_imports()
     if options.checkpoints:
         import torch
 
         torch.set_num_threads(1)  # none of its threads would be there after a fork
-    crew = Crew(
+    setup = WorkerSetup(
         url=options.url,
         study=options.study,
-        lease=options.lease,
-        nap=options.nap,
-        witness=options.witness,
+        lease_seconds=options.lease,
+        mean_training_seconds=options.nap,
+        acknowledgement_log=options.witness,
         checkpoints=options.checkpoints,
-        board=Board(options.budget, 2 * options.workers),
+        status_board=StatusBoard(options.budget, 2 * options.workers),
     )
     if options.step:
-        blow_up(crew, options.step, options.kills, options.workers)
-    seated = {seat: fork(crew, seat) for seat in range(1, options.workers + 1)}
+        crash_at_step(setup, options.step, options.kills, options.workers)
+    pids = {
+        worker_index: fork_worker(setup, worker_index)
+        for worker_index in range(1, options.workers + 1)
+    }
     if options.kills and not options.step:
-        kill(crew, seated, options.kills)
+        kill_workers(setup, pids, options.kills)
     elif options.stops:
-        stop(crew, seated, options.stops)
+        suspend_workers(setup, pids, options.stops)
     elif not options.step:
         for line in sys.stdin:
-            crew.board.progress(int(line))
-    crew.board.progress(100)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in seated.values()]
+            setup.status_board.set_progress(int(line))
+    setup.status_board.set_progress(100)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids.values()]
     sys.stdout.write(f"{codes}\n")
 
 
-def warm_up() -> None:
+def preload_imports() -> None:
     """Import what opening a database imports late: once, instead of in every fork."""
     import psycopg  # noqa: F401
 
@@ -70,54 +73,65 @@ def warm_up() -> None:
         database.optuna_storage()
 
 
-def kill(crew: Crew, seated: dict[int, int], kills: int) -> None:
+def kill_workers(setup: WorkerSetup, pids: dict[int, int], kills: int) -> None:
     """Kill workers that are at work by chance, and put another one into each place."""
-    for done in range(1, kills + 1):
-        time.sleep(random.uniform(0.0, 2.0 * crew.nap / len(seated)))
-        seat = one_of(seated, crew, random.choice((Activity.WORKING, Activity.HOLDING)))
-        os.kill(seated[seat], signal.SIGKILL)
-        if os.waitstatus_to_exitcode(os.waitpid(seated[seat], 0)[1]) != -signal.SIGKILL:
+    for killed in range(1, kills + 1):
+        time.sleep(random.uniform(0.0, 2.0 * setup.mean_training_seconds / len(pids)))
+        worker_index = choose_worker(
+            pids, setup, random.choice((Activity.WORKING, Activity.HOLDING))
+        )
+        os.kill(pids[worker_index], signal.SIGKILL)
+        if os.waitstatus_to_exitcode(os.waitpid(pids[worker_index], 0)[1]) != -signal.SIGKILL:
             sys.exit("a worker ended by itself before its time")
-        crew.board.enter(seat, Activity.STARTING)
-        seated[seat] = fork(crew, seat)
-        crew.board.progress(100 * done // kills)
+        setup.status_board.set_activity(worker_index, Activity.STARTING)
+        pids[worker_index] = fork_worker(setup, worker_index)
+        setup.status_board.set_progress(100 * killed // kills)
 
 
-def stop(crew: Crew, seated: dict[int, int], stops: int) -> None:
+def suspend_workers(setup: WorkerSetup, pids: dict[int, int], suspensions: int) -> None:
     """Stop workers that hold a slot for longer than their leases last, and let them go on."""
-    asleep: dict[int, float] = {}
-    for done in range(1, stops + 1):
-        seat = one_of(seated.keys() - asleep.keys(), crew, Activity.HOLDING)
-        os.kill(seated[seat], signal.SIGSTOP)
-        asleep[seat] = time.monotonic() + crew.lease * random.uniform(1.5, 3.0)
-        while len(asleep) > len(seated) // 2 or (done == stops and asleep):
+    wake_times: dict[int, float] = {}
+    for count in range(1, suspensions + 1):
+        worker_index = choose_worker(pids.keys() - wake_times.keys(), setup, Activity.HOLDING)
+        os.kill(pids[worker_index], signal.SIGSTOP)
+        wake_times[worker_index] = time.monotonic() + setup.lease_seconds * random.uniform(1.5, 3.0)
+        while len(wake_times) > len(pids) // 2 or (count == suspensions and wake_times):
             time.sleep(0.02)
-            for seat in [one for one, until in asleep.items() if until < time.monotonic()]:
-                os.kill(seated[seat], signal.SIGCONT)
-                del asleep[seat]
-        crew.board.progress(100 * done // stops)
+            for worker_index in [
+                index for index, wake_time in wake_times.items() if wake_time < time.monotonic()
+            ]:
+                os.kill(pids[worker_index], signal.SIGCONT)
+                del wake_times[worker_index]
+        setup.status_board.set_progress(100 * count // suspensions)
 
 
-def one_of(seats: Collection[int], crew: Crew, activity: Activity) -> int:
+def choose_worker(candidates: Collection[int], setup: WorkerSetup, activity: Activity) -> int:
     """Wait for workers that have come so far, a while if nobody may claim now; choose one."""
-    patience = time.monotonic() + 2.0
-    while not (there := [seat for seat in seats if crew.board.at(seat) >= activity]):
+    deadline = time.monotonic() + 2.0
+    while not (
+        ready := [
+            index for index in candidates if setup.status_board.activity_of(index) >= activity
+        ]
+    ):
         time.sleep(0.01)
-        if time.monotonic() > patience:
+        if time.monotonic() > deadline:
             activity = Activity.WORKING
-    return random.choice(there)
+    return random.choice(ready)
 
 
-def blow_up(crew: Crew, step: str, kills: int, workers: int) -> None:
+def crash_at_step(setup: WorkerSetup, step: str, kills: int, workers: int) -> None:
     """Let so many workers die at a step, some at a time."""
-    crew.board.progress(100)
-    fuses = burning(step, kills)
+    setup.status_board.set_progress(100)
+    crashes = crash_points(step, kills)
     alive: set[int] = set()
     if step == "reap":  # an ended lease is taken over only where somebody left one
-        alive |= {fork(crew, NO_SEAT, partial(Fuse, "claim", "after")) for _ in range(workers)}
+        alive |= {
+            fork_worker(setup, UNWATCHED_WORKER, partial(CrashAtCommit, "claim", "after"))
+            for _ in range(workers)
+        }
     while True:
-        while len(alive) < workers and (fuse := next(fuses, None)) is not None:
-            alive.add(fork(crew, NO_SEAT, fuse))
+        while len(alive) < workers and (crash := next(crashes, None)) is not None:
+            alive.add(fork_worker(setup, UNWATCHED_WORKER, crash))
         if not alive:
             return
         pid, status = os.wait()
@@ -126,14 +140,16 @@ def blow_up(crew: Crew, step: str, kills: int, workers: int) -> None:
             sys.exit(f"a worker never came to {step}")
 
 
-def fork(crew: Crew, seat: int, fuse: Callable[[], Lit] | None = None) -> int:
+def fork_worker(
+    setup: WorkerSetup, worker_index: int, make_crash_point: Callable[[], CrashPoint] | None = None
+) -> int:
     """Start a worker; a fuse is made in its process, where it changes the code it watches."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        work(crew, seat, fuse and fuse())
+        run_worker(setup, worker_index, make_crash_point and make_crash_point())
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -9,8 +9,8 @@ from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
 
 from .command import CommandStudy
-from .judge import check, create
-from .outages import outage
+from .judge import assert_settled_once, create_crew_study
+from .outages import stopped_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500), pytest.mark.promise("database loss")]
 
@@ -45,34 +45,36 @@ def build(widths):
 
 
 def test_workers_outlast_restarts_and_outages(
-    postgresql_server, postgresql_url, processes, counts, tmp_path
+    postgresql_server, postgresql_url, processes, record_counts, tmp_path
 ):
     """A crew of nappers and a real run with its trainers, each in a database of its own."""
-    witness = tmp_path / "witness"
+    acknowledgement_log = tmp_path / "witness"
     with (
         postgresql_server.new_database() as other_url,
         Database.open(resolve_url(postgresql_url)) as database,
     ):
-        study = create(database, BUDGET)
+        study = create_crew_study(database, BUDGET)
         ledger = Ledger(database, study, worker="judge")
         options = ("--budget", BUDGET, "--workers", WORKERS, "--lease", 2, "--nap", 0.3)
-        swarm = processes.start("swarm", postgresql_url, study.name, witness, *options)
+        swarm_process = processes.start(
+            "swarm", postgresql_url, study.name, acknowledgement_log, *options
+        )
         real = CommandStudy(tmp_path, "patient", other_url)
         (tmp_path / "patient.toml").write_text(SPEC)
         (tmp_path / "patient.py").write_text(MODEL)
         run = real.start("run", "patient.toml", "--workers", "2", "--lease", "6")
-        real.wait(run, lambda: "leased" in real.states())
+        real.wait_until(run, lambda: "leased" in real.slot_states())
         done = 0
 
         def harmed():
             """Let the crew go a part of its way, so that all of the harm hits it at work."""
             nonlocal done
             done += 1
-            swarm.stdin.write(f"{100 * done // len(RESTARTS + OUTAGES)}\n")
-            swarm.stdin.flush()
+            swarm_process.stdin.write(f"{100 * done // len(RESTARTS + OUTAGES)}\n")
+            swarm_process.stdin.flush()
             before, deadline = ledger.counts().complete, time.monotonic() + 60
             while ledger.counts().complete < min(before + 2, BUDGET):
-                assert swarm.poll() is None
+                assert swarm_process.poll() is None
                 assert time.monotonic() < deadline, "the crew does not go on"
                 time.sleep(0.05)
 
@@ -81,18 +83,23 @@ def test_workers_outlast_restarts_and_outages(
             harmed()
         for mode, seconds in OUTAGES:
             assert run.poll() is None
-            with outage(postgresql_server, mode):
+            with stopped_server(postgresql_server, mode):
                 time.sleep(seconds)
             harmed()
         (tmp_path / "calm").touch()
-        output, errors = swarm.communicate(timeout=100)
+        output, errors = swarm_process.communicate(timeout=100)
         assert (output, errors) == (f"{[0] * WORKERS}\n", "")
-        found = check(database, study, witness)
+        figures = assert_settled_once(database, study, acknowledgement_log)
         _, errors = run.communicate(timeout=100)
         assert run.returncode == 0, errors
         assert "ended early" not in errors
-        mine = real.audit()
-        assert (mine["complete"], mine["running"], mine["duplicates"], mine["lost"]) == (6, 0, 0, 0)
-        assert "failed" not in real.events()
-    counts(**found)
-    counts(**mine, restarts=len(RESTARTS), outages=len(OUTAGES))
+        actual = real.audit()
+        assert (actual["complete"], actual["running"], actual["duplicates"], actual["lost"]) == (
+            6,
+            0,
+            0,
+            0,
+        )
+        assert "failed" not in real.event_kinds()
+    record_counts(**figures)
+    record_counts(**actual, restarts=len(RESTARTS), outages=len(OUTAGES))

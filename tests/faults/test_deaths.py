@@ -52,7 +52,7 @@ EXIT = "os._exit(3)"
 HOLDS_THE_LOCK = "ctypes.PyDLL(None).usleep(3_100_000)"
 
 
-class Study(CommandStudy):
+class DeadlyStudy(CommandStudy):
     """The study `deadly`."""
 
     def write(
@@ -65,8 +65,8 @@ class Study(CommandStudy):
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
-    return Study(tmp_path, "deadly")
+def study(tmp_path: Path) -> DeadlyStudy:
+    return DeadlyStudy(tmp_path, "deadly")
 
 
 @pytest.mark.slow
@@ -83,10 +83,10 @@ def study(tmp_path: Path) -> Study:
     ],
 )
 def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
-    study: Study, counts: Callable[..., None], what: str, says: str, at_once: int
+    study: DeadlyStudy, record_counts: Callable[..., None], what: str, says: str, at_once: int
 ) -> None:
     study.write(what, {3}, at_once=at_once)
-    code, _, err = study.end("run", "deadly.toml")
+    code, _, err = study.run_command("run", "deadly.toml")
     assert code == 0, err
     report = study.report()
     assert report["trials"] == {
@@ -100,29 +100,34 @@ def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
     assert (failure["outcome"], failure["widths"]) == ("error", {"a": 3})
     assert says in failure["reason"]
     assert {trial["widths"]["a"] for trial in report["history"]} == {2, 4, 5}
-    counts(**study.audit(), quarantined=1)
+    record_counts(**study.audit(), quarantined=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.promise("heartbeats are independent")
 def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(
-    study: Study, counts: Callable[..., None]
+    study: DeadlyStudy, record_counts: Callable[..., None]
 ) -> None:
     study.write(HOLDS_THE_LOCK, {2, 3, 4, 5}, trials=2, epochs=2)
-    code, _, err = study.end("run", "deadly.toml", "--workers", "2", "--lease", "1")
+    code, _, err = study.run_command("run", "deadly.toml", "--workers", "2", "--lease", "1")
     assert code == 0, err
-    kinds = study.events()
+    kinds = study.event_kinds()
     assert "reclaimed" not in kinds
     assert kinds.count("claimed") == kinds.count("done") == 2
-    found = study.audit()
-    assert (found["complete"], found["running"], found["duplicates"], found["lost"]) == (2, 0, 0, 0)
-    counts(**found)
+    figures = study.audit()
+    assert (figures["complete"], figures["running"], figures["duplicates"], figures["lost"]) == (
+        2,
+        0,
+        0,
+        0,
+    )
+    record_counts(**figures)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_killed_trainer_is_replaced(study: Study) -> None:
+def test_a_killed_trainer_is_replaced(study: DeadlyStudy) -> None:
     study.write("time.sleep(0.3)", {2, 3, 4, 5}, trials=2, epochs=6)
     run = study.start("run", "deadly.toml")
     trainer = wait_for_trainer(study, run)
@@ -131,12 +136,12 @@ def test_a_killed_trainer_is_replaced(study: Study) -> None:
     assert run.returncode == 0, err
     report = study.report()
     assert report["trials"]["complete"] == 2
-    assert "failed" in study.events()
+    assert "failed" in study.event_kinds()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_stop_waits_no_longer_than_the_grace_it_was_given(study: Study) -> None:
+def test_a_stop_waits_no_longer_than_the_grace_it_was_given(study: DeadlyStudy) -> None:
     study.write("time.sleep(60)", {2, 3, 4, 5}, trials=2, epochs=6)
     run = study.start("run", "deadly.toml", "--lease", "1")
     trainer = wait_for_trainer(study, run)
@@ -146,26 +151,26 @@ def test_a_stop_waits_no_longer_than_the_grace_it_was_given(study: Study) -> Non
     _, alive = psutil.wait_procs([trainer], timeout=30)
     assert not alive, "the trainer outlived its worker"
     run.communicate(timeout=240)
-    alone = study.start("worker", "deadly", "--grace", "1", "--lease", "2")
-    trainer = wait_for_trainer(study, alone, claims=2)
-    alone.send_signal(signal.SIGTERM)
-    _, err = alone.communicate(timeout=60)
-    assert alone.returncode == 75, err
+    lone_worker = study.start("worker", "deadly", "--grace", "1", "--lease", "2")
+    trainer = wait_for_trainer(study, lone_worker, claims=2)
+    lone_worker.send_signal(signal.SIGTERM)
+    _, err = lone_worker.communicate(timeout=60)
+    assert lone_worker.returncode == 75, err
     assert not trainer.is_running()
-    assert "leased" not in study.states()
+    assert "leased" not in study.slot_states()
 
 
 def wait_for_trainer(
-    study: Study, process: subprocess.Popen[str], claims: int = 1
+    study: DeadlyStudy, process: subprocess.Popen[str], claims: int = 1
 ) -> psutil.Process:
     """Wait until so many slots were claimed and one is in training; returns what trains it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        if sum("claimed" in kind for kind in study.events()) >= claims:
+        if sum("claimed" in kind for kind in study.event_kinds()) >= claims:
             for child in psutil.Process(process.pid).children(recursive=True):
                 if any("trainer" in part for part in child.cmdline()):
                     time.sleep(0.5)
                     return child
         time.sleep(0.05)
-    raise AssertionError(f"no training began: {study.states()}")
+    raise AssertionError(f"no training began: {study.slot_states()}")

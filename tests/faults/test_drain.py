@@ -17,7 +17,7 @@ from rich.console import Console
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.search.spec.spec import load_spec
-from widthwise.search.study import start
+from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.study.control import continue_trial, pause_trial
 from widthwise.storage.study.study import load_study
@@ -72,10 +72,10 @@ def load():
     return x[:48], y[:48], x[48:72], y[48:72], x[72:], y[72:]
 """
 
-Counting = Callable[..., None]
+RecordCounts = Callable[..., None]
 
 
-class Study(CommandStudy):
+class DrainStudy(CommandStudy):
     """The study `slow`, in the database and not begun."""
 
     def __init__(self, folder: Path) -> None:
@@ -86,15 +86,15 @@ class Study(CommandStudy):
         url = resolve_url(self.environment["WIDTHWISE_STORAGE"])
         with Database.open(url, create=True) as database:
             spec = load_spec(folder / "slow.toml")
-            start(spec, folder, lambda: database, Console(quiet=True))
-        self.set(NAP="0")
+            create_or_join_study(spec, folder, lambda: database, Console(quiet=True))
+        self.set_environment(NAP="0")
 
-    def set(self, **environment: str) -> None:
+    def set_environment(self, **environment: str) -> None:
         self.environment.update(environment)
 
-    def first(self) -> tuple[int, int]:
+    def first_trial(self) -> tuple[int, int]:
         """The width of the first trial, and how many batches it was ever trained on."""
-        ((widths,),) = self.rows("select widths from widthwise_slot where number = 0")
+        ((widths,),) = self.query_rows("select widths from widthwise_slot where number = 0")
         if widths is None:
             return 0, 0
         width = json.loads(widths)["a"]
@@ -104,9 +104,9 @@ class Study(CommandStudy):
 
     def results(self) -> list[Any]:
         """What is recorded of each trial, but for the time that it took."""
-        found = self.rows("select outcome, widths, value, result from widthwise_slot")
+        rows = self.query_rows("select outcome, widths, value, result from widthwise_slot")
         parsed = [
-            (outcome, widths, value, json.loads(result)) for outcome, widths, value, result in found
+            (outcome, widths, value, json.loads(result)) for outcome, widths, value, result in rows
         ]
         for *_, result in parsed:
             del result["seconds"]
@@ -115,11 +115,13 @@ class Study(CommandStudy):
     def wait_for(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 120
         while not condition():
-            assert time.monotonic() < deadline, self.states()
+            assert time.monotonic() < deadline, self.slot_states()
             time.sleep(0.02)
 
     def attempts(self) -> list[int]:
-        return [n for (n,) in self.rows("select attempts from widthwise_slot order by number")]
+        return [
+            n for (n,) in self.query_rows("select attempts from widthwise_slot order by number")
+        ]
 
     def checkpoints(self) -> list[Path]:
         """Those of the first trial, oldest first."""
@@ -128,36 +130,38 @@ class Study(CommandStudy):
     def train_until(self, passes: int, *arguments: str) -> subprocess.Popen[str]:
         """A worker that has trained the first trial on so many batches."""
         worker = self.start("worker", "slow", *arguments)
-        self.wait_for(lambda: self.first()[1] >= passes or worker.poll() is not None)
+        self.wait_for(lambda: self.first_trial()[1] >= passes or worker.poll() is not None)
         assert worker.poll() is None, worker.communicate()
         return worker
 
-    def work(self) -> str:
+    def run_worker(self) -> str:
         """Work to the end; returns what was said on the way."""
-        self.set(NAP="0")
-        code, _, err = self.end("worker", "slow")
+        self.set_environment(NAP="0")
+        code, _, err = self.run_command("worker", "slow")
         assert code == 0, err
-        assert set(self.states()) == {"done"}
+        assert set(self.slot_states()) == {"done"}
         return err
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = Study(tmp_path_factory.mktemp("uninterrupted"))
-    study.work()
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> DrainStudy:
+    study = DrainStudy(tmp_path_factory.mktemp("uninterrupted"))
+    study.run_worker()
     return study
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
-    return Study(tmp_path)
+def study(tmp_path: Path) -> DrainStudy:
+    return DrainStudy(tmp_path)
 
 
-def check(study: Study, uninterrupted: Study, counts: Counting, **figures: int) -> None:
+def assert_same_results(
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts, **figures: int
+) -> None:
     assert study.results() == uninterrupted.results()
     assert study.checkpoints() == [], "they are settled"
-    states = study.states()
-    counts(
+    states = study.slot_states()
+    record_counts(
         budget=len(states),
         complete=states.count("done"),
         running=states.count("leased"),
@@ -166,108 +170,114 @@ def check(study: Study, uninterrupted: Study, counts: Counting, **figures: int) 
 
 
 def test_a_stop_in_mid_epoch_ends_in_time_and_is_not_charged(
-    study: Study, uninterrupted: Study, counts: Counting
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
 ) -> None:
     """An epoch takes longer than the grace, and the first one is stopped within."""
-    whole = uninterrupted.first()[1]
-    study.set(NAP="0.8")
-    worker = study.train_until(whole - EPOCHS * BATCHES + 2, "--grace", "4")
+    uninterrupted_passes = uninterrupted.first_trial()[1]
+    study.set_environment(NAP="0.8")
+    worker = study.train_until(uninterrupted_passes - EPOCHS * BATCHES + 2, "--grace", "4")
     worker.send_signal(signal.SIGTERM)
     _, err = worker.communicate(timeout=60)
     assert worker.returncode == 75, err
     assert "Traceback" not in err
-    assert study.states() == ["free", "free"]
+    assert study.slot_states() == ["free", "free"]
     assert study.attempts() == [0, 0]
-    assert study.events().count("released") == 1
+    assert study.event_kinds().count("released") == 1
     assert study.checkpoints(), "it was written before the end"
-    loading = whole - EPOCHS * BATCHES
-    assert study.first()[1] - loading < BATCHES
-    study.work()
-    assert study.first()[1] <= whole + loading, "no batch is done twice"
+    loading = uninterrupted_passes - EPOCHS * BATCHES
+    assert study.first_trial()[1] - loading < BATCHES
+    study.run_worker()
+    assert study.first_trial()[1] <= uninterrupted_passes + loading, "no batch is done twice"
     assert study.attempts() == [1, 1]
-    check(study, uninterrupted, counts, drained=1)
+    assert_same_results(study, uninterrupted, record_counts, drained=1)
 
 
-def killed(study: Study, whole: int, epochs: int) -> int:
+def kill_worker_after(study: DrainStudy, uninterrupted_passes: int, epochs: int) -> int:
     """Kill worker and trainer once so many epochs were trained; returns the batches until then."""
-    study.set(NAP="0.05", WIDTHWISE_CHECKPOINT_SECONDS="0")
-    worker = study.train_until(whole - (EPOCHS - epochs) * BATCHES + 1, "--lease", "1")
+    study.set_environment(NAP="0.05", WIDTHWISE_CHECKPOINT_SECONDS="0")
+    worker = study.train_until(
+        uninterrupted_passes - (EPOCHS - epochs) * BATCHES + 1, "--lease", "1"
+    )
     family = psutil.Process(worker.pid)
     for process in [*family.children(recursive=True), family]:
         process.kill()
     worker.communicate()
-    assert study.states().count("leased") == 1
-    return study.first()[1]
+    assert study.slot_states().count("leased") == 1
+    return study.first_trial()[1]
 
 
 def test_killed_workers_trials_go_on_from_their_last_checkpoint(
-    study: Study, uninterrupted: Study, counts: Counting
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
 ) -> None:
-    whole = uninterrupted.first()[1]
-    before = killed(study, whole, 4)
+    uninterrupted_passes = uninterrupted.first_trial()[1]
+    before = kill_worker_after(study, uninterrupted_passes, 4)
     assert len(study.checkpoints()) == 2
-    study.work()
-    assert study.first()[1] - before <= whole - 4 * BATCHES, "four epochs were kept"
+    study.run_worker()
+    assert study.first_trial()[1] - before <= uninterrupted_passes - 4 * BATCHES, (
+        "four epochs were kept"
+    )
     assert study.attempts() == [2, 1]
-    check(study, uninterrupted, counts, killed=1)
+    assert_same_results(study, uninterrupted, record_counts, killed=1)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "all foreign"])
 def test_a_checkpoint_that_is_of_no_use_is_passed_over(
-    study: Study, uninterrupted: Study, counts: Counting, damage: str
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts, damage: str
 ) -> None:
-    whole = uninterrupted.first()[1]
-    before = killed(study, whole, 4)
+    uninterrupted_passes = uninterrupted.first_trial()[1]
+    before = kill_worker_after(study, uninterrupted_passes, 4)
     files = study.checkpoints()
     if damage == "truncated":
         content = files[-1].read_bytes()
         files[-1].write_bytes(content[: len(content) // 2])
-        at_most = whole - 3 * BATCHES
+        at_most = uninterrupted_passes - 3 * BATCHES
     else:
-        snapshot = Snapshot(epochs=7.0, tensors={"0.model.a": torch.zeros(3)}, facts={})
+        snapshot = Snapshot(epochs=7.0, tensors={"0.model.a": torch.zeros(3)}, metadata={})
         identity = {"fingerprint": "of another study", "slot": 0, "widths": {"a": 2}, "seed": 1}
         checkpoint_file.write(files[-1].parent, snapshot, identity)
-        at_most = whole - 3 * BATCHES
+        at_most = uninterrupted_passes - 3 * BATCHES
         if damage == "all foreign":
             checkpoint_file.write(files[-1].parent, snapshot, identity)
-            at_most = whole
-    said = study.work()
-    assert said.count("is passed over") == (2 if damage == "all foreign" else 1)
-    again = study.first()[1] - before
+            at_most = uninterrupted_passes
+    stderr_text = study.run_worker()
+    assert stderr_text.count("is passed over") == (2 if damage == "all foreign" else 1)
+    again = study.first_trial()[1] - before
     assert (again >= EPOCHS * BATCHES) == (damage == "all foreign")
     assert again <= at_most
-    check(study, uninterrupted, counts, damaged=1)
+    assert_same_results(study, uninterrupted, record_counts, damaged=1)
 
 
 def test_a_paused_trial_goes_on_where_it_was_also_with_the_worker_that_had_it(
-    study: Study, uninterrupted: Study, counts: Counting
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
 ) -> None:
-    whole = uninterrupted.first()[1]
-    study.set(NAP="0.1")
-    worker = study.train_until(whole - 6 * BATCHES, "--lease", "1.5")
+    uninterrupted_passes = uninterrupted.first_trial()[1]
+    study.set_environment(NAP="0.1")
+    worker = study.train_until(uninterrupted_passes - 6 * BATCHES, "--lease", "1.5")
     with Database.open(resolve_url(study.environment["WIDTHWISE_STORAGE"])) as database:
         row = load_study(database, "slow")
         pause_trial(database, row, 0, worker="somebody")
-        study.wait_for(lambda: "leased" in study.states()[1:])
-        assert study.states()[0] == "free"
+        study.wait_for(lambda: "leased" in study.slot_states()[1:])
+        assert study.slot_states()[0] == "free"
         assert study.checkpoints()
-        between = study.first()[1]
+        between = study.first_trial()[1]
         continue_trial(database, row, 0, worker="somebody")
     _, err = worker.communicate(timeout=120)
     assert worker.returncode == 0, err
     assert study.attempts() == [1, 1]
-    assert study.first()[1] - between <= whole - 2 * BATCHES
+    assert study.first_trial()[1] - between <= uninterrupted_passes - 2 * BATCHES
     # What is trained second was chosen without the first one's result.
     assert study.results()[0] == uninterrupted.results()[0]
-    counts(budget=2, complete=study.states().count("done"), paused=1)
+    record_counts(budget=2, complete=study.slot_states().count("done"), paused=1)
 
 
 def test_where_no_checkpoint_can_be_written_the_training_goes_on(
-    study: Study, uninterrupted: Study, counts: Counting
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
 ) -> None:
     (study.folder / "full").write_text("a file where the folder should be")
-    study.set(WIDTHWISE_CHECKPOINT_SECONDS="0", WIDTHWISE_CHECKPOINTS=str(study.folder / "full"))
-    said = study.work()
-    assert said.count("no checkpoints can be written") == 1
-    assert "Traceback" not in said
-    check(study, uninterrupted, counts)
+    study.set_environment(
+        WIDTHWISE_CHECKPOINT_SECONDS="0", WIDTHWISE_CHECKPOINTS=str(study.folder / "full")
+    )
+    stderr_text = study.run_worker()
+    assert stderr_text.count("no checkpoints can be written") == 1
+    assert "Traceback" not in stderr_text
+    assert_same_results(study, uninterrupted, record_counts)

@@ -16,7 +16,7 @@ from widthwise.storage.database.database import resolve_url
 
 from . import small
 from .command import CommandStudy
-from .outages import outage
+from .outages import stopped_server
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,24 +31,24 @@ WRONG = f"wrong{PASSWORD}"
 
 
 @pytest.fixture(scope="session")
-def guarded(postgresql_server):
+def password_server(postgresql_server):
     """A server with a role that has to give its password."""
     postgresql_server.require_password("leaky", PASSWORD)
     return postgresql_server
 
 
 @pytest.fixture
-def study(guarded, postgresql_url, tmp_path):
+def study(password_server, postgresql_url, tmp_path):
     """A study whose processes get the password from a file."""
-    found = CommandStudy(tmp_path, "small", postgresql_url)
-    guarded.execute("GRANT ALL ON SCHEMA public TO leaky", database_of(postgresql_url))
+    command_study = CommandStudy(tmp_path, "small", postgresql_url)
+    password_server.execute("GRANT ALL ON SCHEMA public TO leaky", database_of(postgresql_url))
     (tmp_path / "secret").write_text(PASSWORD + "\n")
-    found.environment |= {
+    command_study.environment |= {
         "WIDTHWISE_STORAGE": postgresql_url.replace("postgres@", "leaky@"),
         "WIDTHWISE_STORAGE_PASSWORD_FILE": str(tmp_path / "secret"),
         "WIDTHWISE_DEBUG": "1",
     }
-    return found
+    return command_study
 
 
 def database_of(url: str) -> str:
@@ -56,57 +56,57 @@ def database_of(url: str) -> str:
 
 
 @contextmanager
-def watched(begin: threading.Event) -> Iterator[list[str]]:
+def watch_command_lines(begin: threading.Event) -> Iterator[list[str]]:
     """Look at every process's command line and environment; gives those that show the password."""
-    ended, shown = threading.Event(), []
+    stop_scanning, leaks = threading.Event(), []
 
-    def look() -> None:
+    def scan_processes() -> None:
         begin.wait()
-        while not ended.wait(0.05):
+        while not stop_scanning.wait(0.05):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    seen = [*process.cmdline(), *process.environ().values()]
+                    process_texts = [*process.cmdline(), *process.environ().values()]
                 except (psutil.Error, OSError):
                     continue
-                shown.extend(text for text in seen if SECRET in text)
+                leaks.extend(text for text in process_texts if SECRET in text)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=scan_processes, daemon=True)
     thread.start()
-    yield shown
+    yield leaks
     begin.set()
-    ended.set()
+    stop_scanning.set()
     thread.join()
 
 
-def test_a_run_with_an_outage_and_a_death_does_not_show_it(study, guarded, counts):
-    spec = small.write(study.folder, trials=4)
+def test_a_run_with_an_outage_and_a_death_does_not_show_it(study, password_server, record_counts):
+    spec = small.write_small_study(study.folder, trials=4)
     (study.folder / "wait").touch()
     now = threading.Event()
     now.set()
-    with watched(now) as shown:
+    with watch_command_lines(now) as leaks:
         run = study.start("--debug", "run", spec, "--workers", "2", "--lease", "4")
-        study.wait(run, lambda: study.events().count("bound") >= 2)
-        with outage(guarded, "immediate"):
+        study.wait_until(run, lambda: study.event_kinds().count("bound") >= 2)
+        with stopped_server(password_server, "immediate"):
             time.sleep(2)
         psutil.Process(run.pid).children()[0].kill()
         (study.folder / "wait").unlink()
         out, err = run.communicate(timeout=200)
         assert run.returncode == 0, err
-    assert not shown
+    assert not leaks
     written = [out, err]
     for verb in (["status", "small"], ["report", "small"], ["best", "small"]):
-        written += map(str, study.end(*verb))
+        written += map(str, study.run_command(*verb))
     assert SECRET not in "".join(written)
     assert_not_stored(study)
-    found = study.audit()
-    assert (found["complete"], found["running"], found["duplicates"]) == (4, 0, 0)
-    counts(**found)
+    figures = study.audit()
+    assert (figures["complete"], figures["running"], figures["duplicates"]) == (4, 0, 0)
+    record_counts(**figures)
 
 
-def test_one_that_was_typed_is_taken_off_the_command_line(study, guarded, counts):
-    study.submit(small.write(study.folder, trials=2))
+def test_one_that_was_typed_is_taken_off_the_command_line(study, password_server, record_counts):
+    study.submit(small.write_small_study(study.folder, trials=2))
     for kind in ("TABLES", "SEQUENCES"):
-        guarded.execute(
+        password_server.execute(
             f"GRANT ALL ON ALL {kind} IN SCHEMA public TO leaky", database_of(study.url)
         )
     (study.folder / "wait").touch()
@@ -116,23 +116,23 @@ def test_one_that_was_typed_is_taken_off_the_command_line(study, guarded, counts
     for name in ("WIDTHWISE_STORAGE", "WIDTHWISE_STORAGE_PASSWORD_FILE"):
         del study.environment[name]
     begin = threading.Event()
-    with watched(begin) as shown:
+    with watch_command_lines(begin) as leaks:
         worker = study.start("worker", "small", "--storage", url)
-        study.wait(worker, lambda: "bound" in study.events())
+        study.wait_until(worker, lambda: "bound" in study.event_kinds())
         begin.set()
         time.sleep(0.5)
         (study.folder / "wait").unlink()
         out, err = worker.communicate(timeout=100)
     assert worker.returncode == 0, err
-    assert not shown
+    assert not leaks
     assert SECRET not in out + err
     assert_not_stored(study)
-    counts(**study.audit())
+    record_counts(**study.audit())
 
 
 def test_a_wrong_one_is_refused_without_being_shown(study):
     (study.folder / "secret").write_text(WRONG)
-    code, out, err = study.end("status", "small")
+    code, out, err = study.run_command("status", "small")
     assert code == 69
     assert "authentication failed" in err
     assert SECRET not in out + err

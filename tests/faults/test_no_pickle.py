@@ -16,7 +16,7 @@ import widthwise
 
 from . import small
 from .command import CommandStudy
-from .guards import no_pickle
+from .guards import no_pickle_environment
 
 pytestmark = [pytest.mark.promise("no pickle, no leak")]
 
@@ -26,7 +26,7 @@ UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "
 
 
 @pytest.fixture
-def tried(tmp_path):
+def refusals_file(tmp_path):
     """The file that names whoever tried to read a pickle."""
     return tmp_path / "pickles"
 
@@ -47,44 +47,48 @@ for read in {reads}:
 """
 
 
-def test_the_guard_does_what_it_says(tried):
+def test_the_guard_does_what_it_says(refusals_file):
     arguments = [sys.executable, "-c", GUARDED.format(reads=READS)]
-    out = subprocess.run(arguments, env=no_pickle(tried), capture_output=True, text=True).stdout
+    out = subprocess.run(
+        arguments, env=no_pickle_environment(refusals_file), capture_output=True, text=True
+    ).stdout
     assert out.splitlines() == ["a pickle was read"] * len(READS)
-    assert tried.exists()
+    assert refusals_file.exists()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_study_that_goes_on_from_a_checkpoint_reads_none(database_url, tmp_path, tried, counts):
+def test_a_study_that_goes_on_from_a_checkpoint_reads_none(
+    database_url, tmp_path, refusals_file, record_counts
+):
     study = CommandStudy(tmp_path, "small", database_url)
     study.environment |= {
-        **no_pickle(tried),
+        **no_pickle_environment(refusals_file),
         "WIDTHWISE_CHECKPOINTS": str(tmp_path / "checkpoints"),
         "WIDTHWISE_CHECKPOINT_SECONDS": "0",
     }
-    study.submit(small.write(tmp_path, trials=2, epochs=40))
+    study.submit(small.write_small_study(tmp_path, trials=2, epochs=40))
     worker = study.start("worker", "small")
-    study.wait(worker, lambda: checkpoints(tmp_path))
+    study.wait_until(worker, lambda: checkpoints(tmp_path))
     (tmp_path / "wait").touch()
     for process in [*psutil.Process(worker.pid).children(recursive=True), worker]:
         process.send_signal(signal.SIGKILL)
     worker.communicate()
-    assert "done" not in study.states(), "there is nothing to go on with"
-    there = checkpoints(tmp_path)
-    assert there
-    for file in there:
+    assert "done" not in study.slot_states(), "there is nothing to go on with"
+    files = checkpoints(tmp_path)
+    assert files
+    for file in files:
         assert_plain(file.read_bytes())
     (tmp_path / "wait").unlink()
-    code, _, err = study.end("resume", "small", "--workers", "1", "--lease", "3")
+    code, _, err = study.run_command("resume", "small", "--workers", "1", "--lease", "3")
     assert code == 0, err
     assert "passed over" not in err
-    assert not tried.exists(), tried.read_text()
+    assert not refusals_file.exists(), refusals_file.read_text()
     assert_no_bytes(study)
-    found = study.audit()
-    assert (found["complete"], found["running"], found["duplicates"]) == (2, 0, 0)
-    counts(**found)
+    figures = study.audit()
+    assert (figures["complete"], figures["running"], figures["duplicates"]) == (2, 0, 0)
+    record_counts(**figures)
 
 
 def test_no_room_can_read_one():
@@ -92,21 +96,23 @@ def test_no_room_can_read_one():
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
                 case ast.Import(names=names):
-                    found = {one.name.partition(".")[0] for one in names}
+                    actual = {value.name.partition(".")[0] for value in names}
                 case ast.ImportFrom(module=str() as module, level=0):
-                    found = {module.partition(".")[0]}
+                    actual = {module.partition(".")[0]}
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="load")):
-                    found = {"torch.load"} - {"torch.load" for one in node.keywords if safe(one)}
+                    actual = {"torch.load"} - {
+                        "torch.load" for value in node.keywords if is_safe(value)
+                    }
                 case ast.keyword(arg="allow_pickle", value=ast.Constant(value=False)):
-                    found = set()
+                    actual = set()
                 case ast.keyword(arg="allow_pickle"):
-                    found = {"allow_pickle"}
+                    actual = {"allow_pickle"}
                 case _:
                     continue
-            assert not found & {*UNPICKLERS, "torch.load", "allow_pickle"}, f"{file}:{node.lineno}"
+            assert not actual & {*UNPICKLERS, "torch.load", "allow_pickle"}, f"{file}:{node.lineno}"
 
 
-def safe(keyword: ast.keyword) -> bool:
+def is_safe(keyword: ast.keyword) -> bool:
     return keyword.arg == "weights_only" and getattr(keyword.value, "value", None) is True
 
 
@@ -119,7 +125,7 @@ def assert_plain(data: bytes) -> None:
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     header.pop("__metadata__")
-    assert max(one["data_offsets"][1] for one in header.values()) == len(data) - 8 - length
+    assert max(item["data_offsets"][1] for item in header.values()) == len(data) - 8 - length
 
 
 def assert_no_bytes(study: CommandStudy) -> None:

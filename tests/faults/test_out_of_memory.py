@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from widthwise.search.spec.spec import load_spec
-from widthwise.search.study import start
+from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.study.study import load_study
@@ -72,10 +72,10 @@ global lost
             lost = lost or self.width == 60
             if lost: raise torch.AcceleratorError("CUDA error: an illegal memory access")"""
 
-Counting = Callable[..., None]
+RecordCounts = Callable[..., None]
 
 
-class Study(CommandStudy):
+class MemoryStudy(CommandStudy):
     """The study `hungry`."""
 
     def write(self, what: str, widths: list[int], trials: int) -> None:
@@ -86,82 +86,84 @@ class Study(CommandStudy):
 
     def outcomes(self) -> list[tuple[int, str, int]]:
         """Width, outcome and claims of every slot that is done, in the order of their claims."""
-        found = self.rows(
+        rows = self.query_rows(
             "select widths, outcome, attempts from widthwise_slot where state = 'done' "
             "order by number"
         )
-        return [(int(widths.strip('{}"a: ')), outcome, claims) for widths, outcome, claims in found]
+        return [(int(widths.strip('{}"a: ')), outcome, claims) for widths, outcome, claims in rows]
 
     def classes(self) -> set[str]:
         """On what memory ran out."""
         query = "select result from widthwise_slot where outcome = 'out_of_memory'"
-        return {json.loads(result)["device_class"] for (result,) in self.rows(query)}
+        return {json.loads(result)["device_class"] for (result,) in self.query_rows(query)}
 
     def open(self) -> Database:
         return Database.open(resolve_url(self.environment["WIDTHWISE_STORAGE"]), create=True)
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
-    return Study(tmp_path, "hungry")
+def study(tmp_path: Path) -> MemoryStudy:
+    return MemoryStudy(tmp_path, "hungry")
 
 
-def check(study: Study, counts: Counting, complete: set[int]) -> None:
+def assert_outcomes(study: MemoryStudy, record_counts: RecordCounts, complete: set[int]) -> None:
     """Every failure is one claim of a width below all failures before; the rest is complete."""
-    found = study.outcomes()
-    assert {width for width, outcome, _ in found if outcome == "complete"} == complete
-    failed = [width for width, outcome, _ in found if outcome == "out_of_memory"]
+    outcomes = study.outcomes()
+    assert {width for width, outcome, _ in outcomes if outcome == "complete"} == complete
+    failed = [width for width, outcome, _ in outcomes if outcome == "out_of_memory"]
     assert failed
     assert failed == sorted(failed, reverse=True)
     assert min(failed) > max(complete)
-    assert len(failed) + len(complete) == len(found)
-    assert {claims for _, _, claims in found} == {1}
-    assert len({width for width, _, _ in found}) == len(found)
+    assert len(failed) + len(complete) == len(outcomes)
+    assert {claims for _, _, claims in outcomes} == {1}
+    assert len({width for width, _, _ in outcomes}) == len(outcomes)
     (device,) = study.classes()
     assert device.startswith("cpu: ")
     report = study.report()
-    assert {one["outcome"] for one in report["failures"]} == {"out_of_memory"}
-    assert all("memory ran out" in one["reason"] for one in report["failures"])
-    counts(
-        budget=len(study.states()),
+    assert {failure["outcome"] for failure in report["failures"]} == {"out_of_memory"}
+    assert all("memory ran out" in failure["reason"] for failure in report["failures"])
+    record_counts(
+        budget=len(study.slot_states()),
         complete=len(complete),
-        running=study.states().count("leased"),
+        running=study.slot_states().count("leased"),
         out_of_memory=len(failed),
     )
 
 
-def test_an_error_of_the_gpus_allocator(study: Study, counts: Counting) -> None:
+def test_an_error_of_the_gpus_allocator(study: MemoryStudy, record_counts: RecordCounts) -> None:
     study.write(INJECTED, [10, 20, 30, 40, 50, 60, 70, 80], trials=8)
-    code, _, err = study.end("run", "hungry.toml")
+    code, _, err = study.run_command("run", "hungry.toml")
     assert code == 0, err
-    check(study, counts, {10, 20, 30})
+    assert_outcomes(study, record_counts, {10, 20, 30})
 
 
-def test_a_real_limit_on_the_trainers_memory(study: Study, counts: Counting) -> None:
+def test_a_real_limit_on_the_trainers_memory(
+    study: MemoryStudy, record_counts: RecordCounts
+) -> None:
     """The kernel refuses the process more; its trial fails, and it trains the others."""
     study.write(CAPPED, [10, 20, 30, 1_000_000, 2_000_000, 4_000_000], trials=6)
-    code, _, err = study.end("run", "hungry.toml")
+    code, _, err = study.run_command("run", "hungry.toml")
     assert code == 0, err
-    check(study, counts, {10, 20, 30})
-    kinds = study.events()
+    assert_outcomes(study, record_counts, {10, 20, 30})
+    kinds = study.event_kinds()
     assert "failed" not in kinds
     assert "reclaimed" not in kinds
 
 
 def test_what_did_not_fit_another_kind_of_device_is_trained_here(
-    study: Study, counts: Counting
+    study: MemoryStudy, record_counts: RecordCounts
 ) -> None:
     study.write("pass", [10, 20, 30, 40], trials=4)
     with study.open() as database:
         spec = load_spec(study.folder / "hungry.toml")
-        row = start(spec, study.folder, lambda: database, Console(quiet=True))
+        row = create_or_join_study(spec, study.folder, lambda: database, Console(quiet=True))
         ledger = Ledger(database, row, worker="elsewhere")
         slot = claim_one(ledger)
         assert slot is not None
         slot = bind_one(ledger, slot, {"a": 10}, "sampler")
         result = {"device_class": "cuda: NVIDIA H200, 140 GiB", "detail": "memory ran out"}
         ledger.done(slot, outcome="out_of_memory", value=None, result=result)
-    code, _, err = study.end("worker", "hungry")
+    code, _, err = study.run_command("worker", "hungry")
     assert code == 0, err
     assert {width: outcome for width, outcome, _ in study.outcomes()} == {
         10: "out_of_memory",
@@ -169,34 +171,34 @@ def test_what_did_not_fit_another_kind_of_device_is_trained_here(
         30: "complete",
         40: "complete",
     }
-    counts(budget=4, complete=3)
+    record_counts(budget=4, complete=3)
 
 
 def test_what_did_not_fit_this_kind_of_device_is_not_tried_by_a_new_worker(
-    study: Study, counts: Counting
+    study: MemoryStudy, record_counts: RecordCounts
 ) -> None:
     """Nor is a slot that was bound to it elsewhere."""
     study.write(INJECTED, [10, 20, 30, 40, 50, 60], trials=6)
-    code, _, err = study.end("run", "hungry.toml", "--trials", "1")
+    code, _, err = study.run_command("run", "hungry.toml", "--trials", "1")
     assert code == 0, err
     assert study.outcomes() == [(60, "out_of_memory", 1)]
     with study.open() as database:
         ledger = Ledger(database, load_study(database, "hungry"), worker="elsewhere")
         ledger.set_budget(6)
-        (known,) = ledger.out_of_memory()
-        assert known[0] == {"a": 60}
-        assert (known[1] or "").startswith("cpu: ")
-    code, _, err = study.end("resume", "hungry")
+        (exceeded,) = ledger.out_of_memory()
+        assert exceeded[0] == {"a": 60}
+        assert (exceeded[1] or "").startswith("cpu: ")
+    code, _, err = study.run_command("resume", "hungry")
     assert code == 0, err
-    check(study, counts, {10, 20, 30})
+    assert_outcomes(study, record_counts, {10, 20, 30})
 
 
 def test_a_size_that_kills_the_process_while_engines_are_compared(
-    study: Study, counts: Counting
+    study: MemoryStudy, record_counts: RecordCounts
 ) -> None:
     """The largest is a sample for it; later its trial kills three trainers and is given up."""
     study.write(KILLED, [20, 40, 60], trials=3)
-    code, _, err = study.end("run", "hungry.toml")
+    code, _, err = study.run_command("run", "hungry.toml")
     assert code == 0, err
     assert {width: outcome for width, outcome, _ in study.outcomes()} == {
         20: "complete",
@@ -205,13 +207,15 @@ def test_a_size_that_kills_the_process_while_engines_are_compared(
     }
     (failure,) = study.report()["failures"]
     assert "SIGKILL" in failure["reason"]
-    counts(budget=3, complete=2, quarantined=1)
+    record_counts(budget=3, complete=2, quarantined=1)
 
 
-def test_a_failed_kernel_costs_its_own_trial_and_no_other(study: Study, counts: Counting) -> None:
+def test_a_failed_kernel_costs_its_own_trial_and_no_other(
+    study: MemoryStudy, record_counts: RecordCounts
+) -> None:
     """After it every training of the process fails, as after a real one; so the process goes."""
     study.write(LOST, [20, 40, 60], trials=3)
-    code, _, err = study.end("run", "hungry.toml")
+    code, _, err = study.run_command("run", "hungry.toml")
     assert code == 0, err
     assert {width: (outcome, claims) for width, outcome, claims in study.outcomes()} == {
         20: ("complete", 1),
@@ -220,4 +224,4 @@ def test_a_failed_kernel_costs_its_own_trial_and_no_other(study: Study, counts: 
     }
     (failure,) = study.report()["failures"]
     assert "lost the GPU: CUDA error" in failure["reason"]
-    counts(budget=3, complete=2, quarantined=1)
+    record_counts(budget=3, complete=2, quarantined=1)

@@ -22,73 +22,75 @@ def study(tmp_path: Path) -> CommandStudy:
     return CommandStudy(tmp_path, "small")
 
 
-def check(study: CommandStudy, budget: int, *, failed: int = 0) -> dict[str, int]:
+def assert_complete(study: CommandStudy, budget: int, *, failed: int = 0) -> dict[str, int]:
     """Exactly so many trials, each with a result but for the failed ones, and none twice."""
-    found = study.audit()
-    assert found == {
-        **found,
+    figures = study.audit()
+    assert figures == {
+        **figures,
         "budget": budget,
         "complete": budget - failed,
         "running": 0,
         "duplicates": 0,
         "lost": 0,
     }
-    assert study.states() == ["done"] * budget
-    return found
+    assert study.slot_states() == ["done"] * budget
+    return figures
 
 
-def test_a_finished_study_is_extended(study: CommandStudy, counts: Callable[..., None]) -> None:
-    study.submit(small.write(study.folder, trials=4))
-    code, _, err = study.end("worker", "small")
+def test_a_finished_study_is_extended(
+    study: CommandStudy, record_counts: Callable[..., None]
+) -> None:
+    study.submit(small.write_small_study(study.folder, trials=4))
+    code, _, err = study.run_command("worker", "small")
     assert code == 0, err
-    check(study, 4)
+    assert_complete(study, 4)
     before = study.records()
-    code, _, err = study.end("resume", "small", "--trials", "+50", "--workers", "2")
+    code, _, err = study.run_command("resume", "small", "--trials", "+50", "--workers", "2")
     assert code == 0, err
     assert study.records()[:4] == before
-    code, _, err = study.end("resume", "small", "--trials", "53")
+    code, _, err = study.run_command("resume", "small", "--trials", "53")
     assert code == 2
     assert "54" in err
-    counts(**check(study, 54))
+    record_counts(**assert_complete(study, 54))
 
 
 def test_a_study_that_failed_goes_on_once_it_is_mended(
-    study: CommandStudy, counts: Callable[..., None]
+    study: CommandStudy, record_counts: Callable[..., None]
 ) -> None:
-    study.submit(small.write(study.folder, trials=8))
+    study.submit(small.write_small_study(study.folder, trials=8))
     (study.folder / "broken").touch()
-    code, _, err = study.end("worker", "small")
+    code, _, err = study.run_command("worker", "small")
     assert code == 4, err
     assert "the disk of the data is away" in err
-    assert "leased" not in study.states()
+    assert "leased" not in study.slot_states()
     (study.folder / "broken").unlink()
-    code, _, err = study.end("resume", "small", "--trials", "12")
+    code, _, err = study.run_command("resume", "small", "--trials", "12")
     assert code == 0, err
-    failed = len(study.rows("select number from widthwise_slot where outcome = 'error'"))
-    assert study.rows("select number from widthwise_slot where failures >= 3") == study.rows(
-        "select number from widthwise_slot where outcome = 'error'"
-    )
-    counts(**check(study, 12, failed=failed), failed=failed)
+    failed = len(study.query_rows("select number from widthwise_slot where outcome = 'error'"))
+    assert study.query_rows(
+        "select number from widthwise_slot where failures >= 3"
+    ) == study.query_rows("select number from widthwise_slot where outcome = 'error'")
+    record_counts(**assert_complete(study, 12, failed=failed), failed=failed)
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause"])
 def test_a_study_that_was_stopped_by_hand_goes_on(
-    study: CommandStudy, counts: Callable[..., None], verb: str
+    study: CommandStudy, record_counts: Callable[..., None], verb: str
 ) -> None:
-    study.submit(small.write(study.folder, trials=6))
+    study.submit(small.write_small_study(study.folder, trials=6))
     (study.folder / "wait").touch()
     worker = study.start("worker", "small", "--lease", "3")
-    study.wait(worker, lambda: "bound" in study.events())
-    code, _, err = study.end(verb, "small")
+    study.wait_until(worker, lambda: "bound" in study.event_kinds())
+    code, _, err = study.run_command(verb, "small")
     assert code == 0, err
     (study.folder / "wait").unlink()
     if verb == "pause":  # its workers wait
-        study.wait(worker, lambda: "leased" not in study.states())
+        study.wait_until(worker, lambda: "leased" not in study.slot_states())
         worker.terminate()
     _, err = worker.communicate(timeout=100)
     assert worker.returncode == (75 if verb == "pause" else 0), err
-    assert "leased" not in study.states()
-    assert study.states().count("done") < 6
-    code, _, err = study.end("resume", "small", "--trials", "+2")
+    assert "leased" not in study.slot_states()
+    assert study.slot_states().count("done") < 6
+    code, _, err = study.run_command("resume", "small", "--trials", "+2")
     assert code == 0, err
-    counts(**check(study, 8))
+    record_counts(**assert_complete(study, 8))

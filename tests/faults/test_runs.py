@@ -24,7 +24,7 @@ proxy = { data = "digits", epochs = 60, patience = 0, batch_size = 16 }
 """
 
 
-class Study(CommandStudy):
+class RunStudy(CommandStudy):
     """The study `slow`."""
 
     def __init__(self, folder: Path) -> None:
@@ -39,19 +39,19 @@ class Study(CommandStudy):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert running.poll() is None, running.communicate()
-            states = self.states()
+            states = self.slot_states()
             if states.count("done") >= done and "leased" in states:
                 return
             time.sleep(0.05)
-        raise AssertionError(f"never came so far: {self.states()}")
+        raise AssertionError(f"never came so far: {self.slot_states()}")
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Study:
-    return Study(tmp_path)
+def study(tmp_path: Path) -> RunStudy:
+    return RunStudy(tmp_path)
 
 
-def check(study: Study, total: int, before: list[dict[str, Any]]) -> None:
+def assert_resumed(study: RunStudy, total: int, before: list[dict[str, Any]]) -> None:
     """Exactly `total` trials, no widths twice, what was done before is as it was."""
     after = study.trials()
     assert len(after) == total
@@ -60,7 +60,7 @@ def check(study: Study, total: int, before: list[dict[str, Any]]) -> None:
     by_number = {trial["trial"]: trial for trial in after}
     for trial in before:
         assert by_number[trial["trial"]]["metric"] == trial["metric"]
-    code, out, _ = study.end("status", "slow", "--json")
+    code, out, _ = study.run_command("status", "slow", "--json")
     assert code == 0
     assert json.loads(out)["trials"] == {
         "complete": total,
@@ -70,14 +70,16 @@ def check(study: Study, total: int, before: list[dict[str, Any]]) -> None:
         "waiting": 0,
     }
     # Optuna's side agrees: no trial is left open, none is there twice.
-    states = study.rows("select state, count(*) from trials group by state")
+    states = study.query_rows("select state, count(*) from trials group by state")
     assert states == [("COMPLETE", total)]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.promise("resume from any state")
-def test_kill_9_of_everything_then_resume(study: Study, counts: Callable[..., None]) -> None:
+def test_kill_9_of_everything_then_resume(
+    study: RunStudy, record_counts: Callable[..., None]
+) -> None:
     run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
     study.wait_for(2, run)
     family = psutil.Process(run.pid)
@@ -86,16 +88,20 @@ def test_kill_9_of_everything_then_resume(study: Study, counts: Callable[..., No
     run.communicate()
     before = study.trials()
     assert 2 <= len(before) < 8
-    code, _, err = study.end("resume", "slow", "--trials", "+4", "--workers", "2", "--lease", "3")
+    code, _, err = study.run_command(
+        "resume", "slow", "--trials", "+4", "--workers", "2", "--lease", "3"
+    )
     assert code == 0, err
-    check(study, 12, before)
-    counts(**study.audit())
+    assert_resumed(study, 12, before)
+    record_counts(**study.audit())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.promise("resume from any state")
-def test_ctrl_c_gives_the_slots_back_then_resume(study: Study, counts: Callable[..., None]) -> None:
+def test_ctrl_c_gives_the_slots_back_then_resume(
+    study: RunStudy, record_counts: Callable[..., None]
+) -> None:
     run = study.start("run", "slow.toml", "--workers", "2")
     study.wait_for(1, run)
     run.send_signal(signal.SIGINT)
@@ -104,28 +110,28 @@ def test_ctrl_c_gives_the_slots_back_then_resume(study: Study, counts: Callable[
     assert "Traceback" not in err
     assert "resume slow" in err
     # Nobody holds anything any more, so that `resume` need not wait for a lease.
-    assert "leased" not in study.states()
+    assert "leased" not in study.slot_states()
     before = study.trials()
-    code, _, err = study.end("resume", "slow", "--trials", "9", "--workers", "2")
+    code, _, err = study.run_command("resume", "slow", "--trials", "9", "--workers", "2")
     assert code == 0, err
-    check(study, 9, before)
-    counts(**study.audit())
+    assert_resumed(study, 9, before)
+    record_counts(**study.audit())
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_one_dead_worker_of_two_does_not_stop_a_run(study: Study) -> None:
+def test_one_dead_worker_of_two_does_not_stop_a_run(study: RunStudy) -> None:
     run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
     study.wait_for(1, run)
     psutil.Process(run.pid).children()[0].kill()
     _, err = run.communicate(timeout=240)
     assert run.returncode == 0, err
-    check(study, 8, [])
+    assert_resumed(study, 8, [])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_workers_end_with_the_run_they_belong_to(study: Study) -> None:
+def test_workers_end_with_the_run_they_belong_to(study: RunStudy) -> None:
     run = study.start("run", "slow.toml", "--workers", "2")
     study.wait_for(1, run)
     workers = psutil.Process(run.pid).children()
@@ -134,4 +140,4 @@ def test_workers_end_with_the_run_they_belong_to(study: Study) -> None:
     run.communicate()
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
-    assert "leased" not in study.states()
+    assert "leased" not in study.slot_states()

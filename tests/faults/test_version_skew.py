@@ -18,37 +18,37 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.promise("v
 @pytest.fixture
 def study(tmp_path: Path, database_url: str) -> CommandStudy:
     """A study of two trials, submitted and not begun."""
-    found = CommandStudy(tmp_path, "small", database_url)
-    found.submit(small.write(tmp_path, trials=2))
-    return found
+    command_study = CommandStudy(tmp_path, "small", database_url)
+    command_study.submit(small.write_small_study(tmp_path, trials=2))
+    return command_study
 
 
-def check(study: CommandStudy) -> dict[str, int]:
-    found = study.audit()
-    wanted = {"budget": 2, "complete": 2, "running": 0, "duplicates": 0, "lost": 0}
-    assert {name: found[name] for name in wanted} == wanted
-    return found
+def assert_complete(study: CommandStudy) -> dict[str, int]:
+    figures = study.audit()
+    expected = {"budget": 2, "complete": 2, "running": 0, "duplicates": 0, "lost": 0}
+    assert {name: figures[name] for name in expected} == expected
+    return figures
 
 
 @pytest.mark.parametrize("file", ["small.py", "small_data.py"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_other_code_is_refused_before_a_claim(
-    study: CommandStudy, counts: Callable[..., None], file: str
+    study: CommandStudy, record_counts: Callable[..., None], file: str
 ) -> None:
     path = study.folder / file
     right = path.read_text()
     path.write_text(right.replace("nn.ReLU", "nn.Tanh").replace("[:, :3]", "[:, 1:]"))
-    code, _, err = study.end("worker", "small")
+    code, _, err = study.run_command("worker", "small")
     assert code == 5, err
     assert "other code or data" in err
-    code, _, err = study.end("worker", "--idle", "1")
+    code, _, err = study.run_command("worker", "--idle", "1")
     assert code == 0, err
     assert "other code or data" in err
-    assert "claimed" not in study.events()
+    assert "claimed" not in study.event_kinds()
     path.write_text(right)
-    code, _, err = study.end("worker", "small")
+    code, _, err = study.run_command("worker", "small")
     assert code == 0, err
-    counts(**check(study))
+    record_counts(**assert_complete(study))
 
 
 @pytest.mark.parametrize(
@@ -58,29 +58,29 @@ def test_other_code_is_refused_before_a_claim(
     ids=["a worker of the study", "a pool's worker"],
 )
 def test_a_worker_drains_when_the_tables_change(
-    study: CommandStudy, counts: Callable[..., None], named: bool
+    study: CommandStudy, record_counts: Callable[..., None], named: bool
 ) -> None:
     (study.folder / "wait").touch()
     worker = study.start("worker", *(["small"] if named else []))
-    study.wait(worker, lambda: "bound" in study.events())
+    study.wait_until(worker, lambda: "bound" in study.event_kinds())
     set_version(study, SCHEMA_VERSION + 1)
     (study.folder / "wait").unlink()
     _, err = worker.communicate(timeout=100)
     assert worker.returncode == 5, err
     assert f"are of schema version {SCHEMA_VERSION + 1}" in err
-    assert study.events().count("claimed") == study.events().count("done") == 1
-    assert sorted(study.states()) == ["done", "free"]
-    code, _, err = study.end("worker", "small")
+    assert study.event_kinds().count("claimed") == study.event_kinds().count("done") == 1
+    assert sorted(study.slot_states()) == ["done", "free"]
+    code, _, err = study.run_command("worker", "small")
     assert code == 5, err
     set_version(study, SCHEMA_VERSION)
-    code, _, err = study.end("worker", "small")
+    code, _, err = study.run_command("worker", "small")
     assert code == 0, err
-    counts(**check(study))
+    record_counts(**assert_complete(study))
 
 
 def set_version(study: CommandStudy, version: int) -> None:
     from widthwise.storage.database.database import Database, resolve_url
 
-    database = Database.unchecked(resolve_url(study.url, {}), retry_seconds=20)
+    database = Database.open_unchecked(resolve_url(study.url, {}), retry_seconds=20)
     database.write(lambda connection: connection.execute(update(schema).values(version=version)))
     database.close()

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial
 from sqlalchemy import update
-from widthwise.search.problem.device_memory import device_class
+from widthwise.search.problem.device_memory import classify_device
 from widthwise.search.problem.problem import Problem
 from widthwise.search.spec.spec import parse_spec
-from widthwise.search.trial.claim_size import Pace
+from widthwise.search.trial.claim_size import ClaimSizer
 from widthwise.search.trial.outcome import Outcome
 from widthwise.search.trial.runner import Runner
-from widthwise.search.worker.heartbeat import Heartbeat
+from widthwise.search.worker.heartbeat import LeaseHeartbeat
 from widthwise.search.worker.shutdown import StopRequest
-from widthwise.search.worker.supervisor import Holder
+from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.search.worker.worker import Worker
 from widthwise.storage.database.database import Database
 from widthwise.storage.database.tables import slots
-from widthwise.storage.ledger.ledger import Ledger, Record, Slot
+from widthwise.storage.ledger.ledger import Ledger, Slot, SlotRecord
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.study import create_study
@@ -85,7 +85,7 @@ def load():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class StudyHarness:
     """A study and what works on it."""
 
     problem: Problem
@@ -99,68 +99,68 @@ class Bench:
     def projection(self) -> Projection:
         return Projection(self.database, self.row)
 
-    def runner(self, stopping: Callable[[], bool] = lambda: False, **more: Any) -> Runner:
-        pace = Pace(fixed=self.problem.spec.proxy.fixed_at_once)
+    def runner(self, stop_requested: Callable[[], bool] = lambda: False, **options: Any) -> Runner:
+        claim_sizer = ClaimSizer(fixed=self.problem.spec.proxy.fixed_claim_size)
         return Runner(
             problem=self.problem,
             ledger=self.ledger(),
             projection=self.projection,
-            stopping=stopping,
-            device=device_class(torch.device("cpu")),
-            **{"pace": pace, **more},
+            stop_requested=stop_requested,
+            device_class=classify_device(torch.device("cpu")),
+            **{"pace": claim_sizer, **options},
         )
 
-    def holder(self, **more: Any) -> Holder:
-        return Holder(
+    def supervisor(self, **options: Any) -> TrialSupervisor:
+        return TrialSupervisor(
             ledger=self.ledger(),
             projection=self.projection,
-            trainer=self.runner(**more),
+            trainer=self.runner(**options),
             lease_seconds=60.0,
         )
 
-    def work(self, **more: Any) -> list[Outcome]:
+    def run_worker(self, **options: Any) -> list[Outcome]:
         """Work until nothing is left; returns all outcomes."""
-        found: list[Outcome] = []
+        outcomes: list[Outcome] = []
         worker = Worker(
-            holder=self.holder(**more),
+            supervisor=self.supervisor(**options),
             ledger=self.ledger(),
             stop=StopRequest(),
-            report=found.append,
+            on_outcome=outcomes.append,
         )
         worker.run()
-        return found
+        return outcomes
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[SlotRecord]:
         return self.ledger().records()
 
     def trials(self) -> list[FrozenTrial]:
         return self.database.optuna_storage().get_all_trials(self.row.optuna_study_id)
 
-    def steal(self, numbers: Sequence[int]) -> list[Slot]:
+    def steal_leases(self, numbers: Sequence[int]) -> list[Slot]:
         """Let the leases of slots end and another worker claim them."""
-        ended = (
+        expire = (
             update(slots)
             .where(slots.c.study_id == self.row.id, slots.c.number.in_(numbers))
             .values(lease_until=1.0)
         )
-        self.database.write(lambda connection: connection.execute(ended))
-        thief = self.ledger("thief", lease_seconds=60.0)
-        return [slot for slot in thief.claim_many(len(numbers)) if slot.number in numbers]
+        self.database.write(lambda connection: connection.execute(expire))
+        other_ledger = self.ledger("thief", lease_seconds=60.0)
+        return [slot for slot in other_ledger.claim_many(len(numbers)) if slot.number in numbers]
 
 
-def make_bench(
+def make_harness(
     folder: Path,
     database: Database,
     *,
     trials: int,
-    trouble: Mapping[int, str] | None = None,
+    faults: Mapping[int, str] | None = None,
     widths: int = 40,
     limits: Mapping[str, Any] | None = None,
     costs: str = "costs",
     **proxy: Any,
-) -> Bench:
+) -> StudyHarness:
     """A study over one width from 1 up, whose metric is the width itself."""
-    (folder / "known.py").write_text(MODEL.format(trouble=dict(trouble or {})))
+    (folder / "known.py").write_text(MODEL.format(trouble=dict(faults or {})))
     values = {
         "study": {"name": "known", "trials": trials},
         "model": {"build": "known.py:build", "costs": f"known.py:{costs}"},
@@ -187,11 +187,11 @@ def make_bench(
         base=str(folder),
         budget=trials,
     )
-    return Bench(problem=problem, database=database, row=row)
+    return StudyHarness(problem=problem, database=database, row=row)
 
 
-def wait_for(heartbeat: Heartbeat, numbers: set[int]) -> None:
+def wait_until_lost(heartbeat: LeaseHeartbeat, numbers: set[int]) -> None:
     """Wait until a heartbeat knows that slots are lost."""
-    pause = threading.Event()
+    timer = threading.Event()
     while not numbers <= heartbeat.lost:
-        pause.wait(0.01)
+        timer.wait(0.01)

@@ -40,7 +40,7 @@ batch_size = 32
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """What a command did."""
 
     code: int
@@ -53,7 +53,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Cli:
+class CommandLine:
     """The command line in a folder of its own, with its own database."""
 
     folder: Path
@@ -61,11 +61,13 @@ class Cli:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if "STORAGE" not in key}
-        return {**kept, "WIDTHWISE_STORAGE": self.storage}
+        inherited = {key: value for key, value in os.environ.items() if "STORAGE" not in key}
+        return {**inherited, "WIDTHWISE_STORAGE": self.storage}
 
-    def __call__(self, *arguments: str | Path, timeout: float = 120, **environment: str) -> Ran:
-        done = subprocess.run(
+    def __call__(
+        self, *arguments: str | Path, timeout: float = 120, **environment: str
+    ) -> CommandResult:
+        completed = subprocess.run(
             [COMMAND, *map(str, arguments)],
             cwd=self.folder,
             env={**self.environment, **environment},
@@ -74,11 +76,11 @@ class Cli:
             timeout=timeout,
             check=False,
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return CommandResult(completed.returncode, completed.stdout, completed.stderr)
 
-    def inside(self, *arguments: str | Path) -> Ran:
+    def run_in_process(self, *arguments: str | Path) -> CommandResult:
         """Run a command inside this process: seconds sooner, for commands that start no others."""
-        out, err, folder = StringIO(), StringIO(), Path.cwd()
+        out, err, working_directory = StringIO(), StringIO(), Path.cwd()
         code = 0
         with (
             pytest.MonkeyPatch.context() as patch,
@@ -91,10 +93,10 @@ class Cli:
             patch.chdir(self.folder)
             try:
                 main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-        assert Path.cwd() == folder
-        return Ran(code, out.getvalue(), err.getvalue())
+            except SystemExit as exit_request:
+                code = int(exit_request.code or 0)
+        assert Path.cwd() == working_directory
+        return CommandResult(code, out.getvalue(), err.getvalue())
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start a command and go on."""
@@ -114,19 +116,19 @@ class Cli:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path) -> CommandLine:
     """The command line on SQLite."""
-    return Cli(tmp_path, f"sqlite:///{tmp_path / 'study.db'}")
+    return CommandLine(tmp_path, f"sqlite:///{tmp_path / 'study.db'}")
 
 
 @pytest.fixture(scope="session")
-def iris(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """A folder with a finished study `iris` of 8 trials, run by 2 workers; do not change it."""
+def iris_cli(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A folder with a finished study `iris_cli` of 8 trials, run by 2 workers; do not change it."""
     folder = tmp_path_factory.mktemp("iris")
-    cli = Cli(folder, f"sqlite:///{folder / 'study.db'}")
+    cli = CommandLine(folder, f"sqlite:///{folder / 'study.db'}")
     cli.write("iris.toml", SPEC)
-    ran = cli("run", "iris.toml", "--workers", "2", "--json")
-    assert ran.code == 0, ran.err
-    (folder / "run.json").write_text(ran.out)
-    (folder / "run.err").write_text(ran.err)
+    result = cli("run", "iris.toml", "--workers", "2", "--json")
+    assert result.code == 0, result.err
+    (folder / "run.json").write_text(result.out)
+    (folder / "run.err").write_text(result.err)
     return cli

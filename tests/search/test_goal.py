@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from widthwise.search.goal import Goal, confident, good_enough, pareto_front
+from widthwise.search.goal import Goal, confidently_meets_target, good_enough, pareto_front
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_confidence_asks_for_a_margin_of_the_deviation() -> None:
     goal = Goal(kind="smallest", target=0.5)
     mean, deviation = np.array([0.6, 0.6, 0.5]), np.array([0.05, 0.1, 0.0])
     # 0.6 − 1.28 × 0.1 = 0.47 is not enough.
-    assert confident(mean, deviation, goal).tolist() == [True, False, True]
+    assert confidently_meets_target(mean, deviation, goal).tolist() == [True, False, True]
 
 
 def test_a_front_has_no_member_that_another_beats() -> None:

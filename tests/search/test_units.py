@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from widthwise.search.units import parse_count, parse_memory, show_compact, show_count, show_memory
+from widthwise.search.units import (
+    format_compact,
+    format_count,
+    format_memory,
+    parse_count,
+    parse_memory,
+)
 
 counts = st.one_of(st.integers(1, 5000), st.integers(1, 10**18))
 units = st.sampled_from(["FLOPs", "MACs", "parameters", "neurons"])
@@ -150,23 +156,23 @@ def test_refuses_what_is_no_memory(value, sentence):
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (show_count(4392), "4,392"),
-        (show_compact(2_000_000, "FLOPs"), "2 MFLOPs"),
-        (show_compact(1_999_999, "FLOPs"), "2 MFLOPs"),
-        (show_compact(4392, "parameters"), "4.39k parameters"),
-        (show_compact(4392, "parameters", up=True), "4.4k parameters"),
-        (show_compact(4392), "4.39k"),
-        (show_compact(999_999, "MACs"), "1 MMACs"),
-        (show_compact(0, "FLOPs"), "0 FLOPs"),
-        (show_compact(999), "999"),
-        (show_compact(10**21, "FLOPs"), "1,000,000 PFLOPs"),
-        (show_memory(0), "0 B"),
-        (show_memory(1023), "1,023 B"),
-        (show_memory(66_900_000), "63.8 MiB"),
-        (show_memory(66_900_000, up=True), "63.9 MiB"),
-        (show_memory(66_900_000, decimal=True), "66.9 MB"),
-        (show_memory(2**20 - 1), "1 MiB"),
-        (show_memory(3 * 2**29), "1.5 GiB"),
+        (format_count(4392), "4,392"),
+        (format_compact(2_000_000, "FLOPs"), "2 MFLOPs"),
+        (format_compact(1_999_999, "FLOPs"), "2 MFLOPs"),
+        (format_compact(4392, "parameters"), "4.39k parameters"),
+        (format_compact(4392, "parameters", round_up=True), "4.4k parameters"),
+        (format_compact(4392), "4.39k"),
+        (format_compact(999_999, "MACs"), "1 MMACs"),
+        (format_compact(0, "FLOPs"), "0 FLOPs"),
+        (format_compact(999), "999"),
+        (format_compact(10**21, "FLOPs"), "1,000,000 PFLOPs"),
+        (format_memory(0), "0 B"),
+        (format_memory(1023), "1,023 B"),
+        (format_memory(66_900_000), "63.8 MiB"),
+        (format_memory(66_900_000, round_up=True), "63.9 MiB"),
+        (format_memory(66_900_000, decimal=True), "66.9 MB"),
+        (format_memory(2**20 - 1), "1 MiB"),
+        (format_memory(3 * 2**29), "1.5 GiB"),
     ],
     ids=lambda text: str(text),
 )
@@ -176,27 +182,31 @@ def test_shows(shown, expected):
 
 @given(counts, units)
 def test_every_digit_shown_is_read_back(number, unit):
-    assert parse_count(show_count(number), unit) == number
+    assert parse_count(format_count(number), unit) == number
 
 
 @given(counts, units)
 def test_what_is_shown_is_read_back_to_three_digits(number, unit):
-    assert abs(parse_count(show_compact(number, unit), unit) - number) <= 0.005 * number
+    assert abs(parse_count(format_compact(number, unit), unit) - number) <= 0.005 * number
 
 
 @given(counts, units)
 def test_what_is_rounded_up_is_never_less(number, unit):
-    read = parse_count(show_compact(number, unit, up=True), unit)
+    read = parse_count(format_compact(number, unit, round_up=True), unit)
     assert number <= read <= 1.01 * number
     # What is shown already short is not pushed further up.
-    assert show_compact(read, unit, up=True) == show_compact(number, unit, up=True)
+    assert format_compact(read, unit, round_up=True) == format_compact(number, unit, round_up=True)
 
 
 @given(counts, st.booleans())
 def test_memory_shown_is_read_back_to_three_digits(size, decimal):
-    near = parse_memory(show_memory(size, decimal=decimal))
+    near = parse_memory(format_memory(size, decimal=decimal))
     assert abs(near - size) <= 0.0051 * size + 1
-    assert size <= parse_memory(show_memory(size, up=True, decimal=decimal)) <= 1.011 * size + 1
+    assert (
+        size
+        <= parse_memory(format_memory(size, round_up=True, decimal=decimal))
+        <= 1.011 * size + 1
+    )
 
 
 @pytest.mark.parametrize("parse", [parse_count, parse_memory])

@@ -1,6 +1,6 @@
 """Recognising dense networks: which modules the compiled code can train, and their table.
 
-Entry point: `recognise`, which returns a `Layout`.
+Entry point: `compile_module`, which returns a `DenseProgram`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,262 +13,288 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ...model.keyed_dropout import KeyedDropout, threshold
-from ..base import Unsuitable
-from .program import Column, Kind, Smooth
+from ...model.keyed_dropout import KeyedDropout, drop_threshold
+from ..base import EngineUnsupported
+from .program import Column, OpKind, SmoothActivation
 
-Numbers = npt.NDArray[Any]
-Where = Literal["parameters", "statistics", "counter"]
+Array = npt.NDArray[Any]
+ArrayName = Literal["parameters", "statistics", "counter"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shelf:
+class ParameterSlot:
     """Where an entry of the `state_dict` lies.
 
     Attributes:
         name: In the `state_dict`.
-        where: The array; a counter of batches lies in none.
-        place: Its first number there.
+        array: The array; a counter of batches lies in none.
+        offset: Its first number there.
         shape: Its own.
     """
 
     name: str
-    where: Where
-    place: int
+    array: ArrayName
+    offset: int
     shape: tuple[int, ...]
 
     @property
-    def slice(self) -> slice:
+    def span(self) -> slice:
         """Return its part of the array."""
-        return slice(self.place, self.place + prod(self.shape))
+        return slice(self.offset, self.offset + prod(self.shape))
 
 
-_SMOOTH: dict[type[nn.Module], Smooth] = {
-    nn.Sigmoid: Smooth.SIGMOID,
-    nn.SiLU: Smooth.SILU,
-    nn.Tanh: Smooth.TANH,
-    nn.ELU: Smooth.ELU,
-    nn.GELU: Smooth.GELU,
+_SMOOTH_ACTIVATIONS: dict[type[nn.Module], SmoothActivation] = {
+    nn.Sigmoid: SmoothActivation.SIGMOID,
+    nn.SiLU: SmoothActivation.SILU,
+    nn.Tanh: SmoothActivation.TANH,
+    nn.ELU: SmoothActivation.ELU,
+    nn.GELU: SmoothActivation.GELU,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class DenseProgram:
     """A network as the compiled code wants it.
 
     Attributes:
         table: operations x columns; see `dense_table.Column`.
-        numbers: operations x 2: eps, slope or scale; momentum. In the network's type.
-        shelves: Where everything in the `state_dict` lies, in its order.
-        parameters: Numbers in the parameters.
-        statistics: Numbers in the statistics of batch normalisation.
-        room: Numbers a row of a batch needs in the workspace.
-        widest: Most numbers a row in one buffer.
-        dropouts: Layers of dropout.
-        outputs: Numbers in an output row.
-        batch_norms: Whether there are any: they cannot train on one row.
+        coefficients: operations x 2: eps, slope or scale; momentum. In the network's type.
+        slots: Where everything in the `state_dict` lies, in its order.
+        parameter_count: Numbers in the parameters.
+        statistic_count: Numbers in the statistics of batch normalisation.
+        buffer_width: Numbers a row of a batch needs in the workspace.
+        max_width: Most numbers a row in one buffer.
+        dropout_count: Layers of dropout.
+        output_width: Numbers in an output row.
+        has_batch_norm: Whether there are any: they cannot train on one row.
     """
 
-    table: Numbers
-    numbers: Numbers
-    shelves: tuple[Shelf, ...]
-    parameters: int
-    statistics: int
-    room: int
-    widest: int
-    dropouts: int
-    outputs: int
-    batch_norms: bool
+    table: Array
+    coefficients: Array
+    slots: tuple[ParameterSlot, ...]
+    parameter_count: int
+    statistic_count: int
+    buffer_width: int
+    max_width: int
+    dropout_count: int
+    output_width: int
+    has_batch_norm: bool
 
 
-def recognise(model: nn.Module, sample: tuple[int, ...], dtype: torch.dtype) -> Layout:
+def compile_module(
+    model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype
+) -> DenseProgram:
     """Return the layout of a network.
 
     Args:
         model: As built, its dropout keyed.
-        sample: Shape of one row of the inputs.
+        input_shape: Shape of one row of the inputs.
         dtype: Of the inputs.
 
     Raises:
-        Unsuitable: A layer, or something about one, that the compiled code does not know.
+        EngineUnsupported: A layer, or something about one, that the compiled code does not know.
     """
-    drawing = _Drawing(sample)
-    for name, module in _layers("", model):
+    builder = _TableBuilder(input_shape)
+    for name, module in _flattened_layers("", model):
         if list(module.buffers(recurse=False)) or list(module.parameters(recurse=False)):
-            _require_plain(name, module, dtype)
-        drawing.add(name, module)
-    return drawing.layout(model, dtype)
+            _require_trainable(name, module, dtype)
+        builder.add(name, module)
+    return builder.build(model, dtype)
 
 
-def _layers(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _flattened_layers(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield a sequence's layers in order, those of nested sequences too."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    if any(getattr(module, kind) for kind in hooks):
-        raise Unsuitable(f"{_shown(name, module)} has hooks")
+    if any(getattr(module, hook_attribute) for hook_attribute in hooks):
+        raise EngineUnsupported(f"{_describe(name, module)} has hooks")
     if type(module) is not nn.Sequential:
         yield name, module
         return
-    for child, layer in module._modules.items():  # named_children leaves out what comes twice
+    for child_name, layer in module._modules.items():  # named_children leaves out what comes twice
         assert layer is not None
-        yield from _layers(f"{name}.{child}" if name else child, layer)
+        yield from _flattened_layers(f"{name}.{child_name}" if name else child_name, layer)
 
 
-def _require_plain(name: str, module: nn.Module, dtype: torch.dtype) -> None:
+def _require_trainable(name: str, module: nn.Module, dtype: torch.dtype) -> None:
     for parameter in module.parameters(recurse=False):
         if parameter._backward_hooks:
-            raise Unsuitable(f"{_shown(name, module)} has hooks")
+            raise EngineUnsupported(f"{_describe(name, module)} has hooks")
         if not parameter.requires_grad:
-            raise Unsuitable(f"{_shown(name, module)} has a frozen parameter")
+            raise EngineUnsupported(f"{_describe(name, module)} has a frozen parameter")
         if parameter.dtype != dtype or parameter.device.type != "cpu":
-            raise Unsuitable(
-                f"{_shown(name, module)} computes in {parameter.dtype} on "
+            raise EngineUnsupported(
+                f"{_describe(name, module)} computes in {parameter.dtype} on "
                 f"{parameter.device.type}, the inputs are {dtype} on the CPU"
             )
 
 
-def _shown(name: str, module: nn.Module) -> str:
+def _describe(name: str, module: nn.Module) -> str:
     return f"layer '{name}' ({type(module).__name__})"
 
 
 @final
-class _Drawing:
+class _TableBuilder:
     """A table as it grows, layer by layer."""
 
-    def __init__(self, sample: tuple[int, ...]) -> None:
-        self._flat = len(sample) == 1
-        self._rows: list[dict[Column, int]] = []
-        self._numbers: list[tuple[float, float]] = []
-        self._shelves: dict[int, tuple[Where, int]] = {}
-        self._sizes: dict[Where, int] = {"parameters": 0, "statistics": 0}
-        self._width = self._room = self._widest = prod(sample)
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        self._is_flat = len(input_shape) == 1
+        self._operations: list[dict[Column, int]] = []
+        self._coefficients: list[tuple[float, float]] = []
+        self._slots: dict[int, tuple[ArrayName, int]] = {}
+        self._array_sizes: dict[ArrayName, int] = {"parameters": 0, "statistics": 0}
+        self._width = self._buffer_width = self._max_width = prod(input_shape)
         self._buffer = 0
 
     def add(self, name: str, module: nn.Module) -> None:
         """Add a layer.
 
         Raises:
-            Unsuitable: It is none of those known, or does not fit.
+            EngineUnsupported: It is none of those known, or does not fit.
         """
-        shown = _shown(name, module)
+        description = _describe(name, module)
         if type(module) is nn.Flatten:
             if module.start_dim != 1 or module.end_dim != -1:
-                raise Unsuitable(f"{shown} does not flatten whole rows")
-            self._flat = True
-        elif not self._flat:
-            raise Unsuitable(f"{shown} gets rows that are not flat")
+                raise EngineUnsupported(f"{description} does not flatten whole rows")
+            self._is_flat = True
+        elif not self._is_flat:
+            raise EngineUnsupported(f"{description} gets rows that are not flat")
         elif type(module) is nn.Linear:
-            self._linear(shown, module)
+            self._linear(description, module)
         elif type(module) is nn.BatchNorm1d or type(module) is nn.LayerNorm:
-            self._norm(shown, module)
+            self._norm(description, module)
         elif type(module) is KeyedDropout:
-            self._dropout(shown, module)
+            self._dropout(description, module)
         else:
-            self._activation(shown, module)
+            self._activation(description, module)
 
-    def layout(self, model: nn.Module, dtype: torch.dtype) -> Layout:
+    def build(self, model: nn.Module, dtype: torch.dtype) -> DenseProgram:
         """Return what was drawn."""
-        kinds = self._kinds()
-        if Kind.LINEAR not in kinds:
-            raise Unsuitable("the model has no linear layer")
+        op_kinds = self._op_kinds()
+        if OpKind.LINEAR not in op_kinds:
+            raise EngineUnsupported("the model has no linear layer")
         state = model.state_dict(keep_vars=True)
-        if any(id(value) not in self._shelves for value in state.values()):
-            raise Unsuitable("the model has parameters outside its layers")
-        shelves = tuple(
-            Shelf(name=name, where=where, place=place, shape=tuple(value.shape))
+        if any(id(value) not in self._slots for value in state.values()):
+            raise EngineUnsupported("the model has parameters outside its layers")
+        slots = tuple(
+            ParameterSlot(name=name, array=array, offset=offset, shape=tuple(value.shape))
             for name, value in state.items()
-            for where, place in [self._shelves[id(value)]]
+            for array, offset in [self._slots[id(value)]]
         )
-        table = [[row.get(column, -1) for column in Column] for row in self._rows]
-        return Layout(
+        table = [[row.get(column, -1) for column in Column] for row in self._operations]
+        return DenseProgram(
             table=np.array(table, dtype=np.int64),
-            numbers=np.array(self._numbers, dtype=torch.empty(0, dtype=dtype).numpy().dtype),
-            shelves=shelves,
-            parameters=self._sizes["parameters"],
-            statistics=self._sizes["statistics"],
-            room=self._room,
-            widest=self._widest,
-            dropouts=kinds.count(Kind.DROPOUT),
-            outputs=self._width,
-            batch_norms=Kind.BATCH_NORM in kinds,
+            coefficients=np.array(
+                self._coefficients, dtype=torch.empty(0, dtype=dtype).numpy().dtype
+            ),
+            slots=slots,
+            parameter_count=self._array_sizes["parameters"],
+            statistic_count=self._array_sizes["statistics"],
+            buffer_width=self._buffer_width,
+            max_width=self._max_width,
+            dropout_count=op_kinds.count(OpKind.DROPOUT),
+            output_width=self._width,
+            has_batch_norm=OpKind.BATCH_NORM in op_kinds,
         )
 
-    def _linear(self, shown: str, module: nn.Linear) -> None:
+    def _linear(self, description: str, module: nn.Linear) -> None:
         if module.in_features != self._width:
-            raise Unsuitable(f"{shown} takes {module.in_features} numbers and gets {self._width}")
-        weight = self._keep(shown, "parameters", module.weight)
-        bias = -1 if module.bias is None else self._keep(shown, "parameters", module.bias)
-        self._operate(Kind.LINEAR, module.out_features, {Column.WEIGHT: weight, Column.BIAS: bias})
+            raise EngineUnsupported(
+                f"{description} takes {module.in_features} numbers and gets {self._width}"
+            )
+        weight = self._allocate_slot(description, "parameters", module.weight)
+        bias = (
+            -1
+            if module.bias is None
+            else self._allocate_slot(description, "parameters", module.bias)
+        )
+        self._add_operation(
+            OpKind.LINEAR, module.out_features, {Column.WEIGHT: weight, Column.BIAS: bias}
+        )
 
-    def _norm(self, shown: str, module: nn.BatchNorm1d | nn.LayerNorm) -> None:
+    def _norm(self, description: str, module: nn.BatchNorm1d | nn.LayerNorm) -> None:
         if module.weight is None or module.bias is None:
-            raise Unsuitable(f"{shown} has no gain or no shift")
+            raise EngineUnsupported(f"{description} has no gain or no shift")
         if module.weight.shape != (self._width,):
-            raise Unsuitable(f"{shown} takes {tuple(module.weight.shape)}, gets {self._width}")
-        more = {
-            Column.WEIGHT: self._keep(shown, "parameters", module.weight),
-            Column.BIAS: self._keep(shown, "parameters", module.bias),
-            Column.KEPT: self._new_buffer(self._width),
+            raise EngineUnsupported(
+                f"{description} takes {tuple(module.weight.shape)}, gets {self._width}"
+            )
+        columns = {
+            Column.WEIGHT: self._allocate_slot(description, "parameters", module.weight),
+            Column.BIAS: self._allocate_slot(description, "parameters", module.bias),
+            Column.SAVED: self._allocate_buffer(self._width),
         }
         if isinstance(module, nn.LayerNorm):
-            self._new_buffer(1)  # right behind: 1 / deviation of every row
-            self._operate(Kind.LAYER_NORM, self._width, more, (module.eps, 0.0))
+            self._allocate_buffer(1)  # right behind: 1 / deviation of every row
+            self._add_operation(OpKind.LAYER_NORM, self._width, columns, (module.eps, 0.0))
             return
         if module.momentum is None or module.running_mean is None or module.running_var is None:
-            raise Unsuitable(f"{shown} keeps no moving averages")
-        more[Column.STATISTICS] = self._keep(shown, "statistics", module.running_mean)
-        self._keep(shown, "statistics", module.running_var)
-        self._sizes["statistics"] += self._width  # behind them: 1 / deviation of every column
+            raise EngineUnsupported(f"{description} keeps no moving averages")
+        columns[Column.STATISTICS] = self._allocate_slot(
+            description, "statistics", module.running_mean
+        )
+        self._allocate_slot(description, "statistics", module.running_var)
+        self._array_sizes["statistics"] += self._width  # behind them: 1 / deviation of every column
         assert module.num_batches_tracked is not None
-        self._shelves[id(module.num_batches_tracked)] = ("counter", 0)
-        self._operate(Kind.BATCH_NORM, self._width, more, (module.eps, module.momentum))
+        self._slots[id(module.num_batches_tracked)] = ("counter", 0)
+        self._add_operation(OpKind.BATCH_NORM, self._width, columns, (module.eps, module.momentum))
 
-    def _activation(self, shown: str, module: nn.Module) -> None:
+    def _activation(self, description: str, module: nn.Module) -> None:
         if type(module) is nn.ReLU or type(module) is nn.LeakyReLU:
             slope = float(getattr(module, "negative_slope", 0.0))
             if slope < 0:
-                raise Unsuitable(f"{shown} has a slope below zero")
-            self._operate(Kind.RECTIFIER, self._width, {}, (slope, 0.0))
+                raise EngineUnsupported(f"{description} has a slope below zero")
+            self._add_operation(OpKind.LEAKY_RELU, self._width, {}, (slope, 0.0))
             return
-        kind = _SMOOTH.get(type(module))
-        if kind is None or getattr(module, "approximate", "none") != "none":
-            raise Unsuitable(f"{shown} is none of those that it knows")
-        more = {Column.OPTION: int(kind), Column.KEPT: self._new_buffer(self._width)}
-        self._operate(Kind.SMOOTH, self._width, more, (float(getattr(module, "alpha", 1.0)), 0.0))
+        activation = _SMOOTH_ACTIVATIONS.get(type(module))
+        if activation is None or getattr(module, "approximate", "none") != "none":
+            raise EngineUnsupported(f"{description} is none of those that it knows")
+        columns = {Column.OPTION: int(activation), Column.SAVED: self._allocate_buffer(self._width)}
+        self._add_operation(
+            OpKind.SMOOTH_ACTIVATION,
+            self._width,
+            columns,
+            (float(getattr(module, "alpha", 1.0)), 0.0),
+        )
 
-    def _dropout(self, shown: str, module: KeyedDropout) -> None:
+    def _dropout(self, description: str, module: KeyedDropout) -> None:
         if module.shared_axes or module.p >= 1:
-            raise Unsuitable(f"{shown} drops whole rows, or all")
-        more = {Column.OPTION: threshold(module.p), Column.KEPT: self._new_buffer(self._width)}
-        self._operate(Kind.DROPOUT, self._width, more, (1 / (1 - module.p), 0.0))
+            raise EngineUnsupported(f"{description} drops whole rows, or all")
+        columns = {
+            Column.OPTION: drop_threshold(module.p),
+            Column.SAVED: self._allocate_buffer(self._width),
+        }
+        self._add_operation(OpKind.DROPOUT, self._width, columns, (1 / (1 - module.p), 0.0))
 
-    def _operate(
+    def _add_operation(
         self,
-        kind: Kind,
+        kind: OpKind,
         width: int,
-        more: Mapping[Column, int],
-        numbers: tuple[float, float] = (0.0, 0.0),
+        columns: Mapping[Column, int],
+        coefficients: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Add an operation, in place where nobody reads its input again."""
-        fresh = kind == Kind.LINEAR or self._kinds()[-1:] == [Kind.RECTIFIER]
-        target = self._new_buffer(width) if fresh else self._buffer
+        needs_buffer = kind == OpKind.LINEAR or self._op_kinds()[-1:] == [OpKind.LEAKY_RELU]
+        target = self._allocate_buffer(width) if needs_buffer else self._buffer
         row = {Column.KIND: kind, Column.INPUTS: self._width, Column.OUTPUTS: width}
-        self._rows.append({**row, Column.SOURCE: self._buffer, Column.TARGET: target, **more})
-        self._numbers.append(numbers)
+        self._operations.append(
+            {**row, Column.SOURCE: self._buffer, Column.TARGET: target, **columns}
+        )
+        self._coefficients.append(coefficients)
         self._buffer, self._width = target, width
-        self._widest = max(self._widest, width)
+        self._max_width = max(self._max_width, width)
 
-    def _kinds(self) -> list[int]:
-        return [row[Column.KIND] for row in self._rows]
+    def _op_kinds(self) -> list[int]:
+        return [row[Column.KIND] for row in self._operations]
 
-    def _new_buffer(self, width: int) -> int:
-        self._room += width
-        return self._room - width
+    def _allocate_buffer(self, width: int) -> int:
+        self._buffer_width += width
+        return self._buffer_width - width
 
-    def _keep(self, shown: str, where: Where, value: Tensor) -> int:
+    def _allocate_slot(self, description: str, array: ArrayName, value: Tensor) -> int:
         """Return the place of a parameter or statistic, the next one in its array."""
-        if id(value) in self._shelves:
-            raise Unsuitable(f"{shown} shares its parameters with another layer")
-        place = self._sizes[where]
-        self._shelves[id(value)] = (where, place)
-        self._sizes[where] += value.numel()
-        return place
+        if id(value) in self._slots:
+            raise EngineUnsupported(f"{description} shares its parameters with another layer")
+        offset = self._array_sizes[array]
+        self._slots[id(value)] = (array, offset)
+        self._array_sizes[array] += value.numel()
+        return offset

@@ -3,7 +3,7 @@
 A network is a table (`dense_table`), its parameters one flat array. The functions interpret the
 table, so that one compilation for each type of number serves every depth and width.
 
-Entry point: `Compiled`.
+Entry point: `CompiledKernels`.
 """
 
 from collections.abc import Callable
@@ -16,45 +16,53 @@ from numba import njit
 
 from ...model import keyed_dropout
 from .losses import loss_and_gradient
-from .passes import backward, copy, forward, matrix
-from .program import COMPILE, Column, Problem, Space, plain
+from .passes import as_matrix, backward, copy_flat, forward
+from .program import NUMBA_OPTIONS, Column, TrainingArrays, Workspace, jit
 
 
-@plain
-def _update(
-    parameters: Any, gradients: Any, first: Any, second: Any, rate: float, decay: float, step: int
+@jit
+def _adamw_step(
+    parameters: Any,
+    gradients: Any,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    learning_rate: float,
+    decay: float,
+    step: int,
 ) -> None:
     """Take one step of AdamW with torch's defaults (Loshchilov & Hutter, 2019).
 
     Args:
         parameters: Flat.
         gradients: Likewise.
-        first: Moving average of the gradients.
-        second: Moving average of their squares.
-        rate: Step size.
+        exp_avg: Moving average of the gradients.
+        exp_avg_sq: Moving average of their squares.
+        learning_rate: Step size.
         decay: Share by which every weight shrinks: rate x weight decay.
         step: From 1.
     """
-    number = parameters.dtype.type
-    along = number(1 - 0.9)
-    beta, rest = number(0.999), number(1 - 0.999)
-    size, shrunk = number(rate / (1 - 0.9**step)), number(decay)
-    root, eps = number(1 / np.sqrt(1 - 0.999**step)), number(1e-8)
+    scalar = parameters.dtype.type
+    rate1 = scalar(1 - 0.9)
+    beta2, rate2 = scalar(0.999), scalar(1 - 0.999)
+    step_size, weight_decay = scalar(learning_rate / (1 - 0.9**step)), scalar(decay)
+    correction, eps = scalar(1 / np.sqrt(1 - 0.999**step)), scalar(1e-8)
     for i in range(len(parameters)):
         gradient = gradients[i]
-        first[i] += along * (gradient - first[i])
-        second[i] = second[i] * beta + rest * gradient * gradient
-        value = parameters[i] - shrunk * parameters[i]
-        parameters[i] = value - size * first[i] / (np.sqrt(second[i]) * root + eps)
+        exp_avg[i] += rate1 * (gradient - exp_avg[i])
+        exp_avg_sq[i] = exp_avg_sq[i] * beta2 + rate2 * gradient * gradient
+        decayed = parameters[i] - weight_decay * parameters[i]
+        parameters[i] = decayed - step_size * exp_avg[i] / (
+            np.sqrt(exp_avg_sq[i]) * correction + eps
+        )
 
 
-def _revision() -> int:
+def _source_checksum() -> int:
     """Return a checksum of all compiled sources."""
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(keyed_dropout.__file__)]
     return crc32(b"".join(file.read_bytes() for file in files))
 
 
-def _train_at(revision: int) -> Callable[..., float]:
+def _make_train(checksum: int) -> Callable[..., float]:
     """Return the function to compile, `train`.
 
     numba's cache on disk notices a change of this file, and of what a function encloses: the
@@ -63,62 +71,75 @@ def _train_at(revision: int) -> Callable[..., float]:
 
     def train(
         table: Any,
-        numbers: Any,
-        problem: Problem,
-        order: Any,
-        ends: Any,
-        keys: Any,
+        coefficients: Any,
+        arrays: TrainingArrays,
+        row_order: Any,
+        batch_ends: Any,
+        dropout_keys: Any,
         step: int,
-        groups: Any,
+        group_ends: Any,
         rates: Any,
         state: Any,
         statistics: Any,
-        space: Space,
-        so_far: float,
+        workspace: Workspace,
+        resume_total: float,
         training: bool,
     ) -> float:
         """Train a network on batches and return the sum of the losses of their rows.
 
         Args:
             table: operations x columns.
-            numbers: operations x 2.
-            problem: What to learn.
-            order: Row numbers of all batches, one batch after the other.
-            ends: Where each batch ends.
-            keys: batches x dropout layers.
+            coefficients: operations x 2.
+            arrays: What to learn.
+            row_order: Row numbers of all batches, one batch after the other.
+            batch_ends: Where each batch ends.
+            dropout_keys: batches x dropout layers.
             step: Updates so far.
-            groups: Where each group of parameters ends.
+            group_ends: Where each group of parameters ends.
             rates: groups x 2: step size, and step size x weight decay.
             state: 4 x parameters: values, gradients and the two moments.
             statistics: Flat; those of batch normalisation.
-            space: Workspace.
-            so_far: The sum to go on from.
+            workspace: Workspace.
+            resume_total: The sum to go on from.
             training: True; a constant would have `forward` compiled once more for it.
         """
-        _ = revision
-        parameters, gradients, first, second = state[0], state[1], state[2], state[3]
-        features, outputs = table[0, Column.INPUTS], table[-1, Column.OUTPUTS]
-        total, start = so_far, 0
-        for batch in range(len(ends)):
-            chosen = order[start : ends[batch]]
-            start, rows = ends[batch], len(chosen)
-            drawn = matrix(space.room, 0, rows, features)
+        _ = checksum
+        parameters, gradients, exp_avg, exp_avg_sq = state[0], state[1], state[2], state[3]
+        input_width, output_width = table[0, Column.INPUTS], table[-1, Column.OUTPUTS]
+        total, start = resume_total, 0
+        for batch in range(len(batch_ends)):
+            batch_rows = row_order[start : batch_ends[batch]]
+            start, rows = batch_ends[batch], len(batch_rows)
+            batch_inputs = as_matrix(workspace.buffers, 0, rows, input_width)
             for row in range(rows):
-                for j in range(features):
-                    drawn[row, j] = problem.inputs[chosen[row], j]
-            forward(table, numbers, rows, parameters, statistics, keys[batch], space, training)
-            found = matrix(space.room, table[-1, Column.TARGET] * rows, rows, outputs)
-            gradient = matrix(space.deltas[0], 0, rows, outputs)
-            total += rows * loss_and_gradient(problem, chosen, found, gradient, space)
-            backward(table, numbers, rows, parameters, gradients, statistics, space)
+                for j in range(input_width):
+                    batch_inputs[row, j] = arrays.inputs[batch_rows[row], j]
+            forward(
+                table,
+                coefficients,
+                rows,
+                parameters,
+                statistics,
+                dropout_keys[batch],
+                workspace,
+                training,
+            )
+            batch_outputs = as_matrix(
+                workspace.buffers, table[-1, Column.TARGET] * rows, rows, output_width
+            )
+            gradient = as_matrix(workspace.deltas[0], 0, rows, output_width)
+            total += rows * loss_and_gradient(
+                arrays, batch_rows, batch_outputs, gradient, workspace
+            )
+            backward(table, coefficients, rows, parameters, gradients, statistics, workspace)
             begin = 0
-            for group in range(len(groups)):
-                end = groups[group]
-                _update(
+            for group in range(len(group_ends)):
+                end = group_ends[group]
+                _adamw_step(
                     parameters[begin:end],
                     gradients[begin:end],
-                    first[begin:end],
-                    second[begin:end],
+                    exp_avg[begin:end],
+                    exp_avg_sq[begin:end],
                     rates[group, 0],
                     rates[group, 1],
                     step + batch + 1,
@@ -129,61 +150,66 @@ def _train_at(revision: int) -> Callable[..., float]:
     return train
 
 
-def _evaluate_at(revision: int) -> Callable[..., None]:
-    """Return the function to compile, `evaluate`; see `_train_at`."""
+def _make_evaluate(checksum: int) -> Callable[..., None]:
+    """Return the function to compile, `evaluate`; see `_make_train`."""
 
     def evaluate(
         table: Any,
-        numbers: Any,
+        coefficients: Any,
         inputs: Any,
         parameters: Any,
         statistics: Any,
-        keys: Any,
-        space: Space,
-        at_once: int,
+        dropout_keys: Any,
+        workspace: Workspace,
+        batch_size: int,
         outputs: Any,
         training: bool,
     ) -> None:
         """Put a network's outputs for all rows into place, so many rows at once."""
-        _ = revision
-        features, width = inputs.shape[1], outputs.shape[1]
-        for start in range(0, len(inputs), at_once):
-            rows = min(at_once, len(inputs) - start)
-            copy(inputs[start : start + rows].reshape(rows * features), space.room)
-            forward(table, numbers, rows, parameters, statistics, keys, space, training)
-            place = table[-1, Column.TARGET] * rows
-            found = outputs[start : start + rows].reshape(rows * width)
-            copy(space.room[place : place + rows * width], found)
+        _ = checksum
+        input_width, output_width = inputs.shape[1], outputs.shape[1]
+        for start in range(0, len(inputs), batch_size):
+            rows = min(batch_size, len(inputs) - start)
+            copy_flat(inputs[start : start + rows].reshape(rows * input_width), workspace.buffers)
+            forward(
+                table, coefficients, rows, parameters, statistics, dropout_keys, workspace, training
+            )
+            offset = table[-1, Column.TARGET] * rows
+            batch_outputs = outputs[start : start + rows].reshape(rows * output_width)
+            copy_flat(workspace.buffers[offset : offset + rows * output_width], batch_outputs)
 
     return evaluate
 
 
 @final
-class Compiled:
+class CompiledKernels:
     """The compiled functions for one type of number.
 
     Compiling takes seconds, and its result is kept on disk where that can be written and read;
     where it cannot (no folder, a full disk, a damaged file), it is compiled for this process.
 
     Attributes:
-        train: See `_train_at`.
-        evaluate: See `_evaluate_at`.
+        train: See `_make_train`.
+        evaluate: See `_make_evaluate`.
     """
 
     train: Callable[..., float]
     evaluate: Callable[..., None]
 
-    def __init__(self, attempt: Callable[["Compiled"], object]) -> None:
+    def __init__(self, warm_up: Callable[["CompiledKernels"], object]) -> None:
         """Compile.
 
         Args:
-            attempt: Calls both functions, with arguments of the types to compile for.
+            warm_up: Calls both functions, with arguments of the types to compile for.
         """
-        train, evaluate = _train_at(_revision()), _evaluate_at(_revision())
+        train, evaluate = _make_train(_source_checksum()), _make_evaluate(_source_checksum())
         try:
-            self.train = njit(cache=True, **COMPILE)(train)
-            self.evaluate = njit(cache=True, **COMPILE)(evaluate)
-            attempt(self)
+            self.train = njit(cache=True, **NUMBA_OPTIONS)(train)
+            self.evaluate = njit(cache=True, **NUMBA_OPTIONS)(evaluate)
+            warm_up(self)
         except Exception:
-            self.train, self.evaluate = njit(**COMPILE)(train), njit(**COMPILE)(evaluate)
-            attempt(self)
+            self.train, self.evaluate = (
+                njit(**NUMBA_OPTIONS)(train),
+                njit(**NUMBA_OPTIONS)(evaluate),
+            )
+            warm_up(self)

@@ -7,36 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from .activations import exponentiate
-from .program import Loss, Problem, Space, plain
+from .activations import exp_inplace
+from .program import LossKind, TrainingArrays, Workspace, jit
 
 
-@plain
+@jit
 def loss_and_gradient(
-    problem: Problem, chosen: Any, outputs: Any, gradient: Any, space: Space
+    arrays: TrainingArrays, batch_rows: Any, outputs: Any, gradient: Any, workspace: Workspace
 ) -> float:
     """Return a batch's loss, and put its gradient with respect to the outputs into place.
 
     Args:
-        problem: Loss and targets.
-        chosen: The batch's row numbers.
+        arrays: Loss and targets.
+        batch_rows: The batch's row numbers.
         outputs: rows x columns.
         gradient: Likewise.
-        space: Workspace.
+        workspace: Workspace.
     """
-    if problem.loss == Loss.CROSS_ENTROPY:
-        return _cross_entropy(problem.labels, chosen, outputs, gradient, space)
+    if arrays.loss == LossKind.CROSS_ENTROPY:
+        return _cross_entropy(arrays.labels, batch_rows, outputs, gradient, workspace)
     rows, columns = outputs.shape
     count, total = np.float64(rows * columns), 0.0
     for row in range(rows):
         for j in range(columns):
-            error = np.float64(outputs[row, j]) - problem.targets[chosen[row], j]
+            error = np.float64(outputs[row, j]) - arrays.targets[batch_rows[row], j]
             distance = abs(error)
             sign = error if error == 0 or error != error else error / distance
-            if problem.loss == Loss.SQUARED:
+            if arrays.loss == LossKind.MSE:
                 total += error * error
                 gradient[row, j] = 2 * error / count
-            elif problem.loss == Loss.ABSOLUTE:
+            elif arrays.loss == LossKind.MAE:
                 total += distance
                 gradient[row, j] = sign / count
             else:  # Huber's, with torch's default bend at an error of 1
@@ -45,27 +45,29 @@ def loss_and_gradient(
     return total / count
 
 
-@plain
-def _cross_entropy(labels: Any, chosen: Any, outputs: Any, gradient: Any, space: Space) -> float:
+@jit
+def _cross_entropy(
+    labels: Any, batch_rows: Any, outputs: Any, gradient: Any, workspace: Workspace
+) -> float:
     rows, columns = outputs.shape
-    flat = space.scratch[0, : rows * columns]
-    powers = flat.reshape(rows, columns)
+    flat = workspace.scratch[0, : rows * columns]
+    exponentials = flat.reshape(rows, columns)
     total: float = 0.0
     for row in range(rows):
         largest = outputs[row, 0]
         for j in range(columns):
             largest = outputs[row, j] if outputs[row, j] > largest else largest
         for j in range(columns):
-            powers[row, j] = outputs[row, j] - largest
-        total -= powers[row, labels[chosen[row]]]
-    exponentiate(flat, space)
+            exponentials[row, j] = outputs[row, j] - largest
+        total -= exponentials[row, labels[batch_rows[row]]]
+    exp_inplace(flat, workspace)
     for row in range(rows):
-        together = 0.0
+        row_sum = 0.0
         for j in range(columns):
-            together += powers[row, j]
-        total += np.log(together)
-        scale = 1 / (together * rows)
+            row_sum += exponentials[row, j]
+        total += np.log(row_sum)
+        scale = 1 / (row_sum * rows)
         for j in range(columns):
-            gradient[row, j] = powers[row, j] * scale
-        gradient[row, labels[chosen[row]]] -= 1 / rows
+            gradient[row, j] = exponentials[row, j] * scale
+        gradient[row, labels[batch_rows[row]]] -= 1 / rows
     return float(total / rows)

@@ -1,6 +1,6 @@
 """One network in the dense engine: its arrays, and what the compiled code is called with.
 
-Entry points: `Network`, `workspace`.
+Entry points: `DenseNetwork`, `allocate_workspace`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,239 +11,257 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ...model.keyed_dropout import key_of
-from ...training.snapshot import Progress, require_alike, require_in_step
+from ...model.keyed_dropout import mask_key
+from ...training.snapshot import NetworkState, require_equal_updates, require_matching
 from ..base import EpochLoss
 from .activations import CHUNK
-from .compile import Layout, Numbers, Shelf
-from .kernel import Compiled
-from .passes import room_to_turn
-from .program import Problem, Space
+from .compile import Array, DenseProgram, ParameterSlot
+from .kernel import CompiledKernels
+from .passes import transpose_size
+from .program import TrainingArrays, Workspace
 
-_ROWS_AT_ONCE = 256
+_EVAL_BATCH = 256
 """Rows of a pass of evaluation: few enough for the cache."""
 
 
-def workspace(dtype: npt.DTypeLike, layouts: Iterable[Layout], rows: int) -> Space:
+def allocate_workspace(
+    dtype: npt.DTypeLike, programs: Iterable[DenseProgram], rows: int
+) -> Workspace:
     """Return what networks that take turns share, for batches of so many rows."""
-    rows = max(rows, _ROWS_AT_ONCE)
-    layouts = list(layouts)
-    widest = max((one.widest for one in layouts), default=0)
-    outputs = max((one.outputs for one in layouts), default=0)
-    scratch = np.empty((2, max(CHUNK, widest, outputs * rows)))
-    return Space(
-        room=np.empty(max((one.room for one in layouts), default=0) * rows, dtype),
-        deltas=np.empty((2, widest * rows), dtype),
-        turned=np.empty(room_to_turn(widest), dtype),
+    rows = max(rows, _EVAL_BATCH)
+    programs = list(programs)
+    max_width = max((program.max_width for program in programs), default=0)
+    output_width = max((program.output_width for program in programs), default=0)
+    scratch = np.empty((2, max(CHUNK, max_width, output_width * rows)))
+    return Workspace(
+        buffers=np.empty(
+            max((program.buffer_width for program in programs), default=0) * rows, dtype
+        ),
+        deltas=np.empty((2, max_width * rows), dtype),
+        transposed=np.empty(transpose_size(max_width), dtype),
         scratch=scratch,
-        words=scratch[1].view(np.int64),
+        scratch_bits=scratch[1].view(np.int64),
     )
 
 
 @final
-class Network:
+class DenseNetwork:
     """Weights, moments and statistics of one network, flat.
 
     Attributes:
-        layout: What they mean.
-        steps: Updates so far.
+        program: What they mean.
+        step: Updates so far.
     """
 
     def __init__(
         self,
-        layout: Layout,
+        program: DenseProgram,
         model: nn.Module,
         *,
         seed: int,
         learning_rate: float,
         weight_decay: float,
-        factors: Mapping[str, float],
+        learning_rate_factors: Mapping[str, float],
     ) -> None:
         """Copy a module's weights; the other arguments are the training's."""
-        self.layout, self.steps, self._seed = layout, 0, seed
-        dtype = layout.numbers.dtype
-        self._values = np.zeros((4, layout.parameters), dtype)
-        self._statistics = np.zeros(layout.statistics, dtype)
-        self._counters: dict[str, int] = {}
-        for shelf, value in zip(layout.shelves, model.state_dict().values(), strict=True):
-            if shelf.where == "counter":
-                self._counters[shelf.name] = int(value)
+        self.program, self.step, self._seed = program, 0, seed
+        dtype = program.coefficients.dtype
+        self._parameter_state = np.zeros((4, program.parameter_count), dtype)
+        self._statistics = np.zeros(program.statistic_count, dtype)
+        self._initial_counters: dict[str, int] = {}
+        for slot, value in zip(program.slots, model.state_dict().values(), strict=True):
+            if slot.array == "counter":
+                self._initial_counters[slot.name] = int(value)
             else:
-                self._array(shelf.where)[shelf.slice] = _flat(value)
-        self._counted, self._loss = 0, EpochLoss()
-        self._best: tuple[Numbers, Numbers, int] | None = None
-        self._groups, self._rates = _groups(layout, learning_rate, weight_decay, factors)
+                self._array_named(slot.array)[slot.span] = _transposed_flat(value)
+        self._batch_count, self._epoch_loss = 0, EpochLoss()
+        self._best_arrays: tuple[Array, Array, int] | None = None
+        self._group_ends, self._rates = _rate_groups(
+            program, learning_rate, weight_decay, learning_rate_factors
+        )
 
     @property
-    def parameters(self) -> int:
+    def parameter_count(self) -> int:
         """Return the numbers in the network's parameters."""
-        return self.layout.parameters
+        return self.program.parameter_count
 
     def train(
         self,
-        compiled: Compiled,
-        problem: Problem,
-        order: Numbers,
-        sizes: Sequence[int],
-        space: Space,
-        midway: bool = False,
+        kernels: CompiledKernels,
+        arrays: TrainingArrays,
+        row_order: Array,
+        batch_sizes: Sequence[int],
+        workspace: Workspace,
+        mid_epoch: bool = False,
     ) -> float:
         """Train on batches and return the mean loss of their rows.
 
         Args:
-            compiled: The functions.
-            problem: What to learn.
-            order: Row numbers, int64, one batch after the other.
-            sizes: Rows in each batch.
-            space: Space.
-            midway: Whether the mean is to be over the rows of the calls before, too.
+            kernels: The functions.
+            arrays: What to learn.
+            row_order: Row numbers, int64, one batch after the other.
+            batch_sizes: Rows in each batch.
+            workspace: Space.
+            mid_epoch: Whether the mean is to be over the rows of the calls before, too.
         """
-        batches = len(sizes)
-        total = compiled.train(
-            self.layout.table,
-            self.layout.numbers,
-            problem,
-            order,
-            np.cumsum(sizes, dtype=np.int64),
-            self._keys(batches),
-            self.steps,
-            self._groups,
+        batch_count = len(batch_sizes)
+        total = kernels.train(
+            self.program.table,
+            self.program.coefficients,
+            arrays,
+            row_order,
+            np.cumsum(batch_sizes, dtype=np.int64),
+            self._dropout_keys(batch_count),
+            self.step,
+            self._group_ends,
             self._rates,
-            self._values,
+            self._parameter_state,
             self._statistics,
-            space,
-            self._loss.so_far(midway),
+            workspace,
+            self._epoch_loss.resume_total(mid_epoch),
             True,
         )
-        self.steps += batches
-        self._counted += batches
-        return self._loss.now(total, sum(sizes))
+        self.step += batch_count
+        self._batch_count += batch_count
+        return self._epoch_loss.update(total, sum(batch_sizes))
 
-    def predict(self, compiled: Compiled, inputs: Numbers, space: Space) -> Numbers:
+    def predict(self, kernels: CompiledKernels, inputs: Array, workspace: Workspace) -> Array:
         """Return the outputs for rows of inputs, in evaluation mode."""
-        found = np.empty((len(inputs), self.layout.outputs), inputs.dtype)
-        compiled.evaluate(
-            self.layout.table,
-            self.layout.numbers,
+        outputs = np.empty((len(inputs), self.program.output_width), inputs.dtype)
+        kernels.evaluate(
+            self.program.table,
+            self.program.coefficients,
             inputs,
-            self._values[0],
+            self._parameter_state[0],
             self._statistics,
             np.empty(0, np.int64),
-            space,
-            _ROWS_AT_ONCE,
-            found,
+            workspace,
+            _EVAL_BATCH,
+            outputs,
             False,
         )
-        return found
+        return outputs
 
-    def remember(self) -> None:
+    def save_best(self) -> None:
         """Keep a copy of weights and statistics."""
-        self._best = self._copy()
+        self._best_arrays = self._copy_arrays()
 
-    def recall(self) -> None:
+    def restore_best(self) -> None:
         """Put the copy back into place."""
-        assert self._best is not None, "it was remembered"
-        self._values[0], self._statistics[:], self._counted = self._best
+        assert self._best_arrays is not None, "it was remembered"
+        self._parameter_state[0], self._statistics[:], self._batch_count = self._best_arrays
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of weights and statistics as the module's `state_dict`."""
-        return self._shown(self._copy())
+        return self._to_state_dict(self._copy_arrays())
 
-    def progress(self) -> Progress:
+    def network_state(self) -> NetworkState:
         """Return all that the next step depends on."""
-        states = {"model": self._copy()} | ({} if self._best is None else {"best": self._best})
+        states = {"model": self._copy_arrays()} | (
+            {} if self._best_arrays is None else {"best": self._best_arrays}
+        )
         tensors = {
             f"{kind}.{name}": value
             for kind, state in states.items()
-            for name, value in self._shown(state).items()
+            for name, value in self._to_state_dict(state).items()
         }
-        for kind, values in zip(("exp_avg", "exp_avg_sq"), self._values[2:], strict=True):
-            for shelf in self._trained():
-                tensors[f"{kind}.{shelf.name}"] = _taken(values, shelf)
-                tensors[f"updates.{shelf.name}"] = torch.tensor(float(self.steps))
-        return Progress(tensors=tensors, facts={"step": self.steps, "loss": self._loss.facts})
+        for kind, values in zip(("exp_avg", "exp_avg_sq"), self._parameter_state[2:], strict=True):
+            for slot in self._trained_slots():
+                tensors[f"{kind}.{slot.name}"] = _read_slot(values, slot)
+                tensors[f"updates.{slot.name}"] = torch.tensor(float(self.step))
+        return NetworkState(
+            tensors=tensors, metadata={"step": self.step, "loss": self._epoch_loss.state_dict}
+        )
 
-    def go_on_from(self, progress: Progress) -> None:
+    def load_state(self, state: NetworkState) -> None:
         """Be where it was, before the first step.
 
         Raises:
-            Unfit: It is of another network.
+            IncompatibleSnapshot: It is of another network.
         """
-        require_alike(progress.of("model"), self.state(), "the state")
-        best = progress.of("best")
-        if best:
-            require_alike(best, self.state(), "the best state")
-            self._best = self._arranged(best)
-        self._values[0], self._statistics[:], self._counted = self._arranged(progress.of("model"))
-        self.steps = require_in_step(progress)
-        for kind, values in zip(("exp_avg", "exp_avg_sq"), self._values[2:], strict=True):
-            kept = progress.of(kind)
-            for shelf in self._trained():
-                if shelf.name in kept:
-                    values[shelf.slice] = _flat(kept[shelf.name])
-        self._loss = EpochLoss(*progress.facts["loss"])
+        require_matching(state.tensors_of("model"), self.state_dict(), "the state")
+        best_state = state.tensors_of("best")
+        if best_state:
+            require_matching(best_state, self.state_dict(), "the best state")
+            self._best_arrays = self._from_state_dict(best_state)
+        self._parameter_state[0], self._statistics[:], self._batch_count = self._from_state_dict(
+            state.tensors_of("model")
+        )
+        self.step = require_equal_updates(state)
+        for kind, values in zip(("exp_avg", "exp_avg_sq"), self._parameter_state[2:], strict=True):
+            moments = state.tensors_of(kind)
+            for slot in self._trained_slots():
+                if slot.name in moments:
+                    values[slot.span] = _transposed_flat(moments[slot.name])
+        self._epoch_loss = EpochLoss(*state.metadata["loss"])
 
-    def _trained(self) -> list[Shelf]:
-        return [shelf for shelf in self.layout.shelves if shelf.where == "parameters"]
+    def _trained_slots(self) -> list[ParameterSlot]:
+        return [slot for slot in self.program.slots if slot.array == "parameters"]
 
-    def _shown(self, copy: tuple[Numbers, Numbers, int]) -> dict[str, Tensor]:
-        parameters, statistics, counted = copy
-        arrays = {"parameters": parameters, "statistics": statistics}
+    def _to_state_dict(self, arrays: tuple[Array, Array, int]) -> dict[str, Tensor]:
+        parameters, statistics, batch_count = arrays
+        by_name = {"parameters": parameters, "statistics": statistics}
         return {
-            shelf.name: torch.tensor(self._counters[shelf.name] + counted)
-            if shelf.where == "counter"
-            else _taken(arrays[shelf.where], shelf)
-            for shelf in self.layout.shelves
+            slot.name: torch.tensor(self._initial_counters[slot.name] + batch_count)
+            if slot.array == "counter"
+            else _read_slot(by_name[slot.array], slot)
+            for slot in self.program.slots
         }
 
-    def _arranged(self, state: Mapping[str, Tensor]) -> tuple[Numbers, Numbers, int]:
+    def _from_state_dict(self, state: Mapping[str, Tensor]) -> tuple[Array, Array, int]:
         """Return a `state_dict` as it is remembered."""
-        parameters, statistics, counted = self._copy()
+        parameters, statistics, batch_count = self._copy_arrays()
         arrays = {"parameters": parameters, "statistics": statistics}
-        for shelf in self.layout.shelves:
-            if shelf.where == "counter":
-                counted = int(state[shelf.name]) - self._counters[shelf.name]
+        for slot in self.program.slots:
+            if slot.array == "counter":
+                batch_count = int(state[slot.name]) - self._initial_counters[slot.name]
             else:
-                arrays[shelf.where][shelf.slice] = _flat(state[shelf.name])
-        return parameters, statistics, counted
+                arrays[slot.array][slot.span] = _transposed_flat(state[slot.name])
+        return parameters, statistics, batch_count
 
-    def _array(self, where: str) -> Numbers:
-        return self._values[0] if where == "parameters" else self._statistics
+    def _array_named(self, name: str) -> Array:
+        return self._parameter_state[0] if name == "parameters" else self._statistics
 
-    def _copy(self) -> tuple[Numbers, Numbers, int]:
-        return self._values[0].copy(), self._statistics.copy(), self._counted
+    def _copy_arrays(self) -> tuple[Array, Array, int]:
+        return self._parameter_state[0].copy(), self._statistics.copy(), self._batch_count
 
-    def _keys(self, batches: int) -> Numbers:
+    def _dropout_keys(self, batch_count: int) -> Array:
         """Return the keys of the dropout masks, batches x layers."""
-        layers = self.layout.dropouts
-        keys = np.empty((batches, layers), np.int64)
+        layer_count = self.program.dropout_count
+        keys = np.empty((batch_count, layer_count), np.int64)
         for batch, layer in np.ndindex(keys.shape):
-            keys[batch, layer] = key_of(self._seed, layer, self.steps + batch)
+            keys[batch, layer] = mask_key(self._seed, layer, self.step + batch)
         return keys
 
 
-def _taken(values: Numbers, shelf: Shelf) -> Tensor:
+def _read_slot(values: Array, slot: ParameterSlot) -> Tensor:
     """Return a copy of what lies on a shelf, in its own shape."""
-    return torch.from_numpy(values[shelf.slice].reshape(shelf.shape[::-1]).T.copy(order="C"))
+    return torch.from_numpy(values[slot.span].reshape(slot.shape[::-1]).T.copy(order="C"))
 
 
-def _flat(value: Tensor) -> Numbers:
+def _transposed_flat(value: Tensor) -> Array:
     return value.numpy().T.ravel()
 
 
-def _groups(
-    layout: Layout, learning_rate: float, weight_decay: float, factors: Mapping[str, float]
-) -> tuple[Numbers, Numbers]:
+def _rate_groups(
+    program: DenseProgram,
+    learning_rate: float,
+    weight_decay: float,
+    learning_rate_factors: Mapping[str, float],
+) -> tuple[Array, Array]:
     """Return where each run of parameters with one rate ends, and each run's rate and shrinkage."""
-    ends: list[int] = []
-    found: list[float] = []
-    shelves = [shelf for shelf in layout.shelves if shelf.where == "parameters"]
-    for shelf in shelves:
-        factor = factors.get(shelf.name, 1.0)
-        if found and found[-1] == factor:
-            ends.pop()
+    group_ends: list[int] = []
+    group_factors: list[float] = []
+    slots = [slot for slot in program.slots if slot.array == "parameters"]
+    for slot in slots:
+        factor = learning_rate_factors.get(slot.name, 1.0)
+        if group_factors and group_factors[-1] == factor:
+            group_ends.pop()
         else:
-            found.append(factor)
-        ends.append(shelf.slice.stop)
-    rates = [[learning_rate * one, learning_rate * one * (weight_decay / one)] for one in found]
-    return np.array(ends, np.int64), np.array(rates, np.float64)
+            group_factors.append(factor)
+        group_ends.append(slot.span.stop)
+    rates = [
+        [learning_rate * group_factor, learning_rate * group_factor * (weight_decay / group_factor)]
+        for group_factor in group_factors
+    ]
+    return np.array(group_ends, np.int64), np.array(rates, np.float64)

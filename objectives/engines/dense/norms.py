@@ -4,19 +4,19 @@ Batch normalisation goes along columns, layer normalisation along rows:
 
     z = (x - mean) / sqrt(variance + eps),    y = gain · z + shift
 
-Entry points: `normalise_batch`, `unnormalise_batch`, `rescale`, `normalise_rows`,
-`unnormalise_rows`.
+Entry points: `batch_norm`, `batch_norm_backward`, `affine`, `layer_norm`,
+`layer_norm_backward`.
 """
 
 from typing import Any
 
 import numpy as np
 
-from .program import plain, summing
+from .program import jit, jit_reassociated
 
 
-@plain
-def normalise_batch(x: Any, z: Any, eps: Any, momentum: Any, statistics: Any, sums: Any) -> None:
+@jit
+def batch_norm(x: Any, z: Any, eps: Any, momentum: Any, statistics: Any, sums: Any) -> None:
     """Put normalised columns into z, and move the running statistics.
 
     Args:
@@ -50,46 +50,46 @@ def normalise_batch(x: Any, z: Any, eps: Any, momentum: Any, statistics: Any, su
             z[row, j] = (x[row, j] - mean[j]) * statistics[2, j]
 
 
-@plain
-def unnormalise_batch(delta: Any, z: Any, statistics: Any, sums: Any) -> None:
+@jit
+def batch_norm_backward(delta: Any, z: Any, statistics: Any, sums: Any) -> None:
     """Turn the gradient with respect to z into that with respect to x, in place.
 
     dx = (dz - mean(dz) - z · mean(dz · z)) / deviation
     """
     rows, width = delta.shape
-    mean, along = sums[0, :width], sums[1, :width]
+    mean, projection = sums[0, :width], sums[1, :width]
     mean[:] = 0.0
-    along[:] = 0.0
+    projection[:] = 0.0
     for row in range(rows):
         for j in range(width):
             mean[j] += delta[row, j]
-            along[j] += delta[row, j] * z[row, j]
+            projection[j] += delta[row, j] * z[row, j]
     for j in range(width):
         mean[j] /= rows
-        along[j] /= rows
+        projection[j] /= rows
     for row in range(rows):
         for j in range(width):
-            delta[row, j] = (delta[row, j] - mean[j] - z[row, j] * along[j]) * statistics[2, j]
+            delta[row, j] = (delta[row, j] - mean[j] - z[row, j] * projection[j]) * statistics[2, j]
 
 
-@plain
-def apply_running(x: Any, z: Any, eps: Any, statistics: Any) -> None:
+@jit
+def batch_norm_eval(x: Any, z: Any, eps: Any, statistics: Any) -> None:
     """Put columns normalised by the running statistics into z: evaluation mode."""
     for row in range(len(x)):
         for j in range(x.shape[1]):
             z[row, j] = (x[row, j] - statistics[0, j]) / np.sqrt(statistics[1, j] + eps)
 
 
-@plain
-def rescale(z: Any, gain: Any, shift: Any, y: Any) -> None:
+@jit
+def affine(z: Any, gain: Any, shift: Any, y: Any) -> None:
     """Put gain · z + shift into y, for each column its own."""
     for row in range(len(z)):
         for j in range(z.shape[1]):
             y[row, j] = z[row, j] * gain[j] + shift[j]
 
 
-@plain
-def unscale(delta: Any, z: Any, gain: Any, gain_gradient: Any, shift_gradient: Any) -> None:
+@jit
+def affine_backward(delta: Any, z: Any, gain: Any, gain_gradient: Any, shift_gradient: Any) -> None:
     """Put the gradients of gain and shift into place, and turn y's gradient into z's."""
     gain_gradient[:] = 0
     shift_gradient[:] = 0
@@ -100,9 +100,9 @@ def unscale(delta: Any, z: Any, gain: Any, gain_gradient: Any, shift_gradient: A
             delta[row, j] *= gain[j]
 
 
-@summing
-def normalise_rows(x: Any, z: Any, eps: Any, inverse: Any) -> None:
-    """Put normalised rows into z, and 1 / deviation of every row into `inverse`."""
+@jit_reassociated
+def layer_norm(x: Any, z: Any, eps: Any, inverse_std: Any) -> None:
+    """Put normalised rows into z, and 1 / deviation of every row into `inverse_std`."""
     width = x.shape[1]
     for row in range(len(x)):
         mean = 0.0
@@ -112,22 +112,22 @@ def normalise_rows(x: Any, z: Any, eps: Any, inverse: Any) -> None:
         variance = 0.0
         for j in range(width):
             variance += (x[row, j] - mean) ** 2
-        scale = 1 / np.sqrt(variance / width + eps)
-        inverse[row] = scale
+        row_inverse_std = 1 / np.sqrt(variance / width + eps)
+        inverse_std[row] = row_inverse_std
         for j in range(width):
-            z[row, j] = (x[row, j] - mean) * scale
+            z[row, j] = (x[row, j] - mean) * row_inverse_std
 
 
-@summing
-def unnormalise_rows(delta: Any, z: Any, inverse: Any) -> None:
+@jit_reassociated
+def layer_norm_backward(delta: Any, z: Any, inverse_std: Any) -> None:
     """Turn the gradient with respect to z into that with respect to x, in place."""
     width = z.shape[1]
     for row in range(len(z)):
-        mean, along = 0.0, 0.0
+        mean, projection = 0.0, 0.0
         for j in range(width):
             mean += delta[row, j]
-            along += delta[row, j] * z[row, j]
+            projection += delta[row, j] * z[row, j]
         mean /= width
-        along /= width
+        projection /= width
         for j in range(width):
-            delta[row, j] = (delta[row, j] - mean - z[row, j] * along) * inverse[row]
+            delta[row, j] = (delta[row, j] - mean - z[row, j] * projection) * inverse_std[row]

@@ -2,7 +2,7 @@
 
 Products of matrices are BLAS's (numpy.dot); all else is loops that vectorise.
 
-Entry points: `forward`, `backward`, `matrix`, `copy`, `room_to_turn`.
+Entry points: `forward`, `backward`, `as_matrix`, `copy_flat`, `transpose_size`.
 """
 
 from typing import Any
@@ -11,54 +11,54 @@ import numpy as np
 from numba import njit
 
 from ...model import keyed_dropout
-from .activations import bend, rectify, unrectify
+from .activations import leaky_relu, leaky_relu_backward, smooth_activation
 from .norms import (
-    apply_running,
-    normalise_batch,
-    normalise_rows,
-    rescale,
-    unnormalise_batch,
-    unnormalise_rows,
-    unscale,
+    affine,
+    affine_backward,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_eval,
+    layer_norm,
+    layer_norm_backward,
 )
-from .program import Column, Kind, Space, plain
+from .program import Column, OpKind, Workspace, jit
 
-_SMALL_PRODUCT = 1_000_000
+_MAX_UNCOPIED_PRODUCT = 1_000_000
 """Most multiplications of a product that OpenBLAS computes without first copying its factors.
 
 Copying makes it a third slower at these sizes: a large product is taken in blocks of rows.
 """
 
-MOST_TURNED, FEW_ROWS = 10_000, 48
+MAX_TRANSPOSED, MAX_TRANSPOSED_ROWS = 10_000, 48
 """Numbers of the largest weight, and most rows, that are worth transposing for a product (measured:
 at 32 rows and 128 x 128, 11 us instead of 15 as it is and 19 with the weight transposed)."""
 
-_mix = njit(nogil=True)(keyed_dropout.mix)
-_GOLDEN = keyed_dropout.GOLDEN
+_mix = njit(nogil=True)(keyed_dropout.hash_word)
+_GOLDEN = keyed_dropout.GOLDEN_RATIO
 
 
-@plain
-def matrix(flat: Any, start: int, rows: int, width: int) -> Any:
+@jit
+def as_matrix(flat: Any, start: int, rows: int, width: int) -> Any:
     """Return rows x width of a flat array, from a place on."""
     return flat[start : start + rows * width].reshape(rows, width)
 
 
-def room_to_turn(widest: int) -> int:
+def transpose_size(max_width: int) -> int:
     """Return the numbers that a product may transpose, of networks with layers so wide."""
-    return max(MOST_TURNED, 2 * FEW_ROWS * widest)
+    return max(MAX_TRANSPOSED, 2 * MAX_TRANSPOSED_ROWS * max_width)
 
 
-@plain
-def copy(x: Any, y: Any) -> None:
+@jit
+def copy_flat(x: Any, y: Any) -> None:
     """Copy a flat array; assigning slices would compile numba's error messages, for seconds."""
     for i in range(len(x)):
         y[i] = x[i]
 
 
-@plain
-def _multiply(a: Any, b: Any, out: Any) -> None:
+@jit
+def _matmul(a: Any, b: Any, out: Any) -> None:
     """Put the product of two matrices into out, some rows at a time."""
-    step = max(8, _SMALL_PRODUCT // max(1, b.size))
+    step = max(8, _MAX_UNCOPIED_PRODUCT // max(1, b.size))
     if step >= len(a):
         np.dot(a, b, out)
     else:
@@ -66,16 +66,16 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
             np.dot(a[start : start + step], b, out[start : start + step])
 
 
-@plain
-def _turn(a: Any, b: Any) -> None:
+@jit
+def _transpose(a: Any, b: Any) -> None:
     """Put a matrix's transpose into b."""
     for row in range(len(b)):
         for j in range(b.shape[1]):
             b[row, j] = a[j, row]
 
 
-@plain
-def _multiply_turned(a: Any, b: Any, turned: Any, out: Any) -> None:
+@jit
+def _matmul_transposed(a: Any, b: Any, workspace: Any, out: Any) -> None:
     """Put a times b, transposed, into out: in the quickest of three ways.
 
     OpenBLAS reads a transposed factor slowly. A small b is transposed before; beside few rows, a
@@ -84,167 +84,172 @@ def _multiply_turned(a: Any, b: Any, turned: Any, out: Any) -> None:
     Args:
         a: rows x m.
         b: n x m.
-        turned: Flat workspace of `room_to_turn` numbers.
+        workspace: Flat workspace of `transpose_size` numbers.
         out: rows x n.
     """
     rows, size = len(a), len(a) * a.shape[1]
-    if b.size <= MOST_TURNED:
-        copy = turned[: b.size].reshape(b.shape[1], b.shape[0])
-        _turn(b, copy)
-        _multiply(a, copy, out)
-    elif rows <= FEW_ROWS:
-        copy = turned[:size].reshape(a.shape[1], rows)
-        product = turned[size : size + rows * len(b)].reshape(len(b), rows)
-        _turn(a, copy)
-        _multiply(b, copy, product)
-        _turn(product, out)
+    if b.size <= MAX_TRANSPOSED:
+        transposed = workspace[: b.size].reshape(b.shape[1], b.shape[0])
+        _transpose(b, transposed)
+        _matmul(a, transposed, out)
+    elif rows <= MAX_TRANSPOSED_ROWS:
+        transposed = workspace[:size].reshape(a.shape[1], rows)
+        product = workspace[size : size + rows * len(b)].reshape(len(b), rows)
+        _transpose(a, transposed)
+        _matmul(b, transposed, product)
+        _transpose(product, out)
     else:
         np.dot(a, b.T, out)
 
 
-@plain
-def _mask(key: Any, threshold: int, scale: Any, mask: Any) -> None:
+@jit
+def _fill_dropout_mask(key: Any, threshold: int, scale: Any, mask: Any) -> None:
     """Put 0 where a place is dropped and the scale elsewhere; see `dropout`."""
     for row in range(len(mask)):
-        word = _mix(key + row * _GOLDEN)
+        row_key = _mix(key + row * _GOLDEN)
         for j in range(mask.shape[1]):
-            dropped = (_mix(word + j * _GOLDEN) & 0x7FFFFFFF) < threshold
+            dropped = (_mix(row_key + j * _GOLDEN) & 0x7FFFFFFF) < threshold
             mask[row, j] = 0 if dropped else scale
 
 
-@plain
-def _drop(x: Any, mask: Any) -> None:
+@jit
+def _apply_mask(x: Any, mask: Any) -> None:
     """Multiply x by the mask; a mask of 0 gives 0 even for infinity."""
     for i in range(len(x)):
         x[i] = mask[i] if mask[i] == 0 else x[i] * mask[i]
 
 
-@plain
+@jit
 def forward(
     table: Any,
-    numbers: Any,
+    coefficients: Any,
     rows: int,
     parameters: Any,
     statistics: Any,
-    keys: Any,
-    space: Space,
+    dropout_keys: Any,
+    workspace: Workspace,
     training: bool,
 ) -> None:
     """Compute the output of every operation for the rows that lie in buffer 0.
 
     Args:
         table: operations x columns.
-        numbers: operations x 2: eps or slope or scale; momentum.
+        coefficients: operations x 2: eps or slope or scale; momentum.
         rows: In this batch.
         parameters: Flat.
         statistics: Flat; those of batch normalisation.
-        keys: One of each dropout layer, in order.
-        space: Workspace; its `room` begins with the rows.
+        dropout_keys: One of each dropout layer, in order.
+        workspace: Workspace; its `buffers` begins with the rows.
         training: Else evaluation mode.
     """
-    room, dropouts = space.room, 0
-    for place in range(len(table)):
-        op, number = table[place], numbers[place]
+    buffers, dropout_index = workspace.buffers, 0
+    for index in range(len(table)):
+        op, coefficient = table[index], coefficients[index]
         width = op[Column.OUTPUTS]
         size, weight, bias = rows * width, op[Column.WEIGHT], op[Column.BIAS]
-        y = matrix(room, op[Column.TARGET] * rows, rows, width)
-        x = matrix(room, op[Column.SOURCE] * rows, rows, op[Column.INPUTS])
-        kept = room[op[Column.KEPT] * rows : op[Column.KEPT] * rows + size]
-        if op[Column.KIND] == Kind.LINEAR:
-            _multiply(x, matrix(parameters, weight, op[Column.INPUTS], width), y)
+        y = as_matrix(buffers, op[Column.TARGET] * rows, rows, width)
+        x = as_matrix(buffers, op[Column.SOURCE] * rows, rows, op[Column.INPUTS])
+        saved = buffers[op[Column.SAVED] * rows : op[Column.SAVED] * rows + size]
+        if op[Column.KIND] == OpKind.LINEAR:
+            _matmul(x, as_matrix(parameters, weight, op[Column.INPUTS], width), y)
             if bias >= 0:
                 shift = parameters[bias : bias + width]
                 for row in range(rows):
                     for j in range(width):
                         y[row, j] += shift[j]
-        elif op[Column.KIND] <= Kind.LAYER_NORM:
-            z = kept.reshape(rows, width)
-            if op[Column.KIND] == Kind.LAYER_NORM:
-                end = op[Column.KEPT] * rows + size
-                normalise_rows(x, z, number[0], room[end : end + rows])
+        elif op[Column.KIND] <= OpKind.LAYER_NORM:
+            z = saved.reshape(rows, width)
+            if op[Column.KIND] == OpKind.LAYER_NORM:
+                end = op[Column.SAVED] * rows + size
+                layer_norm(x, z, coefficient[0], buffers[end : end + rows])
             else:
-                running = matrix(statistics, op[Column.STATISTICS], 3, width)
+                running = as_matrix(statistics, op[Column.STATISTICS], 3, width)
                 if training:
-                    normalise_batch(x, z, number[0], number[1], running, space.scratch)
+                    batch_norm(x, z, coefficient[0], coefficient[1], running, workspace.scratch)
                 else:
-                    apply_running(x, z, number[0], running)
+                    batch_norm_eval(x, z, coefficient[0], running)
             gain = parameters[weight : weight + width]
-            rescale(z, gain, parameters[bias : bias + width], y)
+            affine(z, gain, parameters[bias : bias + width], y)
         else:
             flat = y.reshape(size)
             if op[Column.TARGET] != op[Column.SOURCE]:
-                copy(x.reshape(size), flat)
-            if op[Column.KIND] == Kind.RECTIFIER:
-                rectify(flat, number[0])
-            elif op[Column.KIND] == Kind.SMOOTH:
-                bend(op[Column.OPTION], number[0], flat, kept, space)
+                copy_flat(x.reshape(size), flat)
+            if op[Column.KIND] == OpKind.LEAKY_RELU:
+                leaky_relu(flat, coefficient[0])
+            elif op[Column.KIND] == OpKind.SMOOTH_ACTIVATION:
+                smooth_activation(op[Column.OPTION], coefficient[0], flat, saved, workspace)
             elif training:
-                _mask(keys[dropouts], op[Column.OPTION], number[0], kept.reshape(rows, width))
-                _drop(flat, kept)
-                dropouts += 1
+                _fill_dropout_mask(
+                    dropout_keys[dropout_index],
+                    op[Column.OPTION],
+                    coefficient[0],
+                    saved.reshape(rows, width),
+                )
+                _apply_mask(flat, saved)
+                dropout_index += 1
 
 
-@plain
+@jit
 def backward(
     table: Any,
-    numbers: Any,
+    coefficients: Any,
     rows: int,
     parameters: Any,
     gradients: Any,
     statistics: Any,
-    space: Space,
+    workspace: Workspace,
 ) -> None:
     """Put the gradients of all parameters into place, from the gradient of the last output.
 
     Args:
         table: As in `forward`, like what is not named here.
-        numbers: Likewise.
+        coefficients: Likewise.
         rows: Likewise.
         parameters: Flat.
         gradients: Like the parameters.
         statistics: As `forward` left them.
-        space: As `forward` left it; `deltas` begins with the gradient of the last output.
+        workspace: As `forward` left it; `deltas` begins with the gradient of the last output.
     """
-    room, here, there = space.room, space.deltas[0], space.deltas[1]
-    first = 0
-    while table[first, Column.WEIGHT] < 0:
-        first += 1
-    for place in range(len(table) - 1, first - 1, -1):
-        op, number = table[place], numbers[place]
+    buffers, grad_output, grad_input = workspace.buffers, workspace.deltas[0], workspace.deltas[1]
+    first_parametrised = 0
+    while table[first_parametrised, Column.WEIGHT] < 0:
+        first_parametrised += 1
+    for index in range(len(table) - 1, first_parametrised - 1, -1):
+        op, coefficient = table[index], coefficients[index]
         width, inputs = op[Column.OUTPUTS], op[Column.INPUTS]
         size, weight, bias = rows * width, op[Column.WEIGHT], op[Column.BIAS]
-        flat = here[:size]
+        flat = grad_output[:size]
         delta = flat.reshape(rows, width)
-        kept = room[op[Column.KEPT] * rows : op[Column.KEPT] * rows + size]
-        if op[Column.KIND] == Kind.LINEAR:
-            x = matrix(room, op[Column.SOURCE] * rows, rows, inputs)
-            np.dot(x.T, delta, matrix(gradients, weight, inputs, width))
+        saved = buffers[op[Column.SAVED] * rows : op[Column.SAVED] * rows + size]
+        if op[Column.KIND] == OpKind.LINEAR:
+            x = as_matrix(buffers, op[Column.SOURCE] * rows, rows, inputs)
+            np.dot(x.T, delta, as_matrix(gradients, weight, inputs, width))
             if bias >= 0:
                 shift = gradients[bias : bias + width]
                 shift[:] = 0
                 for row in range(rows):
                     for j in range(width):
                         shift[j] += delta[row, j]
-            if place > first:
-                before = matrix(there, 0, rows, inputs)
-                weights = matrix(parameters, weight, inputs, width)
-                _multiply_turned(delta, weights, space.turned, before)
-                here, there = there, here
-        elif op[Column.KIND] <= Kind.LAYER_NORM:
-            z = kept.reshape(rows, width)
+            if index > first_parametrised:
+                input_delta = as_matrix(grad_input, 0, rows, inputs)
+                weight_matrix = as_matrix(parameters, weight, inputs, width)
+                _matmul_transposed(delta, weight_matrix, workspace.transposed, input_delta)
+                grad_output, grad_input = grad_input, grad_output
+        elif op[Column.KIND] <= OpKind.LAYER_NORM:
+            z = saved.reshape(rows, width)
             gain = parameters[weight : weight + width]
             shift = gradients[bias : bias + width]
-            unscale(delta, z, gain, gradients[weight : weight + width], shift)
-            if op[Column.KIND] == Kind.LAYER_NORM:
-                end = op[Column.KEPT] * rows + size
-                unnormalise_rows(delta, z, room[end : end + rows])
+            affine_backward(delta, z, gain, gradients[weight : weight + width], shift)
+            if op[Column.KIND] == OpKind.LAYER_NORM:
+                end = op[Column.SAVED] * rows + size
+                layer_norm_backward(delta, z, buffers[end : end + rows])
             else:
-                running = matrix(statistics, op[Column.STATISTICS], 3, width)
-                unnormalise_batch(delta, z, running, space.scratch)
-        elif op[Column.KIND] == Kind.RECTIFIER:
-            unrectify(flat, room[op[Column.TARGET] * rows :], number[0])
-        elif op[Column.KIND] == Kind.SMOOTH:
+                running = as_matrix(statistics, op[Column.STATISTICS], 3, width)
+                batch_norm_backward(delta, z, running, workspace.scratch)
+        elif op[Column.KIND] == OpKind.LEAKY_RELU:
+            leaky_relu_backward(flat, buffers[op[Column.TARGET] * rows :], coefficient[0])
+        elif op[Column.KIND] == OpKind.SMOOTH_ACTIVATION:
             for i in range(size):
-                flat[i] *= kept[i]
+                flat[i] *= saved[i]
         else:
-            _drop(flat, kept)
+            _apply_mask(flat, saved)

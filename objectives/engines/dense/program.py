@@ -1,7 +1,7 @@
 """The table that stands for a dense network in compiled code: a row for each operation.
 
-Entry points: `Kind`, `Smooth`, `Loss`, `Column`; `Problem` and `Space`, what functions are called
-with; `COMPILE`, `plain`, `summing`, how they are compiled.
+Entry points: `OpKind`, `SmoothActivation`, `LossKind`, `Column`; `TrainingArrays` and `Workspace`, what functions are called
+with; `NUMBA_OPTIONS`, `jit`, `jit_reassociated`, how they are compiled.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from numba import njit
 
-COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+NUMBA_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 """Options for numba: a product and a sum may become one instruction.
 
 They do not suppose that numbers are finite: NaN and infinity travel as they do in torch.
@@ -19,28 +19,28 @@ They do not suppose that numbers are finite: NaN and infinity travel as they do 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def plain(function: _Function) -> _Function:
+def jit(function: _Function) -> _Function:
     """Return a function, compiled when it is first called."""
-    return cast(_Function, njit(**COMPILE)(function))
+    return cast(_Function, njit(**NUMBA_OPTIONS)(function))
 
 
-def summing(function: _Function) -> _Function:
+def jit_reassociated(function: _Function) -> _Function:
     """Return a function likewise; its sums may be taken in any order, so that they vectorise."""
-    return cast(_Function, njit(**{**COMPILE, "fastmath": {"contract", "reassoc"}})(function))
+    return cast(_Function, njit(**{**NUMBA_OPTIONS, "fastmath": {"contract", "reassoc"}})(function))
 
 
-class Kind(IntEnum):
+class OpKind(IntEnum):
     """What an operation does."""
 
     LINEAR = 0
     BATCH_NORM = 1
     LAYER_NORM = 2
-    RECTIFIER = 3
-    SMOOTH = 4
+    LEAKY_RELU = 3
+    SMOOTH_ACTIVATION = 4
     DROPOUT = 5
 
 
-class Smooth(IntEnum):
+class SmoothActivation(IntEnum):
     """Activations whose slope is kept from the forward pass."""
 
     SIGMOID = 0
@@ -50,12 +50,12 @@ class Smooth(IntEnum):
     GELU = 4
 
 
-class Loss(IntEnum):
+class LossKind(IntEnum):
     """What is minimised, the mean over all numbers in a batch."""
 
     CROSS_ENTROPY = 0
-    SQUARED = 1
-    ABSOLUTE = 2
+    MSE = 1
+    MAE = 2
     HUBER = 3
 
 
@@ -70,18 +70,18 @@ class Column(IntEnum):
     OUTPUTS = 2
     SOURCE = 3  # buffer of its input
     TARGET = 4  # buffer of its output; the source's where it works in place
-    KEPT = 5  # buffer of what its backward pass needs: normalised values, slopes or a mask
+    SAVED = 5  # buffer of what its backward pass needs: normalised values, slopes or a mask
     WEIGHT = 6  # place among the parameters; -1 for none
     BIAS = 7
     STATISTICS = 8  # place of running mean, running variance and last 1 / deviation
     OPTION = 9  # which smooth activation; for dropout, the threshold of its hash
 
 
-class Problem(NamedTuple):
+class TrainingArrays(NamedTuple):
     """What a network learns.
 
     Attributes:
-        loss: What is minimised, a `Loss`.
+        loss: What is minimised, a `LossKind`.
         inputs: Rows of the training split x features.
         labels: Their classes, int64; empty in a regression.
         targets: Their quantities, rows x columns; 0 x 0 for classes.
@@ -93,19 +93,19 @@ class Problem(NamedTuple):
     targets: Any
 
 
-class Space(NamedTuple):
+class Workspace(NamedTuple):
     """Arrays that are written in every pass.
 
     Attributes:
-        room: Every buffer of the table, for the largest batch; flat.
+        buffers: Every buffer of the table, for the largest batch; flat.
         deltas: 2 x the widest of them: gradients with respect to an output and an input.
-        turned: Transposed factors of a product; flat.
+        transposed: Transposed factors of a product; flat.
         scratch: float64, 2 x as many as are worked on at once.
-        words: The memory of its second row, as int64.
+        scratch_bits: The memory of its second row, as int64.
     """
 
-    room: Any
+    buffers: Any
     deltas: Any
-    turned: Any
+    transposed: Any
     scratch: Any
-    words: Any
+    scratch_bits: Any

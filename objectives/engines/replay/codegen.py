@@ -1,6 +1,6 @@
 """A program: a tape turned into a Python function that calls torch's operators one after the other.
 
-Entry points: `Program`, `compile_tape`.
+Entry points: `ReplayProgram`, `compile_tape`.
 """
 
 from collections.abc import Callable
@@ -11,105 +11,113 @@ from typing import Any, final
 
 from torch import Tensor
 
-from .operators import quickest
-from .optimize import Reduced, reduced
+from .operators import fastest_callable
+from .optimize import OptimisedTape, optimise
 from .tape import Call, Slot, Tape, slots_in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Program:
+class ReplayProgram:
     """A step ready to be repeated.
 
     Attributes:
         run: `run(inputs, targets)` does the step and returns its loss; the arguments lie in their
             memory as the recorded ones did.
-        changed: What it changes.
-        text: Its code.
+        mutated: What it changes.
+        source: Its code.
     """
 
     run: Callable[[Tensor, Tensor], Tensor]
-    changed: tuple[Tensor, ...]
-    text: str
+    mutated: tuple[Tensor, ...]
+    source: str
 
 
-def compile_tape(tape: Tape) -> Program:
+def compile_tape(tape: Tape) -> ReplayProgram:
     """Return the program of a tape."""
-    return _Writer(reduced(tape), tape).program()
+    return _CodeWriter(optimise(tape), tape).write()
 
 
 @final
-class _Writer:
+class _CodeWriter:
     """Writes a program as Python; everything fixed is a default argument, the fastest to reach.
 
     So networks of one structure have the same text, which is compiled once.
     """
 
-    def __init__(self, step: Reduced, tape: Tape) -> None:
-        self._step, self._tape = step, tape
-        self._arguments: list[Any] = []
-        self._names: dict[Any, str] = {}
+    def __init__(self, optimised: OptimisedTape, tape: Tape) -> None:
+        self._optimised, self._tape = optimised, tape
+        self._constants: list[Any] = []
+        self._constant_names: dict[Any, str] = {}
 
-    def program(self) -> Program:
+    def write(self) -> ReplayProgram:
         """Return the program; every tensor is let go after its last use."""
-        calls, output = self._step.calls, self._step.output
-        last = {slot: place for place, call in enumerate(calls) for slot in call.inputs}
-        last[output] = len(calls)
-        ends: dict[int, list[str]] = {}
-        for slot, place in last.items():
-            if slot not in self._step.fixed:
-                ends.setdefault(place, []).append(f"v{slot}")
+        calls, output = self._optimised.calls, self._optimised.output
+        last_use = {slot: index for index, call in enumerate(calls) for slot in call.inputs}
+        last_use[output] = len(calls)
+        deletions: dict[int, list[str]] = {}
+        for slot, index in last_use.items():
+            if slot not in self._optimised.constants:
+                deletions.setdefault(index, []).append(f"v{slot}")
         lines = []
-        for place, call in enumerate(calls):
-            lines.append(self._line(call, last))
-            if place in ends:
-                lines.append(f"del {', '.join(ends[place])}")
-        lines.append(f"return {self._written(output)}")
-        parameters = [f"v{slot}" for slot in self._step.inputs]
-        parameters += [f"c{number}" for number in range(len(self._arguments))]
-        text = f"def step({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in lines)
-        run = FunctionType(_compiled(text), {}, "step", tuple(self._arguments))
-        written = {slot for call in calls for slot in call.written if slot in self._step.fixed}
-        changed = tuple(self._step.fixed[slot] for slot in sorted(written))
-        return Program(run=run, changed=changed, text=text)
+        for index, call in enumerate(calls):
+            lines.append(self._call_line(call, last_use))
+            if index in deletions:
+                lines.append(f"del {', '.join(deletions[index])}")
+        lines.append(f"return {self._expression(output)}")
+        parameters = [f"v{slot}" for slot in self._optimised.inputs]
+        parameters += [f"c{position}" for position in range(len(self._constants))]
+        source = f"def step({', '.join(parameters)}):\n" + "".join(
+            f"    {line}\n" for line in lines
+        )
+        run = FunctionType(_compile_source(source), {}, "step", tuple(self._constants))
+        mutated_slots = {
+            slot for call in calls for slot in call.mutated if slot in self._optimised.constants
+        }
+        mutated = tuple(self._optimised.constants[slot] for slot in sorted(mutated_slots))
+        return ReplayProgram(run=run, mutated=mutated, source=source)
 
-    def _line(self, call: Call, last: dict[Slot, int]) -> str:
-        quick = quickest(call, self._tape.geometry, self._step.fixed)
-        function = self._constant(quick, key=call)
-        arguments = [self._written(value) for value in call.arguments]
-        arguments += [f"{name}={self._written(value)}" for name, value in call.options.items()]
-        applied = f"{function}({', '.join(arguments)})"
-        new = [
-            f"v{slot}" if slot in last and slot not in call.written else "_"
+    def _call_line(self, call: Call, last_use: dict[Slot, int]) -> str:
+        operation = fastest_callable(call, self._tape.geometry, self._optimised.constants)
+        function = self._constant(operation, key=call)
+        arguments = [self._expression(value) for value in call.arguments]
+        arguments += [f"{name}={self._expression(value)}" for name, value in call.keywords.items()]
+        invocation = f"{function}({', '.join(arguments)})"
+        targets = [
+            f"v{slot}" if slot in last_use and slot not in call.mutated else "_"
             for slot in call.outputs
         ]
-        if all(name == "_" for name in new):
-            return applied
-        return f"{', '.join(new)}{'' if call.single else ','} = {applied}"
+        if all(name == "_" for name in targets):
+            return invocation
+        return f"{', '.join(targets)}{'' if call.returns_single else ','} = {invocation}"
 
-    def _written(self, value: Any) -> str:
+    def _expression(self, value: Any) -> str:
         """Return how an argument is written: a variable, a list with variables, or a constant."""
         if isinstance(value, Slot):
-            fixed = self._step.fixed
-            return self._constant(fixed[value], key=value) if value in fixed else f"v{value}"
+            constants = self._optimised.constants
+            return (
+                self._constant(constants[value], key=value) if value in constants else f"v{value}"
+            )
         if isinstance(value, list) and any(True for _ in slots_in(value)):
-            if all(slot in self._step.fixed for slot in slots_in(value)):
-                return self._constant([self._step.fixed.get(one, one) for one in value], key=None)
-            return f"[{', '.join(map(self._written, value))}]"
+            if all(slot in self._optimised.constants for slot in slots_in(value)):
+                return self._constant(
+                    [self._optimised.constants.get(element, element) for element in value], key=None
+                )
+            return f"[{', '.join(map(self._expression, value))}]"
         return self._constant(value, key=None)
 
     def _constant(self, value: Any, *, key: Any) -> str:
         """Return the name of a fixed value; with a key, the same name whenever it comes."""
-        if key in self._names:
-            return self._names[key]
-        self._arguments.append(value)
-        name = f"c{len(self._arguments) - 1}"
+        if key in self._constant_names:
+            return self._constant_names[key]
+        self._constants.append(value)
+        name = f"c{len(self._constants) - 1}"
         if key is not None:
-            self._names[key] = name
+            self._constant_names[key] = name
         return name
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str) -> CodeType:
+def _compile_source(source: str) -> CodeType:
     """Return the code of a function definition."""
-    module = compile(text, "<replay>", "exec")
-    return next(one for one in module.co_consts if isinstance(one, CodeType))
+    module = compile(source, "<replay>", "exec")
+    return next(constant for constant in module.co_consts if isinstance(constant, CodeType))

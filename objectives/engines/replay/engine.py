@@ -17,8 +17,8 @@ Entry point: `ReplayEngine`.
 from collections.abc import Sequence
 from typing import final
 
-from ..base import Member, Training
-from .team import Rehearsals, ReplayTeam, rehearse, started
+from ..base import Member, TrainingSetup
+from .team import ReplaySession, SupportCache, check_support, start_session
 
 
 @final
@@ -28,12 +28,12 @@ class ReplayEngine:
     name = "replay"
 
     def __init__(self) -> None:
-        self._rehearsals = Rehearsals(rehearse)
+        self._support = SupportCache(check_support)
 
-    def start(self, training: Training, members: Sequence[Member]) -> ReplayTeam:
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> ReplaySession:
         """Build all members.
 
         Raises:
-            Unsuitable: The device is no CPU, or the first network's step cannot be repeated.
+            EngineUnsupported: The device is no CPU, or the first network's step cannot be repeated.
         """
-        return started(training, members, self._rehearsals)
+        return start_session(training, members, self._support)

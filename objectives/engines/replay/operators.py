@@ -5,9 +5,9 @@ of it (`torch.mm`). And max pooling, a quarter of a small convolutional network'
 times as fast on images whose channels lie together, the way there and back included.
 
 AdamW counts the steps of each parameter in a tensor of its own; laid side by side
-(`side_by_side`), they are counted up by one call.
+(`pack_scalars`), they are counted up by one call.
 
-Entry points: `quickest`, `side_by_side`.
+Entry points: `fastest_callable`, `pack_scalars`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,28 +70,28 @@ _METHODS: frozenset[str] = frozenset(
 
 _MAX_POOL = torch.ops.aten.max_pool2d_with_indices.default
 
-_ADD_TO_ALL = torch.ops.aten._foreach_add_.Scalar
+_FOREACH_ADD = torch.ops.aten._foreach_add_.Scalar
 
-POOLED_CHANNELS = 8
+MIN_POOLED_CHANNELS = 8
 """Fewest channels at which max pooling is faster with the channels together (measured)."""
 
 
-def quickest(
-    call: Call, geometry: Sequence[Geometry], fixed: Mapping[Slot, Tensor]
+def fastest_callable(
+    call: Call, geometry: Sequence[Geometry], constants: Mapping[Slot, Tensor]
 ) -> Callable[..., Any]:
     """Return a function that does what a call's operator does.
 
     Args:
         call: The call.
         geometry: Sizes and strides of every slot.
-        fixed: Tensors that are the same in every step.
+        constants: Tensors that are the same in every step.
     """
-    if call.operator is _MAX_POOL and _channels_apart(geometry[call.arguments[0]]):
+    if call.operator is _MAX_POOL and _is_channels_first(geometry[call.arguments[0]]):
         return _max_pool
-    if call.operator is _ADD_TO_ALL and all(slot in fixed for slot in call.inputs):
-        row = _row([fixed[slot] for slot in call.inputs])
-        if row is not None:
-            return lambda _, number: row.add_(number)
+    if call.operator is _FOREACH_ADD and all(slot in constants for slot in call.inputs):
+        packed = _packed_vector([constants[slot] for slot in call.inputs])
+        if packed is not None:
+            return lambda _, addend: packed.add_(addend)
     namespace, _, name = call.operator._schema.name.partition("::")
     if namespace == "aten" and name in _FUNCTIONS:
         return getattr(torch, name)  # type: ignore[no-any-return]
@@ -100,10 +100,10 @@ def quickest(
     return call.operator  # type: ignore[no-any-return]
 
 
-def _channels_apart(geometry: Geometry) -> bool:
+def _is_channels_first(geometry: Geometry) -> bool:
     """Whether these are contiguous images `[rows, channels, h, w]` of enough channels."""
     _, shape, strides = geometry[:3]
-    if len(shape) != 4 or shape[1] < POOLED_CHANNELS:
+    if len(shape) != 4 or shape[1] < MIN_POOLED_CHANNELS:
         return False
     _, channels, height, width = shape
     return bool(strides == (channels * height * width, height * width, width, 1))
@@ -111,25 +111,25 @@ def _channels_apart(geometry: Geometry) -> bool:
 
 def _max_pool(images: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """Return the largest of each window and its place; like every choice, free of rounding."""
-    largest, places = _MAX_POOL(images.contiguous(memory_format=torch.channels_last), *options)
-    return largest.contiguous(), places.contiguous()
+    largest, indices = _MAX_POOL(images.contiguous(memory_format=torch.channels_last), *options)
+    return largest.contiguous(), indices.contiguous()
 
 
-def side_by_side(scalars: Sequence[Tensor]) -> None:
+def pack_scalars(scalars: Sequence[Tensor]) -> None:
     """Move scalar tensors into one piece of memory, in their order; they stay what they are."""
-    for scalar, place in zip(scalars, torch.stack(list(scalars)).unbind(), strict=True):
-        scalar.data = place
+    for scalar, element in zip(scalars, torch.stack(list(scalars)).unbind(), strict=True):
+        scalar.data = element
 
 
-def _row(scalars: Sequence[Tensor]) -> Tensor | None:
+def _packed_vector(scalars: Sequence[Tensor]) -> Tensor | None:
     """Return scalars that make up a piece of memory as one tensor; None if they do not."""
-    memory = scalars[0].untyped_storage()
-    for place, one in enumerate(scalars):
+    storage = scalars[0].untyped_storage()
+    for index, scalar in enumerate(scalars):
         if (
-            one.ndim
-            or one.storage_offset() != place
-            or one.untyped_storage()._cdata != memory._cdata
+            scalar.ndim
+            or scalar.storage_offset() != index
+            or scalar.untyped_storage()._cdata != storage._cdata
         ):
             return None
-    row = torch.empty(0, dtype=scalars[0].dtype).set_(memory)
-    return row if len(row) == len(scalars) else None
+    packed = torch.empty(0, dtype=scalars[0].dtype).set_(storage)
+    return packed if len(packed) == len(scalars) else None

@@ -34,22 +34,22 @@ class Call:
     Attributes:
         operator: An overload, such as `aten.addmm.default`.
         arguments: By position; slots in place of tensors, also inside lists.
-        options: By keyword, likewise.
+        keywords: By keyword, likewise.
         outputs: The slots of what it returned, None where that was no tensor.
-        single: Whether it returned one thing and not a sequence.
+        returns_single: Whether it returned one thing and not a sequence.
         inputs: The slots that it was given.
-        written: Those among them that it changed in place.
-        random: Whether it draws from torch's stream.
+        mutated: Those among them that it changed in place.
+        is_random: Whether it draws from torch's stream.
     """
 
     operator: Any
     arguments: tuple[Any, ...]
-    options: dict[str, Any]
+    keywords: dict[str, Any]
     outputs: tuple[Slot | None, ...]
-    single: bool
+    returns_single: bool
     inputs: tuple[Slot, ...]
-    written: tuple[Slot, ...]
-    random: bool
+    mutated: tuple[Slot, ...]
+    is_random: bool
 
     @property
     def results(self) -> list[Slot]:
@@ -66,7 +66,7 @@ class Tape:
         output: Slot of its result.
         calls: Its operators.
         captured: Tensors that it found.
-        memory: For each slot, a number shared by the slots that share memory.
+        memory_ids: For each slot, a number shared by the slots that share memory.
         geometry: For each slot, where in that memory it lies.
     """
 
@@ -74,7 +74,7 @@ class Tape:
     output: Slot | None = None
     calls: list[Call] = field(default_factory=list)
     captured: dict[Slot, Tensor] = field(default_factory=dict)
-    memory: list[int] = field(default_factory=list)
+    memory_ids: list[int] = field(default_factory=list)
     geometry: list[Geometry] = field(default_factory=list)
 
 
@@ -84,7 +84,7 @@ class Recorder(TorchDispatchMode):
 
     Attributes:
         tape: What was noted.
-        refusal: Why the tape is no use; None as long as it is some.
+        unsupported_reason: Why the tape is no use; None as long as it is some.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
@@ -95,10 +95,10 @@ class Recorder(TorchDispatchMode):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
-        self.refusal: str | None = None
+        self.unsupported_reason: str | None = None
         self._slots: Any = WeakTensorKeyDictionary()
-        self._captured_memory: dict[int, int] = {}
-        self.tape.inputs = tuple(self._slot_of_new(tensor, {}) for tensor in inputs)
+        self._captured_memory_ids: dict[int, int] = {}
+        self.tape.inputs = tuple(self._slot_for(tensor, {}) for tensor in inputs)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -115,77 +115,77 @@ class Recorder(TorchDispatchMode):
         """Call the operator and note it."""
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
-        if self.refusal is None and func.namespace != "profiler":
+        if self.unsupported_reason is None and func.namespace != "profiler":
             try:
-                self._note(func, args, kwargs, outputs)
+                self._record(func, args, kwargs, outputs)
             except NotImplementedError:  # a sparse tensor has no memory of one piece
-                self.refusal = f"{func} works on tensors that are not dense"
+                self.unsupported_reason = f"{func} works on tensors that are not dense"
         return outputs
 
     def finish(self, output: Tensor) -> Tape:
         """Return the tape of a step that gave this output."""
         if output in self._slots:
             self.tape.output = self._slots[output]
-        elif self.refusal is None:
-            self.refusal = "the loss does not come from an operator"
+        elif self.unsupported_reason is None:
+            self.unsupported_reason = "the loss does not come from an operator"
         return self.tape
 
-    def _note(
+    def _record(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any
     ) -> None:
-        facts = _facts(operator)
-        if facts.reads_values:
-            self.refusal = f"{operator} reads values: the step depends on the data"
+        info = _operator_info(operator)
+        if info.reads_values:
+            self.unsupported_reason = f"{operator} reads values: the step depends on the data"
             return
-        found: dict[int, int] = {}
-        arguments = tuple(self._named(value, found) for value in args)
-        options = {name: self._named(value, found) for name, value in kwargs.items()}
-        written = [arguments[place] for place in facts.written if place < len(arguments)]
-        written += [options[name] for name in facts.written_options if name in options]
-        single = not isinstance(outputs, tuple | list)
+        memory_ids: dict[int, int] = {}
+        arguments = tuple(self._to_slots(value, memory_ids) for value in args)
+        keywords = {name: self._to_slots(value, memory_ids) for name, value in kwargs.items()}
+        mutated = [arguments[index] for index in info.mutated if index < len(arguments)]
+        mutated += [keywords[name] for name in info.mutated_keywords if name in keywords]
+        returns_single = not isinstance(outputs, tuple | list)
         self.tape.calls.append(
             Call(
                 operator=operator,
                 arguments=arguments,
-                options=options,
+                keywords=keywords,
                 outputs=tuple(
-                    self._slot_of_new(value, found) if isinstance(value, Tensor) else None
-                    for value in ([outputs] if single else outputs)
+                    self._slot_for(value, memory_ids) if isinstance(value, Tensor) else None
+                    for value in ([outputs] if returns_single else outputs)
                 ),
-                single=single,
-                inputs=tuple(slots_in([arguments, *options.values()])),
-                written=tuple(slots_in(written)),
-                random=facts.random,
+                returns_single=returns_single,
+                inputs=tuple(slots_in([arguments, *keywords.values()])),
+                mutated=tuple(slots_in(mutated)),
+                is_random=info.is_random,
             )
         )
 
-    def _named(self, value: Any, found: dict[int, int]) -> Any:
+    def _to_slots(self, value: Any, memory_ids: dict[int, int]) -> Any:
         """Return an argument with slots in place of tensors, whose memories are noted."""
         if isinstance(value, Tensor):
             slot = self._slots.get(value)
-            memory = _memory(value)
+            storage = _storage_id(value)
             if slot is None:
-                slot = self._slot_of_new(value, self._captured_memory)
-                self._captured_memory[memory] = self.tape.memory[slot]
+                slot = self._slot_for(value, self._captured_memory_ids)
+                self._captured_memory_ids[storage] = self.tape.memory_ids[slot]
                 self.tape.captured[slot] = value  # held: so its memory is never another's
-            found[memory] = self.tape.memory[slot]
+            memory_ids[storage] = self.tape.memory_ids[slot]
             return slot
         if isinstance(value, tuple | list):
-            return [self._named(one, found) for one in value]
+            return [self._to_slots(element, memory_ids) for element in value]
         return value
 
-    def _slot_of_new(self, tensor: Tensor, memories: dict[int, int]) -> Slot:
+    def _slot_for(self, tensor: Tensor, memory_ids: dict[int, int]) -> Slot:
         """Return a tensor's slot, a new one where it has none.
 
         Args:
             tensor: What an operator returned, or found.
-            memories: Memory to its number in the tape, of what it may share memory with.
+            memory_ids: Memory to its number in the tape, of what it may share memory with.
         """
-        known: Slot | None = self._slots.get(tensor)
-        if known is not None:
-            return known
-        slot = Slot(len(self.tape.memory))
-        self.tape.memory.append(memories.get(_memory(tensor), slot))
+        existing: Slot | None = self._slots.get(tensor)
+        if existing is not None:
+            return existing
+        slot = Slot(len(self.tape.memory_ids))
+        self.tape.memory_ids.append(memory_ids.get(_storage_id(tensor), slot))
         self.tape.geometry.append(_geometry(tensor))
         self._slots[tensor] = slot
         return slot
@@ -196,38 +196,38 @@ def slots_in(value: Any) -> Iterator[Slot]:
     if isinstance(value, Slot):
         yield value
     elif isinstance(value, tuple | list):
-        for one in value:
-            yield from slots_in(one)
+        for element in value:
+            yield from slots_in(element)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Facts:
+class _OperatorInfo:
     """What is known of an operator."""
 
     reads_values: bool
-    random: bool
-    written: tuple[int, ...]
-    written_options: tuple[str, ...]
+    is_random: bool
+    mutated: tuple[int, ...]
+    mutated_keywords: tuple[str, ...]
 
 
 @lru_cache(maxsize=4096)
-def _facts(operator: Any) -> _Facts:
+def _operator_info(operator: Any) -> _OperatorInfo:
     tags = operator.tags
-    written = [
-        (place, argument)
-        for place, argument in enumerate(operator._schema.arguments)
+    mutated = [
+        (index, argument)
+        for index, argument in enumerate(operator._schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    return _Facts(
+    return _OperatorInfo(
         reads_values=torch.Tag.data_dependent_output in tags
         or torch.Tag.dynamic_output_shape in tags,
-        random=torch.Tag.nondeterministic_seeded in tags,
-        written=tuple(place for place, argument in written if not argument.kwarg_only),
-        written_options=tuple(argument.name for _, argument in written),
+        is_random=torch.Tag.nondeterministic_seeded in tags,
+        mutated=tuple(index for index, argument in mutated if not argument.kwarg_only),
+        mutated_keywords=tuple(argument.name for _, argument in mutated),
     )
 
 
-def _memory(tensor: Tensor) -> int:
+def _storage_id(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 

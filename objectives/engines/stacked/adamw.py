@@ -22,27 +22,27 @@ from torch.optim.adamw import adamw
 class StackedAdamW:
     """The optimizer's state for flat parameters; all members have done equally many steps."""
 
-    def __init__(self, rates: Tensor, kept: Tensor | None) -> None:
+    def __init__(self, rates: Tensor, decay_factors: Tensor | None) -> None:
         """Start at step 0.
 
         Args:
             rates: Flat, the step size of each number.
-            kept: Flat, what decay leaves of each number in a step; None without decay.
+            decay_factors: Flat, what decay leaves of each number in a step; None without decay.
         """
-        self._rates, self._kept = rates, kept
-        self._mean, self._square = torch.zeros_like(rates), torch.zeros_like(rates)
-        self._steps = torch.zeros((), device=rates.device)
+        self._rates, self._decay_factors = rates, decay_factors
+        self._exp_avg, self._exp_avg_sq = torch.zeros_like(rates), torch.zeros_like(rates)
+        self._step = torch.zeros((), device=rates.device)
 
     def update(self, weights: Tensor, gradient: Tensor) -> None:
         """Do a step, in place; both flat and contiguous."""
-        moves = torch.zeros_like(weights)
+        updates = torch.zeros_like(weights)
         adamw(
-            [moves],
+            [updates],
             [gradient],
-            [self._mean],
-            [self._square],
+            [self._exp_avg],
+            [self._exp_avg_sq],
             [],
-            [self._steps],
+            [self._step],
             fused=True,
             amsgrad=False,
             beta1=0.9,
@@ -52,23 +52,23 @@ class StackedAdamW:
             eps=1e-8,
             maximize=False,
         )
-        if self._kept is not None:
-            weights.mul_(self._kept)
-        weights.addcmul_(moves, self._rates)
+        if self._decay_factors is not None:
+            weights.mul_(self._decay_factors)
+        weights.addcmul_(updates, self._rates)
 
     @property
     def moments(self) -> Mapping[str, Tensor]:
         """The flat moments, by their names in a snapshot; they may be written to."""
-        return {"exp_avg": self._mean, "exp_avg_sq": self._square}
+        return {"exp_avg": self._exp_avg, "exp_avg_sq": self._exp_avg_sq}
 
-    def go_on_from(self, steps: int) -> None:
+    def load_state(self, steps: int) -> None:
         """Be after so many steps, of which the moments are."""
-        self._steps.fill_(steps)
+        self._step.fill_(steps)
 
-    def part(self, select: Callable[[Tensor], Tensor]) -> "StackedAdamW":
+    def subset(self, select: Callable[[Tensor], Tensor]) -> "StackedAdamW":
         """Return the state of some members, whose numbers `select` picks from a flat tensor."""
-        kept = None if self._kept is None else select(self._kept)
-        part = StackedAdamW(select(self._rates), kept)
-        part._mean, part._square = select(self._mean), select(self._square)
-        part._steps = self._steps.clone()
-        return part
+        decay_factors = None if self._decay_factors is None else select(self._decay_factors)
+        subset = StackedAdamW(select(self._rates), decay_factors)
+        subset._exp_avg, subset._exp_avg_sq = select(self._exp_avg), select(self._exp_avg_sq)
+        subset._step = self._step.clone()
+        return subset

@@ -16,10 +16,10 @@ def mappable_attention(device: torch.device) -> Iterator[None]:
 
     torch has no mapped form of the CPU's flash kernel, nor of the encoder layer's fast path.
     """
-    fast = torch.backends.mha.get_fastpath_enabled()
+    fastpath_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(fastpath_enabled)

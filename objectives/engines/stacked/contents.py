@@ -1,6 +1,6 @@
 """What a stack's members hold: parameters in one flat tensor, buffers beside them.
 
-Entry point: `Contents`.
+Entry point: `StackedTensors`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,24 +10,24 @@ from typing import final
 import torch
 from torch import Size, Tensor
 
-from ...training.serialize import on_cpu
-from .padding import Layout, corner, stacked
+from ...training.serialize import cpu_copy
+from .padding import FlatLayout, crop, stack_padded
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Contents:
+class StackedTensors:
     """Tensors of all members, written to in place.
 
     Attributes:
         layout: Of the flat tensor.
         weights: All parameters that are trained, or something that there is of each: flat.
-        held: The other tensors [members, ...], by name.
+        frozen_and_buffers: The other tensors [members, ...], by name.
     """
 
-    layout: Layout
+    layout: FlatLayout
     weights: Tensor
-    held: dict[str, Tensor] = field(default_factory=dict)
+    frozen_and_buffers: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -35,7 +35,7 @@ class Contents:
         members: Sequence[Mapping[str, Tensor]],
         parameters: Mapping[str, Tensor],
         others: Mapping[str, Tensor],
-    ) -> "Contents":
+    ) -> "StackedTensors":
         """Stack copies of tensors.
 
         Args:
@@ -43,55 +43,66 @@ class Contents:
             parameters: A network of the common widths': what is trained, padded with zeros.
             others: Likewise, the other tensors; these are their own padding.
         """
-        layout = Layout(
-            members=len(members), shapes={name: one.shape for name, one in parameters.items()}
+        layout = FlatLayout(
+            members=len(members), shapes={name: tensor.shape for name, tensor in parameters.items()}
         )
         weights = {
-            name: stacked([mine[name] for mine in members], torch.zeros_like(padded))
+            name: stack_padded([member[name] for member in members], torch.zeros_like(padded))
             for name, padded in parameters.items()
         }
         return cls(
             layout=layout,
             weights=layout.flat(weights),
-            held={
-                name: stacked([mine[name] for mine in members], padded)
+            frozen_and_buffers={
+                name: stack_padded([member[name] for member in members], padded)
                 for name, padded in others.items()
             },
         )
 
     @property
-    def stacks(self) -> dict[str, Tensor]:
+    def named_stacks(self) -> dict[str, Tensor]:
         """All tensors [members, ...], by name; views."""
-        return {**self.layout.views(self.weights), **self.held}
+        return {**self.layout.views(self.weights), **self.frozen_and_buffers}
 
-    def clone(self) -> "Contents":
+    def clone(self) -> "StackedTensors":
         """Return a copy."""
-        held = {name: one.clone() for name, one in self.held.items()}
-        return Contents(layout=self.layout, weights=self.weights.clone(), held=held)
-
-    def copy_(self, other: "Contents", rows: Tensor, names: Collection[str]) -> None:
-        """Take over what another one has of some members, by index, in the tensors named."""
-        mine, theirs = self.stacks, other.stacks
-        for name in names:
-            mine[name].index_copy_(0, rows, theirs[name].index_select(0, rows))
-
-    def part(self, rows: Tensor) -> "Contents":
-        """Return a copy of some members, by index."""
-        return Contents(
-            layout=Layout(members=len(rows), shapes=self.layout.shapes),
-            weights=self.layout.part(self.weights, rows),
-            held={name: one.index_select(0, rows) for name, one in self.held.items()},
+        frozen_and_buffers = {
+            name: tensor.clone() for name, tensor in self.frozen_and_buffers.items()
+        }
+        return StackedTensors(
+            layout=self.layout, weights=self.weights.clone(), frozen_and_buffers=frozen_and_buffers
         )
 
-    def member(
-        self, index: int, sizes: Mapping[str, Sequence[int]], names: Collection[str]
+    def copy_(self, other: "StackedTensors", positions: Tensor, names: Collection[str]) -> None:
+        """Take over what another one has of some members, by index, in the tensors named."""
+        own_stacks, other_stacks = self.named_stacks, other.named_stacks
+        for name in names:
+            own_stacks[name].index_copy_(
+                0, positions, other_stacks[name].index_select(0, positions)
+            )
+
+    def subset(self, positions: Tensor) -> "StackedTensors":
+        """Return a copy of some members, by index."""
+        return StackedTensors(
+            layout=FlatLayout(members=len(positions), shapes=self.layout.shapes),
+            weights=self.layout.subset(self.weights, positions),
+            frozen_and_buffers={
+                name: tensor.index_select(0, positions)
+                for name, tensor in self.frozen_and_buffers.items()
+            },
+        )
+
+    def read(
+        self, position: int, sizes: Mapping[str, Sequence[int]], names: Collection[str]
     ) -> dict[str, Tensor]:
         """Return copies of a member's tensors, of their true sizes, on the CPU."""
-        stacks = self.stacks
-        return {name: on_cpu(corner(stacks[name][index], sizes[name])) for name in names}
+        stacks = self.named_stacks
+        return {name: cpu_copy(crop(stacks[name][position], sizes[name])) for name in names}
 
-    def put(self, index: int, sizes: Mapping[str, Size], tensors: Mapping[str, Tensor]) -> None:
+    def write(
+        self, position: int, sizes: Mapping[str, Size], tensors: Mapping[str, Tensor]
+    ) -> None:
         """Copy a member's tensors into their corners."""
-        stacks = self.stacks
-        for name, one in tensors.items():
-            corner(stacks[name][index], sizes[name]).copy_(one)
+        stacks = self.named_stacks
+        for name, tensor in tensors.items():
+            crop(stacks[name][position], sizes[name]).copy_(tensor)

@@ -11,7 +11,7 @@ as it was.
 
 **Not run on a GPU so far**: the tests capture by another recorder, on a CPU.
 
-Entry points: `Repeater`, `capture_on`.
+Entry points: `GraphedStep`, `capture_function`.
 """
 
 import logging
@@ -23,17 +23,17 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from ...errors import reason
+from ...errors import describe_error
 from ...model.objective import Objective
 from ..replay.purity import hidden_state
 
 _log = logging.getLogger(__name__)
 
-Step = Callable[[Tensor, Tensor], Tensor]
+StepFunction = Callable[[Tensor, Tensor], Tensor]
 """Trains on inputs and targets [members, rows, …] in place, and returns the losses [members]."""
 
 
-class Captured(NamedTuple):
+class CapturedStep(NamedTuple):
     """Work that was taken down.
 
     Attributes:
@@ -45,23 +45,25 @@ class Captured(NamedTuple):
     result: Tensor
 
 
-Capture = Callable[[Callable[[], Tensor]], Captured]
+CaptureFunction = Callable[[Callable[[], Tensor]], CapturedStep]
 """Takes down what a function does on the device, without doing it."""
 
-EAGER = 2
+EAGER_STEPS = 2
 """Steps at a size of batch before one is captured: libraries set themselves up, a state that no
 operator tells of shows, and an epoch's last batch is not worth it."""
 
-_given_up: WeakSet[Objective] = WeakSet()
+_uncapturable: WeakSet[Objective] = WeakSet()
 """Objectives whose steps cannot be captured. Each failure may cost memory that torch never gives
 back (pytorch/pytorch#190308), so nobody tries again."""
 
 
 @final
-class Repeater:
+class GraphedStep:
     """Does a stack's steps; by a graph, one at a time, where a size of batch is worth it."""
 
-    def __init__(self, objective: Objective, model: nn.Module, capture: Capture | None) -> None:
+    def __init__(
+        self, objective: Objective, model: nn.Module, capture: CaptureFunction | None
+    ) -> None:
         """Begin without a graph.
 
         Args:
@@ -70,77 +72,77 @@ class Repeater:
             capture: How steps are captured; None if they are not.
         """
         self._objective, self._model, self._capture = objective, model, capture
-        self._done: dict[torch.Size, int] = {}
-        self._graph: tuple[torch.Size, Step] | None = None
+        self._step_counts: dict[torch.Size, int] = {}
+        self._graph: tuple[torch.Size, StepFunction] | None = None
 
-    def __call__(self, step: Step, inputs: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, step: StepFunction, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step, the same in all calls; the losses are only there until the next one."""
-        if self._capture is None or self._objective in _given_up:
+        if self._capture is None or self._objective in _uncapturable:
             return step(inputs, targets)
         size = inputs.shape
         if self._graph is not None and self._graph[0] == size:
             return self._graph[1](inputs, targets)
         self._graph = None  # nobody else can have the memory that a graph keeps
-        done = self._done[size] = self._done.get(size, 0) + 1
-        if done < EAGER:
+        step_count = self._step_counts[size] = self._step_counts.get(size, 0) + 1
+        if step_count < EAGER_STEPS:
             return step(inputs, targets)
-        if done == EAGER:
-            return self._watched(step, inputs, targets)
-        repeat = self._captured(self._capture, step, inputs, targets)
-        if repeat is None:
+        if step_count == EAGER_STEPS:
+            return self._checked_step(step, inputs, targets)
+        graphed = self._capture_step(self._capture, step, inputs, targets)
+        if graphed is None:
             return step(inputs, targets)
-        self._graph = size, repeat
-        return repeat(inputs, targets)
+        self._graph = size, graphed
+        return graphed(inputs, targets)
 
-    def _watched(self, step: Step, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _checked_step(self, step: StepFunction, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step, and give up capturing if it changes what a graph would not."""
-        before = self._hidden()
+        state_before = self._hidden_state()
         losses = step(inputs, targets)
-        if self._hidden() != before:
-            self._give_up("a step changes more than tensors on the device")
+        if self._hidden_state() != state_before:
+            self._mark_uncapturable("a step changes more than tensors on the device")
         return losses
 
-    def _hidden(self) -> Any:
+    def _hidden_state(self) -> Any:
         return hidden_state(self._model), torch.get_rng_state().tolist()
 
-    def _captured(
-        self, capture: Capture, step: Step, inputs: Tensor, targets: Tensor
-    ) -> Step | None:
+    def _capture_step(
+        self, capture: CaptureFunction, step: StepFunction, inputs: Tensor, targets: Tensor
+    ) -> StepFunction | None:
         """Return a captured step; None where it cannot be captured."""
         batch = inputs.clone(), targets.clone()
         try:
             captured = capture(partial(step, *batch))
         except Exception as error:  # memory too: without a graph less of it may do
-            self._give_up(reason(error))
+            self._mark_uncapturable(describe_error(error))
             return None
 
-        def repeat(*fresh: Tensor) -> Tensor:
-            for place, one in zip(batch, fresh, strict=True):
-                place.copy_(one)
+        def replay(*arguments: Tensor) -> Tensor:
+            for static_input, argument in zip(batch, arguments, strict=True):
+                static_input.copy_(argument)
             captured.launch()
             return captured.result
 
-        return repeat
+        return replay
 
-    def _give_up(self, why: str) -> None:
-        _log.info("steps are not captured: %s", why)
-        _given_up.add(self._objective)
+    def _mark_uncapturable(self, message: str) -> None:
+        _log.info("steps are not captured: %s", message)
+        _uncapturable.add(self._objective)
 
 
-def capture_on(device: torch.device) -> Capture | None:
+def capture_function(device: torch.device) -> CaptureFunction | None:
     """Return how steps on a device are captured; None where they are not."""
-    return partial(_capture, device) if device.type == "cuda" else None
+    return partial(_capture_graph, device) if device.type == "cuda" else None
 
 
-def _capture(device: torch.device, work: Callable[[], Tensor]) -> Captured:
+def _capture_graph(device: torch.device, function: Callable[[], Tensor]) -> CapturedStep:
     graph: Any = torch.cuda.CUDAGraph()
-    ours = torch.cuda.current_stream(device)
+    current_stream = torch.cuda.current_stream(device)
     # Where a capture fails, torch leaves its own stream the current one: so it is ours again after.
     # Another thread may fetch the next batch meanwhile, and may allocate for it.
     with (
         torch.cuda.device(device),
-        torch.cuda.stream(ours),
+        torch.cuda.stream(current_stream),
         torch.cuda.graph(graph, capture_error_mode="thread_local"),
     ):
-        result = work()
-    return Captured(graph.replay, result)
+        result = function()
+    return CapturedStep(graph.replay, result)

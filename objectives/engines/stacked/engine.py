@@ -14,21 +14,21 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ...errors import contained
+from ...errors import as_exception
 from ...model.objective import Objective
-from ...training.snapshot import Progress
-from ..base import Member, Training, Unsuitable
-from .groups import grouped
-from .padding import Network, structure
-from .plan import Group
-from .probe import extremes, prove, require_stackable
+from ...training.snapshot import NetworkState
+from ..base import EngineUnsupported, Member, TrainingSetup
+from .groups import build_groups
+from .padding import BuiltMember, structure
+from .plan import StackGroup
+from .probe import check_equivalence, most_padded, require_stackable
 from .stack import Stack
 
-OVERHEAD = 5e6
+STEP_OVERHEAD_MACS = 5e6
 """Multiplications of a forward pass that a CPU core trains in the time, about a millisecond, that a
 stack's step takes to set up; measured on dense layers."""
 
-Subject = tuple[Hashable, frozenset[str], bool]
+ProbeKey = tuple[Hashable, frozenset[str], bool]
 """What a verdict is about: the structure, the widths that are padded, whether there is decay."""
 
 
@@ -38,34 +38,39 @@ class StackedEngine:
 
     name = "stacked"
 
-    def __init__(self, overhead: float = OVERHEAD) -> None:
+    def __init__(self, overhead_macs: float = STEP_OVERHEAD_MACS) -> None:
         """Set the price of a stack.
 
         Args:
-            overhead: Of its step, in multiplications of a forward pass: the larger, the fewer and
+            overhead_macs: Of its step, in multiplications of a forward pass: the larger, the fewer and
                 the wider the stacks.
         """
-        self._overhead = overhead
-        self._verdicts: WeakKeyDictionary[Objective, dict[Subject, str | None]] = (
+        self._overhead_macs = overhead_macs
+        self._probe_failures: WeakKeyDictionary[Objective, dict[ProbeKey, str | None]] = (
             WeakKeyDictionary()
         )
 
-    def start(self, training: Training, members: Sequence[Member]) -> "StackedTeam":
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> "StackedSession":
         """Build all members and stack them.
 
         Raises:
-            Unsuitable: Settings, or modules, whose result a stack would change.
+            EngineUnsupported: Settings, or modules, whose result a stack would change.
         """
         _require_supported(training)
-        networks, faults = _built(training, members)
+        networks, failures = _build_all(training, members)
         stacks = []
-        for group, mine, template in grouped(training, networks, self._overhead):
-            self._require_safe(training, group, mine, template)
-            stacks.append(Stack(training, mine, template))
-        parameters = {one.place: sum(p.numel() for p in one.model.parameters()) for one in networks}
-        return StackedTeam(stacks, faults, parameters, training.device)
+        for group, group_networks, template in build_groups(
+            training, networks, self._overhead_macs
+        ):
+            self._require_stackable(training, group, group_networks, template)
+            stacks.append(Stack(training, group_networks, template))
+        parameters = {
+            network.index: sum(parameter.numel() for parameter in network.model.parameters())
+            for network in networks
+        }
+        return StackedSession(stacks, failures, parameters, training.device)
 
-    def groups(self, training: Training, members: Sequence[Member]) -> list[Group]:
+    def plan_stacks(self, training: TrainingSetup, members: Sequence[Member]) -> list[StackGroup]:
         """Return which members share a stack, and the widths that it is padded to.
 
         A stack holds what so many networks of those widths hold in training, and of their
@@ -73,186 +78,219 @@ class StackedEngine:
         joined, the best ones so far. Members that cannot be built are in no group.
 
         Raises:
-            Unsuitable: A member cannot be built a second time.
+            EngineUnsupported: A member cannot be built a second time.
         """
-        networks, _ = _built(training, members)
-        return [group for group, *_ in grouped(training, networks, self._overhead)]
+        networks, _ = _build_all(training, members)
+        return [group for group, *_ in build_groups(training, networks, self._overhead_macs)]
 
-    def _require_safe(
-        self, training: Training, group: Group, networks: Sequence[Network], template: nn.Module
+    def _require_stackable(
+        self,
+        training: TrainingSetup,
+        group: StackGroup,
+        networks: Sequence[BuiltMember],
+        template: nn.Module,
     ) -> None:
         """Probe what was not probed before; raises Unsuitable."""
         padded = frozenset(
             name
             for name, width in group.widths.items()
-            if any(one.member.widths[name] != width for one in networks)
+            if any(network.member.widths[name] != width for network in networks)
         )
-        decay = training.settings.weight_decay > 0
-        subject = (structure(template), padded, decay)
-        verdicts = self._verdicts.setdefault(training.objective, {})
-        if subject not in verdicts:
-            verdicts[subject] = _verdict(training, extremes(networks), template)
-        verdict = verdicts[subject]
-        if verdict is not None:
-            raise Unsuitable(verdict)
+        has_decay = training.settings.weight_decay > 0
+        key = (structure(template), padded, has_decay)
+        failures = self._probe_failures.setdefault(training.objective, {})
+        if key not in failures:
+            failures[key] = _probe_failure(training, most_padded(networks), template)
+        failure = failures[key]
+        if failure is not None:
+            raise EngineUnsupported(failure)
 
 
 @final
-class StackedTeam:
+class StackedSession:
     """Members in stacks; see `Team`."""
 
     def __init__(
         self,
         stacks: list[Stack],
-        faults: dict[int, Exception],
-        parameters: Mapping[int, int],
+        failures: dict[int, Exception],
+        parameter_counts: Mapping[int, int],
         device: torch.device,
     ) -> None:
-        self._stacks, self._faults = stacks, faults
-        self._parameters, self._device = parameters, device
+        self._stacks, self._failures = stacks, failures
+        self._parameter_counts, self._device = parameter_counts, device
 
     def advance(
-        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int] = ()
+        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
     ) -> dict[int, float | Exception]:
         """Train members on batches of their own; see `Team`.
 
         An exception in a stack of several is everybody's and propagates.
         """
-        found: dict[int, float | Exception] = dict(self._failed(batches))
-        for stack in self._in_step(batches, midway):
-            mine = [batches[place] for place in stack.places]
+        results: dict[int, float | Exception] = dict(self._failures_of(batches))
+        for stack in self._aligned_stacks(batches, mid_epoch):
+            member_batches = [batches[index] for index in stack.member_indices]
             try:
-                rows = torch.stack([torch.cat(list(one)) for one in mine]).to(self._device)
-                losses = stack.advance(rows, list(map(len, mine[0])), stack.places[0] in midway)
-                found.update(zip(stack.places, losses, strict=True))
+                rows = torch.stack(
+                    [torch.cat(list(batch_list)) for batch_list in member_batches]
+                ).to(self._device)
+                losses = stack.advance(
+                    rows, list(map(len, member_batches[0])), stack.member_indices[0] in mid_epoch
+                )
+                results.update(zip(stack.member_indices, losses, strict=True))
             except (Exception, SystemExit) as error:
-                if len(mine) > 1:
+                if len(member_batches) > 1:
                     raise
-                found[stack.places[0]] = self._faults[stack.places[0]] = contained(error)
-                self.drop(stack.places)
-        return found
+                results[stack.member_indices[0]] = self._failures[stack.member_indices[0]] = (
+                    as_exception(error)
+                )
+                self.drop(stack.member_indices)
+        return results
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
         """Return each member's outputs for all rows; see `Team`."""
-        found: dict[int, Any] = self._failed(members)
-        for stack, indices in self._of(members):
-            outputs = stack.predict(indices, inputs)
-            found.update({stack.places[n]: one for n, one in zip(indices, outputs, strict=True)})
-        return found
+        results: dict[int, Any] = self._failures_of(members)
+        for stack, positions in self._stacks_with(members):
+            outputs = stack.predict(positions, inputs)
+            results.update(
+                {
+                    stack.member_indices[position]: output
+                    for position, output in zip(positions, outputs, strict=True)
+                }
+            )
+        return results
 
-    def remember(self, members: Sequence[int]) -> None:
+    def save_best(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers, beside them on the device."""
-        for stack, indices in self._of(members):
-            stack.remember(indices)
+        for stack, positions in self._stacks_with(members):
+            stack.save_best(positions)
 
-    def recall(self, members: Sequence[int]) -> None:
+    def restore_best(self, members: Sequence[int]) -> None:
         """Put the copies back into place."""
-        for stack, indices in self._of(members):
-            stack.recall(indices)
+        for stack, positions in self._stacks_with(members):
+            stack.restore_best(positions)
 
     def drop(self, members: Sequence[int]) -> None:
         """Give up the members' memory: the others close up."""
-        gone = frozenset(members)
+        dropped = frozenset(members)
         self._stacks = [
-            part
+            piece
             for stack in self._stacks
-            for part in _split(stack, [place in gone for place in stack.places])
-            if part.places[0] not in gone
+            for piece in _split_stack(stack, [index in dropped for index in stack.member_indices])
+            if piece.member_indices[0] not in dropped
         ]
 
-    def progress(self, member: int) -> Progress:
+    def network_state(self, member: int) -> NetworkState:
         """Return all that a member's next step depends on; see `Team`."""
-        ((stack, (index,)),) = self._of([member])
-        return stack.progress(index)
+        ((stack, (position,)),) = self._stacks_with([member])
+        return stack.network_state(position)
 
-    def go_on_from(self, progress: Mapping[int, Progress]) -> dict[int, Exception]:
+    def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
         """Put members where they were; see `Team`. Those after one step stay together."""
-        unfit = self._failed(progress)
-        self._part_by({place: one.facts["step"] for place, one in progress.items()})
+        incompatible = self._failures_of(states)
+        self._split_by(
+            {index: member_state.metadata["step"] for index, member_state in states.items()}
+        )
         for stack in self._stacks:
-            mine = {n: progress[one] for n, one in enumerate(stack.places) if one in progress}
-            unfit |= {stack.places[n]: error for n, error in stack.go_on_from(mine).items()}
-        return unfit
+            by_position = {
+                position: states[member_state]
+                for position, member_state in enumerate(stack.member_indices)
+                if member_state in states
+            }
+            incompatible |= {
+                stack.member_indices[position]: error
+                for position, error in stack.load_state(by_position).items()
+            }
+        return incompatible
 
-    def state(self, member: int) -> dict[str, Any]:
+    def state_dict(self, member: int) -> dict[str, Any]:
         """Return the present weights and buffers, of their true sizes, on the CPU."""
-        ((stack, (index,)),) = self._of([member])
-        return stack.state(index)
+        ((stack, (position,)),) = self._stacks_with([member])
+        return stack.state_dict(position)
 
-    def parameters(self, member: int) -> int:
+    def parameter_count(self, member: int) -> int:
         """Return the numbers in the network's own parameters."""
-        return self._parameters.get(member, 0)
+        return self._parameter_counts.get(member, 0)
 
     def peak_memory(self, member: int) -> None:  # noqa: ARG002
         """Return None: the allocator's figure is the whole stack's."""
         return
 
-    def _failed(self, members: Iterable[int]) -> dict[int, Any]:
-        return {place: self._faults[place] for place in members if place in self._faults}
+    def _failures_of(self, members: Iterable[int]) -> dict[int, Any]:
+        return {index: self._failures[index] for index in members if index in self._failures}
 
-    def _of(self, members: Sequence[int]) -> Iterator[tuple[Stack, list[int]]]:
+    def _stacks_with(self, members: Sequence[int]) -> Iterator[tuple[Stack, list[int]]]:
         """Yield the stacks that hold some of the members, with their indices there, rising."""
-        asked = frozenset(members)
+        requested = frozenset(members)
         for stack in self._stacks:
-            indices = [n for n, place in enumerate(stack.places) if place in asked]
-            if indices:
-                yield stack, indices
+            positions = [
+                position
+                for position, index in enumerate(stack.member_indices)
+                if index in requested
+            ]
+            if positions:
+                yield stack, positions
 
-    def _in_step(
-        self, batches: Mapping[int, Sequence[Tensor]], midway: Collection[int]
+    def _aligned_stacks(
+        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int]
     ) -> list[Stack]:
         """Part the stacks whose members have batches of different lengths; return those to train.
 
         Members of a stack share their step, on which Adam's correction depends.
         """
-        self._part_by(
-            {place: (place in midway, *map(len, mine)) for place, mine in batches.items()}
+        self._split_by(
+            {
+                index: (index in mid_epoch, *map(len, member_batches))
+                for index, member_batches in batches.items()
+            }
         )
-        return [stack for stack in self._stacks if stack.places[0] in batches]
+        return [stack for stack in self._stacks if stack.member_indices[0] in batches]
 
-    def _part_by(self, labels: Mapping[int, Hashable]) -> None:
+    def _split_by(self, labels: Mapping[int, Hashable]) -> None:
         """Part the stacks whose members have several labels, or only some of them one."""
         self._stacks = [
-            part
+            piece
             for stack in self._stacks
-            for part in _split(stack, [labels.get(place) for place in stack.places])
+            for piece in _split_stack(stack, [labels.get(index) for index in stack.member_indices])
         ]
 
 
-def _split(stack: Stack, labels: Sequence[Hashable]) -> list[Stack]:
+def _split_stack(stack: Stack, labels: Sequence[Hashable]) -> list[Stack]:
     """Return the stack's parts of one label each; itself where there is one."""
     parts: dict[Hashable, list[int]] = {}
-    for index, label in enumerate(labels):
-        parts.setdefault(label, []).append(index)
-    return [stack] if len(parts) == 1 else [stack.part(one) for one in parts.values()]
+    for position, label in enumerate(labels):
+        parts.setdefault(label, []).append(position)
+    return [stack] if len(parts) == 1 else [stack.subset(positions) for positions in parts.values()]
 
 
-def _built(
-    training: Training, members: Sequence[Member]
-) -> tuple[list[Network], dict[int, Exception]]:
+def _build_all(
+    training: TrainingSetup, members: Sequence[Member]
+) -> tuple[list[BuiltMember], dict[int, Exception]]:
     """Build all members; return those that could be, and what the others raised."""
-    networks, faults = [], {}
-    for place, member in enumerate(members):
+    networks, failures = [], {}
+    for index, member in enumerate(members):
         try:
-            networks.append(Network.build(training, place, member))
+            networks.append(BuiltMember.build(training, index, member))
         except (Exception, SystemExit) as error:
-            faults[place] = contained(error)
-    return networks, faults
+            failures[index] = as_exception(error)
+    return networks, failures
 
 
-def _require_supported(training: Training) -> None:
+def _require_supported(training: TrainingSetup) -> None:
     settings = training.settings
     if settings.autocast is not None:
-        raise Unsuitable(f"precision '{settings.precision}' is not computed in stacks")
+        raise EngineUnsupported(f"precision '{settings.precision}' is not computed in stacks")
     if settings.accumulate > 1:
-        raise Unsuitable(f"a stack takes whole batches, accumulate is {settings.accumulate}")
+        raise EngineUnsupported(f"a stack takes whole batches, accumulate is {settings.accumulate}")
 
 
-def _verdict(training: Training, networks: Sequence[Network], template: nn.Module) -> str | None:
+def _probe_failure(
+    training: TrainingSetup, networks: Sequence[BuiltMember], template: nn.Module
+) -> str | None:
     """Return why networks cannot be stacked, or None."""
     try:
         require_stackable(template)
-        prove(training, networks, template)
-    except Unsuitable as difference:
+        check_equivalence(training, networks, template)
+    except EngineUnsupported as difference:
         return str(difference)
     return None

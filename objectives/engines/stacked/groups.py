@@ -1,6 +1,6 @@
 """The groups that share a stack, each with its template: a network of the group's common widths.
 
-Entry point: `grouped`.
+Entry point: `build_groups`.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -10,78 +10,89 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...errors import reason
+from ...errors import describe_error
 from ...randomness import Randomness
-from ..base import Member, Training, Unsuitable
-from .padding import Network, fits, held, structure, trainable
-from .plan import Group, Outline, halves, plan
+from ..base import EngineUnsupported, Member, TrainingSetup
+from .padding import BuiltMember, fits, frozen_and_buffers, structure, trainable_parameters
+from .plan import PlannedNetwork, StackGroup, best_split, plan_groups
 
 
-def grouped(
-    training: Training, networks: Iterable[Network], overhead: float
-) -> Iterator[tuple[Group, list[Network], nn.Module]]:
+def build_groups(
+    training: TrainingSetup, networks: Iterable[BuiltMember], overhead_macs: float
+) -> Iterator[tuple[StackGroup, list[BuiltMember], nn.Module]]:
     """Yield groups, their networks and templates.
 
     Args:
         training: Of the networks.
         networks: Of any structures; each comes in one group.
-        overhead: Of a stack's step, in multiplications of a forward pass.
+        overhead_macs: Of a stack's step, in multiplications of a forward pass.
 
     Raises:
-        Unsuitable: A network cannot be built a second time.
+        EngineUnsupported: A network cannot be built a second time.
     """
-    alike: dict[Hashable, dict[int, Network]] = {}
-    for one in networks:
-        alike.setdefault(structure(one.model), {})[one.place] = one
-    for mine in alike.values():
-        outlines = [Outline.of(n, one.member.widths, one.model) for n, one in mine.items()]
-        work = training.settings.batch_size * _uses(training, next(iter(mine.values())).model)
-        for part in plan(outlines, work, overhead):
-            yield from _with_templates(training, mine, part)
+    by_structure: dict[Hashable, dict[int, BuiltMember]] = {}
+    for network in networks:
+        by_structure.setdefault(structure(network.model), {})[network.index] = network
+    for same_structure in by_structure.values():
+        outlines = [
+            PlannedNetwork.of(index, network.member.widths, network.model)
+            for index, network in same_structure.items()
+        ]
+        step_macs = training.settings.batch_size * _macs_per_parameter(
+            training, next(iter(same_structure.values())).model
+        )
+        for planned in plan_groups(outlines, step_macs, overhead_macs):
+            yield from _templated_groups(training, same_structure, planned)
 
 
-def _with_templates(
-    training: Training, networks: Mapping[int, Network], outlines: Sequence[Outline]
-) -> Iterator[tuple[Group, list[Network], nn.Module]]:
+def _templated_groups(
+    training: TrainingSetup, networks: Mapping[int, BuiltMember], outlines: Sequence[PlannedNetwork]
+) -> Iterator[tuple[StackGroup, list[BuiltMember], nn.Module]]:
     """Yield the group, cut for as long as there is no network of its common widths."""
-    group = Group.of(outlines)
-    mine = [networks[place] for place in group.places]
-    member = Member(widths=group.widths, seed=0, learning_rate=mine[0].member.learning_rate)
-    obstacle = "it has another structure"
+    group = StackGroup.of(outlines)
+    group_networks = [networks[index] for index in group.indices]
+    member = Member(
+        widths=group.widths, seed=0, learning_rate=group_networks[0].member.learning_rate
+    )
+    failure = "it has another structure"
     try:
         template, _ = training.build(member)
     except Exception as error:
-        obstacle = reason(error)
+        failure = describe_error(error)
     else:
-        if _holds(template, mine):
-            yield group, mine, template
+        if _accommodates(template, group_networks):
+            yield group, group_networks, template
             return
-    cut = halves(outlines)
-    if cut is None:
-        raise Unsuitable(f"a network of {dict(group.widths)} cannot be built again: {obstacle}")
-    for half in cut:
-        yield from _with_templates(training, networks, half)
+    split = best_split(outlines)
+    if split is None:
+        raise EngineUnsupported(
+            f"a network of {dict(group.widths)} cannot be built again: {failure}"
+        )
+    for part in split:
+        yield from _templated_groups(training, networks, part)
 
 
-def _holds(template: nn.Module, networks: Sequence[Network]) -> bool:
+def _accommodates(template: nn.Module, networks: Sequence[BuiltMember]) -> bool:
     """Whether every tensor of the networks has room in the template's."""
-    padded = trainable(template) | held(template)
+    padded = trainable_parameters(template) | frozen_and_buffers(template)
     return all(
-        structure(one.model) == structure(template)
+        structure(network.model) == structure(template)
         and all(
             fits(tensor.shape, padded[name].shape)
-            for name, tensor in (trainable(one.model) | held(one.model)).items()
+            for name, tensor in (
+                trainable_parameters(network.model) | frozen_and_buffers(network.model)
+            ).items()
         )
-        for one in networks
+        for network in networks
     )
 
 
 @torch.no_grad()
-def _uses(training: Training, model: nn.Module) -> float:
+def _macs_per_parameter(training: TrainingSetup, model: nn.Module) -> float:
     """Return how often a row uses a parameter: once in dense layers, at each place in others."""
-    rows = training.sample(2)
+    rows = training.sample_inputs(2)
     with Randomness(0, training.device), FlopCounterMode(display=False) as counter:
         deepcopy(model).eval()(rows)
     macs: float = counter.get_total_flops() / 2 / len(rows)
-    parameters = sum(one.numel() for one in model.parameters())
-    return max(1.0, macs / parameters)
+    parameter_count = sum(parameter.numel() for parameter in model.parameters())
+    return max(1.0, macs / parameter_count)

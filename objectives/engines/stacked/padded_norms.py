@@ -3,7 +3,7 @@
 `LayerNorm` and `RMSNorm` are swapped for ones that know which places of an axis are a member's
 own; each member of a stack has its own mask.
 
-Entry points: `swap_norms`, `masks`.
+Entry points: `replace_norms`, `member_masks`.
 """
 
 from typing import cast
@@ -20,9 +20,9 @@ class MaskedNorm(nn.Module):
     Attributes:
         weight: As of the norm it stands for, or None.
         bias: Likewise.
-        present: bool of the normalized shape: True at a member's own places, of which `masks`
+        present: bool of the normalized shape: True at a member's own places, of which `member_masks`
             tells; nowhere before.
-        centred: Whether the mean is taken away.
+        subtract_mean: Whether the mean is taken away.
     """
 
     present: Tensor
@@ -31,7 +31,7 @@ class MaskedNorm(nn.Module):
         super().__init__()
         assert isinstance(norm, NORMS)
         self.weight, self.bias = norm.weight, getattr(norm, "bias", None)
-        self.eps, self.centred = norm.eps, isinstance(norm, nn.LayerNorm)
+        self.eps, self.subtract_mean = norm.eps, isinstance(norm, nn.LayerNorm)
         shape = norm.normalized_shape
         self._axes = tuple(range(-len(shape), 0))
         device = None if norm.weight is None else norm.weight.device
@@ -40,41 +40,44 @@ class MaskedNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x [..., *shape] normalised."""
-        absent = ~self.present
-        own = x.masked_fill(absent, 0.0)
-        numbers = self.present.sum()
-        if self.centred:
-            mean = own.sum(self._axes, keepdim=True) / numbers
-            own = (own - mean).masked_fill(absent, 0.0)
-        variance = own.square().sum(self._axes, keepdim=True) / numbers
+        padding = ~self.present
+        values = x.masked_fill(padding, 0.0)
+        count = self.present.sum()
+        if self.subtract_mean:
+            mean = values.sum(self._axes, keepdim=True) / count
+            values = (values - mean).masked_fill(padding, 0.0)
+        variance = values.square().sum(self._axes, keepdim=True) / count
         eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        own = own * torch.rsqrt(variance + eps)
+        values = values * torch.rsqrt(variance + eps)
         if self.weight is not None:
-            own = own * self.weight
-        return own if self.bias is None else own + self.bias
+            values = values * self.weight
+        return values if self.bias is None else values + self.bias
 
 
-def swap_norms(template: nn.Module, models: list[nn.Module]) -> None:
+def replace_norms(template: nn.Module, models: list[nn.Module]) -> None:
     """Swap the template's norms of a shape that some model pads, in place."""
-    swapped = {
+    replacements = {
         module: MaskedNorm(module)
         for name, module in template.named_modules()
-        if type(module) in NORMS and any(_shape(m, name) != _shape(template, name) for m in models)
+        if type(module) in NORMS
+        and any(
+            _normalized_shape(model, name) != _normalized_shape(template, name) for model in models
+        )
     }
     for parent in list(template.modules()):
         for name, child in parent._modules.items():
-            if child in swapped:
-                parent._modules[name] = swapped[child]
+            if child in replacements:
+                parent._modules[name] = replacements[child]
 
 
-def masks(template: nn.Module, model: nn.Module) -> dict[str, Tensor]:
+def member_masks(template: nn.Module, model: nn.Module) -> dict[str, Tensor]:
     """Return a model's own places in the template's swapped norms, by the buffer's name."""
     return {
-        f"{name}.present": torch.ones(_shape(model, name), dtype=torch.bool)
+        f"{name}.present": torch.ones(_normalized_shape(model, name), dtype=torch.bool)
         for name, module in template.named_modules()
         if isinstance(module, MaskedNorm)
     }
 
 
-def _shape(model: nn.Module, name: str) -> tuple[int, ...]:
+def _normalized_shape(model: nn.Module, name: str) -> tuple[int, ...]:
     return tuple(cast(nn.LayerNorm, model.get_submodule(name)).normalized_shape)

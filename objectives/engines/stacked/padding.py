@@ -10,7 +10,7 @@ Every tensor of a network lies in the leading corner of a larger one, zeros arou
 Channels come first in torch, so the corner of a convolution's output, once flattened, is the
 corner of the layer after it. Whether a module computes the same so is for `probe` to find out.
 
-Entry points: `Network`, `structure`, `stacked`, `corner`, `Layout`.
+Entry points: `BuiltMember`, `structure`, `stack_padded`, `crop`, `FlatLayout`.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,29 +19,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..base import Member, Training
+from ..base import Member, TrainingSetup
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class BuiltMember:
     """A member, built.
 
     Attributes:
-        place: Its place in the team.
+        index: Its place in the team.
         member: What it was built from.
         model: The network of its true size.
         rates: Trainable parameter's name to AdamW's step size.
-        kept: Name to what decay leaves of the parameter in a step, 1 without decay.
+        decay_factors: Name to what decay leaves of the parameter in a step, 1 without decay.
     """
 
-    place: int
+    index: int
     member: Member
     model: nn.Module
     rates: Mapping[str, float]
-    kept: Mapping[str, float]
+    decay_factors: Mapping[str, float]
 
     @classmethod
-    def build(cls, training: Training, place: int, member: Member) -> "Network":
+    def build(cls, training: TrainingSetup, index: int, member: Member) -> "BuiltMember":
         """Return the freshly initialised network.
 
         Raises:
@@ -49,30 +49,36 @@ class Network:
         """
         model, _ = training.build(member)
         groups = training.optimizer(model, member).param_groups
-        rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-        kept = {
-            id(p): 1 - group["lr"] * group["weight_decay"]
+        rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+        decay_factors = {
+            id(parameter): 1 - group["lr"] * group["weight_decay"]
             for group in groups
-            for p in group["params"]
+            for parameter in group["params"]
         }
-        names = {name: id(parameter) for name, parameter in trainable(model).items()}
+        names = {name: id(parameter) for name, parameter in trainable_parameters(model).items()}
         return cls(
-            place=place,
+            index=index,
             member=member,
             model=model,
             rates={name: rates[key] for name, key in names.items()},
-            kept={name: kept[key] for name, key in names.items()},
+            decay_factors={name: decay_factors[key] for name, key in names.items()},
         )
 
 
-def trainable(model: nn.Module) -> dict[str, Tensor]:
+def trainable_parameters(model: nn.Module) -> dict[str, Tensor]:
     """Return the parameters that training changes."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
 
 
-def held(model: nn.Module) -> dict[str, Tensor]:
+def frozen_and_buffers(model: nn.Module) -> dict[str, Tensor]:
     """Return the buffers, and the parameters that training leaves alone."""
-    frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+    frozen = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad
+    }
     return {**frozen, **dict(model.named_buffers())}
 
 
@@ -80,32 +86,34 @@ def structure(model: nn.Module) -> Hashable:
     """Return all that a model is but its sizes: only models of equal structure share a stack."""
     modules = tuple((name, type(module)) for name, module in model.named_modules())
     tensors = tuple(
-        tuple((name, one.ndim, one.dtype) for name, one in group.items())
-        for group in (trainable(model), held(model))
+        tuple((name, tensor.ndim, tensor.dtype) for name, tensor in group.items())
+        for group in (trainable_parameters(model), frozen_and_buffers(model))
     )
     return modules, tensors
 
 
-def corner(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
+def crop(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
     """Return the view of the leading `sizes` of a tensor."""
     return tensor[tuple(slice(size) for size in sizes)]
 
 
 def fits(sizes: Sequence[int], padded: Sequence[int]) -> bool:
     """Whether a tensor of these sizes has room in the padded one's corner."""
-    return len(sizes) == len(padded) and all(n <= m for n, m in zip(sizes, padded, strict=True))
+    return len(sizes) == len(padded) and all(
+        size <= padded_size for size, padded_size in zip(sizes, padded, strict=True)
+    )
 
 
-def stacked(tensors: Sequence[Tensor], background: Tensor) -> Tensor:
+def stack_padded(tensors: Sequence[Tensor], background: Tensor) -> Tensor:
     """Return copies of the background [members, ...], each with a tensor in its corner."""
     stack = background.detach().expand(len(tensors), *background.shape).clone()
     for padded, tensor in zip(stack, tensors, strict=True):
-        corner(padded, tensor.shape).copy_(tensor.detach())
+        crop(padded, tensor.shape).copy_(tensor.detach())
     return stack
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FlatLayout:
     """Where the parameters of all members lie in one flat tensor: parameter by parameter.
 
     So that one operation updates them all, and each parameter's stack is contiguous.
@@ -131,6 +139,8 @@ class Layout:
             for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
         }
 
-    def part(self, flat: Tensor, rows: Tensor) -> Tensor:
+    def subset(self, flat: Tensor, positions: Tensor) -> Tensor:
         """Return the flat tensor of some members alone."""
-        return torch.cat([one.index_select(0, rows).view(-1) for one in self.views(flat).values()])
+        return torch.cat(
+            [stack.index_select(0, positions).view(-1) for stack in self.views(flat).values()]
+        )

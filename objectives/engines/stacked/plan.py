@@ -9,7 +9,7 @@ width whose halves are cheapest, and of each family tree the cheapest generation
 
     best(group) = min(cost(group), best(one half) + best(other half))
 
-Entry points: `Outline`, `Group`, `plan`, `halves`.
+Entry points: `PlannedNetwork`, `StackGroup`, `plan_groups`, `best_split`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,104 +19,118 @@ from math import prod, sqrt
 import numpy as np
 from torch import nn
 
-from .padding import trainable
+from .padding import trainable_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outline:
+class PlannedNetwork:
     """What planning knows of a network.
 
     Attributes:
-        place: In the team.
+        index: In the team.
         widths: Of the candidate.
         shapes: Of its trainable parameters, in their order.
     """
 
-    place: int
+    index: int
     widths: Mapping[str, int]
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, place: int, widths: Mapping[str, int], model: nn.Module) -> "Outline":
+    def of(cls, index: int, widths: Mapping[str, int], model: nn.Module) -> "PlannedNetwork":
         """Return a model's outline."""
-        shapes = tuple(tuple(one.shape) for one in trainable(model).values())
-        return cls(place=place, widths=widths, shapes=shapes)
+        shapes = tuple(tuple(parameter.shape) for parameter in trainable_parameters(model).values())
+        return cls(index=index, widths=widths, shapes=shapes)
 
     @property
-    def parameters(self) -> int:
+    def parameter_count(self) -> int:
         """Numbers to train."""
         return sum(map(prod, self.shapes))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class StackGroup:
     """Networks that share a stack.
 
     Attributes:
-        places: Of the members, in the team.
+        indices: Of the members, in the team.
         widths: The common widths: of each the largest.
     """
 
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     widths: Mapping[str, int]
 
     @classmethod
-    def of(cls, outlines: Sequence[Outline]) -> "Group":
+    def of(cls, networks: Sequence[PlannedNetwork]) -> "StackGroup":
         """Return the group of these networks."""
-        widths = {name: max(one.widths[name] for one in outlines) for name in outlines[0].widths}
-        return cls(places=tuple(one.place for one in outlines), widths=widths)
+        widths = {
+            name: max(network.widths[name] for network in networks) for name in networks[0].widths
+        }
+        return cls(indices=tuple(network.index for network in networks), widths=widths)
 
 
-def plan(outlines: Sequence[Outline], work: float, overhead: float) -> list[list[Outline]]:
+def plan_groups(
+    networks: Sequence[PlannedNetwork], step_macs: float, overhead_macs: float
+) -> list[list[PlannedNetwork]]:
     """Return the cheapest groups, networks of equal structure given.
 
     Args:
-        outlines: At least one.
-        work: Multiplications a parameter is used for in a step: rows, and positions in each.
-        overhead: Of a stack's step, in multiplications.
+        networks: At least one.
+        step_macs: Multiplications a parameter is used for in a step: rows, and positions in each.
+        overhead_macs: Of a stack's step, in multiplications.
     """
-    return _best(list(outlines), work, overhead)[1]
+    return _cheapest_groups(list(networks), step_macs, overhead_macs)[1]
 
 
-def halves(outlines: Sequence[Outline]) -> tuple[list[Outline], list[Outline]] | None:
+def best_split(
+    networks: Sequence[PlannedNetwork],
+) -> tuple[list[PlannedNetwork], list[PlannedNetwork]] | None:
     """Return the two halves that waste least, cut at a width's middle; None for equal widths."""
-    cuts = [cut for name in outlines[0].widths if (cut := _cut(outlines, name)) is not None]
-    return min(cuts, key=lambda cut: _padded(cut[0]) + _padded(cut[1]), default=None)
+    splits = [
+        split
+        for name in networks[0].widths
+        if (split := _split_at_middle(networks, name)) is not None
+    ]
+    return min(
+        splits, key=lambda split: _padded_size(split[0]) + _padded_size(split[1]), default=None
+    )
 
 
-def _best(
-    outlines: list[Outline], work: float, overhead: float
-) -> tuple[float, list[list[Outline]]]:
+def _cheapest_groups(
+    networks: list[PlannedNetwork], step_macs: float, overhead_macs: float
+) -> tuple[float, list[list[PlannedNetwork]]]:
     """Return the cost of the cheapest generation, and its groups."""
-    whole = overhead + work * _padded(outlines)
-    saved = _padded(outlines) - sum(one.parameters for one in outlines)
-    if work * saved <= overhead:  # no cut can save more than all that is wasted
-        return whole, [outlines]
-    cut = halves(outlines)
-    if cut is None:
-        return whole, [outlines]
-    one, other = (_best(half, work, overhead) for half in cut)
-    if one[0] + other[0] >= whole:
-        return whole, [outlines]
-    return one[0] + other[0], one[1] + other[1]
+    joint_cost = overhead_macs + step_macs * _padded_size(networks)
+    padding = _padded_size(networks) - sum(left.parameter_count for left in networks)
+    if step_macs * padding <= overhead_macs:  # no cut can save more than all that is wasted
+        return joint_cost, [networks]
+    split = best_split(networks)
+    if split is None:
+        return joint_cost, [networks]
+    left, right = (_cheapest_groups(half, step_macs, overhead_macs) for half in split)
+    if left[0] + right[0] >= joint_cost:
+        return joint_cost, [networks]
+    return left[0] + right[0], left[1] + right[1]
 
 
-def _cut(outlines: Sequence[Outline], name: str) -> tuple[list[Outline], list[Outline]] | None:
+def _split_at_middle(
+    networks: Sequence[PlannedNetwork], name: str
+) -> tuple[list[PlannedNetwork], list[PlannedNetwork]] | None:
     """Cut at the geometric middle of a width."""
-    found = [one.widths[name] for one in outlines]
-    low, high = min(found), max(found)
+    widths = [network.widths[name] for network in networks]
+    low, high = min(widths), max(widths)
     if low == high:
         return None
     middle = sqrt(low * high)
-    below = [one for one, width in zip(outlines, found, strict=True) if width <= middle]
-    above = [one for one, width in zip(outlines, found, strict=True) if width > middle]
+    below = [network for network, width in zip(networks, widths, strict=True) if width <= middle]
+    above = [network for network, width in zip(networks, widths, strict=True) if width > middle]
     return below, above
 
 
-def _padded(outlines: Sequence[Outline]) -> int:
+def _padded_size(networks: Sequence[PlannedNetwork]) -> int:
     """Return the numbers in the padded parameters of all members."""
     common = sum(
         prod(np.array(shapes).max(axis=0).tolist())
-        for shapes in zip(*(one.shapes for one in outlines), strict=True)
+        for shapes in zip(*(network.shapes for network in networks), strict=True)
     )
-    return len(outlines) * int(common)
+    return len(networks) * int(common)

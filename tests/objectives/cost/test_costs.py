@@ -388,9 +388,9 @@ def test_step_specs_that_are_refused(options: dict[str, Any], said: list[str]) -
     assert_one_sentence(refusal.value, said)
 
 
-def assert_one_sentence(error: Exception, said: list[str]) -> None:
+def assert_one_sentence(error: Exception, phrases: list[str]) -> None:
     message = str(error)
-    assert all(part in message for part in said), message
+    assert all(part in message for part in phrases), message
     assert message.endswith(".")
     assert "\n" not in message
     assert "Traceback" not in message

@@ -24,7 +24,7 @@ class Clock:
         return next(self.readings)
 
 
-class Watched(nn.Module):
+class RecordingModule(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(20, 5)
@@ -57,7 +57,7 @@ def test_one_repeat_is_its_own_median() -> None:
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["fp32", "bf16"])
 def test_passes_are_in_eval_mode_without_gradients(autocast: torch.dtype | None) -> None:
-    model = Watched()
+    model = RecordingModule()
     measure_latency(lambda: model, INPUT, batch_size=3, repeats=2, warmup=1, autocast=autocast)
     assert model.seen == [(False, False, (3, 20), autocast or torch.float32)] * 3
 

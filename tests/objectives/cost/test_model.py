@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs
-from widthwise.objectives.cost.fit import HELD_OUT
+from widthwise.objectives.cost.fit import HELD_OUT_POINTS
 from widthwise.objectives.cost.model import CostModel
 from widthwise.objectives.errors import CostError, ModelError
 
@@ -36,7 +36,7 @@ class Grid:
         return self.rows[-1]
 
 
-class HugeGrid:
+class UnboundedGrid:
     """A space too large to write down, without corners."""
 
     def __init__(self, top: int) -> None:
@@ -99,13 +99,13 @@ class Attention(nn.Module):
 
 def assert_exact(model: CostModel, build: Builder, spec: StepSpec, candidates: np.ndarray) -> None:
     """Compare with costs counted by themselves, without the model's cache."""
-    found = model.evaluate(candidates)
-    assert tuple(sorted(found)) == tuple(sorted(FIELDS))
-    assert all(values.dtype == np.int64 for values in found.values())
+    evaluated = model.evaluate(candidates)
+    assert tuple(sorted(evaluated)) == tuple(sorted(FIELDS))
+    assert all(values.dtype == np.int64 for values in evaluated.values())
     for index, row in enumerate(candidates):
         widths = dict(zip(model.names, map(int, row), strict=True))
         traced = count_costs(lambda widths=widths: build(widths), spec).as_dict()
-        assert {name: int(found[name][index]) for name in FIELDS} == traced
+        assert {name: int(evaluated[name][index]) for name in FIELDS} == traced
 
 
 SPACES: dict[str, tuple[Builder, StepSpec, Grid]] = {
@@ -148,9 +148,9 @@ def test_polynomials_equal_tracing_on_every_candidate_tried(space: str) -> None:
     model = CostModel(build, spec, "abc"[: grid.rows.shape[1]])
     model.fit(grid)
     assert model.exact_by == "polynomial"
-    traces = model.traces
+    traces = model.trace_count
     assert_exact(model, build, spec, grid.sample(6, np.random.default_rng(1)))
-    assert model.traces == traces
+    assert model.trace_count == traces
 
 
 def test_a_width_of_one_gets_polynomials_of_its_own() -> None:
@@ -171,25 +171,25 @@ def test_what_is_no_polynomial_is_traced() -> None:
     model = CostModel(build, spec, ["a"])
     model.fit(grid)
     assert model.exact_by == "tracing"
-    traces = model.traces
+    traces = model.trace_count
     assert_exact(model, build, spec, grid.rows[:4])
-    assert model.traces <= traces + 4
+    assert model.trace_count <= traces + 4
 
 
 def test_a_small_space_is_traced_as_a_whole() -> None:
     grid = Grid(range(8, 33, 8), range(8, 25, 8))
     model = CostModel(mlp, step(20), "ab")
     model.fit(grid)
-    assert (model.exact_by, model.traces) == ("tracing", 12)
+    assert (model.exact_by, model.trace_count) == ("tracing", 12)
     model.evaluate(grid.rows)
-    assert model.traces == 12
+    assert model.trace_count == 12
 
 
 def test_a_huge_space_without_corners_costs_a_few_dozen_traces() -> None:
     model = CostModel(mlp, step(20), "ab")
-    model.fit(HugeGrid(10**5))
+    model.fit(UnboundedGrid(10**5))
     assert model.exact_by == "polynomial"
-    assert model.traces == 6 + HELD_OUT
+    assert model.trace_count == 6 + HELD_OUT_POINTS
     assert_exact(model, mlp, step(20), np.array([[2, 99_999], [31_415, 92_653]]))
 
 
@@ -197,28 +197,28 @@ def test_candidates_off_the_fitted_lattice_are_traced() -> None:
     spec, grid = step(20), Grid(range(8, 129, 8), range(8, 129, 8))
     model = CostModel(mlp, spec, "ab")
     model.fit(grid)
-    traces = model.traces
+    traces = model.trace_count
     outside = np.array([[9, 8], [136, 8], [8, 8]])
     assert_exact(model, mlp, spec, outside)
-    assert model.traces == traces + 2
+    assert model.trace_count == traces + 2
 
 
 def test_one_is_traced_once() -> None:
     model = CostModel(mlp, step(20), ["first", "second"])
-    costs = model.one({"first": 16, "second": 8})
-    assert model.one({"second": 8, "first": 16}) is costs
-    assert model.traces == 1
+    costs = model.candidate_costs({"first": 16, "second": 8})
+    assert model.candidate_costs({"second": 8, "first": 16}) is costs
+    assert model.trace_count == 1
     assert costs.parameters == 20 * 16 + 16 + 16 * 8 + 8 + 8 * 5 + 5
 
 
 def test_the_choice_of_points_does_not_matter() -> None:
     grid = Grid(range(8, 129, 8), range(8, 129, 8))
-    found = []
+    collected = []
     for seed in (1, 2):
         model = CostModel(mlp, step(20), "ab")
         model.fit(grid, seed=seed)
-        found.append(model.evaluate(grid.rows))
-    assert all((found[0][name] == found[1][name]).all() for name in FIELDS)
+        collected.append(model.evaluate(grid.rows))
+    assert all((collected[0][name] == collected[1][name]).all() for name in FIELDS)
 
 
 def test_every_cost_grows_with_every_width() -> None:
@@ -232,14 +232,14 @@ def test_every_cost_grows_with_every_width() -> None:
 
 
 def test_no_candidates_give_no_costs() -> None:
-    found = CostModel(mlp, step(20), "ab").evaluate(np.zeros((0, 2), dtype=np.int64))
-    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(FIELDS, (0,))
+    evaluated = CostModel(mlp, step(20), "ab").evaluate(np.zeros((0, 2), dtype=np.int64))
+    assert {name: values.shape for name, values in evaluated.items()} == dict.fromkeys(FIELDS, (0,))
 
 
 def test_costs_too_large_for_64_bits_are_refused() -> None:
     """A fit over widths up to 10⁵ is exact; asked for a million times more, it would overflow."""
     fit = CostModel(mlp, step(20), "ab")
-    fit.fit(HugeGrid(10**5))
+    fit.fit(UnboundedGrid(10**5))
     polynomials = fit._fits[0]
     beyond = np.array([[5 * 10**9, 5 * 10**9]])
     with pytest.raises(CostError, match=r"lower the upper ends"):
@@ -248,7 +248,7 @@ def test_costs_too_large_for_64_bits_are_refused() -> None:
 
 def test_a_candidate_too_large_for_64_bits_is_refused() -> None:
     with pytest.raises(CostError, match=r"2\*\*63"):
-        CostModel(mlp, step(20), "ab").one({"a": 10**10, "b": 10**10})
+        CostModel(mlp, step(20), "ab").candidate_costs({"a": 10**10, "b": 10**10})
 
 
 def test_a_builder_that_raises_is_passed_on() -> None:

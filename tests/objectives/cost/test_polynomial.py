@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.objectives.cost.lattice import Lattice, exponents
-from widthwise.objectives.cost.polynomial import Polynomials, fit, independent, stack
+from widthwise.objectives.cost.lattice import Lattice, monomial_exponents
+from widthwise.objectives.cost.polynomial import (
+    Polynomials,
+    fit_polynomials,
+    independent_points,
+    stack_polynomials,
+)
 
 
 def fitted(points: np.ndarray, values: list[list[int]], degree: int) -> Polynomials | None:
     """Fit as a caller does: choose the points that are worth it, use their values only."""
-    lattice = Lattice.around(points)
-    rows, columns = independent(lattice, points, degree)
+    lattice = Lattice.spanning(points)
+    rows, columns = independent_points(lattice, points, degree)
     chosen = np.array(values, dtype=object)[rows]
-    return fit(lattice, points[rows], chosen, degree, columns)
+    return fit_polynomials(lattice, points[rows], chosen, degree, columns)
 
 
 def box(*ranges: range) -> np.ndarray:
@@ -42,7 +47,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, list[int], int]:
     values = [
         sum(
             c * int(np.prod([int(w) ** a for w, a in zip(point, power, strict=True)], dtype=object))
-            for c, power in zip(coefficients, exponents(dimensions, degree), strict=True)
+            for c, power in zip(coefficients, monomial_exponents(dimensions, degree), strict=True)
         )
         for point in points
     ]
@@ -55,17 +60,17 @@ def test_any_integer_polynomial_is_found_exactly(
     case: tuple[np.ndarray, list[int], int],
 ) -> None:
     points, values, degree = case
-    found = fitted(points, [[value] for value in values], degree)
-    assert found is not None
-    assert found(points)[0].tolist() == values
+    actual = fitted(points, [[value] for value in values], degree)
+    assert actual is not None
+    assert actual(points)[0].tolist() == values
 
 
 def test_worked_example_of_the_module() -> None:
     points = np.arange(16, 81, 16)[:, None]
-    found = fitted(points, [[int(w) ** 2 + int(w)] for (w,) in points], 2)
-    assert found is not None
-    assert found.powers == ((0,), (1,), (2,))
-    assert found.coefficients.tolist() == [[272, 784, 512]]
+    actual = fitted(points, [[int(w) ** 2 + int(w)] for (w,) in points], 2)
+    assert actual is not None
+    assert actual.powers == ((0,), (1,), (2,))
+    assert actual.coefficients.tolist() == [[272, 784, 512]]
 
 
 def test_values_beyond_floats_and_beyond_64_bits_stay_exact() -> None:
@@ -82,7 +87,7 @@ def test_values_beyond_floats_and_beyond_64_bits_stay_exact() -> None:
 def test_tied_widths_are_fitted_although_their_columns_depend_on_one_another(ratio: int) -> None:
     points = np.array([(ratio * w, w, v) for w in range(1, 9) for v in range(2, 8)])
     values = [[3 * int(a) * int(b) + int(b) * int(c) + 7] for a, b, c in points]
-    rows, columns = independent(Lattice.around(points), points, 2)
+    rows, columns = independent_points(Lattice.spanning(points), points, 2)
     assert len(rows) == len(columns) == 6
     assert fitted(points, values, 2)(points)[0].tolist() == [v for (v,) in values]
 
@@ -102,8 +107,8 @@ def test_a_thinned_lattice_may_need_fractions() -> None:
 def test_what_is_no_polynomial_is_not_predicted(rule) -> None:
     points = np.arange(1, 40)[:, None]
     values = [[rule(int(w))] for (w,) in points]
-    found = fitted(points, values, 4)
-    assert found is None or found(points)[0].tolist() != [v for (v,) in values]
+    actual = fitted(points, values, 4)
+    assert actual is None or actual(points)[0].tolist() != [v for (v,) in values]
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,8 +116,8 @@ def test_what_is_no_polynomial_is_not_predicted(rule) -> None:
 def test_the_upper_envelope_has_the_same_maximum(coefficients: list[list[int]]) -> None:
     points = box(range(3, 20, 4), range(5, 40, 5))
     polynomials = Polynomials(
-        lattice=Lattice.around(points),
-        powers=exponents(2, 2),
+        lattice=Lattice.spanning(points),
+        powers=monomial_exponents(2, 2),
         coefficients=np.array(coefficients, dtype=object),
     )
     envelope = polynomials.upper_envelope()
@@ -122,7 +127,7 @@ def test_the_upper_envelope_has_the_same_maximum(coefficients: list[list[int]]) 
 
 def test_stacked_polynomials_keep_their_values() -> None:
     points = box(range(2, 20, 3), range(1, 9))
-    lattice = Lattice.around(points)
+    lattice = Lattice.spanning(points)
     first = Polynomials(
         lattice=lattice, powers=((0, 0), (1, 1)), coefficients=np.array([[4, 6]], dtype=object)
     )
@@ -132,6 +137,6 @@ def test_stacked_polynomials_keep_their_values() -> None:
         coefficients=np.array([[6, 3], [9, 0]], dtype=object),
         denominator=3,
     )
-    both = stack([first, second])(points)
+    both = stack_polynomials([first, second])(points)
     assert (both[:1] == first(points)).all()
     assert (both[1:] == second(points)).all()

@@ -14,10 +14,10 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec
 from widthwise.objectives.cost.fit import CostFit
-from widthwise.objectives.cost.lattice import Lattice, exponents
+from widthwise.objectives.cost.lattice import Lattice, monomial_exponents
 from widthwise.objectives.cost.model import CostModel
 from widthwise.objectives.cost.polynomial import Polynomials
-from widthwise.objectives.cost.serialize import fit_state, restored_fit
+from widthwise.objectives.cost.serialize import deserialise_fit, serialise_fit
 from widthwise.objectives.errors import CostError
 
 STEP = StepSpec(inputs=(TensorSpec(shape=(20,)),), batch_size=4, optimizer="sgd")
@@ -72,16 +72,16 @@ def test_a_restored_model_evaluates_the_same_without_a_trace(
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
     assert all(before[name].dtype == after[name].dtype for name in before)
-    assert (restored.traces, restored.exact_by) == (0, model.exact_by)
+    assert (restored.trace_count, restored.exact_by) == (0, model.exact_by)
     assert restored.state() == model.state()
 
 
 def test_notes_and_marks_travel_too() -> None:
     model = CostModel(heads, STEP, "ab")
-    costs = model.one({"a": 8, "b": 12})
+    costs = model.candidate_costs({"a": 8, "b": 12})
     restored = CostModel(forbidden, STEP, "ab")
     restored.restore(json.loads(json.dumps(model.state())))
-    assert restored.one({"a": 8, "b": 12}) == costs
+    assert restored.candidate_costs({"a": 8, "b": 12}) == costs
     assert (restored.notes, restored.uncounted) == (model.notes, ("aten._fft_c2c", "aten._fft_r2c"))
     assert restored.lower_bound is model.lower_bound
 
@@ -123,14 +123,14 @@ def test_every_fit_survives_the_round_trip(
     fit = CostFit(
         polynomials=Polynomials(
             lattice=lattice,
-            powers=exponents(2, 2),
+            powers=monomial_exponents(2, 2),
             coefficients=coefficients.astype(object) * 10**20,
             denominator=denominator,
         ),
         sizes={"parameters": 1, "train_memory": 2},
     )
-    again = restored_fit(json.loads(json.dumps(fit_state(fit))))
+    again = deserialise_fit(json.loads(json.dumps(serialise_fit(fit))))
     rows = np.array([[3, 5], [3 + step, 9], [3 + 9 * step, 7]])
     assert (again.polynomials(rows) == fit.polynomials(rows)).all()
-    assert again.lattice.holds(rows + 1).tolist() == lattice.holds(rows + 1).tolist()
+    assert again.lattice.contains(rows + 1).tolist() == lattice.contains(rows + 1).tolist()
     assert (again.sizes, again.polynomials.denominator) == (fit.sizes, denominator)

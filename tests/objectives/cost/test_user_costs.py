@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from widthwise.objectives.cost.costs import FIELDS
-from widthwise.objectives.cost.user_costs import GivenCosts
+from widthwise.objectives.cost.user_costs import UserCostModel
 from widthwise.objectives.errors import CostError
 from widthwise.search.space.limits import Limits
 
@@ -27,48 +27,52 @@ def costs(widths: Mapping[str, int]) -> Mapping[str, Any]:
     return {"parameters": widths["a"] * widths["b"], "flops": np.int64(2 * widths["a"])}
 
 
-def given(value: Any) -> GivenCosts:
-    return GivenCosts(lambda _: value, "ab")
+def user_costs_of(value: Any) -> UserCostModel:
+    return UserCostModel(lambda _: value, "ab")
 
 
 def test_the_functions_figures_are_the_costs() -> None:
-    model = GivenCosts(costs, "ab")
+    model = UserCostModel(costs, "ab")
     model.fit(Space())
-    assert model.one({"b": 4, "a": 8}).as_dict() == {"parameters": 32, "macs": 8, "flops": 16}
-    found = model.evaluate(ROWS)
-    assert {name: values.tolist() for name, values in found.items()} == {
+    assert model.candidate_costs({"b": 4, "a": 8}).as_dict() == {
+        "parameters": 32,
+        "macs": 8,
+        "flops": 16,
+    }
+    evaluated = model.evaluate(ROWS)
+    assert {name: values.tolist() for name, values in evaluated.items()} == {
         "parameters": [32, 32, 32],
         "macs": [8, 16, 8],
         "flops": [16, 32, 16],
     }
-    assert all(values.dtype == np.int64 for values in found.values())
-    assert (model.traces, model.exact_by) == (0, "given")
+    assert all(values.dtype == np.int64 for values in evaluated.values())
+    assert (model.trace_count, model.exact_by) == (0, "given")
 
 
 def test_a_candidate_is_asked_for_once() -> None:
-    asked: list[dict[str, int]] = []
+    calls: list[dict[str, int]] = []
 
     def noted(widths: Mapping[str, int]) -> Mapping[str, int]:
-        asked.append(dict(widths))
+        calls.append(dict(widths))
         return costs(widths)
 
-    model = GivenCosts(noted, "ab")
+    model = UserCostModel(noted, "ab")
     model.evaluate(ROWS)
-    model.one({"a": 16, "b": 2})
-    assert asked == [{"a": 8, "b": 4}, {"a": 16, "b": 2}]
+    model.candidate_costs({"a": 16, "b": 2})
+    assert calls == [{"a": 8, "b": 4}, {"a": 16, "b": 2}]
 
 
 def test_a_limit_on_what_is_given_works() -> None:
-    model = GivenCosts(costs, "ab")
-    assert Limits(flops=20).feasible(model.evaluate(ROWS)).tolist() == [True, False, True]
-    assert not Limits(parameters=31).admits(model.one({"a": 8, "b": 4}).as_dict())
+    model = UserCostModel(costs, "ab")
+    assert Limits(flops=20).is_feasible(model.evaluate(ROWS)).tolist() == [True, False, True]
+    assert not Limits(parameters=31).admits(model.candidate_costs({"a": 8, "b": 4}).as_dict())
 
 
 def test_a_limit_on_what_is_not_given_is_refused() -> None:
-    model, limits = GivenCosts(costs, "ab"), Limits(train_memory=10**9)
+    model, limits = UserCostModel(costs, "ab"), Limits(train_memory=10**9)
     for check in (
-        lambda: limits.feasible(model.evaluate(ROWS)),
-        lambda: limits.admits(model.one({"a": 8, "b": 4}).as_dict()),
+        lambda: limits.is_feasible(model.evaluate(ROWS)),
+        lambda: limits.admits(model.candidate_costs({"a": 8, "b": 4}).as_dict()),
     ):
         with pytest.raises(CostError) as refusal:
             check()
@@ -79,8 +83,8 @@ def test_a_limit_on_what_is_not_given_is_refused() -> None:
 
 
 def test_no_candidates_give_no_costs() -> None:
-    found = GivenCosts(costs, "ab").evaluate(np.zeros((0, 2)))
-    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(FIELDS, 0)
+    evaluated = UserCostModel(costs, "ab").evaluate(np.zeros((0, 2)))
+    assert {name: len(values) for name, values in evaluated.items()} == dict.fromkeys(FIELDS, 0)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +103,14 @@ def test_no_candidates_give_no_costs() -> None:
 )
 def test_what_is_no_cost_is_refused(value: Any, said: str) -> None:
     with pytest.raises(CostError, match=said) as refusal:
-        given(value).fit(Space())
+        user_costs_of(value).fit(Space())
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
 
 
 def test_a_function_that_raises_is_named() -> None:
     with pytest.raises(CostError, match=r"KeyError.*test_user_costs.py line.*a=8, b=4"):
-        GivenCosts(lambda widths: {"flops": widths["c"]}, "ab").evaluate(ROWS)
+        UserCostModel(lambda widths: {"flops": widths["c"]}, "ab").evaluate(ROWS)
 
 
 def test_other_costs_for_other_candidates_are_refused() -> None:
@@ -114,4 +118,4 @@ def test_other_costs_for_other_candidates_are_refused() -> None:
         return {"flops": 2} if widths["a"] == 8 else {"parameters": 2}
 
     with pytest.raises(CostError, match="for a=8, b=4 and parameters for a=16, b=2"):
-        GivenCosts(function, "ab").evaluate(ROWS)
+        UserCostModel(function, "ab").evaluate(ROWS)

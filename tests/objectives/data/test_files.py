@@ -11,7 +11,7 @@ import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from widthwise.objectives.data.columns import MOST_CATEGORIES
+from widthwise.objectives.data.columns import MAX_CATEGORIES
 from widthwise.objectives.data.dataset import Data
 from widthwise.objectives.data.files import load_file
 from widthwise.objectives.data.table import from_table
@@ -37,11 +37,11 @@ def load(folder: Path, target: str = "label", *, suffix: str = ".csv", **columns
     return load_file(save(folder, f"rows{suffix}", pd.DataFrame(columns)), target, seed=0)
 
 
-def everything(data: Data) -> torch.Tensor:
+def all_inputs(data: Data) -> torch.Tensor:
     return torch.cat([split.inputs for split in (data.train, data.validation, data.test)])
 
 
-def said(data: Data) -> str:
+def joined_notes(data: Data) -> str:
     return "\n".join(data.notes)
 
 
@@ -67,7 +67,7 @@ def test_the_task_is_recognised_and_said(
 ) -> None:
     data = load(tmp_path, a=NUMBER, label=target)
     assert (data.task, data.outputs) == (task, outputs)
-    assert f"target 'label': {task}" in said(data)
+    assert f"target 'label': {task}" in joined_notes(data)
 
 
 def test_the_task_can_be_given(tmp_path: Path) -> None:
@@ -108,15 +108,15 @@ def test_a_regression_is_standardised_by_its_training_rows(tmp_path: Path) -> No
 def test_rows_without_a_target_are_dropped_and_said(tmp_path: Path) -> None:
     label = np.where(np.arange(ROWS) < 10, None, LABEL)
     data = load(tmp_path, a=NUMBER, label=label)
-    assert len(everything(data)) == ROWS - 10
-    assert "dropped 10 rows without a target 'label'" in said(data)
+    assert len(all_inputs(data)) == ROWS - 10
+    assert "dropped 10 rows without a target 'label'" in joined_notes(data)
 
 
 def test_odd_text_among_target_numbers_is_a_missing_target(tmp_path: Path) -> None:
     label = np.where(np.arange(ROWS) == 5, "?", NUMBER.astype(str))
     data = load(tmp_path, a=NUMBER, label=label)
     assert data.task == "regression"
-    assert len(everything(data)) == ROWS - 1
+    assert len(all_inputs(data)) == ROWS - 1
 
 
 def test_text_among_numbers_is_a_class_and_no_gap(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_rare_class_is_kept_for_training_and_said(tmp_path: Path) -> None:
     assert data.outputs == 3
     assert int((data.train.targets == rare).sum()) == 2
     assert not (data.validation.targets == rare).any()
-    assert "'perhaps' (2)" in said(data)
+    assert "'perhaps' (2)" in joined_notes(data)
 
 
 def test_a_class_of_three_rows_is_in_every_split(tmp_path: Path) -> None:
@@ -160,37 +160,37 @@ def test_gaps_get_the_median_and_an_indicator(tmp_path: Path) -> None:
     gappy = np.where(np.arange(ROWS) % 3 == 0, np.nan, np.where(np.arange(ROWS) % 2, 1.0, 5.0))
     data = load(tmp_path, a=gappy, b=NUMBER)
     assert data.input_shape == (3,)
-    indicator = everything(data)[:, 2]
+    indicator = all_inputs(data)[:, 2]
     assert len(indicator.unique()) == 2
     assert int((indicator == indicator.max()).sum()) == ROWS // 3
-    assert torch.isfinite(everything(data)).all()
-    assert "filled gaps with the median, and marked them, in: 'a'" in said(data)
+    assert torch.isfinite(all_inputs(data)).all()
+    assert "filled gaps with the median, and marked them, in: 'a'" in joined_notes(data)
 
 
 def test_infinite_and_enormous_values_are_gaps(tmp_path: Path) -> None:
     wild = NUMBER.copy()
     wild[[3, 4, 5, 6, 7, 8]] = [np.inf, -np.inf, 1e300, np.inf, np.inf, -1e39]
     data = load(tmp_path, a=wild, b=NUMBER)
-    assert torch.isfinite(everything(data)).all()
-    assert everything(data).abs().max() < 20
-    assert "took infinite values as missing: 'a'" in said(data)
+    assert torch.isfinite(all_inputs(data)).all()
+    assert all_inputs(data).abs().max() < 20
+    assert "took infinite values as missing: 'a'" in joined_notes(data)
 
 
 def test_a_far_outlier_outside_the_training_rows_stays_finite(tmp_path: Path) -> None:
     quiet = 1.0 + 1e-30 * np.arange(ROWS)
     first = load(tmp_path, a=quiet, b=NUMBER)
-    assert torch.isfinite(everything(first)).all()
+    assert torch.isfinite(all_inputs(first)).all()
     loud = 1e-20 * NUMBER
     held = np.flatnonzero(~np.isin(NUMBER.astype(np.float32), []))[-1]
     loud[held] = 1e37
-    assert torch.isfinite(everything(load(tmp_path, a=loud, b=NUMBER))).all()
+    assert torch.isfinite(all_inputs(load(tmp_path, a=loud, b=NUMBER))).all()
 
 
 def test_odd_text_among_numbers_is_a_gap(tmp_path: Path) -> None:
     texts = NUMBER.astype(str).astype(object)
     texts[2] = "?"
     data = load(tmp_path, a=texts, b=NUMBER)
-    assert "took the odd text in columns of numbers as missing: 'a'" in said(data)
+    assert "took the odd text in columns of numbers as missing: 'a'" in joined_notes(data)
     assert data.features in (2, 3)  # an indicator, if it is in a training row
 
 
@@ -198,7 +198,7 @@ def test_booleans_become_numbers(tmp_path: Path) -> None:
     flags = np.arange(ROWS) % 3 == 0
     data = load(tmp_path, a=flags)
     assert data.input_shape == (1,)
-    assert len(everything(data).unique()) == 2
+    assert len(all_inputs(data).unique()) == 2
     gappy = pd.array(np.where(np.arange(ROWS) % 5 == 0, None, flags), dtype="boolean")
     assert load(tmp_path, suffix=".parquet", a=gappy).input_shape == (2,)
 
@@ -207,8 +207,8 @@ def test_text_becomes_one_feature_a_value_and_gaps_are_a_value(tmp_path: Path) -
     cities = np.array(["Ulm", "Bonn", None], dtype=object)[np.arange(ROWS) % 3]
     data = load(tmp_path, a=cities)
     assert data.input_shape == (3,)
-    assert torch.equal(everything(data).sum(dim=1), torch.ones(ROWS))
-    assert torch.equal(everything(data).sum(dim=0), torch.full((3,), ROWS / 3))
+    assert torch.equal(all_inputs(data).sum(dim=1), torch.ones(ROWS))
+    assert torch.equal(all_inputs(data).sum(dim=0), torch.full((3,), ROWS / 3))
 
 
 def test_a_category_seen_only_outside_the_training_rows(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_category_seen_only_outside_the_training_rows(tmp_path: Path) -> None:
     cities[outside[0]] = "Atlantis"
     data = load(tmp_path, a=cities)
     assert data.input_shape == (2,)
-    assert int((everything(data).sum(dim=1) == 0).sum()) == 1
+    assert int((all_inputs(data).sum(dim=1) == 0).sum()) == 1
 
 
 def test_many_categories_are_cut_to_the_commonest(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_many_categories_are_cut_to_the_commonest(tmp_path: Path) -> None:
     words = np.array([f"w{k}" for k in range(200)])[np.arange(rows) % 200]
     label = np.arange(rows) % 2
     data = load(tmp_path, a=words, label=label)
-    assert data.features == MOST_CATEGORIES
-    assert "commonest" in said(data)
+    assert data.features == MAX_CATEGORIES
+    assert "commonest" in joined_notes(data)
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_a_column_without_use_is_dropped_and_said(column: Any, says: str, tmp_pa
     suffix = ".parquet" if isinstance(column[0], list) else ".csv"
     data = load(tmp_path, suffix=suffix, a=column, b=NUMBER)
     assert data.input_shape == (1,)
-    assert f"{says}" in said(data)
-    assert "'a'" in said(data)
+    assert f"{says}" in joined_notes(data)
+    assert "'a'" in joined_notes(data)
 
 
 DAYS = pd.date_range("2024-02-27", periods=ROWS, freq="36h")
@@ -265,8 +265,8 @@ DAYS = pd.date_range("2024-02-27", periods=ROWS, freq="36h")
 def test_dates_in_text_become_numbers(style: str, parts: int, tmp_path: Path) -> None:
     data = load(tmp_path, when=DAYS.strftime(style))
     assert data.input_shape == (parts,)
-    assert "turned dates into day, month and weekday" in said(data)
-    assert torch.isfinite(everything(data)).all()
+    assert "turned dates into day, month and weekday" in joined_notes(data)
+    assert torch.isfinite(all_inputs(data)).all()
 
 
 def test_american_dates_are_told_from_european_ones(tmp_path: Path) -> None:
@@ -279,13 +279,13 @@ def test_date_columns_of_a_parquet_file(tmp_path: Path) -> None:
     when[::7] = pd.NaT
     data = load(tmp_path, suffix=".parquet", when=when, lasting=when - when.min())
     assert data.features >= 5
-    assert torch.isfinite(everything(data)).all()
+    assert torch.isfinite(all_inputs(data)).all()
 
 
 def test_numbers_and_codes_are_no_dates(tmp_path: Path) -> None:
     data = load(tmp_path, a=np.array(["A-1", "B-2", "12-X"])[np.arange(ROWS) % 3])
     assert data.input_shape == (3,)
-    assert "dates" not in said(data)
+    assert "dates" not in joined_notes(data)
 
 
 # Only the training rows teach
@@ -296,7 +296,7 @@ def rows_outside_training(folder: Path) -> NDArray[np.int64]:
     numbers = np.sqrt(np.arange(1.0, ROWS + 1))
     data = load(folder, n=numbers)
     outside = torch.cat([data.validation.inputs, data.test.inputs])[:, 0]
-    ordered = everything(data)[:, 0].sort().values
+    ordered = all_inputs(data)[:, 0].sort().values
     return torch.searchsorted(ordered, outside.contiguous()).numpy()
 
 
@@ -359,7 +359,7 @@ def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:
     plain = load_file(save(tmp_path, "rows.csv", table), "label", seed=0)
     other = load_file(save(tmp_path, "eu.csv", table, sep=";", decimal=","), "label", seed=0)
     assert torch.equal(plain.train.inputs, other.train.inputs)
-    assert "decimal commas" in said(other)
+    assert "decimal commas" in joined_notes(other)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
@@ -368,7 +368,7 @@ def test_the_encoding_is_found(encoding: str, tmp_path: Path) -> None:
     table = pd.DataFrame({"größe": NUMBER, "stadt": names})
     data = load_file(save(tmp_path, "rows.csv", table, encoding=encoding), "stadt", seed=0)
     assert data.classes == ("Köln", "Überlingen")
-    assert ("Latin-1" in said(data)) == (encoding == "latin-1")
+    assert ("Latin-1" in joined_notes(data)) == (encoding == "latin-1")
 
 
 def test_spaces_around_names_and_quoted_separators(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_an_archive_of_samples(name: str, tmp_path: Path) -> None:
     path = archive(tmp_path, **{name: RNG.normal(size=(ROWS, 5)), "y": LABEL, "more": [1]})
     data = load_file(path, "y", seed=0)
     assert (data.input_shape, data.classes) == ((5,), ("no", "yes"))
-    assert "left out arrays: 'more'" in said(data)
+    assert "left out arrays: 'more'" in joined_notes(data)
 
 
 def test_an_archive_of_columns(tmp_path: Path) -> None:
@@ -436,8 +436,8 @@ def test_gaps_in_images_are_the_mean(tmp_path: Path) -> None:
     x = RNG.normal(size=(ROWS, 3, 4, 4))
     x[:, 0, 0, 0] = np.nan
     data = load_file(archive(tmp_path, x=x, y=LABEL), "y", seed=0)
-    assert (everything(data)[:, 0, 0, 0] == 0).all()
-    assert f"took {ROWS} missing" in said(data)
+    assert (all_inputs(data)[:, 0, 0, 0] == 0).all()
+    assert f"took {ROWS} missing" in joined_notes(data)
 
 
 def test_images_belong_to_their_targets(tmp_path: Path) -> None:
@@ -450,10 +450,10 @@ def test_images_belong_to_their_targets(tmp_path: Path) -> None:
 
 
 def text(content: str) -> Callable[[Path], Path]:
-    return lambda folder: written(folder / "rows.csv", content.encode())
+    return lambda folder: write_bytes(folder / "rows.csv", content.encode())
 
 
-def written(path: Path, content: bytes) -> Path:
+def write_bytes(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
 
@@ -474,7 +474,7 @@ def single_array(folder: Path) -> Path:
 REFUSED = {
     "no file": (lambda folder: folder / "gone.csv", "there is no file"),
     "a folder": (lambda folder: folder, "is a folder"),
-    "wrong suffix": (lambda folder: written(folder / "a.xlsx", b"1"), "ends in '.xlsx'"),
+    "wrong suffix": (lambda folder: write_bytes(folder / "a.xlsx", b"1"), "ends in '.xlsx'"),
     "empty": (text(""), "is empty"),
     "blank": (text("\n\n  \n"), "is empty"),
     "header only": (text("a,label\n"), "there are 0 rows"),
@@ -496,12 +496,12 @@ REFUSED = {
         "class 'rare' of target 'label' has 2 rows",
     ),
     "names as classes": (columns(a=NUMBER, label=[f"n{k}" for k in range(ROWS)]), "names rather"),
-    "corrupt parquet": (lambda folder: written(folder / "a.parquet", b"PAR1x"), "as Parquet"),
+    "corrupt parquet": (lambda folder: write_bytes(folder / "a.parquet", b"PAR1x"), "as Parquet"),
     "dates as target": (
         lambda folder: save(folder, "a.parquet", pd.DataFrame({"a": NUMBER, "label": DAYS})),
         "holds dates",
     ),
-    "corrupt npz": (lambda folder: written(folder / "a.npz", b"PK\3\4broken"), "read as .npz"),
+    "corrupt npz": (lambda folder: write_bytes(folder / "a.npz", b"PK\3\4broken"), "read as .npz"),
     "a single array": (single_array, "is a single array"),
     "empty npz": (arrays(), "holds no arrays"),
     "no target array": (arrays(x=np.eye(ROWS), y=LABEL), "'x' (60, 60), 'y' (60,)"),

@@ -18,7 +18,11 @@ from widthwise.objectives.data.load import (
     load_data,
     load_function,
 )
-from widthwise.objectives.data.split import EVERY_SPLIT, shuffled, stratified
+from widthwise.objectives.data.split import (
+    MIN_ROWS_FOR_ALL_SPLITS,
+    shuffled_partition,
+    stratified_partition,
+)
 from widthwise.objectives.errors import DataError
 
 
@@ -31,13 +35,13 @@ def test_every_row_is_in_one_split_and_every_class_in_proportion(
     counts: list[int], seed: int
 ) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
-    partition = stratified(labels, seed)
-    assert sorted(np.concatenate(partition.parts)) == list(range(len(labels)))
-    again = stratified(labels, seed)
-    assert all(map(np.array_equal, partition.parts, again.parts))
+    partition = stratified_partition(labels, seed)
+    assert sorted(np.concatenate(partition.splits)) == list(range(len(labels)))
+    again = stratified_partition(labels, seed)
+    assert all(map(np.array_equal, partition.splits, again.splits))
     for number, count in enumerate(counts):
-        train, validation, test = (int((labels[part] == number).sum()) for part in partition.parts)
-        if count < EVERY_SPLIT:
+        train, validation, test = (int((labels[part] == number).sum()) for part in partition.splits)
+        if count < MIN_ROWS_FOR_ALL_SPLITS:
             assert (train, validation, test) == (count, 0, 0)
         else:
             assert validation == test >= 1
@@ -46,8 +50,10 @@ def test_every_row_is_in_one_split_and_every_class_in_proportion(
 
 
 def test_quantities_are_cut_60_20_20() -> None:
-    assert [len(part) for part in shuffled(1000, seed=0).parts] == [600, 200, 200]
-    assert not np.array_equal(shuffled(1000, seed=0).train, shuffled(1000, seed=1).train)
+    assert [len(part) for part in shuffled_partition(1000, seed=0).splits] == [600, 200, 200]
+    assert not np.array_equal(
+        shuffled_partition(1000, seed=0).train, shuffled_partition(1000, seed=1).train
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,14 +163,14 @@ def test_several_target_columns_make_several_outputs() -> None:
 
 
 def test_a_function_that_takes_a_seed_is_given_it() -> None:
-    seen = []
+    observed = []
 
     def own(seed: int) -> Any:
-        seen.append(seed)
+        observed.append(seed)
         return X, Y
 
     load_function("f", own, seed=17)
-    assert seen == [17]
+    assert observed == [17]
 
 
 def test_ready_data_is_passed_through() -> None:
@@ -242,12 +248,12 @@ def test_a_source_is_a_name_a_file_or_a_function(tmp_path: Path) -> None:
     (tmp_path / "source_of_rows.py").write_text(
         "import numpy as np\ndef rows():\n    return np.eye(40), np.arange(40) % 2\n"
     )
-    found = [
+    actual = [
         load_data("iris", base=tmp_path, seed=0),
         load_data("rows.csv", base=tmp_path, seed=0, target="b"),
         load_data("source_of_rows.py:rows", base=tmp_path, seed=0),
     ]
-    assert [data.features for data in found] == [4, 1, 40]
+    assert [data.features for data in actual] == [4, 1, 40]
 
 
 def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.data.split import check_folds, folds_of, most_rows
+from widthwise.objectives.data.split import check_folds, make_folds, max_train_rows
 from widthwise.objectives.errors import DataError
 
 
@@ -37,33 +37,33 @@ DATA = st.lists(st.integers(0, 3), min_size=8, max_size=60).map(
 @settings(deadline=None, max_examples=50)
 @given(data=DATA, folds=st.integers(2, 8))
 def test_every_row_validates_once_and_teaches_otherwise(data: Data, folds: int) -> None:
-    found = folds_of(data, folds)
+    folds_ = make_folds(data, folds)
     everything = list(range(len(data.train) + len(data.validation)))
-    validating = [fold.validation.inputs[:, 0].int().tolist() for fold in found]
+    validating = [fold.validation.inputs[:, 0].int().tolist() for fold in folds_]
     assert sorted(row for rows in validating for row in rows) == everything
     targets = torch.cat([data.train.targets, data.validation.targets])
-    for fold, mine in zip(found, validating, strict=True):
+    for fold, validation_rows in zip(folds_, validating, strict=True):
         teaching = fold.train.inputs[:, 0].int().tolist()
-        assert sorted([*teaching, *mine]) == everything
+        assert sorted([*teaching, *validation_rows]) == everything
         assert torch.equal(fold.train.targets, targets[teaching])
         assert fold.test is data.test
-    assert max(len(fold.train) for fold in found) == most_rows(data, folds)
+    assert max(len(fold.train) for fold in folds_) == max_train_rows(data, folds)
 
 
 @settings(deadline=None, max_examples=50)
 @given(data=DATA, folds=st.integers(2, 8))
 def test_classes_and_rows_are_spread_evenly(data: Data, folds: int) -> None:
-    found = [fold.validation.targets for fold in folds_of(data, folds)]
-    assert max(map(len, found)) - min(map(len, found)) <= 1
-    for one in range(4):
-        counts = [int((targets == one).sum()) for targets in found]
+    folds_ = [fold.validation.targets for fold in make_folds(data, folds)]
+    assert max(map(len, folds_)) - min(map(len, folds_)) <= 1
+    for index in range(4):
+        counts = [int((targets == index).sum()) for targets in folds_]
         assert max(counts) - min(counts) <= 1
 
 
 def test_one_fold_is_the_data_itself() -> None:
     data = numbered(torch.zeros(10, dtype=torch.int64), 3)
-    assert folds_of(data, 1) == [data]
-    assert most_rows(data, 1) == 7
+    assert make_folds(data, 1) == [data]
+    assert max_train_rows(data, 1) == 7
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_one_fold_is_the_data_itself() -> None:
     ids=["one quantity", "two quantities", "two classes a row"],
 )
 def test_rows_without_one_class_are_dealt_out_as_they_come(targets: Tensor, task: str) -> None:
-    found = folds_of(numbered(targets, 3, task), 5)
-    assert sorted(len(fold.validation) for fold in found) == [2, 2, 2, 3, 3]
-    assert found[0].validation.inputs[:, 0].tolist() != [0.0, 5.0, 10.0]
+    folds_ = make_folds(numbered(targets, 3, task), 5)
+    assert sorted(len(fold.validation) for fold in folds_) == [2, 2, 2, 3, 3]
+    assert folds_[0].validation.inputs[:, 0].tolist() != [0.0, 5.0, 10.0]
 
 
 def test_folds_repeat_and_leave_the_callers_stream_alone() -> None:
     data = numbered(torch.arange(40) % 4, 10)
     before = torch.get_rng_state()
-    first, again = folds_of(data, 3)[0], folds_of(data, 3)[0]
+    first, again = make_folds(data, 3)[0], make_folds(data, 3)[0]
     assert torch.equal(first.validation.inputs, again.validation.inputs)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -92,6 +92,6 @@ def test_folds_repeat_and_leave_the_callers_stream_alone() -> None:
 def test_more_folds_than_rows_are_refused() -> None:
     data = replace(numbered(torch.zeros(9, dtype=torch.int64), 3), name="tiny")
     check_folds(data, 9)
-    for refused in (check_folds, folds_of):
+    for refused in (check_folds, make_folds):
         with pytest.raises(DataError, match=r"^tiny: 10 folds need as many rows, and there are 9"):
             refused(data, 10)

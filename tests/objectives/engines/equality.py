@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from widthwise.objectives.data.batches import Order
+from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.engines.base import Engine, Member, Training
+from widthwise.objectives.engines.base import Engine, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.loop import Candidate, train_together
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
@@ -22,7 +22,7 @@ from widthwise.objectives.training.settings import ProxySettings, TrainingResult
 CPU = torch.device("cpu")
 
 
-def generated(
+def make_clusters(
     *, rows: int = 90, shape: tuple[int, ...] = (7,), classes: int = 3, dtype: Any = torch.float64
 ) -> Data:
     """Noisy clusters that a network can learn, in float64 unless asked otherwise."""
@@ -44,36 +44,46 @@ def generated(
     )
 
 
-def family(name: str, data: Data, **options: Any) -> ModuleObjective:
+def family_objective(name: str, data: Data, **options: Any) -> ModuleObjective:
     """A built-in family in the data's precision."""
-    plain = make_objective(family=name, options=options, data=data, base=Path())
-    return replace(plain, builder=lambda widths: plain.builder(widths).to(data.train.inputs.dtype))
+    single_precision = make_objective(family=name, options=options, data=data, base=Path())
+    return replace(
+        single_precision,
+        builder=lambda widths: single_precision.builder(widths).to(data.train.inputs.dtype),
+    )
 
 
-def weights_after(
+def train_epochs(
     engine: Engine,
-    training: Training,
+    training: TrainingSetup,
     members: Sequence[Member],
     epochs: int,
 ) -> tuple[list[dict[str, Tensor]], list[list[float]], list[Any]]:
     """Weights, losses and validation outputs of every member after some epochs."""
-    team = engine.start(training, members)
-    places = list(range(len(members)))
+    session = engine.start(training, members)
+    indices = list(range(len(members)))
     orders = [
-        Order(len(training.data.train), training.settings.batch_size, one.seed) for one in members
+        BatchSampler(len(training.data.train), training.settings.batch_size, member.seed)
+        for member in members
     ]
     losses: list[list[float]] = [[] for _ in members]
     for _ in range(epochs):
-        found = team.advance({place: orders[place].until(1.0) for place in places})
-        for place in places:
-            loss = found[place]
+        epoch_losses = session.advance(
+            {index: orders[index].batches_until(1.0) for index in indices}
+        )
+        for index in indices:
+            loss = epoch_losses[index]
             assert isinstance(loss, float), loss
-            losses[place].append(loss)
-    outputs = team.predict(places, training.data.validation.inputs)
-    return [team.state(place) for place in places], losses, [outputs[place] for place in places]
+            losses[index].append(loss)
+    outputs = session.predict(indices, training.data.validation.inputs)
+    return (
+        [session.state_dict(index) for index in indices],
+        losses,
+        [outputs[index] for index in indices],
+    )
 
 
-def assert_equal_teams(
+def assert_equal_sessions(
     engine: Engine,
     objective: ModuleObjective,
     members: Sequence[Member],
@@ -84,26 +94,30 @@ def assert_equal_teams(
     scaling: Parametrisation | None = None,
 ) -> float:
     """Every weight, buffer, loss and output as with the plain engine; returns the largest error."""
-    training = Training(
-        objective=objective, data=objective.data, settings=settings, device=CPU, scaling=scaling
+    training = TrainingSetup(
+        objective=objective,
+        data=objective.data,
+        settings=settings,
+        device=CPU,
+        parametrisation=scaling,
     )
-    expected = weights_after(PlainEngine(), training, members, epochs)
-    found = weights_after(engine, training, members, epochs)
-    worst = 0.0
-    for mine, plain in zip(found[0], expected[0], strict=True):
-        assert mine.keys() == plain.keys()
-        for name, value in plain.items():
-            assert mine[name].shape == value.shape, name
-            assert mine[name].dtype == value.dtype, name
-            error = float((mine[name] - value).abs().max()) if value.numel() else 0.0
+    expected = train_epochs(PlainEngine(), training, members, epochs)
+    actual = train_epochs(engine, training, members, epochs)
+    largest_error = 0.0
+    for state, expected_state in zip(actual[0], expected[0], strict=True):
+        assert state.keys() == expected_state.keys()
+        for name, value in expected_state.items():
+            assert state[name].shape == value.shape, name
+            assert state[name].dtype == value.dtype, name
+            error = float((state[name] - value).abs().max()) if value.numel() else 0.0
             assert error <= tolerance, f"{name}: {error}"
-            worst = max(worst, error)
-    for mine_losses, plain_losses in zip(found[1], expected[1], strict=True):
-        for one, other in zip(mine_losses, plain_losses, strict=True):
-            assert math.isclose(one, other, abs_tol=max(tolerance, 1e-15))
-    for output, other in zip(found[2], expected[2], strict=True):
-        assert float((output - other).abs().max()) <= tolerance
-    return worst
+            largest_error = max(largest_error, error)
+    for member_losses, expected_losses in zip(actual[1], expected[1], strict=True):
+        for loss, expected_value in zip(member_losses, expected_losses, strict=True):
+            assert math.isclose(loss, expected_value, abs_tol=max(tolerance, 1e-15))
+    for output, expected_value in zip(actual[2], expected[2], strict=True):
+        assert float((output - expected_value).abs().max()) <= tolerance
+    return largest_error
 
 
 def assert_equal_results(
@@ -117,32 +131,32 @@ def assert_equal_results(
 ) -> list[TrainingResult | Exception | None]:
     """The whole way: curves, early stops, prunings and test values as with the plain engine."""
 
-    def run(with_engine: Engine) -> list[TrainingResult | Exception | None]:
+    def train_with(with_engine: Engine) -> list[TrainingResult | Exception | None]:
         return train_together(
             objective,
             candidates,
             settings,
             device=CPU,
             engine=with_engine,
-            scaling=scaling,
-            earlier=earlier,
+            parametrisation=scaling,
+            other_rung_scores=earlier,
         )
 
-    found, expected = run(engine), run(PlainEngine())
-    for mine, plain in zip(found, expected, strict=True):
-        if not isinstance(plain, TrainingResult):
-            assert type(mine) is type(plain)
+    actual, expected = train_with(engine), train_with(PlainEngine())
+    for result, expected_result in zip(actual, expected, strict=True):
+        if not isinstance(expected_result, TrainingResult):
+            assert type(result) is type(expected_result)
             continue
-        assert isinstance(mine, TrainingResult)
-        assert mine.engine == engine.name
+        assert isinstance(result, TrainingResult)
+        assert result.engine == engine.name
         for name in ("outcome", "best_epoch", "epochs", "parameters", "learning_rate", "detail"):
-            assert getattr(mine, name) == getattr(plain, name), name
+            assert getattr(result, name) == getattr(expected_result, name), name
         for name in ("curve", "losses"):
             torch.testing.assert_close(
-                torch.tensor(getattr(mine, name)),
-                torch.tensor(getattr(plain, name)),
+                torch.tensor(getattr(result, name)),
+                torch.tensor(getattr(expected_result, name)),
                 equal_nan=True,
             )
         for name in ("value", "score", "test_value"):
-            assert getattr(mine, name) == getattr(plain, name), name
-    return found
+            assert getattr(result, name) == getattr(expected_result, name), name
+    return actual

@@ -16,13 +16,13 @@ from torch.nn import functional
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.tests.objectives.loop.snapshots import (
     ENGINES,
-    SHORT,
-    FileKeeper,
-    Run,
+    SHORT_SETTINGS,
+    FileSnapshotStore,
+    ResumableTraining,
     assert_same_snapshots,
-    built,
-    candidates,
-    cut,
+    make_candidates,
+    make_custom_objective,
+    pause_every,
 )
 
 
@@ -122,8 +122,8 @@ class Recurrent(nn.Module):
         self.lstm, self.out = nn.LSTM(1, width, batch_first=True), nn.Linear(width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        found, _ = self.lstm(x.unsqueeze(-1))
-        return self.out(found[:, -1])
+        hidden, _ = self.lstm(x.unsqueeze(-1))
+        return self.out(hidden[:, -1])
 
 
 class Viewing(nn.Module):
@@ -220,18 +220,20 @@ def test_any_model_goes_on_bit_for_bit(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = Run(built(model), candidates(3, 6), SHORT, ENGINES[engine])
-    cut(monkeypatch, 1)
-    whole = FileKeeper(tmp_path / "whole")
-    expected = run.kept(whole)
-    assert expected == run.alone()
-    assert all(one.outcome == "complete" for one in expected)
-    found, pieces = run.in_pieces(tmp_path / "pieces", 2)
-    assert found == expected
-    assert len(pieces) > 5
-    for piece in pieces:
-        if piece.seen:
-            assert_same_snapshots(piece.seen, whole.seen)
+    run = ResumableTraining(
+        make_custom_objective(model), make_candidates(3, 6), SHORT_SETTINGS, ENGINES[engine]
+    )
+    pause_every(monkeypatch, 1)
+    uninterrupted = FileSnapshotStore(tmp_path / "whole")
+    expected = run.train_with_store(uninterrupted)
+    assert expected == run.train_uninterrupted()
+    assert all(result.outcome == "complete" for result in expected)
+    results, stores = run.train_in_pieces(tmp_path / "pieces", 2)
+    assert results == expected
+    assert len(stores) > 5
+    for store in stores:
+        if store.saved:
+            assert_same_snapshots(store.saved, uninterrupted.saved)
     assert not caplog.records
 
 
@@ -254,10 +256,10 @@ class Refusing(nn.Sequential):
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(7, width), nn.Linear(width, 3))
 
-    def state_dict(self, *arguments: Any, **more: Any) -> Any:
+    def state_dict(self, *arguments: Any, **options: Any) -> Any:
         if self.training:
             raise KeyError("not now")
-        return super().state_dict(*arguments, **more)
+        return super().state_dict(*arguments, **options)
 
 
 @pytest.mark.parametrize("model", [Unstorable, Refusing], ids=lambda model: model.__name__)
@@ -267,9 +269,11 @@ def test_a_state_that_cannot_be_stored_is_said_once_and_ends_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = Run(built(model), candidates(3), SHORT, PlainEngine)
-    cut(monkeypatch, 1)
-    assert run.kept(FileKeeper(tmp_path)) == run.alone()
+    run = ResumableTraining(
+        make_custom_objective(model), make_candidates(3), SHORT_SETTINGS, PlainEngine
+    )
+    pause_every(monkeypatch, 1)
+    assert run.train_with_store(FileSnapshotStore(tmp_path)) == run.train_uninterrupted()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "cannot be checkpointed" in record.getMessage()

@@ -17,78 +17,82 @@ from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.replay.engine import ReplayEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.loop import loop
-from widthwise.objectives.loop.fold import Stop
+from widthwise.objectives.loop.fold import Milestone
 from widthwise.objectives.loop.loop import Candidate, train_together
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.settings import ProxySettings, TrainingResult
 from widthwise.objectives.training.snapshot import Snapshot
-from widthwise.tests.objectives.engines.equality import family, generated
+from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 CPU = torch.device("cpu")
 
 Result = TrainingResult | Exception | None
 
 
-class Interrupted(BaseException):
+class TrainingInterrupted(BaseException):
     """The worker was told to stop."""
 
 
 @dataclass
-class FileKeeper:
-    """Keeps every snapshot in files, and in `seen`; stops the training after so many times."""
+class FileSnapshotStore:
+    """Keeps every snapshot in files, and in `saved`; stops the training after so many times."""
 
     folder: Path
     stop_after: int | None = None
-    seen: dict[tuple[int, float], Snapshot] = field(default_factory=dict)
-    loads: list[int] = field(default_factory=list)
-    times: int = 0
+    saved: dict[tuple[int, float], Snapshot] = field(default_factory=dict)
+    loaded_indices: list[int] = field(default_factory=list)
+    due_calls: int = 0
 
-    def load(self, place: int) -> Snapshot | None:
-        self.loads.append(place)
-        return checkpoint_file.read(self.folder / str(place), {"place": place})
+    def load(self, index: int) -> Snapshot | None:
+        self.loaded_indices.append(index)
+        return checkpoint_file.read(self.folder / str(index), {"place": index})
 
     def due(self) -> bool:
-        self.times += 1
+        self.due_calls += 1
         return True
 
-    def save(self, place: int, snapshot: Snapshot) -> None:
-        self.seen[place, snapshot.epochs] = snapshot
-        checkpoint_file.write(self.folder / str(place), snapshot, {"place": place})
+    def save(self, index: int, snapshot: Snapshot) -> None:
+        self.saved[index, snapshot.epochs] = snapshot
+        checkpoint_file.write(self.folder / str(index), snapshot, {"place": index})
 
     def after(self, _: float, __: Mapping[int, float]) -> Collection[int]:
-        if self.stop_after is not None and self.times >= self.stop_after:
-            raise Interrupted
+        if self.stop_after is not None and self.due_calls >= self.stop_after:
+            raise TrainingInterrupted
         return ()
 
 
-class EverySteps:
+class FixedTimeSlicer:
     """Pauses every few batches, and asks at each pause, whatever the clock says."""
 
     def __init__(self, batches: float) -> None:
         self._batches = batches
 
-    def __call__(self, steps: int, *, asked: bool) -> EverySteps:
-        cut = EverySteps(self._batches)
-        cut._share = self._batches / steps if asked else 9.0
-        return cut
+    def __call__(self, steps_per_epoch: int, *, enabled: bool) -> FixedTimeSlicer:
+        slicer = FixedTimeSlicer(self._batches)
+        slicer._share = self._batches / steps_per_epoch if enabled else 9.0
+        return slicer
 
-    def next(self, at: float, stop: Stop) -> Stop:
-        part = at + self._share
-        return stop if part > stop.epochs - 1e-9 else Stop(epochs=part, judged=False)
+    def next_milestone(self, epochs_done: float, milestone: Milestone) -> Milestone:
+        epochs = epochs_done + self._share
+        return (
+            milestone
+            if epochs > milestone.epochs - 1e-9
+            else Milestone(epochs=epochs, validate=False)
+        )
 
-    def trained(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
         pass
 
-    def due(self) -> bool:
+    def callback_due(self) -> bool:
         return True
 
-    def asked(self) -> None:
+    def record_callback(self) -> None:
         pass
 
 
 @dataclass
-class Run:
+class ResumableTraining:
     """A training that can be interrupted and gone on with.
 
     Attributes:
@@ -96,119 +100,122 @@ class Run:
         candidates: Which.
         settings: How.
         engine: Makes the engine of each process.
-        more: Other arguments.
+        options: Other arguments.
     """
 
     objective: ModuleObjective
     candidates: Sequence[Candidate]
     settings: ProxySettings
     engine: Callable[[], Engine]
-    more: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def alone(self) -> list[Any]:
+    def train_uninterrupted(self) -> list[Any]:
         """The results without any keeper."""
-        return figures(
+        return without_seconds(
             train_together(
                 self.objective,
                 self.candidates,
                 self.settings,
                 device=CPU,
                 engine=self.engine(),
-                **self.more,
+                **self.options,
             )
         )
 
-    def kept(self, keeper: FileKeeper) -> list[Any]:
+    def train_with_store(self, store: FileSnapshotStore) -> list[Any]:
         """The results with a keeper; raises Interrupted."""
-        return figures(
+        return without_seconds(
             train_together(
                 self.objective,
                 self.candidates,
                 self.settings,
                 device=CPU,
                 engine=self.engine(),
-                keeper=keeper,
-                after=keeper.after,
-                **self.more,
+                store=store,
+                callback=store.after,
+                **self.options,
             )
         )
 
-    def in_pieces(
-        self, folder: Path, stop_after: int, most: int = 100
-    ) -> tuple[list[Any], list[FileKeeper]]:
+    def train_in_pieces(
+        self, folder: Path, stop_after: int, max_pieces: int = 100
+    ) -> tuple[list[Any], list[FileSnapshotStore]]:
         """The results after as many interruptions as it takes, and the keepers of all pieces."""
-        keepers = []
-        for _ in range(most):
-            keepers.append(FileKeeper(folder, stop_after))
+        stores = []
+        for _ in range(max_pieces):
+            stores.append(FileSnapshotStore(folder, stop_after))
             try:
-                return self.kept(keepers[-1]), keepers
-            except Interrupted:
+                return self.train_with_store(stores[-1]), stores
+            except TrainingInterrupted:
                 continue
-        raise AssertionError(f"it has not come to an end in {most} pieces")
+        raise AssertionError(f"it has not come to an end in {max_pieces} pieces")
 
 
-def figures(results: Sequence[Result]) -> list[Any]:
+def without_seconds(results: Sequence[Result]) -> list[Any]:
     """Results with what may differ from run to run taken away."""
     return [
-        replace(one, seconds=0.0) if isinstance(one, TrainingResult) else one for one in results
+        replace(result, seconds=0.0) if isinstance(result, TrainingResult) else result
+        for result in results
     ]
 
 
 def assert_same_snapshots(
-    found: Mapping[Any, Snapshot], expected: Mapping[Any, Snapshot], tolerance: float = 0.0
+    actual: Mapping[Any, Snapshot], expected: Mapping[Any, Snapshot], tolerance: float = 0.0
 ) -> None:
     """Every weight, moment, stream and figure of the one in the other."""
-    assert found
-    for key, one in found.items():
-        other = expected[key]
-        assert one.epochs == other.epochs
-        assert told(one) == told(other)
-        assert one.tensors.keys() == other.tensors.keys()
-        for name, tensor in one.tensors.items():
-            assert_same_tensor(name, tensor, other.tensors[name], tolerance)
+    assert actual
+    for key, snapshot in actual.items():
+        expected_snapshot = expected[key]
+        assert snapshot.epochs == expected_snapshot.epochs
+        assert facts_json(snapshot) == facts_json(expected_snapshot)
+        assert snapshot.tensors.keys() == expected_snapshot.tensors.keys()
+        for name, tensor in snapshot.tensors.items():
+            assert_same_tensor(name, tensor, expected_snapshot.tensors[name], tolerance)
 
 
-def assert_same_tensor(name: str, one: Tensor, other: Tensor, tolerance: float = 0.0) -> None:
-    assert one.dtype == other.dtype, name
-    assert one.shape == other.shape, name
+def assert_same_tensor(name: str, actual: Tensor, expected: Tensor, tolerance: float = 0.0) -> None:
+    assert actual.dtype == expected.dtype, name
+    assert actual.shape == expected.shape, name
     if tolerance:
-        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
     else:
-        assert one.numpy().tobytes() == other.numpy().tobytes(), name
+        assert actual.numpy().tobytes() == expected.numpy().tobytes(), name
 
 
-def told(snapshot: Snapshot) -> str:
+def facts_json(snapshot: Snapshot) -> str:
     """The facts but for the time, as JSON: there what is no number is equal to itself."""
-    story = {**snapshot.facts["story"], "seconds": 0.0}
-    return json.dumps({**snapshot.facts, "story": story}, sort_keys=True)
+    timeless_state = {**snapshot.metadata["story"], "seconds": 0.0}
+    return json.dumps({**snapshot.metadata, "story": timeless_state}, sort_keys=True)
 
 
-def cut(monkeypatch: pytest.MonkeyPatch, batches: float) -> None:
+def pause_every(monkeypatch: pytest.MonkeyPatch, batches: float) -> None:
     """Have all trainings pause every so many batches."""
-    monkeypatch.setattr(loop, "Breaths", EverySteps(batches))
+    monkeypatch.setattr(loop, "TimeSlicer", FixedTimeSlicer(batches))
 
 
 # What is trained
 
-DATA = generated(rows=40)
-SHORT = ProxySettings(epochs=4, batch_size=16, device="cpu", learning_rate=0.02, patience=0)
-EXACT: Mapping[str, Callable[[], Engine]] = {
+DATA = make_clusters(rows=40)
+SHORT_SETTINGS = ProxySettings(
+    epochs=4, batch_size=16, device="cpu", learning_rate=0.02, patience=0
+)
+EXACT_ENGINES: Mapping[str, Callable[[], Engine]] = {
     "plain": PlainEngine,
     "replay": ReplayEngine,
     "dense": DenseEngine,
 }
-ENGINES = {**EXACT, "stacked": lambda: StackedEngine(overhead=0.0)}
+ENGINES = {**EXACT_ENGINES, "stacked": lambda: StackedEngine(overhead_macs=0.0)}
 
 
-def candidates(*widths: int, seed: int = 100) -> list[Candidate]:
+def make_candidates(*widths: int, seed: int = 100) -> list[Candidate]:
     return [Candidate(widths={"a": n, "b": 4}, seed=seed + n) for n in widths]
 
 
-def mlp(**options: Any) -> ModuleObjective:
-    return family("mlp", DATA, **{"dropout": 0.3, "norm": "batch", **options})
+def mlp_objective(**options: Any) -> ModuleObjective:
+    return family_objective("mlp", DATA, **{"dropout": 0.3, "norm": "batch", **options})
 
 
-def built(build: Callable[[int], nn.Module], **more: Any) -> ModuleObjective:
+def make_custom_objective(build: Callable[[int], nn.Module], **options: Any) -> ModuleObjective:
     return make_objective(
-        build=lambda widths: build(widths["a"]).double(), data=DATA, base=Path(), **more
+        build=lambda widths: build(widths["a"]).double(), data=DATA, base=Path(), **options
     )

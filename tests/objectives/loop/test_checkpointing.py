@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.engines.base import Member, Training
+from widthwise.objectives.engines.base import Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.model.metrics import Metric
@@ -22,20 +22,20 @@ from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.settings import Halving
 from widthwise.objectives.training.snapshot import Snapshot
-from widthwise.tests.objectives.engines.equality import family, generated
+from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 from widthwise.tests.objectives.loop.snapshots import (
     ENGINES,
-    EXACT,
-    SHORT,
-    FileKeeper,
-    Interrupted,
-    Run,
+    EXACT_ENGINES,
+    SHORT_SETTINGS,
+    FileSnapshotStore,
+    ResumableTraining,
+    TrainingInterrupted,
     assert_same_snapshots,
     assert_same_tensor,
-    built,
-    candidates,
-    cut,
-    mlp,
+    make_candidates,
+    make_custom_objective,
+    mlp_objective,
+    pause_every,
 )
 
 # Any training, any stop
@@ -55,7 +55,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", EXACT)
+@pytest.mark.parametrize("engine", EXACT_ENGINES)
 @settings(deadline=None, max_examples=12)
 @given(
     options=OPTIONS,
@@ -75,22 +75,22 @@ def test_continued_is_uninterrupted_bit_for_bit(
     stop_after: int,
 ) -> None:
     """All snapshots on the way (weights, moments, streams, curves), and the results."""
-    run = Run(
-        mlp(norm=norm, dropout=dropout),
-        candidates(*widths),
-        replace(SHORT, **options),
-        EXACT[engine],
+    run = ResumableTraining(
+        mlp_objective(norm=norm, dropout=dropout),
+        make_candidates(*widths),
+        replace(SHORT_SETTINGS, **options),
+        EXACT_ENGINES[engine],
     )
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        cut(patch, batches)
-        whole = FileKeeper(Path(folder) / "whole")
-        expected = run.kept(whole)
-        assert repr(expected) == repr(run.alone())
-        found, pieces = run.in_pieces(Path(folder) / "pieces", stop_after)
-    assert repr(found) == repr(expected)  # in words, what is no number is equal to itself
-    for piece in pieces:
-        if piece.seen:
-            assert_same_snapshots(piece.seen, whole.seen)
+        pause_every(patch, batches)
+        uninterrupted = FileSnapshotStore(Path(folder) / "whole")
+        expected = run.train_with_store(uninterrupted)
+        assert repr(expected) == repr(run.train_uninterrupted())
+        results, stores = run.train_in_pieces(Path(folder) / "pieces", stop_after)
+    assert repr(results) == repr(expected)  # in words, what is no number is equal to itself
+    for store in stores:
+        if store.saved:
+            assert_same_snapshots(store.saved, uninterrupted.saved)
 
 
 @pytest.mark.slow
@@ -105,39 +105,39 @@ def test_continued_is_uninterrupted_bit_for_bit(
 def test_a_stack_continued_is_the_stack_uninterrupted(
     norm: str, replicas: int, patience: int, batches: int, stop_after: int
 ) -> None:
-    run = Run(
-        mlp(norm=norm),
-        candidates(3, 8, 5),
-        replace(SHORT, replicas=replicas, patience=patience),
+    run = ResumableTraining(
+        mlp_objective(norm=norm),
+        make_candidates(3, 8, 5),
+        replace(SHORT_SETTINGS, replicas=replicas, patience=patience),
         ENGINES["stacked"],
     )
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        cut(patch, batches)
-        whole = FileKeeper(Path(folder) / "whole")
-        expected = run.kept(whole)
-        found, pieces = run.in_pieces(Path(folder) / "pieces", stop_after)
-    for piece in pieces:
-        for key, snapshot in piece.seen.items():
-            assert snapshot.tensors.keys() == whole.seen[key].tensors.keys()
+        pause_every(patch, batches)
+        uninterrupted = FileSnapshotStore(Path(folder) / "whole")
+        expected = run.train_with_store(uninterrupted)
+        results, stores = run.train_in_pieces(Path(folder) / "pieces", stop_after)
+    for store in stores:
+        for key, snapshot in store.saved.items():
+            assert snapshot.tensors.keys() == uninterrupted.saved[key].tensors.keys()
             for name, tensor in snapshot.tensors.items():
-                assert_same_tensor(name, tensor, whole.seen[key].tensors[name], 1e-9)
-    for one, other in zip(found, expected, strict=True):
-        assert one.engine == other.engine == "stacked"
-        assert one.curve == pytest.approx(other.curve, rel=1e-9)
-        assert one.losses == pytest.approx(other.losses, rel=1e-9)
-        assert (one.value, one.test_value, one.outcome) == (
-            other.value,
-            other.test_value,
-            other.outcome,
+                assert_same_tensor(name, tensor, uninterrupted.saved[key].tensors[name], 1e-9)
+    for result, expected_result in zip(results, expected, strict=True):
+        assert result.engine == expected_result.engine == "stacked"
+        assert result.curve == pytest.approx(expected_result.curve, rel=1e-9)
+        assert result.losses == pytest.approx(expected_result.losses, rel=1e-9)
+        assert (result.value, result.test_value, result.outcome) == (
+            expected_result.value,
+            expected_result.test_value,
+            expected_result.outcome,
         )
 
 
-class ByLayer:
+class PerLayerRates:
     """Initial weights and rates that differ from layer to layer."""
 
     def initialise(self, model: nn.Module, _: Mapping[str, int]) -> None:
-        for place, parameter in enumerate(model.parameters()):
-            parameter.mul_(1 / (1 + place))
+        for index, parameter in enumerate(model.parameters()):
+            parameter.mul_(1 / (1 + index))
 
     def rates(self, _: Mapping[str, int]) -> Mapping[str, float]:
         return {"1.weight": 0.25, "2.weight": 4.0, "2.bias": 4.0, "5.weight": 0.5}
@@ -149,19 +149,24 @@ class ByLayer:
 def test_another_engine_goes_on(
     first: str, second: str, norm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    how, more = replace(SHORT, weight_decay=0.1), {"scaling": ByLayer()}
-    run = Run(mlp(norm=norm), candidates(3, 8), how, ENGINES[first], more)
-    cut(monkeypatch, 2)
-    expected = run.alone()
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, stop_after=4))
-    found = replace(run, engine=ENGINES[second]).kept(FileKeeper(tmp_path))
-    for one, other in zip(found, expected, strict=True):
-        assert one.engine == ", ".join(dict.fromkeys((first, second)))
-        assert one.curve == pytest.approx(other.curve, rel=1e-9)
-        assert one.losses == pytest.approx(other.losses, rel=1e-9)
-        assert one.value == other.value
-        assert one.test_value == other.test_value
+    training_settings, more = (
+        replace(SHORT_SETTINGS, weight_decay=0.1),
+        {"scaling": PerLayerRates()},
+    )
+    run = ResumableTraining(
+        mlp_objective(norm=norm), make_candidates(3, 8), training_settings, ENGINES[first], more
+    )
+    pause_every(monkeypatch, 2)
+    expected = run.train_uninterrupted()
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, stop_after=4))
+    results = replace(run, engine=ENGINES[second]).kept(FileSnapshotStore(tmp_path))
+    for result, expected_result in zip(results, expected, strict=True):
+        assert result.engine == ", ".join(dict.fromkeys((first, second)))
+        assert result.curve == pytest.approx(expected_result.curve, rel=1e-9)
+        assert result.losses == pytest.approx(expected_result.losses, rel=1e-9)
+        assert result.value == expected_result.value
+        assert result.test_value == expected_result.test_value
 
 
 @pytest.mark.parametrize(
@@ -172,12 +177,17 @@ def test_another_engine_goes_on(
 def test_precision_and_accumulation(
     more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = generated(rows=40, dtype=torch.float32)
-    run = Run(family("mlp", data, norm="layer"), candidates(6), replace(SHORT, **more), PlainEngine)
-    cut(monkeypatch, 1)
-    found, pieces = run.in_pieces(tmp_path, 2)
-    assert found == run.alone()
-    assert len(pieces) > 5
+    data = make_clusters(rows=40, dtype=torch.float32)
+    run = ResumableTraining(
+        family_objective("mlp", data, norm="layer"),
+        make_candidates(6),
+        replace(SHORT_SETTINGS, **more),
+        PlainEngine,
+    )
+    pause_every(monkeypatch, 1)
+    results, stores = run.train_in_pieces(tmp_path, 2)
+    assert results == run.train_uninterrupted()
+    assert len(stores) > 5
 
 
 # Several candidates at different points
@@ -188,37 +198,44 @@ def test_precision_and_accumulation(
 def test_a_candidate_that_is_further_sits_out_what_it_has_behind_it(
     engine: str, batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = candidates(3, 8)
-    objective = mlp()
-    cut(monkeypatch, batches)
-    alone = [Run(objective, [one], SHORT, ENGINES[engine]).alone()[0] for one in (first, second)]
-    with pytest.raises(Interrupted):
-        Run(objective, [second], SHORT, ENGINES[engine]).kept(FileKeeper(tmp_path, 3))
+    first, second = make_candidates(3, 8)
+    objective = mlp_objective()
+    pause_every(monkeypatch, batches)
+    separate = [
+        ResumableTraining(
+            objective, [candidate], SHORT_SETTINGS, ENGINES[engine]
+        ).train_uninterrupted()[0]
+        for candidate in (first, second)
+    ]
+    with pytest.raises(TrainingInterrupted):
+        ResumableTraining(objective, [second], SHORT_SETTINGS, ENGINES[engine]).train_with_store(
+            FileSnapshotStore(tmp_path, 3)
+        )
     (tmp_path / "0").rename(tmp_path / "1")
-    keeper = Renamed(tmp_path, {1: 0})
-    seen: list[tuple[float, set[int]]] = []
+    store = RemappedSnapshotStore(tmp_path, {1: 0})
+    observed: list[tuple[float, set[int]]] = []
 
     def after(epochs: float, metrics: Mapping[int, float]) -> Sequence[int]:
-        seen.append((epochs, set(metrics)))
+        observed.append((epochs, set(metrics)))
         return ()
 
-    run = Run(objective, [first, second], SHORT, ENGINES[engine])
-    keeper.after = after  # type: ignore[method-assign]
-    found = run.kept(keeper)
-    for one, other in zip(found, alone, strict=True):
-        assert one.curve == pytest.approx(other.curve, rel=1e-9)
-        assert one.value == other.value
-        assert one.test_value == other.test_value
-        if engine in EXACT:
-            assert one == other
-    judged = {epochs: places for epochs, places in seen if places}
+    run = ResumableTraining(objective, [first, second], SHORT_SETTINGS, ENGINES[engine])
+    store.after = after  # type: ignore[method-assign]
+    results = run.train_with_store(store)
+    for candidate, expected_result in zip(results, separate, strict=True):
+        assert candidate.curve == pytest.approx(expected_result.curve, rel=1e-9)
+        assert candidate.value == expected_result.value
+        assert candidate.test_value == expected_result.test_value
+        if engine in EXACT_ENGINES:
+            assert candidate == expected_result
+    judged = {epochs: indices for epochs, indices in observed if indices}
     reached = 3 if batches == 3 else 1
     assert all(judged[epochs] == {0} for epochs in range(1, reached + 1))
     assert all(judged[epochs] == {0, 1} for epochs in range(reached + 1, 5))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", EXACT)
+@pytest.mark.parametrize("engine", EXACT_ENGINES)
 @settings(deadline=None, max_examples=8)
 @given(
     reached=st.lists(st.integers(0, 12), min_size=2, max_size=4),
@@ -238,95 +255,112 @@ def test_candidates_from_anywhere_end_as_each_alone(
     stop_after: int,
 ) -> None:
     """Each was interrupted somewhere, or never begun; together they are interrupted again."""
-    how = replace(SHORT, replicas=replicas, folds=folds, patience=patience)
-    batch, objective = candidates(3, 8, 5, 6)[: len(reached)], mlp()
+    training_settings = replace(SHORT_SETTINGS, replicas=replicas, folds=folds, patience=patience)
+    batch, objective = make_candidates(3, 8, 5, 6)[: len(reached)], mlp_objective()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        cut(patch, batches)
-        alone = []
-        for place, (one, stop) in enumerate(zip(batch, reached, strict=True)):
-            run = Run(objective, [one], how, EXACT[engine])
-            alone += run.alone()
-            parts = Path(name) / f"alone {place}"
+        pause_every(patch, batches)
+        separate = []
+        for index, (candidate, stop) in enumerate(zip(batch, reached, strict=True)):
+            run = ResumableTraining(
+                objective, [candidate], training_settings, EXACT_ENGINES[engine]
+            )
+            separate += run.train_uninterrupted()
+            parts = Path(name) / f"alone {index}"
             if stop:
-                with contextlib.suppress(Interrupted):
-                    run.kept(FileKeeper(parts, stop))
-                (parts / "0").rename(Path(name) / str(place))
-        together = Run(objective, batch, how, EXACT[engine])
-        with contextlib.suppress(Interrupted):
-            together.kept(Renamed(Path(name), dict.fromkeys(range(4), 0), stop_after))
+                with contextlib.suppress(TrainingInterrupted):
+                    run.train_with_store(FileSnapshotStore(parts, stop))
+                (parts / "0").rename(Path(name) / str(index))
+        joint = ResumableTraining(objective, batch, training_settings, EXACT_ENGINES[engine])
+        with contextlib.suppress(TrainingInterrupted):
+            joint.train_with_store(
+                RemappedSnapshotStore(Path(name), dict.fromkeys(range(4), 0), stop_after)
+            )
         # What was stored last names its present place, what is older its former one.
-        found = together.kept(Renamed(Path(name), dict.fromkeys(range(4), 0)))
-    assert found == alone
+        results = joint.train_with_store(
+            RemappedSnapshotStore(Path(name), dict.fromkeys(range(4), 0))
+        )
+    assert results == separate
 
 
-class Renamed(FileKeeper):
+class RemappedSnapshotStore(FileSnapshotStore):
     """A keeper whose candidates had other places when they were stored first."""
 
     def __init__(self, folder: Path, old: Mapping[int, int], stop_after: int | None = None) -> None:
         super().__init__(folder, stop_after)
         self._old = old
 
-    def load(self, place: int) -> Snapshot | None:
-        folder = self.folder / str(place)
-        present = checkpoint_file.read(folder, {"place": place})
-        return present or checkpoint_file.read(folder, {"place": self._old.get(place, place)})
+    def load(self, index: int) -> Snapshot | None:
+        folder = self.folder / str(index)
+        present = checkpoint_file.read(folder, {"place": index})
+        return present or checkpoint_file.read(folder, {"place": self._old.get(index, index)})
 
 
 def test_those_further_are_one_stack_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three at one point and one at the beginning are two stacks, not four."""
-    objective = mlp()
-    four = candidates(3, 8, 5, 7)
-    with pytest.raises(Interrupted):
-        Run(objective, four[:3], SHORT, ENGINES["stacked"]).kept(FileKeeper(tmp_path, 2))
+    objective = mlp_objective()
+    four = make_candidates(3, 8, 5, 7)
+    with pytest.raises(TrainingInterrupted):
+        ResumableTraining(objective, four[:3], SHORT_SETTINGS, ENGINES["stacked"]).train_with_store(
+            FileSnapshotStore(tmp_path, 2)
+        )
     stacks: list[int] = []
 
     class Watched:
         name = "stacked"
 
-        def start(self, training: Training, members: Sequence[Member]) -> Any:
-            team = StackedEngine(overhead=1e12).start(training, members)
-            advance = team.advance
+        def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
+            session = StackedEngine(overhead_macs=1e12).start(training, members)
+            advance = session.advance
 
             def watched(*arguments: Any) -> Any:
-                found = advance(*arguments)
-                stacks.append(len(team._stacks))
-                return found
+                losses = advance(*arguments)
+                stacks.append(len(session._stacks))
+                return losses
 
-            team.advance = watched
-            return team
+            session.advance = watched
+            return session
 
-    found = Run(objective, four, SHORT, Watched).kept(FileKeeper(tmp_path))
+    results = ResumableTraining(objective, four, SHORT_SETTINGS, Watched).train_with_store(
+        FileSnapshotStore(tmp_path)
+    )
     assert stacks[-1] == 2
-    assert [one.outcome for one in found] == ["complete"] * 4
+    assert [result.outcome for result in results] == ["complete"] * 4
 
 
-def test_the_keeper_is_asked_once_for_each_and_before_the_one_who_stops(tmp_path: Path) -> None:
-    keeper = FileKeeper(tmp_path, stop_after=1)
-    with pytest.raises(Interrupted):
-        Run(mlp(), candidates(3, 4, 5), SHORT, PlainEngine).kept(keeper)
-    assert keeper.loads == [0, 1, 2]
-    assert sorted(place for place, _ in keeper.seen) == [0, 1, 2]
+def test_the_snapshot_store_is_asked_once_for_each_before_the_interruption(tmp_path: Path) -> None:
+    store = FileSnapshotStore(tmp_path, stop_after=1)
+    with pytest.raises(TrainingInterrupted):
+        ResumableTraining(
+            mlp_objective(), make_candidates(3, 4, 5), SHORT_SETTINGS, PlainEngine
+        ).train_with_store(store)
+    assert store.loaded_indices == [0, 1, 2]
+    assert sorted(index for index, _ in store.saved) == [0, 1, 2]
 
 
-def test_nothing_new_is_not_kept_again(tmp_path: Path) -> None:
+def test_unchanged_snapshots_are_not_saved_again(tmp_path: Path) -> None:
     """One that ended is stored once; one that sits out is not stored anew."""
-    run = Run(mlp(), candidates(3, 8), replace(SHORT, epochs=6, patience=1), PlainEngine)
-    keeper = FileKeeper(tmp_path)
+    run = ResumableTraining(
+        mlp_objective(),
+        make_candidates(3, 8),
+        replace(SHORT_SETTINGS, epochs=6, patience=1),
+        PlainEngine,
+    )
+    store = FileSnapshotStore(tmp_path)
     saves: list[int] = []
-    save = keeper.save
-    keeper.save = lambda place, one: (saves.append(place), save(place, one))[1]  # type: ignore[method-assign, func-returns-value]
-    found = run.kept(keeper)
-    for place, one in enumerate(found):
-        assert saves.count(place) == one.epochs
-    again = FileKeeper(tmp_path)
-    assert run.kept(again) == found
-    assert not again.seen
+    save = store.save
+    store.save = lambda index, result: (saves.append(index), save(index, result))[1]  # type: ignore[method-assign, func-returns-value]
+    results = run.train_with_store(store)
+    for index, result in enumerate(results):
+        assert saves.count(index) == result.epochs
+    again = FileSnapshotStore(tmp_path)
+    assert run.train_with_store(again) == results
+    assert not again.saved
 
 
 # Rungs
 
 
-class Known(nn.Module):
+class WidthAsMetric(nn.Module):
     """Its validation metric is its width."""
 
     def __init__(self, width: int) -> None:
@@ -338,39 +372,49 @@ class Known(nn.Module):
         return out if self.training else torch.full_like(out, float(self.width))
 
 
-def known() -> ModuleObjective:
+def width_objective() -> ModuleObjective:
     metric = Metric(name="width", direction="maximize", function=lambda out, _: float(out.mean()))
-    return built(Known, metric=metric)
+    return make_custom_objective(WidthAsMetric, metric=metric)
 
 
-HALVED = replace(SHORT, epochs=9, halving=Halving(eta=3, first=1.0))
+HALVING_SETTINGS = replace(SHORT_SETTINGS, epochs=9, halving=Halving(eta=3, first=1.0))
 
 
 @pytest.mark.parametrize("stop_after", range(1, 9))
 def test_who_fell_behind_stays_behind(stop_after: int, tmp_path: Path) -> None:
-    run = Run(known(), candidates(4, 9, 1, 8, 2, 7, 3, 6, 5), HALVED, PlainEngine)
-    found, _ = run.in_pieces(tmp_path, stop_after)
-    assert found == run.alone()
-    assert {one.outcome for one in found} == {"pruned", "complete"}
+    run = ResumableTraining(
+        width_objective(), make_candidates(4, 9, 1, 8, 2, 7, 3, 6, 5), HALVING_SETTINGS, PlainEngine
+    )
+    results, _ = run.train_in_pieces(tmp_path, stop_after)
+    assert results == run.train_uninterrupted()
+    assert {result.outcome for result in results} == {"pruned", "complete"}
 
 
 def test_scores_at_rungs_passed_count_for_those_who_follow(tmp_path: Path) -> None:
     """The one that goes on was better there: those who begin fall behind it, and it goes on."""
-    nine, four = candidates(9, 4)
-    with pytest.raises(Interrupted):
-        Run(known(), [nine], HALVED, PlainEngine).kept(FileKeeper(tmp_path, 2))
-    found = Run(known(), [nine, four], HALVED, PlainEngine).kept(FileKeeper(tmp_path))
-    assert [one.outcome for one in found] == ["complete", "pruned"]
-    assert found[0].rungs == ((1.0, 9.0), (3.0, 9.0))
-    assert found[1].fidelity == 1.0
+    nine, four = make_candidates(9, 4)
+    with pytest.raises(TrainingInterrupted):
+        ResumableTraining(
+            width_objective(), [nine], HALVING_SETTINGS, PlainEngine
+        ).train_with_store(FileSnapshotStore(tmp_path, 2))
+    results = ResumableTraining(
+        width_objective(), [nine, four], HALVING_SETTINGS, PlainEngine
+    ).train_with_store(FileSnapshotStore(tmp_path))
+    assert [result.outcome for result in results] == ["complete", "pruned"]
+    assert results[0].rungs == ((1.0, 9.0), (3.0, 9.0))
+    assert results[1].fidelity == 1.0
 
 
 def test_one_that_passed_a_rung_is_not_judged_there_again(tmp_path: Path) -> None:
     """Better ones that begin later do not stop it there, but at the next rung."""
-    four, *better = candidates(4, 9, 8, 7)
-    with pytest.raises(Interrupted):
-        Run(known(), [four], HALVED, PlainEngine).kept(FileKeeper(tmp_path, 2))
-    found = Run(known(), [four, *better], HALVED, PlainEngine).kept(FileKeeper(tmp_path))
-    assert [one.outcome for one in found] == ["pruned", "complete", "pruned", "pruned"]
-    assert found[0].fidelity == 3.0
-    assert found[0].rungs == ((1.0, 4.0), (3.0, 4.0))
+    four, *better = make_candidates(4, 9, 8, 7)
+    with pytest.raises(TrainingInterrupted):
+        ResumableTraining(
+            width_objective(), [four], HALVING_SETTINGS, PlainEngine
+        ).train_with_store(FileSnapshotStore(tmp_path, 2))
+    results = ResumableTraining(
+        width_objective(), [four, *better], HALVING_SETTINGS, PlainEngine
+    ).train_with_store(FileSnapshotStore(tmp_path))
+    assert [result.outcome for result in results] == ["pruned", "complete", "pruned", "pruned"]
+    assert results[0].fidelity == 3.0
+    assert results[0].rungs == ((1.0, 4.0), (3.0, 4.0))

@@ -16,47 +16,52 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.data.split import folds_of
-from widthwise.objectives.engines.base import Engine, Member, Training, Unsuitable
-from widthwise.objectives.engines.plain import PlainEngine, PlainTeam
+from widthwise.objectives.data.split import make_folds
+from widthwise.objectives.engines.base import Engine, EngineUnsupported, Member, TrainingSetup
+from widthwise.objectives.engines.plain import PlainEngine, PlainSession
 from widthwise.objectives.loop.loop import Candidate, replica_seed, train_together
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
-from widthwise.tests.objectives.engines.equality import family, generated
+from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 CPU = torch.device("cpu")
-DATA = generated(rows=40)
-SHORT = ProxySettings(epochs=3, batch_size=16, device="cpu", learning_rate=0.02)
-MLP = family("mlp", DATA, dropout=0.3, norm="batch")
+DATA = make_clusters(rows=40)
+SHORT_SETTINGS = ProxySettings(epochs=3, batch_size=16, device="cpu", learning_rate=0.02)
+MLP = family_objective("mlp", DATA, dropout=0.3, norm="batch")
 
 Result = TrainingResult | Exception | None
 
 
-def candidates(*widths: int, spared: Collection[int] = ()) -> list[Candidate]:
+def make_candidates(*widths: int, never_pruned: Collection[int] = ()) -> list[Candidate]:
     return [
-        Candidate(widths={"a": width}, seed=100 + n, spared=width in spared)
+        Candidate(widths={"a": width}, seed=100 + n, never_pruned=width in never_pruned)
         for n, width in enumerate(widths)
     ]
 
 
-def together(
+def train_results(
     objective: ModuleObjective,
     batch: Sequence[Candidate],
-    settings: ProxySettings = SHORT,
-    **more: Any,
+    settings: ProxySettings = SHORT_SETTINGS,
+    **options: Any,
 ) -> list[Any]:
     """Results with what may differ from run to run taken away."""
-    return [figures(one) for one in train_together(objective, batch, settings, device=CPU, **more)]
+    return [
+        without_seconds(result)
+        for result in train_together(objective, batch, settings, device=CPU, **options)
+    ]
 
 
-def figures(result: Result) -> Result:
+def without_seconds(result: Result) -> Result:
     return replace(result, seconds=0.0) if isinstance(result, TrainingResult) else result
 
 
-def built(build: Callable[[Mapping[str, int]], nn.Module], **more: Any) -> ModuleObjective:
-    return make_objective(build=build, data=DATA, base=Path(), **more)
+def custom_objective(
+    build: Callable[[Mapping[str, int]], nn.Module], **options: Any
+) -> ModuleObjective:
+    return make_objective(build=build, data=DATA, base=Path(), **options)
 
 
 def network(width: int) -> nn.Module:
@@ -80,19 +85,26 @@ def test_a_candidate_gets_the_same_bits_alone_and_in_company(
     batch: list[tuple[int, int, int]], replicas: int, folds: int
 ) -> None:
     chosen = [Candidate(widths={"a": a, "b": b}, seed=seed) for a, b, seed in batch]
-    how = replace(SHORT, epochs=2, patience=1, replicas=replicas, folds=folds)
-    assert together(MLP, chosen, how) == [together(MLP, [one], how)[0] for one in chosen]
+    training_settings = replace(
+        SHORT_SETTINGS, epochs=2, patience=1, replicas=replicas, folds=folds
+    )
+    assert train_results(MLP, chosen, training_settings) == [
+        train_results(MLP, [candidate], training_settings)[0] for candidate in chosen
+    ]
 
 
 def test_nothing_to_train_is_no_trouble() -> None:
-    assert together(MLP, []) == []
-    assert together(MLP, [], replace(SHORT, halving=Halving(), replicas=2, folds=3)) == []
+    assert train_results(MLP, []) == []
+    assert (
+        train_results(MLP, [], replace(SHORT_SETTINGS, halving=Halving(), replicas=2, folds=3))
+        == []
+    )
 
 
-class Troubled(nn.Module):
+class FaultyModule(nn.Module):
     """A network that gets into trouble at width 3, and only when it is trained or judged."""
 
-    def __init__(self, width: int, trouble: Callable[[Troubled, Tensor], Tensor]) -> None:
+    def __init__(self, width: int, trouble: Callable[[FaultyModule, Tensor], Tensor]) -> None:
         super().__init__()
         self.layers, self.width, self.trouble = network(width), width, trouble
 
@@ -105,25 +117,25 @@ def _raise(error: BaseException) -> Any:
     raise error
 
 
-def _forget(module: Troubled, out: Tensor) -> Tensor:
+def _detach_parameters(module: FaultyModule, out: Tensor) -> Tensor:
     """Weights that cannot be put back, as when their shapes change from pass to pass."""
     module.load_state_dict = lambda _: _raise(RuntimeError("other shapes"))  # type: ignore[method-assign]
     return out
 
 
-def _lose(_: Troubled, out: Tensor) -> Tensor:
+def _return_nan(_: FaultyModule, out: Tensor) -> Tensor:
     return out * float("nan")
 
 
-def _explode(_: Troubled, out: Tensor) -> Tensor:
+def _explode(_: FaultyModule, out: Tensor) -> Tensor:
     return out * 1e300 * 1e300
 
 
-def _run_out(_: Troubled, __: Tensor) -> Tensor:
+def _raise_out_of_memory(_: FaultyModule, __: Tensor) -> Tensor:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-TROUBLES: dict[str, tuple[Callable[[Troubled, Tensor], Tensor], Any]] = {
+FAULTS: dict[str, tuple[Callable[[FaultyModule, Tensor], Tensor], Any]] = {
     "exception in training": (
         lambda module, out: _raise(KeyError("boom")) if module.training else out,
         KeyError,
@@ -133,14 +145,14 @@ TROUBLES: dict[str, tuple[Callable[[Troubled, Tensor], Tensor], Any]] = {
         KeyError,
     ),
     "exit": (lambda module, out: sys.exit(3) if module.training else out, Exception),
-    "weights that cannot be recalled": (_forget, RuntimeError),
-    "not a number": (_lose, "nan"),
+    "weights that cannot be recalled": (_detach_parameters, RuntimeError),
+    "not a number": (_return_nan, "nan"),
     "no number in judging": (
         lambda module, out: out if module.training else out * float("nan"),
         "nan",
     ),
     "explosion": (_explode, "nan"),
-    "memory": (_run_out, "out_of_memory"),
+    "memory": (_raise_out_of_memory, "out_of_memory"),
     "memory in judging": (
         lambda module, out: out if module.training else _raise(MemoryError("so large")),
         "out_of_memory",
@@ -148,14 +160,18 @@ TROUBLES: dict[str, tuple[Callable[[Troubled, Tensor], Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("trouble", FAULTS)
 def test_trouble_of_one_harms_no_neighbour(trouble: str) -> None:
-    what, expected = TROUBLES[trouble]
-    objective = built(lambda widths: Troubled(widths["a"], what), metric=_cross_entropy())
-    batch = candidates(2, 3, 5)
-    first, troubled, last = together(objective, batch, replace(SHORT, replicas=2))
-    alone = [together(objective, [batch[n]], replace(SHORT, replicas=2))[0] for n in (0, 2)]
-    assert [first, last] == alone
+    what, expected = FAULTS[trouble]
+    objective = custom_objective(
+        lambda widths: FaultyModule(widths["a"], what), metric=_cross_entropy()
+    )
+    batch = make_candidates(2, 3, 5)
+    first, troubled, last = train_results(objective, batch, replace(SHORT_SETTINGS, replicas=2))
+    separate = [
+        train_results(objective, [batch[n]], replace(SHORT_SETTINGS, replicas=2))[0] for n in (0, 2)
+    ]
+    assert [first, last] == separate
     assert first.outcome == "complete"
     if isinstance(expected, str):
         assert (troubled.outcome, troubled.value, troubled.score) == (expected, None, None)
@@ -178,7 +194,7 @@ def test_a_candidate_that_cannot_be_built_harms_no_neighbour() -> None:
     def build(widths: Mapping[str, int]) -> nn.Module:
         return network(widths["a"] if widths["a"] != 3 else widths["missing"])
 
-    first, failed, last = together(built(build), candidates(2, 3, 5))
+    first, failed, last = train_results(custom_objective(build), make_candidates(2, 3, 5))
     assert (first.outcome, last.outcome) == ("complete", "complete")
     assert "KeyError" in str(failed)
 
@@ -195,18 +211,23 @@ def test_what_one_metric_draws_changes_no_neighbour_and_no_caller() -> None:
     objective = replace(MLP, metric=metric)
     batch = [Candidate(widths={"a": 4, "b": 3}, seed=seed) for seed in (1, 2)]
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
-    assert together(objective, batch) == [together(objective, [one])[0] for one in batch]
+    assert train_results(objective, batch) == [
+        train_results(objective, [candidate])[0] for candidate in batch
+    ]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
 
 
 def test_seconds_are_shared_out() -> None:
     started = time.perf_counter()
-    found = train_together(
-        MLP, [Candidate(widths={"a": 4, "b": 3}, seed=n) for n in range(3)], SHORT, device=CPU
+    results = train_together(
+        MLP,
+        [Candidate(widths={"a": 4, "b": 3}, seed=n) for n in range(3)],
+        SHORT_SETTINGS,
+        device=CPU,
     )
     spent = time.perf_counter() - started
-    seconds = [one.seconds for one in found if isinstance(one, TrainingResult)]
+    seconds = [result.seconds for result in results if isinstance(result, TrainingResult)]
     assert len(seconds) == 3
     assert min(seconds) > 0
     assert sum(seconds) <= spent
@@ -215,31 +236,31 @@ def test_seconds_are_shared_out() -> None:
 # Engines that give up
 
 
-class Flaky:
+class FailingEngine:
     """The plain engine under another name, which breaks down at a call of one of its methods."""
 
     name = "flaky"
 
     def __init__(self, method: str, call: int, error: BaseException) -> None:
-        self.method, self.left, self.error = method, call, error
+        self.method, self.calls_left, self.error = method, call, error
 
-    def start(self, training: Training, members: Sequence[Member]) -> Any:
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
         self.called("start")
-        team = PlainTeam(training, members)
+        session = PlainSession(training, members)
         for name in ("advance", "predict", "remember", "recall", "drop"):
-            setattr(team, name, self._watched(name, getattr(team, name)))
-        return team
+            setattr(session, name, self._count_calls(name, getattr(session, name)))
+        return session
 
     def called(self, method: str) -> None:
-        self.left -= method == self.method
-        if method == self.method and self.left == 0:
+        self.calls_left -= method == self.method
+        if method == self.method and self.calls_left == 0:
             raise self.error
 
-    def _watched(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _count_calls(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any) -> Any:
-            found = method(*arguments)
+            returned = method(*arguments)
             self.called(name)
-            return found
+            return returned
 
         return watched
 
@@ -247,7 +268,7 @@ class Flaky:
 @pytest.mark.parametrize(
     ("method", "call", "error"),
     [
-        ("start", 1, Unsuitable("not this one")),
+        ("start", 1, EngineUnsupported("not this one")),
         ("start", 1, SystemExit(1)),
         ("advance", 1, torch.OutOfMemoryError("the whole stack")),
         ("advance", 4, SystemExit(1)),
@@ -263,56 +284,67 @@ def test_an_engine_that_breaks_down_is_replaced_without_a_trace(
 ) -> None:
     """Also with members that ended before: by patience, at a rung, by trouble of their own."""
 
-    objective = built(lambda widths: Troubled(widths["a"], _lose))
-    how = replace(SHORT, epochs=6, patience=2, halving=Halving(eta=2, first=0.5), replicas=2)
-    batch = candidates(2, 3, 5, 8, 9, 12, spared=[2])
-    engine: Engine = Flaky(method, call, error)
-    found, expected = (
-        together(objective, batch, how, engine=engine),
-        together(objective, batch, how),
+    objective = custom_objective(lambda widths: FaultyModule(widths["a"], _return_nan))
+    training_settings = replace(
+        SHORT_SETTINGS, epochs=6, patience=2, halving=Halving(eta=2, first=0.5), replicas=2
     )
-    assert len({one.outcome for one in expected}) == 3
-    for one, plain in zip(found, expected, strict=True):
-        assert one.engine.startswith("plain (flaky: ")
-        assert repr(replace(one, engine="plain")) == repr(plain), "repr, for NaN is not itself"
+    batch = make_candidates(2, 3, 5, 8, 9, 12, never_pruned=[2])
+    engine: Engine = FailingEngine(method, call, error)
+    results, expected = (
+        train_results(objective, batch, training_settings, engine=engine),
+        train_results(objective, batch, training_settings),
+    )
+    assert len({result.outcome for result in expected}) == 3
+    for result, plain in zip(results, expected, strict=True):
+        assert result.engine.startswith("plain (flaky: ")
+        assert repr(replace(result, engine="plain")) == repr(plain), "repr, for NaN is not itself"
 
 
 def test_an_engine_that_serves_says_its_name() -> None:
-    (found,) = together(
+    (result,) = train_results(
         MLP,
         [Candidate(widths={"a": 2, "b": 2}, seed=0)],
-        replace(SHORT, folds=2),
-        engine=Flaky("never", 1, Unsuitable()),
+        replace(SHORT_SETTINGS, folds=2),
+        engine=FailingEngine("never", 1, EngineUnsupported()),
     )
-    assert found.engine == "flaky"
+    assert result.engine == "flaky"
 
 
 def test_a_replacement_of_one_fold_is_told_too() -> None:
-    found = together(
+    results = train_results(
         MLP,
         [Candidate(widths={"a": 2, "b": 2}, seed=0)],
-        replace(SHORT, folds=2),
-        engine=Flaky("start", 2, Unsuitable("too odd")),
+        replace(SHORT_SETTINGS, folds=2),
+        engine=FailingEngine("start", 2, EngineUnsupported("too odd")),
     )
-    assert found[0].engine == "flaky, plain (flaky: Unsuitable: too odd)"
+    assert results[0].engine == "flaky, plain (flaky: Unsuitable: too odd)"
 
 
 # Replicas, folds and rates
 
 
 def test_replicas_are_trainings_from_other_seeds_and_their_mean_counts() -> None:
-    widths, how = {"a": 6, "b": 4}, replace(SHORT, patience=1, epochs=5)
-    (found,) = together(MLP, [Candidate(widths=widths, seed=9)], replace(how, replicas=3))
-    singles = [train(MLP, widths, how, seed=replica_seed(9, k)) for k in range(3)]
-    values = [one.value for one in singles if one.value is not None]
-    assert found.value == fmean(values)
-    assert found.test_value == fmean(one.test_value or 0.0 for one in singles)
-    assert found.spread == pytest.approx(stdev(values) / 3**0.5)
-    assert found.epochs == max(one.epochs for one in singles)
-    for epoch in range(found.epochs):
-        seen = [one.curve[min(epoch, one.epochs - 1)] for one in singles]
-        assert found.curve[epoch] == pytest.approx(fmean(seen))
-    assert len({one.losses for one in singles}) == 3
+    widths, training_settings = {"a": 6, "b": 4}, replace(SHORT_SETTINGS, patience=1, epochs=5)
+    (result,) = train_results(
+        MLP, [Candidate(widths=widths, seed=9)], replace(training_settings, replicas=3)
+    )
+    singles = [train(MLP, widths, training_settings, seed=replica_seed(9, k)) for k in range(3)]
+    values = [
+        training_result.value for training_result in singles if training_result.value is not None
+    ]
+    assert result.value == fmean(values)
+    assert result.test_value == fmean(
+        training_result.test_value or 0.0 for training_result in singles
+    )
+    assert result.spread == pytest.approx(stdev(values) / 3**0.5)
+    assert result.epochs == max(training_result.epochs for training_result in singles)
+    for epoch in range(result.epochs):
+        observed = [
+            training_result.curve[min(epoch, training_result.epochs - 1)]
+            for training_result in singles
+        ]
+        assert result.curve[epoch] == pytest.approx(fmean(observed))
+    assert len({training_result.losses for training_result in singles}) == 3
 
 
 def test_the_first_replica_is_the_training_alone() -> None:
@@ -324,40 +356,54 @@ def test_the_first_replica_is_the_training_alone() -> None:
 
 def test_the_best_rates_mean_counts() -> None:
     widths, factors = {"a": 6, "b": 4}, (0.01, 1.0, 1e250)
-    how = replace(SHORT, replicas=2, rate_factors=factors)
-    (found,) = together(MLP, [Candidate(widths=widths, seed=4)], how)
+    training_settings = replace(SHORT_SETTINGS, replicas=2, rate_factors=factors)
+    (result,) = train_results(MLP, [Candidate(widths=widths, seed=4)], training_settings)
     by_rate = {}
     for factor in factors:
-        rate = SHORT.learning_rate * factor
-        alone = replace(SHORT, replicas=2, learning_rate=rate)
-        by_rate[rate] = together(MLP, [Candidate(widths=widths, seed=4)], alone)[0]
+        rate = SHORT_SETTINGS.learning_rate * factor
+        single_rate_settings = replace(SHORT_SETTINGS, replicas=2, learning_rate=rate)
+        by_rate[rate] = train_results(
+            MLP, [Candidate(widths=widths, seed=4)], single_rate_settings
+        )[0]
     best = max(
-        (one for one in by_rate.values() if one.value is not None), key=lambda one: one.value
+        (
+            training_result
+            for training_result in by_rate.values()
+            if training_result.value is not None
+        ),
+        key=lambda training_result: training_result.value,
     )
-    assert by_rate[SHORT.learning_rate * 1e250].outcome == "nan"
-    assert found == best
-    assert found.learning_rate in by_rate
+    assert by_rate[SHORT_SETTINGS.learning_rate * 1e250].outcome == "nan"
+    assert result == best
+    assert result.learning_rate in by_rate
 
 
 def test_folds_are_trainings_on_other_rows_and_their_mean_counts() -> None:
     widths = {"a": 6, "b": 4}
-    (found,) = together(MLP, [Candidate(widths=widths, seed=4)], replace(SHORT, folds=3))
-    singles = [train(replace(MLP, data=fold), widths, SHORT, seed=4) for fold in folds_of(DATA, 3)]
-    assert found.value == fmean(one.value or 0.0 for one in singles)
-    assert found.spread is not None
+    (result,) = train_results(
+        MLP, [Candidate(widths=widths, seed=4)], replace(SHORT_SETTINGS, folds=3)
+    )
+    singles = [
+        train(replace(MLP, data=fold), widths, SHORT_SETTINGS, seed=4)
+        for fold in make_folds(DATA, 3)
+    ]
+    assert result.value == fmean(training_result.value or 0.0 for training_result in singles)
+    assert result.spread is not None
 
 
 def test_every_combination_is_trained() -> None:
-    seen: list[int] = []
+    observed: list[int] = []
 
     def build(widths: Mapping[str, int]) -> nn.Module:
-        seen.append(widths["a"])
+        observed.append(widths["a"])
         return network(widths["a"])
 
-    how = replace(SHORT, epochs=2, replicas=2, folds=3, rate_factors=(0.5, 1.0))
-    found = together(built(build), candidates(2, 5), how)
-    assert [one.outcome for one in found] == ["complete", "complete"]
-    assert (seen.count(2), seen.count(5)) == (12, 12)
+    training_settings = replace(
+        SHORT_SETTINGS, epochs=2, replicas=2, folds=3, rate_factors=(0.5, 1.0)
+    )
+    results = train_results(custom_objective(build), make_candidates(2, 5), training_settings)
+    assert [result.outcome for result in results] == ["complete", "complete"]
+    assert (observed.count(2), observed.count(5)) == (12, 12)
 
 
 def test_no_time_is_spent_once_a_candidate_has_failed() -> None:
@@ -379,15 +425,17 @@ def test_no_time_is_spent_once_a_candidate_has_failed() -> None:
                     raise ValueError("the second replica's trouble")
             return self.layers(x)  # type: ignore[no-any-return]
 
-    (found,) = together(built(lambda _: Once()), candidates(4), replace(SHORT, replicas=3))
-    assert isinstance(found, ValueError)
+    (result,) = train_results(
+        custom_objective(lambda _: Once()), make_candidates(4), replace(SHORT_SETTINGS, replicas=3)
+    )
+    assert isinstance(result, ValueError)
     assert passes.count(0) == passes.count(2) == 3, "one epoch of three batches"
 
 
 # Halving
 
 
-class Known(nn.Module):
+class WidthAsMetric(nn.Module):
     """Trains like any other, and is judged by its width."""
 
     def __init__(self, width: int) -> None:
@@ -399,23 +447,28 @@ class Known(nn.Module):
         return out if self.training else torch.full_like(out, float(self.width))
 
 
-def known(direction: Any = "maximize") -> ModuleObjective:
+def width_objective(direction: Any = "maximize") -> ModuleObjective:
     metric = Metric(name="width", direction=direction, function=lambda out, _: float(out.mean()))
-    return built(lambda widths: Known(widths["a"]), metric=metric)
+    return custom_objective(lambda widths: WidthAsMetric(widths["a"]), metric=metric)
 
 
-HALVED = replace(SHORT, epochs=9, patience=0, halving=Halving(eta=3, first=1.0))
+HALVING_SETTINGS = replace(SHORT_SETTINGS, epochs=9, patience=0, halving=Halving(eta=3, first=1.0))
 
 
 def test_the_worst_are_dropped_at_each_rung() -> None:
-    found = together(known(), candidates(4, 9, 1, 8, 2, 7, 3, 6, 5), HALVED)
-    ended = {int(one.score): (one.outcome, one.fidelity, len(one.curve)) for one in found}
+    results = train_results(
+        width_objective(), make_candidates(4, 9, 1, 8, 2, 7, 3, 6, 5), HALVING_SETTINGS
+    )
+    ended = {
+        int(result.score): (result.outcome, result.fidelity, len(result.curve))
+        for result in results
+    }
     assert ended == {
         **dict.fromkeys(range(1, 7), ("pruned", 1.0, 1)),
         **dict.fromkeys((7, 8), ("pruned", 3.0, 3)),
         9: ("complete", 9.0, 9),
     }
-    best, pruned = found[1], found[5]
+    best, pruned = results[1], results[5]
     assert (best.value, best.rungs, best.detail) == (9.0, ((1.0, 9.0), (3.0, 9.0)), None)
     assert (pruned.value, pruned.score, pruned.test_value) == (None, 7.0, None)
     assert pruned.rungs == ((1.0, 7.0), (3.0, 7.0))
@@ -423,57 +476,64 @@ def test_the_worst_are_dropped_at_each_rung() -> None:
 
 
 def test_when_less_is_better_the_largest_are_dropped() -> None:
-    found = together(known("minimize"), candidates(4, 9, 1), HALVED)
-    assert [one.outcome for one in found] == ["pruned", "pruned", "complete"]
+    results = train_results(width_objective("minimize"), make_candidates(4, 9, 1), HALVING_SETTINGS)
+    assert [result.outcome for result in results] == ["pruned", "pruned", "complete"]
 
 
 def test_ties_go_on_together() -> None:
-    found = together(known(), candidates(5, 5, 5, 2), HALVED)
-    assert [one.outcome for one in found] == ["complete", "complete", "complete", "pruned"]
+    results = train_results(width_objective(), make_candidates(5, 5, 5, 2), HALVING_SETTINGS)
+    assert [result.outcome for result in results] == ["complete", "complete", "complete", "pruned"]
 
 
-def test_baselines_and_confirmations_are_trained_to_the_end() -> None:
-    found = together(known(), candidates(1, 9, 5, spared=[1]), HALVED)
-    assert [one.outcome for one in found] == ["complete", "complete", "pruned"]
+def test_never_pruned_candidates_are_trained_to_the_end() -> None:
+    results = train_results(
+        width_objective(), make_candidates(1, 9, 5, never_pruned=[1]), HALVING_SETTINGS
+    )
+    assert [result.outcome for result in results] == ["complete", "complete", "pruned"]
 
 
 def test_earlier_trials_at_the_same_rung_count() -> None:
     earlier = {1.0: [6.0, 6.5, 7.0], 3.0: [1.0]}
-    found = together(known(), candidates(4, 9, 8), HALVED, earlier=earlier)
-    assert [one.outcome for one in found] == ["pruned", "complete", "pruned"]
-    assert [one.fidelity for one in found] == [1.0, 9.0, 3.0]
-    lone = together(known(), candidates(4), HALVED, earlier=earlier)
+    results = train_results(
+        width_objective(), make_candidates(4, 9, 8), HALVING_SETTINGS, earlier=earlier
+    )
+    assert [result.outcome for result in results] == ["pruned", "complete", "pruned"]
+    assert [result.fidelity for result in results] == [1.0, 9.0, 3.0]
+    lone = train_results(width_objective(), make_candidates(4), HALVING_SETTINGS, earlier=earlier)
     assert lone[0].outcome == "pruned"
-    assert together(known(), candidates(4), HALVED)[0].outcome == "complete"
+    assert (
+        train_results(width_objective(), make_candidates(4), HALVING_SETTINGS)[0].outcome
+        == "complete"
+    )
 
 
 def test_one_that_fails_at_a_rung_pushes_nobody_out() -> None:
-    class Late(Known):
+    class Late(WidthAsMetric):
         def forward(self, x: Tensor) -> Tensor:
             if self.width == 9 and x.shape[0] == 40:
                 raise KeyError("in judging")
             return super().forward(x)
 
-    objective = built(lambda widths: Late(widths["a"]), metric=known().metric)
-    failed, kept, dropped = together(objective, candidates(9, 6, 5), HALVED)
+    objective = custom_objective(lambda widths: Late(widths["a"]), metric=width_objective().metric)
+    failed, kept, dropped = train_results(objective, make_candidates(9, 6, 5), HALVING_SETTINGS)
     assert isinstance(failed, KeyError)
     assert (kept.outcome, dropped.outcome) == ("complete", "pruned")
 
 
 def test_rungs_within_the_first_epoch_go_by_the_share_of_the_data() -> None:
-    seen: list[int] = []
+    observed: list[int] = []
 
-    class Counting(Known):
+    class Counting(WidthAsMetric):
         def forward(self, x: Tensor) -> Tensor:
             if self.training and self.width == 1:
-                seen.append(len(x))
+                observed.append(len(x))
             return super().forward(x)
 
-    metric = known().metric
-    objective = built(lambda widths: Counting(widths["a"]), metric=metric)
-    how = replace(HALVED, batch_size=4, halving=Halving(eta=3, first=0.25))
-    worst, *_, best = together(objective, candidates(1, 2, 3, 4), how)
-    assert sum(seen) == 12, "a quarter of 40 rows, to the batch"
+    metric = width_objective().metric
+    objective = custom_objective(lambda widths: Counting(widths["a"]), metric=metric)
+    training_settings = replace(HALVING_SETTINGS, batch_size=4, halving=Halving(eta=3, first=0.25))
+    worst, *_, best = train_results(objective, make_candidates(1, 2, 3, 4), training_settings)
+    assert sum(observed) == 12, "a quarter of 40 rows, to the batch"
     assert (worst.outcome, worst.fidelity, worst.epochs, worst.curve) == ("pruned", 0.25, 0, ())
     assert (worst.score, worst.rungs) == (1.0, ((0.25, 1.0),))
     assert best.outcome == "complete"
@@ -490,13 +550,13 @@ def test_rungs_change_no_number_of_those_that_go_on(
     first: float, eta: int, batch_size: int
 ) -> None:
     """Wherever they lie: also many of them within one batch."""
-    how = replace(SHORT, batch_size=batch_size)
-    (plain,) = together(MLP, [Candidate(widths={"a": 4, "b": 3}, seed=1)], how)
-    halved = replace(how, halving=Halving(eta=eta, first=first))
-    (found,) = together(MLP, [Candidate(widths={"a": 4, "b": 3}, seed=1)], halved)
-    assert [at for at, _ in found.rungs] == list(halved.rungs)
-    assert found.losses == pytest.approx(plain.losses, rel=1e-12)
-    assert replace(found, rungs=(), losses=plain.losses) == plain
+    training_settings = replace(SHORT_SETTINGS, batch_size=batch_size)
+    (plain,) = train_results(MLP, [Candidate(widths={"a": 4, "b": 3}, seed=1)], training_settings)
+    halved = replace(training_settings, halving=Halving(eta=eta, first=first))
+    (result,) = train_results(MLP, [Candidate(widths={"a": 4, "b": 3}, seed=1)], halved)
+    assert [at for at, _ in result.rungs] == list(halved.rungs)
+    assert result.losses == pytest.approx(plain.losses, rel=1e-12)
+    assert replace(result, rungs=(), losses=plain.losses) == plain
 
 
 @given(first=st.floats(0.001, 50), eta=st.integers(2, 10), epochs=st.integers(1, 100))
@@ -509,12 +569,12 @@ def test_rungs_rise_and_stay_below_the_last_epoch(first: float, eta: int, epochs
 
 def test_one_that_ran_out_of_patience_keeps_its_score_at_later_rungs() -> None:
     """Whether anybody is beside it then or not."""
-    how = replace(HALVED, patience=1)
-    (alone,) = together(known(), candidates(5), how)
-    assert (alone.outcome, alone.epochs, alone.fidelity) == ("complete", 2, 9.0)
-    assert alone.rungs == ((1.0, 5.0), (3.0, 5.0))
+    training_settings = replace(HALVING_SETTINGS, patience=1)
+    (separate,) = train_results(width_objective(), make_candidates(5), training_settings)
+    assert (separate.outcome, separate.epochs, separate.fidelity) == ("complete", 2, 9.0)
+    assert separate.rungs == ((1.0, 5.0), (3.0, 5.0))
 
-    class Rising(Known):
+    class Rising(WidthAsMetric):
         def forward(self, x: Tensor) -> Tensor:
             out = super().forward(x)
             if self.training or self.width != 4:
@@ -522,66 +582,74 @@ def test_one_that_ran_out_of_patience_keeps_its_score_at_later_rungs() -> None:
             self.judged = getattr(self, "judged", 0) + 1
             return out - 4 + self.judged / 10
 
-    objective = built(lambda widths: Rising(widths["a"]), metric=known().metric)
-    first, second = together(objective, candidates(5, 4, spared=[4]), how)
-    assert first == alone, "it stopped at epoch 2 and cannot be dropped at epoch 3"
+    objective = custom_objective(
+        lambda widths: Rising(widths["a"]), metric=width_objective().metric
+    )
+    first, second = train_results(
+        objective, make_candidates(5, 4, never_pruned=[4]), training_settings
+    )
+    assert first == separate, "it stopped at epoch 2 and cannot be dropped at epoch 3"
     assert second.epochs == 9
 
 
 def test_replicas_are_compared_by_their_mean_and_dropped_together() -> None:
-    how = replace(HALVED, replicas=2, folds=2)
-    found = together(known(), candidates(1, 2, 3), how)
-    assert [one.outcome for one in found] == ["pruned", "pruned", "complete"]
-    assert [one.epochs for one in found] == [1, 1, 9]
-    assert found[0].spread is None
+    training_settings = replace(HALVING_SETTINGS, replicas=2, folds=2)
+    results = train_results(width_objective(), make_candidates(1, 2, 3), training_settings)
+    assert [result.outcome for result in results] == ["pruned", "pruned", "complete"]
+    assert [result.epochs for result in results] == [1, 1, 9]
+    assert results[0].spread is None
 
 
 # What the caller may do
 
 
 def test_who_is_given_up_leaves_the_others_as_they_are() -> None:
-    batch = candidates(2, 5, 8)
-    objective = built(lambda widths: network(widths["a"]))
-    seen: list[tuple[float, set[int]]] = []
+    batch = make_candidates(2, 5, 8)
+    objective = custom_objective(lambda widths: network(widths["a"]))
+    observed: list[tuple[float, set[int]]] = []
 
     def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
-        seen.append((epochs, set(metrics)))
+        observed.append((epochs, set(metrics)))
         return [1] if epochs >= 2 else []
 
-    found = together(objective, batch, after=after)
-    expected = together(objective, batch)
-    assert found[1] is None
-    assert [found[0], found[2]] == [expected[0], expected[2]]
-    assert seen == [(1.0, {0, 1, 2}), (2.0, {0, 1, 2}), (3.0, {0, 2})]
+    results = train_results(objective, batch, after=after)
+    expected = train_results(objective, batch)
+    assert results[1] is None
+    assert [results[0], results[2]] == [expected[0], expected[2]]
+    assert observed == [(1.0, {0, 1, 2}), (2.0, {0, 1, 2}), (3.0, {0, 2})]
 
 
 def test_all_given_up_ends_the_training() -> None:
-    seen: list[float] = []
+    observed: list[float] = []
 
     def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
-        seen.append(epochs)
+        observed.append(epochs)
         return [0, 1]
 
-    assert together(built(lambda widths: network(widths["a"])), candidates(2, 5), after=after) == [
+    assert train_results(
+        custom_objective(lambda widths: network(widths["a"])), make_candidates(2, 5), after=after
+    ) == [
         None,
         None,
     ]
-    assert seen == [1.0]
+    assert observed == [1.0]
 
 
 def test_one_given_up_at_a_rung_pushes_nobody_out_at_the_next() -> None:
     def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
         return [0] if epochs >= 1 else []
 
-    found = together(known(), candidates(9, 8, 7, 1, 2, 3, 4), HALVED, after=after)
-    assert found[0] is None
-    assert found[1].outcome == "complete"
+    results = train_results(
+        width_objective(), make_candidates(9, 8, 7, 1, 2, 3, 4), HALVING_SETTINGS, after=after
+    )
+    assert results[0] is None
+    assert results[1].outcome == "complete"
 
 
 def test_a_failed_or_finished_candidate_has_no_present_metric() -> None:
-    seen: list[dict[int, float]] = []
+    observed: list[dict[int, float]] = []
 
-    class Late(Known):
+    class Late(WidthAsMetric):
         def forward(self, x: Tensor) -> Tensor:
             if self.training:
                 self.steps = getattr(self, "steps", 0) + 1
@@ -590,12 +658,14 @@ def test_a_failed_or_finished_candidate_has_no_present_metric() -> None:
             return super().forward(x)
 
     def after(_: float, metrics: Mapping[int, float]) -> Collection[int]:
-        seen.append(dict(metrics))
+        observed.append(dict(metrics))
         return ()
 
-    objective = built(lambda widths: Late(widths["a"]), metric=known().metric)
-    together(objective, candidates(3, 5), replace(SHORT, patience=1), after=after)
-    assert seen == [{0: 3.0, 1: 5.0}, {1: 5.0}]
+    objective = custom_objective(lambda widths: Late(widths["a"]), metric=width_objective().metric)
+    train_results(
+        objective, make_candidates(3, 5), replace(SHORT_SETTINGS, patience=1), after=after
+    )
+    assert observed == [{0: 3.0, 1: 5.0}, {1: 5.0}]
 
 
 def test_what_after_raises_ends_all_untouched() -> None:
@@ -605,10 +675,10 @@ def test_what_after_raises_ends_all_untouched() -> None:
         raise error
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        together(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)], after=after)
+        train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)], after=after)
     assert caught.value is error
 
 
 def test_the_plain_engine_serves_where_none_is_named() -> None:
-    (found,) = together(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)])
-    assert found.engine == PlainEngine().name
+    (result,) = train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)])
+    assert result.engine == PlainEngine().name

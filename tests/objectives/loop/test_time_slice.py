@@ -14,21 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.loop import loop, time_slice
-from widthwise.objectives.loop.fold import Stop
-from widthwise.objectives.loop.time_slice import SECONDS, Breaths
+from widthwise.objectives.loop.fold import Milestone
+from widthwise.objectives.loop.time_slice import SLICE_SECONDS, TimeSlicer
 from widthwise.objectives.training.settings import Halving
 from widthwise.tests.objectives.loop.snapshots import (
     ENGINES,
-    EXACT,
-    SHORT,
-    EverySteps,
-    FileKeeper,
-    Interrupted,
-    Run,
-    built,
-    candidates,
-    cut,
-    mlp,
+    EXACT_ENGINES,
+    SHORT_SETTINGS,
+    FileSnapshotStore,
+    FixedTimeSlicer,
+    ResumableTraining,
+    TrainingInterrupted,
+    make_candidates,
+    make_custom_objective,
+    mlp_objective,
+    pause_every,
 )
 
 
@@ -44,20 +44,22 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr(time_slice, "time", found)
-    monkeypatch.setattr(loop, "time", found)
-    return found
+    fake_clock = Clock()
+    monkeypatch.setattr(time_slice, "time", fake_clock)
+    monkeypatch.setattr(loop, "time", fake_clock)
+    return fake_clock
 
 
-def parts(cuts: Breaths, at: float, stop: Stop, pace: float, steps: int) -> Iterator[int]:
+def milestones_until(
+    slicer: TimeSlicer, at: float, stop: Milestone, pace: float, steps: int
+) -> Iterator[int]:
     """The batches of each part of the way to a stop, at so many seconds an epoch."""
     epoch, part = math.ceil(stop.epochs) - 1, None
     done = math.ceil((at - epoch) * steps)
     while part is not stop:
-        part = cuts.next(at, stop)
+        part = slicer.next_milestone(at, stop)
         batches = math.ceil((part.epochs - epoch) * steps) - done
-        cuts.trained(batches * pace / steps)
+        slicer.record_duration(batches * pace / steps)
         yield batches
         at, done = part.epochs, done + batches
 
@@ -73,30 +75,30 @@ def test_the_way_to_a_stop_is_gone_in_parts_of_about_a_second(
     steps: int, pace: float, begin: float, end: float
 ) -> None:
     begin, end = 3 + (begin if begin < end else 0.0) - 3, 3 + end - 3  # as they are after rounding
-    cuts, stop = Breaths(steps, asked=True), Stop(epochs=3 + end)
-    found = list(parts(cuts, 3 + begin, stop, pace, steps))
-    assert all(batches > 0 for batches in found[:-1])
-    assert sum(found) == math.ceil(end * steps) - math.ceil(begin * steps)
-    longest = 1.5 * max(SECONDS, pace / steps)
-    assert all(batches * pace / steps <= longest + 1e-6 for batches in found)
+    slicer, milestone = TimeSlicer(steps, enabled=True), Milestone(epochs=3 + end)
+    actual = list(milestones_until(slicer, 3 + begin, milestone, pace, steps))
+    assert all(batches > 0 for batches in actual[:-1])
+    assert sum(actual) == math.ceil(end * steps) - math.ceil(begin * steps)
+    longest = 1.5 * max(SLICE_SECONDS, pace / steps)
+    assert all(batches * pace / steps <= longest + 1e-6 for batches in actual)
     # Not many more than there are seconds, or steps; the first few are for learning the pace.
-    assert len(found) <= 2 * min(steps, pace / SECONDS) + math.log10(steps) + 2
+    assert len(actual) <= 2 * min(steps, pace / SLICE_SECONDS) + math.log10(steps) + 2
 
 
 def test_a_known_pace_cuts_no_short_epoch() -> None:
-    cuts = Breaths(1000, asked=True)
-    assert len(list(parts(cuts, 0.0, Stop(epochs=1.0), 0.1, 1000))) == 4
-    assert len(list(parts(cuts, 1.0, Stop(epochs=2.0), 0.1, 1000))) == 1
-    assert len(list(parts(cuts, 2.0, Stop(epochs=2.25), 0.1, 1000))) == 1
+    slicer = TimeSlicer(1000, enabled=True)
+    assert len(list(milestones_until(slicer, 0.0, Milestone(epochs=1.0), 0.1, 1000))) == 4
+    assert len(list(milestones_until(slicer, 1.0, Milestone(epochs=2.0), 0.1, 1000))) == 1
+    assert len(list(milestones_until(slicer, 2.0, Milestone(epochs=2.25), 0.1, 1000))) == 1
 
 
 def test_where_nobody_is_asked_nothing_is_cut() -> None:
-    cuts = Breaths(1000, asked=False)
-    assert len(list(parts(cuts, 0.0, Stop(epochs=1.0), 1e9, 1000))) == 1
-    assert len(list(parts(cuts, 1.0, Stop(epochs=2.0), 1e9, 1000))) == 1
+    slicer = TimeSlicer(1000, enabled=False)
+    assert len(list(milestones_until(slicer, 0.0, Milestone(epochs=1.0), 1e9, 1000))) == 1
+    assert len(list(milestones_until(slicer, 1.0, Milestone(epochs=2.0), 1e9, 1000))) == 1
 
 
-class Slow(nn.Module):
+class SlowNetwork(nn.Module):
     """A step takes so many seconds of the clock."""
 
     clock: Clock
@@ -108,44 +110,54 @@ class Slow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            Slow.clock.now += Slow.seconds
+            SlowNetwork.clock.now += SlowNetwork.seconds
         return self.layers(x)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.4, 30.0])
 def test_nobody_waits_for_the_end_of_a_long_epoch(seconds: float, clock: Clock) -> None:
     """40 steps an epoch and three candidates: asked about every second, or once they did a step."""
-    Slow.clock, Slow.seconds = clock, seconds
-    run = Run(built(Slow), candidates(2, 3, 4), replace(SHORT, batch_size=1), ENGINES["plain"])
-    asked: list[tuple[float, float, int]] = []
+    SlowNetwork.clock, SlowNetwork.seconds = clock, seconds
+    run = ResumableTraining(
+        make_custom_objective(SlowNetwork),
+        make_candidates(2, 3, 4),
+        replace(SHORT_SETTINGS, batch_size=1),
+        ENGINES["plain"],
+    )
+    calls: list[tuple[float, float, int]] = []
 
     def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
-        asked.append((clock.now, epochs, len(metrics)))
+        calls.append((clock.now, epochs, len(metrics)))
         return ()
 
-    run.more = {"after": after}
-    run.alone()
-    times = [0.0, *(one[0] for one in asked)]
+    run.options = {"after": after}
+    run.train_uninterrupted()
+    times = [0.0, *(call[0] for call in calls)]
     waits = [late - early for early, late in pairwise(times)]
-    assert max(waits) <= 2.6 * max(SECONDS, 3 * seconds) + 1e-6
-    at = [epochs for _, epochs, _ in asked]
+    assert max(waits) <= 2.6 * max(SLICE_SECONDS, 3 * seconds) + 1e-6
+    at = [epochs for _, epochs, _ in calls]
     assert at == sorted(set(at))
     whole = [epochs for epochs in at if epochs == int(epochs)]
     assert whole == [1.0, 2.0, 3.0, 4.0]
-    assert all(metrics == (3 if epochs in whole else 0) for _, epochs, metrics in asked)
+    assert all(metrics == (3 if epochs in whole else 0) for _, epochs, metrics in calls)
     if seconds == 0:
         assert at == whole
 
 
 def test_who_is_given_up_in_between_is_trained_no_further(clock: Clock) -> None:
-    Slow.clock, Slow.seconds = clock, 1.0
-    run = Run(built(Slow), candidates(2, 3), replace(SHORT, batch_size=8), ENGINES["plain"])
+    SlowNetwork.clock, SlowNetwork.seconds = clock, 1.0
+    run = ResumableTraining(
+        make_custom_objective(SlowNetwork),
+        make_candidates(2, 3),
+        replace(SHORT_SETTINGS, batch_size=8),
+        ENGINES["plain"],
+    )
 
     def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
         return [0] if epochs < 1 else [0, 1] if epochs < 2 and epochs > 1 else []
 
-    run.more = {"after": after}
-    assert run.alone() == [None, None]
+    run.options = {"after": after}
+    assert run.train_uninterrupted() == [None, None]
     assert clock.now == 2 * 1 + 1 * 5  # both a step, the other one to the next breath but one
 
 
@@ -155,44 +167,60 @@ def test_who_is_given_up_in_between_is_trained_no_further(clock: Clock) -> None:
 def test_no_number_depends_on_where_an_epoch_is_cut(
     engine: str, batches: float, halving: Halving | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    how = replace(SHORT, batch_size=8, replicas=2, patience=1, halving=halving)
-    run = Run(mlp(), candidates(3, 8), how, ENGINES[engine], {"after": lambda *_: ()})
-    expected = run.alone()
-    cut(monkeypatch, batches)
-    assert run.alone() == expected
+    training_settings = replace(
+        SHORT_SETTINGS, batch_size=8, replicas=2, patience=1, halving=halving
+    )
+    run = ResumableTraining(
+        mlp_objective(),
+        make_candidates(3, 8),
+        training_settings,
+        ENGINES[engine],
+        {"after": lambda *_: ()},
+    )
+    expected = run.train_uninterrupted()
+    pause_every(monkeypatch, batches)
+    assert run.train_uninterrupted() == expected
 
 
 def test_what_becomes_no_number_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss of an epoch whose second batch explodes and whose third is no number at all."""
 
-    class Exploding(Slow):
+    class Exploding(SlowNetwork):
         def forward(self, x: Tensor) -> Tensor:
             self.calls = getattr(self, "calls", 0) + self.training
             factor = {5: math.inf, 6: math.nan}.get(self.calls, 1.0) if self.training else 1.0
             return torch.where(torch.ones_like(x[:, :3]) > 0, super().forward(x) * factor, 0.0)
 
-    Slow.clock, Slow.seconds = Clock(), 0.0
-    run = Run(built(Exploding), candidates(3), SHORT, ENGINES["plain"], {"after": lambda *_: ()})
-    expected = run.alone()
-    cut(monkeypatch, 1)
-    assert repr(run.alone()) == repr(expected)
+    SlowNetwork.clock, SlowNetwork.seconds = Clock(), 0.0
+    run = ResumableTraining(
+        make_custom_objective(Exploding),
+        make_candidates(3),
+        SHORT_SETTINGS,
+        ENGINES["plain"],
+        {"after": lambda *_: ()},
+    )
+    expected = run.train_uninterrupted()
+    pause_every(monkeypatch, 1)
+    assert repr(run.train_uninterrupted()) == repr(expected)
     assert expected[0].outcome == "nan"
 
 
-@pytest.mark.parametrize("engine", EXACT)
+@pytest.mark.parametrize("engine", EXACT_ENGINES)
 def test_a_stop_within_an_epoch_keeps_what_was_done(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut(monkeypatch, 1)
-    run = Run(mlp(), candidates(3), SHORT, ENGINES[engine])
-    keeper = FileKeeper(tmp_path, stop_after=2)
-    with pytest.raises(Interrupted):
-        run.kept(keeper)
-    assert [round(epochs * 3) for _, epochs in keeper.seen] == [1, 2]
-    again = FileKeeper(tmp_path)
-    assert run.kept(again) == run.alone()
-    assert (0, 1 / 3) not in again.seen
+    pause_every(monkeypatch, 1)
+    run = ResumableTraining(mlp_objective(), make_candidates(3), SHORT_SETTINGS, ENGINES[engine])
+    store = FileSnapshotStore(tmp_path, stop_after=2)
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(store)
+    assert [round(epochs * 3) for _, epochs in store.saved] == [1, 2]
+    again = FileSnapshotStore(tmp_path)
+    assert run.train_with_store(again) == run.train_uninterrupted()
+    assert (0, 1 / 3) not in again.saved
 
 
 def test_the_cuts_of_tests_are_those_asked_for() -> None:
-    assert EverySteps(2)(4, asked=True).next(0.0, Stop(epochs=1.0)).epochs == 0.5
+    assert (
+        FixedTimeSlicer(2)(4, asked=True).next_milestone(0.0, Milestone(epochs=1.0)).epochs == 0.5
+    )

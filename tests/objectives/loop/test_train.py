@@ -22,15 +22,15 @@ from widthwise.objectives.loop.train import ProxySettings, TrainingResult, resol
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.randomness import Randomness
-from widthwise.objectives.training.evaluate import predict, score
-from widthwise.objectives.training.optimizer import make_optimizer
+from widthwise.objectives.training.evaluate import evaluate_metric, predict
+from widthwise.objectives.training.optimizer import make_adamw
 from widthwise.objectives.training.step import training_step
 from widthwise.objectives.user_code import is_out_of_memory
-from widthwise.tests.objectives.engines.equality import family, generated
+from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
-SHORT = ProxySettings(epochs=3, device="cpu")
+SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def objective(iris: Data) -> ModuleObjective:
     )
 
 
-def figures(result: TrainingResult) -> TrainingResult:
+def without_seconds(result: TrainingResult) -> TrainingResult:
     return replace(result, seconds=0.0)
 
 
@@ -98,14 +98,16 @@ def test_an_mlp_learns_a_regression() -> None:
 def test_the_same_seed_gives_the_same_bits_whatever_ran_before(
     objective: ModuleObjective,
 ) -> None:
-    first = train(objective, WIDTHS, SHORT, seed=7)
+    first = train(objective, WIDTHS, SHORT_SETTINGS, seed=7)
     torch.manual_seed(99)
     torch.rand(5)
     random.random()
     np.random.rand(3)
-    train(objective, {"a": 5, "b": 3}, SHORT, seed=1)
-    assert figures(train(objective, WIDTHS, SHORT, seed=7)) == figures(first)
-    assert train(objective, WIDTHS, SHORT, seed=8).losses != first.losses
+    train(objective, {"a": 5, "b": 3}, SHORT_SETTINGS, seed=1)
+    assert without_seconds(train(objective, WIDTHS, SHORT_SETTINGS, seed=7)) == without_seconds(
+        first
+    )
+    assert train(objective, WIDTHS, SHORT_SETTINGS, seed=8).losses != first.losses
 
 
 def test_models_that_draw_from_numpy_and_random_repeat_too(iris: Data) -> None:
@@ -119,10 +121,10 @@ def test_models_that_draw_from_numpy_and_random_repeat_too(iris: Data) -> None:
             return self.layer(x) * noise  # type: ignore[no-any-return]
 
     objective = make_objective(build=lambda _: Noisy(), data=iris, base=BASE)
-    first = train(objective, {}, SHORT, seed=3)
+    first = train(objective, {}, SHORT_SETTINGS, seed=3)
     np.random.seed(5)
     random.seed(5)
-    assert figures(train(objective, {}, SHORT, seed=3)) == figures(first)
+    assert without_seconds(train(objective, {}, SHORT_SETTINGS, seed=3)) == without_seconds(first)
 
 
 def test_the_callers_streams_are_left_alone(objective: ModuleObjective) -> None:
@@ -141,7 +143,7 @@ def test_the_callers_streams_are_left_alone(objective: ModuleObjective) -> None:
     train(
         objective,
         WIDTHS,
-        replace(SHORT, epochs=1),
+        replace(SHORT_SETTINGS, epochs=1),
         seed=7,
         on_epoch=lambda *_: between.append(draws()),
     )
@@ -149,27 +151,31 @@ def test_the_callers_streams_are_left_alone(objective: ModuleObjective) -> None:
 
 
 def test_what_a_callback_draws_does_not_change_the_training(objective: ModuleObjective) -> None:
-    plain = train(objective, WIDTHS, SHORT, seed=7)
-    drawing = train(objective, WIDTHS, SHORT, seed=7, on_epoch=lambda *_: torch.manual_seed(0))
-    assert figures(drawing) == figures(plain)
+    plain = train(objective, WIDTHS, SHORT_SETTINGS, seed=7)
+    drawing = train(
+        objective, WIDTHS, SHORT_SETTINGS, seed=7, on_epoch=lambda *_: torch.manual_seed(0)
+    )
+    assert without_seconds(drawing) == without_seconds(plain)
 
 
 def test_randomness_goes_on_where_it_was_left() -> None:
     def draw(parts: int) -> list[Tensor]:
         randomness = Randomness(3, torch.device("cpu"))
-        drawn: list[Tensor] = []
+        samples: list[Tensor] = []
         for _ in range(parts):
             with randomness:
-                drawn += [torch.rand(2) for _ in range(4 // parts)]
+                samples += [torch.rand(2) for _ in range(4 // parts)]
             torch.rand(1)
-        return drawn
+        return samples
 
     assert torch.equal(torch.stack(draw(1)), torch.stack(draw(4)))
 
 
 @pytest.mark.parametrize("seed", [0, 2**32, 2**63 - 1])
 def test_any_seed_will_do(seed: int, objective: ModuleObjective) -> None:
-    assert train(objective, WIDTHS, replace(SHORT, epochs=1), seed=seed).outcome == "complete"
+    assert (
+        train(objective, WIDTHS, replace(SHORT_SETTINGS, epochs=1), seed=seed).outcome == "complete"
+    )
 
 
 # Stopping
@@ -221,7 +227,7 @@ def test_the_best_epochs_weights_are_judged_on_the_test_split(iris: Data) -> Non
     assert result.best_epoch is not None
     assert result.best_epoch < result.epochs - 1
     modules[-1].load_state_dict(states[result.best_epoch])
-    expected = score(objective, predict(modules[-1], iris.test.inputs), iris.test.targets)
+    expected = evaluate_metric(objective, predict(modules[-1], iris.test.inputs), iris.test.targets)
     assert result.test_value == expected
     assert result.value == min(result.curve)
 
@@ -229,23 +235,29 @@ def test_the_best_epochs_weights_are_judged_on_the_test_split(iris: Data) -> Non
 def test_test_rows_choose_nothing(iris: Data, objective: ModuleObjective) -> None:
     other = replace(iris, test=Split(inputs=-iris.test.inputs, targets=2 - iris.test.targets))
     changed = replace(objective, data=other)
-    first, second = (train(each, WIDTHS, SHORT, seed=0) for each in (objective, changed))
-    assert figures(replace(first, test_value=None)) == figures(replace(second, test_value=None))
+    first, second = (train(each, WIDTHS, SHORT_SETTINGS, seed=0) for each in (objective, changed))
+    assert without_seconds(replace(first, test_value=None)) == without_seconds(
+        replace(second, test_value=None)
+    )
 
 
 def test_no_test_split_gives_no_test_value(iris: Data) -> None:
     empty = Split(inputs=iris.test.inputs[:0], targets=iris.test.targets[:0])
     objective = make_objective(family="mlp", data=replace(iris, test=empty), base=BASE)
-    result = train(objective, WIDTHS, SHORT, seed=0)
+    result = train(objective, WIDTHS, SHORT_SETTINGS, seed=0)
     assert (result.outcome, result.test_value) == ("complete", None)
 
 
 def test_each_epoch_is_reported(objective: ModuleObjective) -> None:
-    seen: list[tuple[int, float]] = []
+    recorded: list[tuple[int, float]] = []
     result = train(
-        objective, WIDTHS, SHORT, seed=0, on_epoch=lambda k, value: seen.append((k, value))
+        objective,
+        WIDTHS,
+        SHORT_SETTINGS,
+        seed=0,
+        on_epoch=lambda k, value: recorded.append((k, value)),
     )
-    assert seen == list(enumerate(result.curve))
+    assert recorded == list(enumerate(result.curve))
 
 
 @pytest.mark.parametrize(
@@ -262,17 +274,19 @@ def test_what_a_callback_raises_ends_the_training_untouched(
     torch.manual_seed(2)
     before = torch.get_rng_state()
     with pytest.raises(type(error)) as caught:
-        train(objective, WIDTHS, SHORT, seed=0, on_epoch=stop)
+        train(objective, WIDTHS, SHORT_SETTINGS, seed=0, on_epoch=stop)
     assert caught.value is error
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_epoch_that_fails_is_not_reported(iris: Data) -> None:
-    seen: list[tuple[int, float]] = []
+    recorded: list[tuple[int, float]] = []
     objective = scripted([0.5, 0.6, float("nan")], iris)
-    result = train(objective, WIDTHS, SHORT, seed=0, on_epoch=lambda *one: seen.append(one))
+    result = train(
+        objective, WIDTHS, SHORT_SETTINGS, seed=0, on_epoch=lambda *one: recorded.append(one)
+    )
     assert result.outcome == "nan"
-    assert seen == [(0, 0.5), (1, 0.6)]
+    assert recorded == [(0, 0.5), (1, 0.6)]
 
 
 # Batches
@@ -289,12 +303,12 @@ def test_an_epoch_that_fails_is_not_reported(iris: Data) -> None:
     ],
 )
 def test_every_row_is_in_a_batch(rows: int, batch_size: int, sizes: list[int], iris: Data) -> None:
-    seen: list[Tensor] = []
+    recorded: list[Tensor] = []
 
     class Watching(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             if self.training:
-                seen.append(x)
+                recorded.append(x)
             return super().forward(x)
 
     short = Split(inputs=iris.train.inputs[:rows], targets=iris.train.targets[:rows])
@@ -302,9 +316,9 @@ def test_every_row_is_in_a_batch(rows: int, batch_size: int, sizes: list[int], i
         build=lambda _: Watching(4, 3), data=replace(iris, train=short), base=BASE
     )
     train(objective, {}, ProxySettings(epochs=2, batch_size=batch_size, device="cpu"), seed=0)
-    half = len(seen) // 2
-    assert [len(batch) for batch in seen] == sizes * 2
-    first, second = torch.cat(seen[:half]), torch.cat(seen[half:])
+    half = len(recorded) // 2
+    assert [len(batch) for batch in recorded] == sizes * 2
+    first, second = torch.cat(recorded[:half]), torch.cat(recorded[half:])
     assert not torch.equal(first, second)
     if sum(sizes) == rows:
         assert torch.equal(first.sort(dim=0).values, short.inputs.sort(dim=0).values)
@@ -351,8 +365,8 @@ def test_parts_of_a_batch_give_the_whole_batchs_gradients(rows: int, parts: int,
     model = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 3)).double()
     whole, parted = gradients(model, x, y, 1), gradients(model, x, y, parts)
     assert parted[0] == pytest.approx(whole[0], rel=1e-12)
-    for one, other in zip(parted[1], whole[1], strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    for item, other in zip(parted[1], whole[1], strict=True):
+        torch.testing.assert_close(item, other, rtol=1e-10, atol=1e-12)
 
 
 @hypothesis(deadline=None)
@@ -362,9 +376,11 @@ def test_no_part_is_larger_than_those_of_a_whole_batch(
 ) -> None:
     accumulate, rows = min(accumulate, batch), min(rows, batch)
     settings = ProxySettings(batch_size=batch, accumulate=accumulate)
-    sizes = [len(part) for part in torch.empty(rows).tensor_split(settings.parts(rows))]
+    sizes = [
+        len(part) for part in torch.empty(rows).tensor_split(settings.accumulation_steps(rows))
+    ]
     largest = -(-batch // accumulate)
-    assert settings.parts(batch) <= accumulate
+    assert settings.accumulation_steps(batch) <= accumulate
     assert sum(sizes) == rows
     assert max(sizes) <= largest
     # BatchNorm needs two rows.
@@ -372,7 +388,7 @@ def test_no_part_is_larger_than_those_of_a_whole_batch(
 
 
 def test_a_training_in_parts_is_the_training_in_whole_batches() -> None:
-    objective = family("mlp", generated(rows=41))
+    objective = family_objective("mlp", make_clusters(rows=41))
     whole, parts = (
         train(
             objective,
@@ -388,7 +404,7 @@ def test_a_training_in_parts_is_the_training_in_whole_batches() -> None:
 
 def test_batch_norm_trains_in_parts_of_a_short_last_batch() -> None:
     """Of 16 rows in 4 parts each has 4; the last 5 rows make 2 parts, not 4 of which 3 are lone."""
-    objective = family("mlp", generated(rows=37), norm="batch")
+    objective = family_objective("mlp", make_clusters(rows=37), norm="batch")
     settings = ProxySettings(epochs=2, batch_size=16, accumulate=4, device="cpu")
     assert train(objective, WIDTHS, settings, seed=1).outcome == "complete"
 
@@ -421,7 +437,7 @@ def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
     assert {parameter.dtype for parameter in models[-1].parameters()} == {torch.float32}
     assert first.value is not None
     assert first.value > 0.8
-    assert figures(first) == figures(again)
+    assert without_seconds(first) == without_seconds(again)
     full = train(objective, {}, replace(settings, precision="float32"), seed=1)
     assert full.losses != first.losses
     assert full.losses == pytest.approx(first.losses, rel=0.1)
@@ -438,7 +454,7 @@ def test_a_loss_that_is_no_number_is_an_outcome(iris: Data) -> None:
         return output.mean() * (float("nan") if len(calls) > 4 else 1.0)
 
     objective = make_objective(family="mlp", data=iris, loss=loss, base=BASE)
-    result = train(objective, WIDTHS, replace(SHORT, batch_size=45), seed=0)
+    result = train(objective, WIDTHS, replace(SHORT_SETTINGS, batch_size=45), seed=0)
     assert result.outcome == "nan"
     assert result.detail == "the training loss became nan in epoch 2"
     assert (result.value, result.test_value, result.best_epoch) == (None, None, None)
@@ -447,7 +463,7 @@ def test_a_loss_that_is_no_number_is_an_outcome(iris: Data) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_metric_that_is_no_number_is_an_outcome(value: float, iris: Data) -> None:
-    result = train(scripted([0.5, value], iris), WIDTHS, SHORT, seed=0)
+    result = train(scripted([0.5, value], iris), WIDTHS, SHORT_SETTINGS, seed=0)
     assert result.outcome == "nan"
     assert result.detail == f"the validation script became {value} in epoch 1"
     assert result.curve == (0.5,)
@@ -459,11 +475,11 @@ def test_a_real_divergence_is_an_outcome(iris: Data) -> None:
     assert result.outcome == "nan"
 
 
-def greedy_builder(_: Any) -> nn.Module:
+def raise_out_of_memory(_: Any) -> nn.Module:
     return nn.Linear(2**40, 2**20)
 
 
-class Greedy(nn.Linear):
+class OutOfMemoryLayer(nn.Linear):
     def forward(self, _: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nand more")
 
@@ -471,15 +487,17 @@ class Greedy(nn.Linear):
 @pytest.mark.parametrize(
     ("build", "parameters", "says"),
     [
-        pytest.param(greedy_builder, 0, "memory ran out while it was built", id="building"),
-        pytest.param(lambda _: Greedy(4, 3), 15, "memory ran out in epoch 0", id="training"),
+        pytest.param(raise_out_of_memory, 0, "memory ran out while it was built", id="building"),
+        pytest.param(
+            lambda _: OutOfMemoryLayer(4, 3), 15, "memory ran out in epoch 0", id="training"
+        ),
     ],
 )
 def test_running_out_of_memory_is_an_outcome(
     build: Callable[[Any], nn.Module], parameters: int, says: str, iris: Data
 ) -> None:
     objective = make_objective(build=build, data=iris, base=BASE)
-    result = train(objective, {}, SHORT, seed=0)
+    result = train(objective, {}, SHORT_SETTINGS, seed=0)
     assert result.outcome == "out_of_memory"
     assert result.detail is not None
     assert says in result.detail
@@ -505,20 +523,20 @@ def test_memory_errors_are_told_from_others(error: Exception, expected: bool) ->
 def test_other_exceptions_propagate(iris: Data) -> None:
     objective = make_objective(build=lambda _: nn.Linear(5, 3), data=iris, base=BASE)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        train(objective, {}, SHORT, seed=0)
+        train(objective, {}, SHORT_SETTINGS, seed=0)
 
 
 def test_a_builder_that_raises_is_the_users(iris: Data) -> None:
     objective = make_objective(build=lambda widths: widths["z"], data=iris, base=BASE)
     with pytest.raises(ModelError, match="raised KeyError: 'z'"):
-        train(objective, {"a": 1}, SHORT, seed=0)
+        train(objective, {"a": 1}, SHORT_SETTINGS, seed=0)
 
 
 def test_a_metric_that_gives_no_number_is_the_users(iris: Data) -> None:
     metric = Metric(name="own", direction="maximize", function=lambda *_: None)
     objective = make_objective(family="mlp", data=iris, metric=metric, base=BASE)
     with pytest.raises(MetricError, match="metric own returned None"):
-        train(objective, WIDTHS, SHORT, seed=0)
+        train(objective, WIDTHS, SHORT_SETTINGS, seed=0)
 
 
 # Devices and the optimizer
@@ -547,7 +565,7 @@ def test_the_fused_step_equals_the_plain_one() -> None:
         model = nn.Linear(3, 2).double()
         if not fused:  # a parameter that is not contiguous takes the plain way
             model.weight = nn.Parameter(model.weight.detach().t().contiguous().t())
-        optimizer = make_optimizer(model, 0.1, 0.1)
+        optimizer = make_adamw(model, 0.1, 0.1)
         assert bool(optimizer.defaults["fused"]) is fused
         for _ in range(5):
             optimizer.zero_grad()
@@ -567,7 +585,7 @@ def test_frozen_parameters_stay(iris: Data) -> None:
         return nn.Sequential(kept[-1], nn.Linear(4, 3))
 
     objective = make_objective(build=build, data=iris, base=BASE)
-    result = train(objective, {}, SHORT, seed=0)
+    result = train(objective, {}, SHORT_SETTINGS, seed=0)
     assert result.parameters == 20 + 15
     with torch.random.fork_rng(devices=[]), Randomness(0, torch.device("cpu")):
         assert torch.equal(nn.Linear(4, 4).weight, kept[-1].weight)
@@ -575,7 +593,7 @@ def test_frozen_parameters_stay(iris: Data) -> None:
 
 def test_a_model_without_parameters_cannot_be_trained() -> None:
     with pytest.raises(ModelError, match="no parameter to train"):
-        make_optimizer(nn.Identity(), 0.1)
+        make_adamw(nn.Identity(), 0.1)
 
 
 def test_a_users_regression_trains_with_flat_outputs() -> None:

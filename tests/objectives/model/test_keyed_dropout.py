@@ -14,18 +14,18 @@ from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.keyed_dropout import (
     KeyedDropout,
-    install,
-    key_of,
-    keyed,
-    layers,
-    mix,
+    drop_threshold,
+    hash_word,
+    install_keyed_dropout,
+    keyed_layers,
+    mask_key,
     set_step,
-    swappable,
-    threshold,
+    swappable_layers,
+    with_keyed_dropout,
 )
 from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.training.settings import ProxySettings
-from widthwise.tests.objectives.engines.equality import generated
+from widthwise.tests.objectives.engines.equality import make_clusters
 from widthwise.tests.objectives.trace.real_step import CLASS, real_peaks
 
 KEYS = st.integers(-(2**31), 2**31 - 1)
@@ -39,7 +39,7 @@ def layer(p: float, key: int, shared_axes: int = 0) -> KeyedDropout:
 
 
 def mask(p: float, key: int, shape: tuple[int, ...], shared_axes: int = 0) -> Tensor:
-    return layer(p, key, shared_axes).dropped(torch.empty(shape)).expand(shape)
+    return layer(p, key, shared_axes).drop_mask(torch.empty(shape)).expand(shape)
 
 
 # Masks
@@ -73,10 +73,10 @@ def test_whole_channels_are_dropped_together_padded_or_not(shared_axes: int) -> 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("shape", [(40_000,), (200, 200), (20, 10, 20, 10)], ids=len)
-def test_the_share_of_dropped_places_is_near_p(p: float, shape: tuple[int, ...]) -> None:
+def test_the_share_of_dropped_elements_is_near_p(p: float, shape: tuple[int, ...]) -> None:
     places = math.prod(shape)
-    found = float(mask(p, key_of(3, 1, 4), shape).double().mean())
-    assert abs(found - p) < 4.5 * math.sqrt(p * (1 - p) / places)
+    kept_share = float(mask(p, mask_key(3, 1, 4), shape).double().mean())
+    assert abs(kept_share - p) < 4.5 * math.sqrt(p * (1 - p) / places)
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5])
@@ -89,15 +89,19 @@ def test_other_seeds_layers_and_steps_have_unrelated_masks(
     other: tuple[int, int, int], p: float
 ) -> None:
     shape = (150, 200)
-    first, second = (mask(p, key_of(*which), shape) for which in ((7, 0, 0), other))
+    first, second = (mask(p, mask_key(*which), shape) for which in ((7, 0, 0), other))
     differing = float((first != second).double().mean())
     expected = 2 * p * (1 - p)
     assert abs(differing - expected) < 4.5 * math.sqrt(expected * (1 - expected) / first.numel())
 
 
 def test_rows_and_columns_of_a_mask_are_unrelated() -> None:
-    drawn = mask(0.5, key_of(1, 0, 0), (300, 300)).double() - 0.5
-    for near in (drawn[1:] * drawn[:-1], drawn[:, 1:] * drawn[:, :-1], drawn * drawn.t()):
+    samples = mask(0.5, mask_key(1, 0, 0), (300, 300)).double() - 0.5
+    for near in (
+        samples[1:] * samples[:-1],
+        samples[:, 1:] * samples[:, :-1],
+        samples * samples.t(),
+    ):
         assert abs(float(near.mean())) < 0.005
 
 
@@ -106,13 +110,14 @@ def test_rows_and_columns_of_a_mask_are_unrelated() -> None:
 def test_masks_are_made_as_other_engines_are_told(
     seed: int, which: int, step: int, p: float
 ) -> None:
-    """From `key_of`, `mix` and `threshold` alone, in whole numbers."""
-    key = key_of(seed, which, step)
+    """From `mask_key`, `hash_word` and `drop_threshold` alone, in whole numbers."""
+    key = mask_key(seed, which, step)
     assert -(2**31) <= key < 2**31
     golden = 0x9E3779B9
     expected = [
         [
-            (mix(mix(key + row * golden) + column * golden) & 0x7FFFFFFF) < threshold(p)
+            (hash_word(hash_word(key + row * golden) + column * golden) & 0x7FFFFFFF)
+            < drop_threshold(p)
             for column in range(3)
         ]
         for row in range(2)
@@ -127,7 +132,7 @@ def test_masks_are_made_as_other_engines_are_told(
 def test_what_stays_is_scaled_up(dtype: torch.dtype) -> None:
     module, x = layer(0.25, 9), torch.ones(50, 40, dtype=dtype, requires_grad=True)
     out = module(x)
-    dropped = module.dropped(x)
+    dropped = module.drop_mask(x)
     assert out.dtype == dtype
     assert torch.equal(out == 0, dropped)
     assert out[~dropped].unique().tolist() == [torch.tensor(4 / 3, dtype=dtype).item()]
@@ -143,7 +148,7 @@ def test_evaluation_and_a_share_of_none_change_nothing() -> None:
 
 
 def test_a_share_of_almost_all_drops_almost_all() -> None:
-    assert layer(1 - 1e-12, 5).dropped(torch.ones(1000)).all()
+    assert layer(1 - 1e-12, 5).drop_mask(torch.ones(1000)).all()
 
 
 @pytest.mark.parametrize(
@@ -158,11 +163,11 @@ def test_a_share_of_almost_all_drops_almost_all() -> None:
     ids=lambda value: str(value),
 )
 @pytest.mark.filterwarnings("ignore:dropout2d. Received a 3D input")
-def test_the_same_places_share_a_draw_as_in_torchs_own_layer(
+def test_the_same_elements_share_a_draw_as_in_torchs_own_layer(
     native: nn.Module, shape: tuple[int, ...]
 ) -> None:
     model = nn.Sequential(native)
-    install(model, ["0"])
+    install_keyed_dropout(model, ["0"])
     x = torch.ones(shape)
     for module in (native, model[0]):
         dropped = (module(x) == 0).flatten(2) if len(shape) > 2 else (module(x) == 0)[..., None]
@@ -175,20 +180,20 @@ def test_the_same_places_share_a_draw_as_in_torchs_own_layer(
 
 def test_each_layer_and_step_has_a_key_of_its_own() -> None:
     model = nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2), nn.Dropout(0.2))
-    install(model, ["0", "2"])
-    assert [module.p for module in layers(model)] == [0.1, 0.2]
-    seen = set()
+    install_keyed_dropout(model, ["0", "2"])
+    assert [module.p for module in keyed_layers(model)] == [0.1, 0.2]
+    observed = set()
     for step in range(3):
-        set_step(layers(model), seed=5, step=step)
-        seen |= {int(module.key) for module in layers(model)}
-    assert len(seen) == 6
+        set_step(keyed_layers(model), seed=5, step=step)
+        observed |= {int(module.key) for module in keyed_layers(model)}
+    assert len(observed) == 6
     assert not model.state_dict().keys() - {"1.weight", "1.bias"}, "a key is no weight"
 
 
 # What may be swapped
 
 
-class Twice(nn.Module):
+class SharedDropout(nn.Module):
     """One dropout for two places, and one for one."""
 
     def __init__(self) -> None:
@@ -202,9 +207,11 @@ class Twice(nn.Module):
 
 
 def test_a_layer_used_twice_in_a_pass_is_left_alone() -> None:
-    assert swappable(Twice(), torch.zeros(9, 7)) == ("once",)
+    assert swappable_layers(SharedDropout(), torch.zeros(9, 7)) == ("once",)
     objective = make_objective(
-        build=lambda _: Twice(), data=generated(rows=20, dtype=torch.float32), base=Path()
+        build=lambda _: SharedDropout(),
+        data=make_clusters(rows=20, dtype=torch.float32),
+        base=Path(),
     )
     first, again = (
         train(objective, {}, ProxySettings(epochs=2, device="cpu"), seed=1) for _ in range(2)
@@ -216,13 +223,13 @@ def test_a_layer_that_is_not_used_is_left_alone() -> None:
     model = nn.Sequential(nn.Linear(7, 3))
     model.spare = nn.Sequential(nn.Dropout(0.5))
     model.forward = lambda x: model[0](x)  # type: ignore[method-assign]
-    assert swappable(model, torch.zeros(2, 7)) == ()
+    assert swappable_layers(model, torch.zeros(2, 7)) == ()
 
 
 def test_trying_a_model_out_changes_nothing_of_it() -> None:
     model = nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert swappable(model, torch.randn(9, 7)) == ("2",)
+    assert swappable_layers(model, torch.randn(9, 7)) == ("2",)
     assert not model.training
     assert not model[2]._forward_hooks
     for name, value in model.state_dict().items():
@@ -245,12 +252,12 @@ class Uncopyable(nn.Module):
     "model", [Uncopyable(), nn.Sequential(nn.Linear(8, 5), nn.Dropout(0.5))], ids=["copy", "run"]
 )
 def test_a_model_that_cannot_be_tried_out_keeps_its_layers(model: nn.Module) -> None:
-    assert swappable(model, torch.zeros(2, 7)) == ()
+    assert swappable_layers(model, torch.zeros(2, 7)) == ()
 
 
 def test_a_model_that_cannot_be_copied_is_trained_with_torchs_own_layers() -> None:
     objective = make_objective(
-        build=lambda _: Uncopyable(), data=generated(rows=20, dtype=torch.float32), base=Path()
+        build=lambda _: Uncopyable(), data=make_clusters(rows=20, dtype=torch.float32), base=Path()
     )
     assert train(objective, {}, ProxySettings(epochs=1, device="cpu"), seed=1).outcome == "complete"
 
@@ -268,7 +275,7 @@ def test_the_memory_of_the_masks_is_predicted(width: int, autocast: torch.dtype 
 
     def as_trained() -> nn.Module:
         model = build()
-        install(model, ["2"])
+        install_keyed_dropout(model, ["2"])
         return model
 
     def fused(model: nn.Module) -> torch.optim.Optimizer:
@@ -282,9 +289,9 @@ def test_the_memory_of_the_masks_is_predicted(width: int, autocast: torch.dtype 
         loss=nn.functional.cross_entropy,
         autocast=autocast,
     )
-    found = count_costs(keyed(build, step.inputs[0].zeros), step)
-    assert found.train_memory == real_peaks(as_trained, step, fused)[0]
+    actual = count_costs(with_keyed_dropout(build, step.inputs[0].zeros), step)
+    assert actual.train_memory == real_peaks(as_trained, step, fused)[0]
     plain = count_costs(build, step)
-    assert (found.flops, found.parameters) == (plain.flops, plain.parameters)
-    assert found.uncounted == ()
-    assert (found.train_memory > plain.train_memory) == (autocast is not None)
+    assert (actual.flops, actual.parameters) == (plain.flops, plain.parameters)
+    assert actual.uncounted == ()
+    assert (actual.train_memory > plain.train_memory) == (autocast is not None)

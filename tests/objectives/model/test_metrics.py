@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from torch import nn
 from widthwise.objectives.errors import ImportFailure, MetricError
-from widthwise.objectives.model.losses import LOSSES, aligned, load_loss
+from widthwise.objectives.model.losses import LOSSES, align_to_targets, load_loss
 from widthwise.objectives.model.metrics import METRICS, Metric, default_metric, load_metric
 
 CLASS_REFERENCES: dict[str, Callable[..., float]] = {
@@ -40,8 +40,8 @@ def test_class_metrics_agree_with_scikit_learn(
     options: dict[str, Any] = {}
     if name != "accuracy":
         # The mean over the classes of the target (recall), or those of either (f1).
-        seen = np.unique(target if name == "balanced_accuracy" else [*target, *guess])
-        options = {"average": "macro", "labels": seen, "zero_division": 0.0}
+        labels = np.unique(target if name == "balanced_accuracy" else [*target, *guess])
+        options = {"average": "macro", "labels": labels, "zero_division": 0.0}
     expected = CLASS_REFERENCES[name](target, guess, **options)
     assert METRICS[name](torch.tensor(output), torch.tensor(target)) == pytest.approx(expected)
 
@@ -111,7 +111,7 @@ def test_defaults_by_task() -> None:
 # A user's own metric
 
 
-def own(tmp_path: Path, body: str, name: str = "metric") -> str:
+def write_metric(tmp_path: Path, body: str, name: str = "metric") -> str:
     path = tmp_path / "own_metric.py"
     path.write_text(f"import numpy as np\nimport torch\ndef {name}(output, target):\n    {body}\n")
     return f"own_metric.py:{name}"
@@ -128,7 +128,7 @@ def own(tmp_path: Path, body: str, name: str = "metric") -> str:
     ],
 )
 def test_a_users_metric_may_return_any_single_number(expression: str, tmp_path: Path) -> None:
-    metric = load_metric(own(tmp_path, f"return {expression}"), tmp_path, "minimize")
+    metric = load_metric(write_metric(tmp_path, f"return {expression}"), tmp_path, "minimize")
     value = metric(torch.ones(3, 2), torch.zeros(3))
     assert type(value) is float
     assert value == 0.25
@@ -136,7 +136,7 @@ def test_a_users_metric_may_return_any_single_number(expression: str, tmp_path: 
 
 
 def test_a_users_metric_may_be_not_a_number(tmp_path: Path) -> None:
-    metric = load_metric(own(tmp_path, "return float('nan')"), tmp_path, "minimize")
+    metric = load_metric(write_metric(tmp_path, "return float('nan')"), tmp_path, "minimize")
     assert np.isnan(metric(torch.ones(3), torch.zeros(3)))
 
 
@@ -152,7 +152,7 @@ def test_a_users_metric_may_be_not_a_number(tmp_path: Path) -> None:
     ],
 )
 def test_a_users_metric_that_gives_no_number(body: str, says: str, tmp_path: Path) -> None:
-    metric = load_metric(own(tmp_path, body), tmp_path, "maximize")
+    metric = load_metric(write_metric(tmp_path, body), tmp_path, "maximize")
     with pytest.raises(MetricError) as caught:
         metric(torch.ones(3, 2), torch.zeros(3))
     assert says in str(caught.value)
@@ -179,7 +179,7 @@ def test_the_direction_may_be_an_attribute(tmp_path: Path) -> None:
 def test_a_metric_that_cannot_be_taken(
     name: str, direction: str | None, says: str, tmp_path: Path
 ) -> None:
-    own(tmp_path, "return 1")
+    write_metric(tmp_path, "return 1")
     with pytest.raises(MetricError) as caught:
         load_metric(name, tmp_path, direction)
     assert says in str(caught.value)
@@ -249,4 +249,4 @@ def test_a_loss_is_a_name_a_function_a_reference_or_the_tasks_own(tmp_path: Path
 def test_outputs_are_brought_to_the_targets_shape(
     output: tuple[int, ...], targets: tuple[int, ...], task: Any, expected: tuple[int, ...]
 ) -> None:
-    assert aligned(torch.zeros(output), torch.zeros(targets), task).shape == expected
+    assert align_to_targets(torch.zeros(output), torch.zeros(targets), task).shape == expected

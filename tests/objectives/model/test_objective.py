@@ -15,7 +15,7 @@ from widthwise.objectives.errors import ImportFailure, MetricError, ModelError
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.check_builder import check_builder
-from widthwise.objectives.training.evaluate import predict, score
+from widthwise.objectives.training.evaluate import evaluate_metric, predict
 
 BASE = Path()
 Widths = Mapping[str, int]
@@ -31,7 +31,7 @@ def diabetes() -> Data:
     return load_builtin("diabetes", seed=0)
 
 
-def own(build: Callable[[Widths], Any], data: Data, **options: Any) -> ModuleObjective:
+def custom_objective(build: Callable[[Widths], Any], data: Data, **options: Any) -> ModuleObjective:
     return make_objective(build=build, data=data, base=BASE, **options)
 
 
@@ -42,7 +42,7 @@ def two_layers(widths: Widths, outputs: int = 3) -> nn.Module:
     )
 
 
-SMALL, LARGE = {"a": 4, "b": 4}, {"a": 32, "b": 16}
+SMALL_WIDTHS, LARGE_WIDTHS = {"a": 4, "b": 4}, {"a": 32, "b": 16}
 
 
 def test_a_builder_by_reference(tmp_path: Path, iris: Data) -> None:
@@ -87,14 +87,14 @@ def raising(widths: Widths) -> nn.Module:
 )
 def test_a_builder_that_gives_no_module(build: Callable[..., Any], says: str, iris: Data) -> None:
     with pytest.raises(ModelError) as caught:
-        own(build, iris).build(SMALL)
+        custom_objective(build, iris).build(SMALL_WIDTHS)
     assert says in str(caught.value)
     assert caught.value.exit_code == 2
 
 
 def test_what_a_builder_raised_is_chained(iris: Data) -> None:
     with pytest.raises(ModelError) as caught:
-        own(raising, iris).build(SMALL)
+        custom_objective(raising, iris).build(SMALL_WIDTHS)
     assert isinstance(caught.value.__cause__, ValueError)
 
 
@@ -103,7 +103,7 @@ def test_a_builder_that_runs_out_of_memory_made_no_mistake(iris: Data) -> None:
         return nn.Linear(2**40, 2**20)
 
     with pytest.raises(RuntimeError, match="allocate memory"):
-        own(build, iris).build(SMALL)
+        custom_objective(build, iris).build(SMALL_WIDTHS)
 
 
 @pytest.mark.parametrize(
@@ -143,28 +143,28 @@ def test_a_column_of_outputs_meets_a_row_of_targets(squeeze: bool, diabetes: Dat
     expected = (output - targets).square().mean()
     torch.testing.assert_close(objective.loss(shaped, targets), expected)
     perfect = targets if squeeze else targets[:, None]
-    assert score(objective, perfect, targets) == 1.0
+    assert evaluate_metric(objective, perfect, targets) == 1.0
 
 
 def test_metrics_are_in_the_targets_units(diabetes: Data) -> None:
     objective = make_objective(family="mlp", data=diabetes, metric=METRICS["mae"], base=BASE)
     targets = diabetes.validation.targets
-    off_by_one_scale = score(objective, targets[:, None] + 1, targets)
+    off_by_one_scale = evaluate_metric(objective, targets[:, None] + 1, targets)
     assert off_by_one_scale == pytest.approx(diabetes.target_scale[0], rel=1e-4)
     assert off_by_one_scale > 10
 
 
 def test_a_users_metric_sees_units_and_shapes_alike(diabetes: Data) -> None:
-    seen: list[tuple[Tensor, Tensor]] = []
+    observed: list[tuple[Tensor, Tensor]] = []
 
     def keep(output: Tensor, target: Tensor) -> float:
-        seen.append((output, target))
+        observed.append((output, target))
         return 0.0
 
     metric = Metric(name="keep", direction="maximize", function=keep)
     objective = make_objective(family="mlp", data=diabetes, metric=metric, base=BASE)
-    score(objective, diabetes.test.targets[:, None], diabetes.test.targets)
-    output, target = seen[0]
+    evaluate_metric(objective, diabetes.test.targets[:, None], diabetes.test.targets)
+    output, target = observed[0]
     assert output.shape == target.shape == (len(diabetes.test),)
     assert float(target.min()) >= 25
     torch.testing.assert_close(output, target)
@@ -177,15 +177,15 @@ def test_outputs_of_the_users_own_shape_stay_as_they_are(diabetes: Data) -> None
     metric = Metric(name="own", direction="minimize", function=likelihood)
     objective = make_objective(family="mlp", data=diabetes, metric=metric, base=BASE)
     targets = diabetes.validation.targets
-    assert score(objective, torch.stack([targets, targets * 0], dim=1), targets) == 0.0
+    assert evaluate_metric(objective, torch.stack([targets, targets * 0], dim=1), targets) == 0.0
 
 
 def test_regressions_on_several_columns(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(60, 4))
     data = from_result("own", (x, x[:, :2] * 2.5), seed=0)
     objective = make_objective(family="mlp", data=data, base=BASE)
-    check_builder(objective, SMALL, LARGE)
-    assert score(objective, data.test.targets, data.test.targets) == 1.0
+    check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)
+    assert evaluate_metric(objective, data.test.targets, data.test.targets) == 1.0
 
 
 # Evaluation
@@ -194,8 +194,8 @@ def test_regressions_on_several_columns(tmp_path: Path) -> None:
 def test_outputs_are_predicted_in_batches_without_batch_statistics() -> None:
     model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 2))
     inputs = torch.randn(10, 3)
-    whole = predict(model, inputs, batch=100)
-    torch.testing.assert_close(predict(model, inputs, batch=3), whole)
+    whole = predict(model, inputs, batch_size=100)
+    torch.testing.assert_close(predict(model, inputs, batch_size=3), whole)
     assert not whole.requires_grad
     assert whole.shape == (10, 2)
 
@@ -205,7 +205,7 @@ def test_outputs_of_several_heads_are_joined_head_by_head() -> None:
         def forward(self, x: Tensor) -> dict[str, Any]:
             return {"a": x, "b": (x[:, :1], [x * 2])}
 
-    outputs = predict(Heads(), torch.arange(12.0).reshape(6, 2), batch=4)
+    outputs = predict(Heads(), torch.arange(12.0).reshape(6, 2), batch_size=4)
     assert outputs["a"].shape == (6, 2)
     assert outputs["b"][0].shape == (6, 1)
     assert torch.equal(outputs["b"][1][0], outputs["a"] * 2)
@@ -217,13 +217,13 @@ def test_outputs_of_several_heads_are_joined_head_by_head() -> None:
 def test_a_sound_objective_passes_and_leaves_the_streams_alone(iris: Data) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    check_builder(own(two_layers, iris), SMALL, LARGE)
-    check_builder(make_objective(family="mlp", data=iris, base=BASE), SMALL, LARGE)
+    check_builder(custom_objective(two_layers, iris), SMALL_WIDTHS, LARGE_WIDTHS)
+    check_builder(make_objective(family="mlp", data=iris, base=BASE), SMALL_WIDTHS, LARGE_WIDTHS)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_space_of_one_candidate_varies_nothing(iris: Data) -> None:
-    check_builder(own(lambda _: nn.Linear(4, 3), iris), SMALL, SMALL)
+    check_builder(custom_objective(lambda _: nn.Linear(4, 3), iris), SMALL_WIDTHS, SMALL_WIDTHS)
 
 
 def test_a_builder_that_reads_values_is_built_in_earnest(iris: Data) -> None:
@@ -231,7 +231,7 @@ def test_a_builder_that_reads_values_is_built_in_earnest(iris: Data) -> None:
         rates = [rate.item() for rate in torch.linspace(0, 0.1, 2)]
         return nn.Sequential(two_layers(widths), nn.Dropout(rates[1]))
 
-    check_builder(own(build, iris), SMALL, LARGE)
+    check_builder(custom_objective(build, iris), SMALL_WIDTHS, LARGE_WIDTHS)
 
 
 def test_a_largest_candidate_beyond_the_memory_is_no_mistake(iris: Data) -> None:
@@ -239,7 +239,7 @@ def test_a_largest_candidate_beyond_the_memory_is_no_mistake(iris: Data) -> None
         assert torch.zeros(1).item() == 0
         return nn.Sequential(nn.Linear(4, widths["a"]), nn.Linear(widths["a"], 3))
 
-    check_builder(own(build, iris), {"a": 4}, {"a": 2**48})
+    check_builder(custom_objective(build, iris), {"a": 4}, {"a": 2**48})
 
 
 def test_widths_that_change_no_shape_count_when_a_module_holds_them(iris: Data) -> None:
@@ -257,7 +257,7 @@ def test_widths_that_change_no_shape_count_when_a_module_holds_them(iris: Data) 
     def build(widths: Widths) -> nn.Module:
         return Attention(widths["a"], widths["heads"])
 
-    check_builder(own(build, iris), {"a": 8, "heads": 2}, {"a": 24, "heads": 4})
+    check_builder(custom_objective(build, iris), {"a": 8, "heads": 2}, {"a": 24, "heads": 4})
 
 
 def test_a_width_that_cannot_move_alone_is_passed_over(iris: Data) -> None:
@@ -266,7 +266,7 @@ def test_a_width_that_cannot_move_alone_is_passed_over(iris: Data) -> None:
             raise ValueError("b must divide a")
         return two_layers(widths)
 
-    check_builder(own(build, iris), {"a": 4, "b": 4}, {"a": 32, "b": 16})
+    check_builder(custom_objective(build, iris), {"a": 4, "b": 4}, {"a": 32, "b": 16})
 
 
 class Tuple(nn.Module):
@@ -292,7 +292,9 @@ def only_small(widths: Widths) -> nn.Module:
     ("build", "says"),
     [
         pytest.param(first_only, "ignores 'b': the model is the same for 4 and for 16", id="one"),
-        pytest.param(lambda _: two_layers(SMALL), "build(widths) ignores 'a', 'b'", id="all"),
+        pytest.param(
+            lambda _: two_layers(SMALL_WIDTHS), "build(widths) ignores 'a', 'b'", id="all"
+        ),
         pytest.param(only_small, "raised ValueError: too large", id="largest"),
         pytest.param(
             lambda w: two_layers(w, 2),
@@ -316,7 +318,7 @@ def test_a_builder_that_does_not_fit(
     build: Callable[[Widths], nn.Module], says: str, iris: Data
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        check_builder(own(build, iris), SMALL, LARGE)
+        check_builder(custom_objective(build, iris), SMALL_WIDTHS, LARGE_WIDTHS)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -332,18 +334,18 @@ def test_a_builder_that_does_not_fit(
 )
 def test_a_loss_that_does_not_fit(loss: Any, says: str, iris: Data) -> None:
     with pytest.raises(ModelError) as caught:
-        check_builder(own(two_layers, iris, loss=loss), SMALL, LARGE)
+        check_builder(custom_objective(two_layers, iris, loss=loss), SMALL_WIDTHS, LARGE_WIDTHS)
     assert says in str(caught.value)
 
 
 def test_a_metric_that_gives_no_number_is_found_before_training(iris: Data) -> None:
     metric = Metric(name="own", direction="maximize", function=lambda *_: None)
     with pytest.raises(MetricError, match="returned None"):
-        check_builder(own(two_layers, iris, metric=metric), SMALL, LARGE)
+        check_builder(custom_objective(two_layers, iris, metric=metric), SMALL_WIDTHS, LARGE_WIDTHS)
 
 
 def test_several_heads_with_a_loss_and_metric_of_ones_own(iris: Data) -> None:
-    objective = own(
+    objective = custom_objective(
         lambda widths: Tuple(widths["a"] + widths["b"]),
         iris,
         loss=lambda output, target: nn.functional.cross_entropy(output[0], target),
@@ -353,4 +355,4 @@ def test_several_heads_with_a_loss_and_metric_of_ones_own(iris: Data) -> None:
             function=lambda output, target: (output[0].argmax(dim=1) == target).float().mean(),
         ),
     )
-    check_builder(objective, SMALL, LARGE)
+    check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)

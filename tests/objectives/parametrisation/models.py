@@ -73,7 +73,7 @@ def vision_transformer(widths: Widths) -> nn.Module:
     )
 
 
-class Words(nn.Module):
+class TokenClassifier(nn.Module):
     """An embedding, learnt positions, a scale of each channel and a classifier."""
 
     def __init__(self, widths: Widths) -> None:
@@ -86,8 +86,8 @@ class Words(nn.Module):
         self.hidden = nn.Linear(width, widths["b"])
         self.head = nn.Linear(widths["b"], 5)
 
-    def forward(self, words: Tensor) -> Tensor:
-        x = self.embedding(words) + self.positions
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens) + self.positions
         x = x * self.scale[:, 0]
         return self.head(self.slope(self.hidden(x)).mean(1))
 
@@ -106,9 +106,9 @@ BUILDS: dict[str, Build] = {
     "depthwise": lambda widths: DepthwiseResidual({"outer": widths["a"], "inner": widths["b"]}),
     "torch's encoder": torch_encoder,
     "ViT": vision_transformer,
-    "words": Words,
+    "words": TokenClassifier,
 }
 
 BASE = {"a": 8, "b": 12}
-OTHERS = ({"a": 32, "b": 12}, {"a": 8, "b": 48}, {"a": 32, "b": 24})
+WIDENED = ({"a": 32, "b": 12}, {"a": 8, "b": 48}, {"a": 32, "b": 24})
 """Candidates that move each width by itself, and both."""

@@ -11,10 +11,14 @@ from widthwise.objectives.data.dataset import Data
 from widthwise.objectives.data.load import load_builtin
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
-from widthwise.objectives.parametrisation.coordinate_check import STEPS, coordinate_check
-from widthwise.objectives.parametrisation.coordinate_report import GROWTH, OUTPUT, LayerGrowth
-from widthwise.objectives.parametrisation.mup import derive
-from widthwise.objectives.parametrisation.standard import Standard
+from widthwise.objectives.parametrisation.coordinate_check import UPDATE_STEPS, coordinate_check
+from widthwise.objectives.parametrisation.coordinate_report import (
+    MAX_SLOPE,
+    MODEL_OUTPUT,
+    LayerGrowth,
+)
+from widthwise.objectives.parametrisation.mup import derive_mup
+from widthwise.objectives.parametrisation.standard import StandardParametrisation
 from widthwise.objectives.training.settings import ProxySettings
 
 from .models import Widths
@@ -46,27 +50,29 @@ def test_perceptrons_are_flat_under_mup_and_grow_without(
     options: dict[str, object], digits: Data
 ) -> None:
     objective = family("mlp", digits, **options)
-    mup = derive(objective.build, BASE, OTHERS)
+    mup = derive_mup(objective.build, BASE, OTHERS)
     widths = growing([16, 64, 256, 1024])
     right = coordinate_check(objective, mup, widths, LARGE)
-    wrong = coordinate_check(objective, Standard(), widths, LARGE)
+    wrong = coordinate_check(objective, StandardParametrisation(), widths, LARGE)
     assert right.passed, right.table()
     assert not wrong.passed, wrong.table()
-    assert right.rows[-1].layer == wrong.rows[-1].layer == OUTPUT
-    assert right.rows[-1].start < 0 < GROWTH < wrong.rows[-1].worst
-    assert "no activation grows with the width under 'mup'" in right.sentence
-    assert "activations grow with the width under 'standard'" in wrong.sentence
+    assert right.rows[-1].layer == wrong.rows[-1].layer == MODEL_OUTPUT
+    assert right.rows[-1].start < 0 < MAX_SLOPE < wrong.rows[-1].max_slope
+    assert "no activation grows with the width under 'mup'" in right.summary
+    assert "activations grow with the width under 'standard'" in wrong.summary
     assert "grows" in wrong.table()
     assert "grows" not in right.table()
 
 
 def test_convolutions_are_flat_under_mup_and_grow_without() -> None:
     objective = family("cnn", load_builtin("digits", seed=0, image=True))
-    mup = derive(objective.build, {"a": 8, "b": 8}, [{"a": 32, "b": 8}, {"a": 8, "b": 32}])
+    mup = derive_mup(objective.build, {"a": 8, "b": 8}, [{"a": 32, "b": 8}, {"a": 8, "b": 32}])
     widths = growing([8, 16, 32, 64])
     settings = ProxySettings(learning_rate=2**-6, batch_size=32, device="cpu")
     assert coordinate_check(objective, mup, widths, settings, seeds=(0, 1)).passed
-    assert not coordinate_check(objective, Standard(), widths, settings, seeds=(0, 1)).passed
+    assert not coordinate_check(
+        objective, StandardParametrisation(), widths, settings, seeds=(0, 1)
+    ).passed
 
 
 class Transformer(nn.Module):
@@ -89,12 +95,12 @@ class Transformer(nn.Module):
 
 def test_a_transformer_is_flat_under_mup_and_grows_without(digits: Data) -> None:
     objective = make_objective(build=Transformer, data=digits, base=Path())
-    mup = derive(objective.build, BASE, OTHERS, inputs=digits.train.inputs[:2])
+    mup = derive_mup(objective.build, BASE, OTHERS, inputs=digits.train.inputs[:2])
     widths = growing([16, 64, 256])
     settings = ProxySettings(learning_rate=2**-7, batch_size=32, device="cpu")
     right = coordinate_check(objective, mup, widths, settings)
     assert right.passed, right.table()
-    assert not coordinate_check(objective, Standard(), widths, settings).passed
+    assert not coordinate_check(objective, StandardParametrisation(), widths, settings).passed
 
 
 class Summed(nn.Module):
@@ -111,11 +117,11 @@ class Summed(nn.Module):
 
 def test_what_reading_parameters_cannot_tell_is_found(digits: Data) -> None:
     objective = make_objective(build=Summed, data=digits, base=Path())
-    mup = derive(objective.build, {"a": 16}, [{"a": 64}])
+    mup = derive_mup(objective.build, {"a": 16}, [{"a": 64}])
     report = coordinate_check(objective, mup, [{"a": a} for a in (16, 64, 256)], LARGE)
     failing = [row.layer for row in report.rows if not row.passed]
-    assert failing == ["head", OUTPUT]
-    assert "at the layer 'head'" in report.sentence or OUTPUT in report.sentence
+    assert failing == ["head", MODEL_OUTPUT]
+    assert "at the layer 'head'" in report.summary or MODEL_OUTPUT in report.summary
 
 
 class Attention(nn.Module):
@@ -147,7 +153,7 @@ def test_scores_that_grow_are_found_although_a_softmax_hides_them(
             return Attention(widths["a"], by_hand, 4 / widths["a"] ** power)
 
         objective = make_objective(build=build, data=digits, base=Path())
-        mup = derive(objective.build, {"a": 16}, [{"a": 64}])
+        mup = derive_mup(objective.build, {"a": 16}, [{"a": 64}])
         widths = [{"a": a} for a in (16, 64, 256)]
         settings = ProxySettings(batch_size=32, device="cpu")
         report = coordinate_check(objective, mup, widths, settings)
@@ -159,9 +165,9 @@ def test_scores_that_grow_are_found_although_a_softmax_hides_them(
 def test_the_report_has_a_row_a_layer_and_slopes_for_each_step(digits: Data) -> None:
     objective = family("mlp", digits)
     widths = growing([16, 32])
-    report = coordinate_check(objective, Standard(), widths, LARGE, seeds=(0,))
-    assert [row.layer for row in report.rows] == ["1", "3", "5", OUTPUT]
-    assert all(len(row.change) == STEPS for row in report.rows)
+    report = coordinate_check(objective, StandardParametrisation(), widths, LARGE, seeds=(0,))
+    assert [row.layer for row in report.rows] == ["1", "3", "5", MODEL_OUTPUT]
+    assert all(len(row.change) == UPDATE_STEPS for row in report.rows)
     assert all(len(row.sizes) == len(widths) for row in report.rows)
     assert report.widths == tuple(widths)
     assert len(report.table().splitlines()) == 1 + len(report.rows)
@@ -171,7 +177,7 @@ def test_it_leaves_the_random_streams_alone_and_repeats_itself(digits: Data) -> 
     objective = family("mlp", digits, dropout=0.5)
     state = torch.get_rng_state()
     first, second = (
-        coordinate_check(objective, Standard(), growing([16, 32]), LARGE, seeds=(4,))
+        coordinate_check(objective, StandardParametrisation(), growing([16, 32]), LARGE, seeds=(4,))
         for _ in range(2)
     )
     assert first == second
@@ -181,7 +187,7 @@ def test_it_leaves_the_random_streams_alone_and_repeats_itself(digits: Data) -> 
 @pytest.mark.parametrize("sizes", [(16,), (16, 16)], ids=["one", "twice the same"])
 def test_one_width_is_no_check(sizes: tuple[int, ...], digits: Data) -> None:
     with pytest.raises(ModelError, match="needs two widths or more, 1 given"):
-        coordinate_check(family("mlp", digits), Standard(), growing(sizes), LARGE)
+        coordinate_check(family("mlp", digits), StandardParametrisation(), growing(sizes), LARGE)
 
 
 def test_a_layer_that_is_there_at_some_widths_only(digits: Data) -> None:
@@ -191,9 +197,11 @@ def test_a_layer_that_is_there_at_some_widths_only(digits: Data) -> None:
 
     objective = make_objective(build=build, data=digits, base=Path())
     with pytest.raises(ModelError, match="runs at some widths only"):
-        coordinate_check(objective, Standard(), [{"a": 32}, {"a": 16}], LARGE, seeds=(0,))
+        coordinate_check(
+            objective, StandardParametrisation(), [{"a": 32}, {"a": 16}], LARGE, seeds=(0,)
+        )
 
 
 def test_the_steepest_slope_decides() -> None:
-    row = LayerGrowth(layer="one", start=-0.5, change=(0.0, GROWTH), sizes=(1.0, 2.0))
-    assert (row.worst, row.passed) == (GROWTH, False)
+    row = LayerGrowth(layer="one", start=-0.5, change=(0.0, MAX_SLOPE), sizes=(1.0, 2.0))
+    assert (row.max_slope, row.passed) == (MAX_SLOPE, False)

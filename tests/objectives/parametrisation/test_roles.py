@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.parametrisation.errors import Inapplicable
-from widthwise.objectives.parametrisation.fans import Fans, fans
-from widthwise.objectives.parametrisation.mup import derive
+from widthwise.objectives.parametrisation.errors import MupInapplicable
+from widthwise.objectives.parametrisation.fans import Fans, parameter_fans
+from widthwise.objectives.parametrisation.mup import derive_mup
 from widthwise.tests.objectives.zoo.attention import GPT2
-from widthwise.tests.objectives.zoo.small import Tied
+from widthwise.tests.objectives.zoo.small import TiedBigram
 
-from .models import BASE, BUILDS, OTHERS, Build, Widths
+from .models import BASE, BUILDS, WIDENED, Build, Widths
 
 ROLES: Mapping[str, Mapping[str, str]] = {
     "mlp": {
@@ -102,7 +102,7 @@ ROLES: Mapping[str, Mapping[str, str]] = {
 
 @pytest.mark.parametrize("name", BUILDS)
 def test_every_layer_has_its_role(name: str) -> None:
-    rules = derive(BUILDS[name], BASE, OTHERS).rules
+    rules = derive_mup(BUILDS[name], BASE, WIDENED).rules
     assert list(rules) == [key for key, _ in BUILDS[name](BASE).named_parameters()]
     assert {key: rules[key].role for key in ROLES[name]} == ROLES[name]
 
@@ -129,7 +129,7 @@ def test_every_layer_has_its_role(name: str) -> None:
     ids=lambda value: str(value) if isinstance(value, Fans) else None,
 )
 def test_fans(layer: nn.Module, name: str, expected: Fans) -> None:
-    assert fans(layer, name, layer.get_parameter(name).shape) == expected
+    assert parameter_fans(layer, name, layer.get_parameter(name).shape) == expected
 
 
 class Named(nn.Module):
@@ -157,7 +157,7 @@ def deep(widths: Widths) -> nn.Module:
 
 
 def tied(widths: Widths) -> nn.Module:
-    return Tied(20, widths["a"])
+    return TiedBigram(20, widths["a"])
 
 
 def gpt2(widths: Widths) -> nn.Module:
@@ -191,8 +191,8 @@ REFUSED: dict[str, tuple[Build, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_told_is_refused_by_name(case: str) -> None:
     build, name = REFUSED[case]
-    with pytest.raises(Inapplicable) as refusal:
-        derive(build, BASE, OTHERS)
+    with pytest.raises(MupInapplicable) as refusal:
+        derive_mup(build, BASE, WIDENED)
     assert str(refusal.value).startswith("muP cannot be applied: ")
     assert name in str(refusal.value)
     assert refusal.value.exit_code == 2
@@ -205,12 +205,12 @@ def test_attention_that_is_called_as_a_function_is_watched(scale: str) -> None:
         return Attending(size, {"none": None, "constant": 0.2, "1 / size": 8 / size}[scale])
 
     inputs = torch.randn(3, 4)
-    derive(build, BASE, OTHERS)
+    derive_mup(build, BASE, WIDENED)
     if scale == "1 / size":
-        derive(build, BASE, OTHERS, inputs=inputs)
+        derive_mup(build, BASE, WIDENED, inputs=inputs)
     else:
-        with pytest.raises(Inapplicable, match="attention heads"):
-            derive(build, BASE, OTHERS, inputs=inputs)
+        with pytest.raises(MupInapplicable, match="attention heads"):
+            derive_mup(build, BASE, WIDENED, inputs=inputs)
 
 
 def test_a_layer_that_is_used_twice_is_no_tie() -> None:
@@ -220,6 +220,6 @@ def test_a_layer_that_is_used_twice_is_no_tie() -> None:
         second.weight = shared.weight
         return nn.Sequential(first, shared, second, nn.Linear(widths["a"], 2))
 
-    rules = derive(build, BASE, OTHERS).rules
+    rules = derive_mup(build, BASE, WIDENED).rules
     assert rules["1.weight"].role == "hidden"
     assert "2.weight" not in rules

@@ -1,6 +1,6 @@
 """What one real training step holds: the truth that predicted peaks are compared with.
 
-`RealBytes` shares nothing with the recorder under test: it keeps weak references to real storages
+`RealStorageTracker` shares nothing with the recorder under test: it keeps weak references to real storages
 and asks after every operator which of them are still alive.
 """
 
@@ -20,23 +20,23 @@ MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 CLASS = TensorSpec(shape=(), dtype=torch.int64)
 
 
-class RealBytes(TorchDispatchMode):
+class RealStorageTracker(TorchDispatchMode):
     """Watches real storages; `peak` is the most bytes alive after any operator."""
 
-    def __init__(self, held: Iterable[Tensor]) -> None:
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__()
         self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
         self.peak = 0
-        for tensor in held:
-            self.watch(tensor)
-        self.look()
+        for tensor in tensors:
+            self.track(tensor)
+        self.update_peak()
 
-    def watch(self, tensor: Tensor) -> None:
+    def track(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         reference = StorageWeakRef(storage)
         self.storages[reference.cdata] = (reference, storage.nbytes())
 
-    def look(self) -> None:
+    def update_peak(self) -> None:
         self.storages = {k: v for k, v in self.storages.items() if not v[0].expired()}
         self.peak = max(self.peak, sum(size for _, size in self.storages.values()))
 
@@ -44,13 +44,13 @@ class RealBytes(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self.watch(leaf)
-        self.look()
+                self.track(leaf)
+        self.update_peak()
         return result
 
 
 @contextmanager
-def plain_encoder() -> Iterator[None]:
+def without_encoder_fastpath() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
@@ -81,13 +81,18 @@ def real_peaks(build: Build, step: StepSpec, make_optimizer: MakeOptimizer) -> t
         for value in slots.values()
         if isinstance(value, Tensor)
     ]
-    held = [*model.parameters(), *model.buffers()]
-    with RealBytes([*held, *state, *inputs, targets]) as training:
+    parameters_and_buffers = [*model.parameters(), *model.buffers()]
+    with RealStorageTracker([*parameters_and_buffers, *state, *inputs, targets]) as training:
         train()
     optimizer.zero_grad(set_to_none=True)
     model.eval()
-    evaluated = RealBytes([*held, *inputs])
-    with plain_encoder(), torch.no_grad(), precision(step), evaluated as inference:
+    inference_tracker = RealStorageTracker([*parameters_and_buffers, *inputs])
+    with (
+        without_encoder_fastpath(),
+        torch.no_grad(),
+        precision(step),
+        inference_tracker as inference,
+    ):
         model(*inputs)
     return training.peak, inference.peak
 

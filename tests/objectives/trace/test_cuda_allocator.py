@@ -16,7 +16,7 @@ from widthwise.objectives.trace.cuda_allocator import (
     CUBLAS_WORKSPACE_HOPPER,
     MARGIN_PERCENT,
     ROUNDING,
-    SLACK,
+    ROUNDING_SLACK,
     allocator_peak,
     cublas_workspace,
 )
@@ -60,10 +60,10 @@ def test_slack_bounds_the_rounding_of_each_storage(sizes: list[int]) -> None:
     rounded = sum(-(-size // ROUNDING) * ROUNDING for size in sizes)
     recorder = LiveBytes()
     tensors = [torch.empty(size, dtype=torch.uint8) for size in sizes]
-    recorder.hold(tensors, "batch")
+    recorder.track(tensors, "batch")
     with recorder:
         pass
-    bound = recorder.timeline(SLACK).peak
+    bound = recorder.timeline(ROUNDING_SLACK).peak
     assert rounded <= bound < rounded + ROUNDING * len(sizes)
 
 
@@ -110,7 +110,7 @@ def test_polynomials_hold_for_the_gpu_too() -> None:
     model = CostModel(build, step("cuda"), "ab")
     model.fit(Space())
     assert model.exact_by == "polynomial"
-    found = model.evaluate(np.array([[17, 4_000], [999, 3]]))
+    evaluated = model.evaluate(np.array([[17, 4_000], [999, 3]]))
     for index, (a, b) in enumerate([(17, 4_000), (999, 3)]):
         traced = count_costs(lambda a=a, b=b: build({"a": a, "b": b}), step("cuda"))
-        assert {name: int(values[index]) for name, values in found.items()} == traced.as_dict()
+        assert {name: int(values[index]) for name, values in evaluated.items()} == traced.as_dict()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import Costs, StepSpec, TensorSpec, count_costs
-from widthwise.objectives.trace.flops import FORMULAS, Counter, convolution_backward_flops
+from widthwise.objectives.trace.flops import FORMULAS, FlopCounter, convolution_backward_flops
 
 BATCH = 4
 T, D, H, F = 6, 8, 2, 16  # tokens, model width, heads, feed-forward width
@@ -17,7 +17,7 @@ def count(build: Callable[[], nn.Module], *shape: int, dtype: torch.dtype = torc
     return count_costs(build, StepSpec(inputs=inputs, batch_size=BATCH))
 
 
-class First(nn.Module):
+class InputGradientFree(nn.Module):
     """The first of what a module returns."""
 
     def __init__(self, inner: nn.Module) -> None:
@@ -126,20 +126,22 @@ def forward_and_step(case: str) -> tuple[Callable[[], nn.Module], tuple[int, ...
         ),
         # The fused kernel computes the input's gradient, wanted or not.
         "lstm": (
-            lambda: First(nn.LSTM(5, 7, batch_first=True)),
+            lambda: InputGradientFree(nn.LSTM(5, 7, batch_first=True)),
             (T, 5),
             4 * T * recurrent,
             3 * 4 * T * recurrent,
         ),
         "bidirectional lstm of two layers": (
-            lambda: First(nn.LSTM(5, 7, num_layers=2, bidirectional=True, batch_first=True)),
+            lambda: InputGradientFree(
+                nn.LSTM(5, 7, num_layers=2, bidirectional=True, batch_first=True)
+            ),
             (T, 5),
             2 * 4 * T * (recurrent + 14 * 7 + 7 * 7),
             3 * 2 * 4 * T * (recurrent + 14 * 7 + 7 * 7),
         ),
         # The first state is a constant: T - 1 gradients of states.
         "gru": (
-            lambda: First(nn.GRU(5, 7, batch_first=True)),
+            lambda: InputGradientFree(nn.GRU(5, 7, batch_first=True)),
             (T, 5),
             3 * T * recurrent,
             3 * 3 * T * recurrent - 3 * T * 5 * 7 - 3 * 7 * 7,
@@ -198,7 +200,7 @@ def ones(*shape: int) -> Tensor:
     ids=["dot", "vdot", "addmv", "addbmm", "addmm and activation", "cdist", "cdist and gradient"],
 )
 def test_products_that_torch_leaves_out(operation: Callable[[], object], flops: int) -> None:
-    with Counter() as counter:
+    with FlopCounter() as counter:
         operation()
     assert counter.flops == flops
 

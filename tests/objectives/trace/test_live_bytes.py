@@ -13,7 +13,7 @@ from widthwise.tests.objectives.trace.real_step import (
     OPTIMIZERS,
     Build,
     MakeOptimizer,
-    RealBytes,
+    RealStorageTracker,
     real_peaks,
     sample,
 )
@@ -137,7 +137,7 @@ def measured_peak(build: Build, step: StepSpec) -> int:
     optimizer.zero_grad(set_to_none=True)
     state = [value for slots in optimizer.state.values() for value in slots.values()]
     held = [*model.parameters(), *model.buffers(), *state, x, y]
-    with RealBytes(held) as real:
+    with RealStorageTracker(held) as real:
         train()
     return real.peak
 
@@ -200,7 +200,7 @@ def test_the_parts_sum_to_the_peak(model: str) -> None:
 def test_views_count_once_and_releases_count() -> None:
     recorder = LiveBytes()
     held = torch.zeros(10)
-    recorder.hold([held, held.view(2, 5)], "batch")
+    recorder.track([held, held.view(2, 5)], "batch")
     with recorder:
         first = held + 1
         second = first[2:]
@@ -218,7 +218,7 @@ def test_views_count_once_and_releases_count() -> None:
 def test_a_tensor_resized_in_place_counts_its_new_size() -> None:
     recorder = LiveBytes()
     tensor = torch.zeros(4)
-    recorder.hold([tensor], "batch")
+    recorder.track([tensor], "batch")
     with recorder:
         tensor.resize_(10)
     assert recorder.timeline().peak == 40
@@ -238,7 +238,7 @@ def test_a_sparse_gradient_is_counted_by_its_entries() -> None:
 
 def test_each_storage_may_take_more_than_its_bytes() -> None:
     recorder = LiveBytes()
-    recorder.hold([torch.zeros(10)], "batch")
+    recorder.track([torch.zeros(10)], "batch")
     with recorder:
         first = torch.zeros(3)
         second = torch.empty(0)

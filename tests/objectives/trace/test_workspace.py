@@ -73,21 +73,21 @@ def test_the_workspace_is_a_part_of_the_peak() -> None:
 
 def test_a_layer_too_large_to_run_is_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = count_costs(lambda: Recurrent(nn.LSTM), step())
-    workspace._measured.cache_clear()
-    monkeypatch.setattr(workspace, "MEASURED_BYTES", 1_000)
+    workspace._measure_workspace.cache_clear()
+    monkeypatch.setattr(workspace, "MAX_MEASURED_BYTES", 1_000)
     costs = count_costs(lambda: Recurrent(nn.LSTM), step())
-    workspace._measured.cache_clear()
+    workspace._measure_workspace.cache_clear()
     assert costs.lower_bound
     assert costs.train_memory < exact.train_memory
     assert any("lower bound" in note for note in costs.notes)
 
 
 def test_one_shape_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace._measured.cache_clear()
+    workspace._measure_workspace.cache_clear()
     count_costs(lambda: Recurrent(nn.LSTM), step())
-    misses = workspace._measured.cache_info().misses
+    misses = workspace._measure_workspace.cache_info().misses
     count_costs(lambda: Recurrent(nn.LSTM), step())
-    assert (misses, workspace._measured.cache_info().misses) == (1, 1)
+    assert (misses, workspace._measure_workspace.cache_info().misses) == (1, 1)
 
 
 def test_on_a_gpu_a_recurrent_layer_is_a_lower_bound() -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.snapshot import Snapshot
 
-ME = {"fingerprint": "abc", "slot": 3, "widths": {"a": 4}, "seed": 2**62}
+IDENTITY = {"fingerprint": "abc", "slot": 3, "widths": {"a": 4}, "seed": 2**62}
 DTYPES = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64, torch.complex128),
@@ -36,22 +36,22 @@ def snapshot(epochs: float = 1.0, size: int = 5) -> Snapshot:
     return Snapshot(
         epochs=epochs,
         tensors={"0.model.weight": torch.randn(size, 3, generator=stream)},
-        facts={"members": [{"course": {"curve": [0.1, epochs]}, "progress": None}]},
+        metadata={"members": [{"course": {"curve": [0.1, epochs]}, "progress": None}]},
     )
 
 
-def same(one: Snapshot | None, other: Snapshot) -> bool:
+def is_same_snapshot(value: Snapshot | None, other: Snapshot) -> bool:
     return (
-        one is not None
-        and (one.epochs, json.dumps(one.facts)) == (other.epochs, json.dumps(other.facts))
-        and one.tensors.keys() == other.tensors.keys()
-        and all(same_bits(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+        value is not None
+        and (value.epochs, json.dumps(value.metadata)) == (other.epochs, json.dumps(other.metadata))
+        and value.tensors.keys() == other.tensors.keys()
+        and all(is_same_bits(tensor, other.tensors[name]) for name, tensor in value.tensors.items())
     )
 
 
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    alike = one.dtype == other.dtype and one.shape == other.shape
-    return alike and bytes_of(one) == bytes_of(other)
+def is_same_bits(value: Tensor, other: Tensor) -> bool:
+    alike = value.dtype == other.dtype and value.shape == other.shape
+    return alike and bytes_of(value) == bytes_of(other)
 
 
 def bytes_of(tensor: Tensor) -> list[int]:
@@ -59,7 +59,7 @@ def bytes_of(tensor: Tensor) -> list[int]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir())
 
 
 # What is written is read
@@ -87,38 +87,40 @@ def test_what_is_written_is_read_bit_for_bit(
     written = Snapshot(
         epochs=epochs,
         tensors={f"0.{name}": (9 * torch.rand(shape)).to(dtype) for name in names_},
-        facts=facts,
+        metadata=facts,
     )
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint_file.write(Path(folder) / "slot" / "deeper", written, ME)
-        assert same(checkpoint_file.read(Path(folder) / "slot" / "deeper", ME), written)
+        checkpoint_file.write(Path(folder) / "slot" / "deeper", written, IDENTITY)
+        assert is_same_snapshot(
+            checkpoint_file.read(Path(folder) / "slot" / "deeper", IDENTITY), written
+        )
 
 
 def test_the_two_newest_stay_and_numbers_rise(tmp_path: Path) -> None:
     for epochs in range(1, 6):
-        file = checkpoint_file.write(tmp_path, snapshot(epochs), ME)
-        assert same(checkpoint_file.read(tmp_path, ME), snapshot(epochs))
+        file = checkpoint_file.write(tmp_path, snapshot(epochs), IDENTITY)
+        assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(epochs))
         assert file.name == f"{epochs:08d}.safetensors"
     assert names(tmp_path) == ["00000004.safetensors", "00000005.safetensors"]
     file.rename(tmp_path / "123456789.safetensors")
-    checkpoint_file.write(tmp_path, snapshot(9), ME)
+    checkpoint_file.write(tmp_path, snapshot(9), IDENTITY)
     assert names(tmp_path) == ["123456789.safetensors", "123456790.safetensors"]
-    assert same(checkpoint_file.read(tmp_path, ME), snapshot(9))
+    assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(9))
 
 
 def test_where_nothing_was_written_nothing_is_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert checkpoint_file.read(tmp_path / "missing", ME) is None
-    assert checkpoint_file.read(tmp_path, ME) is None
+    assert checkpoint_file.read(tmp_path / "missing", IDENTITY) is None
+    assert checkpoint_file.read(tmp_path, IDENTITY) is None
     assert not caplog.records
 
 
 def test_a_read_snapshot_outlives_its_file(tmp_path: Path) -> None:
-    checkpoint_file.write(tmp_path, snapshot(), ME)
-    found = checkpoint_file.read(tmp_path, ME)
+    checkpoint_file.write(tmp_path, snapshot(), IDENTITY)
+    snapshot_read = checkpoint_file.read(tmp_path, IDENTITY)
     shutil.rmtree(tmp_path)
-    assert same(found, snapshot())
+    assert is_same_snapshot(snapshot_read, snapshot())
 
 
 # Damage
@@ -129,11 +131,11 @@ def test_a_read_snapshot_outlives_its_file(tmp_path: Path) -> None:
 def test_a_truncated_one_falls_back_to_the_one_before(data: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checkpoint_file.write(folder, snapshot(1), ME)
-        newest = checkpoint_file.write(folder, snapshot(2), ME)
+        checkpoint_file.write(folder, snapshot(1), IDENTITY)
+        newest = checkpoint_file.write(folder, snapshot(2), IDENTITY)
         contents = newest.read_bytes()
         newest.write_bytes(contents[: data.draw(st.integers(0, len(contents) - 1))])
-        assert same(checkpoint_file.read(folder, ME), snapshot(1))
+        assert is_same_snapshot(checkpoint_file.read(folder, IDENTITY), snapshot(1))
 
 
 @settings(deadline=None, max_examples=80)
@@ -141,47 +143,51 @@ def test_a_truncated_one_falls_back_to_the_one_before(data: Any) -> None:
 def test_a_damaged_byte_never_reaches_a_training(data: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checkpoint_file.write(folder, snapshot(1), ME)
-        newest = checkpoint_file.write(folder, snapshot(2), ME)
+        checkpoint_file.write(folder, snapshot(1), IDENTITY)
+        newest = checkpoint_file.write(folder, snapshot(2), IDENTITY)
         contents = bytearray(newest.read_bytes())
-        place = data.draw(st.integers(0, len(contents) - 1))
-        contents[place] ^= data.draw(st.integers(1, 255))
+        offset = data.draw(st.integers(0, len(contents) - 1))
+        contents[offset] ^= data.draw(st.integers(1, 255))
         newest.write_bytes(contents)
-        found = checkpoint_file.read(folder, ME)
+        snapshot_read = checkpoint_file.read(folder, IDENTITY)
         # A blank of the header's padding may become another blank.
-        assert same(found, snapshot(1)) or same(found, snapshot(2))
+        assert is_same_snapshot(snapshot_read, snapshot(1)) or is_same_snapshot(
+            snapshot_read, snapshot(2)
+        )
 
 
-def rubbish(file: Path) -> None:
+def write_rubbish(file: Path) -> None:
     file.write_bytes(os.urandom(200))
 
 
-def nothing(file: Path) -> None:
+def write_empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-def endless_header(file: Path) -> None:
+def write_endless_header(file: Path) -> None:
     file.write_bytes((2**63).to_bytes(8, "little") + b"{}")
 
 
-def folder_of_that_name(file: Path) -> None:
+def make_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
 
 
-def broken_link(file: Path) -> None:
+def make_broken_link(file: Path) -> None:
     file.unlink()
     file.symlink_to("elsewhere")
 
 
-def without_metadata(file: Path) -> None:
+def write_without_metadata(file: Path) -> None:
     file.write_bytes(save({"0.model.weight": torch.zeros(2)}))
 
 
-def of_another_format(file: Path) -> None:
-    told = json.dumps({"format": 99, "identity": ME, "epochs": 1.0, "facts": {}, "complex": []})
-    digest = checkpoint_file._digest(told, {})
-    file.write_bytes(save({}, {"snapshot": told, "digest": digest}))
+def write_other_format(file: Path) -> None:
+    header = json.dumps(
+        {"format": 99, "identity": IDENTITY, "epochs": 1.0, "facts": {}, "complex": []}
+    )
+    digest = checkpoint_file._digest(header, {})
+    file.write_bytes(save({}, {"snapshot": header, "digest": digest}))
 
 
 class Bomb:
@@ -191,47 +197,47 @@ class Bomb:
         return os._exit, (77,)
 
 
-def pickled(file: Path) -> None:
+def write_pickle(file: Path) -> None:
     file.write_bytes(pickle.dumps(Bomb()))
 
 
-def saved_by_torch(file: Path) -> None:
+def write_with_torch(file: Path) -> None:
     torch.save({"0.model.weight": Bomb()}, file)
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        rubbish,
-        nothing,
-        endless_header,
-        folder_of_that_name,
-        broken_link,
-        without_metadata,
-        of_another_format,
-        pickled,
-        saved_by_torch,
+        write_rubbish,
+        write_empty,
+        write_endless_header,
+        make_folder,
+        make_broken_link,
+        write_without_metadata,
+        write_other_format,
+        write_pickle,
+        write_with_torch,
     ],
     ids=lambda one: one.__name__,
 )
 def test_whatever_lies_there_falls_back_and_is_said(
     damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoint_file.write(tmp_path, snapshot(1), ME)
-    damage(checkpoint_file.write(tmp_path, snapshot(2), ME))
-    assert same(checkpoint_file.read(tmp_path, ME), snapshot(1))
-    if damage is not broken_link:
+    checkpoint_file.write(tmp_path, snapshot(1), IDENTITY)
+    damage(checkpoint_file.write(tmp_path, snapshot(2), IDENTITY))
+    assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(1))
+    if damage is not make_broken_link:
         (record,) = caplog.records
         assert "00000002.safetensors is passed over" in record.getMessage()
     # The next one comes after it all the same.
-    checkpoint_file.write(tmp_path, snapshot(3), ME)
-    assert same(checkpoint_file.read(tmp_path, ME), snapshot(3))
+    checkpoint_file.write(tmp_path, snapshot(3), IDENTITY)
+    assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(3))
 
 
 def test_where_all_are_damaged_the_training_begins_anew(tmp_path: Path) -> None:
     for epochs in (1, 2):
-        rubbish(checkpoint_file.write(tmp_path, snapshot(epochs), ME))
-    assert checkpoint_file.read(tmp_path, ME) is None
+        write_rubbish(checkpoint_file.write(tmp_path, snapshot(epochs), IDENTITY))
+    assert checkpoint_file.read(tmp_path, IDENTITY) is None
 
 
 @pytest.mark.parametrize(
@@ -242,9 +248,9 @@ def test_where_all_are_damaged_the_training_begins_anew(tmp_path: Path) -> None:
 def test_a_foreign_one_is_not_read(
     other: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoint_file.write(tmp_path, snapshot(1), ME)
-    checkpoint_file.write(tmp_path, snapshot(2), {**ME, **other})
-    assert same(checkpoint_file.read(tmp_path, ME), snapshot(1))
+    checkpoint_file.write(tmp_path, snapshot(1), IDENTITY)
+    checkpoint_file.write(tmp_path, snapshot(2), {**IDENTITY, **other})
+    assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(1))
     assert "wanted is" in caplog.text
     assert checkpoint_file.read(tmp_path, {}) is None
 
@@ -253,7 +259,7 @@ def test_a_folder_that_cannot_be_read_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert checkpoint_file.read(tmp_path / "file", ME) is None
+    assert checkpoint_file.read(tmp_path / "file", IDENTITY) is None
     assert "cannot be read" in caplog.text
 
 
@@ -272,8 +278,8 @@ def test_no_pickle_is_written_or_read(tmp_path: Path, monkeypatch: pytest.Monkey
         (torch, "save"),
     ]:
         monkeypatch.setattr(module, name, refuse)
-    checkpoint_file.write(tmp_path, snapshot(), ME)
-    assert same(checkpoint_file.read(tmp_path, ME), snapshot())
+    checkpoint_file.write(tmp_path, snapshot(), IDENTITY)
+    assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot())
 
 
 # Writing that fails or is killed
@@ -282,22 +288,22 @@ def test_no_pickle_is_written_or_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
-        checkpoint_file.write(tmp_path / "file" / "slot", snapshot(), ME)
+        checkpoint_file.write(tmp_path / "file" / "slot", snapshot(), IDENTITY)
 
 
 def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
-    checkpoint_file.write(tmp_path, snapshot(1), ME)
+    checkpoint_file.write(tmp_path, snapshot(1), IDENTITY)
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(OSError):
-            checkpoint_file.write(tmp_path, snapshot(2, size=10_000), ME)
+            checkpoint_file.write(tmp_path, snapshot(2, size=10_000), IDENTITY)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert names(tmp_path) == ["00000001.safetensors"]
-    assert same(checkpoint_file.read(tmp_path, ME), snapshot(1))
+    assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(1))
 
 
 def test_what_a_killed_worker_left_is_cleared_later_and_what_another_writes_is_not(
@@ -307,7 +313,7 @@ def test_what_a_killed_worker_left_is_cleared_later_and_what_another_writes_is_n
     for file in (abandoned, present):
         file.write_bytes(b"half")
     os.utime(abandoned, (0, 0))
-    checkpoint_file.write(tmp_path, snapshot(), ME)
+    checkpoint_file.write(tmp_path, snapshot(), IDENTITY)
     assert names(tmp_path) == ["00000001.8.unfinished", "00000001.safetensors"]
 
 
@@ -339,7 +345,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_ones(tmp_path: Path) -> None
         written = max([written, *map(int, writer.stdout.read().split())])
         writer.wait()
         writer.stdout.close()
-        found = checkpoint_file.read(folder, ME)
-        assert found is not None
-        assert written <= found.epochs <= written + 1
-        assert same(found, snapshot(found.epochs, size=2000))
+        snapshot_read = checkpoint_file.read(folder, IDENTITY)
+        assert snapshot_read is not None
+        assert written <= snapshot_read.epochs <= written + 1
+        assert is_same_snapshot(snapshot_read, snapshot(snapshot_read.epochs, size=2000))

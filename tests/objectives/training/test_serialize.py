@@ -13,7 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from widthwise.objectives.training.serialize import Packer, Unpackable, on_cpu, unpacked
+from widthwise.objectives.training.serialize import (
+    Serialiser,
+    UnserialisableValue,
+    cpu_copy,
+    deserialise,
+)
 
 CPU = torch.device("cpu")
 HASHABLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -44,59 +49,59 @@ VALUES = st.recursive(
 )
 
 
-def there_and_back(value: Any) -> Any:
-    packer = Packer(CPU)
-    told = json.loads(json.dumps(packer.pack(value, "some")))
+def pack_and_unpack(value: Any) -> Any:
+    packer = Serialiser(CPU)
+    packed_json = json.loads(json.dumps(packer.serialise(value, "some")))
     assert all(name.startswith("some.") for name in packer.tensors)
-    assert all(one.is_contiguous() for one in packer.tensors.values())
-    return unpacked(told, packer.tensors, CPU)
+    assert all(tensor.is_contiguous() for tensor in packer.tensors.values())
+    return deserialise(packed_json, packer.tensors, CPU)
 
 
-def assert_same(one: Any, other: Any) -> None:
+def assert_same(value: Any, other: Any) -> None:
     if isinstance(other, torch.Tensor):
-        assert type(one) is torch.Tensor
-        assert one.dtype == other.dtype
-        assert one.tolist() == other.tolist()
-        assert not one.requires_grad
+        assert type(value) is torch.Tensor
+        assert value.dtype == other.dtype
+        assert value.tolist() == other.tolist()
+        assert not value.requires_grad
     elif isinstance(other, np.ndarray | np.generic):
-        assert type(one) is type(other)
-        assert one.dtype == other.dtype
-        assert one.shape == other.shape
-        assert one.tobytes() == other.tobytes()
+        assert type(value) is type(other)
+        assert value.dtype == other.dtype
+        assert value.shape == other.shape
+        assert value.tobytes() == other.tobytes()
     else:
-        assert type(one) is type(other)
+        assert type(value) is type(other)
         if isinstance(other, list | tuple):
-            for mine, its in zip(one, other, strict=True):
-                assert_same(mine, its)
+            for actual, its in zip(value, other, strict=True):
+                assert_same(actual, its)
         elif isinstance(other, dict):
-            assert list(map(repr, one)) == list(map(repr, other))
-            for mine, its in zip(one.values(), other.values(), strict=True):
-                assert_same(mine, its)
+            assert list(map(repr, value)) == list(map(repr, other))
+            for actual, its in zip(value.values(), other.values(), strict=True):
+                assert_same(actual, its)
         elif isinstance(other, set | frozenset):
-            assert sorted(map(repr, one)) == sorted(map(repr, other))
+            assert sorted(map(repr, value)) == sorted(map(repr, other))
         else:
-            assert repr(one) == repr(other)
+            assert repr(value) == repr(other)
 
 
 @settings(deadline=None, max_examples=200)
 @given(value=VALUES)
 def test_there_and_back(value: Any) -> None:
-    assert_same(there_and_back(value), value)
+    assert_same(pack_and_unpack(value), value)
 
 
 def test_the_streams_of_python_and_numpy_and_torch() -> None:
-    assert there_and_back(random.getstate()) == random.getstate()
+    assert pack_and_unpack(random.getstate()) == random.getstate()
     old = np.random.RandomState(3)
     old.randn()
     again = np.random.RandomState(0)
-    again.set_state(there_and_back(old.get_state()))
+    again.set_state(pack_and_unpack(old.get_state()))
     assert again.randn() == old.randn()
     for kind in (np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64):
         first, second = np.random.Generator(kind(1)), np.random.Generator(kind(2))
         first.normal()
-        second.bit_generator.state = there_and_back(first.bit_generator.state)
+        second.bit_generator.state = pack_and_unpack(first.bit_generator.state)
         assert first.normal() == second.normal()
-    assert torch.equal(there_and_back(torch.get_rng_state()), torch.get_rng_state())
+    assert torch.equal(pack_and_unpack(torch.get_rng_state()), torch.get_rng_state())
 
 
 class Level(IntEnum):
@@ -130,27 +135,27 @@ ENDLESS.append(ENDLESS)
     ids=lambda one: type(one).__name__,
 )
 def test_what_nobody_knows_is_refused_and_leaves_nothing_behind(value: Any) -> None:
-    packer = Packer(CPU)
-    packer.pack(torch.zeros(2), "some")
-    with pytest.raises(Unpackable):
-        packer.pack(value, "some")
+    packer = Serialiser(CPU)
+    packer.serialise(torch.zeros(2), "some")
+    with pytest.raises(UnserialisableValue):
+        packer.serialise(value, "some")
     assert list(packer.tensors) == ["some.0"]
 
 
 def test_a_tensor_that_is_kept_by_other_means_is_refused() -> None:
     weight = torch.zeros(4, 2)
-    packer = Packer(CPU, [weight])
-    assert packer.alien(weight[1:].t())
-    assert not packer.alien(weight.clone())
-    with pytest.raises(Unpackable, match="shares its memory"):
-        packer.pack({"view": weight.view(8)}, "some")
+    packer = Serialiser(CPU, [weight])
+    assert packer.shares_excluded_storage(weight[1:].t())
+    assert not packer.shares_excluded_storage(weight.clone())
+    with pytest.raises(UnserialisableValue, match="shares its memory"):
+        packer.serialise({"view": weight.view(8)}, "some")
 
 
 def test_a_copy_shares_nothing() -> None:
     tensor = torch.zeros(2, 3).t()
-    copy = on_cpu(tensor)
+    copy = cpu_copy(tensor)
     tensor += 1
     assert copy.tolist() == [[0.0, 0.0]] * 3
     assert copy.is_contiguous()
-    with pytest.raises(Unpackable):
-        on_cpu(torch.zeros(3).to_sparse())
+    with pytest.raises(UnserialisableValue):
+        cpu_copy(torch.zeros(3).to_sparse())

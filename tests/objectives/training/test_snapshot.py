@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.engines.base import Member, Training
+from widthwise.objectives.engines.base import Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.tests.objectives.loop.snapshots import (
     ENGINES,
-    EXACT,
-    SHORT,
-    FileKeeper,
-    Interrupted,
-    Run,
-    built,
-    candidates,
-    cut,
-    mlp,
+    EXACT_ENGINES,
+    SHORT_SETTINGS,
+    FileSnapshotStore,
+    ResumableTraining,
+    TrainingInterrupted,
+    make_candidates,
+    make_custom_objective,
+    mlp_objective,
+    pause_every,
 )
 
 # Trouble
 
 
-class Troubled(nn.Module):
+class FaultyModule(nn.Module):
     """Explodes or runs out of memory at width 3, from its fourth step on."""
 
     roomy = False
@@ -55,63 +55,76 @@ class Troubled(nn.Module):
 def test_failures_end_as_they_would_have(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(built(lambda n: Troubled(n, way)), candidates(2, 3, 4), SHORT, PlainEngine)
-    cut(monkeypatch, 2)
-    found, pieces = run.in_pieces(tmp_path, 2)
-    expected = run.alone()
-    assert len(pieces) > 3
-    assert [found[0], found[2]] == [expected[0], expected[2]]
+    run = ResumableTraining(
+        make_custom_objective(lambda n: FaultyModule(n, way)),
+        make_candidates(2, 3, 4),
+        SHORT_SETTINGS,
+        PlainEngine,
+    )
+    pause_every(monkeypatch, 2)
+    results, stores = run.train_in_pieces(tmp_path, 2)
+    expected = run.train_uninterrupted()
+    assert len(stores) > 3
+    assert [results[0], results[2]] == [expected[0], expected[2]]
     if way == "error":
-        assert isinstance(found[1], KeyError)
+        assert isinstance(results[1], KeyError)
     else:
         # The detail of what became no number would differ in words alone: nan is never equal.
-        assert repr(found[1]) == repr(expected[1])
-        assert found[1].outcome == way
+        assert repr(results[1]) == repr(expected[1])
+        assert results[1].outcome == way
 
 
 def test_what_ran_out_of_memory_is_not_kept_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another machine may have more: it is tried there."""
-    run = Run(built(lambda n: Troubled(n, "out_of_memory")), candidates(2, 3), SHORT, PlainEngine)
-    first = run.kept(FileKeeper(tmp_path))
-    assert [one.outcome for one in first] == ["complete", "out_of_memory"]
-    monkeypatch.setattr(Troubled, "roomy", True)
-    found = run.kept(FileKeeper(tmp_path))
-    assert [one.outcome for one in found] == ["complete", "complete"]
+    run = ResumableTraining(
+        make_custom_objective(lambda n: FaultyModule(n, "out_of_memory")),
+        make_candidates(2, 3),
+        SHORT_SETTINGS,
+        PlainEngine,
+    )
+    first = run.train_with_store(FileSnapshotStore(tmp_path))
+    assert [result.outcome for result in first] == ["complete", "out_of_memory"]
+    monkeypatch.setattr(FaultyModule, "roomy", True)
+    results = run.train_with_store(FileSnapshotStore(tmp_path))
+    assert [result.outcome for result in results] == ["complete", "complete"]
 
 
 def test_a_failed_rate_stays_failed_beside_one_that_goes_on(tmp_path: Path) -> None:
-    settings_ = replace(SHORT, rate_factors=(1e200, 1.0), replicas=2)
-    run = Run(mlp(norm="none"), candidates(3), settings_, PlainEngine)
-    found, pieces = run.in_pieces(tmp_path, 2)
-    states = [one["course"]["state"] for one in pieces[0].seen[0, 2.0].facts["members"]]
+    settings_ = replace(SHORT_SETTINGS, rate_factors=(1e200, 1.0), replicas=2)
+    run = ResumableTraining(mlp_objective(norm="none"), make_candidates(3), settings_, PlainEngine)
+    results, stores = run.train_in_pieces(tmp_path, 2)
+    states = [
+        member_facts["course"]["state"]
+        for member_facts in stores[0].saved[0, 2.0].metadata["members"]
+    ]
     assert {states[0], states[2]} <= {"nan", "pruned"}
     assert states[1] == states[3] == "running"
-    assert found == run.alone()
-    assert found[0].outcome == "complete"
+    assert results == run.train_uninterrupted()
+    assert results[0].outcome == "complete"
 
 
-class Breaking:
+class FailingEngine:
     """An engine that breaks down in one of its calls, as when a GPU's memory runs out."""
 
     name = "breaking"
 
     def __init__(self, call: int) -> None:
-        self._left = call
+        self._calls_left = call
 
-    def start(self, training: Training, members: Sequence[Member]) -> Any:
-        team = PlainEngine().start(training, members)
-        advance = team.advance
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
+        session = PlainEngine().start(training, members)
+        advance = session.advance
 
-        def breaking(*arguments: Any) -> Any:
-            self._left -= 1
-            if self._left < 0:
+        def fail_on_last_call(*arguments: Any) -> Any:
+            self._calls_left -= 1
+            if self._calls_left < 0:
                 raise RuntimeError("it broke down")
             return advance(*arguments)
 
-        team.advance = breaking  # type: ignore[method-assign]
-        return team
+        session.advance = fail_on_last_call  # type: ignore[method-assign]
+        return session
 
 
 @pytest.mark.parametrize("call", range(4))
@@ -119,47 +132,49 @@ def test_an_engine_that_breaks_down_after_going_on(
     call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plain engine takes over where the training was taken up, or begins anew: same numbers."""
-    objective = mlp()
-    cut(monkeypatch, 2)
-    run = Run(objective, candidates(3, 8), SHORT, PlainEngine)
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, 4))
-    found = replace(run, engine=lambda: Breaking(call)).kept(FileKeeper(tmp_path))
-    for one, other in zip(found, run.alone(), strict=True):
-        assert one.engine == "plain, plain (breaking: RuntimeError: it broke down)"
-        assert replace(one, engine="plain") == other
+    objective = mlp_objective()
+    pause_every(monkeypatch, 2)
+    run = ResumableTraining(objective, make_candidates(3, 8), SHORT_SETTINGS, PlainEngine)
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, 4))
+    results = replace(run, engine=lambda: FailingEngine(call)).kept(FileSnapshotStore(tmp_path))
+    for result, expected_result in zip(results, run.train_uninterrupted(), strict=True):
+        assert result.engine == "plain, plain (breaking: RuntimeError: it broke down)"
+        assert replace(result, engine="plain") == expected_result
 
 
 def test_an_engine_that_breaks_down_while_it_takes_up_a_training(tmp_path: Path) -> None:
-    class Full:
+    class OutOfMemoryEngine:
         name = "full"
 
-        def start(self, training: Training, members: Sequence[Member]) -> Any:
-            team = PlainEngine().start(training, members)
+        def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
+            session = PlainEngine().start(training, members)
 
-            def go_on_from(_: Any) -> Any:
+            def load_state(_: Any) -> Any:
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-            team.go_on_from = go_on_from  # type: ignore[method-assign]
-            return team
+            session.load_state = load_state  # type: ignore[method-assign]
+            return session
 
-    run = Run(mlp(), candidates(3, 8), SHORT, PlainEngine)
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, 2))
-    keeper = FileKeeper(tmp_path)
-    found = replace(run, engine=Full).kept(keeper)
-    assert [replace(one, engine="plain") for one in found] == run.alone()
-    assert "plain (full: OutOfMemoryError" in found[0].engine
-    assert min(epochs for _, epochs in keeper.seen) == 3.0
+    run = ResumableTraining(mlp_objective(), make_candidates(3, 8), SHORT_SETTINGS, PlainEngine)
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, 2))
+    store = FileSnapshotStore(tmp_path)
+    results = replace(run, engine=OutOfMemoryEngine).kept(store)
+    assert [replace(result, engine="plain") for result in results] == run.train_uninterrupted()
+    assert "plain (full: OutOfMemoryError" in results[0].engine
+    assert min(epochs for _, epochs in store.saved) == 3.0
 
 
 def test_what_broke_down_at_once_does_not_lose_the_epochs_before(tmp_path: Path) -> None:
     """Else a training that is stopped again and again would never end."""
-    run = Run(built(Counted), candidates(3), SHORT, PlainEngine)
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, 3))
+    run = ResumableTraining(
+        make_custom_objective(Counted), make_candidates(3), SHORT_SETTINGS, PlainEngine
+    )
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, 3))
     Counted.steps = 0
-    replace(run, engine=lambda: Breaking(0)).kept(FileKeeper(tmp_path))
+    replace(run, engine=lambda: FailingEngine(0)).kept(FileSnapshotStore(tmp_path))
     assert Counted.steps == 3
 
 
@@ -179,16 +194,16 @@ class Counted(nn.Sequential):
 # Snapshots that do not fit
 
 
-class Tampered(FileKeeper):
+class TamperedSnapshotStore(FileSnapshotStore):
     """Gives back snapshots that were changed."""
 
     def __init__(self, folder: Path, change: Callable[[Snapshot], Snapshot]) -> None:
         super().__init__(folder)
         self._change = change
 
-    def load(self, place: int) -> Snapshot | None:
-        found = super().load(place)
-        return None if found is None else self._change(found)
+    def load(self, index: int) -> Snapshot | None:
+        snapshot_read = super().load(index)
+        return None if snapshot_read is None else self._change(snapshot_read)
 
 
 def without_a_tensor(snapshot: Snapshot) -> Snapshot:
@@ -197,95 +212,102 @@ def without_a_tensor(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, tensors=tensors)
 
 
-def of_another_shape(snapshot: Snapshot) -> Snapshot:
+def with_other_shape(snapshot: Snapshot) -> Snapshot:
     return replace(
         snapshot,
         tensors={
-            name: one.new_zeros((*one.shape, 2)) if name.endswith(".weight") else one
-            for name, one in snapshot.tensors.items()
+            name: tensor.new_zeros((*tensor.shape, 2)) if name.endswith(".weight") else tensor
+            for name, tensor in snapshot.tensors.items()
         },
     )
 
 
-def of_another_type(snapshot: Snapshot) -> Snapshot:
+def with_other_dtype(snapshot: Snapshot) -> Snapshot:
     return replace(
         snapshot,
         tensors={
-            name: one.half() if one.is_floating_point() else one
-            for name, one in snapshot.tensors.items()
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in snapshot.tensors.items()
         },
     )
 
 
-def with_a_stranger(snapshot: Snapshot) -> Snapshot:
-    stranger = {"0.exp_avg.elsewhere": torch.zeros(3), "0.updates.elsewhere": torch.zeros(())}
-    return replace(snapshot, tensors={**snapshot.tensors, **stranger})
+def with_unknown_tensor(snapshot: Snapshot) -> Snapshot:
+    unknown = {"0.exp_avg.elsewhere": torch.zeros(3), "0.updates.elsewhere": torch.zeros(())}
+    return replace(snapshot, tensors={**snapshot.tensors, **unknown})
 
 
 def without_facts(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, facts={})
+    return replace(snapshot, metadata={})
 
 
 def without_progress(snapshot: Snapshot) -> Snapshot:
-    members = [{**one, "progress": None} for one in snapshot.facts["members"]]
-    return replace(snapshot, facts={**snapshot.facts, "members": members})
+    members = [{**member_facts, "progress": None} for member_facts in snapshot.metadata["members"]]
+    return replace(snapshot, metadata={**snapshot.metadata, "members": members})
 
 
-def of_another_seed(snapshot: Snapshot) -> Snapshot:
-    members = [{**one, "course": {**one["course"], "seed": 7}} for one in snapshot.facts["members"]]
-    return replace(snapshot, facts={**snapshot.facts, "members": members})
+def with_other_seed(snapshot: Snapshot) -> Snapshot:
+    members = [
+        {**member_facts, "course": {**member_facts["course"], "seed": 7}}
+        for member_facts in snapshot.metadata["members"]
+    ]
+    return replace(snapshot, metadata={**snapshot.metadata, "members": members})
 
 
-def of_more_members(snapshot: Snapshot) -> Snapshot:
-    members = snapshot.facts["members"] * 2
-    return replace(snapshot, facts={**snapshot.facts, "members": members})
+def with_more_members(snapshot: Snapshot) -> Snapshot:
+    members = snapshot.metadata["members"] * 2
+    return replace(snapshot, metadata={**snapshot.metadata, "members": members})
 
 
-def of_other_rows(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, facts={**snapshot.facts, "rows": [41]})
+def with_other_rows(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, metadata={**snapshot.metadata, "rows": [41]})
 
 
-def of_other_settings(snapshot: Snapshot) -> Snapshot:
-    changed = {**snapshot.facts["settings"], "batch_size": 17}
-    return replace(snapshot, facts={**snapshot.facts, "settings": changed})
+def with_other_settings(snapshot: Snapshot) -> Snapshot:
+    changed = {**snapshot.metadata["settings"], "batch_size": 17}
+    return replace(snapshot, metadata={**snapshot.metadata, "settings": changed})
 
 
 def with_rubbish(snapshot: Snapshot) -> Snapshot:
-    return replace(snapshot, facts={**snapshot.facts, "members": "x", "story": 3, "settings": []})
+    return replace(
+        snapshot, metadata={**snapshot.metadata, "members": "x", "story": 3, "settings": []}
+    )
 
 
-MISFITS = [
+INCOMPATIBLE_SNAPSHOTS = [
     without_a_tensor,
-    of_another_shape,
-    of_another_type,
-    with_a_stranger,
+    with_other_shape,
+    with_other_dtype,
+    with_unknown_tensor,
     without_facts,
     without_progress,
-    of_another_seed,
-    of_more_members,
-    of_other_rows,
-    of_other_settings,
+    with_other_seed,
+    with_more_members,
+    with_other_rows,
+    with_other_settings,
     with_rubbish,
 ]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("change", MISFITS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("change", INCOMPATIBLE_SNAPSHOTS, ids=lambda one: one.__name__)
 def test_what_does_not_fit_is_said_and_begun_anew(
     change: Callable[[Snapshot], Snapshot],
     engine: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = Run(mlp(), candidates(3, 8), SHORT, ENGINES[engine])
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, 2))
+    run = ResumableTraining(mlp_objective(), make_candidates(3, 8), SHORT_SETTINGS, ENGINES[engine])
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, 2))
     (tmp_path / "1").rename(tmp_path / "away")
-    found = run.kept(Tampered(tmp_path, change))
-    expected = run.alone()
-    if engine in EXACT:
-        assert found == expected
-    assert [one.curve for one in found] == [pytest.approx(one.curve) for one in expected]
+    results = run.train_with_store(TamperedSnapshotStore(tmp_path, change))
+    expected = run.train_uninterrupted()
+    if engine in EXACT_ENGINES:
+        assert results == expected
+    assert [result.curve for result in results] == [
+        pytest.approx(result.curve) for result in expected
+    ]
     assert "begins anew" in caplog.text
     assert "'a': 3" in caplog.text
 
@@ -295,17 +317,22 @@ def test_one_that_does_not_fit_is_no_trouble_of_its_neighbour(
 ) -> None:
     """Two candidates of two folds; a member of one candidate's second fold does not fit."""
     Counted.steps = 0
-    run = Run(built(Counted), candidates(3, 8), replace(SHORT, folds=2), PlainEngine)
-    expected = run.alone()
+    run = ResumableTraining(
+        make_custom_objective(Counted),
+        make_candidates(3, 8),
+        replace(SHORT_SETTINGS, folds=2),
+        PlainEngine,
+    )
+    expected = run.train_uninterrupted()
     steps, Counted.steps = Counted.steps, 0
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, 2))
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, 2))
 
     def damage(snapshot: Snapshot) -> Snapshot:
         names = {name for name in snapshot.tensors if name.startswith("1.model")}
         if not any(
-            one.shape[:1] == (3,) and one.ndim == 2 and one.shape[1] == 7
-            for one in snapshot.tensors.values()
+            tensor.shape[:1] == (3,) and tensor.ndim == 2 and tensor.shape[1] == 7
+            for tensor in snapshot.tensors.values()
         ):
             return snapshot
         return replace(
@@ -313,7 +340,7 @@ def test_one_that_does_not_fit_is_no_trouble_of_its_neighbour(
         )
 
     Counted.steps = 0
-    assert run.kept(Tampered(tmp_path, damage)) == expected
+    assert run.train_with_store(TamperedSnapshotStore(tmp_path, damage)) == expected
     assert Counted.steps == steps * 3 // 4  # one anew, the other from the middle
     assert caplog.text.count("begins anew") == 1
 
@@ -321,13 +348,17 @@ def test_one_that_does_not_fit_is_no_trouble_of_its_neighbour(
 def test_a_model_that_cannot_be_built_any_more_fails_as_ever(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = Run(built(Counted), candidates(3), SHORT, PlainEngine)
-    with pytest.raises(Interrupted):
-        run.kept(FileKeeper(tmp_path, 2))
+    run = ResumableTraining(
+        make_custom_objective(Counted), make_candidates(3), SHORT_SETTINGS, PlainEngine
+    )
+    with pytest.raises(TrainingInterrupted):
+        run.train_with_store(FileSnapshotStore(tmp_path, 2))
 
     def refuse(_: int) -> nn.Module:
         raise KeyError("gone")
 
-    (found,) = replace(run, objective=built(refuse)).kept(FileKeeper(tmp_path))
-    assert "gone" in str(found)
+    (result,) = replace(run, objective=make_custom_objective(refuse)).kept(
+        FileSnapshotStore(tmp_path)
+    )
+    assert "gone" in str(result)
     assert "begins anew" in caplog.text

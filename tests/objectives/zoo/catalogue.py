@@ -1,6 +1,6 @@
 """The zoo: thirteen networks as published, and each once more small enough to be trained here.
 
-Entry points: `ZOO`, `Entry`.
+Entry points: `ZOO`, `ZooModel`.
 """
 
 from collections.abc import Callable
@@ -16,35 +16,35 @@ Build = Callable[[], nn.Module]
 Output = Tensor | tuple[Tensor, Tensor]
 
 
-def classify(output: Output, targets: Tensor) -> Tensor:
+def cross_entropy(output: Output, targets: Tensor) -> Tensor:
     """Return the cross entropy over dimension 1, or that of every head."""
     if isinstance(output, tuple):
         return sum(nn.functional.cross_entropy(head, targets) for head in output)
     return nn.functional.cross_entropy(output, targets)
 
 
-def predict_words(output: Tensor, targets: Tensor) -> Tensor:
+def token_cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     """Return the cross entropy of the words [batch, tokens] under logits [batch, tokens, words]."""
     return nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten())
 
 
-def distance(output: Output, targets: Tensor) -> Tensor:
+def squared_error(output: Output, targets: Tensor) -> Tensor:
     """Return the mean squared error, of the last of several outputs."""
     output = output[-1] if isinstance(output, tuple) else output
     return nn.functional.mse_loss(output, targets)
 
 
-Loss = Callable[[Output, Tensor], Tensor]
-CLASS = TensorSpec(shape=(), dtype=torch.int64)
+LossFunction = Callable[[Output, Tensor], Tensor]
+CLASS_TARGET = TensorSpec(shape=(), dtype=torch.int64)
 
 
-def words(count: int) -> TensorSpec:
+def token_spec(count: int) -> TensorSpec:
     """Return the spec of a sequence of words."""
     return TensorSpec(shape=(count,), dtype=torch.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ZooModel:
     """One network.
 
     Attributes:
@@ -65,7 +65,7 @@ class Entry:
     small: Build
     small_inputs: TensorSpec
     targets: TensorSpec
-    loss: Loss
+    loss: LossFunction
     blocks: tuple[str, ...]
     fused: bool = False
 
@@ -88,99 +88,99 @@ class Entry:
 
 
 IMAGE = TensorSpec(shape=(3, 224, 224))
-NARROW = {name: width // 8 for name, width in resnet.RESNET50.items()}
+NARROW_RESNET50 = {name: width // 8 for name, width in resnet.RESNET50.items()}
 
-ZOO: dict[str, Entry] = {
-    "MLP": Entry(
+ZOO: dict[str, ZooModel] = {
+    "MLP": ZooModel(
         build=small.mlp,
         inputs=TensorSpec(shape=(784,)),
         small=lambda: small.mlp((20, 64, 32, 5)),
         small_inputs=TensorSpec(shape=(20,)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("ReLU",),
     ),
-    "two-headed MLP": Entry(
+    "two-headed MLP": ZooModel(
         build=small.TwoHeads,
         inputs=TensorSpec(shape=(31,)),
         published=4_392,
         small=lambda: small.TwoHeads(classes=5),
         small_inputs=TensorSpec(shape=(31,)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("Sequential",),
     ),
-    "ResNet-50": Entry(
+    "ResNet-50": ZooModel(
         build=resnet.ResNet,
         inputs=IMAGE,
         published=25_557_032,
-        small=lambda: resnet.ResNet(NARROW, (2, 1), 5),
+        small=lambda: resnet.ResNet(NARROW_RESNET50, (2, 1), 5),
         small_inputs=TensorSpec(shape=(3, 32, 32)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("Bottleneck",),
     ),
-    "MobileNetV2": Entry(
+    "MobileNetV2": ZooModel(
         build=mobilenet.MobileNetV2,
         inputs=IMAGE,
         published=3_504_872,
         small=lambda: mobilenet.MobileNetV2(5, 4, mobilenet.STAGES[:3]),
         small_inputs=TensorSpec(shape=(3, 32, 32)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("InvertedResidual",),
     ),
-    "DCGAN generator": Entry(
+    "DCGAN generator": ZooModel(
         build=convolutional.Generator,
         inputs=TensorSpec(shape=(100, 1, 1)),
         published=3_576_704,
         small=lambda: convolutional.Generator((10, 16, 8, 3)),
         small_inputs=TensorSpec(shape=(10, 1, 1)),
         targets=TensorSpec(shape=(3, 16, 16)),
-        loss=distance,
+        loss=squared_error,
         blocks=("BatchNorm2d",),
     ),
-    "U-Net": Entry(
+    "U-Net": ZooModel(
         build=convolutional.UNet,
         inputs=TensorSpec(shape=(1, 572, 572)),
         small=lambda: convolutional.UNet((4, 8, 16), 1, 5),
         small_inputs=TensorSpec(shape=(1, 44, 44)),
         targets=TensorSpec(shape=(4, 4), dtype=torch.int64),
-        loss=classify,
+        loss=cross_entropy,
         blocks=("DoubleConv",),
     ),
-    "LSTM": Entry(
+    "LSTM": ZooModel(
         build=lambda: small.Recurrent(nn.LSTM, 128, 256, 2, 10),
         inputs=TensorSpec(shape=(32, 128)),
         small=lambda: small.Recurrent(nn.LSTM, 8, 16, 2, 5),
         small_inputs=TensorSpec(shape=(5, 8)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("LSTM",),
         fused=True,
     ),
-    "GRU": Entry(
+    "GRU": ZooModel(
         build=lambda: small.Recurrent(nn.GRU, 128, 256, 2, 10),
         inputs=TensorSpec(shape=(32, 128)),
         small=lambda: small.Recurrent(nn.GRU, 8, 16, 2, 5),
         small_inputs=TensorSpec(shape=(5, 8)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("GRU",),
     ),
-    "nn.TransformerEncoder": Entry(
+    "nn.TransformerEncoder": ZooModel(
         build=attention.encoder,
         inputs=TensorSpec(shape=(64, 512)),
         published=18_914_304,
         small=lambda: attention.encoder(16, 2, 32, 2),
         small_inputs=TensorSpec(shape=(6, 16)),
         targets=TensorSpec(shape=(6, 16)),
-        loss=distance,
+        loss=squared_error,
         blocks=("TransformerEncoderLayer",),
     ),
-    "BERT-base": Entry(
+    "BERT-base": ZooModel(
         build=attention.Bert,
-        inputs=words(128),
+        inputs=token_spec(128),
         published=109_482_240,
         small=lambda: attention.Bert(
             hidden_size=16,
@@ -190,14 +190,14 @@ ZOO: dict[str, Entry] = {
             vocab_size=50,
             max_position_embeddings=16,
         ),
-        small_inputs=words(6),
+        small_inputs=token_spec(6),
         targets=TensorSpec(shape=(16,)),
-        loss=distance,
+        loss=squared_error,
         blocks=("BertLayer",),
     ),
-    "GPT-2": Entry(
+    "GPT-2": ZooModel(
         build=attention.GPT2,
-        inputs=words(128),
+        inputs=token_spec(128),
         published=124_439_808,
         small=lambda: attention.GPT2(
             n_embd=16,
@@ -208,12 +208,12 @@ ZOO: dict[str, Entry] = {
             bos_token_id=0,
             eos_token_id=0,
         ),
-        small_inputs=words(6),
-        targets=words(6),
-        loss=predict_words,
+        small_inputs=token_spec(6),
+        targets=token_spec(6),
+        loss=token_cross_entropy,
         blocks=("GPT2Block",),
     ),
-    "ViT-B/16": Entry(
+    "ViT-B/16": ZooModel(
         build=attention.VisionTransformer,
         inputs=IMAGE,
         published=86_567_656,
@@ -221,18 +221,18 @@ ZOO: dict[str, Entry] = {
             side=16, patch=4, heads=2, head_size=8, hidden=32, layers=2, classes=5
         ),
         small_inputs=TensorSpec(shape=(3, 16, 16)),
-        targets=CLASS,
-        loss=classify,
+        targets=CLASS_TARGET,
+        loss=cross_entropy,
         blocks=("Block",),
     ),
-    "tied embedding": Entry(
-        build=small.Tied,
-        inputs=words(32),
-        small=lambda: small.Tied(50, 16),
-        small_inputs=words(6),
-        targets=words(6),
-        loss=predict_words,
+    "tied embedding": ZooModel(
+        build=small.TiedBigram,
+        inputs=token_spec(32),
+        small=lambda: small.TiedBigram(50, 16),
+        small_inputs=token_spec(6),
+        targets=token_spec(6),
+        loss=token_cross_entropy,
         blocks=("Sequential",),
     ),
 }
-"""By name; `formulas.FIGURES` has the same names."""
+"""By name; `formulas.EXPECTED_COSTS` has the same names."""

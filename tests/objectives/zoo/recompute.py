@@ -1,6 +1,6 @@
 """Activation checkpointing, switched on from outside a model.
 
-Entry point: `checkpointed`.
+Entry point: `with_activation_checkpointing`.
 """
 
 from functools import partial
@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def checkpointed(model: nn.Module, blocks: tuple[str, ...]) -> nn.Module:
+def with_activation_checkpointing(model: nn.Module, blocks: tuple[str, ...]) -> nn.Module:
     """Make the modules of these classes recompute their activations in the backward pass."""
-    found = [module for module in model.modules() if type(module).__name__ in blocks]
-    assert found
-    for module in found:
+    recomputed = [module for module in model.modules() if type(module).__name__ in blocks]
+    assert recomputed
+    for module in recomputed:
         module.forward = partial(checkpoint, module.forward, use_reentrant=False)
     return model

@@ -42,7 +42,7 @@ class Recurrent(nn.Module):
         return self.head(self.layers(x)[0][:, -1])
 
 
-class Tied(nn.Module):
+class TiedBigram(nn.Module):
     """A neural bigram: embedding, one hidden layer, and an output that shares the embedding."""
 
     def __init__(self, words: int = 10_000, width: int = 256) -> None:

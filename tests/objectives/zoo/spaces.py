@@ -1,6 +1,6 @@
 """Four spaces of widths: a perceptron, a residual CNN, a Transformer, and ResNet-50's nine widths.
 
-Entry points: `SPACES`, `Searched`, `mismatches`.
+Entry points: `SPACES`, `SearchSpaceCase`, `count_mismatches`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from widthwise.objectives.training.step import StepSpec, TensorSpec
 from widthwise.search.space.space import Order, Space, Width
 
 from .attention import VisionTransformer
-from .catalogue import CLASS, classify
+from .catalogue import CLASS_TARGET, cross_entropy
 from .resnet import RESNET50, ResNet, conv_norm
 from .small import mlp
 
@@ -23,7 +23,7 @@ Widths = Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class SearchSpaceCase:
     """A space and what is built from its candidates.
 
     Attributes:
@@ -78,33 +78,33 @@ def transformer(widths: Widths) -> nn.Module:
     )
 
 
-def step(shape: tuple[int, ...], batch_size: int, optimizer: str) -> StepSpec:
+def make_step(shape: tuple[int, ...], batch_size: int, optimizer: str) -> StepSpec:
     return StepSpec(
         inputs=(TensorSpec(shape=shape),),
-        targets=CLASS,
+        targets=CLASS_TARGET,
         batch_size=batch_size,
         optimizer=optimizer,
-        loss=classify,
+        loss=cross_entropy,
     )
 
 
-SPACES: dict[str, Searched] = {
-    "MLP": Searched(
+SPACES: dict[str, SearchSpaceCase] = {
+    "MLP": SearchSpaceCase(
         build=lambda widths: mlp((64, *widths.values(), 10)),
-        step=step((64,), 64, "adamw"),
+        step=make_step((64,), 64, "adamw"),
         space=Space(
             [Width.range(name, 16, 512, step=16) for name in ("first", "second", "third")],
             [Order(("first", "second", "third"), "non-increasing")],
         ),
     ),
-    "residual CNN": Searched(
+    "residual CNN": SearchSpaceCase(
         build=DepthwiseResidual,
-        step=step((3, 8, 8), 16, "sgd"),
+        step=make_step((3, 8, 8), 16, "sgd"),
         space=Space([Width.range("outer", 8, 128, step=8), Width.range("inner", 8, 256, step=8)]),
     ),
-    "Transformer": Searched(
+    "Transformer": SearchSpaceCase(
         build=transformer,
-        step=step((3, 8, 8), 16, "adamw"),
+        step=make_step((3, 8, 8), 16, "adamw"),
         space=Space(
             [
                 Width.range("heads", 2, 8),
@@ -113,21 +113,21 @@ SPACES: dict[str, Searched] = {
             ]
         ),
     ),
-    "ResNet-50": Searched(
+    "ResNet-50": SearchSpaceCase(
         build=ResNet,
-        step=step((3, 32, 32), 4, "sgd"),
+        step=make_step((3, 32, 32), 4, "sgd"),
         space=Space([Width.range(n, w // 4, w, step=max(8, w // 32)) for n, w in RESNET50.items()]),
     ),
 }
 
 
-def mismatches(searched: Searched, model: CostModel, count: int, seed: int = 1) -> int:
+def count_mismatches(case: SearchSpaceCase, model: CostModel, count: int, seed: int = 1) -> int:
     """Return of how many random candidates some cost differs from the one traced by itself."""
-    candidates = searched.space.sample(count, np.random.default_rng(seed))
-    found = model.evaluate(candidates)
-    wrong = 0
+    candidates = case.space.sample(count, np.random.default_rng(seed))
+    predicted = model.evaluate(candidates)
+    mismatched = 0
     for index, row in enumerate(candidates):
-        widths = searched.space.as_mapping(row)
-        traced = count_costs(partial(searched.build, widths), searched.step).as_dict()
-        wrong += any(int(found[name][index]) != traced[name] for name in FIELDS)
-    return wrong
+        widths = case.space.as_mapping(row)
+        traced = count_costs(partial(case.build, widths), case.step).as_dict()
+        mismatched += any(int(predicted[name][index]) != traced[name] for name in FIELDS)
+    return mismatched

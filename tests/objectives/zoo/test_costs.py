@@ -6,25 +6,25 @@ from torch import nn
 from widthwise.objectives.cost.costs import Costs, StepSpec, TensorSpec, count_costs
 from widthwise.tests.objectives.zoo import attention
 from widthwise.tests.objectives.zoo.catalogue import ZOO
-from widthwise.tests.objectives.zoo.formulas import FIGURES, blocks
+from widthwise.tests.objectives.zoo.formulas import EXPECTED_COSTS, blocks
 
 BATCH = 2
 
 
 @pytest.fixture(scope="module", params=ZOO)
-def counted(request: pytest.FixtureRequest) -> tuple[str, Costs]:
+def counted_costs(request: pytest.FixtureRequest) -> tuple[str, Costs]:
     entry = ZOO[request.param]
     return request.param, count_costs(entry.build, entry.step(BATCH))
 
 
 def test_the_zoo_has_a_formula_for_each() -> None:
-    assert list(ZOO) == list(FIGURES)
+    assert list(ZOO) == list(EXPECTED_COSTS)
     assert len(ZOO) >= 12
 
 
-def test_parameters(counted: tuple[str, Costs]) -> None:
-    name, costs = counted
-    assert costs.parameters == costs.trainable_parameters == FIGURES[name].parameters
+def test_parameters(counted_costs: tuple[str, Costs]) -> None:
+    name, costs = counted_costs
+    assert costs.parameters == costs.trainable_parameters == EXPECTED_COSTS[name].parameters
     if (published := ZOO[name].published) is not None:
         assert costs.parameters == published
     with torch.device("meta"):
@@ -32,20 +32,20 @@ def test_parameters(counted: tuple[str, Costs]) -> None:
     assert costs.parameters == sum(p.numel() for p in model.parameters())
 
 
-def test_forward_macs(counted: tuple[str, Costs]) -> None:
-    name, costs = counted
-    assert costs.macs == FIGURES[name].forward
+def test_forward_macs(counted_costs: tuple[str, Costs]) -> None:
+    name, costs = counted_costs
+    assert costs.macs == EXPECTED_COSTS[name].forward
     assert costs.flops == 2 * costs.macs
 
 
-def test_step_flops(counted: tuple[str, Costs]) -> None:
-    name, costs = counted
-    assert costs.step_flops == 2 * FIGURES[name].step
+def test_step_flops(counted_costs: tuple[str, Costs]) -> None:
+    name, costs = counted_costs
+    assert costs.step_flops == 2 * EXPECTED_COSTS[name].step
 
 
-def test_nothing_is_left_uncounted(counted: tuple[str, Costs]) -> None:
+def test_nothing_is_left_uncounted(counted_costs: tuple[str, Costs]) -> None:
     """The one thing to say about any of them is that the LSTM's workspace was measured."""
-    name, costs = counted
+    name, costs = counted_costs
     assert not costs.uncounted
     assert not costs.lower_bound
     assert ["calibrated" in note for note in costs.notes] == [True] * ZOO[name].fused
@@ -59,7 +59,7 @@ def test_nothing_is_left_uncounted(counted: tuple[str, Costs]) -> None:
 def test_without_dropout_attention_is_fused_and_a_step_computes_the_scores_again(
     name: str, build: type[nn.Module]
 ) -> None:
-    entry, figures = ZOO[name], FIGURES[name]
+    entry, figures = ZOO[name], EXPECTED_COSTS[name]
     costs = count_costs(lambda: build(dropout=0.0), entry.step(BATCH))
     *_, scores = blocks(12, 128, 768, 3072)
     assert (costs.macs, costs.step_flops) == (figures.forward, 2 * (figures.step + scores))
@@ -68,16 +68,16 @@ def test_without_dropout_attention_is_fused_and_a_step_computes_the_scores_again
 @pytest.mark.parametrize("name", ["MLP", "ResNet-50", "LSTM", "ViT-B/16"])
 def test_flops_are_of_one_sample_whatever_the_batch(name: str) -> None:
     entry = ZOO[name]
-    one, seven = (
+    single_sample, seven = (
         count_costs(entry.small, entry.small_step(batch_size)).as_dict() for batch_size in (2, 7)
     )
-    assert one["train_memory"] < seven["train_memory"]
+    assert single_sample["train_memory"] < seven["train_memory"]
     same = ("parameters", "trainable_parameters", "macs", "flops")
-    assert [one[field] for field in same] == [seven[field] for field in same]
+    assert [single_sample[field] for field in same] == [seven[field] for field in same]
 
 
 def test_a_published_figure_that_is_wrong() -> None:
     """A walk-through states 4,456 parameters: it takes 31 × 64 for 2,048, and it is 1,984."""
-    assert FIGURES["two-headed MLP"].parameters == 4_392 == 4_456 - (2_048 - 31 * 64)
+    assert EXPECTED_COSTS["two-headed MLP"].parameters == 4_392 == 4_456 - (2_048 - 31 * 64)
     step = StepSpec(inputs=(TensorSpec(shape=(31,)),), batch_size=BATCH)
     assert count_costs(ZOO["two-headed MLP"].build, step).parameters == 4_392

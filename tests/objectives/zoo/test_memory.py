@@ -8,12 +8,20 @@ from torch import nn
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.tests.objectives.trace.real_step import CLASS, OPTIMIZERS, Build, real_peaks
 from widthwise.tests.objectives.zoo import attention, resnet, small
-from widthwise.tests.objectives.zoo.catalogue import ZOO, Entry, classify, distance, words
-from widthwise.tests.objectives.zoo.recompute import checkpointed
+from widthwise.tests.objectives.zoo.catalogue import (
+    ZOO,
+    ZooModel,
+    cross_entropy,
+    squared_error,
+    token_spec,
+)
+from widthwise.tests.objectives.zoo.recompute import with_activation_checkpointing
 
 
-def built(entry: Entry, recompute: bool) -> nn.Module:
-    return checkpointed(entry.small(), entry.blocks) if recompute else entry.small()
+def built(entry: ZooModel, recompute: bool) -> nn.Module:
+    return (
+        with_activation_checkpointing(entry.small(), entry.blocks) if recompute else entry.small()
+    )
 
 
 def assert_exact(build: Build, step: StepSpec, tolerance: float = 0.0) -> None:
@@ -55,7 +63,7 @@ def test_recurrent_nets_are_never_under_predicted(
         targets=CLASS,
         batch_size=batch_size,
         optimizer="sgd",
-        loss=classify,
+        loss=cross_entropy,
     )
     build = partial(small.Recurrent, kind, 5, hidden, 2, 5)
     costs = count_costs(build, step)
@@ -82,17 +90,17 @@ FULL_SIZE = {
             targets=CLASS,
             batch_size=8,
             optimizer="sgd",
-            loss=classify,
+            loss=cross_entropy,
         ),
     ),
     "BERT-base, two layers": (
         partial(attention.Bert, num_hidden_layers=2),
         StepSpec(
-            inputs=(words(32),),
+            inputs=(token_spec(32),),
             targets=TensorSpec(shape=(768,)),
             batch_size=8,
             optimizer="adamw",
-            loss=distance,
+            loss=squared_error,
         ),
     ),
 }
@@ -120,7 +128,7 @@ def test_a_mask_that_is_only_built_when_traced_is_predicted_too_high_never_too_l
 
     def build() -> nn.Module:
         model = WithoutMask(**sizes, bos_token_id=0, eos_token_id=0)
-        return checkpointed(model, entry.blocks)
+        return with_activation_checkpointing(model, entry.blocks)
 
     real, _ = real_peaks(build, step, make_optimizer)
     assert real < count_costs(build, step).train_memory < 1.01 * real

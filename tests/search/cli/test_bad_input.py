@@ -50,13 +50,13 @@ def spec(
     return SPEC.format(model=model, limits=limits, proxy=proxy)
 
 
-def says(ran: Any, code: int, *parts: str) -> None:
-    assert ran.code == code, ran.err
-    assert "Traceback" not in ran.err
-    errors = [line for line in ran.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, ran.err
-    for part in parts:
-        assert part in errors[0]
+def assert_refused(result: Any, code: int, *phrases: str) -> None:
+    assert result.code == code, result.err
+    assert "Traceback" not in result.err
+    errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.err
+    for phrase in phrases:
+        assert phrase in errors[0]
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ def says(ran: Any, code: int, *parts: str) -> None:
 def test_a_spec_that_does_not_work(cli: Any, text: str, code: int, parts: list[str]) -> None:
     cli.write("models.py", MODELS)
     cli.write("s.toml", text)
-    says(cli.inside("run", "s.toml"), code, *parts)
+    assert_refused(cli.inside("run", "s.toml"), code, *parts)
     assert not (cli.folder / "study.db").exists()
 
 
 def test_every_line_of_a_broken_spec_is_said(cli: Any) -> None:
     cli.write("s.toml", spec(limits='flops = "2 MiB", parms = 3'))
-    ran = cli.inside("run", "s.toml")
-    assert ran.code == 2
-    assert "error: s.toml: limits.flops" in ran.err
-    assert "error: s.toml: limits.parms: unknown key" in ran.err
+    result = cli.inside("run", "s.toml")
+    assert result.code == 2
+    assert "error: s.toml: limits.flops" in result.err
+    assert "error: s.toml: limits.parms: unknown key" in result.err
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_flags_that_do_not_work(
 ) -> None:
     cli.write("models.py", MODELS)
     cli.write("table.csv", "x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
-    says(cli.inside(*arguments), code, *parts)
+    assert_refused(cli.inside(*arguments), code, *parts)
     assert not (cli.folder / "none.db").exists()
 
 
@@ -163,9 +163,9 @@ def test_flags_that_do_not_work(
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_study_that_is_not_so(
-    iris: Any, arguments: list[str], code: int, parts: list[str]
+    iris_cli: Any, arguments: list[str], code: int, parts: list[str]
 ) -> None:
-    says(iris.inside(*arguments), code, *parts)
+    assert_refused(iris_cli.inside(*arguments), code, *parts)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_a_database_that_is_not_there_keeps_the_password(cli: Any, url: str) -> 
     cli.write("models.py", MODELS)
     cli.write("s.toml", spec())
     for arguments in (("status",), ("run", "s.toml")):
-        ran = cli(*arguments, "--storage", url, WIDTHWISE_DEBUG="")
-        says(ran, 69, "anna", "***")
-        assert "s3cr3t-pw" not in ran.err + ran.out
+        result = cli(*arguments, "--storage", url, WIDTHWISE_DEBUG="")
+        assert_refused(result, 69, "anna", "***")
+        assert "s3cr3t-pw" not in result.err + result.out
     # Nor does the traceback show it.
     assert "s3cr3t-pw" not in cli("--debug", "status", "--storage", url).err
 
@@ -198,34 +198,42 @@ def test_a_password_leaves_the_command_line_at_once(
     cli.write("models.py", MODELS)
     cli.write("s.toml", spec())
     running = cli.start("run", "s.toml", "--workers", "2", "--storage", url)
-    seen = set()
+    observed = set()
     while running.poll() is None:
-        for shown in command_lines(running.pid):
-            seen.add(shown)
+        for command_line in command_lines(running.pid):
+            observed.add(command_line)
     _, err = running.communicate()
     assert running.returncode == 0, err
-    workers = [shown for shown in seen if "\0worker\0" in shown]
+    workers = [command_line for command_line in observed if "\0worker\0" in command_line]
     assert workers
     # Only the shell's own first instant, before our program runs at all, may show it.
-    assert not [shown for shown in seen if "s3cr3t-pw" in shown and "--parent" in shown]
-    last = [shown for shown in seen if "\0run\0" in shown and "-m\0widthwise" in shown]
+    assert not [
+        command_line
+        for command_line in observed
+        if "s3cr3t-pw" in command_line and "--parent" in command_line
+    ]
+    last = [
+        command_line
+        for command_line in observed
+        if "\0run\0" in command_line and "-m\0widthwise" in command_line
+    ]
     assert last
-    assert not any("s3cr3t-pw" in shown for shown in last + workers)
+    assert not any("s3cr3t-pw" in command_line for command_line in last + workers)
 
 
 def command_lines(root: int) -> list[str]:
     """Command lines and environments of a process and its children, as `ps e` shows them."""
     import psutil
 
-    found = []
+    collected = []
     try:
         for process in (psutil.Process(root), *psutil.Process(root).children(recursive=True)):
             line = Path(f"/proc/{process.pid}/cmdline").read_text()
             environment = Path(f"/proc/{process.pid}/environ").read_text()
-            found.append(f"{line}\n{environment}")
+            collected.append(f"{line}\n{environment}")
     except (psutil.NoSuchProcess, OSError):
         pass
-    return found
+    return collected
 
 
 def test_an_engine_that_cannot_train_the_model_is_refused_before_there_is_a_study(cli: Any) -> None:
@@ -234,7 +242,7 @@ def test_an_engine_that_cannot_train_the_model_is_refused_before_there_is_a_stud
         "study = {name='dense', trials=2}\nmodel = {family='cnn'}\nwidths = {a = [2, 4]}\n"
         "proxy = {data='digits', epochs=1, engine='dense'}\n",
     )
-    found = cli.inside("run", "dense.toml")
-    assert found.code == 2
-    assert "engine 'dense' cannot train this model" in found.err
+    result = cli.inside("run", "dense.toml")
+    assert result.code == 2
+    assert "engine 'dense' cannot train this model" in result.err
     assert cli.inside("status", "dense").code != 0

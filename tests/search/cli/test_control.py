@@ -57,28 +57,32 @@ QUICK = ("--lease", "3")
 
 
 @dataclass
-class Studies:
+class StudyProcesses:
     """Studies on SQLite, and the processes that work on them."""
 
     cli: Any
     processes: list[subprocess.Popen[str]]
 
-    def write(self, name: str, what: str = SLEEP, *, trials: int = 2, epochs: int = 200) -> str:
+    def write(
+        self, name: str, training_code: str = SLEEP, *, trials: int = 2, epochs: int = 200
+    ) -> str:
         self.cli.write("data.py", DATA)
         self.cli.write("slow", "")
-        self.cli.write(f"{name}_model.py", MODEL.format(what=what))
+        self.cli.write(f"{name}_model.py", MODEL.format(what=training_code))
         text = SPEC.format(name=name, trials=trials, epochs=epochs)
         self.cli.write(f"{name}.toml", text)
         return f"{name}.toml"
 
-    def submit(self, name: str, what: str = SLEEP, *arguments: str, **how: Any) -> None:
-        self.told("submit", self.write(name, what, **how), *arguments)
+    def submit(
+        self, name: str, training_code: str = SLEEP, *arguments: str, **options: Any
+    ) -> None:
+        self.run_command("submit", self.write(name, training_code, **options), *arguments)
 
-    def told(self, *arguments: str) -> Any:
+    def run_command(self, *arguments: str) -> Any:
         """What a command does that has to work."""
-        ran = self.cli.inside(*arguments)
-        assert ran.code == 0, ran.err
-        return ran
+        result = self.cli.inside(*arguments)
+        assert result.code == 0, result.err
+        return result
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         process = self.cli.start(*arguments, *QUICK)
@@ -86,62 +90,64 @@ class Studies:
         return process
 
     def status(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.told("status", name, "--json").json
-        return found
+        payload: dict[str, Any] = self.run_command("status", name, "--json").json
+        return payload
 
     def workers(self) -> list[dict[str, Any]]:
-        return list(self.told("status", "--workers", "--json").json)
+        return list(self.run_command("status", "--workers", "--json").json)
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.told("status", name, "--json", "--events", "999").json[
-            "events"
-        ]
-        return found
+        recorded: list[dict[str, Any]] = self.run_command(
+            "status", name, "--json", "--events", "999"
+        ).json["events"]
+        return recorded
 
     def holders(self, name: str) -> list[dict[str, Any]]:
         """Who holds a trial; nobody while there is no such study yet."""
-        ran = self.cli.inside("status", name, "--json")
-        return list(ran.json["workers"]) if ran.code == 0 else []
+        result = self.cli.inside("status", name, "--json")
+        return list(result.json["workers"]) if result.code == 0 else []
 
-    def until_training(self, name: str) -> int:
+    def wait_until_training(self, name: str) -> int:
         """Wait until a trial is in training; returns its number."""
-        found: list[dict[str, Any]] = []
-        until(lambda: bool(found.extend(self.holders(name)) or found), self.processes)
-        return int(found[0]["trial"])
+        held_slots: list[dict[str, Any]] = []
+        wait_until(
+            lambda: bool(held_slots.extend(self.holders(name)) or held_slots), self.processes
+        )
+        return int(held_slots[0]["trial"])
 
-    def hurry(self) -> None:
+    def finish_quickly(self) -> None:
         """Let trainings be quick from now on."""
         (self.cli.folder / "slow").unlink()
 
 
-def until(true: Callable[[], bool], alive: list[subprocess.Popen[str]]) -> None:
+def wait_until(condition: Callable[[], bool], processes: list[subprocess.Popen[str]]) -> None:
     deadline = time.monotonic() + 250
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
-        for process in alive:
+        for process in processes:
             assert process.poll() is None, process.communicate()
         time.sleep(0.1)
 
 
-def trainers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = []
+def trainer_processes(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    collected = []
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # a zombie, too, is one
             if any("trainer" in part for part in child.cmdline()):
-                found.append(child)
-    return found
+                collected.append(child)
+    return collected
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def wait_for_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, err = process.communicate(timeout=200)
     return process.returncode, err
 
 
 @pytest.fixture
-def studies(cli: Any) -> Iterator[Studies]:
-    found = Studies(cli, [])
-    yield found
-    for process in found.processes:
+def studies(cli: Any) -> Iterator[StudyProcesses]:
+    study_processes = StudyProcesses(cli, [])
+    yield study_processes
+    for process in study_processes.processes:
         if process.poll() is None:
             process.kill()
         process.communicate()
@@ -149,19 +155,19 @@ def studies(cli: Any) -> Iterator[Studies]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_pause_frees_the_device_and_nothing_is_lost_by_it(studies: Studies) -> None:
+def test_a_pause_frees_the_device_and_nothing_is_lost_by_it(studies: StudyProcesses) -> None:
     run = studies.start("run", studies.write("s"))
-    studies.until_training("s")
-    studies.told("pause", "s")
-    until(lambda: not studies.status("s")["workers"] and not trainers(run), [run])
+    studies.wait_until_training("s")
+    studies.run_command("pause", "s")
+    wait_until(lambda: not studies.status("s")["workers"] and not trainer_processes(run), [run])
     paused = studies.status("s")
     assert (paused["status"], paused["trials"]["waiting"]) == ("paused", 2)
-    until(lambda: studies.workers()[0]["activity"] == "waiting", [run])
+    wait_until(lambda: studies.workers()[0]["activity"] == "waiting", [run])
     (worker,) = studies.workers()
     assert (worker["study"], worker["trials"], worker["alive"]) == ("s", [], True)
-    studies.told("continue", "s")
-    studies.hurry()
-    code, err = ended(run)
+    studies.run_command("continue", "s")
+    studies.finish_quickly()
+    code, err = wait_for_exit(run)
     assert code == 0, err
     assert "study s is paused" in err
     assert "study s goes on" in err
@@ -174,19 +180,19 @@ def test_a_pause_frees_the_device_and_nothing_is_lost_by_it(studies: Studies) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_cancelled_study_ends_its_run_and_resume_opens_it_again(studies: Studies) -> None:
+def test_a_cancelled_study_ends_its_run_and_resume_opens_it_again(studies: StudyProcesses) -> None:
     run = studies.start("run", studies.write("s", trials=2))
-    studies.until_training("s")
-    studies.told("cancel", "s")
-    code, err = ended(run)
+    studies.wait_until_training("s")
+    studies.run_command("cancel", "s")
+    code, err = wait_for_exit(run)
     assert code == 75, err
     assert "cancelled with 0 of 2 trials done" in err
     assert studies.status("s")["trials"]["waiting"] == 2
     # A worker of that study has nothing to do, and says so.
-    code, err = ended(studies.start("worker", "s"))
+    code, err = wait_for_exit(studies.start("worker", "s"))
     assert code == 0, err
     assert "was cancelled" in err
-    studies.hurry()
+    studies.finish_quickly()
     again = studies.cli("resume", "s", "--json", *QUICK)
     assert again.code == 0, again.err
     assert "was cancelled, is open again" in again.err
@@ -195,16 +201,16 @@ def test_a_cancelled_study_ends_its_run_and_resume_opens_it_again(studies: Studi
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_one_trial_is_cancelled_and_another_waits_for_its_turn(studies: Studies) -> None:
+def test_one_trial_is_cancelled_and_another_waits_for_its_turn(studies: StudyProcesses) -> None:
     run = studies.start("run", studies.write("s", trials=3))
-    number = studies.until_training("s")
-    studies.told("cancel", "s", "--trial", str(number))
-    studies.told("pause", "s", "--trial", "2")
-    studies.hurry()
-    until(lambda: studies.status("s")["trials"]["complete"] == 1, [run])
+    number = studies.wait_until_training("s")
+    studies.run_command("cancel", "s", "--trial", str(number))
+    studies.run_command("pause", "s", "--trial", "2")
+    studies.finish_quickly()
+    wait_until(lambda: studies.status("s")["trials"]["complete"] == 1, [run])
     assert studies.status("s")["paused"] == 1
-    studies.told("continue", "s", "--trial", "2")
-    code, err = ended(run)
+    studies.run_command("continue", "s", "--trial", "2")
+    code, err = wait_for_exit(run)
     assert code == 0, err
     assert studies.status("s")["trials"] == {
         "complete": 2,
@@ -220,7 +226,7 @@ def test_one_trial_is_cancelled_and_another_waits_for_its_turn(studies: Studies)
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_worker_of_the_pool_serves_what_runs_here_and_drains(studies: Studies) -> None:
+def test_a_worker_of_the_pool_serves_what_runs_here_and_drains(studies: StudyProcesses) -> None:
     studies.submit("urgent", PASS, "--priority", "3", epochs=1)
     studies.submit("usual", PASS, epochs=1)
     studies.submit("changed", PASS, "--priority", "9", epochs=1)
@@ -229,7 +235,7 @@ def test_a_worker_of_the_pool_serves_what_runs_here_and_drains(studies: Studies)
         file.write("# another version\n")
     worker = studies.start("worker")
     done = {"urgent": 2, "usual": 2}
-    until(
+    wait_until(
         lambda: (
             all(studies.status(name)["trials"]["complete"] == n for name, n in done.items())
             and studies.events("failing")[-1]["trial"] is None
@@ -238,9 +244,9 @@ def test_a_worker_of_the_pool_serves_what_runs_here_and_drains(studies: Studies)
     )
     # It stays, and serves what comes.
     studies.submit("late", SLEEP)
-    studies.until_training("late")
+    studies.wait_until_training("late")
     worker.send_signal(signal.SIGTERM)
-    code, err = ended(worker)
+    code, err = wait_for_exit(worker)
     assert code == 75, err
     assert err.index("trial 0: complete") < err.index("serving usual")
     assert [line for line in err.splitlines() if "changed is set aside" in line]
@@ -257,87 +263,87 @@ def test_a_worker_of_the_pool_serves_what_runs_here_and_drains(studies: Studies)
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_second_ctrl_c_ends_a_worker_of_the_pool_at_once(studies: Studies) -> None:
+def test_a_second_ctrl_c_ends_a_worker_of_the_pool_at_once(studies: StudyProcesses) -> None:
     studies.submit("s", "time.sleep(100)", trials=1)
     worker = studies.start("worker", "--grace", "90")
-    studies.until_training("s")
+    studies.wait_until_training("s")
     worker.send_signal(signal.SIGINT)
     time.sleep(1.0)
     assert worker.poll() is None
     worker.send_signal(signal.SIGINT)
-    code, _ = ended(worker)
+    code, _ = wait_for_exit(worker)
     assert code == 130
     assert studies.status("s")["workers"] == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_worker_waits_for_a_paused_study_and_hears_a_stop(studies: Studies) -> None:
+def test_a_worker_waits_for_a_paused_study_and_hears_a_stop(studies: StudyProcesses) -> None:
     studies.submit("s")
-    studies.told("pause", "s")
+    studies.run_command("pause", "s")
     worker = studies.start("worker", "s")
-    until(lambda: bool(studies.workers()), [worker])
-    assert trainers(worker) == []
+    wait_until(lambda: bool(studies.workers()), [worker])
+    assert trainer_processes(worker) == []
     worker.send_signal(signal.SIGTERM)
-    code, err = ended(worker)
+    code, err = wait_for_exit(worker)
     assert code == 75, err
     assert [event["kind"] for event in studies.events("s")] == ["created", "paused"]
 
 
-def test_a_worker_of_the_pool_ends_when_it_was_idle_for_so_long(studies: Studies) -> None:
-    studies.told("db", "upgrade")
-    code, err = ended(studies.start("worker", "--idle", "0.5"))
+def test_a_worker_of_the_pool_ends_when_it_was_idle_for_so_long(studies: StudyProcesses) -> None:
+    studies.run_command("db", "upgrade")
+    code, err = wait_for_exit(studies.start("worker", "--idle", "0.5"))
     assert code == 0, err
     assert "no work for 0.5 s" in err
 
 
 def test_a_worker_of_the_pool_ends_when_the_tables_become_another_release_s(
-    studies: Studies,
+    studies: StudyProcesses,
 ) -> None:
-    studies.told("db", "upgrade")
+    studies.run_command("db", "upgrade")
     worker = studies.start("worker")
-    until(lambda: bool(studies.workers()), [worker])
+    wait_until(lambda: bool(studies.workers()), [worker])
     with closing(sqlite3.connect(studies.cli.folder / "study.db")) as connection, connection:
         connection.execute("update widthwise_schema set version = version + 1")
-    code, err = ended(worker)
+    code, err = wait_for_exit(worker)
     assert code == 5, err
     assert "schema version" in err
 
 
-def test_submit_puts_a_study_in_the_queue_and_changes_its_priority(studies: Studies) -> None:
+def test_submit_puts_a_study_in_the_queue_and_changes_its_priority(studies: StudyProcesses) -> None:
     spec = studies.write("s", PASS)
-    first = studies.told("submit", spec, "--priority", "-2", "--json").json
+    first = studies.run_command("submit", spec, "--priority", "-2", "--json").json
     assert (first["study"], first["status"], first["priority"]) == ("s", "open", -2)
     assert (first["budget"], first["trials"]["waiting"]) == (2, 2)
-    studies.told("pause", "s")
-    again = studies.told("submit", spec, "--priority", "5", "--trials", "4")
+    studies.run_command("pause", "s")
+    again = studies.run_command("submit", spec, "--priority", "5", "--trials", "4")
     assert "there already" in again.err
     assert "it is paused: `widthwise continue s`" in again.out
     now = studies.status("s")
     assert (now["priority"], now["status"], now["budget"]) == (5, "paused", 4)
     # Without a priority it keeps the one it has.
-    assert studies.told("submit", spec, "--trials", "4", "--json").json["priority"] == 5
+    assert studies.run_command("submit", spec, "--trials", "4", "--json").json["priority"] == 5
 
 
-def test_pause_continue_and_cancel_say_what_is_so(studies: Studies) -> None:
+def test_pause_continue_and_cancel_say_what_is_so(studies: StudyProcesses) -> None:
     studies.submit("s", PASS)
-    assert "is paused" in studies.told("pause", "s").out
-    assert "is paused" in studies.told("pause", "s").out
-    assert "was paused and is open again" in studies.told("continue", "s").out
-    assert "was open already" in studies.told("continue", "s").out
-    assert "is cancelled" in studies.told("cancel", "s").out
-    assert "cancelled │" in studies.told("status").out
+    assert "is paused" in studies.run_command("pause", "s").out
+    assert "is paused" in studies.run_command("pause", "s").out
+    assert "was paused and is open again" in studies.run_command("continue", "s").out
+    assert "was open already" in studies.run_command("continue", "s").out
+    assert "is cancelled" in studies.run_command("cancel", "s").out
+    assert "cancelled │" in studies.run_command("status").out
     refused = studies.cli.inside("pause", "s")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "widthwise continue s" in refused.err
-    studies.told("continue", "s")
+    studies.run_command("continue", "s")
     for verb in ("pause", "continue", "cancel", "cancel"):
-        assert "trial 1 of s" in studies.told(verb, "s", "--trial", "1").out
+        assert "trial 1 of s" in studies.run_command(verb, "s", "--trial", "1").out
     kinds = [event["kind"] for event in studies.events("s") if event["trial"] is None]
     assert kinds == ["created", "paused", "continued", "cancelled", "continued"]
-    told = studies.told("status", "s", "--events", "2").out
-    assert "trial 1 cancelled by" in told
-    assert "no workers" in told
+    output = studies.run_command("status", "s", "--events", "2").out
+    assert "trial 1 cancelled by" in output
+    assert "no workers" in output
 
 
 @pytest.mark.parametrize(
@@ -359,23 +365,23 @@ def test_pause_continue_and_cancel_say_what_is_so(studies: Studies) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_what_cannot_be_is_refused_with_one_sentence(
-    refusing: Studies, arguments: tuple[str, ...], parts: list[str]
+    refusing_studies: StudyProcesses, arguments: tuple[str, ...], parts: list[str]
 ) -> None:
-    ran = refusing.cli.inside(*arguments)
-    assert ran.code == 2, ran.err
-    (line,) = ran.err.splitlines()
+    result = refusing_studies.cli.inside(*arguments)
+    assert result.code == 2, result.err
+    (line,) = result.err.splitlines()
     assert line.startswith("error: ")
     for part in parts:
         assert part in line
 
 
 @pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Studies:
+def refusing_studies(tmp_path_factory: pytest.TempPathFactory) -> StudyProcesses:
     """A study of two trials, the first one cancelled."""
-    from ..conftest import Cli
+    from ..conftest import CommandLine
 
     folder = tmp_path_factory.mktemp("refusing")
-    found = Studies(Cli(folder, f"sqlite:///{folder / 'study.db'}"), [])
-    found.submit("s", PASS)
-    found.told("cancel", "s", "--trial", "0")
-    return found
+    study_processes = StudyProcesses(CommandLine(folder, f"sqlite:///{folder / 'study.db'}"), [])
+    study_processes.submit("s", PASS)
+    study_processes.run_command("cancel", "s", "--trial", "0")
+    return study_processes

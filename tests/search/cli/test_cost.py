@@ -71,13 +71,13 @@ def models(cli: Any) -> Any:
 def test_parameters_hold_to_the_arithmetic(
     models: Any, name: str, shape: str, widths: str, parameters: int
 ) -> None:
-    ran = models.inside(
+    result = models.inside(
         *("cost", "--build", f"models.py:{name}", "--input", shape, "--widths", widths, "--json")
     )
-    assert ran.code == 0, ran.err
-    assert ran.json["parameters"] == ran.json["trainable_parameters"] == parameters
-    assert ran.json["flops"] == 2 * ran.json["macs"]
-    assert ran.json["train_memory"] >= ran.json["inference_memory"] > 4 * parameters
+    assert result.code == 0, result.err
+    assert result.json["parameters"] == result.json["trainable_parameters"] == parameters
+    assert result.json["flops"] == 2 * result.json["macs"]
+    assert result.json["train_memory"] >= result.json["inference_memory"] > 4 * parameters
 
 
 def test_the_two_headed_net_in_full(models: Any) -> None:
@@ -87,9 +87,9 @@ def test_the_two_headed_net_in_full(models: Any) -> None:
     assert costs["macs"] == macs
     # Forward, gradients of weights, gradients of inputs save those of the first layer.
     assert costs["step_flops"] == 2 * (3 * macs - 31 * 64)
-    shown = models.inside(*arguments).out
-    assert "4,392" in shown
-    assert "FLOPs (2 × MACs)" in shown
+    output = models.inside(*arguments).out
+    assert "4,392" in output
+    assert "FLOPs (2 × MACs)" in output
 
 
 def test_memory_grows_with_the_batch_and_the_optimizer(models: Any) -> None:
@@ -107,9 +107,9 @@ def test_a_file_of_candidates(models: Any) -> None:
     models.write("some.csv", "a,b\n64,32\n8,4\n")
     models.write("some.json", '[{"a": 64, "b": 32}, {"a": 8, "b": 4}]')
     arguments = ("cost", "--build", "models.py:two_heads", "--input", "31", "--candidates")
-    found = models.inside(*arguments, "some.csv", "--json").json
-    assert [one["parameters"] for one in found] == [4392, 8 * 32 + 4 * 9 + 2 * 20]
-    assert found == models.inside(*arguments, "some.json", "--json").json
+    payload = models.inside(*arguments, "some.csv", "--json").json
+    assert [result["parameters"] for result in payload] == [4392, 8 * 32 + 4 * 9 + 2 * 20]
+    assert payload == models.inside(*arguments, "some.json", "--json").json
     assert "4,392" in models.inside(*arguments, "some.csv").out
     models.write("bad.csv", "a,b\n64,wide\n")
     bad = models.inside(*arguments, "bad.csv")
@@ -119,15 +119,15 @@ def test_a_file_of_candidates(models: Any) -> None:
 
 def test_by_module_and_verified(models: Any) -> None:
     arguments = ("cost", "--build", "models.py:two_heads", "--widths", "a=64,b=32", "--input", "31")
-    found = models.inside(*arguments, "--by-module", "--verify", "--json").json
-    modules = {module["name"]: module for module in found["modules"]}
+    payload = models.inside(*arguments, "--by-module", "--verify", "--json").json
+    modules = {module["name"]: module for module in payload["modules"]}
     assert modules["left"]["parameters"] == 132
     assert modules["left"]["macs"] == 128
-    assert sum(m["macs"] for m in found["modules"] if m["leaf"]) == found["macs"]
-    assert found["measured"]["train_memory"] == found["train_memory"]
-    shown = models.inside(*arguments, "--by-module", "--verify").out
-    assert "body.0" in shown
-    assert "predicted / measured = 1.0000" in shown
+    assert sum(m["macs"] for m in payload["modules"] if m["leaf"]) == payload["macs"]
+    assert payload["measured"]["train_memory"] == payload["train_memory"]
+    output = models.inside(*arguments, "--by-module", "--verify").out
+    assert "body.0" in output
+    assert "predicted / measured = 1.0000" in output
 
 
 SPACE = """
@@ -142,25 +142,25 @@ references = { today = { a = 20, b = 20 }, other = "models.py:reference" }
 
 def test_a_whole_space_with_limits_relative_to_references(models: Any) -> None:
     models.write("s.toml", SPACE)
-    found = models.inside("cost", "s.toml", "--json").json
+    payload = models.inside("cost", "s.toml", "--json").json
 
     def parameters(a: int, b: int) -> int:
         return 5 * a + (a + 1) * b + (b + 1) * 3
 
     limits = {"parameters": parameters(20, 20) // 2, "flops": 2 * 4 * 100}
-    assert found["limits"] == limits
-    assert found["candidates"] == found["evaluated"] == 400
+    assert payload["limits"] == limits
+    assert payload["candidates"] == payload["evaluated"] == 400
     everything = [(a, b) for a in range(2, 41, 2) for b in range(2, 41, 2)]
     counts = sorted(parameters(a, b) for a, b in everything)
-    assert found["smallest"]["parameters"] == counts[0] == found["quantiles"]["parameters"]["0"]
-    assert found["largest"]["parameters"] == counts[-1] == found["quantiles"]["parameters"]["1"]
-    assert found["quantiles"]["parameters"]["0.5"] == counts[199]
+    assert payload["smallest"]["parameters"] == counts[0] == payload["quantiles"]["parameters"]["0"]
+    assert payload["largest"]["parameters"] == counts[-1] == payload["quantiles"]["parameters"]["1"]
+    assert payload["quantiles"]["parameters"]["0.5"] == counts[199]
     feasible = [
         parameters(a, b) <= limits["parameters"] and 2 * (4 * a + a * b + 3 * b) <= limits["flops"]
         for a, b in everything
     ]
-    assert found["feasible_share"] == pytest.approx(sum(feasible) / 400)
-    assert found["binding"] == "parameters"
+    assert payload["feasible_share"] == pytest.approx(sum(feasible) / 400)
+    assert payload["binding"] == "parameters"
     assert "the limit that binds is parameters" in models.inside("cost", "s.toml").out
 
 
@@ -186,9 +186,9 @@ def test_what_cannot_be_counted_is_said(
     models: Any, arguments: list[str], parts: list[str]
 ) -> None:
     models.write("s.toml", SPACE)
-    ran = models.inside(*arguments)
-    assert ran.code == 2
-    assert "Traceback" not in ran.err
-    assert len(ran.err.splitlines()) == 1, ran.err
+    result = models.inside(*arguments)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    assert len(result.err.splitlines()) == 1, result.err
     for part in parts:
-        assert part in ran.err
+        assert part in result.err

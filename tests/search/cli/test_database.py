@@ -31,9 +31,9 @@ def test_an_old_database_is_refused_upgraded_and_served(cli: Any, version: int) 
 
 def test_an_empty_database_gets_its_tables(cli: Any, database_url: str) -> None:
     storage = ("--storage", database_url)
-    made = cli("db", "upgrade", *storage)
-    assert (made.code, made.err) == (0, "")
-    assert f"was empty and has tables of version {SCHEMA_VERSION} now" in made.out
+    result = cli("db", "upgrade", *storage)
+    assert (result.code, result.err) == (0, "")
+    assert f"was empty and has tables of version {SCHEMA_VERSION} now" in result.out
     assert cli("status", "--json", *storage).json == []
     assert "already" in cli("db", "upgrade", *storage).out
     with Database.open(resolve_url(database_url), create=False) as database:
@@ -41,8 +41,8 @@ def test_an_empty_database_gets_its_tables(cli: Any, database_url: str) -> None:
 
 
 def test_an_empty_database_is_said_to_have_had_no_version(cli: Any) -> None:
-    made = cli.inside("db", "upgrade", "--json").json
-    assert made == {"before": None, "after": SCHEMA_VERSION}
+    result = cli.inside("db", "upgrade", "--json").json
+    assert result == {"before": None, "after": SCHEMA_VERSION}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_empty_database_is_said_to_have_had_no_version(cli: Any) -> None:
     ids=["no folder", "no server"],
 )
 def test_where_no_database_can_be_there_is_an_error(cli: Any, url: str, code: int) -> None:
-    found = cli.inside("db", "upgrade", "--storage", url)
-    assert found.code == code
-    assert len(found.err.strip().splitlines()) == 1
+    result = cli.inside("db", "upgrade", "--storage", url)
+    assert result.code == code
+    assert len(result.err.strip().splitlines()) == 1
     assert list(Path(cli.folder).iterdir()) == []

@@ -16,8 +16,8 @@ LIMITS = {"flops": 1000, "parameters": 400, "train_memory": 256 * 1024}
 
 
 @pytest.fixture(scope="module")
-def report(iris: Any) -> dict[str, Any]:
-    return dict(json.loads((iris.folder / "run.json").read_text()))
+def report(iris_cli: Any) -> dict[str, Any]:
+    return dict(json.loads((iris_cli.folder / "run.json").read_text()))
 
 
 def test_a_run_spends_its_budget_exactly(report: dict[str, Any]) -> None:
@@ -57,19 +57,19 @@ def test_the_baselines_come_first_and_the_answer_is_judged_by_them(report: dict[
     assert 0 <= report["best"]["test"] <= 1
 
 
-def test_progress_goes_to_stderr_and_data_to_stdout(iris: Any) -> None:
-    told = (iris.folder / "run.err").read_text()
-    assert "trial 0: accuracy" in told
-    assert "within the limits" in told
-    assert "resume iris --trials +20" in told
+def test_progress_goes_to_stderr_and_data_to_stdout(iris_cli: Any) -> None:
+    stderr_text = (iris_cli.folder / "run.err").read_text()
+    assert "trial 0: accuracy" in stderr_text
+    assert "within the limits" in stderr_text
+    assert "resume iris --trials +20" in stderr_text
 
 
-def test_status_and_best_keep_their_promised_form(iris: Any, report: dict[str, Any]) -> None:
-    status = iris("status", "iris", "--json").json
+def test_status_and_best_keep_their_promised_form(iris_cli: Any, report: dict[str, Any]) -> None:
+    status = iris_cli("status", "iris", "--json").json
     assert status["study"] == "iris"
     assert status["budget"] == 8
     assert status["trials"] == report["trials"]
-    best = iris("best", "iris", "--json").json
+    best = iris_cli("best", "iris", "--json").json
     assert best["widths"] == report["best"]["widths"]
     assert best["metric"] == report["best"]["metric"]
     assert best["metric"]["name"] == "accuracy"
@@ -81,50 +81,50 @@ def test_status_and_best_keep_their_promised_form(iris: Any, report: dict[str, A
     assert 2 * weights <= LIMITS["flops"]
 
 
-def test_the_verbs_speak_to_people_too(iris: Any) -> None:
-    status = iris("status").out
+def test_the_verbs_speak_to_people_too(iris_cli: Any) -> None:
+    status = iris_cli("status").out
     assert "iris" in status
     assert "finished" in status
-    assert "recommended" in iris("best", "iris").out
-    assert "Best of all feasible candidates" in iris("best", "iris").out
-    text = iris("report", "iris").out
+    assert "recommended" in iris_cli("best", "iris").out
+    assert "Best of all feasible candidates" in iris_cli("best", "iris").out
+    text = iris_cli("report", "iris").out
     assert text.startswith("# iris\n")
     assert "| largest that fits" in text
     assert text.count("| a=") >= 8
-    assert iris("report", "iris", "--json").json["study"] == "iris"
-    written = iris("report", "iris", "--output", "report.md")
+    assert iris_cli("report", "iris", "--json").json["study"] == "iris"
+    written = iris_cli("report", "iris", "--output", "report.md")
     assert (written.code, written.out) == (0, "")
-    assert (iris.folder / "report.md").read_text() == text
+    assert (iris_cli.folder / "report.md").read_text() == text
 
 
-def test_optunas_tables_show_what_the_ledger_holds(iris: Any, report: dict[str, Any]) -> None:
-    study = optuna.load_study(study_name="iris", storage=iris.storage)
+def test_optunas_tables_show_what_the_ledger_holds(iris_cli: Any, report: dict[str, Any]) -> None:
+    study = optuna.load_study(study_name="iris", storage=iris_cli.storage)
     assert len(study.trials) == 8
     by_widths = {tuple(t.params.items()): t for t in study.trials}
     for trial in report["history"]:
-        shown = by_widths[tuple(trial["widths"].items())]
-        assert shown.state == optuna.trial.TrialState.COMPLETE
-        assert shown.value == trial["metric"]["value"]
-        assert len(shown.intermediate_values) == 2
-        assert set(shown.constraints) == set(LIMITS)
-        assert all(value <= 0 for value in shown.constraints.values())
-        assert shown.user_attrs["parameters"] == trial["costs"]["parameters"]
+        optuna_trial = by_widths[tuple(trial["widths"].items())]
+        assert optuna_trial.state == optuna.trial.TrialState.COMPLETE
+        assert optuna_trial.value == trial["metric"]["value"]
+        assert len(optuna_trial.intermediate_values) == 2
+        assert set(optuna_trial.constraints) == set(LIMITS)
+        assert all(value <= 0 for value in optuna_trial.constraints.values())
+        assert optuna_trial.user_attrs["parameters"] == trial["costs"]["parameters"]
 
 
-def test_running_the_same_spec_again_joins_the_study(iris: Any) -> None:
-    again = iris("run", "iris.toml", "--json")
+def test_running_the_same_spec_again_joins_the_study(iris_cli: Any) -> None:
+    again = iris_cli("run", "iris.toml", "--json")
     assert again.code == 0, again.err
     assert "there already with the same spec: 8 of 8" in again.err
     assert again.json["trials"]["complete"] == 8
 
 
-def test_a_trial_can_be_repeated_exactly(iris: Any, report: dict[str, Any]) -> None:
+def test_a_trial_can_be_repeated_exactly(iris_cli: Any, report: dict[str, Any]) -> None:
     import torch
     from widthwise.objectives.loop.train import train
     from widthwise.search.problem.problem import Problem
     from widthwise.search.spec.spec import load_spec
 
-    problem = Problem.load(load_spec(iris.folder / "iris.toml"), iris.folder)
+    problem = Problem.load(load_spec(iris_cli.folder / "iris.toml"), iris_cli.folder)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     for trial in report["history"][:3]:
@@ -133,7 +133,7 @@ def test_a_trial_can_be_repeated_exactly(iris: Any, report: dict[str, Any]) -> N
             trial["widths"],
             problem.settings,
             seed=trial["seed"],
-            scaling=problem.scaling,
+            parametrisation=problem.parametrisation,
         )
         assert again.value == trial["metric"]["value"]
         assert again.test_value == trial["test"]
@@ -147,15 +147,15 @@ def test_a_data_file_needs_no_spec(cli: Any) -> None:
         for x, y in rng.normal(size=(120, 2))
     ]
     cli.write("people.csv", "\n".join(["x,y,colour,answer", *rows]) + "\n")
-    ran = cli(
+    result = cli(
         *("run", "--data", "people.csv", "--target", "answer", "--max-parameters", "2k"),
         *("--trials", "3", "--epochs", "2", "--json"),
     )
-    assert ran.code == 0, ran.err
-    assert ran.json["study"] == "people"
-    assert ran.json["metric"]["name"] == "accuracy"
-    assert "classification with 2 classes" in ran.err
-    assert all(trial["costs"]["parameters"] <= 2000 for trial in ran.json["history"])
+    assert result.code == 0, result.err
+    assert result.json["study"] == "people"
+    assert result.json["metric"]["name"] == "accuracy"
+    assert "classification with 2 classes" in result.err
+    assert all(trial["costs"]["parameters"] <= 2000 for trial in result.json["history"])
     # The same file and flags join the study; another limit is another study.
     other = cli("run", "--data", "people.csv", "--target", "answer", "--trials", "3")
     assert other.code == 5
@@ -187,11 +187,11 @@ widths = { a = { low = 1, high = 4 } }
 proxy = { data = "wine", metric = "mine.py:error_rate", epochs = 2 }
 """,
     )
-    ran = cli("run", "mine.toml", "--json")
-    assert ran.code == 0, ran.err
-    values = [trial["metric"]["value"] for trial in ran.json["history"]]
-    assert ran.json["metric"]["direction"] == "minimize"
-    assert ran.json["best"]["metric"]["value"] == min(values)
+    result = cli("run", "mine.toml", "--json")
+    assert result.code == 0, result.err
+    values = [trial["metric"]["value"] for trial in result.json["history"]]
+    assert result.json["metric"]["direction"] == "minimize"
+    assert result.json["best"]["metric"]["value"] == min(values)
     # Four candidates are all there are: more budget ends as exhausted, and says so.
     more = cli("resume", "mine", "--trials", "+2", "--json")
     assert more.code == 0, more.err
@@ -258,12 +258,12 @@ def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> Non
     assert cli("report", "old", "--json").json["trials"]["complete"] == 2
 
 
-def test_ctrl_c_ends_the_dashboard_quietly(iris: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_dashboard_quietly(iris_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(DashboardServer, "serve_forever", interrupted)
-    ran = iris.inside("dashboard", "iris", "--port", "0")
+    ran = iris_cli.inside("dashboard", "iris", "--port", "0")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines()[-1] == "dashboard closed"
     assert "Traceback" not in ran.err

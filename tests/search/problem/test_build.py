@@ -11,12 +11,12 @@ import torch
 from torch import nn
 from widthwise.objectives.cost.model import CostModel
 from widthwise.objectives.data.load import load_builtin
-from widthwise.objectives.data.split import folds_of
+from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.search.errors import SpecError
-from widthwise.search.problem.build import as_trained, refuse_uncounted, step_spec
+from widthwise.search.problem.build import check_limits_counted, step_spec, trained_builder
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
 
@@ -55,17 +55,19 @@ def test_the_largest_pass_that_is_counted_is_the_largest_that_is_trained(
     parts = torch.empty(step.batch_size).tensor_split(step.accumulate)
     train(objective, {}, settings, seed=0)
     assert max(passes) == max(map(len, parts))
-    largest = max(len(fold.train) for fold in folds_of(IRIS, settings.folds))
+    largest = max(len(fold.train) for fold in make_folds(IRIS, settings.folds))
     assert step.batch_size == min(settings.batch_size, largest)
 
 
 def test_dropout_is_counted_as_it_is_trained() -> None:
     step = step_spec(MLP, CPU)
-    counted = as_trained(MLP.build, step)({"a": 8, "b": 4})
-    seen: list[nn.Module] = []
-    watched = replace(MLP, builder=lambda widths: seen.append(MLP.builder(widths)) or seen[-1])
+    counted = trained_builder(MLP.build, step)({"a": 8, "b": 4})
+    observed: list[nn.Module] = []
+    watched = replace(
+        MLP, builder=lambda widths: observed.append(MLP.builder(widths)) or observed[-1]
+    )
     train(watched, {"a": 8, "b": 4}, CPU, seed=0)
-    kinds = [[type(module) for module in model.modules()] for model in (counted, seen[0])]
+    kinds = [[type(module) for module in model.modules()] for model in (counted, observed[0])]
     assert kinds[0] == kinds[1]
     assert nn.Dropout not in kinds[0]
 
@@ -93,6 +95,6 @@ def test_a_memory_limit_is_refused_where_memory_is_only_bounded_from_below(
     assert costs.lower_bound
     if refused:
         with pytest.raises(SpecError, match=r"limits\.train_memory: .* lower bound"):
-            refuse_uncounted(costs, Limits(**limits))
+            check_limits_counted(costs, Limits(**limits))
     else:
-        refuse_uncounted(costs, Limits(**limits))
+        check_limits_counted(costs, Limits(**limits))

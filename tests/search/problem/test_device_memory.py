@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 from widthwise.search.problem import device_memory
-from widthwise.search.problem.device_memory import device_class, fitting_together, free_memory
+from widthwise.search.problem.device_memory import (
+    candidates_in_memory,
+    classify_device,
+    free_memory,
+)
 
 CPU = torch.device("cpu")
 GIB = 1 << 30
@@ -66,7 +70,7 @@ def test_a_system_that_says_nothing_bounds_nothing(
 
     monkeypatch.setattr(device_memory.os, "sysconf", unknown)
     assert free_memory(CPU) is None
-    assert fitting_together(1000, CPU) is None
+    assert candidates_in_memory(1000, CPU) is None
 
 
 def test_a_system_without_the_table_is_asked_for_its_free_pages(
@@ -86,7 +90,7 @@ def test_a_system_without_the_table_is_asked_for_its_free_pages(
 def test_so_many_fit_into_six_tenths(
     kernel: Path, largest: int | None, together: int | None
 ) -> None:
-    assert fitting_together(largest, CPU) == together
+    assert candidates_in_memory(largest, CPU) == together
 
 
 MIB = 1 << 20
@@ -99,7 +103,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(device_memory, "_MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(device_memory, "_CGROUP", tmp_path)
 
-    def has(total: int | None, container: str | None = None, process: int | None = None) -> None:
+    def set_memory(
+        total: int | None, container: str | None = None, process: int | None = None
+    ) -> None:
         if total is not None:
             (tmp_path / "meminfo").write_text(f"MemTotal: {total >> 10} kB\nMemAvailable: 1 kB\n")
         if container is not None:
@@ -109,7 +115,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             device_memory.resource, "getrlimit", lambda kind: limits.get(kind, UNLIMITED)
         )
 
-    return has
+    return set_memory
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_the_class_of_a_cpu_is_what_a_process_may_have(
     machine: Any, total: int | None, container: str | None, process: int | None, name: str
 ) -> None:
     machine(total, container, process)
-    assert device_class(CPU) == name
+    assert classify_device(CPU) == name
 
 
 def test_the_class_of_a_gpu_is_its_name_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,4 +144,4 @@ def test_the_class_of_a_gpu_is_its_name_and_memory(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Properties())
-    assert device_class(torch.device("cuda")) == "cuda: NVIDIA H200, 140 GiB"
+    assert classify_device(torch.device("cuda")) == "cuda: NVIDIA H200, 140 GiB"

@@ -16,7 +16,12 @@ from widthwise.objectives.data.load import load_builtin
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.search.problem.build import proxy_settings
-from widthwise.search.problem.parametrise import FALLBACK_FACTORS, base_widths, ladder, parametrised
+from widthwise.search.problem.parametrise import (
+    FALLBACK_RATE_FACTORS,
+    base_widths,
+    parametrise,
+    width_sweep,
+)
 from widthwise.search.space.space import Space, Width
 from widthwise.search.spec.spec import Spec, parse_spec
 
@@ -36,14 +41,16 @@ def spec_of(proxy: Mapping[str, Any] | None = None, **sections: Any) -> Spec:
     )
 
 
-def chosen(spec: Spec, objective: ModuleObjective = MLP) -> tuple[str, str, ProxySettings]:
+def choose_parametrisation(
+    spec: Spec, objective: ModuleObjective = MLP
+) -> tuple[str, str, ProxySettings]:
     settings = proxy_settings(spec)
-    found, then = parametrised(spec, objective, settings, spec.widths.space())
-    assert replace(then, rate_factors=settings.rate_factors) == settings
-    return found.kind, found.describe(), then
+    parametrisation, new_settings = parametrise(spec, objective, settings, spec.widths.to_space())
+    assert replace(new_settings, rate_factors=settings.rate_factors) == settings
+    return parametrisation.name, parametrisation.describe(), new_settings
 
 
-class Rigid(nn.Module):
+class FixedShapeModule(nn.Module):
     """A width that moves no parameter's shape: heads of attention, say."""
 
     def __init__(self, width: int) -> None:
@@ -55,37 +62,39 @@ class Rigid(nn.Module):
 
 
 RIGID = make_objective(
-    build=lambda widths: Rigid(widths["a"] + widths["b"]), data=IRIS, base=Path()
+    build=lambda widths: FixedShapeModule(widths["a"] + widths["b"]), data=IRIS, base=Path()
 )
 
 
 def test_mup_is_what_an_mlp_gets() -> None:
-    kind, _, settings = chosen(spec_of())
+    kind, _, settings = choose_parametrisation(spec_of())
     assert (kind, settings.rate_factors) == ("mup", (1.0,))
 
 
 def test_the_standard_parametrisation_is_one_learning_rate() -> None:
-    kind, said, settings = chosen(spec_of({"parametrisation": "standard"}), RIGID)
+    kind, explanation, settings = choose_parametrisation(
+        spec_of({"parametrisation": "standard"}), RIGID
+    )
     assert (kind, settings.rate_factors) == ("standard", (1.0,))
-    assert said
+    assert explanation
 
 
 def test_where_mup_cannot_be_applied_each_candidate_is_tried_with_a_few_rates() -> None:
-    kind, said, settings = chosen(spec_of(), RIGID)
-    assert (kind, settings.rate_factors) == ("standard", FALLBACK_FACTORS)
-    assert 1.0 in FALLBACK_FACTORS
-    assert "muP" in said
+    kind, explanation, settings = choose_parametrisation(spec_of(), RIGID)
+    assert (kind, settings.rate_factors) == ("standard", FALLBACK_RATE_FACTORS)
+    assert 1.0 in FALLBACK_RATE_FACTORS
+    assert "muP" in explanation
 
 
 @pytest.mark.parametrize("objective", [MLP, RIGID], ids=["mup", "fallback"])
 def test_rates_that_the_spec_names_are_kept(objective: ModuleObjective) -> None:
-    _, _, settings = chosen(spec_of({"rate_factors": [0.5, 2.0]}), objective)
+    _, _, settings = choose_parametrisation(spec_of({"rate_factors": [0.5, 2.0]}), objective)
     assert settings.rate_factors == (0.5, 2.0)
 
 
 def test_the_rate_is_meant_for_what_the_spec_calls_today() -> None:
     spec = spec_of(references={"today": {"a": 12, "b": 5}})
-    assert base_widths(spec, spec.widths.space()) == {"a": 12, "b": 5}
+    assert base_widths(spec, spec.widths.to_space()) == {"a": 12, "b": 5}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ def test_the_rate_is_meant_for_what_the_spec_calls_today() -> None:
 )
 def test_otherwise_for_widths_of_64(references: Any) -> None:
     spec = spec_of(references=references)
-    assert base_widths(spec, spec.widths.space()) == {"a": 64, "b": 64}
+    assert base_widths(spec, spec.widths.to_space()) == {"a": 64, "b": 64}
 
 
 @given(
@@ -106,20 +115,20 @@ def test_otherwise_for_widths_of_64(references: Any) -> None:
 def test_a_ladder_climbs_through_its_base(lows: list[int], factor: int, data: Any) -> None:
     space = Space(tuple(Width.range(f"w{n}", low, low * factor, 1) for n, low in enumerate(lows)))
     base = {width.name: data.draw(st.integers(width.low, width.high)) for width in space.widths}
-    found = ladder(space, base)
-    sizes = [sum(candidate.values()) for candidate in found]
-    assert base in found
+    rungs = width_sweep(space, base)
+    sizes = [sum(candidate.values()) for candidate in rungs]
+    assert base in rungs
     assert sizes == sorted(set(sizes))
-    assert all(space.contains(candidate) for candidate in found)
+    assert all(space.contains(candidate) for candidate in rungs)
 
 
 def test_each_rung_of_a_ladder_is_twice_as_wide() -> None:
     space = Space((Width.range("a", 1, 4096, 1),))
-    widths = [candidate["a"] for candidate in ladder(space, {"a": 64})]
+    widths = [candidate["a"] for candidate in width_sweep(space, {"a": 64})]
     assert widths == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 
 def test_the_callers_random_stream_is_left_alone() -> None:
     before = torch.get_rng_state()
-    chosen(spec_of())
+    choose_parametrisation(spec_of())
     assert torch.equal(torch.get_rng_state(), before)

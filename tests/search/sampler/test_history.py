@@ -21,4 +21,4 @@ def test_only_the_longest_training_makes_a_candidate_tried() -> None:
 def test_waiting_candidates_are_tried() -> None:
     none = np.empty((0, 1), dtype=np.int64)
     history = History(observed=none, values=np.empty(0), pending=none, failed=none)
-    assert history.waiting_for(np.array([[7]]), None).tried.ravel().tolist() == [7]
+    assert history.with_pending(np.array([[7]]), None).tried.ravel().tolist() == [7]

@@ -18,7 +18,7 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import TrialState
 from widthwise.search.errors import Exhausted, NothingFeasible
 from widthwise.search.goal import Goal
-from widthwise.search.sampler.optuna_sampler import EXHAUSTED, WidthSampler
+from widthwise.search.sampler.optuna_sampler import EXHAUSTED_KEY, WidthSampler
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Order, Space, Width
 
@@ -40,7 +40,7 @@ def objective(trial: optuna.Trial) -> float:
     return quality(trial.suggest_int("a", 8, 64, step=8), trial.suggest_int("b", 8, 64, step=8))
 
 
-def study_of(sampler: BaseSampler, storage: str | None = None) -> optuna.Study:
+def run_study(sampler: BaseSampler, storage: str | None = None) -> optuna.Study:
     return optuna.create_study(
         direction="maximize",
         sampler=sampler,
@@ -50,7 +50,7 @@ def study_of(sampler: BaseSampler, storage: str | None = None) -> optuna.Study:
     )
 
 
-def widths(study: optuna.Study) -> list[tuple[int, int]]:
+def trial_widths(study: optuna.Study) -> list[tuple[int, int]]:
     return [(trial.params["a"], trial.params["b"]) for trial in study.trials]
 
 
@@ -63,10 +63,10 @@ class TestOptunaContract(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOn
 
 
 def test_only_feasible_untried_widths_are_trained() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
     study.optimize(objective, n_trials=25)
-    assert len(set(widths(study))) == 25
-    assert all(a * b <= 1500 for a, b in widths(study))
+    assert len(set(trial_widths(study))) == 25
+    assert all(a * b <= 1500 for a, b in trial_widths(study))
     assert study.best_value > -0.25
 
 
@@ -79,20 +79,20 @@ def test_only_feasible_untried_widths_are_trained() -> None:
     ],
 )
 def test_a_width_may_be_asked_for_in_any_way(ask: Callable[[optuna.Trial], int]) -> None:
-    study = study_of(WidthSampler(Space((Width.of("w", [4, 8, 16, 64]),)), seed=0))
+    study = run_study(WidthSampler(Space((Width.of("w", [4, 8, 16, 64]),)), seed=0))
     study.optimize(lambda trial: float(ask(trial)), n_trials=4)
     assert sorted(trial.params["w"] for trial in study.trials) == [4, 8, 16, 64]
 
 
 def test_a_range_that_does_not_hold_the_widths_is_refused_with_both() -> None:
-    study = study_of(WidthSampler(Space((Width.of("w", [128, 256]),)), seed=0))
+    study = run_study(WidthSampler(Space((Width.of("w", [128, 256]),)), seed=0))
     with pytest.raises(ValueError, match=r"'w'.*high=64.*128 to 256"):
         study.ask().suggest_int("w", 8, 64)
 
 
 def test_an_exhausted_study_ends_and_says_so() -> None:
     space = Space((Width.of("a", [8, 16]), Width.of("b", [8, 16])))
-    study = study_of(WidthSampler(space, Limits(parameters=200), cost, seed=0))
+    study = run_study(WidthSampler(space, Limits(parameters=200), cost, seed=0))
     study.optimize(
         lambda trial: float(trial.suggest_int("a", 8, 16) + trial.suggest_int("b", 8, 16)),
         n_trials=20,
@@ -100,7 +100,7 @@ def test_an_exhausted_study_ends_and_says_so() -> None:
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3 + [
         TrialState.PRUNED
     ]
-    assert "every feasible candidate was tried" in study.user_attrs[EXHAUSTED]
+    assert "every feasible candidate was tried" in study.user_attrs[EXHAUSTED_KEY]
     with pytest.raises(Exhausted, match="every feasible candidate was tried"):
         study.ask().suggest_int("a", 8, 16)
 
@@ -111,52 +111,52 @@ def test_an_empty_feasible_set_is_refused_at_once() -> None:
 
 
 def test_a_one_point_space_is_trained_once() -> None:
-    study = study_of(WidthSampler(Space((Width.of("a", [8]),)), seed=0))
+    study = run_study(WidthSampler(Space((Width.of("a", [8]),)), seed=0))
     study.optimize(lambda trial: float(trial.suggest_int("a", 1, 64)), n_trials=5)
     assert [trial.params.get("a") for trial in study.trials] == [8, None]
 
 
 def test_the_same_seed_gives_the_same_study_and_another_another() -> None:
-    found = []
+    runs = []
     for seed in (0, 0, 1):
-        study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=seed))
+        study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=seed))
         study.optimize(objective, n_trials=12)
-        found.append(widths(study))
-    assert found[0] == found[1] != found[2]
+        runs.append(trial_widths(study))
+    assert runs[0] == runs[1] != runs[2]
 
 
 def test_a_resumed_study_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    whole = study_of(WidthSampler(SPACE, LIMITS, cost, seed=3))
+    whole = run_study(WidthSampler(SPACE, LIMITS, cost, seed=3))
     whole.optimize(objective, n_trials=14)
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for _ in range(2):
-        part = study_of(WidthSampler(SPACE, LIMITS, cost, seed=3), url)
+        part = run_study(WidthSampler(SPACE, LIMITS, cost, seed=3), url)
         part.optimize(objective, n_trials=7)
-    assert widths(part) == widths(whole)
+    assert trial_widths(part) == trial_widths(whole)
 
 
 def test_open_trials_are_not_proposed_again() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
     study.optimize(objective, n_trials=8)
     for _ in range(10):
         trial = study.ask()
         # Only one width is asked for yet: the other is reserved all the same.
         trial.suggest_int("a", 8, 64, step=8)
-    open_ = [one for one in study.trials if one.state == TrialState.RUNNING]
-    for one in open_:
-        trial = optuna.Trial(study, one._trial_id)
+    open_ = [each_trial for each_trial in study.trials if each_trial.state == TrialState.RUNNING]
+    for each_trial in open_:
+        trial = optuna.Trial(study, each_trial._trial_id)
         objective(trial)
-    assert len(set(widths(study))) == 18
+    assert len(set(trial_widths(study))) == 18
 
 
 def test_two_workers_that_ask_at_once_never_hold_the_same_widths() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
     study.optimize(objective, n_trials=30, n_jobs=4)
-    assert len(set(widths(study))) == 30
+    assert len(set(trial_widths(study))) == 30
 
 
 def test_enqueued_widths_are_kept_and_completed_feasibly() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
     study.optimize(objective, n_trials=6)
     study.enqueue_trial({"a": 40})
     study.optimize(objective, n_trials=1)
@@ -173,7 +173,7 @@ def test_a_minimized_study_looks_for_the_lowest() -> None:
 
 
 def test_failed_trials_are_not_tried_again() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
 
     def failing(trial: optuna.Trial) -> float:
         value = objective(trial)
@@ -182,12 +182,12 @@ def test_failed_trials_are_not_tried_again() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study.optimize(failing, n_trials=25)
-    assert len(set(widths(study))) == 25
+    assert len(set(trial_widths(study))) == 25
     assert max(trial.value for trial in study.trials if trial.value is not None) > -0.3
 
 
-def test_companions_ride_along_and_are_searched() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+def test_companion_parameters_are_searched() -> None:
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
 
     def with_companions(trial: optuna.Trial) -> float:
         rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
@@ -204,7 +204,7 @@ def test_companions_ride_along_and_are_searched() -> None:
 
 
 def test_a_measured_limit_is_learned() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0, measured=["latency"]))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0, measured=["latency"]))
 
     def measuring(trial: optuna.Trial) -> float:
         value = objective(trial)
@@ -223,25 +223,25 @@ def test_a_measured_limit_is_learned() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_recommendation_sees_through_luck(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=seed))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=seed))
     study.optimize(lambda trial: objective(trial) + rng.normal(0, 0.4), n_trials=25)
     pick = WidthSampler(SPACE, LIMITS, cost).recommend(study)
     assert pick is not None
     truth = quality(**pick.widths)
     assert truth > -0.5
     assert pick.low - 0.1 <= truth <= pick.high + 0.1
-    assert pick.trained == (tuple(pick.widths.values()) in widths(study))
+    assert pick.trained == (tuple(pick.widths.values()) in trial_widths(study))
 
 
 def test_nothing_is_recommended_before_a_trial_is_complete() -> None:
     sampler = WidthSampler(SPACE, LIMITS, cost)
-    assert sampler.recommend(study_of(sampler)) is None
+    assert sampler.recommend(run_study(sampler)) is None
 
 
 def test_the_smallest_that_meets_a_target_is_recommended() -> None:
     goal = Goal(kind="smallest", target=-0.6, cost="parameters")
     sampler = WidthSampler(SPACE, LIMITS, cost, seed=0, goal=goal)
-    study = study_of(sampler)
+    study = run_study(sampler)
     study.optimize(objective, n_trials=25)
     pick = sampler.recommend(study)
     assert pick is not None
@@ -251,11 +251,11 @@ def test_the_smallest_that_meets_a_target_is_recommended() -> None:
 
 
 def test_shorter_trainings_inform_without_counting() -> None:
-    study = study_of(WidthSampler(SPACE, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
     for trial in range(16):
-        asked = study.ask()
-        asked.set_user_attr("epochs", 20 if trial % 4 == 0 else 2)
-        study.tell(asked, objective(asked) - (0.0 if trial % 4 == 0 else 3.0))
+        asked_trial = study.ask()
+        asked_trial.set_user_attr("epochs", 20 if trial % 4 == 0 else 2)
+        study.tell(asked_trial, objective(asked_trial) - (0.0 if trial % 4 == 0 else 3.0))
     sampler = WidthSampler(SPACE, LIMITS, cost, seed=0, fidelity="epochs")
     pick = sampler.recommend(study)
     assert pick is not None
@@ -266,6 +266,6 @@ def test_shorter_trainings_inform_without_counting() -> None:
 
 def test_order_constraints_hold_in_a_study() -> None:
     space = Space(SPACE.widths, (Order(("a", "b"), "non-increasing"),))
-    study = study_of(WidthSampler(space, LIMITS, cost, seed=0))
+    study = run_study(WidthSampler(space, LIMITS, cost, seed=0))
     study.optimize(objective, n_trials=12)
-    assert all(a >= b for a, b in widths(study))
+    assert all(a >= b for a, b in trial_widths(study))

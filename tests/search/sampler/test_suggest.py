@@ -13,7 +13,7 @@ from widthwise.search.errors import Exhausted
 from widthwise.search.goal import Goal
 from widthwise.search.sampler.baselines import baselines
 from widthwise.search.sampler.history import History
-from widthwise.search.sampler.suggest import CONFIRMED, DRAWN, SAMPLED, Proposer
+from widthwise.search.sampler.suggest import CONFIRMATION, INITIAL_DESIGN, SAMPLER, Suggester
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Constraint, Order, Space, Tie, Width
@@ -31,16 +31,16 @@ def history(space: Space, tried: Candidates, values: np.ndarray) -> History:
     return History(observed=tried, values=values, pending=none, failed=none)
 
 
-def search(
-    proposer: Proposer, truth: np.ndarray, trials: int, seed: int = 0, noise: float = 0.0
+def run_search(
+    proposer: Suggester, truth: np.ndarray, trials: int, seed: int = 0, noise: float = 0.0
 ) -> Candidates:
     """Candidates in the order they were tried, quality peaking at `truth`, an encoded point."""
-    space = proposer.feasible.space
+    space = proposer.feasible_set.space
     rng = np.random.default_rng(seed)
     tried = np.empty((0, space.dimensions), dtype=np.int64)
     values = np.empty(0)
     for number in range(trials):
-        proposal = proposer.propose(
+        proposal = proposer.suggest(
             history(space, tried, values), np.random.default_rng((seed, number))
         )
         row = space.as_row(proposal.widths)[None, :]
@@ -80,21 +80,21 @@ def test_ten_thousand_proposals_are_feasible_and_never_repeated(
     limit = int(np.quantile(everything, data.draw(st.floats(0.02, 1.0))))
     limits = Limits(parameters=max(limit, int(cost(space.smallest()[None, :])["parameters"][0])))
     # A set that may not be enumerated draws its candidates instead.
-    feasible = FeasibleSet(space, limits, cost, at_once=2**20 if listed else 16)
-    proposer = Proposer(feasible=feasible, baselines=baselines(feasible))
+    feasible = FeasibleSet(space, limits, cost, cost_batch_size=2**20 if listed else 16)
+    proposer = Suggester(feasible_set=feasible, baselines=baselines(feasible))
     tried = np.empty((0, space.dimensions), dtype=np.int64)
     rng = np.random.default_rng(seed)
     for number in range(5):
-        known = history(space, tried, rng.normal(size=len(tried)))
+        trial_history = history(space, tried, rng.normal(size=len(tried)))
         try:
-            batch = proposer.propose_batch(known, np.random.default_rng((seed, number)), 20)
+            batch = proposer.suggest_batch(trial_history, np.random.default_rng((seed, number)), 20)
         except Exhausted:
             if feasible.enumerated:
-                assert len(tried) == feasible.admitted(space.enumerate()).sum()
+                assert len(tried) == feasible.is_feasible(space.enumerate()).sum()
             break
-        rows = np.array([space.as_row(one.widths) for one in batch])
+        rows = np.array([space.as_row(proposal.widths) for proposal in batch])
         assert space.contains_rows(rows).all()
-        assert limits.feasible(cost(rows)).all()
+        assert limits.is_feasible(cost(rows)).all()
         tried = np.vstack([tried, rows])
         assert len(np.unique(tried, axis=0)) == len(tried)
 
@@ -106,16 +106,16 @@ SMALL = Space(tuple(Width.range(f"w{i}", 8, 64, step=8) for i in range(3)))
 def test_the_peak_is_found_within_twenty_trainings(seed: int) -> None:
     feasible = FeasibleSet(SMALL, Limits(parameters=3000), cost)
     truth = np.array([0.5, 0.7, 0.4])
-    tried = search(Proposer(feasible=feasible), truth, 20, seed, noise=0.01)
+    tried = run_search(Suggester(feasible_set=feasible), truth, 20, seed, noise=0.01)
     everything = SMALL.enumerate()
-    best = quality(SMALL, everything[feasible.admitted(everything)], truth).max()
+    best = quality(SMALL, everything[feasible.is_feasible(everything)], truth).max()
     assert quality(SMALL, tried, truth).max() > best - 0.02
 
 
 def test_the_same_history_and_seed_give_the_same_proposal() -> None:
     feasible = FeasibleSet(SMALL, Limits(parameters=3000), cost)
-    first = search(Proposer(feasible=feasible), np.full(3, 0.5), 12, seed=4)
-    second = search(Proposer(feasible=feasible), np.full(3, 0.5), 12, seed=4)
+    first = run_search(Suggester(feasible_set=feasible), np.full(3, 0.5), 12, seed=4)
+    second = run_search(Suggester(feasible_set=feasible), np.full(3, 0.5), 12, seed=4)
     assert (first == second).all()
 
 
@@ -131,18 +131,18 @@ def test_the_surrogate_takes_over_after_the_design(
 ) -> None:
     feasible = FeasibleSet(SMALL, Limits(parameters=3000), cost)
     first = [] if thumb is None else baselines(feasible, thumb)
-    proposer = Proposer(feasible=feasible, baselines=first)
-    drawn = [DRAWN] * max(3 - len(before), 1)
-    assert proposer.design == len(before) + len(drawn)
+    proposer = Suggester(feasible_set=feasible, baselines=first)
+    samples = [INITIAL_DESIGN] * max(3 - len(before), 1)
+    assert proposer.initial_design_size == len(before) + len(samples)
     tried = SMALL.enumerate()[:0]
     origins = []
-    for number in range(proposer.design + 1):
-        known = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
-        proposal = proposer.propose(known, np.random.default_rng(number))
+    for number in range(proposer.initial_design_size + 1):
+        trial_history = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
+        proposal = proposer.suggest(trial_history, np.random.default_rng(number))
         origins.append(proposal.origin)
         tried = np.vstack([tried, SMALL.as_row(proposal.widths)[None, :]])
-    assert [one.split()[0] for one in origins[: len(before)]] == before
-    assert origins[len(before) :] == [*drawn, SAMPLED]
+    assert [origin.split()[0] for origin in origins[: len(before)]] == before
+    assert origins[len(before) :] == [*samples, SAMPLER]
 
 
 def test_a_bottleneck_is_found_sooner_than_by_chance() -> None:
@@ -151,32 +151,32 @@ def test_a_bottleneck_is_found_sooner_than_by_chance() -> None:
     everything = space.enumerate()
     limit = int(np.quantile(cost(everything)["parameters"], 0.3))
     feasible = FeasibleSet(space, Limits(parameters=limit), cost)
-    allowed = everything[feasible.admitted(everything)]
+    allowed = everything[feasible.is_feasible(everything)]
 
     def truth(candidates: Candidates) -> np.ndarray:
         return space.encode(candidates).min(axis=1) + 0.3 * space.encode(candidates).mean(axis=1)
 
     trials, ours, chance = 12, [], []
-    proposer = Proposer(feasible=feasible, baselines=baselines(feasible)[:1])
+    proposer = Suggester(feasible_set=feasible, baselines=baselines(feasible)[:1])
     for seed in range(4):
         tried = allowed[:0]
         for number in range(trials):
-            known = history(space, tried, truth(tried))
-            proposal = proposer.propose(known, np.random.default_rng((seed, number)))
+            trial_history = history(space, tried, truth(tried))
+            proposal = proposer.suggest(trial_history, np.random.default_rng((seed, number)))
             tried = np.vstack([tried, space.as_row(proposal.widths)[None, :]])
         ours.append(truth(tried).max())
     for seed in range(200):
-        drawn = np.random.default_rng(seed).choice(len(allowed), size=trials, replace=False)
-        chance.append(truth(allowed[drawn]).max())
+        samples = np.random.default_rng(seed).choice(len(allowed), size=trials, replace=False)
+        chance.append(truth(allowed[samples]).max())
     assert np.mean(ours) > np.mean(chance)
 
 
-def test_a_batch_does_not_crowd() -> None:
-    proposer = Proposer(feasible=FeasibleSet(SMALL, Limits(parameters=3000), cost))
-    tried = search(proposer, np.full(3, 0.5), 12)
-    known = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
-    batch = proposer.propose_batch(known, np.random.default_rng(0), 8)
-    rows = np.array([list(one.widths.values()) for one in batch])
+def test_candidates_of_a_batch_keep_apart() -> None:
+    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
+    tried = run_search(proposer, np.full(3, 0.5), 12)
+    trial_history = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
+    batch = proposer.suggest_batch(trial_history, np.random.default_rng(0), 8)
+    rows = np.array([list(proposal.widths.values()) for proposal in batch])
     assert len(np.unique(np.vstack([rows, tried]), axis=0)) == 20
     # What no proposal knew of the others would do: the eight best by today's scores.
     gaps = SMALL.encode(rows)[:, None, :] - SMALL.encode(rows)[None, :, :]
@@ -185,62 +185,62 @@ def test_a_batch_does_not_crowd() -> None:
 
 def test_a_batch_ends_with_the_candidates() -> None:
     space = Space((Width.of("w0", [1, 2]), Width.of("w1", [1, 2])))
-    proposer = Proposer(feasible=FeasibleSet(space, Limits(), cost))
+    proposer = Suggester(feasible_set=FeasibleSet(space, Limits(), cost))
     none = history(space, np.empty((0, 2), dtype=np.int64), np.empty(0))
-    assert len(proposer.propose_batch(none, np.random.default_rng(0), 9)) == 4
+    assert len(proposer.suggest_batch(none, np.random.default_rng(0), 9)) == 4
 
 
 def test_pending_candidates_keep_others_away() -> None:
-    proposer = Proposer(feasible=FeasibleSet(SMALL, Limits(parameters=3000), cost))
+    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
     truth = np.full(3, 0.5)
-    tried = search(proposer, truth, 12)
-    known = history(SMALL, tried, quality(SMALL, tried, truth))
-    first = proposer.propose(known, np.random.default_rng(0))
-    waiting = known.waiting_for(SMALL.as_row(first.widths)[None, :], None)
-    assert proposer.propose(waiting, np.random.default_rng(0)).widths != first.widths
+    tried = run_search(proposer, truth, 12)
+    trial_history = history(SMALL, tried, quality(SMALL, tried, truth))
+    first = proposer.suggest(trial_history, np.random.default_rng(0))
+    waiting = trial_history.with_pending(SMALL.as_row(first.widths)[None, :], None)
+    assert proposer.suggest(waiting, np.random.default_rng(0)).widths != first.widths
 
 
-def test_the_last_trial_confirms_the_pick() -> None:
-    proposer = Proposer(feasible=FeasibleSet(SMALL, Limits(parameters=3000), cost))
+def test_the_last_trial_confirms_the_best_candidate() -> None:
+    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
     rng = np.random.default_rng(0)
-    feasible = proposer.feasible.pool(rng, SMALL.smallest()[None, :])
+    feasible = proposer.feasible_set.candidate_pool(rng, SMALL.smallest()[None, :])
     tried = feasible[rng.choice(len(feasible), size=10, replace=False)]
-    known = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.6)))
-    pick = proposer.pick(known)
+    trial_history = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.6)))
+    pick = proposer.best_candidate(trial_history)
     assert not pick.trained
-    last = proposer.propose(known, np.random.default_rng(0), last=True)
-    assert (last.origin, dict(last.widths)) == (CONFIRMED, dict(pick.widths))
+    last = proposer.suggest(trial_history, np.random.default_rng(0), last=True)
+    assert (last.origin, dict(last.widths)) == (CONFIRMATION, dict(pick.widths))
     row = SMALL.as_row(last.widths)[None, :]
     after = history(
         SMALL,
         np.vstack([tried, row]),
-        np.append(known.values, quality(SMALL, row, np.full(3, 0.6))),
+        np.append(trial_history.values, quality(SMALL, row, np.full(3, 0.6))),
     )
-    if proposer.pick(after).trained:
-        again = proposer.propose(after, np.random.default_rng(0), last=True)
-        assert again.origin != CONFIRMED
+    if proposer.best_candidate(after).trained:
+        again = proposer.suggest(after, np.random.default_rng(0), last=True)
+        assert again.origin != CONFIRMATION
 
 
 def test_everything_tried_is_said() -> None:
     space = Space((Width.of("w0", [1, 2]),))
-    proposer = Proposer(feasible=FeasibleSet(space, Limits(), cost))
-    known = history(space, np.array([[1], [2]]), np.array([0.1, 0.2]))
+    proposer = Suggester(feasible_set=FeasibleSet(space, Limits(), cost))
+    trial_history = history(space, np.array([[1], [2]]), np.array([0.1, 0.2]))
     with pytest.raises(Exhausted, match="every feasible candidate was tried"):
-        proposer.propose(known, np.random.default_rng(0))
+        proposer.suggest(trial_history, np.random.default_rng(0))
 
 
 def chance_of_random(
     feasible: FeasibleSet, truth: np.ndarray, trials: int, seeds: int
 ) -> np.ndarray:
-    found = []
+    first_hits = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        drawn = np.vstack(
-            [feasible.pool(rng, feasible.space.smallest()[None, :]) for _ in range(2)]
+        samples = np.vstack(
+            [feasible.candidate_pool(rng, feasible.space.smallest()[None, :]) for _ in range(2)]
         )
-        tried = drawn[rng.choice(len(drawn), size=trials, replace=False)]
-        found.append(quality(feasible.space, tried, truth).max())
-    return np.array(found)
+        tried = samples[rng.choice(len(samples), size=trials, replace=False)]
+        first_hits.append(quality(feasible.space, tried, truth).max())
+    return np.array(first_hits)
 
 
 LARGE = Space(
@@ -258,17 +258,17 @@ def one_percent() -> FeasibleSet:
 def test_thirty_widths_under_a_tight_limit_are_searched_in_time_and_beat_random() -> None:
     feasible = one_percent()
     assert LARGE.size == 10**30
-    assert 0.002 < feasible.share < 0.05
+    assert 0.002 < feasible.feasible_fraction < 0.05
     # A point inside the limit is the known optimum: no loss there, some everywhere else.
     rng = np.random.default_rng(1)
-    inside = feasible.pool(rng, LARGE.smallest()[None, :])
+    inside = feasible.candidate_pool(rng, LARGE.smallest()[None, :])
     ours = []
     for seed in range(3):
         truth = LARGE.encode(inside[[rng.integers(len(inside))]])[0]
         started = time.process_time()
-        tried = search(Proposer(feasible=feasible), truth, 50, seed, noise=0.02)
+        tried = run_search(Suggester(feasible_set=feasible), truth, 50, seed, noise=0.02)
         assert (time.process_time() - started) / 50 < 0.5
-        assert feasible.admitted(tried).all()
+        assert feasible.is_feasible(tried).all()
         assert len(np.unique(tried, axis=0)) == 50
         chance = chance_of_random(feasible, truth, 50, 12)
         ours.append(quality(LARGE, tried, truth).max() > chance.max())
@@ -284,19 +284,19 @@ def test_ten_thousand_trials_leave_a_proposal_fast(dimensions: int) -> None:
     rng = np.random.default_rng(0)
     tried = np.unique(space.sample(10_000, rng), axis=0)
     values = quality(space, tried, np.full(dimensions, 0.6)) + rng.normal(0, 0.1, len(tried))
-    known = history(space, tried, values)
-    proposer = Proposer(feasible=feasible)
-    proposer.propose(known, rng)
+    trial_history = history(space, tried, values)
+    proposer = Suggester(feasible_set=feasible)
+    proposer.suggest(trial_history, rng)
     started = time.process_time()
-    proposer.propose(known, rng)
+    proposer.suggest(trial_history, rng)
     assert time.process_time() - started < 0.5
 
 
 def test_tied_widths_move_together() -> None:
     widths = tuple(Width.range(f"w{i}", 1, 64) for i in range(6))
     space = Space(widths, (Tie(("w0", "w3")),))
-    proposer = Proposer(feasible=FeasibleSet(space, Limits(parameters=2000), cost))
-    tried = search(proposer, np.full(6, 0.5), 14)
+    proposer = Suggester(feasible_set=FeasibleSet(space, Limits(parameters=2000), cost))
+    tried = run_search(proposer, np.full(6, 0.5), 14)
     assert (tried[:, 0] == tried[:, 3]).all()
 
 
@@ -308,12 +308,12 @@ def test_tied_widths_move_together() -> None:
     ],
 )
 def test_other_goals_search_where_they_matter(goal: Goal) -> None:
-    proposer = Proposer(feasible=FeasibleSet(SMALL, Limits(), cost), goal=goal)
+    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(), cost), goal=goal)
     truth = np.full(3, 0.7)
-    tried = search(proposer, truth, 25)
+    tried = run_search(proposer, truth, 25)
     value = quality(SMALL, tried, truth)
     everything = SMALL.enumerate()
     good = quality(SMALL, everything, truth) >= -0.1
     cheapest = cost(everything[good])["parameters"].min()
-    found = cost(tried[value >= -0.1])["parameters"].min()
-    assert found <= 1.2 * cheapest
+    least_parameters = cost(tried[value >= -0.1])["parameters"].min()
+    assert least_parameters <= 1.2 * cheapest

@@ -109,11 +109,13 @@ def model() -> CostModel:
 @pytest.fixture(scope="module")
 def traced() -> list[tuple[tuple[int, ...], dict[str, int]]]:
     """Every candidate and its costs, each counted by itself."""
-    found = []
+    collected = []
     for row in SPACE.enumerate():
         widths = SPACE.as_mapping(row)
-        found.append((tuple(row.tolist()), count_costs(partial(mlp, widths), step(12)).as_dict()))
-    return found
+        collected.append(
+            (tuple(row.tolist()), count_costs(partial(mlp, widths), step(12)).as_dict())
+        )
+    return collected
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,8 +132,12 @@ def test_the_gate_admits_exactly_what_brute_force_admits(
         for name in chosen
     }
     limits = Limits(**bounds)
-    expected = {row for row, found in traced if all(found[name] <= bounds[name] for name in bounds)}
-    assert expected == {row for row, found in traced if limits.admits(found)}
+    expected = {
+        row
+        for row, candidate_costs in traced
+        if all(candidate_costs[name] <= bounds[name] for name in bounds)
+    }
+    assert expected == {row for row, candidate_costs in traced if limits.admits(candidate_costs)}
     if not expected:
         with pytest.raises(NothingFeasible):
             FeasibleSet(SPACE, limits, model.evaluate)
@@ -139,12 +145,12 @@ def test_the_gate_admits_exactly_what_brute_force_admits(
     everything = SPACE.enumerate()
     listed = FeasibleSet(SPACE, limits, model.evaluate)
     rng = np.random.default_rng(0)
-    assert set(map(tuple, listed.pool(rng, everything[:0]).tolist())) == expected
-    assert listed.share == len(expected) / len(traced)
-    drawn = FeasibleSet(SPACE, limits, model.evaluate, at_once=16)
-    assert not drawn.enumerated
-    assert set(map(tuple, everything[drawn.admitted(everything)].tolist())) == expected
-    assert set(map(tuple, drawn.pool(rng, everything[:1]).tolist())) <= expected
+    assert set(map(tuple, listed.candidate_pool(rng, everything[:0]).tolist())) == expected
+    assert listed.feasible_fraction == len(expected) / len(traced)
+    sampled_set = FeasibleSet(SPACE, limits, model.evaluate, cost_batch_size=16)
+    assert not sampled_set.enumerated
+    assert set(map(tuple, everything[sampled_set.is_feasible(everything)].tolist())) == expected
+    assert set(map(tuple, sampled_set.candidate_pool(rng, everything[:1]).tolist())) <= expected
 
 
 def transformer(widths: Mapping[str, int]) -> nn.Module:
@@ -171,14 +177,14 @@ def test_one_step_over_the_memory_limit_is_refused_and_one_under_trains_within_i
     model.fit(space)
     under = {"a": 24, "b": 24}
     over = {**under, raised: 32}
-    limit = model.one(under).train_memory
+    limit = model.candidate_costs(under).train_memory
     allowed = FeasibleSet(space, Limits(train_memory=limit), model.evaluate)
     rows = np.stack([space.as_row(under), space.as_row(over)])
-    assert allowed.admitted(rows).tolist() == [True, False]
+    assert allowed.is_feasible(rows).tolist() == [True, False]
     trained, too_much = (
         real_peaks(partial(make, widths), spec, OPTIMIZERS["adamw"][1])[0]
         for widths in (under, over)
     )
     assert trained <= limit < too_much
     with pytest.raises(NothingFeasible):
-        FeasibleSet.listed(space, Limits(train_memory=limit - 1), model.evaluate, rows)
+        FeasibleSet.from_candidates(space, Limits(train_memory=limit - 1), model.evaluate, rows)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from widthwise.search.errors import SpaceTooLarge
-from widthwise.search.space.decision_diagram import WORK, Relation
-from widthwise.search.space.lattice import Lattice, groups
-from widthwise.search.space.paths import Frontier
+from widthwise.search.space.decision_diagram import MAX_WORK_STEPS, Relation
+from widthwise.search.space.lattice import Lattice, connected_components
+from widthwise.search.space.paths import DiagramPaths
 
 
 @st.composite
@@ -46,7 +46,7 @@ def test_points_are_those_of_brute_force(declared):
     expected = brute_force(*declared)
     lattice = Lattice(*declared)
     assert lattice.count == len(expected)
-    assert lattice.empty == (not expected)
+    assert lattice.is_empty == (not expected)
     assert lattice.points().tolist() == expected
 
 
@@ -54,15 +54,15 @@ def test_points_are_those_of_brute_force(declared):
 def test_shares_lead_to_each_point_equally_often(declared):
     # The chance of a point is the product of the shares along its path: exact, where a draw
     # could only ever be tested up to chance.
-    frontier = Frontier(*declared)
-    if frontier.empty:
+    frontier = DiagramPaths(*declared)
+    if frontier.is_empty:
         return
     chances = np.ones(frontier.count)
     states = np.zeros(frontier.count, dtype=int)
     points = frontier.points()
-    for layer, shares in zip(frontier._layers, frontier._shares, strict=True):
+    for layer, shares in zip(frontier._layers, frontier._cumulative_shares, strict=True):
         for row, point in enumerate(points):
-            leaving = range(layer.starts[states[row]], layer.starts[states[row] + 1])
+            leaving = range(layer.edge_offsets[states[row]], layer.edge_offsets[states[row] + 1])
             (edge,) = [e for e in leaving if layer.values[e] == point[layer.variable]]
             chances[row] *= shares[edge + 1] - shares[edge]
             states[row] = layer.targets[edge]
@@ -75,7 +75,7 @@ def test_cheapest_is_the_least_sum(declared, data):
     prices = st.one_of(st.integers(0, 9).map(float), st.just(np.inf))
     costs = [np.array([data.draw(prices) for _ in range(size)]) for size in sizes]
     sums = [sum(costs[v][i] for v, i in enumerate(p)) for p in brute_force(sizes, relations)]
-    best = Lattice(sizes, relations).cheapest(costs)
+    best = Lattice(sizes, relations).min_cost_point(costs)
     if not np.isfinite(min(sums, default=np.inf)):
         assert best is None
         return
@@ -126,7 +126,7 @@ def test_the_work_is_bounded():
     values = 300
     anything = np.ones((values, values), dtype=bool)
     relations = [Relation(first=a, second=b, allowed=anything) for a in range(4) for b in range(a)]
-    assert values**3 > WORK
+    assert values**3 > MAX_WORK_STEPS
     with pytest.raises(SpaceTooLarge, match="between 4 widths of up to 300 values take more than"):
         Lattice([values] * 4, relations)
 
@@ -135,11 +135,11 @@ def test_the_work_is_bounded():
 def test_groups_are_what_links_connect(number, data):
     member = st.integers(0, number - 1)
     links = data.draw(st.lists(st.tuples(member, member), max_size=8))
-    found = groups(number, links)
-    assert sorted(member for group in found for member in group) == list(range(number))
-    assert all(group == sorted(group) for group in found)
-    assert [group[0] for group in found] == sorted(group[0] for group in found)
-    for group in found:
+    actual = connected_components(number, links)
+    assert sorted(member for group in actual for member in group) == list(range(number))
+    assert all(group == sorted(group) for group in actual)
+    assert [group[0] for group in actual] == sorted(group[0] for group in actual)
+    for group in actual:
         reached = {group[0]}
         for _ in range(number):
             reached |= {b for link in links for a, b in (link, link[::-1]) if a in reached}

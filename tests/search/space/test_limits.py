@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from widthwise.search.errors import SpecError
-from widthwise.search.space.limits import UNITS, Limits, describe_nothing_feasible
+from widthwise.search.space.limits import LIMIT_UNITS, Limits, describe_nothing_feasible
 from widthwise.search.units import parse_count, parse_memory
 
 BYTES = ("train_memory", "inference_memory", "file_size")
 
-names = st.sampled_from(list(UNITS))
+names = st.sampled_from(list(LIMIT_UNITS))
 amounts = st.one_of(st.integers(1, 3000), st.integers(1, 2**63 - 1))
 bounds = st.one_of(amounts, st.integers(1, 10**24))
 limits = st.dictionaries(names, bounds, max_size=5).map(lambda bounds: Limits(**bounds))
@@ -21,10 +21,10 @@ limits = st.dictionaries(names, bounds, max_size=5).map(lambda bounds: Limits(**
 def costs(draw, most=5):
     number = draw(st.integers(1, most))
     row = st.lists(amounts, min_size=number, max_size=number)
-    return {name: np.array(draw(row), dtype=np.int64) for name in UNITS}
+    return {name: np.array(draw(row), dtype=np.int64) for name in LIMIT_UNITS}
 
 
-def of_one(many, index):
+def row_of(many, index):
     return {name: int(values[index]) for name, values in many.items()}
 
 
@@ -32,10 +32,10 @@ def of_one(many, index):
 def test_the_gate_agrees_however_it_is_asked(bounds, many):
     feasible = bounds.feasible(many)
     for index, within in enumerate(feasible.tolist()):
-        one = of_one(many, index)
-        assert within == all(one[name] <= limit for name, limit in bounds.as_dict().items())
-        assert bounds.admits(one) == within
-        assert all(value <= 0 for value in bounds.violations(one).values()) == within
+        single = row_of(many, index)
+        assert within == all(single[name] <= limit for name, limit in bounds.as_dict().items())
+        assert bounds.admits(single) == within
+        assert all(value <= 0 for value in bounds.violations(single).values()) == within
 
 
 @given(limits, costs())
@@ -44,7 +44,7 @@ def test_nearest_has_the_least_greatest_share(bounds, many):
         assert bounds.nearest(many) == 0
         return
     shares = [
-        max(Fraction(of_one(many, index)[name], limit) for name, limit in bounds.as_dict().items())
+        max(Fraction(row_of(many, index)[name], limit) for name, limit in bounds.as_dict().items())
         for index in range(len(many["flops"]))
     ]
     assert float(shares[bounds.nearest(many)]) == pytest.approx(float(min(shares)), rel=1e-12)
@@ -65,12 +65,12 @@ def test_the_binding_limit_rejects_most(bounds, many):
 
 def test_of_limits_that_reject_equally_the_fuller_one_binds():
     many = {"flops": np.array([5, 5]), "parameters": np.array([8, 9])}
-    assert Limits(flops=10, parameters=10).binding(many) == "parameters"
-    assert Limits(flops=5, parameters=10).binding(many) == "flops"
+    assert Limits(flops=10, parameters=10).tightest_limit(many) == "parameters"
+    assert Limits(flops=5, parameters=10).tightest_limit(many) == "flops"
 
 
 def test_binding_of_no_candidates_is_nothing():
-    assert Limits(flops=10).binding({"flops": np.array([], dtype=np.int64)}) is None
+    assert Limits(flops=10).tightest_limit({"flops": np.array([], dtype=np.int64)}) is None
 
 
 def test_a_limit_that_is_met_exactly_admits():
@@ -89,14 +89,14 @@ def test_violations_see_the_last_digit_of_a_huge_cost():
 def test_no_limits_admit_everything():
     bounds = Limits()
     assert bounds.names() == ()
-    assert bounds.feasible({"flops": np.array([1, 2**62])}).tolist() == [True, True]
+    assert bounds.is_feasible({"flops": np.array([1, 2**62])}).tolist() == [True, True]
     assert bounds.admits({})
-    assert bounds.violations({}) == {} == bounds.shown()
+    assert bounds.violations({}) == {} == bounds.format_limits()
 
 
 def test_other_costs_are_no_business_of_a_limit():
     many = {"flops": np.array([1, 3]), "step_flops": np.array([10**9, 10**9])}
-    assert Limits(flops=2).feasible(many).tolist() == [True, False]
+    assert Limits(flops=2).is_feasible(many).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "2M", 10**24 + 1], ids=str)
@@ -123,7 +123,7 @@ def test_refuses_what_is_no_bound(value):
     ids=str,
 )
 def test_shows_limits_exactly(name, limit, shown):
-    assert Limits(**{name: limit}).shown() == {name: shown}
+    assert Limits(**{name: limit}).format_limits() == {name: shown}
 
 
 def test_names_the_limits_that_would_admit_the_nearest():
@@ -159,19 +159,19 @@ def test_keeps_the_unit_the_limit_was_written_in():
 @given(limits, costs(most=1))
 @example(
     Limits(inference_memory=1, parameters=10**22 + 1),
-    {name: np.array([2 if name == "inference_memory" else 1]) for name in UNITS},
+    {name: np.array([2 if name == "inference_memory" else 1]) for name in LIMIT_UNITS},
 )
 def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
-    one = of_one(many, 0)
-    if bounds.admits(one):
+    single = row_of(many, 0)
+    if bounds.admits(single):
         return
-    sentence = describe_nothing_feasible(bounds, {"a": 16}, one)
+    sentence = describe_nothing_feasible(bounds, {"a": 16}, single)
     typed = {
-        name: parse_memory(text) if name in BYTES else parse_count(text, UNITS[name])
+        name: parse_memory(text) if name in BYTES else parse_count(text, LIMIT_UNITS[name])
         for name, text in re.findall(r'(\w+) = "([^"]+)"', sentence)
     }
-    assert set(typed) == {name for name, limit in bounds.as_dict().items() if one[name] > limit}
-    assert Limits(**(bounds.as_dict() | typed)).admits(one)
+    assert set(typed) == {name for name, limit in bounds.as_dict().items() if single[name] > limit}
+    assert Limits(**(bounds.as_dict() | typed)).admits(single)
     for name, limit in bounds.as_dict().items():
         assert parse_shown(name, bounds.shown()[name]) == limit
 
@@ -181,4 +181,4 @@ def parse_shown(name, text):
     if name in BYTES:
         inner = re.search(r"\((.*) bytes\)", text)
         return parse_memory(f"{inner[1]} bytes" if inner else text)
-    return parse_count(text, UNITS[name])
+    return parse_count(text, LIMIT_UNITS[name])

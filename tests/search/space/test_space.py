@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from widthwise.search.errors import SpaceTooLarge, SpecError
-from widthwise.search.space.space import TOLERANCE, Divisible, Order, Space, Tie, Width
+from widthwise.search.space.space import SNAP_TOLERANCE, Divisible, Order, Space, Tie, Width
 
 
 def brute_force(widths, constraints):
@@ -58,7 +58,7 @@ def spaces(draw):
     return Space(widths, constraints)
 
 
-def all_of(space):
+def all_rows(space):
     return brute_force(space.widths, space.constraints)
 
 
@@ -79,7 +79,7 @@ def test_counts_and_lists_what_brute_force_finds(declared):
 
 @given(spaces(), st.data())
 def test_contains_exactly_the_listed_candidates(space, data):
-    inside = set(all_of(space))
+    inside = set(all_rows(space))
     values = sorted({value for width in space.widths for value in (*width.values, 13)})
     row = tuple(data.draw(st.sampled_from(values)) for _ in space.names)
     assert space.contains(row) == (row in inside)
@@ -210,21 +210,22 @@ def test_encodes_by_the_scale(scale, position):
 
 @given(spaces())
 def test_neighbours_are_one_step_along_one_variable_and_mutual(space):
-    inside = all_of(space)
+    inside = all_rows(space)
     for row in inside:
-        found = {tuple(other) for other in space.neighbours(row).tolist()}
-        assert found <= set(inside) - {row}
+        neighbour_set = {tuple(other) for other in space.neighbours(row).tolist()}
+        assert neighbour_set <= set(inside) - {row}
         assert all(
-            row in {tuple(back) for back in space.neighbours(other).tolist()} for other in found
+            row in {tuple(back) for back in space.neighbours(other).tolist()}
+            for other in neighbour_set
         )
 
 
 @given(spaces())
 def test_neighbours_are_the_next_candidates_along_each_untied_width(space):
     tied = {name for rule in space.constraints if isinstance(rule, Tie) for name in rule.names}
-    inside = all_of(space)
+    inside = all_rows(space)
     for row in inside[:10]:
-        found = {tuple(other) for other in space.neighbours(row).tolist()}
+        neighbour_set = {tuple(other) for other in space.neighbours(row).tolist()}
         for column, name in enumerate(space.names):
             if name in tied:
                 continue
@@ -234,7 +235,7 @@ def test_neighbours_are_the_next_candidates_along_each_untied_width(space):
                 if other[:column] + other[column + 1 :] == row[:column] + row[column + 1 :]
             ]
             here = line.index(row)
-            assert set(line[max(here - 1, 0) : here + 2]) - {row} <= found
+            assert set(line[max(here - 1, 0) : here + 2]) - {row} <= neighbour_set
 
 
 def test_tied_widths_move_together():
@@ -250,7 +251,7 @@ def test_neighbours_of_an_outsider_are_refused():
 @given(spaces(), st.data())
 def test_snap_finds_the_nearest_candidate(space, data):
     target = [data.draw(st.floats(0.5, 20)) for _ in space.names]
-    rows = np.array(all_of(space))
+    rows = np.array(all_rows(space))
     distances = ((space.encode(rows) - space.encode(target)) ** 2).sum(axis=1)
     snapped = space.snap(target)
     assert space.contains(snapped)
@@ -268,8 +269,8 @@ def test_snap_leaves_candidates_where_they_are(space):
 @given(spaces(), st.data())
 def test_snap_down_finds_the_largest_candidate_below(space, data):
     target = np.array([data.draw(st.floats(0.5, 20)) for _ in space.names])
-    rows = np.array(all_of(space))
-    below = rows[(rows <= target * (1 + TOLERANCE)).all(axis=1)]
+    rows = np.array(all_rows(space))
+    below = rows[(rows <= target * (1 + SNAP_TOLERANCE)).all(axis=1)]
     snapped = space.snap_down(dict(zip(space.names, target, strict=True)))
     if not len(below):
         assert snapped is None
@@ -293,7 +294,7 @@ def test_snap_refuses_what_is_not_positive(method, number):
 
 @given(spaces())
 def test_smallest_and_largest_are_the_extreme_candidates(space):
-    rows = np.array(all_of(space))
+    rows = np.array(all_rows(space))
     sums = np.log2(rows).sum(axis=1)
     for corner, bound, extreme in (
         (space.smallest(), rows.min(axis=0), sums.min()),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from widthwise.search.errors import SpecError
 from widthwise.search.problem.build import proxy_settings
-from widthwise.search.problem.problem import fingerprint
+from widthwise.search.problem.problem import problem_fingerprint
 from widthwise.search.spec.spec import Spec, load_spec, parse_spec
 
 GOOD: dict[str, Any] = {
@@ -39,7 +39,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def test_a_good_spec_is_what_it_says() -> None:
     spec = parse_spec(GOOD)
-    space, limits = spec.widths.space(), spec.limits.limits()
+    space, limits = spec.widths.to_space(), spec.limits.to_limits()
     assert space.names == ("hidden1", "hidden2", "hidden3")
     assert [len(width.values) for width in space.widths] == [32, 3, 1]
     assert (limits.flops, limits.parameters, limits.train_memory) == (2_000_000, 200_000, 2**26)
@@ -139,7 +139,7 @@ def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) 
 
 @pytest.mark.parametrize(("at_once", "fixed"), [("auto", None), (1, 1), (4096, 4096)])
 def test_how_many_are_claimed_at_once(at_once: Any, fixed: int | None) -> None:
-    assert parse_spec(changed("proxy.at_once", at_once)).proxy.fixed_at_once == fixed
+    assert parse_spec(changed("proxy.at_once", at_once)).proxy.fixed_claim_size == fixed
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,10 @@ def test_how_many_are_claimed_at_once(at_once: Any, fixed: int | None) -> None:
     ],
 )
 def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:
-    first = fingerprint(parse_spec(GOOD), Path())
-    assert (fingerprint(parse_spec(changed(f"proxy.{key}", value)), Path()) == first) == same
+    first = problem_fingerprint(parse_spec(GOOD), Path())
+    assert (
+        problem_fingerprint(parse_spec(changed(f"proxy.{key}", value)), Path()) == first
+    ) == same
 
 
 def test_all_mistakes_are_said_at_once() -> None:
@@ -230,6 +232,6 @@ def test_shares_of_a_reference_become_numbers() -> None:
         "big": "models.py:big",
     }
     parsed = parse_spec(spec)
-    assert parsed.limits.shares == {"flops": (0.6, "today"), "parameters": (1.0, "big")}
-    resolved = parsed.limits.resolved({"today": {"flops": 1001}, "big": {"parameters": 77}})
-    assert resolved.limits().as_dict() == {"flops": 600, "macs": 1000, "parameters": 77}
+    assert parsed.limits.relative_bounds == {"flops": (0.6, "today"), "parameters": (1.0, "big")}
+    resolved = parsed.limits.resolve({"today": {"flops": 1001}, "big": {"parameters": 77}})
+    assert resolved.to_limits().as_dict() == {"flops": 600, "macs": 1000, "parameters": 77}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.search.surrogate.gaussian_process import Trend
-from widthwise.search.surrogate.model_average import fit
+from widthwise.search.surrogate.gaussian_process import QuadraticKernel
+from widthwise.search.surrogate.model_average import fit_model_average
 
 
 def surface(x: np.ndarray) -> np.ndarray:
@@ -18,8 +18,8 @@ def surface(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_quadratic_truth_is_found_from_few_noisy_trainings(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    seen = rng.random((25, 2))
-    posterior = fit(seen, surface(seen) + rng.normal(0, 0.01, 25))
+    inputs = rng.random((25, 2))
+    posterior = fit_model_average(inputs, surface(inputs) + rng.normal(0, 0.01, 25))
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 21)] * 2), axis=-1).reshape(-1, 2)
     mean, deviation = posterior.predict(grid)
     assert surface(grid[[mean.argmax()]])[0] > surface(grid).max() - 0.02
@@ -31,7 +31,9 @@ def test_a_few_trainings_show_that_even_widths_are_better() -> None:
     # One even candidate and four uneven ones of the same sum: only what all widths share tells
     # of other even and uneven ones.
     uneven = [[1, 0, 1, 0, 0.5], [0, 1, 0.5, 1, 0], [1, 1, 0, 0.5, 0], [0.5, 0, 0, 1, 1]]
-    posterior = fit(np.array([[0.5] * 5, *uneven]), np.array([1.0, 0.1, 0.2, 0.1, 0.2]))
+    posterior = fit_model_average(
+        np.array([[0.5] * 5, *uneven]), np.array([1.0, 0.1, 0.2, 0.1, 0.2])
+    )
     mean, _ = posterior.predict(np.array([[0.4, 0.6, 0.5, 0.4, 0.6], [0, 1, 1, 0, 0.5]]))
     assert mean[0] > mean[1] + 0.2
 
@@ -40,7 +42,7 @@ def test_a_few_trainings_show_that_even_widths_are_better() -> None:
 @given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 6), curvature=st.floats(0.0, 1.0))
 def test_the_trend_is_a_covariance(seed: int, columns: int, curvature: float) -> None:
     points = np.random.default_rng(seed).uniform(-1, 1, (12, columns))
-    trend = Trend(max(columns - 1, 1), curvature)
+    trend = QuadraticKernel(max(columns - 1, 1), curvature)
     gram = trend(points)
     assert trend.diag(points) == pytest.approx(np.diag(gram))
     assert gram == pytest.approx(gram.T)
@@ -49,17 +51,17 @@ def test_the_trend_is_a_covariance(seed: int, columns: int, curvature: float) ->
 
 def test_noise_is_told_from_the_surface() -> None:
     rng = np.random.default_rng(1)
-    seen = rng.random((200, 2))
-    quiet = fit(seen, surface(seen) + rng.normal(0, 0.005, 200)).noise
-    loud = fit(seen, surface(seen) + rng.normal(0, 0.1, 200)).noise
+    inputs = rng.random((200, 2))
+    quiet = fit_model_average(inputs, surface(inputs) + rng.normal(0, 0.005, 200)).noise_deviation
+    loud = fit_model_average(inputs, surface(inputs) + rng.normal(0, 0.1, 200)).noise_deviation
     assert quiet == pytest.approx(0.005, rel=0.3)
     assert loud == pytest.approx(0.1, rel=0.3)
 
 
 def test_uncertainty_shrinks_where_there_is_data() -> None:
     rng = np.random.default_rng(2)
-    seen = rng.random((40, 2)) * 0.3
-    posterior = fit(seen, surface(seen) + rng.normal(0, 0.01, 40))
+    inputs = rng.random((40, 2)) * 0.3
+    posterior = fit_model_average(inputs, surface(inputs) + rng.normal(0, 0.01, 40))
     _, deviation = posterior.predict(np.array([[0.15, 0.15], [1.0, 1.0]]))
     assert deviation[0] < deviation[1] / 3
 
@@ -72,10 +74,10 @@ def test_uncertainty_shrinks_where_there_is_data() -> None:
         pytest.param([[0.0, 0.0], [1.0, 1.0]], [0.7, 0.7], id="no difference at all"),
     ],
 )
-def test_degenerate_data_give_finite_beliefs(
+def test_degenerate_data_give_finite_posteriors(
     encoded: list[list[float]], values: list[float]
 ) -> None:
-    posterior = fit(np.array(encoded), np.array(values))
+    posterior = fit_model_average(np.array(encoded), np.array(values))
     mean, deviation = posterior.predict(np.random.default_rng(0).random((50, 2)))
     assert np.isfinite(mean).all()
     assert np.isfinite(deviation).all()

@@ -14,12 +14,17 @@ from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.search.errors import Drained, SpecError
 from widthwise.search.trial import checkpoints as keeping
 from widthwise.search.trial import checkpoints as place
-from widthwise.search.trial.checkpoints import BatchKeeper, Checkpoints, KeptTrial, folder_for
+from widthwise.search.trial.checkpoints import (
+    CheckpointedTrial,
+    CheckpointWriter,
+    StudyCheckpoints,
+    checkpoint_folder,
+)
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.slot import StudyRow
-from widthwise.tests.search.bench import Bench, make_bench
+from widthwise.tests.search.bench import StudyHarness, make_harness
 
-Make = Callable[..., Bench]
+HarnessFactory = Callable[..., StudyHarness]
 
 STUDY = StudyRow(
     id=1,
@@ -31,27 +36,27 @@ STUDY = StudyRow(
     base="",
     created_at=1e9,
 )
-SNAPSHOT = Snapshot(epochs=1.5, tensors={"0.model.a": torch.arange(3.0)}, facts={"members": []})
-TRIAL = KeptTrial(number=3, widths={"a": 8, "b": 4}, seed=7)
+SNAPSHOT = Snapshot(epochs=1.5, tensors={"0.model.a": torch.arange(3.0)}, metadata={"members": []})
+TRIAL = CheckpointedTrial(number=3, widths={"a": 8, "b": 4}, seed=7)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Make]:
+def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
     url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
     with Database.open(url, create=True) as database:
-        yield lambda **how: make_bench(tmp_path, database, **how)
+        yield lambda **how: make_harness(tmp_path, database, **how)
 
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (place.FOLDER, place.EVERY, "XDG_STATE_HOME"):
+    for name in (place.FOLDER_VARIABLE, place.INTERVAL_VARIABLE, "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
-def keeper_of(checkpoints: Checkpoints, **how: Any) -> BatchKeeper:
-    asked = {"stopping": lambda: False, "lost": frozenset, **how}
-    return BatchKeeper(checkpoints, [TRIAL], asked["stopping"], asked["lost"])
+def make_writer(checkpoints: StudyCheckpoints, **options: Any) -> CheckpointWriter:
+    callbacks = {"stopping": lambda: False, "lost": frozenset, **options}
+    return CheckpointWriter(checkpoints, [TRIAL], callbacks["stopping"], callbacks["lost"])
 
 
 # Where
@@ -62,20 +67,21 @@ def test_a_flag_comes_before_the_environment_and_that_before_the_usual_place(
 ) -> None:
     sqlite = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
     server = resolve_url("postgresql://me@db:5432/widths")
-    assert folder_for(None, sqlite, STUDY).parent == tmp_path / "study.db.checkpoints"
+    assert checkpoint_folder(None, sqlite, STUDY).parent == tmp_path / "study.db.checkpoints"
     kept = tmp_path / "home" / ".local" / "state" / "widthwise" / "checkpoints"
-    assert folder_for(None, server, STUDY).parent == kept
+    assert checkpoint_folder(None, server, STUDY).parent == kept
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert (
-        folder_for(None, server, STUDY).parent == tmp_path / "state" / "widthwise" / "checkpoints"
+        checkpoint_folder(None, server, STUDY).parent
+        == tmp_path / "state" / "widthwise" / "checkpoints"
     )
-    monkeypatch.setenv(place.FOLDER, str(tmp_path / "shared"))
-    assert folder_for(None, server, STUDY).parent == tmp_path / "shared"
-    assert folder_for(None, sqlite, STUDY).parent == tmp_path / "shared"
+    monkeypatch.setenv(place.FOLDER_VARIABLE, str(tmp_path / "shared"))
+    assert checkpoint_folder(None, server, STUDY).parent == tmp_path / "shared"
+    assert checkpoint_folder(None, sqlite, STUDY).parent == tmp_path / "shared"
     monkeypatch.chdir(tmp_path)
-    assert folder_for("mine", sqlite, STUDY).parent == tmp_path / "mine"
-    monkeypatch.setenv(place.FOLDER, "")
-    assert folder_for("", sqlite, STUDY).parent == tmp_path / "study.db.checkpoints"
+    assert checkpoint_folder("mine", sqlite, STUDY).parent == tmp_path / "mine"
+    monkeypatch.setenv(place.FOLDER_VARIABLE, "")
+    assert checkpoint_folder("", sqlite, STUDY).parent == tmp_path / "study.db.checkpoints"
 
 
 def test_a_user_without_a_home_has_a_folder_all_the_same(
@@ -86,16 +92,18 @@ def test_a_user_without_a_home_has_a_folder_all_the_same(
 
     monkeypatch.setattr(place.Path, "home", homeless)
     monkeypatch.setattr(place.tempfile, "gettempdir", lambda: str(tmp_path))
-    found = folder_for(None, resolve_url("postgresql://me@db/widths"), STUDY)
-    assert found.parent == tmp_path / "widthwise" / "checkpoints"
+    folder = checkpoint_folder(None, resolve_url("postgresql://me@db/widths"), STUDY)
+    assert folder.parent == tmp_path / "widthwise" / "checkpoints"
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "ä", "x" * 500, "-", "con:"])
 def test_any_name_makes_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
-    found = folder_for(str(tmp_path), resolve_url("sqlite:///s.db"), replace(STUDY, name=name))
-    assert found.resolve().parent == tmp_path.resolve()
-    found.mkdir()
-    assert found.is_dir()
+    folder = checkpoint_folder(
+        str(tmp_path), resolve_url("sqlite:///s.db"), replace(STUDY, name=name)
+    )
+    assert folder.resolve().parent == tmp_path.resolve()
+    folder.mkdir()
+    assert folder.is_dir()
 
 
 def test_another_study_has_another_folder_also_under_the_same_name(tmp_path: Path) -> None:
@@ -107,9 +115,11 @@ def test_another_study_has_another_folder_also_under_the_same_name(tmp_path: Pat
         replace(STUDY, fingerprint="0" * 64),
         replace(STUDY, created_at=STUDY.created_at + 1e-6),
     ]
-    assert len({folder_for(str(tmp_path), url, one) for one in others}) == len(others)
+    assert len({checkpoint_folder(str(tmp_path), url, item) for item in others}) == len(others)
     again = replace(STUDY, id=9, optuna_study_id=4, costs="{}")
-    assert folder_for(str(tmp_path), url, again) == folder_for(str(tmp_path), url, STUDY)
+    assert checkpoint_folder(str(tmp_path), url, again) == checkpoint_folder(
+        str(tmp_path), url, STUDY
+    )
 
 
 # When
@@ -118,64 +128,64 @@ def test_another_study_has_another_folder_also_under_the_same_name(tmp_path: Pat
 def test_checkpoints_come_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(keeping.time, "monotonic", lambda: now)
-    keeper = keeper_of(Checkpoints(folder=tmp_path, fingerprint="f", every=30.0))
-    assert not keeper.due()
+    writer = make_writer(StudyCheckpoints(folder=tmp_path, fingerprint="f", interval=30.0))
+    assert not writer.due()
     now = 129.9
-    assert not keeper.due()
+    assert not writer.due()
     now = 130.0
-    assert keeper.due()
+    assert writer.due()
     now = 135.0  # it took a while to write
-    keeper.save(0, SNAPSHOT)
+    writer.save(0, SNAPSHOT)
     now = 164.9
-    assert not keeper.due()
+    assert not writer.due()
     now = 165.0
-    assert keeper.due()
+    assert writer.due()
 
 
 def test_a_stop_and_a_slot_that_was_taken_away_are_written_at_once(tmp_path: Path) -> None:
     stop, lost = False, frozenset[int]()
-    keeper = keeper_of(
-        Checkpoints(folder=tmp_path, fingerprint="f"), stopping=lambda: stop, lost=lambda: lost
+    writer = make_writer(
+        StudyCheckpoints(folder=tmp_path, fingerprint="f"), stopping=lambda: stop, lost=lambda: lost
     )
-    assert not keeper.due()
+    assert not writer.due()
     lost = frozenset({3})
-    assert keeper.due()
-    assert not keeper.due(), "it was written"
+    assert writer.due()
+    assert not writer.due(), "it was written"
     lost = frozenset({3, 5})
-    assert keeper.due()
-    assert not keeper.due()
+    assert writer.due()
+    assert not writer.due()
     stop = True
-    assert keeper.due()
+    assert writer.due()
 
 
 @pytest.mark.parametrize(("said", "every"), [("", 30.0), ("0", 0.0), ("2.5", 2.5), ("60", 60.0)])
 def test_how_often_is_a_matter_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, every: float
 ) -> None:
-    monkeypatch.setenv(place.EVERY, said)
-    assert Checkpoints.of(tmp_path, "f").every == every
+    monkeypatch.setenv(place.INTERVAL_VARIABLE, said)
+    assert StudyCheckpoints.from_environment(tmp_path, "f").interval == every
 
 
 @pytest.mark.parametrize("said", ["often", "-1", "nan", "inf", "1e3", " 5"])
 def test_what_is_no_number_of_seconds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    monkeypatch.setenv(place.EVERY, said)
+    monkeypatch.setenv(place.INTERVAL_VARIABLE, said)
     with pytest.raises(SpecError, match=r'^WIDTHWISE_CHECKPOINT_SECONDS is ".*", expected seconds'):
-        Checkpoints.of(tmp_path, "f")
+        StudyCheckpoints.from_environment(tmp_path, "f")
 
 
 # Whose
 
 
 def test_what_was_written_is_found_by_the_next_holder_of_that_very_trial(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(folder=tmp_path / "new" / "study", fingerprint="f")
-    assert keeper_of(checkpoints).load(0) is None
-    keeper_of(checkpoints).save(0, SNAPSHOT)
-    found = keeper_of(checkpoints).load(0)
-    assert found is not None
-    assert (found.epochs, found.facts) == (SNAPSHOT.epochs, SNAPSHOT.facts)
-    assert torch.equal(found.tensors["0.model.a"], SNAPSHOT.tensors["0.model.a"])
+    checkpoints = StudyCheckpoints(folder=tmp_path / "new" / "study", fingerprint="f")
+    assert make_writer(checkpoints).load(0) is None
+    make_writer(checkpoints).save(0, SNAPSHOT)
+    snapshot_read = make_writer(checkpoints).load(0)
+    assert snapshot_read is not None
+    assert (snapshot_read.epochs, snapshot_read.metadata) == (SNAPSHOT.epochs, SNAPSHOT.metadata)
+    assert torch.equal(snapshot_read.tensors["0.model.a"], SNAPSHOT.tensors["0.model.a"])
 
 
 @pytest.mark.parametrize(
@@ -187,11 +197,11 @@ def test_what_was_written_is_found_by_the_next_holder_of_that_very_trial(tmp_pat
     ids=["widths", "seed"],
 )
 def test_another_trials_checkpoint_is_not_gone_on_with(
-    tmp_path: Path, other: KeptTrial, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, other: CheckpointedTrial, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoints = Checkpoints(folder=tmp_path, fingerprint="f")
-    keeper_of(checkpoints).save(0, SNAPSHOT)
-    assert BatchKeeper(checkpoints, [other], lambda: False, frozenset).load(0) is None
+    checkpoints = StudyCheckpoints(folder=tmp_path, fingerprint="f")
+    make_writer(checkpoints).save(0, SNAPSHOT)
+    assert CheckpointWriter(checkpoints, [other], lambda: False, frozenset).load(0) is None
     assert "is passed over" in caplog.text
 
 
@@ -199,14 +209,14 @@ def test_other_code_and_another_slot_find_nothing_of_theirs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also where its file was put into their folder."""
-    checkpoints = Checkpoints(folder=tmp_path, fingerprint="f")
-    keeper_of(checkpoints).save(0, SNAPSHOT)
-    assert keeper_of(Checkpoints(folder=tmp_path, fingerprint="g")).load(0) is None
-    checkpoints.slot(3).rename(checkpoints.slot(4))
+    checkpoints = StudyCheckpoints(folder=tmp_path, fingerprint="f")
+    make_writer(checkpoints).save(0, SNAPSHOT)
+    assert make_writer(StudyCheckpoints(folder=tmp_path, fingerprint="g")).load(0) is None
+    checkpoints.slot_folder(3).rename(checkpoints.slot_folder(4))
     trials = [replace(TRIAL, number=4), TRIAL]
-    keeper = BatchKeeper(checkpoints, trials, lambda: False, frozenset)
-    assert keeper.load(0) is None
-    assert keeper.load(1) is None
+    writer = CheckpointWriter(checkpoints, trials, lambda: False, frozenset)
+    assert writer.load(0) is None
+    assert writer.load(1) is None
     assert caplog.text.count("is passed over") == 2
 
 
@@ -214,107 +224,110 @@ def test_a_place_that_cannot_be_written_is_said_once_and_the_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "full").write_text("a file where the folder should be")
-    checkpoints = Checkpoints(folder=tmp_path / "full", fingerprint="f")
+    checkpoints = StudyCheckpoints(folder=tmp_path / "full", fingerprint="f")
     for _ in range(3):
-        keeper_of(checkpoints).save(0, SNAPSHOT)
-    warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
+        make_writer(checkpoints).save(0, SNAPSHOT)
+    warnings = [
+        log_record for log_record in caplog.records if log_record.levelno == logging.WARNING
+    ]
     assert len(warnings) == 1
     assert "no checkpoints can be written to" in warnings[0].getMessage()
     assert "--checkpoints" in warnings[0].getMessage()
     (tmp_path / "full").unlink()
-    keeper_of(checkpoints).save(0, SNAPSHOT)
-    assert keeper_of(checkpoints).load(0) is not None
+    make_writer(checkpoints).save(0, SNAPSHOT)
+    assert make_writer(checkpoints).load(0) is not None
 
 
 def test_what_is_left_of_settled_slots_is_swept_away_and_nothing_else(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(folder=tmp_path, fingerprint="f")
-    checkpoints.sweep({1, 2})  # no folder yet
+    checkpoints = StudyCheckpoints(folder=tmp_path, fingerprint="f")
+    checkpoints.discard_settled({1, 2})  # no folder yet
     for name in ("1", "2", "3", "notes"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
-    checkpoints.sweep({1, 2, 9})
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["3", "notes"]
-    Checkpoints(folder=tmp_path / "none", fingerprint="f").sweep({1})
+    checkpoints.discard_settled({1, 2, 9})
+    assert sorted(entry_path.name for entry_path in tmp_path.iterdir()) == ["3", "notes"]
+    StudyCheckpoints(folder=tmp_path / "none", fingerprint="f").discard_settled({1})
 
 
 # In a study
 
 
-def kept(study: Bench, folder: Path, every: float = 1e9) -> Checkpoints:
-    return Checkpoints(folder=folder, fingerprint=study.row.fingerprint, every=every)
+def checkpoints_of(study: StudyHarness, folder: Path, every: float = 1e9) -> StudyCheckpoints:
+    return StudyCheckpoints(folder=folder, fingerprint=study.row.fingerprint, interval=every)
 
 
-def told(study: Bench) -> list[Any]:
+def reproducible_records(study: StudyHarness) -> list[Any]:
     """What is recorded of each slot, but for the time that it took."""
     return [
         (
-            one.number,
-            one.widths,
-            one.value,
-            {k: v for k, v in (one.result or {}).items() if k not in ("seconds", "engine")},
+            record.number,
+            record.widths,
+            record.value,
+            {k: v for k, v in (record.result or {}).items() if k not in ("seconds", "engine")},
         )
-        for one in study.records()
+        for record in study.records()
     ]
 
 
 def test_a_drained_batch_ends_as_if_it_had_never_been_interrupted(
-    tmp_path: Path, bench: Make
+    tmp_path: Path, new_harness: HarnessFactory
 ) -> None:
     """Twice interrupted, at two epochs; each candidate has its own patience, replicas and rates."""
-    how: dict[str, Any] = {"trials": 5, "at_once": 3, "epochs": 7, "patience": 3, "replicas": 2}
-    study = bench(**how)
+    options: dict[str, Any] = {"trials": 5, "at_once": 3, "epochs": 7, "patience": 3, "replicas": 2}
+    study = new_harness(**options)
     folder = tmp_path / "kept"
     for stops in (2, 3):
-        asked = iter([*[False] * stops, True])
-        holder = study.holder(
-            stopping=lambda asked=asked: next(asked, True), checkpoints=kept(study, folder)
+        stop_answers = iter([*[False] * stops, True])
+        supervisor = study.supervisor(
+            stopping=lambda stop_answers=stop_answers: next(stop_answers, True),
+            checkpoints=checkpoints_of(study, folder),
         )
         with pytest.raises(Drained):
-            holder.step()
-        assert sorted(one.name for one in folder.iterdir()) == ["0", "1", "2"]
-        assert {one.attempts for one in study.records()} == {0}
-    study.work(checkpoints=kept(study, folder))
+            supervisor.run_batch()
+        assert sorted(entry.name for entry in folder.iterdir()) == ["0", "1", "2"]
+        assert {entry.attempts for entry in study.records()} == {0}
+    study.run_worker(checkpoints=checkpoints_of(study, folder))
     assert list(folder.iterdir()) == [], "they are settled"
     (tmp_path / "other").mkdir()
     url = resolve_url(f"sqlite:///{tmp_path / 'other' / 'study.db'}")
     with Database.open(url, create=True) as database:
-        uninterrupted = make_bench(tmp_path / "other", database, **how)
-        uninterrupted.work()
-        assert told(study) == told(uninterrupted)
+        uninterrupted = make_harness(tmp_path / "other", database, **options)
+        uninterrupted.run_worker()
+        assert reproducible_records(study) == reproducible_records(uninterrupted)
 
 
 def test_an_attempt_that_failed_leaves_its_checkpoint_and_the_last_one_takes_it_away(
-    tmp_path: Path, bench: Make
+    tmp_path: Path, new_harness: HarnessFactory
 ) -> None:
-    study = bench(trials=1, trouble=dict.fromkeys(range(1, 41), "raise"))
-    checkpoints = kept(study, tmp_path / "kept")
-    for kind, there in [("retry", True), ("retry", True), ("error", False)]:
-        checkpoints.slot(0).mkdir(parents=True, exist_ok=True)
-        (outcome,) = study.holder(checkpoints=checkpoints).step()
+    study = new_harness(trials=1, trouble=dict.fromkeys(range(1, 41), "raise"))
+    checkpoints = checkpoints_of(study, tmp_path / "kept")
+    for kind, exists in [("retry", True), ("retry", True), ("error", False)]:
+        checkpoints.slot_folder(0).mkdir(parents=True, exist_ok=True)
+        (outcome,) = study.supervisor(checkpoints=checkpoints).run_batch()
         assert outcome.kind == kind
-        assert checkpoints.slot(0).exists() == there
+        assert checkpoints.slot_folder(0).exists() == exists
 
 
 @pytest.mark.parametrize("done", [True, False])
 def test_a_lost_slots_checkpoint_stays_for_whoever_has_it_now(
-    tmp_path: Path, bench: Make, done: bool
+    tmp_path: Path, new_harness: HarnessFactory, done: bool
 ) -> None:
-    study = bench(trials=3, at_once=2, epochs=4)
-    checkpoints = kept(study, tmp_path / "kept")
+    study = new_harness(trials=3, at_once=2, epochs=4)
+    checkpoints = checkpoints_of(study, tmp_path / "kept")
     runner = study.runner(checkpoints=checkpoints)
     slots = runner.ledger.claim_many(2)
-    taken: list[int] = []
+    taken_slots: list[int] = []
 
     def lost() -> frozenset[int]:
-        if not taken:
-            taken.append(0)
-            (slot,) = study.steal([0])
+        if not taken_slots:
+            taken_slots.append(0)
+            (slot,) = study.steal_leases([0])
             if done:
-                thief = study.ledger("thief")
-                thief.done(slot, outcome="complete", value=1.0, result={})
-        return frozenset(taken)
+                other_worker = study.ledger("thief")
+                other_worker.done(slot, outcome="complete", value=1.0, result={})
+        return frozenset(taken_slots)
 
     outcomes = runner.run(slots, lost)
-    assert [one.kind for one in outcomes] == ["lost", "complete"]
-    assert checkpoints.slot(0).exists() == (not done)
-    assert not checkpoints.slot(1).exists()
+    assert [outcome.kind for outcome in outcomes] == ["lost", "complete"]
+    assert checkpoints.slot_folder(0).exists() == (not done)
+    assert not checkpoints.slot_folder(1).exists()

@@ -7,49 +7,51 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from widthwise.search.problem.engine import MOST
-from widthwise.search.trial.claim_size import Pace
+from widthwise.search.problem.engine import MAX_CLAIM_SIZE
+from widthwise.search.trial.claim_size import ClaimSizer
 
 
 @dataclass
-class Took:
+class TrainingTime:
     """What the pace looks at of a result."""
 
     seconds: float
 
 
-def never() -> int:
+def fail_if_called() -> int:
     raise AssertionError("counting the open slots was not worth it")
 
 
-def taught(seconds: float, **how: int) -> Pace:
-    pace = Pace(**how)
-    pace.took([Took(seconds / 2), Took(seconds * 1.5)])  # type: ignore[list-item]
+def trained_claim_sizer(seconds: float, **options: int) -> ClaimSizer:
+    pace = ClaimSizer(**options)
+    pace.observe([TrainingTime(seconds / 2), TrainingTime(seconds * 1.5)])  # type: ignore[list-item]
     return pace
 
 
 def test_the_first_claim_is_of_one() -> None:
-    assert Pace().most(never) == 1
+    assert ClaimSizer().claim_size(fail_if_called) == 1
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(0.01, MOST), (0.3, 4), (0.9, 2), (1.0, 1), (60, 1)])
+@pytest.mark.parametrize(
+    ("seconds", "most"), [(0.01, MAX_CLAIM_SIZE), (0.3, 4), (0.9, 2), (1.0, 1), (60, 1)]
+)
 def test_short_trainings_are_claimed_together(seconds: float, most: int) -> None:
-    assert taught(seconds).most(lambda: 1000) == most
+    assert trained_claim_sizer(seconds).claim_size(lambda: 1000) == most
 
 
 @pytest.mark.parametrize(("unbound", "most"), [(1000, 8), (32, 8), (20, 5), (7, 1), (1, 1), (0, 1)])
 def test_the_last_ones_learn_from_the_others(unbound: int, most: int) -> None:
-    assert taught(0.001).most(lambda: unbound) == most
+    assert trained_claim_sizer(0.001).claim_size(lambda: unbound) == most
 
 
 def test_what_the_spec_says_is_claimed() -> None:
-    assert taught(60, fixed=64).most(never) == 64
+    assert trained_claim_sizer(60, fixed=64).claim_size(fail_if_called) == 64
 
 
 def test_trainings_that_all_failed_teach_nothing() -> None:
-    pace = taught(0.3)
-    pace.took([])
-    assert pace.most(lambda: 1000) == 4
+    pace = trained_claim_sizer(0.3)
+    pace.observe([])
+    assert pace.claim_size(lambda: 1000) == 4
 
 
 @given(
@@ -61,9 +63,9 @@ def test_trainings_that_all_failed_teach_nothing() -> None:
 def test_a_claim_is_of_one_or_more_and_fits(
     fixed: int | None, fits: int | None, seconds: float, unbound: int
 ) -> None:
-    pace = Pace(fixed=fixed, fits=fits)
-    pace.took([Took(seconds)])  # type: ignore[list-item]
-    most = pace.most(lambda: unbound)
+    pace = ClaimSizer(fixed=fixed, max_in_memory=fits)
+    pace.observe([TrainingTime(seconds)])  # type: ignore[list-item]
+    most = pace.claim_size(lambda: unbound)
     assert most >= 1
     assert fits is None or most <= max(1, fits)
-    assert most <= (fixed or MOST)
+    assert most <= (fixed or MAX_CLAIM_SIZE)

@@ -9,26 +9,26 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 from widthwise.search.goal import Goal
-from widthwise.search.sampler.baselines import LARGEST, THUMB, UNIFORM
-from widthwise.search.sampler.suggest import CONFIRMED, SAMPLED
+from widthwise.search.sampler.baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, UNIFORM_SCALING
+from widthwise.search.sampler.suggest import CONFIRMATION, SAMPLER
 from widthwise.search.space.space import Space, Width
-from widthwise.search.trial.history import history
+from widthwise.search.trial.history import build_history
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Record, Tried
-from widthwise.tests.search.bench import Bench, make_bench
+from widthwise.storage.ledger.ledger import SlotRecord, TriedSlot
+from widthwise.tests.search.bench import StudyHarness, make_harness
 
-Make = Callable[..., Bench]
+HarnessFactory = Callable[..., StudyHarness]
 HALVED = {"epochs": 4, "patience": 0, "halving": {"eta": 2, "first": 1.0}}
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Make]:
+def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
     url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
     with Database.open(url, create=True) as database:
-        yield lambda **how: make_bench(tmp_path, database, **{**HALVED, **how})
+        yield lambda **how: make_harness(tmp_path, database, **{**HALVED, **how})
 
 
-def run(study: Bench, widths: Sequence[int], origin: str = SAMPLED) -> list[Record]:
+def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER) -> list[SlotRecord]:
     """Train these candidates as one batch."""
     runner = study.runner()
     slots = runner.ledger.claim_many(len(widths))
@@ -40,7 +40,7 @@ def run(study: Bench, widths: Sequence[int], origin: str = SAMPLED) -> list[Reco
     return [study.records()[slot.number] for slot in slots]
 
 
-def ends(records: Sequence[Record]) -> dict[int, tuple[str | None, int]]:
+def outcomes_by_width(records: Sequence[SlotRecord]) -> dict[int, tuple[str | None, int]]:
     """Width to outcome and epochs trained."""
     return {
         record.widths["a"]: (record.outcome, len((record.result or {})["curve"]))
@@ -49,9 +49,11 @@ def ends(records: Sequence[Record]) -> dict[int, tuple[str | None, int]]:
     }
 
 
-def test_the_worst_of_a_batch_are_stopped_and_recorded_as_pruned(bench: Make) -> None:
-    study = bench(trials=4)
-    assert ends(run(study, [30, 10, 40, 20])) == {
+def test_the_worst_of_a_batch_are_stopped_and_recorded_as_pruned(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=4)
+    assert outcomes_by_width(run(study, [30, 10, 40, 20])) == {
         40: ("complete", 4),
         30: ("pruned", 2),
         20: ("pruned", 1),
@@ -69,66 +71,82 @@ def test_the_worst_of_a_batch_are_stopped_and_recorded_as_pruned(bench: Make) ->
     assert (counts.complete, counts.pruned) == (1, 3)
 
 
-def test_a_later_batch_is_compared_with_earlier_ones_at_the_same_rung(bench: Make) -> None:
-    study = bench(trials=7)
-    assert ends(run(study, [20, 30, 40]))[30] == ("pruned", 2)
-    assert ends(run(study, [10, 35, 5])) == {
+def test_a_later_batch_is_compared_with_earlier_ones_at_the_same_rung(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=7)
+    assert outcomes_by_width(run(study, [20, 30, 40]))[30] == ("pruned", 2)
+    assert outcomes_by_width(run(study, [10, 35, 5])) == {
         35: ("complete", 4),
         10: ("pruned", 1),
         5: ("pruned", 1),
     }
-    assert ends(run(study, [6])) == {6: ("pruned", 1)}, "one alone is compared as well"
+    assert outcomes_by_width(run(study, [6])) == {6: ("pruned", 1)}, "one alone is compared as well"
 
 
-@pytest.mark.parametrize("origin", [LARGEST, f"{UNIFORM} = {THUMB}", CONFIRMED])
-def test_baselines_and_confirmations_are_never_pruned(bench: Make, origin: str) -> None:
-    study = bench(trials=5)
+@pytest.mark.parametrize(
+    "origin", [LARGEST_FEASIBLE, f"{UNIFORM_SCALING} = {RULE_OF_THUMB}", CONFIRMATION]
+)
+def test_baselines_and_confirmations_are_never_pruned(
+    new_harness: HarnessFactory, origin: str
+) -> None:
+    study = new_harness(trials=5)
     run(study, [40, 30, 20])
-    assert ends(run(study, [1, 2], origin)) == {1: ("complete", 4), 2: ("complete", 4)}
+    assert outcomes_by_width(run(study, [1, 2], origin)) == {1: ("complete", 4), 2: ("complete", 4)}
 
 
-def test_a_rung_within_the_first_epoch_leaves_a_score_and_no_curve(bench: Make) -> None:
-    study = bench(trials=2, halving={"eta": 2, "first": 0.3})
-    assert ends(run(study, [40, 20])) == {40: ("complete", 4), 20: ("pruned", 0)}
-    [pruned] = [one for one in study.ledger().tried() if one.outcome == "pruned"]
+def test_a_rung_within_the_first_epoch_leaves_a_score_and_no_curve(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=2, halving={"eta": 2, "first": 0.3})
+    assert outcomes_by_width(run(study, [40, 20])) == {40: ("complete", 4), 20: ("pruned", 0)}
+    [pruned] = [
+        tried_slot for tried_slot in study.ledger().tried() if tried_slot.outcome == "pruned"
+    ]
     assert (pruned.score, pruned.fidelity, pruned.rungs) == (20.0, 0.3, ((0.3, 20.0),))
     trial = study.trials()[1]
     assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {})
     assert trial.user_attrs["score"] == 20.0
 
 
-def test_the_proposer_hears_of_every_fidelity(bench: Make) -> None:
-    study = bench(trials=4)
+def test_the_proposer_hears_of_every_fidelity(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=4)
     run(study, [30, 10, 40, 20])
     problem = study.problem
-    known = history(problem.space, study.ledger().tried(), problem.goal, epochs=4)
-    assert known.fidelity is not None
-    told = sorted(zip(known.fidelity, known.observed[:, 0], known.values, strict=True))
-    assert told == [
+    trial_history = build_history(problem.space, study.ledger().tried(), problem.goal, epochs=4)
+    assert trial_history.fidelity is not None
+    observations = sorted(
+        zip(trial_history.fidelity, trial_history.observed[:, 0], trial_history.values, strict=True)
+    )
+    assert observations == [
         *((1.0, width, float(width)) for width in (10, 20, 30, 40)),
         *((2.0, width, float(width)) for width in (30, 40)),
         (4.0, 40, 40.0),
     ]
-    assert sorted(np.unique(known.tried[:, 0])) == [10, 20, 30, 40], "none is proposed again"
+    assert sorted(np.unique(trial_history.tried[:, 0])) == [10, 20, 30, 40], (
+        "none is proposed again"
+    )
 
 
-def test_a_halved_study_runs_to_its_end(bench: Make) -> None:
-    study = bench(trials=16, at_once=5)
-    outcomes = study.work()
+def test_a_halved_study_runs_to_its_end(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=16, at_once=5)
+    outcomes = study.run_worker()
     records = study.records()
     assert len(outcomes) == 16
     assert {record.outcome for record in records} == {"complete", "pruned"}
-    named = {baseline.name for baseline in study.problem.proposer.baselines}
-    spared = [record for record in records if record.origin in named]
-    assert len(spared) == len(named) >= 2
-    assert {record.outcome for record in spared} == {"complete"}
+    named = {baseline.name for baseline in study.problem.suggester.baselines}
+    never_pruned = [record for record in records if record.origin in named]
+    assert len(never_pruned) == len(named) >= 2
+    assert {record.outcome for record in never_pruned} == {"complete"}
     assert len({str(record.widths) for record in records}) == 16
 
 
 # What the history is made of
 
 
-def tried(number: int, outcome: str | None, score: float | None = None, **more: object) -> Tried:
+def tried_slot(
+    number: int, outcome: str | None, score: float | None = None, **other_columns: object
+) -> TriedSlot:
     columns = {
         "state": "leased" if outcome is None else "done",
         "value": score if outcome == "complete" else None,
@@ -136,9 +154,9 @@ def tried(number: int, outcome: str | None, score: float | None = None, **more: 
         "spread": None,
         "measured": {},
         "rungs": (),
-        **more,
+        **other_columns,
     }
-    return Tried(  # type: ignore[arg-type]
+    return TriedSlot(  # type: ignore[arg-type]
         number=number, widths={"a": number + 1}, outcome=outcome, score=score, **columns
     )
 
@@ -148,56 +166,58 @@ SPACE = Space((Width.range("a", 1, 9, 1),))
 
 def test_without_pruning_all_were_trained_alike() -> None:
     """Rungs that nobody fell at say nothing that the ends do not."""
-    known = history(
+    trial_history = build_history(
         SPACE,
-        [tried(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))), tried(1, "nan")],
+        [tried_slot(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))), tried_slot(1, "nan")],
         Goal(),
         epochs=9,
     )
-    assert known.fidelity is None
-    assert known.observed.tolist() == [[1]]
-    assert known.failed.tolist() == [[2]]
+    assert trial_history.fidelity is None
+    assert trial_history.observed.tolist() == [[1]]
+    assert trial_history.failed.tolist() == [[2]]
 
 
 def test_a_pruned_trial_is_set_against_the_others_where_it_stopped() -> None:
-    known = history(
+    trial_history = build_history(
         SPACE,
         [
-            tried(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))),
-            tried(1, "pruned", 0.3, fidelity=3.0, rungs=((1.0, 0.1), (3.0, 0.3))),
-            tried(2, None),
-            tried(3, "infeasible", measured={"latency": 2.0}),
+            tried_slot(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))),
+            tried_slot(1, "pruned", 0.3, fidelity=3.0, rungs=((1.0, 0.1), (3.0, 0.3))),
+            tried_slot(2, None),
+            tried_slot(3, "infeasible", measured={"latency": 2.0}),
         ],
         Goal(direction="minimize"),
         epochs=9,
     )
-    assert known.observed.ravel().tolist() == [1, 1, 2]
-    assert known.values.tolist() == [-0.4, -0.5, -0.3]
-    assert known.fidelity is not None
-    assert known.fidelity.tolist() == [3.0, 9.0, 3.0]
-    assert known.skipped is not None
-    assert known.skipped.tolist() == [[2]]
-    assert (known.pending.tolist(), known.failed.tolist()) == ([[3]], [[4]])
-    assert known.complete.tolist() == [False, True, False]
+    assert trial_history.observed.ravel().tolist() == [1, 1, 2]
+    assert trial_history.values.tolist() == [-0.4, -0.5, -0.3]
+    assert trial_history.fidelity is not None
+    assert trial_history.fidelity.tolist() == [3.0, 9.0, 3.0]
+    assert trial_history.skipped is not None
+    assert trial_history.skipped.tolist() == [[2]]
+    assert (trial_history.pending.tolist(), trial_history.failed.tolist()) == ([[3]], [[4]])
+    assert trial_history.is_full_fidelity.tolist() == [False, True, False]
 
 
 def test_what_says_nothing_about_the_widths_is_no_failure() -> None:
     """A person's cancellation, and memory that ran out on another class of devices."""
-    known = history(
+    trial_history = build_history(
         SPACE,
         [
-            tried(0, "complete", 0.5),
-            tried(1, "cancelled"),
-            tried(2, "out_of_memory"),
-            tried(3, "out_of_memory"),
-            tried(4, "infeasible"),
-            tried(5, "error"),
+            tried_slot(0, "complete", 0.5),
+            tried_slot(1, "cancelled"),
+            tried_slot(2, "out_of_memory"),
+            tried_slot(3, "out_of_memory"),
+            tried_slot(4, "infeasible"),
+            tried_slot(5, "error"),
         ],
         Goal(),
         epochs=9,
-        elsewhere=[{"a": 3}],
+        out_of_memory_elsewhere=[{"a": 3}],
     )
-    assert known.skipped is not None
-    assert known.skipped.ravel().tolist() == [2, 3, 5]
-    assert known.failed.ravel().tolist() == [4, 6]
-    assert sorted(known.tried.ravel().tolist()) == [1, 2, 3, 4, 5, 6], "none is proposed again"
+    assert trial_history.skipped is not None
+    assert trial_history.skipped.ravel().tolist() == [2, 3, 5]
+    assert trial_history.failed.ravel().tolist() == [4, 6]
+    assert sorted(trial_history.tried.ravel().tolist()) == [1, 2, 3, 4, 5, 6], (
+        "none is proposed again"
+    )

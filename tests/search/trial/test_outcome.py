@@ -9,7 +9,7 @@ import optuna
 import pytest
 from rich.console import Console
 from widthwise.search.spec.spec import parse_spec
-from widthwise.search.study import start
+from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
 
 MODEL = """
@@ -35,7 +35,7 @@ NAN = "return self.layers(x) * float('nan')"
 MEMORY = "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')"
 
 
-def study(cli: Any, what: str, trouble: set[int], trials: int) -> None:
+def run_faulty_study(cli: Any, what: str, trouble: set[int], trials: int) -> None:
     """A study over four widths, in trouble at some; traced at 32 samples a step, trained at 16."""
     cli.write("moody.py", MODEL.format(what=what, trouble=trouble))
     spec = parse_spec(
@@ -56,7 +56,7 @@ def study(cli: Any, what: str, trouble: set[int], trials: int) -> None:
         "    return x[:48], y[:48], x[48:72], y[48:72], x[72:], y[72:]\n",
     )
     with Database.open(resolve_url(cli.storage), create=True) as database:
-        start(spec, Path(cli.folder), lambda: database, Console(quiet=True))
+        create_or_join_study(spec, Path(cli.folder), lambda: database, Console(quiet=True))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_trouble_at_one_width_is_recorded_and_passed(
     cli: Any, what: str, outcome: str, reason: str
 ) -> None:
     # The largest: where memory runs out, nothing that is larger would be tried any more.
-    study(cli, what, {5}, 4)
+    run_faulty_study(cli, what, {5}, 4)
     worked = cli.inside("worker", "moody", "--threads", "1")
     assert worked.code == 0, worked.err
     report = cli.inside("report", "moody", "--json").json
@@ -87,7 +87,7 @@ def test_trouble_at_one_width_is_recorded_and_passed(
 
 
 def test_a_model_that_always_fails_stops_the_worker(cli: Any) -> None:
-    study(cli, RAISE, {2, 3, 4, 5}, 4)
+    run_faulty_study(cli, RAISE, {2, 3, 4, 5}, 4)
     worked = cli.inside("worker", "moody", "--threads", "1")
     assert worked.code == 4
     assert "in a row" in worked.err
@@ -130,7 +130,7 @@ def test_no_training_is_spent_on_a_candidate_that_is_measured_too_slow(cli: Any)
         }
     )
     with Database.open(resolve_url(cli.storage), create=True) as database:
-        start(spec, Path(cli.folder), lambda: database, Console(quiet=True))
+        create_or_join_study(spec, Path(cli.folder), lambda: database, Console(quiet=True))
     worked = cli.inside("worker", "slow", "--threads", "1")
     assert worked.code == 0, worked.err
     report = cli.inside("report", "slow", "--json").json
@@ -187,9 +187,9 @@ def test_a_model_that_cannot_be_traced_needs_its_costs_given(
         "proxy = { data = 'iris', epochs = 1 }",
     ]
     cli.write("reads.toml", "\n".join(lines))
-    ran = cli.inside("check", "reads.toml")
-    assert ran.code == code, ran.err
-    assert part in ran.err
+    result = cli.inside("check", "reads.toml")
+    assert result.code == code, result.err
+    assert part in result.err
     if code == 0:
         assert cli("run", "reads.toml").code == 0
         history = cli.inside("report", "reads", "--json").json["history"]

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from widthwise.search.errors import Drained, Exhausted, TooManyFailures
 from widthwise.search.worker import pool as module
-from widthwise.search.worker.pool import Crowd, Pool
+from widthwise.search.worker.pool import StudyScheduler, WorkerCounts
 from widthwise.search.worker.shutdown import StopRequest
-from widthwise.search.worker.trainer_process import ChildFailed
+from widthwise.search.worker.trainer_process import TrainerFailed
 from widthwise.storage.errors import StorageUnreachable
 from widthwise.storage.ledger.slot import StudyRow
-from widthwise.storage.study.open_studies import Standing
+from widthwise.storage.study.open_studies import OpenStudy
 from widthwise.storage.study.workers import WorkerRow
 
 
 @dataclass
-class Clock:
+class FakeClock:
     """Takes the place of the module `time`."""
 
     now: float = 0.0
@@ -35,7 +35,7 @@ class Clock:
 
 
 @dataclass
-class Study:
+class FakeStudy:
     """A study of the fake world.
 
     Attributes:
@@ -44,7 +44,7 @@ class Study:
         priority: Greater first.
         fails: What a step raises; None for a study that runs.
         open: Whether it is in the list of open ones.
-        others: Other workers on it.
+        other_workers: Other workers on it.
         claimed: When a slot of it was last claimed.
     """
 
@@ -54,14 +54,14 @@ class Study:
     priority: int = 0
     fails: Callable[[], Exception] | None = None
     open: bool = True
-    others: int = 0
+    other_workers: int = 0
     claimed: float | None = None
 
 
-class Stop(StopRequest):
+class FakeStopRequest(StopRequest):
     """Waiting takes the fake clock's time."""
 
-    def __init__(self, clock: Clock, latest: float) -> None:
+    def __init__(self, clock: FakeClock, latest: float) -> None:
         super().__init__()
         self.clock, self.latest = clock, latest
 
@@ -73,24 +73,24 @@ class Stop(StopRequest):
 
 
 @dataclass
-class World:
+class FakeWorld:
     """Studies, a clock, and what a worker of the pool did.
 
     Attributes:
         at: What happens once the clock has come so far.
         visits: Names of the studies served, a new entry for each visit.
         served: The study of each batch.
-        rests: How often the device was freed.
+        freed_devices: How often the device was freed.
     """
 
-    studies: list[Study]
-    clock: Clock = field(default_factory=Clock)
+    studies: list[FakeStudy]
+    clock: FakeClock = field(default_factory=FakeClock)
     at: dict[float, Callable[[], None]] = field(default_factory=dict)
     visits: list[str] = field(default_factory=list)
     served: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
-    rests: int = 0
+    freed_devices: int = 0
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -98,48 +98,53 @@ class World:
             if moment <= self.clock.now:
                 self.at.pop(moment)()
 
-    def look(self) -> list[Standing]:
+    def list_open(self) -> list[OpenStudy]:
         self.pass_time(0.0)
         return [
-            Standing(study=row(index, one), claimable=one.slots, running=0, last_claim=one.claimed)
-            for index, one in enumerate(self.studies)
-            if one.open
+            OpenStudy(
+                study=row(index, study), claimable=study.slots, running=0, last_claim=study.claimed
+            )
+            for index, study in enumerate(self.studies)
+            if study.open
         ]
 
-    def crowd(self) -> Crowd:
-        return Crowd(
-            serving=Counter({one.name: one.others for one in self.studies}), starting=Counter()
+    def worker_counts(self) -> WorkerCounts:
+        return WorkerCounts(
+            serving=Counter({study.name: study.other_workers for study in self.studies}),
+            starting=Counter(),
         )
 
     def worker(self, study: StudyRow) -> Any:
-        return Visitor(self, self.studies[study.id])
+        return FakeWorker(self, self.studies[study.id])
 
-    def run(self, *, until: float = 1000.0, **more: Any) -> None:
+    def run(self, *, until: float = 1000.0, **options: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "time", self.clock)
-            Pool(
-                look=self.look,
-                crowd=self.crowd,
-                worker=self.worker,
-                stop=Stop(self.clock, until),
-                wait=lambda: None,
-                say=self.said.append,
-                give_up=lambda study, reason: self.given_up.append(f"{study.name}: {reason}"),
-                **{"idle": 3.0, "chance": lambda: 0.0, **more},
+            StudyScheduler(
+                list_open=self.list_open,
+                count_workers=self.worker_counts,
+                make_worker=self.worker,
+                stop=FakeStopRequest(self.clock, until),
+                on_idle=lambda: None,
+                log=self.logged.append,
+                record_failure=lambda study, reason: self.given_up.append(
+                    f"{study.name}: {reason}"
+                ),
+                **{"idle": 3.0, "chance": lambda: 0.0, **options},
             ).run()
 
 
 @dataclass
-class Visitor:
+class FakeWorker:
     """A worker on one study."""
 
-    world: World
-    study: Study
+    world: FakeWorld
+    study: FakeStudy
 
-    def begin(self) -> None:
+    def prepare(self) -> None:
         self.world.visits.append(self.study.name)
 
-    def step(self) -> bool:
+    def run_batch(self) -> bool:
         if self.study.fails is not None:
             self.world.pass_time(1.0)
             raise self.study.fails()
@@ -151,11 +156,11 @@ class Visitor:
         self.world.pass_time(self.study.seconds)
         return True
 
-    def rest(self) -> None:
-        self.world.rests += 1
+    def release_device(self) -> None:
+        self.world.freed_devices += 1
 
 
-def row(index: int, study: Study) -> StudyRow:
+def row(index: int, study: FakeStudy) -> StudyRow:
     return StudyRow(
         id=index,
         name=study.name,
@@ -169,130 +174,139 @@ def row(index: int, study: Study) -> StudyRow:
     )
 
 
-def mismatch() -> Exception:
-    return ChildFailed({"type": "FingerprintMismatch", "message": "other code", "code": 5})
+def make_mismatch() -> Exception:
+    return TrainerFailed({"type": "FingerprintMismatch", "message": "other code", "code": 5})
 
 
 def test_the_greatest_priority_is_served_first() -> None:
-    world = World([Study("low", 2, priority=-1), Study("high", 2, priority=7), Study("mid", 2)])
+    world = FakeWorld(
+        [FakeStudy("low", 2, priority=-1), FakeStudy("high", 2, priority=7), FakeStudy("mid", 2)]
+    )
     world.run()
     assert world.served == ["high", "high", "mid", "mid", "low", "low"]
-    assert world.rests == 3
-    assert world.said[-1] == "no work for 3 s"
+    assert world.freed_devices == 3
+    assert world.logged[-1] == "no work for 3 s"
 
 
-def drained(world: World, until: float, **more: Any) -> None:
+def run_until_drained(world: FakeWorld, until: float, **options: Any) -> None:
     with pytest.raises(Drained):
-        world.run(until=until, idle=None, **more)
+        world.run(until=until, idle=None, **options)
 
 
 def test_equals_take_turns_but_not_before_the_quantum_is_over() -> None:
-    world = World([Study("a", 100), Study("b", 100)])
-    drained(world, until=180.0)
+    world = FakeWorld([FakeStudy("a", 100), FakeStudy("b", 100)])
+    run_until_drained(world, until=180.0)
     assert world.visits == ["a", "b", "a", "b", "a", "b"]
     assert Counter(world.served) == {"a": 90, "b": 90}
 
 
 def test_a_batch_is_never_cut_short_for_another_study() -> None:
-    world = World([Study("long", 3, seconds=100.0), Study("quick", 3)])
+    world = FakeWorld([FakeStudy("long", 3, seconds=100.0), FakeStudy("quick", 3)])
     world.run()
     assert world.served == ["long", "quick", "quick", "quick", "long", "long"]
 
 
 def test_a_more_urgent_study_is_next_once_the_batch_has_ended() -> None:
-    world = World([Study("usual", 10, seconds=5.0)])
-    world.at[12.0] = lambda: world.studies.append(Study("urgent", 2, priority=1))
+    world = FakeWorld([FakeStudy("usual", 10, seconds=5.0)])
+    world.at[12.0] = lambda: world.studies.append(FakeStudy("urgent", 2, priority=1))
     world.run()
     assert world.served == ["usual"] * 3 + ["urgent"] * 2 + ["usual"] * 7
 
 
 def test_a_study_that_others_serve_already_is_left_to_them() -> None:
-    world = World([Study("mine", 90), Study("theirs", 90, others=1)])
+    world = FakeWorld([FakeStudy("mine", 90), FakeStudy("theirs", 90, other_workers=1)])
     world.run(quantum=10.0)
     assert world.visits == ["mine", "theirs"]
 
 
 @pytest.mark.parametrize(("others", "visits"), [(1, 1), (2, 2), (5, 2)])
-def test_a_crowded_study_is_left_for_one_with_two_workers_less(others: int, visits: int) -> None:
-    world = World([Study("crowded", 40), Study("lonely", 40, others=1)])
+def test_a_study_with_many_workers_is_left_for_one_with_two_fewer(others: int, visits: int) -> None:
+    world = FakeWorld([FakeStudy("crowded", 40), FakeStudy("lonely", 40, other_workers=1)])
     world.studies[1].slots = 0
-    world.at[5.0] = lambda: world.studies.__setitem__(1, Study("lonely", 40, others=1))
-    world.studies[0].others = others
-    drained(world, until=35.0, quantum=10.0)
+    world.at[5.0] = lambda: world.studies.__setitem__(1, FakeStudy("lonely", 40, other_workers=1))
+    world.studies[0].other_workers = others
+    run_until_drained(world, until=35.0, quantum=10.0)
     assert len(world.visits) == visits
 
 
-def test_places_that_others_are_on_their_way_to_are_left_to_them() -> None:
-    world = World([Study("usual", 5), Study("urgent", 2, priority=1)])
+def test_slots_that_starting_workers_will_claim_are_left_to_them() -> None:
+    world = FakeWorld([FakeStudy("usual", 5), FakeStudy("urgent", 2, priority=1)])
     starting = Counter({"urgent": 2})
-    crowd = Crowd(serving=starting, starting=starting)
-    world.crowd = lambda: crowd  # type: ignore[method-assign]
-    drained(world, until=4.0)
+    worker_counts = WorkerCounts(serving=starting, starting=starting)
+    world.worker_counts = lambda: worker_counts  # type: ignore[method-assign]
+    run_until_drained(world, until=4.0)
     assert world.visits == ["usual"]
 
 
 def test_a_study_that_is_paused_is_left_and_met_again_when_it_goes_on() -> None:
-    world = World([Study("a", 20)])
+    world = FakeWorld([FakeStudy("a", 20)])
     world.at[5.0] = lambda: setattr(world.studies[0], "open", False)
     world.at[50.0] = lambda: setattr(world.studies[0], "open", True)
-    drained(world, until=60.0)
+    run_until_drained(world, until=60.0)
     assert world.visits == ["a", "a"]
     assert 15 <= len(world.served) <= 18, "but for the batches until the next look"
 
 
 def test_what_does_not_run_here_is_skipped_with_its_reason_said_once() -> None:
-    world = World([Study("other", 5, priority=9, fails=mismatch), Study("mine", 400)])
-    drained(world, until=400.0)
+    world = FakeWorld(
+        [FakeStudy("other", 5, priority=9, fails=make_mismatch), FakeStudy("mine", 400)]
+    )
+    run_until_drained(world, until=400.0)
     assert world.visits.count("other") == 2
     assert world.served == ["mine"] * 398
-    assert [said for said in world.said if "set aside" in said] == [
+    assert [line for line in world.logged if "set aside" in line] == [
         "study other is set aside here: other code"
     ]
     assert world.given_up == []
 
 
 def test_what_was_brought_back_is_served_in_the_end() -> None:
-    world = World([Study("other", 5, fails=mismatch)])
+    world = FakeWorld([FakeStudy("other", 5, fails=make_mismatch)])
     world.at[30.0] = lambda: setattr(world.studies[0], "fails", None)
-    drained(world, until=400.0)
+    run_until_drained(world, until=400.0)
     assert world.served == ["other"] * 5
 
 
 def test_a_study_that_keeps_failing_is_given_up_and_the_worker_goes_on() -> None:
-    world = World(
-        [Study("bad", 5, priority=1, fails=lambda: TooManyFailures("6 in a row")), Study("good", 3)]
+    world = FakeWorld(
+        [
+            FakeStudy("bad", 5, priority=1, fails=lambda: TooManyFailures("6 in a row")),
+            FakeStudy("good", 3),
+        ]
     )
-    drained(world, until=5000.0)
+    run_until_drained(world, until=5000.0)
     assert world.visits == ["bad", "good"]
     assert world.served == ["good"] * 3
     assert world.given_up == ["bad: 6 in a row"]
-    assert any("bad is set aside" in said and "6 in a row" in said for said in world.said)
+    assert any("bad is set aside" in line and "6 in a row" in line for line in world.logged)
 
 
 def test_a_study_that_was_given_up_is_met_anew_after_a_pause() -> None:
-    world = World([Study("bad", 1, fails=lambda: TooManyFailures("6 in a row"))])
+    world = FakeWorld([FakeStudy("bad", 1, fails=lambda: TooManyFailures("6 in a row"))])
     world.at[50.0] = lambda: setattr(world.studies[0], "open", False)
-    world.at[60.0] = lambda: world.studies.__setitem__(0, Study("bad", 1))
-    drained(world, until=100.0)
+    world.at[60.0] = lambda: world.studies.__setitem__(0, FakeStudy("bad", 1))
+    run_until_drained(world, until=100.0)
     assert world.served == ["bad"]
 
 
-def test_a_study_with_nothing_left_to_propose_is_set_aside() -> None:
-    world = World([Study("done", 5, fails=lambda: Exhausted("all tried")), Study("good", 3)])
-    drained(world, until=100.0)
+def test_a_study_with_nothing_left_to_propose_is_backed_off() -> None:
+    world = FakeWorld(
+        [FakeStudy("done", 5, fails=lambda: Exhausted("all tried")), FakeStudy("good", 3)]
+    )
+    run_until_drained(world, until=100.0)
     assert world.visits == ["done", "good"]
-    assert world.rests == 2
+    assert world.freed_devices == 2
 
 
 def test_slots_that_are_gone_when_we_come_do_not_keep_us_busy() -> None:
-    world = World([Study("taken", 3)])
-    world.worker = lambda study: Empty(world, world.studies[study.id])  # type: ignore[method-assign]
-    drained(world, until=20.0)
+    world = FakeWorld([FakeStudy("taken", 3)])
+    world.worker = lambda study: EmptyFirstClaim(world, world.studies[study.id])  # type: ignore[method-assign]
+    run_until_drained(world, until=20.0)
     assert len(world.visits) <= 5
 
 
-class Empty(Visitor):
-    def step(self) -> bool:
+class EmptyFirstClaim(FakeWorker):
+    def run_batch(self) -> bool:
         return False
 
 
@@ -302,21 +316,21 @@ class Empty(Visitor):
         pytest.param(Drained("stopped on request"), id="a stop"),
         pytest.param(StorageUnreachable("the database is away"), id="no database"),
         pytest.param(
-            ChildFailed({"type": "StorageUnreachable", "message": "away", "code": 69}),
+            TrainerFailed({"type": "StorageUnreachable", "message": "away", "code": 69}),
             id="no database for the child",
         ),
     ],
 )
 def test_what_is_no_study_s_fault_ends_the_worker(error: Exception) -> None:
-    world = World([Study("a", 3, fails=lambda: error)])
+    world = FakeWorld([FakeStudy("a", 3, fails=lambda: error)])
     with pytest.raises(type(error)):
         world.run()
-    assert world.rests == 1
+    assert world.freed_devices == 1
 
 
 def test_only_the_living_are_counted_and_not_oneself() -> None:
-    def there(name: str, **more: Any) -> WorkerRow:
-        known: dict[str, Any] = {"study": "s", "activity": "training", "alive": True, **more}
+    def there(name: str, **options: Any) -> WorkerRow:
+        fields: dict[str, Any] = {"study": "s", "activity": "training", "alive": True, **options}
         return WorkerRow(
             name=name,
             host="h",
@@ -325,10 +339,10 @@ def test_only_the_living_are_counted_and_not_oneself() -> None:
             trials=(),
             version="0",
             age_seconds=0.0,
-            **known,
+            **fields,
         )
 
-    crowd = Crowd.of(
+    worker_counts = WorkerCounts.from_workers(
         [
             there("me"),
             there("one"),
@@ -339,7 +353,11 @@ def test_only_the_living_are_counted_and_not_oneself() -> None:
         ],
         "me",
     )
-    assert (crowd.serving["s"], crowd.starting["s"], crowd.before) == (2, 1, 1)
+    assert (worker_counts.serving["s"], worker_counts.starting["s"], worker_counts.ahead) == (
+        2,
+        1,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -355,11 +373,11 @@ def test_only_the_living_are_counted_and_not_oneself() -> None:
 def test_those_who_wait_for_work_share_what_comes(
     before: int, claimable: tuple[int, int], expected: str, begun: float
 ) -> None:
-    crowd = Crowd(serving=Counter(), starting=Counter(), before=before)
+    worker_counts = WorkerCounts(serving=Counter(), starting=Counter(), ahead=before)
     for until, visits in ((begun, []), (begun + 0.5, [expected])):
-        world = World([Study("a", claimable[0]), Study("b", claimable[1])])
-        world.crowd = lambda: crowd  # type: ignore[method-assign]
-        drained(world, until=until)
+        world = FakeWorld([FakeStudy("a", claimable[0]), FakeStudy("b", claimable[1])])
+        world.worker_counts = lambda: worker_counts  # type: ignore[method-assign]
+        run_until_drained(world, until=until)
         assert world.visits == visits
 
 
@@ -367,10 +385,12 @@ def test_those_who_wait_for_work_share_what_comes(
 def test_of_many_that_see_the_same_imbalance_half_the_difference_goes(
     chance: float, visits: list[str]
 ) -> None:
-    world = World([Study("crowded", 90, others=7), Study("lonely", 90, others=0)])
+    world = FakeWorld(
+        [FakeStudy("crowded", 90, other_workers=7), FakeStudy("lonely", 90, other_workers=0)]
+    )
     world.studies[1].slots = 0
     world.at[3.0] = lambda: setattr(world.studies[1], "slots", 90)
-    drained(world, until=35.0, quantum=10.0, chance=lambda: chance)
+    run_until_drained(world, until=35.0, quantum=10.0, chance=lambda: chance)
     assert world.visits[: len(visits) + 1] == visits
 
 
@@ -386,10 +406,10 @@ def test_all_work_is_done_and_never_before_more_urgent_work(
     drawn: list[tuple[int, int, float]],
 ) -> None:
     studies = [
-        Study(f"s{index}", slots, seconds=seconds, priority=priority)
+        FakeStudy(f"s{index}", slots, seconds=seconds, priority=priority)
         for index, (slots, priority, seconds) in enumerate(drawn)
     ]
-    world = World(studies)
+    world = FakeWorld(studies)
     world.run(until=1e9)
     assert Counter(world.served) == Counter(
         {f"s{index}": slots for index, (slots, _, _) in enumerate(drawn) if slots}

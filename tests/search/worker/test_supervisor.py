@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from widthwise.search.errors import ChildDied, TooManyFailures
+from widthwise.search.errors import TooManyFailures, TrainerDied
 from widthwise.search.trial.outcome import Outcome
 from widthwise.search.trial.runner import Runner
-from widthwise.search.worker.supervisor import Holder
+from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot
-from widthwise.tests.search.bench import Bench, make_bench
+from widthwise.tests.search.bench import StudyHarness, make_harness
 
-Make = Callable[..., Bench]
+HarnessFactory = Callable[..., StudyHarness]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Make]:
+def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
     url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
     with Database.open(url, create=True) as database:
-        yield lambda **how: make_bench(tmp_path, database, **how)
+        yield lambda **how: make_harness(tmp_path, database, **how)
 
 
 @dataclass
-class Mortal:
+class DyingTrainer:
     """A trainer that dies: before its work, or after all of it was recorded."""
 
     runner: Runner
@@ -37,11 +37,11 @@ class Mortal:
     sizes: list[int] = field(default_factory=list)
 
     @property
-    def most(self) -> int:
-        return self.runner.most
+    def claim_size(self) -> int:
+        return self.runner.claim_size
 
     @property
-    def device(self) -> str:
+    def device_class(self) -> str:
         return "cpu: 24 GiB"
 
     def start(self) -> None:
@@ -52,52 +52,62 @@ class Mortal:
         dying = self.deaths > 0
         self.deaths -= dying
         if dying and not self.after_recording:
-            raise ChildDied("its process was killed", out_of_memory=self.out_of_memory)
+            raise TrainerDied("its process was killed", out_of_memory=self.out_of_memory)
         outcomes = self.runner.run(slots, lost)
         if dying:
-            raise ChildDied("its process was killed", out_of_memory=self.out_of_memory)
+            raise TrainerDied("its process was killed", out_of_memory=self.out_of_memory)
         return outcomes
 
 
-def holder_of(study: Bench, **how: Any) -> tuple[Holder, Mortal]:
-    mortal = Mortal(study.runner(), **how)
+def make_supervisor(study: StudyHarness, **options: Any) -> tuple[TrialSupervisor, DyingTrainer]:
+    trainer = DyingTrainer(study.runner(), **options)
     ledger, projection = study.ledger(), study.projection
-    return Holder(ledger=ledger, projection=projection, trainer=mortal, lease_seconds=60.0), mortal
+    return TrialSupervisor(
+        ledger=ledger, projection=projection, trainer=trainer, lease_seconds=60.0
+    ), trainer
 
 
-def test_what_was_recorded_before_the_death_stands_and_is_not_charged(bench: Make) -> None:
-    study = bench(trials=1, at_once=1)
-    holder, _ = holder_of(study, after_recording=True)
-    assert holder.step() == []
+def test_what_was_recorded_before_the_death_stands_and_is_not_charged(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=1, at_once=1)
+    supervisor, _ = make_supervisor(study, after_recording=True)
+    assert supervisor.run_batch() == []
     (record,) = study.records()
     assert (record.outcome, record.failures, record.attempts) == ("complete", 0, 1)
 
 
-def test_a_lone_trial_that_kills_its_trainer_three_times_is_given_up(bench: Make) -> None:
-    study = bench(trials=1, at_once=1)
-    holder, _ = holder_of(study, deaths=3)
-    kinds = [one.kind for _ in range(3) for one in holder.step()]
+def test_a_lone_trial_that_kills_its_trainer_three_times_is_given_up(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=1, at_once=1)
+    supervisor, _ = make_supervisor(study, deaths=3)
+    kinds = [outcome.kind for _ in range(3) for outcome in supervisor.run_batch()]
     assert kinds == ["retry", "retry", "error"]
     (record,) = study.records()
     assert (record.outcome, record.failures) == ("error", 3)
 
 
-def test_a_batch_is_given_back_uncharged_and_then_tried_one_by_one(bench: Make) -> None:
-    study = bench(trials=5, at_once=3)
-    holder, mortal = holder_of(study)
-    assert [one.kind for one in holder.step()] == ["returned"] * 3
-    assert {(one.state, one.attempts, one.failures) for one in study.records()} == {("free", 0, 0)}
+def test_a_batch_is_given_back_uncharged_and_then_tried_one_by_one(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=5, at_once=3)
+    supervisor, mortal = make_supervisor(study)
+    assert [entry.kind for entry in supervisor.run_batch()] == ["returned"] * 3
+    assert {(entry.state, entry.attempts, entry.failures) for entry in study.records()} == {
+        ("free", 0, 0)
+    }
     for _ in range(5):
-        holder.step()
+        supervisor.run_batch()
     # The very last one waits for what the others teach.
     assert mortal.sizes == [3, 1, 1, 1, 2, 1]
-    assert [one.outcome for one in study.records()] == ["complete"] * 5
+    assert [entry.outcome for entry in study.records()] == ["complete"] * 5
 
 
-def test_a_trainer_killed_for_memory_is_a_result(bench: Make) -> None:
-    study = bench(trials=1, at_once=1)
-    holder, _ = holder_of(study, out_of_memory=True)
-    assert [one.kind for one in holder.step()] == ["out_of_memory"]
+def test_a_trainer_killed_for_memory_is_a_result(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=1, at_once=1)
+    supervisor, _ = make_supervisor(study, out_of_memory=True)
+    assert [outcome.kind for outcome in supervisor.run_batch()] == ["out_of_memory"]
     (record,) = study.records()
     assert (record.outcome, record.failures) == ("out_of_memory", 0)
     # Others on such a device leave this size alone.
@@ -106,15 +116,15 @@ def test_a_trainer_killed_for_memory_is_a_result(bench: Make) -> None:
 
 
 def test_a_model_that_cannot_even_be_loaded_claims_nothing(
-    bench: Make, monkeypatch: pytest.MonkeyPatch
+    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = bench(trials=1, at_once=1)
-    holder, _ = holder_of(study)
+    study = new_harness(trials=1, at_once=1)
+    supervisor, _ = make_supervisor(study)
 
-    def die(_: Mortal) -> None:
-        raise ChildDied("its process was killed by SIGKILL", out_of_memory=False)
+    def die(_: DyingTrainer) -> None:
+        raise TrainerDied("its process was killed by SIGKILL", out_of_memory=False)
 
-    monkeypatch.setattr(Mortal, "start", die)
+    monkeypatch.setattr(DyingTrainer, "start", die)
     with pytest.raises(TooManyFailures, match="could not be loaded: its process was killed"):
-        holder.step()
-    assert [one.attempts for one in study.records()] == [0]
+        supervisor.run_batch()
+    assert [record.attempts for record in study.records()] == [0]

@@ -14,11 +14,11 @@ import pytest
 from widthwise.search.errors import Drained, TooManyFailures
 from widthwise.search.trial.outcome import Outcome
 from widthwise.search.worker.shutdown import StopRequest
-from widthwise.search.worker.supervisor import Holder
-from widthwise.search.worker.worker import MAX_FAILURES_IN_A_ROW, Worker
+from widthwise.search.worker.supervisor import TrialSupervisor
+from widthwise.search.worker.worker import MAX_CONSECUTIVE_FAILURES, Worker
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger, Slot
-from widthwise.storage.ledger.slot import Status, StudyRow
+from widthwise.storage.ledger.slot import StudyRow, StudyStatus
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.control import cancel_trial, pause_trial, set_status
 from widthwise.storage.study.study import create_study
@@ -28,86 +28,86 @@ LEASE = 0.6
 
 
 @dataclass
-class Desk:
+class WorkerHarness:
     """A worker on a real ledger whose trainer only writes down what it is given.
 
     Attributes:
         on_run: Called with the numbers of a batch before it is recorded, the first time only.
-        did: What was done, in order: ("run", numbers), ("rest",) and ("tell", activity).
+        actions: What was done, in order: ("run", numbers), ("rest",) and ("tell", activity).
     """
 
     database: Database
     study: StudyRow
     on_run: Callable[[Sequence[Slot]], None] | None = None
-    did: list[tuple[Any, ...]] = field(default_factory=list)
+    actions: list[tuple[Any, ...]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     stop: StopRequest = field(default_factory=StopRequest)
 
-    most = 2
-    device = "cpu: 24 GiB"
+    claim_size = 2
+    device_class = "cpu: 24 GiB"
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.database, self.study, worker="me", lease_seconds=LEASE)
-        self.holder = Holder(
+        self.supervisor = TrialSupervisor(
             ledger=self.ledger,
             projection=Projection(self.database, self.study),
             trainer=self,
             lease_seconds=LEASE,
         )
         self.worker = Worker(
-            holder=self.holder,
+            supervisor=self.supervisor,
             ledger=self.ledger,
             stop=self.stop,
-            report=self.outcomes.append,
-            rest=lambda: self.did.append(("rest",)),
-            tell=lambda activity: self.did.append(("tell", activity)),
+            on_outcome=self.outcomes.append,
+            release_device=lambda: self.actions.append(("rest",)),
+            on_activity=lambda activity: self.actions.append(("tell", activity)),
         )
 
     def start(self) -> None:
-        self.did.append(("start",))
+        self.actions.append(("start",))
 
     def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
-        self.did.append(("run", [slot.number for slot in slots]))
-        happening, self.on_run = self.on_run, None
-        if happening is not None:
-            happening(slots)
-        found = []
+        self.actions.append(("run", [slot.number for slot in slots]))
+        hook, self.on_run = self.on_run, None
+        if hook is not None:
+            hook(slots)
+        outcomes = []
         for slot in slots:
             if slot.number in lost():
-                found.append(Outcome(number=slot.number, kind="lost"))
+                outcomes.append(Outcome(number=slot.number, kind="lost"))
                 continue
             if slot.widths is None:
                 slot = bind_one(self.ledger, slot, {"a": slot.number + 1}, "test")
             self.ledger.done(slot, outcome="complete", value=1.0, result={})
-            found.append(Outcome(number=slot.number, kind="complete", value=1.0))
-        return found
+            outcomes.append(Outcome(number=slot.number, kind="complete", value=1.0))
+        return outcomes
 
-    def become(self, status: Status) -> None:
+    def set_study_status(self, status: StudyStatus) -> None:
         set_status(self.database, self.study, status, worker="somebody")
 
-    def interrupted_by(self, status: Status) -> Callable[[Sequence[Slot]], None]:
+    def drain_at_status(self, status: StudyStatus) -> Callable[[Sequence[Slot]], None]:
         """A training that stops once the heartbeat has told it that the study is not open."""
 
-        def happen(slots: Sequence[Slot]) -> None:
-            self.become(status)
-            until(lambda: self.holder.wanted == status)
+        def set_and_drain(slots: Sequence[Slot]) -> None:
+            self.set_study_status(status)
+            wait_until(lambda: self.supervisor.last_status == status)
             raise Drained("stopped in the middle")
 
-        return happen
+        return set_and_drain
 
-    def runs(self) -> list[list[int]]:
-        return [what[1] for what in self.did if what[0] == "run"]
+    def batches(self) -> list[list[int]]:
+        return [action[1] for action in self.actions if action[0] == "run"]
 
 
-def until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
     url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
     with Database.open(url, create=True) as database:
         study, _ = create_study(
@@ -120,15 +120,15 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
             base=".",
             budget=4,
         )
-        yield Desk(database, study)
+        yield WorkerHarness(database, study)
 
 
 @contextmanager
-def once_it_rests(desk: Desk, work: Callable[[], None]) -> Iterator[None]:
+def when_idle(harness: WorkerHarness, work: Callable[[], None]) -> Iterator[None]:
     """Do something, in another thread, as soon as the worker has freed its device."""
 
     def wait() -> None:
-        until(lambda: ("rest",) in desk.did)
+        wait_until(lambda: ("rest",) in harness.actions)
         work()
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -137,84 +137,91 @@ def once_it_rests(desk: Desk, work: Callable[[], None]) -> Iterator[None]:
     thread.join()
 
 
-def test_a_study_is_worked_on_until_its_budget_is_spent(desk: Desk) -> None:
-    assert desk.worker.run() == "open"
-    assert desk.runs() == [[0, 1], [2, 3]]
-    assert [one.kind for one in desk.outcomes] == ["complete"] * 4
-    assert ("rest",) not in desk.did
+def test_a_study_is_worked_on_until_its_budget_is_spent(harness: WorkerHarness) -> None:
+    assert harness.worker.run() == "open"
+    assert harness.batches() == [[0, 1], [2, 3]]
+    assert [outcome.kind for outcome in harness.outcomes] == ["complete"] * 4
+    assert ("rest",) not in harness.actions
 
 
-def test_a_pause_stops_the_training_frees_the_device_and_charges_nothing(desk: Desk) -> None:
-    desk.on_run = desk.interrupted_by("paused")
-    with once_it_rests(desk, lambda: desk.become("open")):
-        assert desk.worker.run() == "open"
-    assert desk.runs() == [[0, 1], [0, 1], [2, 3]]
-    assert {(one.attempts, one.failures) for one in desk.ledger.records()} == {(1, 0)}
+def test_a_pause_stops_the_training_frees_the_device_and_charges_nothing(
+    harness: WorkerHarness,
+) -> None:
+    harness.on_run = harness.drain_at_status("paused")
+    with when_idle(harness, lambda: harness.set_study_status("open")):
+        assert harness.worker.run() == "open"
+    assert harness.batches() == [[0, 1], [0, 1], [2, 3]]
+    assert {(record.attempts, record.failures) for record in harness.ledger.records()} == {(1, 0)}
     # Said to whoever watches: it waits while it rests, and starts anew before it trains.
-    told = [what[1] for what in desk.did if what[0] == "tell"]
-    assert told[:4] == ["starting", "waiting", "waiting", "starting"]
+    activities = [what[1] for what in harness.actions if what[0] == "tell"]
+    assert activities[:4] == ["starting", "waiting", "waiting", "starting"]
 
 
-def test_a_worker_on_a_paused_study_loads_nothing_until_it_goes_on(desk: Desk) -> None:
-    desk.become("paused")
-    with once_it_rests(desk, lambda: desk.become("open")):
-        assert desk.worker.run() == "open"
-    assert desk.did.index(("rest",)) < desk.did.index(("start",))
-    assert desk.runs() == [[0, 1], [2, 3]]
+def test_a_worker_on_a_paused_study_loads_nothing_until_it_goes_on(harness: WorkerHarness) -> None:
+    harness.set_study_status("paused")
+    with when_idle(harness, lambda: harness.set_study_status("open")):
+        assert harness.worker.run() == "open"
+    assert harness.actions.index(("rest",)) < harness.actions.index(("start",))
+    assert harness.batches() == [[0, 1], [2, 3]]
 
 
-def test_a_stop_is_heard_during_a_pause(desk: Desk) -> None:
-    desk.become("paused")
-    with once_it_rests(desk, desk.stop.request), pytest.raises(Drained):
-        desk.worker.run()
-    assert desk.runs() == []
+def test_a_stop_is_heard_during_a_pause(harness: WorkerHarness) -> None:
+    harness.set_study_status("paused")
+    with when_idle(harness, harness.stop.request), pytest.raises(Drained):
+        harness.worker.run()
+    assert harness.batches() == []
 
 
-def test_a_cancelled_study_is_left_with_what_was_done_kept(desk: Desk) -> None:
-    desk.on_run = desk.interrupted_by("cancelled")
-    assert desk.worker.run() == "cancelled"
-    assert desk.runs() == [[0, 1]]
-    counts = desk.ledger.counts()
+def test_a_cancelled_study_is_left_with_what_was_done_kept(harness: WorkerHarness) -> None:
+    harness.on_run = harness.drain_at_status("cancelled")
+    assert harness.worker.run() == "cancelled"
+    assert harness.batches() == [[0, 1]]
+    counts = harness.ledger.counts()
     assert (counts.waiting, counts.running) == (4, 0)
 
 
-def test_a_study_that_is_cancelled_already_is_not_begun(desk: Desk) -> None:
-    desk.become("cancelled")
-    assert desk.worker.run() == "cancelled"
-    assert ("start",) not in desk.did
+def test_a_study_that_is_cancelled_already_is_not_begun(harness: WorkerHarness) -> None:
+    harness.set_study_status("cancelled")
+    assert harness.worker.run() == "cancelled"
+    assert ("start",) not in harness.actions
 
 
-def test_a_study_that_is_paused_when_all_is_done_keeps_nobody(desk: Desk) -> None:
-    desk.worker.run()
-    desk.become("paused")
-    assert Desk(desk.database, desk.study).worker.run() == "open"
+def test_a_study_that_is_paused_when_all_is_done_keeps_nobody(harness: WorkerHarness) -> None:
+    harness.worker.run()
+    harness.set_study_status("paused")
+    assert WorkerHarness(harness.database, harness.study).worker.run() == "open"
 
 
-def test_trials_taken_from_their_holder_are_lost_to_it_and_no_other(desk: Desk) -> None:
+def test_trials_taken_from_their_holder_are_lost_to_it_and_no_other(harness: WorkerHarness) -> None:
     def take(slots: Sequence[Slot]) -> None:
-        pause_trial(desk.database, desk.study, 1, worker="somebody")
-        until(lambda: desk.holder._heartbeat is not None and desk.holder._heartbeat.lost == {1})
-        cancel_trial(desk.database, desk.study, 1, worker="somebody")
+        pause_trial(harness.database, harness.study, 1, worker="somebody")
+        wait_until(
+            lambda: (
+                harness.supervisor._heartbeat is not None
+                and harness.supervisor._heartbeat.lost == {1}
+            )
+        )
+        cancel_trial(harness.database, harness.study, 1, worker="somebody")
 
-    desk.on_run = take
-    assert desk.worker.run() == "open"
-    assert [(one.number, one.kind) for one in desk.outcomes] == [
+    harness.on_run = take
+    assert harness.worker.run() == "open"
+    assert [(outcome.number, outcome.kind) for outcome in harness.outcomes] == [
         (0, "complete"),
         (1, "lost"),
         (2, "complete"),
         (3, "complete"),
     ]
-    counts = desk.ledger.counts()
+    counts = harness.ledger.counts()
     assert (counts.complete, counts.pruned, counts.budget) == (3, 1, 4)
 
 
-def test_failures_in_a_row_are_counted_over_the_steps(desk: Desk) -> None:
+def test_failures_in_a_row_are_counted_over_the_steps(harness: WorkerHarness) -> None:
     def fail(slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
-        desk.ledger.release_many(slots)
+        harness.ledger.release_many(slots)
         return [Outcome(number=slots[0].number, kind="retry", detail="the moon is full")]
 
-    desk.run = fail  # type: ignore[method-assign]
-    for _ in range(MAX_FAILURES_IN_A_ROW - 1):
-        assert desk.worker.step()
+    harness.run = fail  # type: ignore[method-assign]
+    for _ in range(MAX_CONSECUTIVE_FAILURES - 1):
+        assert harness.worker.run_batch()
     with pytest.raises(TooManyFailures, match="the moon is full"):
-        desk.worker.step()
+        harness.worker.run_batch()

@@ -18,7 +18,7 @@ from widthwise.storage.study.study import create_study
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def short_open_timeout(monkeypatch):
     """Do not wait for what may pass."""
     monkeypatch.setattr(database_module, "OPEN_SECONDS", 0.2)
 
@@ -35,7 +35,7 @@ def test_our_tables_are_made_once_and_found_again(database_url):
             assert version == SCHEMA_VERSION
 
 
-def test_readers_create_nothing(database_url, quick):
+def test_readers_create_nothing(database_url, short_open_timeout):
     url = resolve_url(database_url, {})
     with pytest.raises(StorageUnreachable, match=r"no such file|holds no study") as caught:
         Database.open(url, create=False)
@@ -102,7 +102,7 @@ def test_connections_are_replaced_after_they_are_cut(postgresql_url, postgresql_
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         )
         assert database.read(lambda connection: connection.scalar(text("SELECT 1"))) == 1
-        assert database.repeat(storage.get_all_studies) == []
+        assert database.retry(storage.get_all_studies) == []
 
 
 def test_a_connection_cut_in_mid_transaction_repeats_the_transaction(
@@ -170,10 +170,10 @@ def test_a_lock_that_never_goes_is_given_up(tmp_path, monkeypatch):
 def test_sqlite_runs_in_wal_mode_with_foreign_keys(tmp_path):
     with Database.open(sqlite_url(tmp_path / "w.db")) as database:
         pragmas = ("journal_mode", "foreign_keys")
-        found = database.read(
+        pragma_values = database.read(
             lambda connection: [connection.scalar(text(f"PRAGMA {name}")) for name in pragmas]
         )
-        assert found == ["wal", 1]
+        assert pragma_values == ["wal", 1]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_only_durable_transactions_wait_for_the_disk(database, durable, setting)
         ),
     ],
 )
-def test_a_bad_sqlite_file_is_said_in_one_sentence(tmp_path, make, says, quick):
+def test_a_bad_sqlite_file_is_said_in_one_sentence(tmp_path, make, says, short_open_timeout):
     path = make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageUnreachable) as caught:
@@ -211,7 +211,7 @@ def test_a_bad_sqlite_file_is_said_in_one_sentence(tmp_path, make, says, quick):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_sqlite_file_that_cannot_be_written_is_said(tmp_path, quick):
+def test_a_sqlite_file_that_cannot_be_written_is_said(tmp_path, short_open_timeout):
     sqlite3.connect(tmp_path / "w.db").close()
     (tmp_path / "w.db").touch()
     url = resolve_url(f"sqlite:///file:{tmp_path / 'w.db'}?mode=ro&uri=true", {})
@@ -228,7 +228,7 @@ def test_a_sqlite_file_that_cannot_be_written_is_said(tmp_path, quick):
         pytest.param("postgresql:///db?sslmodee=1", "invalid connection option", id="bad option"),
     ],
 )
-def test_a_server_that_is_not_there_is_said_within_seconds(url, says, quick):
+def test_a_server_that_is_not_there_is_said_within_seconds(url, says, short_open_timeout):
     started = time.monotonic()
     with pytest.raises(StorageUnreachable) as caught:
         Database.open(resolve_url(url, {}))
@@ -275,7 +275,9 @@ def test_odd_file_names_are_taken_as_they_are(tmp_path):
     assert {"trials", *metadata.tables} <= tables
 
 
-def test_optuna_is_quiet_inside_our_calls_and_as_the_user_wants_it_outside(database, capfd, caplog):
+def test_optuna_is_silenced_inside_our_calls_and_as_the_user_wants_it_outside(
+    database, capfd, caplog
+):
     caplog.set_level(logging.WARNING, logger="optuna")  # what the user wants
     logger = logging.getLogger("optuna.storages._rdb.storage")
     before = logger.level, logging.getLogger("optuna").level
@@ -296,7 +298,7 @@ def test_optuna_is_quiet_inside_our_calls_and_as_the_user_wants_it_outside(datab
     handler.emit = spoken.append
     logger.addHandler(handler)
     try:
-        with optuna_storage.quiet():
+        with optuna_storage.silence_optuna():
             logger.warning("inside")
         logger.warning("outside")
     finally:

@@ -18,8 +18,8 @@ def mounted(tmp_path, monkeypatch):
     def mount(*entries):
         lines = ["overlay / overlay rw,relatime 0 0"]
         for point, kind, options in entries:
-            place = str(tmp_path / point).replace(" ", r"\040")
-            lines.append(f"source {place} {kind} {options} 0 0")
+            mount_path = str(tmp_path / point).replace(" ", r"\040")
+            lines.append(f"source {mount_path} {kind} {options} 0 0")
         listing = tmp_path / "mounts"
         listing.write_text("\n".join(lines) + "\n")
         monkeypatch.setattr(filesystem, "MOUNTS", listing)
@@ -84,8 +84,10 @@ def test_a_system_that_lists_no_mounts_is_taken_as_it_is(monkeypatch):
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\\"), min_size=1))
 def test_what_the_kernel_escapes_is_read_back(name):
-    escaped = "".join(f"\\{ord(one):03o}" if one in " \t\n" else one for one in name)
-    assert filesystem._plain(escaped) == name
+    escaped = "".join(
+        f"\\{ord(character):03o}" if character in " \t\n" else character for character in name
+    )
+    assert filesystem._unescape(escaped) == name
 
 
 @pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?uri=true"])

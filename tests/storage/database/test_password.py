@@ -14,53 +14,55 @@ WRONG = "tr0ub{4}dor%/@:"
 
 
 @pytest.fixture(scope="session")
-def guarded(postgresql_server):
+def password_server(postgresql_server):
     """A role that has to give its password."""
     postgresql_server.require_password("guarded", PASSWORD)
     return postgresql_server
 
 
 @pytest.fixture
-def guarded_url(guarded, postgresql_url):
+def password_url(password_server, postgresql_url):
     url = resolve_url(postgresql_url, {}).set(username="guarded")
-    guarded.execute("GRANT ALL ON SCHEMA public TO guarded", url.database)
+    password_server.execute("GRANT ALL ON SCHEMA public TO guarded", url.database)
     return url
 
 
-def all_of(error: BaseException) -> str:
+def whole_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def test_a_refused_password_is_said_at_once_and_not_shown(guarded_url, caplog, capfd):
+def test_a_refused_password_is_said_at_once_and_not_shown(password_url, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(StorageUnreachable, match='authentication failed for user "guarded"') as it:
-        Database.open(guarded_url.set(password=WRONG))
-    written = [all_of(it.value), repr(it.value), caplog.text, *capfd.readouterr()]
+    with pytest.raises(
+        StorageUnreachable, match='authentication failed for user "guarded"'
+    ) as caught:
+        Database.open(password_url.set(password=WRONG))
+    written = [whole_traceback(caught.value), repr(caught.value), caplog.text, *capfd.readouterr()]
     assert not any("tr0ub" in text for text in written)
-    assert "guarded:***@" in str(it.value)
+    assert "guarded:***@" in str(caught.value)
 
 
-def test_a_missing_password_is_said(guarded_url):
+def test_a_missing_password_is_said(password_url):
     with pytest.raises(StorageUnreachable, match="no password supplied"):
-        Database.open(guarded_url)
+        Database.open(password_url)
 
 
 def test_a_server_that_is_not_there_does_not_bring_it_out(caplog, capfd, monkeypatch):
     monkeypatch.setattr(database_module, "OPEN_SECONDS", 0.2)
     caplog.set_level(logging.DEBUG)
     url = resolve_url("postgresql://me@127.0.0.1:1/db", {}).set(password=WRONG)
-    with pytest.raises(StorageUnreachable) as it:
+    with pytest.raises(StorageUnreachable) as caught:
         Database.open(url)
-    written = [all_of(it.value), repr(it.value), caplog.text, *capfd.readouterr()]
+    written = [whole_traceback(caught.value), repr(caught.value), caplog.text, *capfd.readouterr()]
     assert not any("tr0ub" in text for text in written)
 
 
-def test_a_whole_life_with_a_password_does_not_bring_it_out(guarded_url, caplog, capfd, tmp_path):
+def test_a_whole_life_with_a_password_does_not_bring_it_out(password_url, caplog, capfd, tmp_path):
     caplog.set_level(logging.DEBUG)
     secret = tmp_path / "secret"
     secret.write_text(PASSWORD + "\n")
     environment = {"WIDTHWISE_STORAGE_PASSWORD_FILE": str(secret)}
-    url = resolve_url(guarded_url.render_as_string(), environment)
+    url = resolve_url(password_url.render_as_string(), environment)
     with Database.open(url) as database:
         create_study(
             database,
@@ -72,7 +74,7 @@ def test_a_whole_life_with_a_password_does_not_bring_it_out(guarded_url, caplog,
             base="",
             budget=1,
         )
-        with pytest.raises(Exception, match="no study 'other'") as it:
+        with pytest.raises(Exception, match="no study 'other'") as caught:
             load_study(database, "other")
         storage = database.optuna_storage()
         written = [
@@ -81,7 +83,7 @@ def test_a_whole_life_with_a_password_does_not_bring_it_out(guarded_url, caplog,
             repr(database.url),
             repr(storage.engine),
             storage.url,
-            all_of(it.value),
+            whole_traceback(caught.value),
             caplog.text,
             *capfd.readouterr(),
         ]

@@ -4,7 +4,13 @@ import psycopg
 import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError, PendingRollbackError, ProgrammingError
-from widthwise.storage.database.retry import is_created_twice, is_outage, is_passing, reason, repeat
+from widthwise.storage.database.retry import (
+    call_with_retries,
+    describe_error,
+    is_creation_conflict,
+    is_outage,
+    is_transient,
+)
 
 
 def sqlite_error(code, text="database is locked"):
@@ -50,21 +56,21 @@ OURS = [
 
 @pytest.mark.parametrize("error", PASSING)
 def test_what_passes_is_tried_again(error):
-    assert is_passing(error)
+    assert is_transient(error)
     assert is_outage(error)
 
 
 @pytest.mark.parametrize("error", LASTING)
 def test_what_lasts_is_an_outage_at_once(error):
-    assert not is_passing(error)
+    assert not is_transient(error)
     assert is_outage(error)
 
 
 @pytest.mark.parametrize("error", OURS)
 def test_our_own_mistakes_are_neither(error):
-    assert not is_passing(error)
+    assert not is_transient(error)
     assert not is_outage(error)
-    assert not is_created_twice(error)
+    assert not is_creation_conflict(error)
 
 
 def test_repeat_ends_with_the_first_success():
@@ -76,7 +82,7 @@ def test_repeat_ends_with_the_first_success():
             raise answer
         return answer
 
-    assert repeat(call, seconds=10) == "done"
+    assert call_with_retries(call, seconds=10) == "done"
 
 
 def test_repeat_gives_up_at_its_bound():
@@ -87,7 +93,7 @@ def test_repeat_gives_up_at_its_bound():
         raise sqlite_error(5)
 
     with pytest.raises(OperationalError):
-        repeat(call, seconds=0.5)
+        call_with_retries(call, seconds=0.5)
     assert 2 <= len(calls) <= 10
 
 
@@ -99,7 +105,7 @@ def test_repeat_does_not_repeat_a_lasting_error():
         raise sqlite_error(13, "database or disk is full")
 
     with pytest.raises(OperationalError):
-        repeat(call, seconds=10)
+        call_with_retries(call, seconds=10)
     assert calls == [1]
 
 
@@ -117,5 +123,5 @@ def test_repeat_does_not_repeat_a_lasting_error():
     ],
 )
 def test_a_reason_is_one_line(text, expected):
-    assert reason(server_error(psycopg.OperationalError, text)) == expected
-    assert reason(inside_optuna(server_error(psycopg.OperationalError, text))) == expected
+    assert describe_error(server_error(psycopg.OperationalError, text)) == expected
+    assert describe_error(inside_optuna(server_error(psycopg.OperationalError, text))) == expected

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
-from widthwise.storage.database.database import DEFAULT_URL, resolve_url, shown
+from widthwise.storage.database.database import DEFAULT_URL, format_url, resolve_url
 from widthwise.storage.errors import UrlRefused
 
 
@@ -84,7 +84,7 @@ def test_a_password_is_read_from_its_file(tmp_path):
     assert resolve_url("postgresql://me:own@host/db", environment).password == "own"
     assert resolve_url("postgresql:///db?user=me", environment).password == "hun ter/2@"
     assert resolve_url("sqlite:///x.db", environment).password is None
-    assert "hun" not in shown(url)
+    assert "hun" not in format_url(url)
 
 
 def test_a_password_file_that_is_not_there_is_said(tmp_path):
@@ -96,13 +96,13 @@ def test_a_password_file_that_is_not_there_is_said(tmp_path):
 def test_secrets_among_the_options_are_hidden():
     url = resolve_url("postgresql:///db?user=me&password=hunter2&sslpassword=hunter3", {})
     assert url.password == "hunter2"
-    assert "hunter" not in shown(url)
+    assert "hunter" not in format_url(url)
     assert "hunter" not in repr(url.query) or "password" not in url.query
 
 
 @given(password=st.text(min_size=8), user=st.text("abc", min_size=1))
 def test_no_password_is_ever_shown(password, user):
     url = URL.create("postgresql+psycopg", user, password, "host", 5432, "db")
-    assert shown(url) == f"postgresql+psycopg://{user}:***@host:5432/db"
+    assert format_url(url) == f"postgresql+psycopg://{user}:***@host:5432/db"
     again = resolve_url(url.render_as_string(hide_password=False), {})
     assert again.password == password

@@ -16,9 +16,9 @@ from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.ledger.slot import widths_key
 from widthwise.storage.study import control
-from widthwise.storage.study.open_studies import MOST_COUNTED, open_studies
+from widthwise.storage.study.open_studies import MAX_COUNTED_SLOTS, open_studies
 from widthwise.storage.study.study import create_study, load_study
-from widthwise.storage.study.workers import Presence, list_workers
+from widthwise.storage.study.workers import WorkerRegistration, list_workers
 
 SMALL, LARGE = 600, 6_000
 """Slots that are done and slots that are free, so many of each."""
@@ -26,7 +26,7 @@ QUIET = 10
 """Those of a study whose events all lie before the others'."""
 
 
-def as_cheap(costs):
+def assert_as_cheap(costs):
     """Whether both cost about the same, though one has ten times as much."""
     return 0 < max(costs) <= 1.5 * min(costs) + 10
 
@@ -60,12 +60,12 @@ def fill(database, size):
         connection.execute(insert(slots), done)
         free = [{"study_id": study.id, "number": size + number} for number in range(size)]
         connection.execute(insert(slots), free)
-        story = [
+        event_values = [
             {"study_id": study.id, "at": 1.0, "kind": kind, "number": number, "detail": "{}"}
             for number in range(size)
             for kind in ("claimed", "bound", "done", "projected")
         ]
-        connection.execute(insert(event_rows), story)
+        connection.execute(insert(event_rows), event_values)
 
     database.write(write)
     control.pause_trial(database, study, size, worker="eve")
@@ -73,7 +73,7 @@ def fill(database, size):
 
 
 @contextmanager
-def counted(database):
+def count_work(database):
     """Count the work of what is asked of the database inside the block."""
     work = []
     on_postgresql = database.engine.dialect.name == "postgresql"
@@ -147,19 +147,19 @@ def test_a_worker_asks_a_large_study_as_cheaply_as_a_small_one(database, studies
     costs = []
     for study in studies:
         ledger = Ledger(database, study, worker="w")
-        with counted(database) as work:
+        with count_work(database) as work:
             question(ledger)
         costs.append(len(work))
-    assert as_cheap(costs), costs
+    assert assert_as_cheap(costs), costs
 
 
 def test_the_newest_events_are_read_at_the_cost_of_those_few(database, studies):
     costs = []
     for study in (load_study(database, f"study-{QUIET}"), *studies):
-        with counted(database) as work:
+        with count_work(database) as work:
             assert len(events.read(database, study, last=10)) == 10
         costs.append(len(work))
-    assert as_cheap(costs), costs
+    assert assert_as_cheap(costs), costs
 
 
 def test_the_pool_looks_over_large_studies_as_cheaply_as_over_small_ones(database, studies):
@@ -168,25 +168,25 @@ def test_the_pool_looks_over_large_studies_as_cheaply_as_over_small_ones(databas
         others = [other for other in studies if other is not study]
         for other in others:
             control.set_status(database, other, "paused", worker="eve")
-        with counted(database) as work:
-            [standing] = open_studies(database)
+        with count_work(database) as work:
+            [open_study] = open_studies(database)
         for other in others:
             control.set_status(database, other, "open", worker="eve")
-        assert (standing.study.id, standing.claimable) == (study.id, MOST_COUNTED)
-        assert standing.last_claim >= 1.0
+        assert (open_study.study.id, open_study.claimable) == (study.id, MAX_COUNTED_SLOTS)
+        assert open_study.last_claim >= 1.0
         costs.append(len(work))
-    assert as_cheap(costs), costs
+    assert assert_as_cheap(costs), costs
 
 
 def test_the_workers_are_listed_at_the_cost_of_what_they_hold(database, studies):
     costs = []
     for study in studies:
-        presence = Presence(database, name="ann", beat_seconds=1.0)
-        presence.announce(study=study, activity="training", device=None)
+        presence = WorkerRegistration(database, name="ann", beat_seconds=1.0)
+        presence.register(study=study, activity="training", device=None)
         Ledger(database, study, worker="ann").claim_many(3)
-        with counted(database) as work:
+        with count_work(database) as work:
             [worker] = list_workers(database)
         assert (worker.study, len(worker.trials)) == (study.name, 3)
         costs.append(len(work))
-    assert as_cheap(costs), costs
+    assert assert_as_cheap(costs), costs
     assert max(costs) < SMALL, "it looks at slots that nobody holds"

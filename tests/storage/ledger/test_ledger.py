@@ -60,7 +60,7 @@ class LedgerMachine(RuleBasedStateMachine):
             )
             for name in WORKERS
         }
-        self.hands = {}  # worker -> the slot as it got it
+        self.claims_of = {}  # worker -> the slot as it got it
         self.status = "open"
         self.budget = 3
         # 'free', 'paused', 'done' or 'cancelled', or the worker that holds it, or 'ended' and that
@@ -69,21 +69,21 @@ class LedgerMachine(RuleBasedStateMachine):
         self.widths = [None] * 3
         self.values = [None] * 3
 
-    def attempt(self, worker, act):
+    def try_action(self, worker, action):
         """Act on what the worker holds; it succeeds exactly if the slot is still the worker's."""
-        slot = self.hands[worker]
+        slot = self.claims_of[worker]
         if self.holds(worker):
-            act(self.ledgers[worker], slot)
+            action(self.ledgers[worker], slot)
             return slot.number
         with pytest.raises(LeaseLost):
-            act(self.ledgers[worker], slot)
-        del self.hands[worker]
+            action(self.ledgers[worker], slot)
+        del self.claims_of[worker]
         return None
 
     def hold(self, number, until):
         """Let the lease of a slot end at that time."""
-        mine = (slots.c.study_id == self.study.id) & (slots.c.number == number)
-        ends = update(slots).where(mine).values(lease_until=until)
+        this_slot = (slots.c.study_id == self.study.id) & (slots.c.number == number)
+        ends = update(slots).where(this_slot).values(lease_until=until)
         self.database.write(lambda connection: connection.execute(ends), durable=False)
 
     def claimable(self):
@@ -94,14 +94,16 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
 
     def holds(self, worker):
-        slot = self.hands[worker]
+        slot = self.claims_of[worker]
         state = self.states[slot.number]
         return state == worker or (state == f"ended {worker}")
 
     @precondition(lambda self: len(self.hands) < len(WORKERS))
     @rule(data=st.data())
     def claim(self, data):
-        worker = data.draw(st.sampled_from([name for name in WORKERS if name not in self.hands]))
+        worker = data.draw(
+            st.sampled_from([name for name in WORKERS if name not in self.claims_of])
+        )
         claimable = self.claimable() if self.status == "open" else []
         claimable.sort(key=lambda number: self.widths[number] is None)  # what was begun goes first
         slot = claim_one(self.ledgers[worker])
@@ -110,7 +112,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert (slot.widths or {}).get("a") == self.widths[slot.number]
             self.hold(slot.number, FOR_EVER)
             self.states[slot.number] = worker
-            self.hands[worker] = slot
+            self.claims_of[worker] = slot
 
     @precondition(lambda self: any(state in WORKERS for state in self.states))
     @rule(data=st.data())
@@ -123,26 +125,26 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(slot.widths is None for slot in self.hands.values()))
     @rule(data=st.data(), width=WIDTHS)
     def bind(self, data, width):
-        unbound = [name for name, slot in self.hands.items() if slot.widths is None]
+        unbound = [name for name, slot in self.claims_of.items() if slot.widths is None]
         worker = data.draw(st.sampled_from(unbound))
-        slot = self.hands[worker]
+        slot = self.claims_of[worker]
 
         def act(ledger, slot):
-            self.hands[worker] = bind_one(ledger, slot, {"a": width}, "sampler")
+            self.claims_of[worker] = bind_one(ledger, slot, {"a": width}, "sampler")
 
         if self.holds(worker) and width in self.widths:
             with pytest.raises(Taken):
                 act(self.ledgers[worker], slot)
             return
-        number = self.attempt(worker, act)
+        number = self.try_action(worker, act)
         if number is not None:
             self.widths[number] = width
 
     @precondition(lambda self: self.hands)
     @rule(data=st.data())
     def beat(self, data):
-        worker = data.draw(st.sampled_from(sorted(self.hands)))
-        number = self.attempt(worker, lambda ledger, slot: beat_one(ledger, slot))
+        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
+        number = self.try_action(worker, lambda ledger, slot: beat_one(ledger, slot))
         if number is not None:
             self.hold(number, FOR_EVER)
             self.states[number] = worker
@@ -150,35 +152,35 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.hands)
     @rule(data=st.data(), value=st.floats(0, 1))
     def done(self, data, value):
-        worker = data.draw(st.sampled_from(sorted(self.hands)))
+        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
 
         def act(ledger, slot):
             ledger.done(slot, outcome="complete", value=value, result={"curve": [value]})
 
-        number = self.attempt(worker, act)
+        number = self.try_action(worker, act)
         if number is not None:
             self.states[number], self.values[number] = "done", value
-            del self.hands[worker]
+            del self.claims_of[worker]
 
     @precondition(lambda self: self.hands)
     @rule(data=st.data())
     def fail(self, data):
-        worker = data.draw(st.sampled_from(sorted(self.hands)))
-        number = self.attempt(worker, lambda ledger, slot: ledger.fail_attempt(slot, "boom"))
+        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
+        number = self.try_action(worker, lambda ledger, slot: ledger.fail_attempt(slot, "boom"))
         if number is not None:
             self.failures[number] += 1
             again = self.failures[number] < MAX_ATTEMPTS
             self.states[number] = "free" if again else "done"
-            del self.hands[worker]
+            del self.claims_of[worker]
 
     @precondition(lambda self: self.hands)
     @rule(data=st.data())
     def release(self, data):
-        worker = data.draw(st.sampled_from(sorted(self.hands)))
-        number = self.attempt(worker, lambda ledger, slot: release_one(ledger, slot))
+        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
+        number = self.try_action(worker, lambda ledger, slot: release_one(ledger, slot))
         if number is not None:
             self.states[number] = "free"
-            del self.hands[worker]
+            del self.claims_of[worker]
 
     @rule(status=st.sampled_from(["open", "open", "paused", "cancelled"]))
     def set_status(self, status):
@@ -242,21 +244,25 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_pool_sees_what_a_claim_would(self):
         standings = open_studies(self.database, lease_seconds=LEASE_SECONDS)
-        found = {standing.study.id: standing for standing in standings}.get(self.study.id)
-        assert (found is not None) == (self.status == "open")
-        if found is not None:
-            assert found.claimable == len(self.claimable())
-            assert found.running == sum(state in WORKERS for state in self.states)
+        listed = {open_study.study.id: open_study for open_study in standings}.get(self.study.id)
+        assert (listed is not None) == (self.status == "open")
+        if listed is not None:
+            assert listed.claimable == len(self.claimable())
+            assert listed.running == sum(state in WORKERS for state in self.states)
 
     def teardown(self):
         records = self.ledgers["ann"].records()
-        story = events.read(self.database, self.study)
-        kinds = Counter(event.kind for event in story)
-        cut_short = [one for one in story if one.kind == "paused" and "taken_from" in one.detail]
+        event_log = events.read(self.database, self.study)
+        kinds = Counter(event.kind for event in event_log)
+        cut_short = [
+            each_event
+            for each_event in event_log
+            if each_event.kind == "paused" and "taken_from" in each_event.detail
+        ]
         claims = kinds["claimed"] + kinds["reclaimed"] - kinds["released"] - len(cut_short)
         assert claims == sum(record.attempts for record in records)
         assert kinds["done"] == sum(value is not None for value in self.values)
-        ends = [one.number for one in story if ends_a_slot(one)]
+        ends = [each_event.number for each_event in event_log if ends_a_slot(each_event)]
         assert sorted(ends) == [record.number for record in records if record.state == "done"]
         control.set_status(self.database, self.study, "cancelled", worker="eve")
         self.ended.update(

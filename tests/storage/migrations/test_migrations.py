@@ -13,7 +13,7 @@ from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.database.tables import SCHEMA_VERSION, metadata, schema
 from widthwise.storage.errors import SchemaMismatch, StorageUnreachable
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Counts, Ledger, Slot
+from widthwise.storage.ledger.ledger import Ledger, Slot, SlotCounts
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study import control
 from widthwise.storage.study.open_studies import open_studies
@@ -53,7 +53,7 @@ def upgraded(old_url, version):
 
 def holder_of_slot_4(url):
     """The token of the one slot that is leased, though its lease has ended."""
-    with Database.unchecked(url, retry_seconds=20) as database:
+    with Database.open_unchecked(url, retry_seconds=20) as database:
         query = text("SELECT token FROM widthwise_slot WHERE state = 'leased' AND number = 4")
         return database.read(lambda connection: connection.execute(query).scalar_one())
 
@@ -63,15 +63,15 @@ def join(database, **options):
 
 
 def test_old_tables_are_refused_with_the_way_out(old_url, version):
-    way_out = rf"version {version}, .* run `widthwise db upgrade`"
-    with pytest.raises(SchemaMismatch, match=way_out) as caught:
+    remedy = rf"version {version}, .* run `widthwise db upgrade`"
+    with pytest.raises(SchemaMismatch, match=remedy) as caught:
         Database.open(old_url)
     assert caught.value.exit_code == 5
 
 
 def test_the_trials_are_kept(upgraded):
     ledger = join(upgraded)
-    assert ledger.counts() == Counts(complete=2, running=0, failed=1, pruned=1, waiting=2)
+    assert ledger.counts() == SlotCounts(complete=2, running=0, failed=1, pruned=1, waiting=2)
     records = ledger.records()
     assert [record.value for record in records] == [0.5, 0.75, None, None, None, None]
     assert [(record.widths or {}).get("hidden") for record in records] == [
@@ -88,7 +88,7 @@ def test_the_trials_are_kept(upgraded):
 
 
 def test_what_proposals_need_is_taken_out_of_the_results(upgraded):
-    tried = {one.number: one for one in join(upgraded).tried()}
+    tried = {tried_slot.number: tried_slot for tried_slot in join(upgraded).tried()}
     assert sorted(tried) == [0, 1, 2, 4]
     assert [tried[number].score for number in (0, 1, 2)] == [0.5, 0.75, None]
     assert tried[0].measured == {"latency": 0.001}
@@ -121,24 +121,24 @@ def test_the_study_goes_on(upgraded):
     ]
 
 
-def plain(thing):
+def plain_value(element):
     """What the inspector tells, its expressions as their text."""
-    if isinstance(thing, dict):
-        return {name: plain(value) for name, value in thing.items()}
-    return str(thing) if isinstance(thing, TextClause) else thing
+    if isinstance(element, dict):
+        return {name: plain_value(value) for name, value in element.items()}
+    return str(element) if isinstance(element, TextClause) else element
 
 
-def shape(database):
+def schema_shape(database):
     """Everything that the engine tells of our tables, a line each."""
 
     def read(connection):
         inspector = inspect(connection)
         kinds = ("columns", "indexes", "unique_constraints", "check_constraints", "foreign_keys")
         return sorted(
-            f"{name}: {kind}: {plain(thing)}"
+            f"{name}: {kind}: {plain_value(element)}"
             for name in metadata.tables
             for kind in kinds
-            for thing in getattr(inspector, f"get_{kind}")(name)
+            for element in getattr(inspector, f"get_{kind}")(name)
         )
 
     return database.read(read)
@@ -148,24 +148,24 @@ def test_upgraded_tables_are_those_of_a_new_database(upgraded, tmp_path, request
     if upgraded.url.get_backend_name() == "sqlite":
         url = f"sqlite:///{tmp_path / 'new.db'}"
         with Database.open(resolve_url(url, {})) as fresh:
-            expected = shape(fresh)
+            expected = schema_shape(fresh)
     else:
         with (
             request.getfixturevalue("postgresql_server").new_database() as url,
             Database.open(resolve_url(url, {})) as fresh,
         ):
-            expected = shape(fresh)
-    assert shape(upgraded) == expected
+            expected = schema_shape(fresh)
+    assert schema_shape(upgraded) == expected
 
 
 def test_a_study_from_before_is_open_and_can_be_paused_and_cancelled(upgraded):
     study = load_study(upgraded, "digits")
     assert (study.status, study.priority) == ("open", 0)
-    [standing] = open_studies(upgraded, lease_seconds=0.05)
-    assert (standing.claimable, standing.running) == (2, 0)
+    [open_study] = open_studies(upgraded, lease_seconds=0.05)
+    assert (open_study.claimable, open_study.running) == (2, 0)
     control.pause_trial(upgraded, study, 5, worker="ann")
     control.cancel_trial(upgraded, study, 4, worker="ann")
-    assert join(upgraded).counts() == Counts(
+    assert join(upgraded).counts() == SlotCounts(
         complete=2, running=0, failed=1, pruned=2, waiting=1, paused=1
     )
     control.set_status(upgraded, study, "paused", worker="ann")
@@ -196,15 +196,15 @@ def test_a_worker_of_the_release_before_ends_its_trial_by_its_own_statements(old
 
         def beats_and_ends(connection):
             beaten = connection.execute(text(BEAT), held).scalars().all()
-            seen = connection.execute(text(LOOK), held).one()
+            row_seen = connection.execute(text(LOOK), held).one()
             connection.execute(text(DONE), held)
             connection.execute(text(EVENT), held)
             late = connection.execute(text(LATE)).scalars().all()
             connection.execute(text(PROJECTED))
-            return beaten, seen.state, late
+            return beaten, row_seen.state, late
 
         assert database.write(beats_and_ends) == ([4], "leased", [1, 4])
-        assert join(database).counts() == Counts(
+        assert join(database).counts() == SlotCounts(
             complete=3, running=0, failed=1, pruned=1, waiting=1
         )
         assert events.read(database, load_study(database, "digits"), last=1)[0].kind == "done"

@@ -32,8 +32,8 @@ def detail(application, study):
     return body
 
 
-def test_constraints_and_the_best_trial_are_shown_truthfully(database, train):
-    study = train(database, "digits")
+def test_constraints_and_the_best_trial_are_shown_truthfully(database, make_finished_study):
+    study = make_finished_study(database, "digits")
     stock = detail(
         optuna_dashboard.wsgi(optuna.storages.get_storage(database.optuna_storage())), study
     )
@@ -47,18 +47,18 @@ def test_constraints_and_the_best_trial_are_shown_truthfully(database, train):
         [-0.25, -0.5],
         [0.5, -0.5],
     ]
-    said = [
+    attribute_sets = [
         {attribute["key"]: attribute["value"] for attribute in trial["user_attrs"]}["feasible"]
         for trial in ours["trials"]
     ]
-    assert said == ["yes", "yes", "no: flops +0.5"]
+    assert attribute_sets == ["yes", "yes", "no: flops +0.5"]
     assert [trial["number"] for trial in ours["best_trials"]] == [1]
     assert ours["best_trials"][0]["values"] == [0.75]
     assert ours["objective_names"] == ["accuracy"]
 
 
-def test_the_least_violating_trial_stands_in_where_none_is_feasible(database, train):
-    study = train(
+def test_the_least_violating_trial_stands_in_where_none_is_feasible(database, make_finished_study):
+    study = make_finished_study(
         database,
         "digits",
         [
@@ -70,14 +70,14 @@ def test_the_least_violating_trial_stands_in_where_none_is_feasible(database, tr
     assert [(trial["number"], trial["constraints"][0]) for trial in best] == [(0, 0.25)]
 
 
-def test_a_study_without_results_is_shown(database, train):
-    study = train(database, "digits", [])
+def test_a_study_without_results_is_shown(database, make_finished_study):
+    study = make_finished_study(database, "digits", [])
     body = detail(application(database), study)
     assert (body["trials"], body["best_trials"]) == ([], [])
 
 
-def test_trials_keep_their_constraints_for_optuna(database, train):
-    study = train(database, "digits")
+def test_trials_keep_their_constraints_for_optuna(database, make_finished_study):
+    study = make_finished_study(database, "digits")
     ask(application(database), f"/api/studies/{study.optuna_study_id}")
     [trial, *_] = database.optuna_storage().get_all_trials(study.optuna_study_id)
     assert trial.constraints == {"flops": -0.5, "parameters": -0.5}
@@ -97,8 +97,10 @@ def test_whatever_is_not_get_is_refused(method):
     assert ask(_read_only(dashboard), "/api/studies/1")[0] == "200 OK"
 
 
-def test_deleting_is_refused_over_the_wire_unless_asked_for(database, train, serve):
-    study = train(database, "digits")
+def test_deleting_is_refused_over_the_wire_unless_asked_for(
+    database, make_finished_study, serve_dashboard
+):
+    study = make_finished_study(database, "digits")
 
     def delete(address):
         url = f"{address}/api/studies/{study.optuna_study_id}"
@@ -108,12 +110,12 @@ def test_deleting_is_refused_over_the_wire_unless_asked_for(database, train, ser
             return response.status
 
     with pytest.raises(urllib.error.HTTPError) as refused:
-        delete(serve(database))
+        delete(serve_dashboard(database))
     assert refused.value.code == 403
     assert "--writable" in refused.value.read().decode()
     refused.value.close()
     assert len(database.optuna_storage().get_all_studies()) == 1
-    assert delete(serve(database, writable=True)) == 204
+    assert delete(serve_dashboard(database, writable=True)) == 204
     assert database.optuna_storage().get_all_studies() == []
 
 
@@ -124,8 +126,8 @@ def test_it_listens_on_loopback_only(database):
 
 
 def test_a_port_in_use_is_said(database):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(PortRefused, match=f"127.0.0.1:{port} .another program") as caught:
             make_server(database, port=port)
     assert caught.value.exit_code == 2

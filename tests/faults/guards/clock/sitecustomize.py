@@ -11,10 +11,10 @@ from importlib import _bootstrap_external as imports
 
 SHIFT = float(os.environ["WIDTHWISE_TEST_CLOCK_SHIFT"])
 _time, _time_ns = time.time, time.time_ns
-_execute = imports._LoaderBasics.exec_module
+_exec_module = imports._LoaderBasics.exec_module
 
 
-class Shifted(datetime.datetime):
+class ShiftedDatetime(datetime.datetime):
     """The date and time by the wrong clock."""
 
     @classmethod
@@ -22,19 +22,19 @@ class Shifted(datetime.datetime):
         return cls.fromtimestamp(time.time(), tz)
 
 
-dates = types.ModuleType("datetime")
-dates.__dict__.update(datetime.__dict__, datetime=Shifted)
+shifted_datetime_module = types.ModuleType("datetime")
+shifted_datetime_module.__dict__.update(datetime.__dict__, datetime=ShiftedDatetime)
 
 
-def execute(loader, module):
+def shifted_exec_module(loader, module):
     """Give every module that writes dates the wrong ones; others build on the type's layout."""
-    _execute(loader, module)
+    _exec_module(loader, module)
     if module.__name__.startswith(("widthwise.", "optuna.")):
-        found = getattr(module, "datetime", None)
-        if found is datetime.datetime or found is datetime:
-            module.datetime = dates if found is datetime else Shifted
+        original = getattr(module, "datetime", None)
+        if original is datetime.datetime or original is datetime:
+            module.datetime = shifted_datetime_module if original is datetime else ShiftedDatetime
 
 
 time.time = lambda: _time() + SHIFT
 time.time_ns = lambda: _time_ns() + int(SHIFT * 1e9)
-imports._LoaderBasics.exec_module = execute
+imports._LoaderBasics.exec_module = shifted_exec_module

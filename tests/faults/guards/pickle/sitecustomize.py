@@ -13,35 +13,37 @@ from pathlib import Path
 _import = builtins.__import__
 
 
-def _refuse(*_arguments, **_options):
+def _refuse_pickle(*_arguments, **_options):
     with Path(os.environ["WIDTHWISE_TEST_PICKLES"]).open("a") as file:
         file.write("".join(traceback.format_stack()) + "\n")
     raise AssertionError("a pickle was read")
 
 
-def _guarded(name, *arguments, **options):
+def _guarded_import(name, *arguments, **options):
     """Give torch its guard once it is there: it must not load anything but plain weights."""
     module = _import(name, *arguments, **options)
     torch = getattr(module, "torch", module)
     if getattr(torch, "__name__", "") == "torch" and hasattr(torch, "load"):
         builtins.__import__ = _import
-        whole = torch.load
+        original_load = torch.load
 
         def load(*values, **settings):
-            return (whole if settings.get("weights_only") is True else _refuse)(*values, **settings)
+            return (original_load if settings.get("weights_only") is True else _refuse_pickle)(
+                *values, **settings
+            )
 
         torch.load = torch.serialization.load = load
     return module
 
 
-class _Refusing(pickle.Unpickler):
+class _RefusingUnpickler(pickle.Unpickler):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        _refuse()
+        _refuse_pickle()
 
 
 for module in (pickle, _pickle):
-    module.load = module.loads = _refuse
-    module.Unpickler = _Refusing
-pickle._load = pickle._loads = _refuse
-builtins.__import__ = _guarded
+    module.load = module.loads = _refuse_pickle
+    module.Unpickler = _RefusingUnpickler
+pickle._load = pickle._loads = _refuse_pickle
+builtins.__import__ = _guarded_import

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.engines.base import Engine, Member, Training, Unsuitable
-from widthwise.objectives.engines.dense.engine import DenseEngine, DenseTeam
+from widthwise.objectives.engines.base import Engine, EngineUnsupported, Member, TrainingSetup
+from widthwise.objectives.engines.dense.engine import DenseEngine, DenseSession
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.loop import Candidate, train_together
 from widthwise.objectives.model.families import ACTIVATIONS
@@ -24,27 +24,27 @@ from widthwise.objectives.training.settings import Halving, ProxySettings, Train
 from widthwise.tests.objectives.engines.equality import (
     CPU,
     assert_equal_results,
-    assert_equal_teams,
-    family,
-    generated,
-    weights_after,
+    assert_equal_sessions,
+    family_objective,
+    make_clusters,
+    train_epochs,
 )
 
-DATA = generated()
-QUICK = ProxySettings(batch_size=16, weight_decay=0.05)
+DATA = make_clusters()
+QUICK_SETTINGS = ProxySettings(batch_size=16, weight_decay=0.05)
 
 
 def member(*widths: int, seed: int = 3, rate: float = 1e-2) -> Member:
-    named = {f"w{place}": width for place, width in enumerate(widths)}
+    named = {f"w{index}": width for index, width in enumerate(widths)}
     return Member(widths=named, seed=seed, learning_rate=rate)
 
 
-def training(objective: ModuleObjective, **options: Any) -> Training:
+def training(objective: ModuleObjective, **options: Any) -> TrainingSetup:
     chosen = ProxySettings(**{"batch_size": 16, **options})
-    return Training(objective=objective, data=objective.data, settings=chosen, device=CPU)
+    return TrainingSetup(objective=objective, data=objective.data, settings=chosen, device=CPU)
 
 
-def built(build: Any, data: Data = DATA, loss: Any = None) -> ModuleObjective:
+def custom_objective(build: Any, data: Data = DATA, loss: Any = None) -> ModuleObjective:
     def in_type(widths: Mapping[str, int]) -> nn.Module:
         model: nn.Module = build(widths)
         return model.to(data.train.inputs.dtype)
@@ -72,9 +72,9 @@ def regression(*columns: int) -> Data:
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_layer_of_the_family_trains_as_in_plain_torch(activation: str, norm: str) -> None:
-    objective = family("mlp", DATA, activation=activation, norm=norm, dropout=0.3)
+    objective = family_objective("mlp", DATA, activation=activation, norm=norm, dropout=0.3)
     members = [member(5, 9), member(17, 4, 30, seed=2**63 - 1, rate=1e-3)]
-    assert_equal_teams(DenseEngine(), objective, members, QUICK)
+    assert_equal_sessions(DenseEngine(), objective, members, QUICK_SETTINGS)
 
 
 @settings(deadline=None, max_examples=25)
@@ -99,10 +99,10 @@ def test_any_widths_and_options_train_as_in_plain_torch(
     norm: str,
     activation: str,
 ) -> None:
-    objective = family("mlp", DATA, activation=activation, norm=norm, dropout=dropout)
+    objective = family_objective("mlp", DATA, activation=activation, norm=norm, dropout=dropout)
     chosen = ProxySettings(batch_size=batch, weight_decay=decay)
-    one = member(*widths, seed=seed, rate=rate)
-    assert_equal_teams(DenseEngine(), objective, [one], chosen, epochs=2)
+    single_member = member(*widths, seed=seed, rate=rate)
+    assert_equal_sessions(DenseEngine(), objective, [single_member], chosen, epochs=2)
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
@@ -111,7 +111,7 @@ def test_regressions(columns: tuple[int, ...], loss: str) -> None:
     data = regression(*columns)
     plain = make_objective(family="mlp", data=data, loss=loss, base=Path())
     objective = replace(plain, builder=lambda widths: plain.builder(widths).double())
-    assert_equal_teams(DenseEngine(), objective, [member(6, 11)], QUICK)
+    assert_equal_sessions(DenseEngine(), objective, [member(6, 11)], QUICK_SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -125,35 +125,37 @@ def test_regressions(columns: tuple[int, ...], loss: str) -> None:
     ids=["norm first", "bends in a row", "nested", "dropout first"],
 )
 def test_layers_in_any_order(layers: Any) -> None:
-    objective = built(
+    objective = custom_objective(
         lambda widths: nn.Sequential(*layers(widths["w0"]), nn.Linear(widths["w0"], 3))
     )
-    assert_equal_teams(DenseEngine(), objective, [member(12), member(5)], QUICK)
+    assert_equal_sessions(DenseEngine(), objective, [member(12), member(5)], QUICK_SETTINGS)
 
 
 def test_images_are_flattened() -> None:
-    objective = family("mlp", generated(shape=(2, 3, 4)), norm="batch")
-    assert_equal_teams(DenseEngine(), objective, [member(8)], QUICK)
+    objective = family_objective("mlp", make_clusters(shape=(2, 3, 4)), norm="batch")
+    assert_equal_sessions(DenseEngine(), objective, [member(8)], QUICK_SETTINGS)
 
 
-class ByLayer:
+class PerLayerRates:
     """Initial weights and rates that differ from layer to layer."""
 
     def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:  # noqa: ARG002
-        for place, parameter in enumerate(model.parameters()):
-            parameter.mul_(1 / (1 + place))
+        for index, parameter in enumerate(model.parameters()):
+            parameter.mul_(1 / (1 + index))
 
     def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:  # noqa: ARG002
         return {"1.weight": 0.25, "3.weight": 4.0, "3.bias": 4.0, "5.weight": 0.5}
 
 
 def test_rates_of_single_parameters() -> None:
-    objective = family("mlp", DATA)
-    assert_equal_teams(DenseEngine(), objective, [member(8, 6)], QUICK, scaling=ByLayer())
+    objective = family_objective("mlp", DATA)
+    assert_equal_sessions(
+        DenseEngine(), objective, [member(8, 6)], QUICK_SETTINGS, scaling=PerLayerRates()
+    )
 
 
 def test_verdicts_with_early_stops_rungs_replicas_and_folds() -> None:
-    objective = family("mlp", DATA, norm="batch", dropout=0.2)
+    objective = family_objective("mlp", DATA, norm="batch", dropout=0.2)
     candidates = [Candidate(widths={"a": 4 * k, "b": 30 - k}, seed=k) for k in range(1, 6)]
     chosen = ProxySettings(
         epochs=7,
@@ -165,24 +167,24 @@ def test_verdicts_with_early_stops_rungs_replicas_and_folds() -> None:
         rate_factors=(0.3, 1.0),
         halving=Halving(eta=2, first=0.5),
     )
-    found = assert_equal_results(DenseEngine(), objective, candidates, chosen)
-    assert {one.outcome for one in found if isinstance(one, TrainingResult)} == {
+    results = assert_equal_results(DenseEngine(), objective, candidates, chosen)
+    assert {result.outcome for result in results if isinstance(result, TrainingResult)} == {
         "complete",
         "pruned",
     }
 
 
 def test_a_network_that_explodes_harms_no_neighbour() -> None:
-    data = generated()
+    data = make_clusters()
     data.train.inputs[:] *= 1e150
-    objective = family("mlp", data)
-    alone = weights_after(DenseEngine(), training(objective), [member(6)], 3)
+    objective = family_objective("mlp", data)
+    separate = train_epochs(DenseEngine(), training(objective), [member(6)], 3)
     members = [member(9, rate=1e160), member(6), member(300, rate=math.inf)]
-    together = weights_after(DenseEngine(), training(objective), members, 3)
-    assert not math.isfinite(together[1][0][-1])
-    assert not math.isfinite(together[1][2][-1])
-    for name, value in alone[0][0].items():
-        assert torch.equal(together[0][1][name], value)
+    joint = train_epochs(DenseEngine(), training(objective), members, 3)
+    assert not math.isfinite(joint[1][0][-1])
+    assert not math.isfinite(joint[1][2][-1])
+    for name, value in separate[0][0].items():
+        assert torch.equal(joint[0][1][name], value)
 
 
 def test_verdicts_on_networks_that_explode() -> None:
@@ -196,30 +198,37 @@ def test_verdicts_on_networks_that_explode() -> None:
 
     candidates = [Candidate(widths={"a": width}, seed=2) for width in (5, 8, 13, 21)]
     chosen = ProxySettings(epochs=3, batch_size=16, learning_rate=0.01)
-    found, expected = (
-        train_together(built(build), candidates, chosen, device=CPU, engine=engine)
+    results, expected = (
+        train_together(custom_objective(build), candidates, chosen, device=CPU, engine=engine)
         for engine in (DenseEngine(), PlainEngine())
     )
-    for one, plain in zip(found, expected, strict=True):
-        assert type(one) is type(plain)
-        if isinstance(one, TrainingResult) and isinstance(plain, TrainingResult):
-            assert (one.outcome, one.detail, one.value) == (
+    for result, plain in zip(results, expected, strict=True):
+        assert type(result) is type(plain)
+        if isinstance(result, TrainingResult) and isinstance(plain, TrainingResult):
+            assert (result.outcome, result.detail, result.value) == (
                 plain.outcome,
                 plain.detail,
                 plain.value,
             )
-    assert [getattr(one, "outcome", None) for one in found] == ["complete", "nan", None, "complete"]
+    assert [getattr(result, "outcome", None) for result in results] == [
+        "complete",
+        "nan",
+        None,
+        "complete",
+    ]
 
 
 @pytest.mark.parametrize("engine", [DenseEngine(), PlainEngine()], ids=["dense", "plain"])
 def test_a_batch_without_rows_ends_one_member_alone(engine: Engine) -> None:
-    team = engine.start(training(family("mlp", DATA)), [member(6), member(6), member(6)])
+    session = engine.start(
+        training(family_objective("mlp", DATA)), [member(6), member(6), member(6)]
+    )
     none, some = torch.empty(0, dtype=torch.int64), torch.arange(16)
-    found = team.advance({0: [none], 1: [some], 2: [some, none]})
-    assert isinstance(found[0], Exception)
-    assert isinstance(found[1], float)
-    assert isinstance(found[2], Exception)
-    assert team.predict([2], DATA.train.inputs)[2] is found[2]
+    actual = session.advance({0: [none], 1: [some], 2: [some, none]})
+    assert isinstance(actual[0], Exception)
+    assert isinstance(actual[1], float)
+    assert isinstance(actual[2], Exception)
+    assert session.predict([2], DATA.train.inputs)[2] is actual[2]
 
 
 @pytest.mark.parametrize(
@@ -235,87 +244,95 @@ def test_a_batch_without_rows_ends_one_member_alone(engine: Engine) -> None:
 def test_a_batch_that_cannot_be_is_its_members_own_fault(
     batch: list[int], error: type[Exception]
 ) -> None:
-    objective = family("mlp", DATA, norm="batch")
-    team = DenseEngine().start(training(objective), [member(6), member(6)])
-    found = team.advance({0: [torch.tensor(batch)], 1: [torch.arange(16)]})
-    assert type(found[0]) is error
-    assert isinstance(found[1], float)
-    assert team.advance({0: [torch.arange(16)]})[0] is found[0]
+    objective = family_objective("mlp", DATA, norm="batch")
+    session = DenseEngine().start(training(objective), [member(6), member(6)])
+    losses = session.advance({0: [torch.tensor(batch)], 1: [torch.arange(16)]})
+    assert type(losses[0]) is error
+    assert isinstance(losses[1], float)
+    assert session.advance({0: [torch.arange(16)]})[0] is losses[0]
 
 
 def test_batches_and_evaluations_of_any_size() -> None:
-    objective = family("mlp", generated(rows=700), norm="batch")
+    objective = family_objective("mlp", make_clusters(rows=700), norm="batch")
     common = training(objective, batch_size=700)
-    teams = [engine.start(common, [member(6)]) for engine in (DenseEngine(), PlainEngine())]
+    sessions = [engine.start(common, [member(6)]) for engine in (DenseEngine(), PlainEngine())]
     rows = objective.data.train.inputs
     for size in (16, 9, 700):
-        one, other = (team.advance({0: [torch.arange(size)]})[0] for team in teams)
-        assert one == pytest.approx(other, abs=1e-12)
-        found, expected = (team.predict([0], rows[:size])[0] for team in teams)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        loss, other = (session.advance({0: [torch.arange(size)]})[0] for session in sessions)
+        assert loss == pytest.approx(other, abs=1e-12)
+        actual, expected = (session.predict([0], rows[:size])[0] for session in sessions)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
-def test_what_is_remembered_comes_back() -> None:
-    team = DenseEngine().start(training(family("mlp", DATA, norm="batch")), [member(6)])
+def test_saved_best_weights_are_restored() -> None:
+    session = DenseEngine().start(
+        training(family_objective("mlp", DATA, norm="batch")), [member(6)]
+    )
     batch = [torch.arange(16)]
-    team.advance({0: batch})
-    team.remember([0])
-    kept = team.state(0)
-    team.advance({0: batch * 3})
-    assert int(team.state(0)["2.num_batches_tracked"]) == 4
-    team.recall([0])
-    assert {name: value.tolist() for name, value in team.state(0).items()} == {
+    session.advance({0: batch})
+    session.save_best([0])
+    kept = session.state_dict(0)
+    session.advance({0: batch * 3})
+    assert int(session.state_dict(0)["2.num_batches_tracked"]) == 4
+    session.restore_best([0])
+    assert {name: value.tolist() for name, value in session.state_dict(0).items()} == {
         name: value.tolist() for name, value in kept.items()
     }
 
 
-def frozen(model: nn.Module) -> nn.Module:
+def freeze_first(model: nn.Module) -> nn.Module:
     next(model.parameters()).requires_grad_(False)
     return model
 
 
-def tied(model: nn.Sequential) -> nn.Module:
+def tie_weights(model: nn.Sequential) -> nn.Module:
     return nn.Sequential(*model, nn.ReLU(), model[-1])
 
 
-def hooked(model: nn.Module) -> nn.Module:
+def with_hook(model: nn.Module) -> nn.Module:
     model.register_forward_hook(lambda *_: None)
     return model
 
 
-class Doubling(nn.Sequential):
+class DoublingOutput(nn.Sequential):
     def forward(self, x: Tensor) -> Any:
         return super().forward(x) * 2
 
 
-def wrong_kind(kind: str) -> Training:
-    simple = lambda *layers: built(lambda _: nn.Sequential(*layers, nn.Linear(7, 3)))  # noqa: E731
-    half = generated(dtype=torch.float16)
+def unsupported_training(kind: str) -> TrainingSetup:
+    simple = lambda *layers: custom_objective(lambda _: nn.Sequential(*layers, nn.Linear(7, 3)))  # noqa: E731
+    half = make_clusters(dtype=torch.float16)
     strange = replace(DATA, train=replace(DATA.train, targets=DATA.train.targets + 1))
     return {
         "unknown layer": lambda: training(simple(nn.Softplus())),
         "approximate gelu": lambda: training(simple(nn.GELU("tanh"))),
-        "frozen": lambda: training(built(lambda _: frozen(nn.Linear(7, 3)))),
-        "shared": lambda: training(built(lambda _: tied(nn.Sequential(nn.Linear(7, 7))))),
-        "hooks": lambda: training(built(lambda _: hooked(nn.Linear(7, 3)))),
-        "own forward": lambda: training(built(lambda _: Doubling(nn.Linear(7, 3)))),
+        "frozen": lambda: training(custom_objective(lambda _: freeze_first(nn.Linear(7, 3)))),
+        "shared": lambda: training(
+            custom_objective(lambda _: tie_weights(nn.Sequential(nn.Linear(7, 7))))
+        ),
+        "hooks": lambda: training(custom_objective(lambda _: with_hook(nn.Linear(7, 3)))),
+        "own forward": lambda: training(
+            custom_objective(lambda _: DoublingOutput(nn.Linear(7, 3)))
+        ),
         "drops rows": lambda: training(simple(nn.Dropout1d(0.5))),
         "no averages": lambda: training(simple(nn.BatchNorm1d(7, track_running_stats=False))),
         "no gain": lambda: training(simple(nn.LayerNorm(7, elementwise_affine=False))),
-        "width": lambda: training(built(lambda _: nn.Sequential(nn.Linear(6, 3)))),
+        "width": lambda: training(custom_objective(lambda _: nn.Sequential(nn.Linear(6, 3)))),
         "not flat": lambda: training(
-            built(lambda _: nn.Sequential(nn.Linear(7, 3), nn.Flatten()), generated(shape=(2, 7)))
+            custom_objective(
+                lambda _: nn.Sequential(nn.Linear(7, 3), nn.Flatten()), make_clusters(shape=(2, 7))
+            )
         ),
-        "no weights": lambda: training(built(lambda _: nn.Sequential(nn.ReLU()))),
+        "no weights": lambda: training(custom_objective(lambda _: nn.Sequential(nn.ReLU()))),
         "types": lambda: training(
             make_objective(build=lambda _: nn.Linear(7, 3), data=DATA, base=Path())
         ),
-        "half": lambda: training(built(lambda _: nn.Linear(7, 3), half)),
+        "half": lambda: training(custom_objective(lambda _: nn.Linear(7, 3), half)),
         "own loss": lambda: training(
-            built(lambda _: nn.Linear(7, 3), loss=lambda output, _: output.sum())
+            custom_objective(lambda _: nn.Linear(7, 3), loss=lambda output, _: output.sum())
         ),
-        "classes": lambda: training(built(lambda _: nn.Linear(7, 3), strange)),
-        "columns": lambda: training(built(lambda _: nn.Linear(7, 3), regression(2))),
+        "classes": lambda: training(custom_objective(lambda _: nn.Linear(7, 3), strange)),
+        "columns": lambda: training(custom_objective(lambda _: nn.Linear(7, 3), regression(2))),
         "parts": lambda: training(simple(), accumulate=2),
         "autocast": lambda: training(simple(), precision="bfloat16"),
     }[kind]()
@@ -346,8 +363,8 @@ def wrong_kind(kind: str) -> Training:
     ],
 )
 def test_what_it_cannot_train_it_refuses(kind: str, says: str) -> None:
-    with pytest.raises(Unsuitable, match=says):
-        DenseEngine().start(wrong_kind(kind), [member(4)])
+    with pytest.raises(EngineUnsupported, match=says):
+        DenseEngine().start(unsupported_training(kind), [member(4)])
 
 
 @pytest.mark.slow  # numba compiles once more, where nothing is on the disk
@@ -357,22 +374,26 @@ def test_in_float32_it_is_as_near_to_plain_torch_and_the_truth_as_another_optimi
     members = [member(6, 9), member(33, 20, seed=8), member(64, seed=1)]
 
     def weights(engine: Any, dtype: torch.dtype) -> list[Tensor]:
-        objective = family("mlp", generated(rows=320, dtype=dtype), norm="layer", dropout=0.1)
-        states = weights_after(engine, training(objective), members, 3)[0]
-        return [torch.cat([value.double().flatten() for value in one.values()]) for one in states]
+        objective = family_objective(
+            "mlp", make_clusters(rows=320, dtype=dtype), norm="layer", dropout=0.1
+        )
+        states = train_epochs(engine, training(objective), members, 3)[0]
+        return [
+            torch.cat([value.double().flatten() for value in state.values()]) for state in states
+        ]
 
     fused, dense = weights(PlainEngine(), torch.float32), weights(DenseEngine(), torch.float32)
     truth = weights(PlainEngine(), torch.float64)
     with monkeypatch.context() as patch:
         patch.setattr("widthwise.objectives.training.optimizer._fusable", lambda _: False)
         reordered = weights(PlainEngine(), torch.float32)
-    for mine, plain, other in zip(dense, fused, reordered, strict=True):
-        assert (mine - plain).norm() <= 2 * (other - plain).norm()
-    exact, found, usual = (torch.cat(one) for one in (truth, dense, fused))
-    assert (found - exact).norm() <= 1.25 * (usual - exact).norm()
+    for actual, plain, other in zip(dense, fused, reordered, strict=True):
+        assert (actual - plain).norm() <= 2 * (other - plain).norm()
+    exact, actual_value, usual = (torch.cat(tensors) for tensors in (truth, dense, fused))
+    assert (actual_value - exact).norm() <= 1.25 * (usual - exact).norm()
 
 
-def test_a_team_needs_no_members() -> None:
-    team = DenseEngine().start(training(family("mlp", DATA)), [])
-    assert isinstance(team, DenseTeam)
-    assert team.advance({}) == {}
+def test_a_session_needs_no_members() -> None:
+    session = DenseEngine().start(training(family_objective("mlp", DATA)), [])
+    assert isinstance(session, DenseSession)
+    assert session.advance({}) == {}

@@ -9,53 +9,53 @@ from typing import Any
 import numpy as np
 import pytest
 from widthwise.objectives.engines.dense import kernel
-from widthwise.objectives.engines.dense.activations import CHUNK, bend, exponentiate
-from widthwise.objectives.engines.dense.program import Smooth, Space
+from widthwise.objectives.engines.dense.activations import CHUNK, exp_inplace, smooth_activation
+from widthwise.objectives.engines.dense.program import SmoothActivation, Workspace
 
 
-def space() -> Space:
+def space() -> Workspace:
     scratch = np.empty((2, CHUNK))
     flat = np.empty(0)
-    return Space(flat, flat.reshape(2, 0), flat, scratch, scratch[1].view(np.int64))
+    return Workspace(flat, flat.reshape(2, 0), flat, scratch, scratch[1].view(np.int64))
 
 
 def test_exponentials_are_exact_to_the_last_digits() -> None:
     x = np.linspace(-700, 700, CHUNK)
-    found = x.copy()
-    exponentiate(found, space())
-    assert np.abs(found / np.exp(x) - 1).max() < 5e-16
+    actual = x.copy()
+    exp_inplace(actual, space())
+    assert np.abs(actual / np.exp(x) - 1).max() < 5e-16
 
 
 def test_exponentials_of_what_is_out_of_range() -> None:
-    found = np.array([math.nan, -math.inf, -1e6, 1e6, math.inf, 0.0])
-    exponentiate(found, space())
-    assert math.isnan(found[0])
-    assert (found[1:3] < 1e-300).all()
-    assert (found[3:5] > 1e300).all()
-    assert found[5] == 1
+    actual = np.array([math.nan, -math.inf, -1e6, 1e6, math.inf, 0.0])
+    exp_inplace(actual, space())
+    assert math.isnan(actual[0])
+    assert (actual[1:3] < 1e-300).all()
+    assert (actual[3:5] > 1e300).all()
+    assert actual[5] == 1
 
 
 EXACT = {
-    Smooth.SIGMOID: lambda x: 1 / (1 + math.exp(-x)),
-    Smooth.SILU: lambda x: x / (1 + math.exp(-x)),
-    Smooth.TANH: math.tanh,
-    Smooth.ELU: lambda x: x if x > 0 else math.expm1(x),
-    Smooth.GELU: lambda x: x * math.erfc(-x / math.sqrt(2)) / 2,
+    SmoothActivation.SIGMOID: lambda x: 1 / (1 + math.exp(-x)),
+    SmoothActivation.SILU: lambda x: x / (1 + math.exp(-x)),
+    SmoothActivation.TANH: math.tanh,
+    SmoothActivation.ELU: lambda x: x if x > 0 else math.expm1(x),
+    SmoothActivation.GELU: lambda x: x * math.erfc(-x / math.sqrt(2)) / 2,
 }
 
 
-@pytest.mark.parametrize("activation", Smooth, ids=lambda one: one.name)
-def test_activations_and_their_slopes(activation: Smooth) -> None:
+@pytest.mark.parametrize("activation", SmoothActivation, ids=lambda one: one.name)
+def test_activations_and_their_slopes(activation: SmoothActivation) -> None:
     x = np.linspace(-30, 31, 2 * CHUNK + 7)  # without 0, where an ELU bends
     values, slopes = x.copy(), np.empty_like(x)
-    bend(int(activation), 1.0, values, slopes, space())
+    smooth_activation(int(activation), 1.0, values, slopes, space())
     exact = EXACT[activation]
-    assert np.abs(values - [exact(one) for one in x]).max() < 2e-14
+    assert np.abs(values - [exact(item) for item in x]).max() < 2e-14
     step = 1e-6
-    differences = [(exact(one + step) - exact(one - step)) / (2 * step) for one in x]
+    differences = [(exact(item + step) - exact(item - step)) / (2 * step) for item in x]
     assert np.abs(slopes - differences).max() < 1e-8
     values[:] = math.nan
-    bend(int(activation), 1.0, values, slopes, space())
+    smooth_activation(int(activation), 1.0, values, slopes, space())
     assert np.isnan(values).all()
 
 
@@ -75,12 +75,12 @@ def test_without_a_place_for_the_cache_it_is_compiled_all_the_same(
     monkeypatch.setattr(kernel, "njit", compiler)
     used: list[Any] = []
 
-    def attempt(compiled: kernel.Compiled) -> None:
+    def attempt(compiled: kernel.CompiledKernels) -> None:
         if stage == "when used" and not used:
             used.append(compiled.train)
             compiled.train()
 
-    compiled = kernel.Compiled(attempt)
+    compiled = kernel.CompiledKernels(attempt)
     assert compiled.train.__name__ == "train"
     assert compiled.evaluate.__name__ == "evaluate"
 
@@ -92,9 +92,9 @@ def test_a_change_of_any_compiled_source_is_another_revision(
     for file in source.parent.glob("*.py"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(kernel, "__file__", str(tmp_path / source.name))
-    same = kernel._revision()
-    assert same == kernel._revision()
+    same = kernel._source_checksum()
+    assert same == kernel._source_checksum()
     for file in tmp_path.iterdir():
         file.write_text(file.read_text() + "# changed")
-        assert kernel._revision() != same
-        same = kernel._revision()
+        assert kernel._source_checksum() != same
+        same = kernel._source_checksum()

@@ -12,7 +12,7 @@ from torch.nn import functional
 TOKENS, LENGTH, CLASSES = 11, 6, 3
 
 
-class Attention(nn.Module):
+class EncoderBlock(nn.Module):
     """A pre-norm encoder block."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -39,11 +39,11 @@ class Transformer(nn.Module):
         size = widths["size"] * widths["heads"]
         self.words = nn.Embedding(TOKENS, size)
         self.places = nn.Parameter(torch.randn(LENGTH, size) * 0.02)
-        self.block = Attention(size, widths["heads"], widths["hidden"])
+        self.block = EncoderBlock(size, widths["heads"], widths["hidden"])
         self.out = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, CLASSES))
 
-    def forward(self, words: Tensor) -> Tensor:
-        return self.out(self.block(self.words(words) + self.places).mean(1))
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out(self.block(self.words(tokens) + self.places).mean(1))
 
 
 class Recurrent(nn.Module):
@@ -58,7 +58,7 @@ class Recurrent(nn.Module):
         return self.out(self.inner(x)[0][:, -1])
 
 
-class Residual(nn.Module):
+class ResidualConvNet(nn.Module):
     """A residual CNN whose statistics have no momentum of their own and whose groups are of 2."""
 
     def __init__(self, widths: Mapping[str, int]) -> None:
@@ -75,7 +75,7 @@ class Residual(nn.Module):
         return self.out(x.mean((2, 3)))
 
 
-class Noisy(nn.Module):
+class NoisyNetwork(nn.Module):
     """Random numbers of torch's stream in the middle: dropout as a function, and noise."""
 
     def __init__(self, widths: Mapping[str, int], features: int) -> None:
@@ -87,7 +87,7 @@ class Noisy(nn.Module):
         return self.out(x + 0.1 * torch.randn_like(x) * self.training)
 
 
-class Memory(nn.Module):
+class UnregisteredState(nn.Module):
     """State that is no buffer: a tensor changed in place, which takes part in the result."""
 
     def __init__(self, widths: Mapping[str, int], features: int) -> None:
@@ -102,7 +102,7 @@ class Memory(nn.Module):
         return self.out((x - self.mean).tanh())
 
 
-class Awkward(nn.Module):
+class Unreplayable(nn.Module):
     """A layer of which a recorded step would be a lie; the way decides how."""
 
     def __init__(self, widths: Mapping[str, int], features: int, way: str) -> None:

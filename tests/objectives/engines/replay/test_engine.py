@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.data.batches import Order
+from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.engines.base import Member, Training, Unsuitable
+from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.engines.replay.engine import ReplayEngine, ReplayTeam
+from widthwise.objectives.engines.replay.engine import ReplayEngine, ReplaySession
 from widthwise.objectives.loop.loop import Candidate, train_together
 from widthwise.objectives.model.families import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
@@ -23,20 +23,20 @@ from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (
     CPU,
     assert_equal_results,
-    assert_equal_teams,
-    family,
-    generated,
+    assert_equal_sessions,
+    family_objective,
+    make_clusters,
 )
 from widthwise.tests.objectives.engines.replay.modules import (
     CLASSES,
     LENGTH,
     TOKENS,
-    Awkward,
-    Memory,
-    Noisy,
+    NoisyNetwork,
     Recurrent,
-    Residual,
+    ResidualConvNet,
     Transformer,
+    UnregisteredState,
+    Unreplayable,
 )
 
 SETTINGS = ProxySettings(batch_size=16, patience=2, epochs=4, weight_decay=0.02)
@@ -44,12 +44,12 @@ SETTINGS = ProxySettings(batch_size=16, patience=2, epochs=4, weight_decay=0.02)
 
 def members(*widths: Mapping[str, int]) -> list[Member]:
     return [
-        Member(widths=one, seed=7 + place, learning_rate=3e-3 * (1 + place))
-        for place, one in enumerate(widths)
+        Member(widths=widths_, seed=7 + index, learning_rate=3e-3 * (1 + index))
+        for index, widths_ in enumerate(widths)
     ]
 
 
-def own(
+def custom_objective(
     build: Callable[[Mapping[str, int]], nn.Module], data: Data, **options: Any
 ) -> ModuleObjective:
     dtype = data.train.inputs.dtype if data.train.inputs.is_floating_point() else torch.float64
@@ -58,7 +58,7 @@ def own(
     )
 
 
-def words(rows: int = 90) -> Data:
+def token_data(rows: int = 90) -> Data:
     stream = torch.Generator().manual_seed(3)
 
     def split(rows: int) -> Split:
@@ -75,14 +75,14 @@ def words(rows: int = 90) -> Data:
     )
 
 
-def training(objective: ModuleObjective, settings: ProxySettings = SETTINGS) -> Training:
-    return Training(objective=objective, data=objective.data, settings=settings, device=CPU)
+def training(objective: ModuleObjective, settings: ProxySettings = SETTINGS) -> TrainingSetup:
+    return TrainingSetup(objective=objective, data=objective.data, settings=settings, device=CPU)
 
 
-def replayed(team: ReplayTeam, place: int = 0) -> bool:
+def is_replayed(session: ReplaySession, index: int = 0) -> bool:
     """Whether a member's steps are really replayed, those of a full batch and the rest."""
-    player = team._players[place]
-    return player.refusal is None and player.proven(16) and player.proven(10)
+    player = session._runners[index]
+    return player.unsupported_reason is None and player.is_proven(16) and player.is_proven(10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -91,20 +91,20 @@ def replayed(team: ReplayTeam, place: int = 0) -> bool:
     [(name, ("none", "batch", "layer")[place % 3]) for place, name in enumerate(ACTIVATIONS)],
 )
 def test_an_mlp_is_the_plain_one_bit_for_bit(activation: str, norm: str, dtype: Any) -> None:
-    objective = family(
-        "mlp", generated(dtype=dtype), activation=activation, norm=norm, dropout=0.25
+    objective = family_objective(
+        "mlp", make_clusters(dtype=dtype), activation=activation, norm=norm, dropout=0.25
     )
     two = members({"a": 9, "b": 5}, {"a": 4, "b": 13})
-    assert assert_equal_teams(ReplayEngine(), objective, two, SETTINGS, tolerance=0.0) == 0
+    assert assert_equal_sessions(ReplayEngine(), objective, two, SETTINGS, tolerance=0.0) == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid"])
 def test_a_cnn_is_the_plain_one_bit_for_bit(activation: str, dtype: Any) -> None:
-    data = generated(shape=(2, 8, 8), dtype=dtype)
-    objective = family("cnn", data, activation=activation, dropout=0.25)
+    data = make_clusters(shape=(2, 8, 8), dtype=dtype)
+    objective = family_objective("cnn", data, activation=activation, dropout=0.25)
     two = members({"a": 5, "b": 12}, {"a": 9, "b": 3})
-    assert_equal_teams(ReplayEngine(), objective, two, SETTINGS, tolerance=0.0)
+    assert_equal_sessions(ReplayEngine(), objective, two, SETTINGS, tolerance=0.0)
 
 
 @settings(deadline=None, max_examples=8)
@@ -132,61 +132,65 @@ def test_any_widths_and_options_give_the_plain_weights(
     batch: int,
     dtype: Any,
 ) -> None:
-    data = generated(shape=(7,) if name == "mlp" else (1, 6, 6), dtype=dtype)
+    data = make_clusters(shape=(7,) if name == "mlp" else (1, 6, 6), dtype=dtype)
     options = {"norm": norm} if name == "mlp" else {}
-    objective = family(name, data, activation=activation, dropout=dropout, **options)
+    objective = family_objective(name, data, activation=activation, dropout=dropout, **options)
     settings = ProxySettings(batch_size=batch, weight_decay=decay)
-    assert_equal_teams(
+    assert_equal_sessions(
         ReplayEngine(), objective, members(*widths), settings, epochs=4, tolerance=0.0
     )
 
 
-OWN: dict[str, tuple[Any, Data, list[dict[str, int]]]] = {
+CUSTOM_MODULES: dict[str, tuple[Any, Data, list[dict[str, int]]]] = {
     "transformer": (
         Transformer,
-        words(),
+        token_data(),
         [{"size": 4, "heads": 2, "hidden": 9}, {"size": 3, "heads": 4, "hidden": 16}],
     ),
-    "lstm": (partial(Recurrent, features=4), generated(shape=(5, 4)), [{"size": 3}, {"size": 8}]),
-    "residual cnn": (Residual, generated(shape=(1, 6, 6)), [{"size": 2}, {"size": 5}]),
+    "lstm": (
+        partial(Recurrent, features=4),
+        make_clusters(shape=(5, 4)),
+        [{"size": 3}, {"size": 8}],
+    ),
+    "residual cnn": (ResidualConvNet, make_clusters(shape=(1, 6, 6)), [{"size": 2}, {"size": 5}]),
     "functional dropout and noise": (
-        partial(Noisy, features=7),
-        generated(),
+        partial(NoisyNetwork, features=7),
+        make_clusters(),
         [{"a": 6}, {"a": 11}],
     ),
     "a tensor that is no buffer": (
-        partial(Memory, features=7),
-        generated(),
+        partial(UnregisteredState, features=7),
+        make_clusters(),
         [{"a": 6}, {"a": 11}],
     ),
 }
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", CUSTOM_MODULES)
 def test_a_module_of_ones_own_is_replayed_bit_for_bit(name: str) -> None:
-    build, data, widths = OWN[name]
-    objective, two = own(build, data), members(*widths)
-    assert_equal_teams(ReplayEngine(), objective, two, SETTINGS, epochs=4, tolerance=0.0)
-    team = ReplayEngine().start(training(objective), two)
-    order = Order(90, 16, 1)
+    build, data, widths = CUSTOM_MODULES[name]
+    objective, two = custom_objective(build, data), members(*widths)
+    assert_equal_sessions(ReplayEngine(), objective, two, SETTINGS, epochs=4, tolerance=0.0)
+    session = ReplayEngine().start(training(objective), two)
+    order = BatchSampler(90, 16, 1)
     for _ in range(3):
-        team.advance(dict.fromkeys((0, 1), order.until(1.0)))
-    assert replayed(team, 0)
-    assert replayed(team, 1)
+        session.advance(dict.fromkeys((0, 1), order.batches_until(1.0)))
+    assert is_replayed(session, 0)
+    assert is_replayed(session, 1)
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
 def test_a_regression_is_the_plain_one(loss: str, outputs: int) -> None:
-    classes = generated()
+    classes = make_clusters()
     shape = (slice(None),) if outputs == 1 else (slice(None), slice(2))
 
-    def split(one: Split) -> Split:
+    def split(source: Split) -> Split:
         return Split(
-            inputs=one.inputs,
-            targets=one.inputs.sin().cumsum(1)[shape][..., -1:].squeeze(-1)
+            inputs=source.inputs,
+            targets=source.inputs.sin().cumsum(1)[shape][..., -1:].squeeze(-1)
             if outputs == 1
-            else one.inputs.sin()[:, :2],
+            else source.inputs.sin()[:, :2],
         )
 
     data = replace(
@@ -197,9 +201,11 @@ def test_a_regression_is_the_plain_one(loss: str, outputs: int) -> None:
         test=split(classes.test),
         outputs=outputs,
     )
-    made = make_objective(family="mlp", data=data, loss=loss, base=Path())
-    objective = replace(made, builder=lambda widths: made.builder(widths).double())
-    assert_equal_teams(
+    plain_objective = make_objective(family="mlp", data=data, loss=loss, base=Path())
+    objective = replace(
+        plain_objective, builder=lambda widths: plain_objective.builder(widths).double()
+    )
+    assert_equal_sessions(
         ReplayEngine(), objective, members({"a": 6}, {"a": 9}), SETTINGS, tolerance=0.0
     )
 
@@ -210,59 +216,63 @@ def test_a_regression_is_the_plain_one(loss: str, outputs: int) -> None:
     ids=str,
 )
 def test_autocast_and_accumulation_are_replayed_too(options: dict[str, Any]) -> None:
-    objective = family("mlp", generated(dtype=torch.float32), norm="layer", dropout=0.2)
+    objective = family_objective(
+        "mlp", make_clusters(dtype=torch.float32), norm="layer", dropout=0.2
+    )
     settings = replace(SETTINGS, **options)
     two = members({"a": 6, "b": 9}, {"a": 12, "b": 3})
-    assert_equal_teams(ReplayEngine(), objective, two, settings, tolerance=0.0)
-    team = ReplayEngine().start(training(objective, settings), two)
-    order = Order(90, 16, 1)
+    assert_equal_sessions(ReplayEngine(), objective, two, settings, tolerance=0.0)
+    session = ReplayEngine().start(training(objective, settings), two)
+    order = BatchSampler(90, 16, 1)
     for _ in range(3):
-        team.advance({0: order.until(1.0)})
-    assert replayed(team)
+        session.advance({0: order.batches_until(1.0)})
+    assert is_replayed(session)
 
 
-class Halved:
+class HalvedRates:
     """Rates by width, as a parametrisation gives them."""
 
     def initialise(self, model: nn.Module, _: Mapping[str, int]) -> None:
-        for one in model.parameters():
-            one.mul_(0.5)
+        for parameter in model.parameters():
+            parameter.mul_(0.5)
 
     def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
         return {"1.weight": 1.0, "3.weight": 4 / widths["a"]}
 
 
 def test_rates_of_single_parameters_are_kept() -> None:
-    objective = family("mlp", generated())
+    objective = family_objective("mlp", make_clusters())
     two = members({"a": 6, "b": 9}, {"a": 12, "b": 3})
-    assert_equal_teams(ReplayEngine(), objective, two, SETTINGS, tolerance=0.0, scaling=Halved())
+    assert_equal_sessions(
+        ReplayEngine(), objective, two, SETTINGS, tolerance=0.0, scaling=HalvedRates()
+    )
 
 
 def test_the_whole_way_is_the_plain_one() -> None:
-    objective = family("mlp", generated(rows=200), norm="batch", dropout=0.1)
+    objective = family_objective("mlp", make_clusters(rows=200), norm="batch", dropout=0.1)
     candidates = [
-        Candidate(widths={"a": 3 + 5 * place, "b": 4 + 3 * place}, seed=place) for place in range(5)
+        Candidate(widths={"a": 3 + 5 * index, "b": 4 + 3 * index}, seed=index) for index in range(5)
     ]
     settings = replace(
         SETTINGS, epochs=6, patience=1, replicas=2, folds=2, halving=Halving(eta=2, first=0.5)
     )
     results = assert_equal_results(ReplayEngine(), objective, candidates, settings)
-    assert {getattr(one, "outcome", None) for one in results} == {"complete", "pruned"}
+    assert {getattr(result, "outcome", None) for result in results} == {"complete", "pruned"}
 
 
-def test_a_member_recalls_its_best_weights_and_goes_on_from_them() -> None:
-    objective = family("mlp", generated(), norm="batch")
+def test_a_member_restores_its_best_weights_and_continues_from_them() -> None:
+    objective = family_objective("mlp", make_clusters(), norm="batch")
     states = []
     for engine in (PlainEngine(), ReplayEngine()):
-        team = engine.start(training(objective), members({"a": 5, "b": 4}))
-        order = Order(90, 16, 1)
+        session = engine.start(training(objective), members({"a": 5, "b": 4}))
+        order = BatchSampler(90, 16, 1)
         for epoch in range(5):
-            team.advance({0: order.until(1.0)})
+            session.advance({0: order.batches_until(1.0)})
             if epoch == 2:
-                team.remember([0])
+                session.save_best([0])
             if epoch == 3:
-                team.recall([0])
-        states.append(team.state(0))
+                session.restore_best([0])
+        states.append(session.state_dict(0))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -283,37 +293,39 @@ class Exploding(nn.Module):
 
 
 def test_no_member_harms_its_neighbours() -> None:
-    objective = own(Exploding, generated())
+    objective = custom_objective(Exploding, make_clusters())
     candidates = [Candidate(widths={"a": width}, seed=1) for width in (5, 13, 14, 15, 8)]
-    found, plain = (
+    results, plain = (
         train_together(objective, candidates, SETTINGS, device=CPU, engine=engine)
         for engine in (ReplayEngine(), PlainEngine())
     )
-    assert [getattr(one, "outcome", type(one).__name__) for one in found] == [
+    assert [getattr(result, "outcome", type(result).__name__) for result in results] == [
         "complete",
         "ModelError",
         "out_of_memory",
         "nan",
         "complete",
     ]
-    for one, other in zip(found, plain, strict=True):
-        assert type(one) is type(other)
+    for result, expected_result in zip(results, plain, strict=True):
+        assert type(result) is type(expected_result)
         for name in ("outcome", "score", "curve", "test_value", "detail"):
-            assert getattr(one, name, None) == getattr(other, name, None), name
+            assert getattr(result, name, None) == getattr(expected_result, name, None), name
 
 
 def test_an_empty_batch_harms_no_neighbour() -> None:
-    objective = family("mlp", generated())
-    found = []
+    objective = family_objective("mlp", make_clusters())
+    collected = []
     for engine in (PlainEngine(), ReplayEngine()):
-        team = engine.start(training(objective), members(*[{"a": 5, "b": 4}] * 3))
-        order = Order(90, 16, 1)
+        session = engine.start(training(objective), members(*[{"a": 5, "b": 4}] * 3))
+        order = BatchSampler(90, 16, 1)
         for _ in range(4):
-            batches = order.until(1.0)
-            losses = team.advance({0: batches, 1: [*batches, batches[0][:0]], 2: batches})
-        found.append((losses[0], str(losses[1]), losses[2], team.state(0), team.state(2)))
-    assert found[0][:3] == found[1][:3]
-    for state, other in zip(found[0][3:], found[1][3:], strict=True):
+            batches = order.batches_until(1.0)
+            losses = session.advance({0: batches, 1: [*batches, batches[0][:0]], 2: batches})
+        collected.append(
+            (losses[0], str(losses[1]), losses[2], session.state_dict(0), session.state_dict(2))
+        )
+    assert collected[0][:3] == collected[1][:3]
+    for state, other in zip(collected[0][3:], collected[1][3:], strict=True):
         assert all(torch.equal(state[name], other[name]) for name in state)
 
 
@@ -322,49 +334,55 @@ def test_an_empty_batch_harms_no_neighbour() -> None:
     ["branching", "listing", "leaving", "counting", "cooling", "rolling", "replacing", "picking"],
 )
 def test_a_step_that_cannot_be_repeated_is_refused(way: str) -> None:
-    objective = own(partial(Awkward, features=7, way=way), generated())
-    with pytest.raises(Unsuitable, match=r"reads values|changes more|plain step's numbers"):
+    objective = custom_objective(partial(Unreplayable, features=7, way=way), make_clusters())
+    with pytest.raises(EngineUnsupported, match=r"reads values|changes more|plain step's numbers"):
         ReplayEngine().start(training(objective), members({"a": 6}))
     candidates = [Candidate(widths={"a": width}, seed=2) for width in (4, 7)]
     results = train_together(objective, candidates, SETTINGS, device=CPU, engine=ReplayEngine())
     plain = train_together(objective, candidates, SETTINGS, device=CPU)
-    for one, other in zip(results, plain, strict=True):
-        assert one.engine.startswith("plain (replay: ")
-        assert one.losses == other.losses
+    for result, expected_result in zip(results, plain, strict=True):
+        assert result.engine.startswith("plain (replay: ")
+        assert result.losses == expected_result.losses
 
 
 def test_a_member_whose_steps_cannot_be_repeated_is_trained_plainly() -> None:
     def build(widths: Mapping[str, int]) -> nn.Module:
-        return Awkward(widths, 7, "counting" if widths["a"] > 5 else "bending")
+        return Unreplayable(widths, 7, "counting" if widths["a"] > 5 else "bending")
 
-    objective, two = own(build, generated()), members({"a": 4}, {"a": 6})
-    assert_equal_teams(ReplayEngine(), objective, two, SETTINGS, epochs=4, tolerance=0.0)
-    team = ReplayEngine().start(training(objective), two)
-    order = Order(90, 16, 1)
+    objective, two = custom_objective(build, make_clusters()), members({"a": 4}, {"a": 6})
+    assert_equal_sessions(ReplayEngine(), objective, two, SETTINGS, epochs=4, tolerance=0.0)
+    session = ReplayEngine().start(training(objective), two)
+    order = BatchSampler(90, 16, 1)
     for _ in range(3):
-        team.advance(dict.fromkeys((0, 1), order.until(1.0)))
-    assert replayed(team, 0)
-    assert "more than parameters" in team._players[1].refusal
+        session.advance(dict.fromkeys((0, 1), order.batches_until(1.0)))
+    assert is_replayed(session, 0)
+    assert "more than parameters" in session._runners[1].unsupported_reason
 
 
-def test_a_team_of_which_no_member_can_be_built_starts() -> None:
-    team = ReplayEngine().start(training(own(Exploding, generated())), members({"a": 13}))
-    assert "thirteen" in str(team.advance({0: [torch.arange(4)]})[0])
+def test_a_session_of_which_no_member_can_be_built_starts() -> None:
+    session = ReplayEngine().start(
+        training(custom_objective(Exploding, make_clusters())), members({"a": 13})
+    )
+    assert "thirteen" in str(session.advance({0: [torch.arange(4)]})[0])
 
 
 def test_only_a_cpu_is_served() -> None:
-    asked = replace(training(family("mlp", generated())), device=torch.device("meta"))
-    with pytest.raises(Unsuitable, match="not on meta"):
-        ReplayEngine().start(asked, members({"a": 4}))
+    unsupported = replace(
+        training(family_objective("mlp", make_clusters())), device=torch.device("meta")
+    )
+    with pytest.raises(EngineUnsupported, match="not on meta"):
+        ReplayEngine().start(unsupported, members({"a": 4}))
 
 
-def test_a_structure_is_rehearsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_support_of_a_structure_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from widthwise.objectives.engines.replay import engine as replay
 
-    rehearse, seen = replay.rehearse, []
-    monkeypatch.setattr(replay, "rehearse", lambda *given: seen.append(given) or rehearse(*given))
-    engine, objective = ReplayEngine(), family("mlp", generated())
+    rehearse, rehearsed = replay.check_support, []
+    monkeypatch.setattr(
+        replay, "check_support", lambda *given: rehearsed.append(given) or rehearse(*given)
+    )
+    engine, objective = ReplayEngine(), family_objective("mlp", make_clusters())
     for width in (4, 5, 6):
         engine.start(training(objective), members({"a": width}))
     engine.start(training(objective), members({"a": 4, "b": 4}))
-    assert len(seen) == 2
+    assert len(rehearsed) == 2

@@ -10,48 +10,50 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
-from widthwise.objectives.engines.replay.codegen import Program, compile_tape
-from widthwise.objectives.engines.replay.operators import quickest, side_by_side
-from widthwise.objectives.engines.replay.optimize import reduced
+from widthwise.objectives.engines.replay.codegen import ReplayProgram, compile_tape
+from widthwise.objectives.engines.replay.operators import fastest_callable, pack_scalars
+from widthwise.objectives.engines.replay.optimize import optimise
 from widthwise.objectives.engines.replay.purity import hidden_state
 from widthwise.objectives.engines.replay.tape import Recorder, Tape
 
 Step = Callable[[Tensor, Tensor], Tensor]
 
 
-def recorded(step: Step, *inputs: Tensor) -> Tape:
+def record_step(step: Step, *inputs: Tensor) -> Tape:
     with Recorder(inputs) as recorder:
         loss = step(*inputs)
     tape = recorder.finish(loss)
-    assert recorder.refusal is None
+    assert recorder.unsupported_reason is None
     return tape
 
 
-def replay(program: Program, *inputs: Tensor) -> Tensor:
+def replay(program: ReplayProgram, *inputs: Tensor) -> Tensor:
     with torch.inference_mode():
         return program.run(*inputs)
 
 
-def pair(rows: int = 4) -> tuple[Tensor, Tensor]:
+def random_pair(rows: int = 4) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, 3), torch.randn(rows, 2)
 
 
 def operators(tape: Tape) -> list[str]:
-    return [call.operator._schema.name.partition("::")[2] for call in reduced(tape).calls]
+    return [call.operator._schema.name.partition("::")[2] for call in optimise(tape).calls]
 
 
 def test_recording_changes_nothing_and_captures_what_it_finds() -> None:
     torch.manual_seed(0)
-    model, (x, y) = nn.Linear(3, 2), pair()
-    tape = recorded(lambda x, y: functional.mse_loss(model(x), y), x, y)
-    assert {id(one) for one in tape.captured.values()} == {id(one) for one in model.parameters()}
-    other = pair()
+    model, (x, y) = nn.Linear(3, 2), random_pair()
+    tape = record_step(lambda x, y: functional.mse_loss(model(x), y), x, y)
+    assert {id(value) for value in tape.captured.values()} == {
+        id(value) for value in model.parameters()
+    }
+    other = random_pair()
     expected = functional.mse_loss(model(other[0]), other[1])
     assert torch.equal(replay(compile_tape(tape), *other), expected)
 
 
 def test_a_training_step_is_left_with_its_arithmetic() -> None:
-    model, (x, y) = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), pair()
+    model, (x, y) = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), random_pair()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def step(x: Tensor, y: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def test_a_training_step_is_left_with_its_arithmetic() -> None:
         return loss.detach()
 
     step(x, y)
-    assert operators(recorded(step, x, y)) == [
+    assert operators(record_step(step, x, y)) == [
         *("addmm", "relu", "addmm", "mse_loss", "mse_loss_backward"),
         *("mm", "as_strided", "mm", "sum", "as_strided", "threshold_backward"),
         *("as_strided", "mm", "sum", "as_strided", "_foreach_add_", "_fused_adamw_"),
@@ -75,7 +77,7 @@ def test_a_view_of_views_is_taken_in_one_go() -> None:
         return (tripled * tripled.view(torch.int32).to(torch.float32)).sum() - y.sum()
 
     x, y = torch.randn(4, 3), torch.randn(4)
-    tape = recorded(step, x, y)
+    tape = record_step(step, x, y)
     assert operators(tape) == [
         *("mul", "as_strided", "clone", "as_strided", "view", "_to_copy"),
         *("mul", "sum", "sum", "sub"),
@@ -86,12 +88,12 @@ def test_a_view_of_views_is_taken_in_one_go() -> None:
 
 def test_what_depends_on_sizes_alone_is_made_once() -> None:
     def step(x: Tensor, y: Tensor) -> Tensor:
-        places = torch.arange(len(x), dtype=x.dtype).mul(2).view(-1, 1)
-        return (x * places + torch.ones_like(x)).sum() - y.sum()
+        indices = torch.arange(len(x), dtype=x.dtype).mul(2).view(-1, 1)
+        return (x * indices + torch.ones_like(x)).sum() - y.sum()
 
-    tape = recorded(step, *pair())
+    tape = record_step(step, *random_pair())
     assert operators(tape) == ["mul", "add", "sum", "sum", "sub"]
-    other = pair()
+    other = random_pair()
     assert torch.equal(replay(compile_tape(tape), *other), step(*other))
 
 
@@ -101,9 +103,9 @@ def test_what_is_changed_in_place_is_made_anew_in_every_step() -> None:
         total.view(3, 1).add_(x.sum(0).view(3, 1))
         return total.sum() + y.sum()
 
-    program = compile_tape(recorded(step, *pair()))
+    program = compile_tape(record_step(step, *random_pair()))
     for _ in range(3):
-        other = pair()
+        other = random_pair()
         assert torch.equal(replay(program, *other), step(*other))
 
 
@@ -115,8 +117,8 @@ def test_a_copy_that_is_changed_later_stays_a_copy() -> None:
         copy.add_(1)
         return (copy * doubled).sum() + y.sum()
 
-    program = compile_tape(recorded(step, *pair()))
-    other = pair()
+    program = compile_tape(record_step(step, *random_pair()))
+    other = random_pair()
     assert torch.equal(replay(program, *other), step(*other))
 
 
@@ -127,12 +129,12 @@ def test_state_in_place_is_carried_on() -> None:
         state.mul_(0.5).add_(x.mean(0))
         return state.sum() + y.sum()
 
-    first = pair()
-    program = compile_tape(recorded(step, *first))
+    first = random_pair()
+    program = compile_tape(record_step(step, *first))
     step(*first, states[1])
-    assert [id(one) for one in program.changed] == [id(states[0])]
+    assert [id(tensor) for tensor in program.mutated] == [id(states[0])]
     for _ in range(3):
-        other = pair()
+        other = random_pair()
         assert torch.equal(replay(program, *other), step(*other, states[1]))
 
 
@@ -145,7 +147,7 @@ def test_several_and_missing_results_are_told_apart() -> None:
         return gradient.sum() + y.sum()
 
     x, y = torch.randn(4, 16), torch.randn(2)
-    program = compile_tape(recorded(step, x, y))
+    program = compile_tape(record_step(step, x, y))
     other = torch.randn(4, 16), torch.randn(2)
     assert torch.equal(replay(program, *other), step(*other))
 
@@ -156,16 +158,16 @@ def test_several_and_missing_results_are_told_apart() -> None:
     ids=["item", "mask", "unique"],
 )
 def test_reading_values_is_noticed(reading: Callable[[Tensor], Tensor | float]) -> None:
-    with Recorder(pair()) as recorder:
+    with Recorder(random_pair()) as recorder:
         reading(torch.randn(5))
-    assert recorder.refusal is not None
-    assert "reads values" in recorder.refusal
+    assert recorder.unsupported_reason is not None
+    assert "reads values" in recorder.unsupported_reason
 
 
 def test_networks_of_one_structure_share_their_text() -> None:
     def text(width: int) -> str:
-        model, (x, y) = nn.Sequential(nn.Linear(3, width), nn.Linear(width, 2)), pair()
-        return compile_tape(recorded(lambda x, y: functional.mse_loss(model(x), y), x, y)).text
+        model, (x, y) = nn.Sequential(nn.Linear(3, width), nn.Linear(width, 2)), random_pair()
+        return compile_tape(record_step(lambda x, y: functional.mse_loss(model(x), y), x, y)).source
 
     assert text(4) == text(9)
 
@@ -200,9 +202,9 @@ def test_max_pooling_chooses_the_same(
     with Recorder((images,)) as recorder:
         expected = pool(images, *window)
     tape = recorder.tape
-    found = quickest(tape.calls[0], tape.geometry, {})(images, *window)
-    for one, other in zip(found, expected, strict=True):
-        bits = [tensor.reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    actual = fastest_callable(tape.calls[0], tape.geometry, {})(images, *window)
+    for result, expected_result in zip(actual, expected, strict=True):
+        bits = [tensor.reshape(-1).view(torch.uint8) for tensor in (result, expected_result)]
         assert torch.equal(*bits)
 
 
@@ -217,17 +219,17 @@ def counting(counters: list[Tensor]) -> Step:
 def test_counters_side_by_side_are_the_same_tensors() -> None:
     counters = [torch.tensor(float(number)) for number in (1, 1, 5)]
     kept = list(counters)
-    side_by_side(counters)
+    pack_scalars(counters)
     torch._foreach_add_(counters, 1)
-    assert [float(one) for one in kept] == [2, 2, 6]
-    replay(compile_tape(recorded(counting(counters), *pair())), *pair())
-    assert [float(one) for one in kept] == [4, 4, 8]
+    assert [float(tensor) for tensor in kept] == [2, 2, 6]
+    replay(compile_tape(record_step(counting(counters), *random_pair())), *random_pair())
+    assert [float(tensor) for tensor in kept] == [4, 4, 8]
 
 
 def test_counters_apart_are_counted_one_by_one() -> None:
     counters = [torch.tensor(1.0), torch.tensor(4.0)]
-    replay(compile_tape(recorded(counting(counters), *pair())), *pair())
-    assert [float(one) for one in counters] == [3, 6]
+    replay(compile_tape(record_step(counting(counters), *random_pair())), *random_pair())
+    assert [float(tensor) for tensor in counters] == [3, 6]
 
 
 def test_hidden_state_sees_what_operators_do_not() -> None:

@@ -15,24 +15,29 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from widthwise.objectives.data.batches import Order
-from widthwise.objectives.engines.base import Team
+from widthwise.objectives.data.batches import BatchSampler
+from widthwise.objectives.engines.base import Session
 from widthwise.objectives.engines.replay.codegen import compile_tape
 from widthwise.objectives.engines.replay.tape import Recorder
-from widthwise.objectives.engines.stacked.cuda_graph import EAGER, Captured, Repeater, capture_on
+from widthwise.objectives.engines.stacked.cuda_graph import (
+    EAGER_STEPS,
+    CapturedStep,
+    GraphedStep,
+    capture_function,
+)
 from widthwise.objectives.training.settings import ProxySettings
-from widthwise.tests.objectives.engines.equality import CPU, family
+from widthwise.tests.objectives.engines.equality import CPU, family_objective
 from widthwise.tests.objectives.engines.stacked.test_engine import (
     FLAT,
     IMAGES,
-    SHORT,
+    SHORT_SETTINGS,
     members,
-    one_stack,
+    single_stack_engine,
     training,
 )
 
 
-class Undone(TorchDispatchMode):
+class UndoInPlace(TorchDispatchMode):
     """Puts back whatever operators called inside `with` were given: not all say what they write."""
 
     def __enter__(self) -> Any:
@@ -42,9 +47,9 @@ class Undone(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        for one in tree_leaves((args, kwargs)):
-            if isinstance(one, Tensor):
-                memory = one.untyped_storage()
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, Tensor):
+                memory = tensor.untyped_storage()
                 if memory._cdata not in self.before:
                     self.before[memory._cdata] = memory, memory.clone()
         return func(*args, **(kwargs or {}))
@@ -55,7 +60,7 @@ class Undone(TorchDispatchMode):
             memory.copy_(old)
 
 
-class Recordings:
+class FakeCapture:
     """Captures on a CPU.
 
     Attributes:
@@ -65,10 +70,10 @@ class Recordings:
     def __init__(self) -> None:
         self.launched: list[int] = []
 
-    def __call__(self, work: Callable[[], Tensor]) -> Captured:
-        with Undone(), Recorder(()) as recorder:
+    def __call__(self, work: Callable[[], Tensor]) -> CapturedStep:
+        with UndoInPlace(), Recorder(()) as recorder:
             result = work()
-        assert recorder.refusal is None
+        assert recorder.unsupported_reason is None
         program, number = compile_tape(recorder.finish(result)), len(self.launched)
         self.launched.append(0)
 
@@ -77,25 +82,27 @@ class Recordings:
             with torch.inference_mode():
                 result.copy_(program.run())
 
-        return Captured(launch, result)
+        return CapturedStep(launch, result)
 
 
-def a_story(team: Team) -> list[Any]:
+def train_with_changes(session: Session) -> list[Any]:
     """All that comes of three epochs, after the second of which a member leaves."""
-    orders = [Order(len(FLAT.train), SHORT.batch_size, seed) for seed in range(3)]
-    found: list[Any] = []
-    for places in ([0, 1, 2], [0, 1, 2], [0, 2]):
-        found.append(team.advance({place: orders[place].until(1.0) for place in places}))
-        outputs = team.predict(places, FLAT.validation.inputs)
-        found.append([outputs[place] for place in places])
-        if len(places) == 3:
-            team.remember(places)
+    orders = [BatchSampler(len(FLAT.train), SHORT_SETTINGS.batch_size, seed) for seed in range(3)]
+    observations: list[Any] = []
+    for indices in ([0, 1, 2], [0, 1, 2], [0, 2]):
+        observations.append(
+            session.advance({index: orders[index].batches_until(1.0) for index in indices})
+        )
+        outputs = session.predict(indices, FLAT.validation.inputs)
+        observations.append([outputs[index] for index in indices])
+        if len(indices) == 3:
+            session.save_best(indices)
         else:
-            team.recall([2])
-        found.append([team.state(place) for place in places])
-        if len(found) == 6:
-            team.drop([1])
-    return found
+            session.restore_best([2])
+        observations.append([session.state_dict(index) for index in indices])
+        if len(observations) == 6:
+            session.drop([1])
+    return observations
 
 
 @pytest.mark.parametrize(
@@ -106,64 +113,64 @@ def a_story(team: Team) -> list[Any]:
 def test_steps_started_as_a_whole_give_the_same_bits(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = training(family("mlp", FLAT, **options)), members((4, 9), (8, 3), (5, 5))
-    expected = a_story(one_stack().start(*case))
-    recordings = Recordings()
+    case = training(family_objective("mlp", FLAT, **options)), members((4, 9), (8, 3), (5, 5))
+    expected = train_with_changes(single_stack_engine().start(*case))
+    recordings = FakeCapture()
     monkeypatch.setattr(
         "widthwise.objectives.engines.stacked.stack.capture_on", lambda _: recordings
     )
-    found = a_story(one_stack().start(*case))
-    torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
+    actual = train_with_changes(single_stack_engine().start(*case))
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
     # Six batches an epoch, the last a short one; with the epoch the graph goes.
-    assert recordings.launched == [5 - EAGER] * 3
+    assert recordings.launched == [5 - EAGER_STEPS] * 3
 
 
 def test_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = ProxySettings(batch_size=5, weight_decay=0.1)
-    case = training(family("cnn", IMAGES, dropout=0.2), proxy), members((3, 5), (4, 2))
-    batches = dict.fromkeys(range(2), Order(50, 5, 1).until(1.0))
-    expected = one_stack().start(*case).advance(batches)
-    recordings = Recordings()
+    case = training(family_objective("cnn", IMAGES, dropout=0.2), proxy), members((3, 5), (4, 2))
+    batches = dict.fromkeys(range(2), BatchSampler(50, 5, 1).batches_until(1.0))
+    expected = single_stack_engine().start(*case).advance(batches)
+    recordings = FakeCapture()
     monkeypatch.setattr(
         "widthwise.objectives.engines.stacked.stack.capture_on", lambda _: recordings
     )
-    assert one_stack().start(*case).advance(batches) == expected
-    assert recordings.launched == [10 - EAGER]
+    assert single_stack_engine().start(*case).advance(batches) == expected
+    assert recordings.launched == [10 - EAGER_STEPS]
 
 
 def steps(capture: Any, step: Callable[[Tensor, Tensor], Tensor], sizes: list[int]) -> list[float]:
     """The sums of what a step returns, for batches of these sizes filled with their numbers."""
-    learn = Repeater(family("mlp", FLAT), nn.Identity(), capture)
+    learn = GraphedStep(family_objective("mlp", FLAT), nn.Identity(), capture)
     batches = [torch.full((1, size), float(n)) for n, size in enumerate(sizes)]
-    return [float(learn(step, one, one).sum()) for one in batches]
+    return [float(learn(step, batch, batch).sum()) for batch in batches]
 
 
 def test_what_cannot_be_captured_is_done_step_by_step() -> None:
-    asked = []
+    calls = []
 
-    def refuses(work: Callable[[], Tensor]) -> Captured:
-        asked.append(work)
+    def refuses(work: Callable[[], Tensor]) -> CapturedStep:
+        calls.append(work)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    found = steps(refuses, lambda inputs, targets: inputs + targets, [3] * (EAGER + 3))
-    assert found == [2.0 * 3 * n for n in range(EAGER + 3)]
-    assert len(asked) == 1
+    actual = steps(refuses, lambda inputs, targets: inputs + targets, [3] * (EAGER_STEPS + 3))
+    assert actual == [2.0 * 3 * n for n in range(EAGER_STEPS + 3)]
+    assert len(calls) == 1
 
 
 def test_a_size_of_batch_has_a_graph_until_another_comes() -> None:
-    recordings, total = Recordings(), torch.zeros(())
+    recordings, total = FakeCapture(), torch.zeros(())
 
     def step(inputs: Tensor, targets: Tensor) -> Tensor:
         total.add_((inputs * targets).sum())
         return total + 0
 
     sizes = [4, 2, 4, 4, 4, 2, 4]
-    found = steps(recordings, step, sizes)
-    assert found == [sum(k * n**2 for n, k in enumerate(sizes[: end + 1])) for end in range(7)]
+    actual = steps(recordings, step, sizes)
+    assert actual == [sum(k * n**2 for n, k in enumerate(sizes[: end + 1])) for end in range(7)]
     assert recordings.launched == [2, 1]
 
 
-class Fading(nn.Module):
+class DecayingOutput(nn.Module):
     """Counts its calls, and gives less from one to the next: a graph would not know."""
 
     def __init__(self, inner: nn.Module) -> None:
@@ -176,18 +183,18 @@ class Fading(nn.Module):
 
 
 def test_a_step_with_a_state_of_its_own_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective = family("mlp", FLAT)
-    fading = replace(objective, builder=lambda widths: Fading(objective.builder(widths)))
+    objective = family_objective("mlp", FLAT)
+    fading = replace(objective, builder=lambda widths: DecayingOutput(objective.builder(widths)))
     case = training(fading), members((4, 9), (8, 3), (5, 5))
-    expected = a_story(one_stack().start(*case))
-    recordings = Recordings()
+    expected = train_with_changes(single_stack_engine().start(*case))
+    recordings = FakeCapture()
     monkeypatch.setattr(
         "widthwise.objectives.engines.stacked.stack.capture_on", lambda _: recordings
     )
-    found = a_story(one_stack().start(*case))
-    torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
+    actual = train_with_changes(single_stack_engine().start(*case))
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
     assert recordings.launched == []
 
 
 def test_nothing_is_captured_on_a_cpu() -> None:
-    assert capture_on(CPU) is None
+    assert capture_function(CPU) is None

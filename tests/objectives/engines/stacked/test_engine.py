@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.engines.base import Member, Training, Unsuitable
+from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked import engine as stacked
 from widthwise.objectives.engines.stacked.engine import StackedEngine
@@ -25,35 +25,35 @@ from widthwise.objectives.training.settings import Halving, ProxySettings, Train
 from widthwise.tests.objectives.engines.equality import (
     CPU,
     assert_equal_results,
-    assert_equal_teams,
-    family,
-    generated,
-    weights_after,
+    assert_equal_sessions,
+    family_objective,
+    make_clusters,
+    train_epochs,
 )
 
-FLAT = generated()
-IMAGES = generated(shape=(2, 6, 6), rows=50)
-SHORT = ProxySettings(epochs=2, batch_size=16, weight_decay=0.1)
+FLAT = make_clusters()
+IMAGES = make_clusters(shape=(2, 6, 6), rows=50)
+SHORT_SETTINGS = ProxySettings(epochs=2, batch_size=16, weight_decay=0.1)
 
 
-def one_stack() -> StackedEngine:
+def single_stack_engine() -> StackedEngine:
     """The engine that pads whatever it can."""
-    return StackedEngine(overhead=math.inf)
+    return StackedEngine(overhead_macs=math.inf)
 
 
 def members(*widths: tuple[int, ...], rates: tuple[float, ...] = (0.01, 0.003)) -> list[Member]:
     return [
         Member(
-            widths=dict(zip("abc", one, strict=False)),
+            widths=dict(zip("abc", widths_, strict=False)),
             seed=7 * n,
             learning_rate=rates[n % len(rates)],
         )
-        for n, one in enumerate(widths)
+        for n, widths_ in enumerate(widths)
     ]
 
 
-def training(objective: ModuleObjective, proxy: ProxySettings = SHORT) -> Training:
-    return Training(objective=objective, data=objective.data, settings=proxy, device=CPU)
+def training(objective: ModuleObjective, proxy: ProxySettings = SHORT_SETTINGS) -> TrainingSetup:
+    return TrainingSetup(objective=objective, data=objective.data, settings=proxy, device=CPU)
 
 
 def with_builder(
@@ -79,7 +79,7 @@ def test_every_family_trains_as_in_the_plain_engine(data: st.DataObject) -> None
     # The norm of one number is a constant, its gradients are all rounding, which Adam enlarges.
     least = 3 if options.get("norm") == "layer" else 1
     width = st.tuples(*[st.integers(least, 12)] * depth)
-    team = members(
+    batch = members(
         *data.draw(st.lists(width, min_size=1, max_size=4)),
         rates=tuple(data.draw(st.lists(st.floats(1e-4, 0.03), min_size=1, max_size=3))),
     )
@@ -89,11 +89,11 @@ def test_every_family_trains_as_in_the_plain_engine(data: st.DataObject) -> None
         eval_batch=data.draw(st.sampled_from((7, 1024))),
     )
     overhead = data.draw(st.sampled_from((0.0, 1e4, math.inf)))
-    objective = family(name, FLAT if name == "mlp" else IMAGES, **options)
-    assert_equal_teams(StackedEngine(overhead), objective, team, proxy, epochs=2)
+    objective = family_objective(name, FLAT if name == "mlp" else IMAGES, **options)
+    assert_equal_sessions(StackedEngine(overhead), objective, batch, proxy, epochs=2)
 
 
-class ByWidth:
+class PerWidthRates:
     """A parametrisation with a factor on some rates, by width."""
 
     def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
@@ -105,59 +105,66 @@ class ByWidth:
 
 
 def test_rates_and_decays_of_each_parameter_are_kept() -> None:
-    objective = family("mlp", FLAT)
-    team = members((4, 9), (8, 3), (5, 5))
-    assert_equal_teams(one_stack(), objective, team, SHORT, scaling=ByWidth())
+    objective = family_objective("mlp", FLAT)
+    batch = members((4, 9), (8, 3), (5, 5))
+    assert_equal_sessions(
+        single_stack_engine(), objective, batch, SHORT_SETTINGS, scaling=PerWidthRates()
+    )
 
 
 def test_a_regression_of_one_column_has_its_loss_in_the_targets_shape() -> None:
     split = Split(inputs=FLAT.train.inputs, targets=FLAT.train.inputs[:, 0] ** 2)
     data = Data(name="r", task="regression", train=split, validation=split, test=split, outputs=1)
-    assert_equal_teams(one_stack(), family("mlp", data), members((4, 9), (8, 3)), SHORT)
+    assert_equal_sessions(
+        single_stack_engine(),
+        family_objective("mlp", data),
+        members((4, 9), (8, 3)),
+        SHORT_SETTINGS,
+    )
 
 
 @pytest.mark.parametrize("halving", [None, Halving(eta=2, first=0.5)], ids=["all", "halving"])
 def test_early_stopping_rungs_and_replicas_come_out_alike(halving: Halving | None) -> None:
-    objective = family("mlp", FLAT, norm="batch", dropout=0.2)
+    objective = family_objective("mlp", FLAT, norm="batch", dropout=0.2)
     candidates = [Candidate(widths={"a": n, "b": 14 - n}, seed=n) for n in (3, 5, 8, 12)]
     proxy = ProxySettings(
         epochs=8, patience=1, batch_size=20, learning_rate=0.02, replicas=2, halving=halving
     )
-    found = assert_equal_results(one_stack(), objective, candidates, proxy)
-    epochs = {one.epochs for one in found if isinstance(one, TrainingResult)}
+    results = assert_equal_results(single_stack_engine(), objective, candidates, proxy)
+    epochs = {result.epochs for result in results if isinstance(result, TrainingResult)}
     assert len(epochs) > 1, "nobody stopped early: the test shows nothing"
 
 
 def test_in_float32_it_is_as_near_to_the_truth_as_the_plain_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    team = members((40, 9), (8, 33), (25, 25), (16, 16))
+    batch = members((40, 9), (8, 33), (25, 25), (16, 16))
     proxy = ProxySettings(batch_size=16, weight_decay=0.1)
 
     def after(engine: Any, data: Data) -> list[dict[str, Tensor]]:
-        return weights_after(engine, training(family("mlp", data), proxy), team, 4)[0]
+        return train_epochs(engine, training(family_objective("mlp", data), proxy), batch, 4)[0]
 
     def distance(some: list[dict[str, Tensor]], others: list[dict[str, Tensor]]) -> float:
         return math.sqrt(
             sum(
-                float((one[name].double() - other[name].double()).square().sum())
-                for one, other in zip(some, others, strict=True)
-                for name in one
+                float((item[name].double() - other[name].double()).square().sum())
+                for item, other in zip(some, others, strict=True)
+                for name in item
             )
         )
 
-    single = generated(dtype=torch.float32)
-    truth = after(PlainEngine(), double(single))
-    plain, found = after(PlainEngine(), single), after(one_stack(), single)
-    monkeypatch.setattr(optimizer, "_fusable", lambda _: False)
+    single = make_clusters(dtype=torch.float32)
+    truth = after(PlainEngine(), to_double(single))
+    plain, actual = after(PlainEngine(), single), after(single_stack_engine(), single)
+    monkeypatch.setattr(optimizer, "_supports_fused", lambda _: False)
     reordered = after(PlainEngine(), single)
-    assert distance(found, truth) <= 1.5 * distance(plain, truth)
-    assert distance(found, plain) <= 2 * distance(reordered, plain)
+    assert distance(actual, truth) <= 1.5 * distance(plain, truth)
+    assert distance(actual, plain) <= 2 * distance(reordered, plain)
 
 
-def double(data: Data) -> Data:
-    def split(one: Split) -> Split:
-        return Split(inputs=one.inputs.double(), targets=one.targets)
+def to_double(data: Data) -> Data:
+    def split(source: Split) -> Split:
+        return Split(inputs=source.inputs.double(), targets=source.targets)
 
     return replace(
         data,
@@ -171,108 +178,110 @@ def double(data: Data) -> Data:
 
 
 def test_members_may_go_at_their_own_pace() -> None:
-    objective = family("mlp", FLAT, norm="batch", dropout=0.3)
+    objective = family_objective("mlp", FLAT, norm="batch", dropout=0.3)
     steps: list[dict[int, list[Tensor]]] = [
         {0: [torch.arange(16)], 1: [torch.arange(16)], 2: [torch.arange(16)]},
         {1: [torch.arange(20, 30), torch.arange(40, 56)]},
         {0: [torch.arange(15)], 1: [torch.arange(15)], 2: [torch.arange(20, 35)]},
     ]
-    teams = [
+    sessions = [
         engine.start(training(objective), members((4, 9), (8, 3), (5, 5)))
-        for engine in (one_stack(), PlainEngine())
+        for engine in (single_stack_engine(), PlainEngine())
     ]
     for batches in steps:
-        found, expected = (team.advance(batches) for team in teams)
-        assert found.keys() == expected.keys()
-        assert all(math.isclose(found[n], expected[n], rel_tol=1e-12) for n in found)
-    for place in range(3):
-        assert_same(teams[0].state(place), teams[1].state(place))
+        actual, expected = (session.advance(batches) for session in sessions)
+        assert actual.keys() == expected.keys()
+        assert all(math.isclose(actual[n], expected[n], rel_tol=1e-12) for n in actual)
+    for index in range(3):
+        assert_same(sessions[0].state_dict(index), sessions[1].state_dict(index))
 
 
-def test_members_remember_recall_and_leave_each_by_itself() -> None:
-    objective = family("mlp", FLAT, norm="batch")
-    team = one_stack().start(training(objective), members((4, 9), (8, 3), (5, 5)))
+def test_members_save_restore_and_leave_each_by_itself() -> None:
+    objective = family_objective("mlp", FLAT, norm="batch")
+    session = single_stack_engine().start(training(objective), members((4, 9), (8, 3), (5, 5)))
     rows = [torch.arange(16)]
-    first = [team.state(n) for n in range(3)]
-    team.remember([0, 1, 2])
-    team.advance({0: rows, 1: rows, 2: rows})
-    second = [team.state(n) for n in range(3)]
-    team.remember([1])
-    team.advance({0: rows, 1: rows, 2: rows})
-    third = team.state(2)
-    team.drop([0])
-    team.recall([1])
-    assert_same(team.state(1), second[1])
-    assert_same(team.state(2), third)
-    team.recall([2])
-    assert_same(team.state(2), first[2])
-    assert list(team.predict([2], FLAT.validation.inputs)) == [2]
-    team.drop([1, 2])
-    assert team.predict([], FLAT.validation.inputs) == {}
+    first = [session.state_dict(n) for n in range(3)]
+    session.save_best([0, 1, 2])
+    session.advance({0: rows, 1: rows, 2: rows})
+    second = [session.state_dict(n) for n in range(3)]
+    session.save_best([1])
+    session.advance({0: rows, 1: rows, 2: rows})
+    third = session.state_dict(2)
+    session.drop([0])
+    session.restore_best([1])
+    assert_same(session.state_dict(1), second[1])
+    assert_same(session.state_dict(2), third)
+    session.restore_best([2])
+    assert_same(session.state_dict(2), first[2])
+    assert list(session.predict([2], FLAT.validation.inputs)) == [2]
+    session.drop([1, 2])
+    assert session.predict([], FLAT.validation.inputs) == {}
 
 
-def assert_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    for name, one in expected.items():
-        torch.testing.assert_close(found[name], one, rtol=1e-9, atol=1e-9)
+def assert_same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, expected_tensor in expected.items():
+        torch.testing.assert_close(actual[name], expected_tensor, rtol=1e-9, atol=1e-9)
 
 
 def test_it_counts_the_networks_own_parameters() -> None:
-    objective = family("mlp", FLAT, norm="batch")
-    teams = [
+    objective = family_objective("mlp", FLAT, norm="batch")
+    sessions = [
         engine.start(training(objective), members((4, 9), (8, 3)))
-        for engine in (one_stack(), PlainEngine())
+        for engine in (single_stack_engine(), PlainEngine())
     ]
-    assert [teams[0].parameters(n) for n in (0, 1)] == [teams[1].parameters(n) for n in (0, 1)]
-    assert teams[0].peak_memory(0) is None
+    assert [sessions[0].parameter_count(n) for n in (0, 1)] == [
+        sessions[1].parameter_count(n) for n in (0, 1)
+    ]
+    assert sessions[0].peak_memory(0) is None
 
 
 # Neighbours
 
 
 def test_an_exploding_member_harms_no_neighbour() -> None:
-    objective = family("mlp", FLAT, norm="layer", dropout=0.3)
-    team = members((4, 9), (8, 3), (5, 5), rates=(0.01, 1e200, 0.003))
+    objective = family_objective("mlp", FLAT, norm="layer", dropout=0.3)
+    batch = members((4, 9), (8, 3), (5, 5), rates=(0.01, 1e200, 0.003))
     proxy = training(objective)
-    alone = [weights_after(PlainEngine(), proxy, [team[n]], 3)[0][0] for n in (0, 2)]
-    states, losses, _ = weights_after(one_stack(), proxy, team, 3)
+    separate = [train_epochs(PlainEngine(), proxy, [batch[n]], 3)[0][0] for n in (0, 2)]
+    states, losses, _ = train_epochs(single_stack_engine(), proxy, batch, 3)
     assert not math.isfinite(losses[1][-1])
-    assert_same(states[0], alone[0])
-    assert_same(states[2], alone[1])
+    assert_same(states[0], separate[0])
+    assert_same(states[2], separate[1])
 
 
 def test_rows_that_are_no_numbers_end_their_member_alone() -> None:
     inputs = FLAT.train.inputs.clone()
     inputs[0] = math.nan
     data = replace(FLAT, train=Split(inputs=inputs, targets=FLAT.train.targets))
-    teams = [
-        engine.start(training(family("mlp", data, norm="batch")), members((4, 9), (8, 3)))
-        for engine in (one_stack(), PlainEngine())
+    sessions = [
+        engine.start(training(family_objective("mlp", data, norm="batch")), members((4, 9), (8, 3)))
+        for engine in (single_stack_engine(), PlainEngine())
     ]
     batches = {0: [torch.arange(16)], 1: [torch.arange(16, 32)]}
-    found, expected = (team.advance(batches) for team in teams)
-    assert math.isnan(found[0])
-    assert found[1] == pytest.approx(expected[1], abs=1e-12)
-    assert_same(teams[0].state(1), teams[1].state(1))
+    actual, expected = (session.advance(batches) for session in sessions)
+    assert math.isnan(actual[0])
+    assert actual[1] == pytest.approx(expected[1], abs=1e-12)
+    assert_same(sessions[0].state_dict(1), sessions[1].state_dict(1))
 
 
 @pytest.mark.parametrize("empty", [[], [torch.arange(0)]], ids=["no batch", "no row"])
 def test_an_empty_batch_ends_its_member_alone(empty: list[Tensor]) -> None:
-    objective = family("mlp", FLAT, norm="batch")
-    teams = [
+    objective = family_objective("mlp", FLAT, norm="batch")
+    sessions = [
         engine.start(training(objective), members((4, 9), (8, 3), (5, 5)))
-        for engine in (one_stack(), PlainEngine())
+        for engine in (single_stack_engine(), PlainEngine())
     ]
     batches = {0: [torch.arange(16)], 1: empty, 2: [torch.arange(16)]}
-    found, expected = (team.advance(batches) for team in teams)
-    assert isinstance(found[1], Exception)
+    actual, expected = (session.advance(batches) for session in sessions)
+    assert isinstance(actual[1], Exception)
     assert isinstance(expected[1], Exception)
-    again = teams[0].advance({0: [torch.arange(16, 32)], 1: empty, 2: [torch.arange(50, 66)]})
-    teams[1].advance({0: [torch.arange(16, 32)], 2: [torch.arange(50, 66)]})
-    assert again[1] is found[1]
-    assert teams[0].predict([1], FLAT.validation.inputs)[1] is found[1]
-    for place in (0, 2):
-        assert_same(teams[0].state(place), teams[1].state(place))
+    again = sessions[0].advance({0: [torch.arange(16, 32)], 1: empty, 2: [torch.arange(50, 66)]})
+    sessions[1].advance({0: [torch.arange(16, 32)], 2: [torch.arange(50, 66)]})
+    assert again[1] is actual[1]
+    assert sessions[0].predict([1], FLAT.validation.inputs)[1] is actual[1]
+    for index in (0, 2):
+        assert_same(sessions[0].state_dict(index), sessions[1].state_dict(index))
 
 
 def test_a_member_that_cannot_be_built_answers_with_what_was_raised() -> None:
@@ -281,14 +290,14 @@ def test_a_member_that_cannot_be_built_answers_with_what_was_raised() -> None:
             raise ValueError("no six")
         return model
 
-    objective = with_builder(family("mlp", FLAT), refuse)
-    team = one_stack().start(training(objective), members((4, 9), (6, 3), (8, 3)))
-    found = team.advance({n: [torch.arange(16)] for n in range(3)})
-    assert "no six" in str(found[1])
-    assert isinstance(found[0], float)
-    assert isinstance(found[2], float)
-    assert [team.parameters(n) > 0 for n in range(3)] == [True, False, True]
-    team.drop([1])
+    objective = with_builder(family_objective("mlp", FLAT), refuse)
+    session = single_stack_engine().start(training(objective), members((4, 9), (6, 3), (8, 3)))
+    losses = session.advance({n: [torch.arange(16)] for n in range(3)})
+    assert "no six" in str(losses[1])
+    assert isinstance(losses[0], float)
+    assert isinstance(losses[2], float)
+    assert [session.parameter_count(n) > 0 for n in range(3)] == [True, False, True]
+    session.drop([1])
 
 
 def test_a_member_that_needs_too_much_memory_is_found_by_training_each_alone() -> None:
@@ -303,11 +312,14 @@ def test_a_member_that_needs_too_much_memory_is_found_by_training_each_alone() -
             return x
 
     objective = with_builder(
-        family("mlp", FLAT), lambda model, widths: nn.Sequential(Hungry(widths["a"]), model)
+        family_objective("mlp", FLAT),
+        lambda model, widths: nn.Sequential(Hungry(widths["a"]), model),
     )
     candidates = [Candidate(widths={"a": n, "b": 3}, seed=n) for n in (4, 8, 5)]
-    found = train_together(objective, candidates, SHORT, device=CPU, engine=one_stack())
-    outcomes = [one.outcome for one in found if isinstance(one, TrainingResult)]
+    results = train_together(
+        objective, candidates, SHORT_SETTINGS, device=CPU, engine=single_stack_engine()
+    )
+    outcomes = [result.outcome for result in results if isinstance(result, TrainingResult)]
     assert outcomes == ["complete", "out_of_memory", "complete"]
 
 
@@ -315,9 +327,11 @@ def test_a_member_that_needs_too_much_memory_is_found_by_training_each_alone() -
 
 
 def test_groups_name_the_widths_that_a_stack_is_padded_to() -> None:
-    team = members((4, 9), (67, 70), (8, 3), (70, 68))
-    found = StackedEngine(overhead=1e4).groups(training(family("mlp", FLAT)), team)
-    assert {one.places: one.widths for one in found} == {
+    batch = members((4, 9), (67, 70), (8, 3), (70, 68))
+    stacks = StackedEngine(overhead_macs=1e4).plan_stacks(
+        training(family_objective("mlp", FLAT)), batch
+    )
+    assert {group.indices: group.widths for group in stacks} == {
         (0, 2): {"a": 8, "b": 9},
         (1, 3): {"a": 70, "b": 70},
     }
@@ -329,36 +343,38 @@ def test_widths_that_cannot_be_built_together_are_parted() -> None:
             raise ValueError("too large")
         return model
 
-    objective = with_builder(family("mlp", FLAT), even)
-    team = members((4, 9), (9, 4), (5, 8))
-    found = one_stack().groups(training(objective), team)
-    assert len(found) > 1
-    assert sorted(place for one in found for place in one.places) == [0, 1, 2]
-    assert_equal_teams(one_stack(), objective, team, SHORT)
+    objective = with_builder(family_objective("mlp", FLAT), even)
+    batch = members((4, 9), (9, 4), (5, 8))
+    stacks = single_stack_engine().plan_stacks(training(objective), batch)
+    assert len(stacks) > 1
+    assert sorted(index for group in stacks for index in group.indices) == [0, 1, 2]
+    assert_equal_sessions(single_stack_engine(), objective, batch, SHORT_SETTINGS)
 
 
 def test_networks_of_another_structure_have_a_stack_of_their_own() -> None:
     def deeper(model: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         return nn.Sequential(model, nn.Linear(3, 3).double()) if widths["a"] > 6 else model
 
-    objective = with_builder(family("mlp", FLAT), deeper)
-    team = members((4, 9), (8, 3), (5, 5), (9, 9))
-    found = one_stack().groups(training(objective), team)
-    assert sorted(one.places for one in found) == [(0, 2), (1, 3)]
-    assert_equal_teams(one_stack(), objective, team, SHORT)
+    objective = with_builder(family_objective("mlp", FLAT), deeper)
+    batch = members((4, 9), (8, 3), (5, 5), (9, 9))
+    stacks = single_stack_engine().plan_stacks(training(objective), batch)
+    assert sorted(group.indices for group in stacks) == [(0, 2), (1, 3)]
+    assert_equal_sessions(single_stack_engine(), objective, batch, SHORT_SETTINGS)
 
 
 def test_a_verdict_is_found_once_for_an_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     probes = []
-    prove = stacked.prove
-    monkeypatch.setattr(stacked, "prove", lambda *args: (probes.append(args), prove(*args)))
-    engine, objective = one_stack(), family("mlp", FLAT)
+    prove = stacked.check_equivalence
+    monkeypatch.setattr(
+        stacked, "check_equivalence", lambda *args: (probes.append(args), prove(*args))
+    )
+    engine, objective = single_stack_engine(), family_objective("mlp", FLAT)
     engine.start(training(objective), members((4, 9), (8, 3)))
     engine.start(training(objective), members((5, 9), (3, 2)))
     assert len(probes) == 1
     engine.start(training(objective), members((5, 9), (5, 2)))  # other widths are padded
     assert len(probes) == 2
-    engine.start(training(family("mlp", FLAT)), members((4, 9), (8, 3)))
+    engine.start(training(family_objective("mlp", FLAT)), members((4, 9), (8, 3)))
     assert len(probes) == 3
 
 
@@ -368,30 +384,32 @@ def test_a_verdict_is_found_once_for_an_objective(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("proxy", "sentence"),
     [
-        (replace(SHORT, precision="bfloat16"), "bfloat16"),
-        (replace(SHORT, accumulate=2), "accumulate is 2"),
+        (replace(SHORT_SETTINGS, precision="bfloat16"), "bfloat16"),
+        (replace(SHORT_SETTINGS, accumulate=2), "accumulate is 2"),
     ],
     ids=["autocast", "accumulate"],
 )
 def test_settings_that_it_does_not_know_are_refused(proxy: ProxySettings, sentence: str) -> None:
-    with pytest.raises(Unsuitable, match=sentence):
-        one_stack().start(training(family("mlp", FLAT), proxy), members((4, 9)))
+    with pytest.raises(EngineUnsupported, match=sentence):
+        single_stack_engine().start(training(family_objective("mlp", FLAT), proxy), members((4, 9)))
 
 
 def test_weights_of_low_precision_are_refused() -> None:
-    objective = family("mlp", generated(dtype=torch.bfloat16))
-    with pytest.raises(Unsuitable, match="bfloat16"):
-        one_stack().start(training(objective), members((4, 9)))
+    objective = family_objective("mlp", make_clusters(dtype=torch.bfloat16))
+    with pytest.raises(EngineUnsupported, match="bfloat16"):
+        single_stack_engine().start(training(objective), members((4, 9)))
 
 
 def test_the_plain_engine_trains_what_it_refuses() -> None:
     def centred(model: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         return nn.Sequential(model[:2], nn.Softmax(-1), model[2:])
 
-    objective = with_builder(family("mlp", FLAT), centred)
+    objective = with_builder(family_objective("mlp", FLAT), centred)
     candidates = [Candidate(widths={"a": n}, seed=n) for n in (4, 8)]
-    found = train_together(objective, candidates, SHORT, device=CPU, engine=one_stack())
-    for one in found:
-        assert isinstance(one, TrainingResult)
-        assert one.outcome == "complete"
-        assert one.engine.startswith("plain (stacked: ")
+    results = train_together(
+        objective, candidates, SHORT_SETTINGS, device=CPU, engine=single_stack_engine()
+    )
+    for result in results:
+        assert isinstance(result, TrainingResult)
+        assert result.outcome == "complete"
+        assert result.engine.startswith("plain (stacked: ")

@@ -11,18 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from widthwise.objectives.data.dataset import Data
-from widthwise.objectives.engines.base import Member, Training, Unsuitable
+from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.settings import ProxySettings
-from widthwise.tests.objectives.engines.equality import CPU, assert_equal_teams, family, generated
+from widthwise.tests.objectives.engines.equality import (
+    CPU,
+    assert_equal_sessions,
+    family_objective,
+    make_clusters,
+)
 
 Widths = Mapping[str, int]
 
-FLAT = generated()
-IMAGES = generated(shape=(2, 6, 6), rows=40)
-WORDS = generated(shape=(5, 4), rows=40)
-DECAYING = ProxySettings(batch_size=16, weight_decay=0.1)
+FLAT = make_clusters()
+IMAGES = make_clusters(shape=(2, 6, 6), rows=40)
+WORDS = make_clusters(shape=(5, 4), rows=40)
+DECAY_SETTINGS = ProxySettings(batch_size=16, weight_decay=0.1)
 MEMBERS = [
     Member(widths={"a": a, "b": b, "c": c}, seed=n, learning_rate=0.003 * (n + 1))
     for n, (a, b, c) in enumerate(((4, 9, 2), (8, 3, 3), (5, 12, 1)))
@@ -114,7 +119,7 @@ class Stateful(nn.Linear):
         pass
 
 
-def middle(function: Callable[[Tensor], Tensor]) -> Callable[[Widths], nn.Module]:
+def between_linears(function: Callable[[Tensor], Tensor]) -> Callable[[Widths], nn.Module]:
     """A dense network that applies a function to its hidden units."""
     return lambda widths: nn.Sequential(
         nn.Linear(7, widths["a"]), Applied(function), nn.Linear(widths["a"], 3)
@@ -185,7 +190,8 @@ def counting_norm(widths: Widths) -> nn.Module:
 
 def objective(build: Callable[[Widths], nn.Module], data: Data) -> ModuleObjective:
     return replace(
-        family("mlp", data), builder=lambda widths: build(widths).to(data.train.inputs.dtype)
+        family_objective("mlp", data),
+        builder=lambda widths: build(widths).to(data.train.inputs.dtype),
     )
 
 
@@ -197,10 +203,10 @@ SAFE: dict[str, tuple[Callable[[Widths], nn.Module], Data]] = {
     "encoder layer of one size": (encoder, WORDS),
     "tied weights": (Tied, FLAT),
     "frozen weights": (frozen, FLAT),
-    "cosine": (middle(torch.cos), FLAT),
-    "softplus": (middle(functional.softplus), FLAT),
-    "infinite slope at zero": (middle(lambda x: x.relu().sqrt()), FLAT),
-    "length over the width": (middle(lambda x: functional.normalize(x, dim=-1)), FLAT),
+    "cosine": (between_linears(torch.cos), FLAT),
+    "softplus": (between_linears(functional.softplus), FLAT),
+    "infinite slope at zero": (between_linears(lambda x: x.relu().sqrt()), FLAT),
+    "length over the width": (between_linears(lambda x: functional.normalize(x, dim=-1)), FLAT),
 }
 
 
@@ -208,26 +214,30 @@ SAFE: dict[str, tuple[Callable[[Widths], nn.Module], Data]] = {
 def test_safe_modules_train_as_in_the_plain_engine(name: str) -> None:
     # A key's bias has no gradient but rounding, which Adam enlarges.
     tolerance = 1e-7 if "transformer" in name or "encoder" in name else 1e-9
-    engine = StackedEngine(overhead=float("inf"))
-    assert_equal_teams(
-        engine, objective(*SAFE[name]), MEMBERS, DECAYING, epochs=2, tolerance=tolerance
+    engine = StackedEngine(overhead_macs=float("inf"))
+    assert_equal_sessions(
+        engine, objective(*SAFE[name]), MEMBERS, DECAY_SETTINGS, epochs=2, tolerance=tolerance
     )
 
 
 UNSAFE: dict[str, tuple[Callable[[Widths], nn.Module], Data, str]] = {
-    "softmax": (middle(lambda x: x.softmax(-1)), FLAT, "differs"),
-    "mean": (middle(lambda x: x - x.mean(-1, keepdim=True)), FLAT, "differs"),
-    "deviation": (middle(lambda x: x / (1 + x.std(-1, keepdim=True))), FLAT, "differs"),
-    "largest": (middle(lambda x: x - x.amax(-1, keepdim=True)), FLAT, "differs"),
-    "smallest": (middle(lambda x: x - x.amin(-1, keepdim=True)), FLAT, "differs"),
-    "median": (middle(lambda x: x - x.median(-1, keepdim=True)[0]), FLAT, "differs"),
-    "order": (middle(lambda x: x.flip(-1)), FLAT, "differs"),
-    "norm as a function": (middle(lambda x: functional.layer_norm(x, x.shape[-1:])), FLAT, "diff"),
+    "softmax": (between_linears(lambda x: x.softmax(-1)), FLAT, "differs"),
+    "mean": (between_linears(lambda x: x - x.mean(-1, keepdim=True)), FLAT, "differs"),
+    "deviation": (between_linears(lambda x: x / (1 + x.std(-1, keepdim=True))), FLAT, "differs"),
+    "largest": (between_linears(lambda x: x - x.amax(-1, keepdim=True)), FLAT, "differs"),
+    "smallest": (between_linears(lambda x: x - x.amin(-1, keepdim=True)), FLAT, "differs"),
+    "median": (between_linears(lambda x: x - x.median(-1, keepdim=True)[0]), FLAT, "differs"),
+    "order": (between_linears(lambda x: x.flip(-1)), FLAT, "differs"),
+    "norm as a function": (
+        between_linears(lambda x: functional.layer_norm(x, x.shape[-1:])),
+        FLAT,
+        "diff",
+    ),
     "concatenation": (Parallel, FLAT, "differs"),
     "groups of a fixed number": (groups(lambda _: 2), IMAGES, "differs"),
-    "random": (middle(lambda x: x + torch.rand_like(x)), FLAT, "random"),
-    "control flow": (middle(lambda x: x if x.sum() > 0 else -x), FLAT, "control flow"),
-    "number taken out": (middle(lambda x: x * float(x.sum())), FLAT, "item"),
+    "random": (between_linears(lambda x: x + torch.rand_like(x)), FLAT, "random"),
+    "control flow": (between_linears(lambda x: x if x.sum() > 0 else -x), FLAT, "control flow"),
+    "number taken out": (between_linears(lambda x: x * float(x.sum())), FLAT, "item"),
     "counting batch norm": (counting_norm, FLAT, "item"),
     "idle weights that decay": (Idle, FLAT, "'idle.weight' takes no part"),
     "recurrent": (Recurrent, WORDS, "lstm"),
@@ -238,20 +248,25 @@ UNSAFE: dict[str, tuple[Callable[[Widths], nn.Module], Data, str]] = {
 @pytest.mark.parametrize("name", UNSAFE)
 def test_unsafe_modules_are_refused(name: str) -> None:
     build, data, sentence = UNSAFE[name]
-    training = Training(objective=objective(build, data), data=data, settings=DECAYING, device=CPU)
-    with pytest.raises(Unsuitable, match=sentence):
-        StackedEngine(overhead=float("inf")).start(training, MEMBERS)
+    training = TrainingSetup(
+        objective=objective(build, data), data=data, settings=DECAY_SETTINGS, device=CPU
+    )
+    with pytest.raises(EngineUnsupported, match=sentence):
+        StackedEngine(overhead_macs=float("inf")).start(training, MEMBERS)
 
 
 def test_a_concatenation_whose_first_part_never_varies_is_safe() -> None:
-    members = [replace(one, widths={**one.widths, "a": 5}) for one in MEMBERS]
-    engine = StackedEngine(overhead=float("inf"))
-    assert_equal_teams(engine, objective(Parallel, FLAT), members, DECAYING, epochs=2)
+    members = [replace(member, widths={**member.widths, "a": 5}) for member in MEMBERS]
+    engine = StackedEngine(overhead_macs=float("inf"))
+    assert_equal_sessions(engine, objective(Parallel, FLAT), members, DECAY_SETTINGS, epochs=2)
 
 
 def test_idle_weights_without_decay_stay_as_they_are() -> None:
-    engine, proxy = StackedEngine(overhead=float("inf")), replace(DECAYING, weight_decay=0.0)
-    assert_equal_teams(engine, objective(Idle, FLAT), MEMBERS, proxy, epochs=2)
+    engine, proxy = (
+        StackedEngine(overhead_macs=float("inf")),
+        replace(DECAY_SETTINGS, weight_decay=0.0),
+    )
+    assert_equal_sessions(engine, objective(Idle, FLAT), MEMBERS, proxy, epochs=2)
 
 
 def test_a_bias_before_batch_norm_changes_no_output() -> None:
@@ -259,5 +274,7 @@ def test_a_bias_before_batch_norm_changes_no_output() -> None:
         layers = [nn.Linear(7, widths["a"]), nn.BatchNorm1d(widths["a"]), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(widths["a"], 3))
 
-    engine = StackedEngine(overhead=float("inf"))
-    assert_equal_teams(engine, objective(build, FLAT), MEMBERS, DECAYING, epochs=2, tolerance=1e-7)
+    engine = StackedEngine(overhead_macs=float("inf"))
+    assert_equal_sessions(
+        engine, objective(build, FLAT), MEMBERS, DECAY_SETTINGS, epochs=2, tolerance=1e-7
+    )
