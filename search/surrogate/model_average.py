@@ -284,7 +284,9 @@ def _weigh_models(
     prior_weights = np.exp(
         np.log(np.maximum(polynomial_weights, 1e-300)) - np.log(polynomial_weights.sum() + 1e-300)
     )
-    noise_deviations = [likelihood.noise_deviation for _, likelihood in [*polynomial_fits, *kernel_fits]]
+    noise_deviations = [
+        likelihood.noise_deviation for _, likelihood in [*polynomial_fits, *kernel_fits]
+    ]
     return (
         ModelPriors(
             basis=basis,
