@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ..storage.database.database import Database, resolve_url
 from ..storage.ledger.ledger import Ledger
-from ..storage.ledger.slot import StudyRow
+from ..storage.ledger.slot import StudyRow, StudyStatus
 from ..storage.study.control import set_priority, set_status
 from ..storage.study.study import create_study, load_study
 from .errors import Drained, SpecError
@@ -116,8 +116,8 @@ def reopen_study(database: Database, name: str, trials: str | None, console: Con
         is_increment, trial_count = trials.startswith("+"), int(trials)
         total = ledger.extend(trial_count) if is_increment else ledger.set_budget(trial_count)
         console.print(f"{name}: budget is now {total} trials", markup=False)
-    previous_status = set_status(database, study, "open", worker=worker_name())
-    if previous_status != "open":
+    previous_status = set_status(database, study, StudyStatus.OPEN, worker=worker_name())
+    if previous_status != StudyStatus.OPEN:
         console.print(f"{name}: was {previous_status}, is open again", markup=False)
 
 

@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
 def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None) -> None:
     """Let a study, or one trial, wait: trainings keep a checkpoint and give their slots back."""
     from ...storage.ledger.queries import status_of
+    from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import pause_trial, set_status
     from ...storage.study.study import load_study
     from ..worker.shutdown import worker_name
@@ -41,12 +42,12 @@ def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOpt
         pause_trial(database, study, _trial_number(trial), worker=worker_name())
         _print(f"trial {trial} of {name} is paused; {_continue_hint(f'{name} --trial {trial}')}")
         return
-    if status_of(database, study) == "cancelled":
+    if status_of(database, study) == StudyStatus.CANCELLED:
         raise SpecError(
             f"study {name} is cancelled, so there is nothing to pause; `widthwise continue {name}` "
             "opens it again"
         )
-    set_status(database, study, "paused", worker=worker_name())
+    set_status(database, study, StudyStatus.PAUSED, worker=worker_name())
     _print(f"{name} is paused: its workers stop within two heartbeats; {_continue_hint(name)}")
 
 
@@ -54,6 +55,7 @@ def continue_study(
     name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None
 ) -> None:
     """Let a study, or one trial, go on after a pause; a study also after it was cancelled."""
+    from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import continue_trial, set_status
     from ...storage.study.study import load_study
     from ..worker.shutdown import worker_name
@@ -64,10 +66,10 @@ def continue_study(
         continue_trial(database, study, _trial_number(trial), worker=worker_name())
         _print(f"trial {trial} of {name} may be claimed again")
         return
-    previous_status = set_status(database, study, "open", worker=worker_name())
+    previous_status = set_status(database, study, StudyStatus.OPEN, worker=worker_name())
     change = (
         "was open already"
-        if previous_status == "open"
+        if previous_status == StudyStatus.OPEN
         else f"was {previous_status} and is open again"
     )
     _print(f"{name} {change}; `widthwise worker {name}` starts a worker where none waits for it")
@@ -77,6 +79,7 @@ def cancel(
     name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None
 ) -> None:
     """End a study, or one trial, before its time; what is done is kept."""
+    from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import cancel_trial, set_status
     from ...storage.study.study import load_study
     from ..worker.shutdown import worker_name
@@ -87,7 +90,7 @@ def cancel(
         cancel_trial(database, study, _trial_number(trial), worker=worker_name())
         _print(f"trial {trial} of {name} is cancelled")
         return
-    set_status(database, study, "cancelled", worker=worker_name())
+    set_status(database, study, StudyStatus.CANCELLED, worker=worker_name())
     _print(f"{name} is cancelled: its workers end; `widthwise resume {name}` opens it again")
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 
 from ...storage.database.database import Database
 from ...storage.ledger.ledger import Ledger
+from ...storage.ledger.slot import StudyStatus
 from ...storage.study.study import load_study
 from ..errors import Drained
 from ..problem.stored import stored_spec
@@ -80,7 +81,7 @@ def run_fleet(
     counts = ledger.counts()
     if count_finished(counts) == counts.budget:
         return 0
-    if ledger.status() == "cancelled":
+    if ledger.status() == StudyStatus.CANCELLED:
         return _report_end(ledger, name, [], console)
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
     _log_running_elsewhere(ledger, console)
@@ -153,7 +154,7 @@ def _report_end(ledger: Ledger, name: str, exits: Sequence[WorkerExit], console:
             reason = worker_exit.message or f"it was killed by signal {-worker_exit.exit_code}"
             console.print(f"a worker ended early: {reason}", markup=False, style="red")
     exit_codes = [worker_exit.exit_code for worker_exit in exits if worker_exit.exit_code]
-    cancelled = ledger.status() == "cancelled"
+    cancelled = ledger.status() == StudyStatus.CANCELLED
     if not exit_codes and not cancelled:
         console.print(f"every feasible candidate was tried: {finished_trials} trials", markup=False)
         return 0

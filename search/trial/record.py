@@ -10,6 +10,7 @@ from typing import Any
 
 from ...objectives.loop.train import TrainingResult
 from ...storage.ledger.ledger import Settlement, Slot
+from ...storage.ledger.slot import TrialOutcome
 from ..units import format_duration
 from .bind import BoundSlot
 
@@ -59,7 +60,7 @@ def training_settlement(
     }
     return Settlement(
         slot=bound_slot.slot,
-        outcome=result.outcome,
+        outcome=TrialOutcome(result.outcome),
         value=result.value,
         result=stored_result,
         score=result.score,
@@ -73,7 +74,7 @@ def out_of_memory_settlement(slot: Slot, reason: str, device_class: str) -> Sett
     attributes = {"detail": reason, "device_class": device_class}
     return Settlement(
         slot=slot,
-        outcome="out_of_memory",
+        outcome=TrialOutcome.OUT_OF_MEMORY,
         value=None,
         result={**attributes, "attributes": attributes},
     )
@@ -92,4 +93,6 @@ def infeasible_settlement(
         "detail": reason,
         "attributes": {"detail": reason},
     }
-    return Settlement(slot=bound_slot.slot, outcome="infeasible", value=None, result=result)
+    return Settlement(
+        slot=bound_slot.slot, outcome=TrialOutcome.INFEASIBLE, value=None, result=result
+    )

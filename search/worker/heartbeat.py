@@ -16,8 +16,8 @@ from typing import final
 from ...storage.database.database import Database
 from ...storage.errors import StorageError
 from ...storage.ledger.ledger import Ledger, Slot
-from ...storage.ledger.slot import StudyRow
-from ...storage.study.workers import WorkerRegistration
+from ...storage.ledger.slot import StudyRow, StudyStatus
+from ...storage.study.workers import WorkerActivity, WorkerRegistration
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class LeaseHeartbeat:
         self._interval_seconds = lease_seconds / BEATS_PER_LEASE
         self._stop_event = threading.Event()
         self._lost: frozenset[int] = frozenset()
-        self._last_status = "open"
+        self._last_status = StudyStatus.OPEN
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> LeaseHeartbeat:
@@ -65,7 +65,7 @@ class LeaseHeartbeat:
         return self._lost
 
     @property
-    def last_status(self) -> str:
+    def last_status(self) -> StudyStatus:
         """The study's status at the last beat: open, paused or cancelled."""
         return self._last_status
 
@@ -94,15 +94,19 @@ class WorkerHeartbeat:
     Example:
         ```python
         with WorkerHeartbeat(database, name="host:4711", beat_seconds=10.0) as announcer:
-            announcer.set_activity("starting", study=row)
-            announcer.set_activity("training", study=row, device="cpu: 24 GiB")
+            announcer.set_activity(WorkerActivity.STARTING, study=row)
+            announcer.set_activity(WorkerActivity.TRAINING, study=row, device="cpu")
         ```
     """
 
     def __init__(self, database: Database, *, name: str, beat_seconds: float) -> None:
         self._presence = WorkerRegistration(database, name=name, beat_seconds=beat_seconds)
         self._interval_seconds = beat_seconds
-        self._state: tuple[str, StudyRow | None, str | None] = ("starting", None, None)
+        self._state: tuple[WorkerActivity, StudyRow | None, str | None] = (
+            WorkerActivity.STARTING,
+            None,
+            None,
+        )
         self._changed = threading.Event()
         self._stop_event = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -122,12 +126,12 @@ class WorkerHeartbeat:
         self._thread.join(_LEAVE_TIMEOUT_SECONDS)
 
     def set_activity(
-        self, activity: str, *, study: StudyRow | None = None, device: str | None = None
+        self, activity: WorkerActivity, *, study: StudyRow | None = None, device: str | None = None
     ) -> None:
         """Say what this worker does from now on.
 
         Args:
-            activity: "starting", "training" or "waiting".
+            activity: What it does.
             study: The study that it serves; None for none.
             device: What it trains on, once that is known.
         """

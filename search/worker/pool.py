@@ -25,7 +25,7 @@ from ...storage.database.database import Database
 from ...storage.ledger import events
 from ...storage.ledger.slot import StudyRow
 from ...storage.study.open_studies import OpenStudy, open_studies
-from ...storage.study.workers import WorkerRow, list_workers
+from ...storage.study.workers import WorkerActivity, WorkerRow, list_workers
 from ..errors import Drained, Exhausted, SearchError, TooManyFailures
 from .serve import WorkerOptions, build_worker, worker_context
 from .shutdown import StopRequest, worker_name
@@ -66,7 +66,9 @@ class WorkerCounts:
         ]
         return cls(
             serving=Counter(study for study, _ in activities),
-            starting=Counter(study for study, activity in activities if activity == "starting"),
+            starting=Counter(
+                study for study, activity in activities if activity == WorkerActivity.STARTING
+            ),
             ahead=sum(worker.study is None and worker.name < own_name for worker in alive_workers),
         )
 
@@ -288,7 +290,9 @@ def serve_open_studies(
         return open_studies(database, lease_seconds=options.lease_seconds)
 
     def record_failure(study: StudyRow, reason: str) -> None:
-        entry = events.NewEvent(kind="failed", worker=worker_name(), detail={"error": reason})
+        entry = events.NewEvent(
+            kind=events.EventKind.FAILED, worker=worker_name(), detail={"error": reason}
+        )
         database.write(lambda connection: events.append(connection, study.id, entry))
 
     with worker_context(database, options, console) as context:
@@ -297,7 +301,7 @@ def serve_open_studies(
             count_workers=lambda: WorkerCounts.from_workers(list_workers(database), worker_name()),
             make_worker=lambda row: build_worker(row, context),
             stop=context.stop,
-            on_idle=lambda: context.heartbeat.set_activity("waiting"),
+            on_idle=lambda: context.heartbeat.set_activity(WorkerActivity.WAITING),
             log=context.log,
             record_failure=record_failure,
             idle_seconds=idle_seconds,

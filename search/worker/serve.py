@@ -15,9 +15,10 @@ from rich.console import Console
 
 from ...storage.database.database import Database
 from ...storage.ledger.ledger import Ledger
-from ...storage.ledger.slot import StudyRow
+from ...storage.ledger.slot import StudyRow, StudyStatus
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
+from ...storage.study.workers import WorkerActivity
 from ..problem.stored import stored_spec
 from ..trial.outcome import Outcome
 from .heartbeat import BEATS_PER_LEASE, WorkerHeartbeat
@@ -110,7 +111,7 @@ def serve_study(database: Database, name: str, options: WorkerOptions, console: 
             status = worker.run()
         finally:
             worker.release_device()
-    if status == "cancelled":
+    if status == StudyStatus.CANCELLED:
         context.log(f"study {name} was cancelled; `widthwise resume {name}` opens it again")
 
 
@@ -134,11 +135,11 @@ def build_worker(study: StudyRow, context: WorkerContext) -> Worker:
         lease_seconds=options.lease_seconds,
         threads=options.threads,
         grace_seconds=options.grace_seconds,
-        stop_requested=lambda: stop_request() or supervisor.last_status != "open",
+        stop_requested=lambda: stop_request() or supervisor.last_status != StudyStatus.OPEN,
         checkpoints=checkpoint_folder(options.checkpoints, context.database.url, study),
     )
 
-    def report_activity(activity: str) -> None:
+    def report_activity(activity: WorkerActivity) -> None:
         context.heartbeat.set_activity(activity, study=study, device=trainer.device_class or None)
 
     def log_outcome(outcome: Outcome) -> None:

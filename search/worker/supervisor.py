@@ -15,7 +15,9 @@ from typing import Protocol
 
 from ...storage.errors import LeaseLost, StorageError
 from ...storage.ledger.ledger import Ledger, Slot
+from ...storage.ledger.slot import SlotState, StudyStatus, TrialOutcome
 from ...storage.projection.projection import Projection
+from ...storage.study.workers import WorkerActivity
 from ..errors import SearchError, TooManyFailures, TrainerDied
 from ..trial.outcome import Outcome
 from .heartbeat import LeaseHeartbeat
@@ -25,7 +27,7 @@ from .heartbeat import LeaseHeartbeat
 MAX_CLAIMS = 10
 
 
-def ignore_activity(activity: str) -> None:
+def ignore_activity(activity: WorkerActivity) -> None:
     """Told what a worker does where nobody asks."""
     del activity
 
@@ -61,21 +63,21 @@ class TrialSupervisor:
         projection: Optuna's view of it.
         trainer: Who trains.
         lease_seconds: How long a claim or a heartbeat holds a slot.
-        on_activity: Told "training" when slots were claimed, for whoever watches this worker.
+        on_activity: Told that it is training when slots were claimed, for whoever watches this worker.
     """
 
     ledger: Ledger
     projection: Projection
     trainer: Trainer
     lease_seconds: float
-    on_activity: Callable[[str], None] = field(default=ignore_activity)
+    on_activity: Callable[[WorkerActivity], None] = field(default=ignore_activity)
     _one_at_a_time: int = field(default=0, init=False)
     _heartbeat: LeaseHeartbeat | None = field(default=None, init=False)
 
     @property
-    def last_status(self) -> str:
+    def last_status(self) -> StudyStatus:
         """What the study wants with the slots in training: open (go on), paused or cancelled."""
-        return "open" if self._heartbeat is None else self._heartbeat.last_status
+        return StudyStatus.OPEN if self._heartbeat is None else self._heartbeat.last_status
 
     def run_batch(self) -> list[Outcome]:
         """Run a batch of slots.
@@ -100,7 +102,7 @@ class TrialSupervisor:
         slots = [slot for slot in slots if slot.attempt <= MAX_CLAIMS]
         if not slots:
             return outcomes
-        self.on_activity("training")
+        self.on_activity(WorkerActivity.TRAINING)
         try:
             with LeaseHeartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
                 self._heartbeat = heartbeat
@@ -124,7 +126,9 @@ class TrialSupervisor:
         Of several slots nobody knows which one killed it: all are given back, no attempt charged,
         and the next ones are claimed one by one. Nothing is charged for what it had recorded.
         """
-        slots = [slot for slot in slots if self.ledger.record(slot.number).state == "leased"]
+        slots = [
+            slot for slot in slots if self.ledger.record(slot.number).state == SlotState.LEASED
+        ]
         if not slots:
             return []
         if len(slots) > 1:
@@ -138,7 +142,9 @@ class TrialSupervisor:
             if crash.out_of_memory:
                 details = {"detail": str(crash), "device_class": self.trainer.device_class}
                 result = {**details, "attributes": details}
-                self.ledger.done(slot, outcome="out_of_memory", value=None, result=result)
+                self.ledger.done(
+                    slot, outcome=TrialOutcome.OUT_OF_MEMORY, value=None, result=result
+                )
                 return [Outcome(number=slot.number, kind="out_of_memory", detail=str(crash))]
             will_retry = self.ledger.fail_attempt(slot, str(crash))
         except LeaseLost:
@@ -149,5 +155,5 @@ class TrialSupervisor:
     def _settle_repeated_crashes(self, slot: Slot) -> Outcome:
         reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
         with suppress(LeaseLost):
-            self.ledger.done(slot, outcome="error", value=None, result={"error": reason})
+            self.ledger.done(slot, outcome=TrialOutcome.ERROR, value=None, result={"error": reason})
         return Outcome(number=slot.number, kind="error", detail=reason)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...storage.ledger.ledger import Ledger
+from ...storage.ledger.slot import StudyStatus
+from ...storage.study.workers import WorkerActivity
 from ..errors import Drained, Exhausted, TooManyFailures
 from ..trial.outcome import Outcome
 from .shutdown import StopRequest
@@ -35,7 +37,7 @@ class Worker:
         stop: Asked between trials and epochs.
         on_outcome: Called with each outcome.
         release_device: Frees the device while there is nothing to train for long.
-        on_activity: Called with what this worker does: "starting", "training" or "waiting".
+        on_activity: Called with what this worker does.
     """
 
     supervisor: TrialSupervisor
@@ -43,15 +45,15 @@ class Worker:
     stop: StopRequest
     on_outcome: Callable[[Outcome], None]
     release_device: Callable[[], None] = field(default=_release_nothing)
-    on_activity: Callable[[str], None] = field(default=ignore_activity)
+    on_activity: Callable[[WorkerActivity], None] = field(default=ignore_activity)
     _consecutive_failures: int = field(default=0, init=False)
     _failed_slots: set[int] = field(default_factory=set, init=False)
 
-    def run(self) -> str:
+    def run(self) -> StudyStatus:
         """Work until no slot is left for anybody; wait while the study is paused.
 
         Returns:
-            The study's status then: "open", or "cancelled" where that is why it ended.
+            The study's status then: open, or cancelled where that is why it ended.
 
         Raises:
             Drained: Stopped on request.
@@ -63,9 +65,9 @@ class Worker:
         while not self.stop():
             if not ran_batch:
                 status = self.ledger.status()
-                if status == "cancelled":
+                if status == StudyStatus.CANCELLED:
                     return status
-                if status == "paused" and not self._is_finished():
+                if status == StudyStatus.PAUSED and not self._is_finished():
                     self._wait_while_paused()
                     continue
             try:
@@ -75,15 +77,15 @@ class Worker:
                     raise
                 ran_batch = False
             if not ran_batch:
-                self.on_activity("waiting")
+                self.on_activity(WorkerActivity.WAITING)
                 if self._is_finished():
-                    return "open"
+                    return StudyStatus.OPEN
                 self.stop.wait(_POLL_SECONDS)
         raise Drained("stopped on request")
 
     def prepare(self) -> None:
         """Mend what other workers left half-told; before the first step."""
-        self.on_activity("starting")
+        self.on_activity(WorkerActivity.STARTING)
         self.supervisor.projection.repair()
 
     def run_batch(self) -> bool:
@@ -129,10 +131,10 @@ class Worker:
     def _wait_while_paused(self) -> None:
         """Wait, the device freed, until the study is not paused any more or a stop is asked for."""
         self.release_device()
-        self.on_activity("waiting")
+        self.on_activity(WorkerActivity.WAITING)
         while not self.stop() and self.ledger.status() == "paused":
             self.stop.wait(_POLL_SECONDS)
-        self.on_activity("starting")
+        self.on_activity(WorkerActivity.STARTING)
 
     def _is_finished(self) -> bool:
         counts = self.ledger.counts()

@@ -29,10 +29,6 @@ from sqlalchemy import (
 SCHEMA_VERSION = 3
 """Version of the tables below; raised with every change of them."""
 
-OUTCOMES = ("complete", "pruned", "infeasible", "nan", "out_of_memory", "error", "cancelled")
-STOPPED_OUTCOMES = ("pruned", "infeasible", "cancelled")
-"""Outcomes of a trial that was stopped on purpose: Optuna's PRUNED."""
-
 STAGE_SQL = """
 CASE WHEN state <> 'done' THEN CASE WHEN widths_key IS NULL THEN 'fresh' ELSE 'begun' END
      WHEN projected THEN 'told' ELSE 'late' END

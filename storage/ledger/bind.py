@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ..database.tables import slots
+from .events import EventKind
 from .fence import Fence, is_held
 from .slot import Slot, dump_json, load_json, of_study, widths_key
 
@@ -96,7 +97,7 @@ def _write(
     columns = sorted((row for _, row in unbound), key=lambda row: str(row["widths_key"]))
     connection.execute(statement, columns)
     entries = [
-        fence.new_event("bound", slot, idempotent=True, widths=load_json(row["widths"]))
+        fence.new_event(EventKind.BOUND, slot, idempotent=True, widths=load_json(row["widths"]))
         for slot, row in unbound
     ]
     fence.append(connection, entries)
@@ -111,7 +112,7 @@ def _record_refusals(
     entries = []
     for (slot, widths, _), result in zip(bindings, results, strict=True):
         if result is BindFailure.TAKEN:
-            entries.append(fence.new_event("refused", slot, widths=dict(widths)))
+            entries.append(fence.new_event(EventKind.REFUSED, slot, widths=dict(widths)))
         elif result is BindFailure.LOST:
-            entries.append(fence.new_event("refused", slot, action="bind widths"))
+            entries.append(fence.new_event(EventKind.REFUSED, slot, action="bind widths"))
     fence.append(connection, entries)

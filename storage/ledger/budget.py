@@ -31,7 +31,7 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
         current = _lock_budget(connection, study.id)
         idempotency_key = f"extended:{request}"
         entry = events.NewEvent(
-            kind="extended",
+            kind=events.EventKind.EXTENDED,
             worker=worker,
             idempotency_key=idempotency_key,
             detail={"slots": additional},
@@ -56,7 +56,7 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
             )
         if total > current:
             detail = {"slots": total - current}
-            entry = events.NewEvent(kind="extended", worker=worker, detail=detail)
+            entry = events.NewEvent(kind=events.EventKind.EXTENDED, worker=worker, detail=detail)
             events.append(connection, study.id, entry)
             add_slots(connection, study.id, current=current, total=total)
         return total

@@ -19,8 +19,9 @@ from ..database import schema_version
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
 from ..database.tables import BOUND, PAUSED_SLOTS, UNBOUND, slots, studies
+from .events import EventKind
 from .fence import Fence
-from .slot import Slot, StudyRow, of_study, slot_from_row
+from .slot import Slot, SlotState, StudyRow, StudyStatus, of_study
 
 CLAIM_NAME_BYTES = 12
 """Of a claim's name: 96 random bits, 24 hexadecimal digits; a slot number of 8 more fits beside."""
@@ -82,11 +83,11 @@ def claimable(lease_seconds: float) -> ColumnElement[bool]:
     """
     now = database_now()
     expired = and_(
-        slots.c.state == "leased",
+        slots.c.state == SlotState.LEASED,
         slots.c.lease_until < now,
         database_started() + lease_seconds < now,
     )
-    return or_(and_(slots.c.state == "free", ~PAUSED_SLOTS), expired)
+    return or_(and_(slots.c.state == SlotState.FREE, ~PAUSED_SLOTS), expired)
 
 
 def _is_open(connection: Connection, study_id: int) -> bool:
@@ -97,7 +98,7 @@ def _is_open(connection: Connection, study_id: int) -> bool:
     which behind claims that never cease could be for seconds.
     """
     query = select(studies.c.status).where(studies.c.id == study_id)
-    return bool(connection.execute(query).scalar_one() == "open")
+    return bool(connection.execute(query).scalar_one() == StudyStatus.OPEN)
 
 
 def _lease_slots(
@@ -121,13 +122,13 @@ def _lease_slots(
     if not claimable_rows:
         return []
     previous_workers = {
-        row.number: row.worker if row.state == "leased" else None for row in claimable_rows
+        row.number: row.worker if row.state == SlotState.LEASED else None for row in claimable_rows
     }
     rows = connection.execute(
         update(slots)
         .where(of_study(study_id), slots.c.number.in_(previous_workers))
         .values(
-            state="leased",
+            state=SlotState.LEASED,
             token=_token(claim_name),
             worker=worker,
             lease_until=database_now() + lease_seconds,
@@ -136,14 +137,16 @@ def _lease_slots(
         )
         .returning(*slots.c)
     )
-    leased = {row.number: slot_from_row(row) for row in rows}
+    leased = {row.number: Slot.from_row(row) for row in rows}
     batch = [leased[number] for number in previous_workers]
     fence.append(
         connection,
         [
-            fence.new_event("claimed", slot, idempotent=True)
+            fence.new_event(EventKind.CLAIMED, slot, idempotent=True)
             if (previous_worker := previous_workers[slot.number]) is None
-            else fence.new_event("reclaimed", slot, idempotent=True, lost_by=previous_worker)
+            else fence.new_event(
+                EventKind.RECLAIMED, slot, idempotent=True, lost_by=previous_worker
+            )
             for slot in batch
         ],
     )
@@ -154,10 +157,14 @@ def _slots_of_claim(connection: Connection, study_id: int, claim_name: str) -> l
     """The slots that this very claim took, where an earlier try of it arrived unnoticed."""
     query = (
         select(slots)
-        .where(of_study(study_id), slots.c.state == "leased", slots.c.token == _token(claim_name))
+        .where(
+            of_study(study_id),
+            slots.c.state == SlotState.LEASED,
+            slots.c.token == _token(claim_name),
+        )
         .order_by(slots.c.widths_key.is_(None), slots.c.number)
     )
-    return [slot_from_row(row) for row in connection.execute(query)]
+    return [Slot.from_row(row) for row in connection.execute(query)]
 
 
 def _token(claim_name: str) -> ColumnElement[str]:

@@ -5,10 +5,11 @@ batch; `read` gives a study's, oldest first. A transaction that is repeated beca
 was lost names its event with `once`: the second one is not written, and the caller is told so.
 """
 
+import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,22 +21,24 @@ if TYPE_CHECKING:
     from ..database.database import Database
     from .slot import StudyRow
 
-EventKind = Literal[
-    "created",
-    "extended",
-    "claimed",
-    "reclaimed",
-    "bound",
-    "refused",
-    "done",
-    "failed",
-    "released",
-    "paused",
-    "continued",
-    "cancelled",
-    "projected",
-    "repaired",
-]
+
+class EventKind(enum.StrEnum):
+    """What an event records."""
+
+    CREATED = "created"
+    EXTENDED = "extended"
+    CLAIMED = "claimed"
+    RECLAIMED = "reclaimed"
+    BOUND = "bound"
+    REFUSED = "refused"
+    DONE = "done"
+    FAILED = "failed"
+    RELEASED = "released"
+    PAUSED = "paused"
+    CONTINUED = "continued"
+    CANCELLED = "cancelled"
+    PROJECTED = "projected"
+    REPAIRED = "repaired"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class Event:
 
     id: int
     at: float
-    kind: str
+    kind: EventKind
     number: int | None
     token: str | None
     worker: str | None
@@ -109,7 +112,7 @@ def read(database: "Database", study: "StudyRow", *, last: int | None = None) ->
         Event(
             id=row.id,
             at=row.at,
-            kind=row.kind,
+            kind=EventKind(row.kind),
             number=row.number,
             token=row.token,
             worker=row.worker,

@@ -15,7 +15,8 @@ from ..database.database import Database
 from ..database.tables import slots
 from ..errors import LeaseLost
 from . import events
-from .slot import Slot, StudyRow, of_study
+from .events import EventKind
+from .slot import Slot, SlotState, StudyRow, of_study
 
 
 @final
@@ -33,8 +34,8 @@ class Fence:
         action: str,
         values: Mapping[str, Any],
         *,
-        event: events.EventKind | None = None,
-        settled_states: Collection[str] = (),
+        event: EventKind | None = None,
+        settled_states: Collection[SlotState] = (),
     ) -> list[Slot]:
         """Set columns of slots, the same in each, in a transaction that need not be durable.
 
@@ -56,7 +57,7 @@ class Fence:
                 of_study(self._study.id),
                 slots.c.number.in_([slot.number for slot in batch]),
                 slots.c.token.in_([slot.token for slot in batch]),
-                slots.c.state == "leased",
+                slots.c.state == SlotState.LEASED,
             )
             .values(**values)
             .returning(slots.c.number)
@@ -97,7 +98,7 @@ class Fence:
         return {row.number: row for row in connection.execute(query)}
 
     def new_event(
-        self, kind: events.EventKind, slot: Slot, *, idempotent: bool = False, **detail: Any
+        self, kind: EventKind, slot: Slot, *, idempotent: bool = False, **detail: Any
     ) -> events.NewEvent:
         """An event of this slot; `idempotent` for those that a holder can cause only once."""
         return events.NewEvent(
@@ -115,7 +116,9 @@ class Fence:
 
     def record_refusals(self, connection: Connection, batch: Sequence[Slot], **detail: Any) -> None:
         """Record what the holder of these slots was not allowed."""
-        self.append(connection, [self.new_event("refused", slot, **detail) for slot in batch])
+        self.append(
+            connection, [self.new_event(EventKind.REFUSED, slot, **detail) for slot in batch]
+        )
 
     def lease_lost(self, slot: Slot, action: str) -> LeaseLost:
         """The error for a holder whose statement matched no row."""
@@ -134,4 +137,4 @@ def is_held(row: Row[Any], slot: Slot) -> bool:
     yet: a result of those widths is then nobody's.
     """
     has_binding = slot.widths is None or row.widths_key is not None
-    return bool(row.token == slot.token and row.state == "leased" and has_binding)
+    return bool(row.token == slot.token and row.state == SlotState.LEASED and has_binding)

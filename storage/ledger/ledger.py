@@ -34,9 +34,10 @@ from ..database.dialect import database_now
 from ..database.tables import slots
 from . import bind, budget, claim, queries
 from .bind import BindFailure, Binding
+from .events import EventKind
 from .fence import Fence
 from .settle import FAILURE_ACTION, Settlement, fail, settle
-from .slot import Slot, SlotCounts, SlotRecord, StudyRow, StudyStatus
+from .slot import Slot, SlotCounts, SlotRecord, SlotState, StudyRow, StudyStatus, TrialOutcome
 from .tried import TriedReader, TriedSlot
 
 __all__ = ["BindFailure", "Ledger", "Settlement", "Slot", "SlotCounts", "SlotRecord", "TriedSlot"]
@@ -130,14 +131,14 @@ class Ledger:
         """
         lease = {"lease_until": database_now() + self._lease_seconds}
         return self._fence.update_slots(
-            batch, "extend its lease", lease, settled_states=("free", "done")
+            batch, "extend its lease", lease, settled_states=(SlotState.FREE, SlotState.DONE)
         )
 
     def done(
         self,
         slot: Slot,
         *,
-        outcome: str,
+        outcome: TrialOutcome,
         value: float | None,
         result: Mapping[str, Any],
         score: float | None = None,
@@ -198,9 +199,13 @@ class Ledger:
 
     def release_many(self, batch: Sequence[Slot]) -> list[Slot]:
         """Give slots back on a drain, the attempts not counted; returns those that are lost."""
-        values = {"state": "free", "attempts": slots.c.attempts - 1}
+        values = {"state": SlotState.FREE, "attempts": slots.c.attempts - 1}
         return self._fence.update_slots(
-            batch, "release it", values, event="released", settled_states=("free", "done")
+            batch,
+            "release it",
+            values,
+            event=EventKind.RELEASED,
+            settled_states=(SlotState.FREE, SlotState.DONE),
         )
 
     def extend(self, additional: int) -> int:

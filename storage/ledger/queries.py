@@ -10,15 +10,16 @@ from sqlalchemy import func, literal, null, select, union_all
 
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
-from ..database.tables import PAUSED_SLOTS, STOPPED_OUTCOMES, UNBOUND, slots, studies
+from ..database.tables import PAUSED_SLOTS, UNBOUND, slots, studies
 from .slot import (
     SlotCounts,
     SlotRecord,
+    SlotState,
     StudyRow,
     StudyStatus,
+    TrialOutcome,
     load_json,
     of_study,
-    record_from_row,
 )
 
 RUNNING = "running"
@@ -35,7 +36,7 @@ def counts(database: Database, study: StudyRow) -> SlotCounts:
     )
     # One statement, so that all parts see the same moment; the first part reads only an index.
     running = select(literal(RUNNING), null(), func.count()).where(
-        in_study, slots.c.state == "leased", slots.c.lease_until >= database_now()
+        in_study, slots.c.state == SlotState.LEASED, slots.c.lease_until >= database_now()
     )
     paused = select(literal(PAUSED), null(), func.count()).where(in_study, PAUSED_SLOTS)
     query = union_all(settled, running, paused)
@@ -49,16 +50,14 @@ def counts(database: Database, study: StudyRow) -> SlotCounts:
 
 
 def _condition(state: str, outcome: str | None) -> str:
-    if state == "done":
-        return {"complete": "complete", **dict.fromkeys(STOPPED_OUTCOMES, "pruned")}.get(
-            outcome or "", "failed"
-        )
+    if outcome is not None:
+        return TrialOutcome(outcome).count_name
     return state if state in (RUNNING, PAUSED) else "waiting"
 
 
 def open_slots(database: Database, study: StudyRow) -> int:
     """Slots that are not done."""
-    query = select(func.count()).where(of_study(study.id), slots.c.state != "done")
+    query = select(func.count()).where(of_study(study.id), slots.c.state != SlotState.DONE)
     return database.read(lambda connection: connection.execute(query).scalar_one())
 
 
@@ -75,7 +74,7 @@ def seconds_until_claimable(
     query = select(
         func.min(slots.c.lease_until) - database_now(),
         database_started() + lease_seconds - database_now(),
-    ).where(of_study(study.id), slots.c.state == "leased")
+    ).where(of_study(study.id), slots.c.state == SlotState.LEASED)
     remaining, restart_grace = database.read(lambda connection: connection.execute(query).one())
     return None if remaining is None else max(float(remaining), float(restart_grace), 0.0)
 
@@ -83,24 +82,24 @@ def seconds_until_claimable(
 def record(database: Database, study: StudyRow, number: int) -> SlotRecord:
     """One slot as it is now."""
     query = select(slots).where(of_study(study.id), slots.c.number == number)
-    return record_from_row(database.read(lambda connection: connection.execute(query).one()))
+    return SlotRecord.from_row(database.read(lambda connection: connection.execute(query).one()))
 
 
 def records(database: Database, study: StudyRow) -> list[SlotRecord]:
     """All slots by number."""
     query = select(slots).where(of_study(study.id)).order_by(slots.c.number)
     rows = database.read(lambda connection: connection.execute(query).all())
-    return [record_from_row(row) for row in rows]
+    return [SlotRecord.from_row(row) for row in rows]
 
 
 def leased(database: Database, study: StudyRow) -> list[SlotRecord]:
     """The slots that a worker holds now, by number: their leases have not ended."""
     # Put in order here: asked to do so SQLite reads the whole study in that order.
     query = select(slots).where(
-        of_study(study.id), slots.c.state == "leased", slots.c.lease_until >= database_now()
+        of_study(study.id), slots.c.state == SlotState.LEASED, slots.c.lease_until >= database_now()
     )
     rows = database.read(lambda connection: connection.execute(query).all())
-    return sorted((record_from_row(row) for row in rows), key=lambda record: record.number)
+    return sorted((SlotRecord.from_row(row) for row in rows), key=lambda record: record.number)
 
 
 def out_of_memory(
@@ -114,8 +113,8 @@ def out_of_memory(
         select(slots.c.widths, slots.c.result)
         .where(
             of_study(study.id),
-            slots.c.state == "done",
-            slots.c.outcome == "out_of_memory",
+            slots.c.state == SlotState.DONE,
+            slots.c.outcome == TrialOutcome.OUT_OF_MEMORY,
             slots.c.widths.is_not(None),
         )
         .order_by(slots.c.number)
@@ -130,4 +129,4 @@ def out_of_memory(
 def status_of(database: Database, study: StudyRow) -> StudyStatus:
     """Whether a study is open, paused or cancelled at this moment."""
     query = select(studies.c.status).where(studies.c.id == study.id)
-    return database.read(lambda connection: connection.execute(query).scalar_one())
+    return StudyStatus(database.read(lambda connection: connection.execute(query).scalar_one()))

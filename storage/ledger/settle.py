@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, update
 
 from ..database.dialect import database_now
-from ..database.tables import OUTCOMES, slots
+from ..database.tables import slots
+from .events import EventKind
 from .fence import Fence, is_held
-from .slot import Slot, dump_json, of_study
+from .slot import Slot, SlotState, TrialOutcome, dump_json, of_study
 
 FAILURE_ACTION = "record a failure"
 """What a holder wants that calls `fail`, in words for people."""
@@ -27,7 +28,7 @@ class Settlement:
 
     Attributes:
         slot: The slot, as claimed.
-        outcome: complete, pruned, infeasible, nan, out_of_memory, error or cancelled.
+        outcome: What came of it.
         value: The metric, a finite number, of a complete one; None for any other.
         result: What JSON can hold; `curve` and `attributes` are shown to Optuna, `measured` (name
             to number) is kept at hand for proposals.
@@ -40,7 +41,7 @@ class Settlement:
     """
 
     slot: Slot
-    outcome: str
+    outcome: TrialOutcome
     value: float | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     score: float | None = None
@@ -48,10 +49,11 @@ class Settlement:
     spread: float | None = None
 
     def __post_init__(self) -> None:
-        if self.outcome not in OUTCOMES:
-            raise ValueError(f"A slot cannot end as '{self.outcome}'; expected one of {OUTCOMES}.")
+        if self.outcome not in set(TrialOutcome):
+            expected = ", ".join(TrialOutcome)
+            raise ValueError(f"A slot cannot end as '{self.outcome}'; expected one of {expected}.")
         finite = self.value is not None and math.isfinite(self.value)
-        if (self.outcome == "complete") != finite:
+        if (self.outcome == TrialOutcome.COMPLETE) != finite:
             raise ValueError(
                 f"A slot cannot end as '{self.outcome}' with the value {self.value}; a complete "
                 "one has a finite value, any other None."
@@ -74,11 +76,13 @@ def settle(
         statement = (
             update(slots)
             .where(of_study(study_id), slots.c.number == bindparam("slot_number"))
-            .values(state="done", finished_at=database_now())
+            .values(state=SlotState.DONE, finished_at=database_now())
         )
         connection.execute(statement, [_columns(settlement) for settlement in accepted])
         entries = [
-            fence.new_event("done", settlement.slot, idempotent=True, outcome=settlement.outcome)
+            fence.new_event(
+                EventKind.DONE, settlement.slot, idempotent=True, outcome=settlement.outcome
+            )
             for settlement in accepted
         ]
         fence.append(connection, entries)
@@ -104,12 +108,12 @@ def fail(
     if row.token != slot.token:
         fence.record_refusals(connection, [slot], action=FAILURE_ACTION)
         return None
-    if row.state != "leased":  # our commit arrived, its reply did not
-        return bool(row.state == "free")
+    if row.state != SlotState.LEASED:  # our commit arrived, its reply did not
+        return bool(row.state == SlotState.FREE)
     will_retry: bool = row.failures + 1 < max_attempts
     done_columns = {
-        "state": "done",
-        "outcome": "error",
+        "state": SlotState.DONE,
+        "outcome": TrialOutcome.ERROR,
         "result": dump_json({"error": error}),
         "finished_at": database_now(),
     }
@@ -117,17 +121,18 @@ def fail(
         update(slots)
         .where(of_study(study_id), slots.c.number == slot.number)
         .values(
-            failures=slots.c.failures + 1, **({"state": "free"} if will_retry else done_columns)
+            failures=slots.c.failures + 1,
+            **({"state": SlotState.FREE} if will_retry else done_columns),
         )
     )
-    entry = fence.new_event("failed", slot, idempotent=True, error=error, again=will_retry)
+    entry = fence.new_event(EventKind.FAILED, slot, idempotent=True, error=error, again=will_retry)
     fence.append(connection, [entry])
     return will_retry
 
 
 def _is_settled_by(row: Any, slot: Slot) -> bool:
     """Whether the slot was its holder's to settle, now or in an earlier try of this very call."""
-    return is_held(row, slot) or bool(row.token == slot.token and row.state == "done")
+    return is_held(row, slot) or bool(row.token == slot.token and row.state == SlotState.DONE)
 
 
 def _columns(settlement: Settlement) -> dict[str, Any]:

@@ -1,17 +1,80 @@
-"""A slot of the ledger as its holder sees it, as it is read, and as it is counted.
+"""The ledger's data: a slot, how it can end, and the study that it belongs to.
 
-`Slot` is a holder's right, `SlotRecord` one row as anybody reads it, `SlotCounts` the whole budget by what
-became of it.
+`Slot` is what a holder has, `SlotRecord` one row as anybody reads it, `SlotCounts` a study's slots
+by condition and `StudyRow` the study. `SlotState`, `TrialOutcome` and `StudyStatus` are their
+closed sets; their values are what the database stores.
 """
 
+import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from optuna.trial import TrialState
 from sqlalchemy import ColumnElement, Row
 
-from ..database.tables import slots
+from ..database.tables import slots, studies
+
+CountName = Literal["complete", "pruned", "failed"]
+"""The field of `SlotCounts` in which a slot that is done is counted."""
+
+
+class SlotState(enum.StrEnum):
+    """Who may change a slot: anybody who claims it, its holder, or nobody any more."""
+
+    FREE = "free"
+    LEASED = "leased"
+    DONE = "done"
+
+
+class TrialOutcome(enum.StrEnum):
+    """How a slot that is done ended.
+
+    Attributes:
+        COMPLETE: It has a value.
+        PRUNED: Its training was stopped early.
+        INFEASIBLE: A measured limit was broken; nothing was trained.
+        NAN: Its loss or metric was not finite.
+        OUT_OF_MEMORY: The device's memory did not suffice.
+        ERROR: Each of its attempts raised.
+        CANCELLED: A person ended it.
+    """
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"
+    NAN = "nan"
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the trial ended without a value and nobody stopped it on purpose."""
+        return self in (TrialOutcome.NAN, TrialOutcome.OUT_OF_MEMORY, TrialOutcome.ERROR)
+
+    @property
+    def trial_state(self) -> TrialState:
+        """The state of Optuna's trial; PRUNED for whatever was stopped on purpose."""
+        if self is TrialOutcome.COMPLETE:
+            return TrialState.COMPLETE
+        return TrialState.FAIL if self.is_failure else TrialState.PRUNED
+
+    @property
+    def count_name(self) -> CountName:
+        """The field of `SlotCounts` that counts such a slot."""
+        if self is TrialOutcome.COMPLETE:
+            return "complete"
+        return "failed" if self.is_failure else "pruned"
+
+
+class StudyStatus(enum.StrEnum):
+    """What people want with a study; slots are claimed only while it is open."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +82,7 @@ class Slot:
     """A worker's right to one unit of the budget, good until its lease ends.
 
     Attributes:
-        number: Place in the study's budget, from 0.
+        number: Index in the study's budget, from 0.
         token: The fence: every change names it, and a newer holder has another.
         attempt: Which try this is, from 1; drains are not counted.
         widths: Bound widths in the space's order, or None while nobody bound any.
@@ -34,16 +97,27 @@ class Slot:
     origin: str | None
     trial_id: int | None
 
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        """Return a leased row of the slot table as its holder's slot."""
+        return cls(
+            number=row.number,
+            token=row.token,
+            attempt=row.attempts,
+            widths=load_json(row.widths),
+            origin=row.origin,
+            trial_id=row.trial_id,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SlotRecord:
     """One row of the ledger as read. Times are seconds since the epoch by the database's clock.
 
     Attributes:
-        number: Place in the study's budget, from 0.
-        state: free, leased or done.
-        outcome: Of a slot that is done: complete, pruned, infeasible (a measured limit was broken,
-            nothing was trained), nan, out_of_memory, error or cancelled.
+        number: Index in the study's budget, from 0.
+        state: Free, leased or done.
+        outcome: Of a slot that is done, else None.
         widths: Bound widths in the space's order.
         origin: Who proposed them.
         value: The metric, of a slot that is complete.
@@ -59,8 +133,8 @@ class SlotRecord:
     """
 
     number: int
-    state: str
-    outcome: str | None
+    state: SlotState
+    outcome: TrialOutcome | None
     widths: Mapping[str, int] | None
     origin: str | None
     value: float | None
@@ -73,6 +147,27 @@ class SlotRecord:
     finished_at: float | None
     lease_until: float | None
     hold: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        """Return a row of the slot table as a record."""
+        return cls(
+            number=row.number,
+            state=SlotState(row.state),
+            outcome=outcome_from(row.outcome),
+            widths=load_json(row.widths),
+            origin=row.origin,
+            value=row.value,
+            result=load_json(row.result),
+            trial_id=row.trial_id,
+            worker=row.worker,
+            attempts=row.attempts,
+            failures=row.failures,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            lease_until=row.lease_until,
+            hold=row.hold,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,41 +219,12 @@ def load_json(text: str | None) -> dict[str, Any] | None:
     return loaded
 
 
-def slot_from_row(row: Row[Any]) -> Slot:
-    """A leased row of the slot table as its holder's `Slot`."""
-    return Slot(
-        number=row.number,
-        token=row.token,
-        attempt=row.attempts,
-        widths=load_json(row.widths),
-        origin=row.origin,
-        trial_id=row.trial_id,
-    )
-
-
-def record_from_row(row: Row[Any]) -> SlotRecord:
-    """A row of the slot table as a `SlotRecord`."""
-    return SlotRecord(
-        number=row.number,
-        state=row.state,
-        outcome=row.outcome,
-        widths=load_json(row.widths),
-        origin=row.origin,
-        value=row.value,
-        result=load_json(row.result),
-        trial_id=row.trial_id,
-        worker=row.worker,
-        attempts=row.attempts,
-        failures=row.failures,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        lease_until=row.lease_until,
-        hold=row.hold,
-    )
+def outcome_from(text: str | None) -> TrialOutcome | None:
+    """Return the outcome that a column holds, None for NULL."""
+    return None if text is None else TrialOutcome(text)
 
 
 Direction = Literal["maximize", "minimize"]
-StudyStatus = Literal["open", "paused", "cancelled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,5 +255,11 @@ class StudyRow:
     base: str
     created_at: float
     costs: str | None = None
-    status: StudyStatus = "open"
+    status: StudyStatus = StudyStatus.OPEN
     priority: int = 0
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        """Return a row that holds the study table's columns, and perhaps others, as a study."""
+        columns = {name: row._mapping[name] for name in studies.c.keys()}  # noqa: SIM118
+        return cls(**{**columns, "status": StudyStatus(row.status)})

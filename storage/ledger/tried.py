@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, select
 
 from ..database.database import Database
 from ..database.tables import BOUND, DONE, slots
-from .slot import StudyRow, load_json, of_study
+from .slot import SlotState, StudyRow, TrialOutcome, load_json, of_study, outcome_from
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class TriedSlot:
 
     Attributes:
         number: Place in the study's budget, from 0.
-        state: free, leased or done.
+        state: Free, leased or done.
         outcome: Of a slot that is done, otherwise None: it is in training or still to be trained.
         widths: In the space's order.
         value: The metric, of a slot that is complete.
@@ -36,8 +36,8 @@ class TriedSlot:
     """
 
     number: int
-    state: str
-    outcome: str | None
+    state: SlotState
+    outcome: TrialOutcome | None
     widths: Mapping[str, int]
     value: float | None
     score: float | None
@@ -113,8 +113,8 @@ _by_number = attrgetter("number")
 def _tried_from_row(row: Row[*tuple[Any, ...]]) -> TriedSlot:
     return TriedSlot(
         number=row.number,
-        state=row.state,
-        outcome=row.outcome,
+        state=SlotState(row.state),
+        outcome=outcome_from(row.outcome),
         widths=load_json(row.widths) or {},
         value=row.value,
         score=row.score,

@@ -14,22 +14,18 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from ..database.database import Database
-from ..database.tables import STOPPED_OUTCOMES, UNPROJECTED, slots
+from ..database.tables import UNPROJECTED, slots
 from ..database.url import format_url
 from ..errors import StudyNotFound
 from ..ledger import events
 from ..ledger.fence import Fence, is_held
-from ..ledger.slot import Slot, StudyRow, load_json, of_study
+from ..ledger.slot import Slot, StudyRow, TrialOutcome, load_json, of_study
 from . import trial_rows
 
 SLOT_ATTRIBUTE = "slot"
 """User attribute of a trial: the number of its slot."""
 
 _OPEN_TRIAL_ACTION = "open its trial"
-_TRIAL_STATES = {
-    "complete": TrialState.COMPLETE,
-    **dict.fromkeys(STOPPED_OUTCOMES, TrialState.PRUNED),
-}
 _END_COLUMNS = (
     slots.c.number,
     slots.c.token,
@@ -116,7 +112,7 @@ class Projection:
         """
         if not numbers:
             return 0
-        return self._write_close(slots.c.number.in_(numbers), "projected")
+        return self._write_close(slots.c.number.in_(numbers), events.EventKind.PROJECTED)
 
     def repair(self) -> int:
         """Close the trials of all done slots that Optuna was not told of, and fail orphans.
@@ -131,7 +127,9 @@ class Projection:
         unprojected = self._database.read(lambda connection: connection.scalars(query).all())
         repaired = 0
         if unprojected:
-            repaired += self._write_close(slots.c.number.in_(unprojected), "repaired")
+            repaired += self._write_close(
+                slots.c.number.in_(unprojected), events.EventKind.REPAIRED
+            )
         if not self._orphans_checked:
             repaired += self._database.write(self._fail_orphans)
             self._orphans_checked = True
@@ -201,7 +199,9 @@ class Projection:
         }
         trial_rows.end_trials(connection, [_failed_end(trial_id) for trial_id in orphans])
         entries = [
-            events.NewEvent(kind="repaired", number=number, detail={"orphan": trial_id})
+            events.NewEvent(
+                kind=events.EventKind.REPAIRED, number=number, detail={"orphan": trial_id}
+            )
             for trial_id, number in orphans.items()
         ]
         events.append_all(connection, self._study.id, entries)
@@ -231,7 +231,7 @@ def _trial_end(row: Row[*tuple[Any, ...]]) -> trial_rows.TrialEnd:
     result = load_json(row.result) or {}
     return trial_rows.TrialEnd(
         trial_id=row.trial_id,
-        state=_TRIAL_STATES.get(row.outcome, TrialState.FAIL),
+        state=TrialOutcome(row.outcome).trial_state,
         value=row.value,
         curve=result.get("curve") or (),
         attributes=result.get("attributes") or {},

@@ -5,7 +5,7 @@ slot. Workers see it at their next claim or beat: of a study that is not open no
 and a slot that was taken from its holder has a fresh token, so its next beat says that it is lost.
 A slot ends in one way only: what comes after it is done is refused, here and there.
 
-    set_status(database, study, "paused", worker="ann")       # "open": what it was before
+    set_status(database, study, StudyStatus.PAUSED, worker="ann")    # OPEN: what it was before
     pause_trial(database, study, 7, worker="ann")             # leased or free -> free, held back
     cancel_trial(database, study, 7, worker="ann")            # -> done, its outcome 'cancelled'
 """
@@ -24,13 +24,13 @@ from ..database.tables import events as event_rows
 from ..database.tables import slots, studies
 from ..errors import PriorityRefused, TrialRefused
 from ..ledger import events
-from ..ledger.slot import StudyRow, StudyStatus, dump_json, of_study
+from ..ledger.slot import SlotState, StudyRow, StudyStatus, TrialOutcome, dump_json, of_study
 from ..projection.projection import Projection
 
 STATUS_EVENTS: Mapping[StudyStatus, events.EventKind] = {
-    "open": "continued",
-    "paused": "paused",
-    "cancelled": "cancelled",
+    StudyStatus.OPEN: events.EventKind.CONTINUED,
+    StudyStatus.PAUSED: events.EventKind.PAUSED,
+    StudyStatus.CANCELLED: events.EventKind.CANCELLED,
 }
 """A study's new status, and the event that tells of it."""
 
@@ -63,7 +63,7 @@ def set_status(
     def change_status(connection: Connection) -> StudyStatus:
         # A lock that lets others write the study's events meanwhile, and does not wait for them.
         query = select(studies.c.status).where(this_study).with_for_update(key_share=True)
-        current: StudyStatus = connection.execute(query).scalar_one()
+        current = StudyStatus(connection.execute(query).scalar_one())
         if (previous := _previous_status(connection, idempotency_key)) is not None:
             return previous  # our commit arrived, its reply did not
         if current != status:
@@ -111,16 +111,16 @@ def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str
     """
 
     def paused_columns(row: Row[Any]) -> dict[str, Any]:
-        if row.state == "free":
+        if row.state == SlotState.FREE:
             return {} if row.hold else {"hold": "paused"}
         released_columns = {
-            "state": "free",
+            "state": SlotState.FREE,
             "token": _new_token(),
             "attempts": slots.c.attempts - 1,
         }
         return {"hold": "paused", **released_columns}
 
-    _change_slot(database, study, number, "paused", paused_columns, worker=worker)
+    _change_slot(database, study, number, events.EventKind.PAUSED, paused_columns, worker=worker)
 
 
 def continue_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
@@ -129,7 +129,9 @@ def continue_trial(database: Database, study: StudyRow, number: int, *, worker: 
     def continued_columns(row: Row[Any]) -> dict[str, Any]:
         return {"hold": None} if row.hold else {}
 
-    _change_slot(database, study, number, "continued", continued_columns, worker=worker)
+    _change_slot(
+        database, study, number, events.EventKind.CONTINUED, continued_columns, worker=worker
+    )
 
 
 def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
@@ -141,18 +143,20 @@ def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: st
     projection = Projection(database, study)
 
     def cancelled_columns(row: Row[Any]) -> dict[str, Any]:
-        if row.outcome == "cancelled":
+        if row.outcome == TrialOutcome.CANCELLED:
             return {}
         return {
-            "state": "done",
-            "outcome": "cancelled",
+            "state": SlotState.DONE,
+            "outcome": TrialOutcome.CANCELLED,
             "token": _new_token(),
             "hold": None,
             "result": dump_json({}),
             "finished_at": database_now(),
         }
 
-    _change_slot(database, study, number, "cancelled", cancelled_columns, worker=worker)
+    _change_slot(
+        database, study, number, events.EventKind.CANCELLED, cancelled_columns, worker=worker
+    )
     projection.close_many([number])
 
 
@@ -182,7 +186,7 @@ def _change_slot(
         row = connection.execute(query).one_or_none() if 0 <= number <= MAX_SLOT_NUMBER else None
         if row is None:
             raise _no_such_trial(connection, study, number)
-        if row.state == "done" and row.outcome != kind:
+        if row.state == SlotState.DONE and row.outcome != kind:
             raise TrialRefused(
                 f"Trial {number} of the study '{study.name}' is done ({row.outcome}) and cannot be "
                 f"{kind}; name one that waits or is in training."
@@ -191,7 +195,7 @@ def _change_slot(
         if not columns:
             return
         connection.execute(update(slots).where(*this_slot).values(**columns))
-        detail = {"taken_from": row.worker} if row.state == "leased" else {}
+        detail = {"taken_from": row.worker} if row.state == SlotState.LEASED else {}
         entry = events.NewEvent(
             kind=kind, number=number, token=row.token, worker=worker, detail=detail
         )
@@ -211,8 +215,7 @@ def _previous_status(connection: Connection, idempotency_key: str) -> StudyStatu
     detail = connection.execute(query).scalar_one_or_none()
     if detail is None:
         return None
-    previous: StudyStatus = json.loads(detail)["before"]
-    return previous
+    return StudyStatus(json.loads(detail)["before"])
 
 
 def _no_such_trial(connection: Connection, study: StudyRow, number: int) -> TrialRefused:

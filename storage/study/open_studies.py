@@ -11,7 +11,8 @@ from ..database.database import Database
 from ..database.dialect import database_now
 from ..database.tables import BOUND, UNBOUND, events, slots, studies
 from ..ledger.claim import claimable
-from ..ledger.slot import StudyRow
+from ..ledger.events import EventKind
+from ..ledger.slot import SlotState, StudyRow, StudyStatus
 
 MAX_COUNTED_SLOTS = 250
 """Claimable slots of a study are counted no further: the answer shall not cost more with more."""
@@ -49,14 +50,13 @@ def open_studies(database: Database, *, lease_seconds: float = 30.0) -> list[Ope
             _count_running().label("running"),
             last_claim,
         )
-        .where(studies.c.status == "open")
+        .where(studies.c.status == StudyStatus.OPEN)
         .order_by(studies.c.priority.desc(), last_claim.asc().nulls_first(), studies.c.id)
     )
     rows = database.read(lambda connection: connection.execute(query).all())
-    columns = studies.c.keys()
     return [
         OpenStudy(
-            study=StudyRow(**{column: row._mapping[column] for column in columns}),
+            study=StudyRow.from_row(row),
             claimable=row.claimable,
             running=row.running,
             last_claim=row.last_claim,
@@ -81,7 +81,7 @@ def _count_running() -> ScalarSelect[int]:
     """SQL: how many slots of a study are held."""
     query = select(func.count()).where(
         slots.c.study_id == studies.c.id,
-        slots.c.state == "leased",
+        slots.c.state == SlotState.LEASED,
         slots.c.lease_until >= database_now(),
     )
     return query.correlate(studies).scalar_subquery()
@@ -91,7 +91,10 @@ def _select_last_claim() -> ScalarSelect[float]:
     """SQL: when a study's newest claim was made, found from the newest event backwards."""
     return (
         select(events.c.at)
-        .where(events.c.study_id == studies.c.id, events.c.kind.in_(("claimed", "reclaimed")))
+        .where(
+            events.c.study_id == studies.c.id,
+            events.c.kind.in_((EventKind.CLAIMED, EventKind.RECLAIMED)),
+        )
         .order_by(events.c.id.desc())
         .limit(1)
         .correlate(studies)

@@ -6,12 +6,11 @@ there is all of it or nothing, however many processes create it and wherever one
 """
 
 import uuid
-from typing import Any
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from ..database.database import Database
 from ..database.dialect import database_now
@@ -92,10 +91,12 @@ def create_study(
         ).one()
         slots_of.add_slots(connection, row.id, current=0, total=budget)
         entry = events.NewEvent(
-            kind="created", idempotency_key=f"created:{request}", detail={"budget": budget}
+            kind=events.EventKind.CREATED,
+            idempotency_key=f"created:{request}",
+            detail={"budget": budget},
         )
         events.append(connection, row.id, entry)
-        return _study_from_row(row), True
+        return StudyRow.from_row(row), True
 
     try:
         return database.write(create_or_find)
@@ -128,7 +129,7 @@ def list_studies(database: Database) -> list[StudyRow]:
     """Every study in the database, oldest first."""
     query = select(studies).order_by(studies.c.created_at, studies.c.id)
     rows = database.read(lambda connection: connection.execute(query).all())
-    return [_study_from_row(row) for row in rows]
+    return [StudyRow.from_row(row) for row in rows]
 
 
 def _create_optuna_study(
@@ -142,7 +143,7 @@ def _create_optuna_study(
 
 def _find_by_name(connection: Connection, name: str) -> StudyRow | None:
     row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
-    return None if row is None else _study_from_row(row)
+    return None if row is None else StudyRow.from_row(row)
 
 
 def _created_by_request(connection: Connection, request: str) -> bool:
@@ -165,7 +166,3 @@ def _not_a_widthwise_study(name: str, database: Database) -> StudyMismatch:
         f"'{name}' in {format_url(database.url)} is an Optuna study that Widthwise did not create, so "
         "it has no ledger; give the new study another name."
     )
-
-
-def _study_from_row(row: Row[Any]) -> StudyRow:
-    return StudyRow(**row._mapping)

@@ -4,11 +4,12 @@ A worker announces itself with every sign of life, and leaves when it ends; `lis
 The leases alone decide about slots: a worker may be silent here and still hold some.
 
     presence = WorkerRegistration(database, name="host:4711", beat_seconds=10.0)
-    presence.register(study=None, activity="starting", device=None)
-    presence.register(study=study, activity="training", device="cpu: 24 GiB")
+    presence.register(study=None, activity=WorkerActivity.STARTING, device=None)
+    presence.register(study=study, activity=WorkerActivity.TRAINING, device="cpu")
     presence.unregister()
 """
 
+import enum
 import os
 import socket
 from collections import defaultdict
@@ -22,7 +23,7 @@ from ..database.database import Database
 from ..database.dialect import database_now, insert_for
 from ..database.tables import slots, studies, workers
 from ..errors import StorageUnreachable
-from ..ledger.slot import StudyRow
+from ..ledger.slot import SlotState, StudyRow
 
 MAX_MISSED_BEATS = 3.0
 """So many beats without a sign of life, and a worker counts as dead."""
@@ -32,6 +33,14 @@ EXPIRY_SECONDS = 86_400.0
 
 UNREGISTER_SECONDS = 2.0
 """How long a worker that ends tries to say so: less than it is given to end."""
+
+
+class WorkerActivity(enum.StrEnum):
+    """What a worker does."""
+
+    STARTING = "starting"
+    TRAINING = "training"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +53,7 @@ class WorkerRow:
         pid: Its process there.
         device: What it trains on, None until it knows.
         study: Name of the study that it serves now.
-        activity: starting, training or waiting.
+        activity: What it does.
         trials: Numbers of the slots of that study that it was the last to claim and has not given
             back, ascending.
         version: Its release of Widthwise.
@@ -57,7 +66,7 @@ class WorkerRow:
     pid: int
     device: str | None
     study: str | None
-    activity: str
+    activity: WorkerActivity
     trials: tuple[int, ...]
     version: str
     age_seconds: float
@@ -80,12 +89,14 @@ class WorkerRegistration:
         self._name = name
         self._beat_seconds = beat_seconds
 
-    def register(self, *, study: StudyRow | None, activity: str, device: str | None) -> None:
+    def register(
+        self, *, study: StudyRow | None, activity: WorkerActivity, device: str | None
+    ) -> None:
         """Say that the worker lives, and what it does; forget those not seen for a day.
 
         Args:
             study: That it serves now.
-            activity: What it does: starting, training or waiting.
+            activity: What it does.
             device: What it trains on, where that is known.
         """
         now = database_now()
@@ -136,7 +147,7 @@ def list_workers(database: Database) -> list[WorkerRow]:
     )
     served_studies = select(workers.c.study_id).where(workers.c.study_id.is_not(None))
     leased_slots = select(slots.c.study_id, slots.c.worker, slots.c.number).where(
-        slots.c.study_id.in_(served_studies), slots.c.state == "leased"
+        slots.c.study_id.in_(served_studies), slots.c.state == SlotState.LEASED
     )
     rows, leased_rows = database.read(
         lambda connection: (
@@ -154,7 +165,7 @@ def list_workers(database: Database) -> list[WorkerRow]:
             pid=row.pid,
             device=row.device,
             study=row.study,
-            activity=row.activity,
+            activity=WorkerActivity(row.activity),
             trials=tuple(sorted(trials[row.study_id, row.name])),
             version=row.version,
             age_seconds=max(0.0, row.age),
