@@ -90,7 +90,7 @@ class Sequential(Generic[NetworkT]):
     def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
         """Put members where they were; see `Team`."""
         for index, member_state in states.items():
-            self.run_member(index, methodcaller("go_on_from", member_state))
+            self.run_member(index, methodcaller("load_state", member_state))
         return {index: self._failures[index] for index in states if index in self._failures}
 
     def state_dict(self, member: int) -> dict[str, Any]:

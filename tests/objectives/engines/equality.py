@@ -91,7 +91,7 @@ def assert_equal_sessions(
     *,
     epochs: int = 3,
     tolerance: float = 1e-9,
-    scaling: Parametrisation | None = None,
+    parametrisation: Parametrisation | None = None,
 ) -> float:
     """Every weight, buffer, loss and output as with the plain engine; returns the largest error."""
     training = TrainingSetup(
@@ -99,7 +99,7 @@ def assert_equal_sessions(
         data=objective.data,
         settings=settings,
         device=CPU,
-        parametrisation=scaling,
+        parametrisation=parametrisation,
     )
     expected = train_epochs(PlainEngine(), training, members, epochs)
     actual = train_epochs(engine, training, members, epochs)
@@ -126,7 +126,7 @@ def assert_equal_results(
     candidates: Sequence[Candidate],
     settings: ProxySettings,
     *,
-    scaling: Parametrisation | None = None,
+    parametrisation: Parametrisation | None = None,
     earlier: Mapping[float, Sequence[float]] | None = None,
 ) -> list[TrainingResult | Exception | None]:
     """The whole way: curves, early stops, prunings and test values as with the plain engine."""
@@ -138,7 +138,7 @@ def assert_equal_results(
             settings,
             device=CPU,
             engine=with_engine,
-            parametrisation=scaling,
+            parametrisation=parametrisation,
             other_rung_scores=earlier,
         )
 

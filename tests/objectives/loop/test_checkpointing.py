@@ -139,7 +139,7 @@ class PerLayerRates:
         for index, parameter in enumerate(model.parameters()):
             parameter.mul_(1 / (1 + index))
 
-    def rates(self, _: Mapping[str, int]) -> Mapping[str, float]:
+    def learning_rate_factors(self, _: Mapping[str, int]) -> Mapping[str, float]:
         return {"1.weight": 0.25, "2.weight": 4.0, "2.bias": 4.0, "5.weight": 0.5}
 
 
@@ -151,7 +151,7 @@ def test_another_engine_goes_on(
 ) -> None:
     training_settings, more = (
         replace(SHORT_SETTINGS, weight_decay=0.1),
-        {"scaling": PerLayerRates()},
+        {"parametrisation": PerLayerRates()},
     )
     run = ResumableTraining(
         mlp_objective(norm=norm), make_candidates(3, 8), training_settings, ENGINES[first], more
@@ -160,7 +160,7 @@ def test_another_engine_goes_on(
     expected = run.train_uninterrupted()
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(FileSnapshotStore(tmp_path, stop_after=4))
-    results = replace(run, engine=ENGINES[second]).kept(FileSnapshotStore(tmp_path))
+    results = replace(run, engine=ENGINES[second]).train_with_store(FileSnapshotStore(tmp_path))
     for result, expected_result in zip(results, expected, strict=True):
         assert result.engine == ", ".join(dict.fromkeys((first, second)))
         assert result.curve == pytest.approx(expected_result.curve, rel=1e-9)
@@ -401,7 +401,7 @@ def test_scores_at_rungs_passed_count_for_those_who_follow(tmp_path: Path) -> No
         width_objective(), [nine, four], HALVING_SETTINGS, PlainEngine
     ).train_with_store(FileSnapshotStore(tmp_path))
     assert [result.outcome for result in results] == ["complete", "pruned"]
-    assert results[0].rungs == ((1.0, 9.0), (3.0, 9.0))
+    assert results[0].rung_scores == ((1.0, 9.0), (3.0, 9.0))
     assert results[1].fidelity == 1.0
 
 
@@ -417,4 +417,4 @@ def test_one_that_passed_a_rung_is_not_judged_there_again(tmp_path: Path) -> Non
     ).train_with_store(FileSnapshotStore(tmp_path))
     assert [result.outcome for result in results] == ["pruned", "complete", "pruned", "pruned"]
     assert results[0].fidelity == 3.0
-    assert results[0].rungs == ((1.0, 4.0), (3.0, 4.0))
+    assert results[0].rung_scores == ((1.0, 4.0), (3.0, 4.0))

@@ -247,7 +247,7 @@ class FailingEngine:
     def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
         self.called("start")
         session = PlainSession(training, members)
-        for name in ("advance", "predict", "remember", "recall", "drop"):
+        for name in ("advance", "predict", "save_best", "restore_best", "drop"):
             setattr(session, name, self._count_calls(name, getattr(session, name)))
         return session
 
@@ -273,8 +273,8 @@ class FailingEngine:
         ("advance", 1, torch.OutOfMemoryError("the whole stack")),
         ("advance", 4, SystemExit(1)),
         ("predict", 3, RuntimeError("boom")),
-        ("remember", 2, RuntimeError("boom")),
-        ("recall", 1, RuntimeError("boom")),
+        ("save_best", 2, RuntimeError("boom")),
+        ("restore_best", 1, RuntimeError("boom")),
         ("drop", 2, RuntimeError("boom")),
     ],
     ids=lambda value: str(value) if not isinstance(value, BaseException) else type(value).__name__,
@@ -317,7 +317,7 @@ def test_a_replacement_of_one_fold_is_told_too() -> None:
         replace(SHORT_SETTINGS, folds=2),
         engine=FailingEngine("start", 2, EngineUnsupported("too odd")),
     )
-    assert results[0].engine == "flaky, plain (flaky: Unsuitable: too odd)"
+    assert results[0].engine == "flaky, plain (flaky: EngineUnsupported: too odd)"
 
 
 # Replicas, folds and rates
@@ -469,9 +469,9 @@ def test_the_worst_are_dropped_at_each_rung() -> None:
         9: ("complete", 9.0, 9),
     }
     best, pruned = results[1], results[5]
-    assert (best.value, best.rungs, best.detail) == (9.0, ((1.0, 9.0), (3.0, 9.0)), None)
+    assert (best.value, best.rung_scores, best.detail) == (9.0, ((1.0, 9.0), (3.0, 9.0)), None)
     assert (pruned.value, pruned.score, pruned.test_value) == (None, 7.0, None)
-    assert pruned.rungs == ((1.0, 7.0), (3.0, 7.0))
+    assert pruned.rung_scores == ((1.0, 7.0), (3.0, 7.0))
     assert pruned.detail == "its width of 7 after 3 of 9 epochs is not among the best 1/3"
 
 
@@ -495,11 +495,13 @@ def test_never_pruned_candidates_are_trained_to_the_end() -> None:
 def test_earlier_trials_at_the_same_rung_count() -> None:
     earlier = {1.0: [6.0, 6.5, 7.0], 3.0: [1.0]}
     results = train_results(
-        width_objective(), make_candidates(4, 9, 8), HALVING_SETTINGS, earlier=earlier
+        width_objective(), make_candidates(4, 9, 8), HALVING_SETTINGS, other_rung_scores=earlier
     )
     assert [result.outcome for result in results] == ["pruned", "complete", "pruned"]
     assert [result.fidelity for result in results] == [1.0, 9.0, 3.0]
-    lone = train_results(width_objective(), make_candidates(4), HALVING_SETTINGS, earlier=earlier)
+    lone = train_results(
+        width_objective(), make_candidates(4), HALVING_SETTINGS, other_rung_scores=earlier
+    )
     assert lone[0].outcome == "pruned"
     assert (
         train_results(width_objective(), make_candidates(4), HALVING_SETTINGS)[0].outcome
@@ -535,9 +537,9 @@ def test_rungs_within_the_first_epoch_go_by_the_share_of_the_data() -> None:
     worst, *_, best = train_results(objective, make_candidates(1, 2, 3, 4), training_settings)
     assert sum(observed) == 12, "a quarter of 40 rows, to the batch"
     assert (worst.outcome, worst.fidelity, worst.epochs, worst.curve) == ("pruned", 0.25, 0, ())
-    assert (worst.score, worst.rungs) == (1.0, ((0.25, 1.0),))
+    assert (worst.score, worst.rung_scores) == (1.0, ((0.25, 1.0),))
     assert best.outcome == "complete"
-    assert [at for at, _ in best.rungs] == [0.25, 0.75, 2.0, 7.0]
+    assert [at for at, _ in best.rung_scores] == [0.25, 0.75, 2.0, 7.0]
 
 
 @settings(deadline=None, max_examples=15)
@@ -554,9 +556,9 @@ def test_rungs_change_no_number_of_those_that_go_on(
     (plain,) = train_results(MLP, [Candidate(widths={"a": 4, "b": 3}, seed=1)], training_settings)
     halved = replace(training_settings, halving=Halving(eta=eta, first=first))
     (result,) = train_results(MLP, [Candidate(widths={"a": 4, "b": 3}, seed=1)], halved)
-    assert [at for at, _ in result.rungs] == list(halved.rungs)
+    assert [at for at, _ in result.rung_scores] == list(halved.rungs)
     assert result.losses == pytest.approx(plain.losses, rel=1e-12)
-    assert replace(result, rungs=(), losses=plain.losses) == plain
+    assert replace(result, rung_scores=(), losses=plain.losses) == plain
 
 
 @given(first=st.floats(0.001, 50), eta=st.integers(2, 10), epochs=st.integers(1, 100))
@@ -572,7 +574,7 @@ def test_one_that_ran_out_of_patience_keeps_its_score_at_later_rungs() -> None:
     training_settings = replace(HALVING_SETTINGS, patience=1)
     (separate,) = train_results(width_objective(), make_candidates(5), training_settings)
     assert (separate.outcome, separate.epochs, separate.fidelity) == ("complete", 2, 9.0)
-    assert separate.rungs == ((1.0, 5.0), (3.0, 5.0))
+    assert separate.rung_scores == ((1.0, 5.0), (3.0, 5.0))
 
     class Rising(WidthAsMetric):
         def forward(self, x: Tensor) -> Tensor:
@@ -612,7 +614,7 @@ def test_who_is_given_up_leaves_the_others_as_they_are() -> None:
         observed.append((epochs, set(metrics)))
         return [1] if epochs >= 2 else []
 
-    results = train_results(objective, batch, after=after)
+    results = train_results(objective, batch, callback=after)
     expected = train_results(objective, batch)
     assert results[1] is None
     assert [results[0], results[2]] == [expected[0], expected[2]]
@@ -627,7 +629,7 @@ def test_all_given_up_ends_the_training() -> None:
         return [0, 1]
 
     assert train_results(
-        custom_objective(lambda widths: network(widths["a"])), make_candidates(2, 5), after=after
+        custom_objective(lambda widths: network(widths["a"])), make_candidates(2, 5), callback=after
     ) == [
         None,
         None,
@@ -640,7 +642,7 @@ def test_one_given_up_at_a_rung_pushes_nobody_out_at_the_next() -> None:
         return [0] if epochs >= 1 else []
 
     results = train_results(
-        width_objective(), make_candidates(9, 8, 7, 1, 2, 3, 4), HALVING_SETTINGS, after=after
+        width_objective(), make_candidates(9, 8, 7, 1, 2, 3, 4), HALVING_SETTINGS, callback=after
     )
     assert results[0] is None
     assert results[1].outcome == "complete"
@@ -663,7 +665,7 @@ def test_a_failed_or_finished_candidate_has_no_present_metric() -> None:
 
     objective = custom_objective(lambda widths: Late(widths["a"]), metric=width_objective().metric)
     train_results(
-        objective, make_candidates(3, 5), replace(SHORT_SETTINGS, patience=1), after=after
+        objective, make_candidates(3, 5), replace(SHORT_SETTINGS, patience=1), callback=after
     )
     assert observed == [{0: 3.0, 1: 5.0}, {1: 5.0}]
 
@@ -675,7 +677,7 @@ def test_what_after_raises_ends_all_untouched() -> None:
         raise error
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)], after=after)
+        train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)], callback=after)
     assert caught.value is error
 
 

@@ -130,7 +130,7 @@ def test_nobody_waits_for_the_end_of_a_long_epoch(seconds: float, clock: Clock) 
         calls.append((clock.now, epochs, len(metrics)))
         return ()
 
-    run.options = {"after": after}
+    run.options = {"callback": after}
     run.train_uninterrupted()
     times = [0.0, *(call[0] for call in calls)]
     waits = [late - early for early, late in pairwise(times)]
@@ -156,7 +156,7 @@ def test_who_is_given_up_in_between_is_trained_no_further(clock: Clock) -> None:
     def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
         return [0] if epochs < 1 else [0, 1] if epochs < 2 and epochs > 1 else []
 
-    run.options = {"after": after}
+    run.options = {"callback": after}
     assert run.train_uninterrupted() == [None, None]
     assert clock.now == 2 * 1 + 1 * 5  # both a step, the other one to the next breath but one
 
@@ -175,7 +175,7 @@ def test_no_number_depends_on_where_an_epoch_is_cut(
         make_candidates(3, 8),
         training_settings,
         ENGINES[engine],
-        {"after": lambda *_: ()},
+        {"callback": lambda *_: ()},
     )
     expected = run.train_uninterrupted()
     pause_every(monkeypatch, batches)
@@ -197,7 +197,7 @@ def test_what_becomes_no_number_is_told_alike(monkeypatch: pytest.MonkeyPatch) -
         make_candidates(3),
         SHORT_SETTINGS,
         ENGINES["plain"],
-        {"after": lambda *_: ()},
+        {"callback": lambda *_: ()},
     )
     expected = run.train_uninterrupted()
     pause_every(monkeypatch, 1)
@@ -222,5 +222,5 @@ def test_a_stop_within_an_epoch_keeps_what_was_done(
 
 def test_the_cuts_of_tests_are_those_asked_for() -> None:
     assert (
-        FixedTimeSlicer(2)(4, asked=True).next_milestone(0.0, Milestone(epochs=1.0)).epochs == 0.5
+        FixedTimeSlicer(2)(4, enabled=True).next_milestone(0.0, Milestone(epochs=1.0)).epochs == 0.5
     )

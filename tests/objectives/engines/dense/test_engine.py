@@ -143,14 +143,14 @@ class PerLayerRates:
         for index, parameter in enumerate(model.parameters()):
             parameter.mul_(1 / (1 + index))
 
-    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:  # noqa: ARG002
+    def learning_rate_factors(self, widths: Mapping[str, int]) -> Mapping[str, float]:  # noqa: ARG002
         return {"1.weight": 0.25, "3.weight": 4.0, "3.bias": 4.0, "5.weight": 0.5}
 
 
 def test_rates_of_single_parameters() -> None:
     objective = family_objective("mlp", DATA)
     assert_equal_sessions(
-        DenseEngine(), objective, [member(8, 6)], QUICK_SETTINGS, scaling=PerLayerRates()
+        DenseEngine(), objective, [member(8, 6)], QUICK_SETTINGS, parametrisation=PerLayerRates()
     )
 
 
@@ -385,7 +385,7 @@ def test_in_float32_it_is_as_near_to_plain_torch_and_the_truth_as_another_optimi
     fused, dense = weights(PlainEngine(), torch.float32), weights(DenseEngine(), torch.float32)
     truth = weights(PlainEngine(), torch.float64)
     with monkeypatch.context() as patch:
-        patch.setattr("widthwise.objectives.training.optimizer._fusable", lambda _: False)
+        patch.setattr("widthwise.objectives.training.optimizer._supports_fused", lambda _: False)
         reordered = weights(PlainEngine(), torch.float32)
     for actual, plain, other in zip(dense, fused, reordered, strict=True):
         assert (actual - plain).norm() <= 2 * (other - plain).norm()

@@ -236,7 +236,7 @@ class HalvedRates:
         for parameter in model.parameters():
             parameter.mul_(0.5)
 
-    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
+    def learning_rate_factors(self, widths: Mapping[str, int]) -> Mapping[str, float]:
         return {"1.weight": 1.0, "3.weight": 4 / widths["a"]}
 
 
@@ -244,7 +244,7 @@ def test_rates_of_single_parameters_are_kept() -> None:
     objective = family_objective("mlp", make_clusters())
     two = members({"a": 6, "b": 9}, {"a": 12, "b": 3})
     assert_equal_sessions(
-        ReplayEngine(), objective, two, SETTINGS, tolerance=0.0, scaling=HalvedRates()
+        ReplayEngine(), objective, two, SETTINGS, tolerance=0.0, parametrisation=HalvedRates()
     )
 
 

@@ -117,7 +117,7 @@ def test_steps_started_as_a_whole_give_the_same_bits(
     expected = train_with_changes(single_stack_engine().start(*case))
     recordings = FakeCapture()
     monkeypatch.setattr(
-        "widthwise.objectives.engines.stacked.stack.capture_on", lambda _: recordings
+        "widthwise.objectives.engines.stacked.stack.capture_function", lambda _: recordings
     )
     actual = train_with_changes(single_stack_engine().start(*case))
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
@@ -132,7 +132,7 @@ def test_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = single_stack_engine().start(*case).advance(batches)
     recordings = FakeCapture()
     monkeypatch.setattr(
-        "widthwise.objectives.engines.stacked.stack.capture_on", lambda _: recordings
+        "widthwise.objectives.engines.stacked.stack.capture_function", lambda _: recordings
     )
     assert single_stack_engine().start(*case).advance(batches) == expected
     assert recordings.launched == [10 - EAGER_STEPS]
@@ -189,7 +189,7 @@ def test_a_step_with_a_state_of_its_own_is_not_captured(monkeypatch: pytest.Monk
     expected = train_with_changes(single_stack_engine().start(*case))
     recordings = FakeCapture()
     monkeypatch.setattr(
-        "widthwise.objectives.engines.stacked.stack.capture_on", lambda _: recordings
+        "widthwise.objectives.engines.stacked.stack.capture_function", lambda _: recordings
     )
     actual = train_with_changes(single_stack_engine().start(*case))
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)

@@ -100,7 +100,7 @@ class PerWidthRates:
         for parameter in model.parameters():
             parameter.mul_(1 + 1 / widths["a"])
 
-    def rates(self, widths: Mapping[str, int]) -> Mapping[str, float]:
+    def learning_rate_factors(self, widths: Mapping[str, int]) -> Mapping[str, float]:
         return {"1.weight": 8 / widths["a"], "3.bias": 0.5}
 
 
@@ -108,7 +108,7 @@ def test_rates_and_decays_of_each_parameter_are_kept() -> None:
     objective = family_objective("mlp", FLAT)
     batch = members((4, 9), (8, 3), (5, 5))
     assert_equal_sessions(
-        single_stack_engine(), objective, batch, SHORT_SETTINGS, scaling=PerWidthRates()
+        single_stack_engine(), objective, batch, SHORT_SETTINGS, parametrisation=PerWidthRates()
     )
 
 
