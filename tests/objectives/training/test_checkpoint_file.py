@@ -320,13 +320,13 @@ def test_what_a_killed_worker_left_is_cleared_later_and_what_another_writes_is_n
 WRITER = """
 import sys
 from pathlib import Path
-from widthwise.objectives import checkpoint
-from widthwise.tests.objectives.test_checkpoint import ME, snapshot
+from widthwise.objectives.training import checkpoint_file
+from widthwise.tests.objectives.training.test_checkpoint_file import IDENTITY, snapshot
 print("ready", flush=True)
 number = 0
 while True:
     number += 1
-    checkpoint.write(Path(sys.argv[1]), snapshot(number, size=2000), ME)
+    checkpoint_file.write(Path(sys.argv[1]), snapshot(number, size=2000), IDENTITY)
     print(number, flush=True)
 """
 

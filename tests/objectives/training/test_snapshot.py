@@ -137,7 +137,9 @@ def test_an_engine_that_breaks_down_after_going_on(
     run = ResumableTraining(objective, make_candidates(3, 8), SHORT_SETTINGS, PlainEngine)
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(FileSnapshotStore(tmp_path, 4))
-    results = replace(run, engine=lambda: FailingEngine(call)).kept(FileSnapshotStore(tmp_path))
+    results = replace(run, engine=lambda: FailingEngine(call)).train_with_store(
+        FileSnapshotStore(tmp_path)
+    )
     for result, expected_result in zip(results, run.train_uninterrupted(), strict=True):
         assert result.engine == "plain, plain (breaking: RuntimeError: it broke down)"
         assert replace(result, engine="plain") == expected_result
@@ -160,7 +162,7 @@ def test_an_engine_that_breaks_down_while_it_takes_up_a_training(tmp_path: Path)
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(FileSnapshotStore(tmp_path, 2))
     store = FileSnapshotStore(tmp_path)
-    results = replace(run, engine=OutOfMemoryEngine).kept(store)
+    results = replace(run, engine=OutOfMemoryEngine).train_with_store(store)
     assert [replace(result, engine="plain") for result in results] == run.train_uninterrupted()
     assert "plain (full: OutOfMemoryError" in results[0].engine
     assert min(epochs for _, epochs in store.saved) == 3.0
@@ -174,7 +176,7 @@ def test_what_broke_down_at_once_does_not_lose_the_epochs_before(tmp_path: Path)
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(FileSnapshotStore(tmp_path, 3))
     Counted.steps = 0
-    replace(run, engine=lambda: FailingEngine(0)).kept(FileSnapshotStore(tmp_path))
+    replace(run, engine=lambda: FailingEngine(0)).train_with_store(FileSnapshotStore(tmp_path))
     assert Counted.steps == 3
 
 
@@ -357,7 +359,7 @@ def test_a_model_that_cannot_be_built_any_more_fails_as_ever(
     def refuse(_: int) -> nn.Module:
         raise KeyError("gone")
 
-    (result,) = replace(run, objective=make_custom_objective(refuse)).kept(
+    (result,) = replace(run, objective=make_custom_objective(refuse)).train_with_store(
         FileSnapshotStore(tmp_path)
     )
     assert "gone" in str(result)
