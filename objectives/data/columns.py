@@ -20,9 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .dates import MIN_PARSED_FRACTION, FloatArray, date_parts, is_text, read_dates
 from .split import Indices, Partition
@@ -164,6 +161,11 @@ def _add_text(
 def _encode_numbers(features: _Features, partition: Partition) -> list[NDArray[np.float32]] | None:
     if not features.numbers:
         return None
+    # scikit-learn takes a second to load, which data from a function of the user's own is spared.
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     matrix = np.column_stack(list(features.numbers.values()))
     pipeline = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     pipeline.fit(matrix[partition.train])
@@ -178,6 +180,8 @@ def _encode_numbers(features: _Features, partition: Partition) -> list[NDArray[n
 def _encode_texts(features: _Features, partition: Partition) -> list[NDArray[np.float32]] | None:
     if not features.texts:
         return None
+    from sklearn.preprocessing import OneHotEncoder
+
     matrix = np.column_stack(list(features.texts.values()))
     encoder = OneHotEncoder(
         handle_unknown="infrequent_if_exist",

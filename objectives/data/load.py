@@ -11,8 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from sklearn import datasets
-
 from ..errors import DataError, describe_error
 from ..user_code import is_out_of_memory, load_object, source_fingerprint
 from .arrays import from_arrays, from_result
@@ -20,13 +18,7 @@ from .dataset import Data, Task
 from .files import SUFFIXES, load_file
 from .target import read_target
 
-BUILT_IN: dict[str, Callable[[], Any]] = {
-    "digits": datasets.load_digits,
-    "breast_cancer": datasets.load_breast_cancer,
-    "wine": datasets.load_wine,
-    "iris": datasets.load_iris,
-    "diabetes": datasets.load_diabetes,
-}
+BUILT_IN = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 """Real data that scikit-learn ships, so that nothing is downloaded."""
 
 
@@ -86,7 +78,9 @@ def load_builtin(name: str, seed: int, *, image: bool = False) -> Data:
     """
     if name not in BUILT_IN:
         raise DataError(f"there is no built-in data '{name}': choose one of {', '.join(BUILT_IN)}.")
-    bunch = BUILT_IN[name]()
+    from sklearn import datasets  # takes a second to load, as long as torch
+
+    bunch = getattr(datasets, f"load_{name}")()
     if image and "images" not in bunch:
         raise DataError(
             f"data '{name}' is a table of columns, images (channels, height, width) are asked "

@@ -19,18 +19,24 @@ from torch import Tensor
 from ..data.batches import BatchSampler
 from ..errors import ModelError
 from .base import Engine, EngineUnsupported, Member, TrainingSetup
-from .dense.engine import DenseEngine
 from .plain import PlainEngine
 from .replay.engine import ReplayEngine
 from .stacked.engine import StackedEngine
 
 _log = logging.getLogger(__name__)
 
+
+def _dense_engine() -> Engine:
+    from .dense.engine import DenseEngine  # loads numba
+
+    return DenseEngine()
+
+
 ENGINES: Mapping[str, Callable[[], Engine]] = {
     "plain": PlainEngine,
     "replay": ReplayEngine,
     "stacked": StackedEngine,
-    "dense": DenseEngine,
+    "dense": _dense_engine,
 }
 
 MIN_STUDY_SECONDS = 10.0

@@ -16,15 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.gaussian_process.kernels import Kernel
 
-from . import gaussian_process, polynomial
+from . import polynomial
 from .marginal_likelihood import MarginalLikelihood, fit_marginal_likelihood
 from .observations import Observations, standardise, subsample_indices, with_noise_factors
+
+# scikit-learn takes a second to load: only whoever fits a Gaussian process does.
+if TYPE_CHECKING:
+    from sklearn.gaussian_process.kernels import Kernel
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +63,8 @@ class ModelPriors:
 
     def condition(self, observations: Observations) -> list[ComponentPosterior]:
         """The surfaces after the observations, in the order of the weights."""
+        from . import gaussian_process
+
         encoded_with_offsets = np.hstack([observations.encoded, observations.offsets])
         surface = polynomial.condition(
             self.basis,
@@ -246,6 +251,8 @@ def _weigh_models(
     basis: polynomial.PolynomialBasis, observations: Observations
 ) -> tuple[ModelPriors, float]:
     """The surfaces with their weights, and the noise of a full training."""
+    from . import gaussian_process
+
     features = basis.features(np.hstack([observations.encoded, observations.offsets]))
     polynomial_fits = []
     for polynomial_prior in polynomial.POLYNOMIAL_PRIORS:

@@ -19,14 +19,16 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from sqlalchemy.engine import URL
 
-from ...objectives.training import checkpoint_file
-from ...objectives.training.snapshot import Snapshot
 from ...storage.ledger.slot import StudyRow
 from ..errors import SpecError
+
+# A worker's own process only names the folder, and is spared loading torch.
+if TYPE_CHECKING:
+    from ...objectives.training.snapshot import Snapshot
 
 FOLDER_VARIABLE = "WIDTHWISE_CHECKPOINTS"
 INTERVAL_VARIABLE = "WIDTHWISE_CHECKPOINT_SECONDS"
@@ -173,6 +175,8 @@ class CheckpointWriter:
 
     def load(self, index: int) -> Snapshot | None:
         """The last whole checkpoint of a trial; None where there is none."""
+        from ...objectives.training import checkpoint_file
+
         trial = self._trials[index]
         return checkpoint_file.read(
             self._checkpoints.slot_folder(trial.number), self._identity(trial)
@@ -187,6 +191,8 @@ class CheckpointWriter:
 
     def save(self, index: int, snapshot: Snapshot) -> None:
         """Write a trial's checkpoint; one that cannot be written is no reason to stop training."""
+        from ...objectives.training import checkpoint_file
+
         trial, checkpoints = self._trials[index], self._checkpoints
         try:
             checkpoint_file.write(

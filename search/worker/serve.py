@@ -20,6 +20,7 @@ from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
 from ...storage.study.workers import WorkerActivity
 from ..problem.stored import stored_spec
+from ..trial.checkpoints import checkpoint_folder
 from ..trial.outcome import Outcome
 from .heartbeat import BEATS_PER_LEASE, WorkerHeartbeat
 from .shutdown import StopRequest, stop_on_signals, worker_name
@@ -123,8 +124,6 @@ def build_worker(study: StudyRow, context: WorkerContext) -> Worker:
     """
     options, stop_request = context.options, context.stop
     spec = stored_spec(study)
-    from ..trial.checkpoints import checkpoint_folder  # loads torch
-
     ledger = Ledger(
         context.database, study, worker=worker_name(), lease_seconds=options.lease_seconds
     )

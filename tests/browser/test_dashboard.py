@@ -31,7 +31,7 @@ def chromium():
     spec = importlib.util.spec_from_file_location("install", Path(__file__).with_name("install.py"))
     install = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(install)
-    path = install.find()
+    path = install.find_chromium()
     assert path, "no Chromium: run tests/browser/install.py"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))

@@ -22,13 +22,28 @@ def test_what_is_not_public_is_not_there() -> None:
     assert dir(widthwise) == sorted(widthwise.__all__)
 
 
-def test_status_needs_no_torch() -> None:
-    code = "import sys, widthwise.search.cli.app, widthwise.search.study; "
-    code += "print('torch' in sys.modules)"
+SUPERVISION = ("cli.app", "study", "fleet.run", "worker.pool", "trial.checkpoints")
+"""Modules of `search` that a command needs to show, start or watch over trainings of others."""
+TRAINING = ("worker.trainer", "problem.problem", "trial.runner", "report.recommendation")
+"""Modules of `search` that a trainer needs whatever it trains."""
+
+
+@pytest.mark.parametrize(
+    ("modules", "unneeded"),
+    [
+        pytest.param(SUPERVISION, "torch sklearn pandas numba", id="supervision"),
+        pytest.param(TRAINING, "sklearn numba", id="training"),
+    ],
+)
+def test_a_process_does_not_load_what_it_does_not_need(
+    modules: tuple[str, ...], unneeded: str
+) -> None:
+    imports = ", ".join(f"widthwise.search.{module}" for module in modules)
+    code = f"import sys, {imports}; print({{*{unneeded.split()}}} & {{*sys.modules}})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == "False\n"
+    assert done.stdout == "set()\n"
 
 
 def test_a_search_from_python(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
