@@ -1,11 +1,12 @@
-"""Counts and amounts of memory: read as people write them, shown as people read them.
+"""Costs, counts and amounts of memory: read as people write them, formatted as people read them.
 
 Counts (FLOPs, MACs, parameters) take decimal prefixes: ``"2M"`` = ``"2 MFLOPs"`` = 2,000,000.
 Memory takes units of bytes: ``"64 MiB"`` = 64 × 2^20 bytes, ``"1 GB"`` = 10^9 bytes. What could be
 read in two ways ("64M" of memory, "1.5B" parameters, "2m" FLOPs) is refused with what to write.
 
 `parse_count` and `parse_memory` raise ValueError with a whole sentence; `format_count`,
-`format_compact` and `format_memory` go the other way.
+`format_compact` and `format_memory` go the other way. `parse_cost` and `format_cost` choose among
+them by the unit of a cost. (pydantic's ByteSize takes "64M" for 64 MB and has no sentence for it.)
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from ..objectives.cost.registry import COSTS, Unit
+
 COUNT_PREFIXES = ("", "k", "M", "G", "T", "P")
 """Powers of 1,000, as the SI has them."""
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -26,6 +29,9 @@ DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 DURATIONS = {"s": Fraction(1), "ms": Fraction(1, 1000), "us": Fraction(1, 1_000_000)}
 """Seconds in each unit of time, the largest first."""
+
+COST_BY_NAME = {cost.name: cost for cost in COSTS}
+"""All costs, those of the registry, by name."""
 
 _UNIT_SPELLINGS = {
     "FLOPs": ("flops", "flop"),
@@ -37,6 +43,32 @@ _NUMBER = re.compile(
 )
 _MAX_CHARACTERS = 80
 """Characters a quantity may have; longer ones are typing errors and slow to read."""
+
+
+def parse_cost(name: str, value: int | float | str) -> float:
+    """Read an amount of a cost in its unit; whole but for seconds.
+
+    Args:
+        name: Of `COST_BY_NAME`.
+        value: As `parse_count`, `parse_memory` or `parse_duration` take it.
+
+    Raises:
+        ValueError: It is no such amount; the sentence says what to write instead.
+    """
+    unit = COST_BY_NAME[name].unit
+    if unit is Unit.BYTES:
+        return parse_memory(value)
+    return parse_duration(value) if unit is Unit.SECONDS else parse_count(value, unit)
+
+
+def format_cost(name: str, value: float) -> str:
+    """Return an amount of a cost for people; seconds for a cost that is a time."""
+    cost = COST_BY_NAME[name]
+    if cost.unit is Unit.SECONDS:
+        return format_duration(value)
+    if cost.unit is Unit.BYTES:
+        return format_memory(int(value))
+    return format_count(int(value)) if cost.every_digit else format_compact(int(value))
 
 
 def parse_count(value: int | float | str, unit: str = "FLOPs") -> int:

@@ -14,7 +14,7 @@ from ..trace.fake_model import FakeCPU, ModelFactory, fake_model
 from ..trace.flops import FORMULAS, fused_encoder_disabled
 from ..trace.trace import isolated_torch_state, silence_fake_tensor_warnings
 from ..training.step import StepSpec, autocast_context, tensors_in
-from .costs import per_sample
+from .registry import macs_per_sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,7 @@ def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
                 name=name,
                 kind=type(module).__name__,
                 parameters=sum(parameter.numel() for parameter in module.parameters()),
-                macs=per_sample(
-                    flops.get(f"{root}.{name}" if name else "Global", 0), step.batch_size
-                ),
+                macs=macs_per_sample(flops.get(f"{root}.{name}" if name else "Global", 0), step),
                 output_bytes=sizes.get(module, 0),
                 leaf=not any(True for _ in module.children()),
             )

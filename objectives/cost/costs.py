@@ -7,56 +7,38 @@ FLOPs = 2 × MACs. MACs and FLOPs are per sample: the batch's figure divided by 
 that does not depend on the batch (weights made by a network, say) is shared out among the samples;
 where that leaves a fraction it is rounded up, so that a limit is never broken by rounding.
 
-Memory is the peak of live bytes of all tensors (see `memory`), exact to the byte for a step in
-fp32 on the CPU as `step.training_step` does it; for a GPU it is an estimate from above of what
-torch's allocator holds (see `cuda`). The data set, where it lies on the device as a whole, is not
-part of a step's peak: only the mini-batch is.
+Memory is the peak of live bytes of all tensors (see `trace.live_bytes`), exact to the byte for a
+step in fp32 on the CPU as `step.training_step` does it; for a GPU it is an estimate from above of
+what torch's allocator holds (see `trace.cuda_allocator`). The data set, where it lies on the device
+as a whole, is not part of a step's peak: only the mini-batch is.
 
-Entry points: `count_costs`, `Costs`; `costmodel.CostModel` for many candidates at once.
+Entry points: `count_costs`, `Costs`; `model.CostModel` for many candidates at once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
+from typing import Any
 
 from torch import nn
 
-from ..trace.cuda_allocator import allocator_peak
 from ..trace.live_bytes import Breakdown, Timeline
 from ..trace.trace import Trace, trace
 from ..training.step import StepSpec, TensorSpec
+from .registry import FIELDS, QUANTITIES, derive_costs
 
 __all__ = ["FIELDS", "Costs", "StepSpec", "TensorSpec", "count_costs"]
 
-FIELDS = (
-    "parameters",
-    "trainable_parameters",
-    "macs",
-    "flops",
-    "step_flops",
-    "train_memory",
-    "inference_memory",
-    "file_size",
+_Figures: Any = make_dataclass(
+    "_Figures", [(name, int) for name in FIELDS], frozen=True, kw_only=True
 )
-"""The costs that can be limited, in the order they are shown."""
+"""One whole number for each counted cost of the registry."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What one candidate costs.
+class Costs(_Figures):  # type: ignore[misc]  # its fields are those of the registry
+    """What one candidate costs: an attribute for each counted cost of `registry.COSTS`.
 
     Attributes:
-        parameters: Elements of all parameters, tied ones once.
-        trainable_parameters: Those that require a gradient.
-        macs: Multiply-adds of one forward pass, per sample.
-        flops: 2 × macs.
-        step_flops: FLOPs of forward and backward pass, per sample.
-        train_memory: Peak live bytes of a steady training step: parameters, gradients, optimizer
-            state, buffers, activations and the mini-batch.
-        inference_memory: Peak live bytes of a forward pass in eval mode without gradients, at the
-            same batch size.
-        file_size: Bytes of the model's file: parameters and persistent buffers as `state_dict`
-            holds them, each storage once, so tied tensors count once. The container around them
-            (names, shapes: some 100 bytes a tensor) is not included.
         train_breakdown: The parts of train_memory.
         inference_breakdown: The parts of inference_memory.
         largest_tensor: Bytes of the largest single tensor of the training step.
@@ -66,14 +48,6 @@ class Costs:
         notes: Sentences on what to know about these figures.
     """
 
-    parameters: int
-    trainable_parameters: int
-    macs: int
-    flops: int
-    step_flops: int
-    train_memory: int
-    inference_memory: int
-    file_size: int
     train_breakdown: Breakdown
     inference_breakdown: Breakdown
     largest_tensor: int
@@ -82,7 +56,7 @@ class Costs:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, int]:
-        """Return the costs that can be limited, by name."""
+        """Return the costs by name, in the order they are shown."""
         return {name: getattr(self, name) for name in FIELDS}
 
 
@@ -102,20 +76,12 @@ def count_costs(build: Callable[[], nn.Module], step: StepSpec) -> Costs:
 
 def costs_from_trace(traced: Trace, step: StepSpec) -> Costs:
     """Return the costs of a candidate traced on a step."""
-    macs = per_sample(traced.flops, step.batch_size)
-    train_memory, train_breakdown = _device_memory(traced.training, step)
-    inference_memory, inference_breakdown = _device_memory(traced.inference, step)
+    quantities = {quantity.name: max(quantity.read(traced)) for quantity in QUANTITIES}
+    figures = derive_costs(quantities, step)
     return Costs(
-        parameters=traced.parameters,
-        trainable_parameters=traced.trainable_parameters,
-        macs=macs,
-        flops=2 * macs,
-        step_flops=2 * per_sample(traced.step_flops, step.batch_size),
-        train_memory=train_memory,
-        inference_memory=inference_memory,
-        file_size=traced.file_size,
-        train_breakdown=train_breakdown,
-        inference_breakdown=inference_breakdown,
+        **figures,
+        train_breakdown=_device_breakdown(traced.training, figures["train_memory"]),
+        inference_breakdown=_device_breakdown(traced.inference, figures["inference_memory"]),
         largest_tensor=traced.training.largest_tensor,
         lower_bound=traced.lower_bound,
         uncounted=traced.uncounted,
@@ -123,19 +89,7 @@ def costs_from_trace(traced: Trace, step: StepSpec) -> Costs:
     )
 
 
-def _device_memory(timeline: Timeline, step: StepSpec) -> tuple[int, Breakdown]:
-    """Return the peak on the device of the step, and its parts."""
-    if step.device_type == "cpu":
-        return timeline.peak, timeline.breakdown
-    peak = allocator_peak(timeline.peak, step.capability)
-    added = timeline.breakdown.workspace + peak - timeline.peak
-    return peak, replace(timeline.breakdown, workspace=added)
-
-
-def per_sample(batch_flops: int, batch_size: int) -> int:
-    """Return MACs per sample of the FLOPs of a batch, rounded up.
-
-    macs = ceil(FLOPs / 2 / batch size), as FLOPs = 2 × MACs. Worked example: 64 samples through
-    `nn.Linear(64, 32)`: 262,144 / 2 / 64 = 2,048.
-    """
-    return -(-batch_flops // (2 * batch_size))
+def _device_breakdown(timeline: Timeline, device_peak: int) -> Breakdown:
+    """Return the parts of a peak; what the device holds beyond live bytes is workspace."""
+    workspace = timeline.breakdown.workspace + device_peak - timeline.peak
+    return replace(timeline.breakdown, workspace=workspace)

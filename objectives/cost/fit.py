@@ -20,6 +20,7 @@ from ..trace.cuda_allocator import Integers
 from ..trace.trace import Trace
 from .lattice import Lattice
 from .polynomial import Polynomials, fit_polynomials, independent_points, stack_polynomials
+from .registry import MAX_COST, QUANTITIES, Quantity
 
 DEGREES = (2, 3, 4)
 """Total degrees tried in turn."""
@@ -32,17 +33,6 @@ HELD_OUT_POINTS = 8
 
 TraceRow = Callable[[Integers], Trace]
 """`(row of widths) -> what was traced`, cached by the caller."""
-
-_TIMELINES: Mapping[str, str] = {"train_memory": "training", "inference_memory": "inference"}
-_QUANTITIES = (
-    "parameters",
-    "trainable_parameters",
-    "flops",
-    "step_flops",
-    "file_size",
-    *_TIMELINES,
-)
-_INT64_MAX = 2**63 - 1
 
 
 @final
@@ -60,20 +50,20 @@ class CostFit:
 
     @property
     def lattice(self) -> Lattice:
-        """Return where the fit holds."""
+        """Where the fit holds."""
         return self.polynomials.lattice
 
     def __call__(self, candidates: Integers) -> dict[str, Integers]:
-        """Return the quantities of a batch, as `Trace` names them, for candidates [n, d].
+        """Return the quantities of a batch, by name of `registry.QUANTITIES`, for candidates [n, d].
 
         Raises:
             CostError: A value does not fit into 64 bits.
         """
         values = self.polynomials(candidates)
-        if values.dtype == np.object_ and values.max(initial=0) > _INT64_MAX:
+        if values.dtype == np.object_ and values.max(initial=0) > MAX_COST:
             raise CostError(
                 f"a cost of these candidates is {values.max()}, the largest that can be stored is "
-                f"{_INT64_MAX}: lower the upper ends of the widths."
+                f"{MAX_COST}: lower the upper ends of the widths."
             )
         quantities, start = {}, 0
         for name, size in self.sizes.items():
@@ -101,40 +91,31 @@ def fit_costs(pool: Integers, corners: Integers, trace_row: TraceRow) -> CostFit
         rows, columns = independent_points(lattice, pool, degree)
         if len(rows) > min(MAX_TRACES, len(pool) - HELD_OUT_POINTS):
             return None
-        for name in _QUANTITIES:
-            if name not in fitted:
-                values = _distinct_columns(
-                    [_quantity_values(trace_row(row), name) for row in pool[rows]]
-                )
+        for quantity in QUANTITIES:
+            if quantity.name not in fitted:
+                values = _distinct_columns([quantity.read(trace_row(row)) for row in pool[rows]])
                 polynomials = fit_polynomials(lattice, pool[rows], values, degree, columns)
                 if polynomials is not None and _predicts_exactly(
-                    polynomials, test, name, trace_row
+                    polynomials, test, quantity, trace_row
                 ):
-                    fitted[name] = polynomials.upper_envelope()
-        if len(fitted) == len(_QUANTITIES):
+                    fitted[quantity.name] = polynomials.upper_envelope()
+        if len(fitted) == len(QUANTITIES):
+            names = [quantity.name for quantity in QUANTITIES]
             return CostFit(
-                polynomials=stack_polynomials([fitted[name] for name in _QUANTITIES]),
-                sizes={name: len(fitted[name].coefficients) for name in _QUANTITIES},
+                polynomials=stack_polynomials([fitted[name] for name in names]),
+                sizes={name: len(fitted[name].coefficients) for name in names},
             )
     return None
 
 
 def _predicts_exactly(
-    polynomials: Polynomials, test: Integers, name: str, trace_row: TraceRow
+    polynomials: Polynomials, test: Integers, quantity: Quantity, trace_row: TraceRow
 ) -> bool:
     predicted = polynomials(test).max(axis=0).tolist()
     return all(
-        value == max(_quantity_values(trace_row(row), name))
+        value == max(quantity.read(trace_row(row)))
         for value, row in zip(predicted, test, strict=True)
     )
-
-
-def _quantity_values(trace: Trace, name: str) -> tuple[int, ...]:
-    """Return whole numbers whose maximum is the batch's cost: itself, or a memory's timeline."""
-    if name in _TIMELINES:
-        timeline: tuple[int, ...] = getattr(trace, _TIMELINES[name]).live
-        return timeline
-    return (getattr(trace, name),)
 
 
 def _distinct_columns(values: list[tuple[int, ...]]) -> Integers:

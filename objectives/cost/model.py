@@ -4,27 +4,28 @@
     model.fit(space)
     model.evaluate(space.sample(100_000, rng))["flops"]     # int64 [100000]
 
-One set of polynomials (see `fitting`) serves most spaces. Where none does, candidates are sorted
+One set of polynomials (see `fit`) serves most spaces. Where none does, candidates are sorted
 into classes by which of their widths are 1: a dimension of one element lets torch use a view where
 it copies otherwise, so the timeline is another. What no polynomial predicts is traced.
 
-Entry points: `CostModel`, and `CandidateSpace`, what it asks of a space.
+Entry point: `CostModel`, one of the sources of costs (see `source`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from math import comb
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from ..errors import CostError
-from ..trace.cuda_allocator import Integers, allocator_peak
+from ..trace.cuda_allocator import Integers
 from ..trace.trace import Trace, trace
 from ..training.step import StepSpec
-from .costs import FIELDS, Costs, costs_from_trace
+from .costs import Costs, costs_from_trace
 from .fit import DEGREES, HELD_OUT_POINTS, CostFit, fit_costs
+from .registry import FIELDS, derive_costs
 from .serialize import (
     deserialise_costs,
     deserialise_fit,
@@ -32,32 +33,13 @@ from .serialize import (
     serialise_costs,
     serialise_fit,
 )
+from .source import CandidateSpace, key_of_widths
 
 POOL_SIZE = 4_096
 """Random candidates from which the points to trace are chosen."""
 
 CHUNK_ROWS = 1 << 15
 """Candidates evaluated at once: what they need fits the processor's cache."""
-
-
-class CandidateSpace(Protocol):
-    """A finite lattice of candidates; rows are widths in declared order.
-
-    `smallest()` and `largest()`, where a space has them, return its corners: a row, or rows.
-    """
-
-    @property
-    def size(self) -> int:
-        """Return how many candidates there are."""
-        ...
-
-    def sample(self, count: int, rng: np.random.Generator) -> Integers:
-        """Return n random candidates [n, d], repeats allowed."""
-        ...
-
-    def enumerate(self) -> Integers:
-        """Return all candidates [size, d]; asked only of small spaces."""
-        ...
 
 
 @final
@@ -94,7 +76,7 @@ class CostModel:
 
     @property
     def exact_by(self) -> Literal["polynomial", "tracing"]:
-        """Return "polynomial" where all costs of the space are evaluated without tracing."""
+        """How the costs of the space are exact: by polynomials, or by tracing each candidate."""
         return "polynomial" if self._complete else "tracing"
 
     def candidate_costs(self, widths: Mapping[str, int]) -> Costs:
@@ -104,7 +86,7 @@ class CostModel:
             ModelError: The builder raised, or returned no module.
             CostError: The costs depend on data, or the step fails.
         """
-        key = tuple(int(widths[name]) for name in self.names)
+        key = key_of_widths(self.names, widths)
         if key not in self._costs:
             self._trace(key)
         return self._costs[key]
@@ -176,12 +158,11 @@ class CostModel:
             rows = np.flatnonzero(inside)
             for start in range(0, len(rows), CHUNK_ROWS):
                 chunk = rows[start : start + CHUNK_ROWS]
-                for name, values in self._derived_costs(fit(candidates[chunk])).items():
+                for name, values in derive_costs(fit(candidates[chunk]), self._step).items():
                     costs[name][chunk] = values
         for index in np.flatnonzero(needs_trace):
-            for name, value in (
-                self.candidate_costs(self._as_widths(candidates[index])).as_dict().items()
-            ):
+            traced_costs = self.candidate_costs(self._as_widths(candidates[index]))
+            for name, value in traced_costs.as_dict().items():
                 costs[name][index] = value
         return costs
 
@@ -216,16 +197,6 @@ class CostModel:
         self._split_by_ones, self._complete = state["by_ones"], state["complete"]
         self.notes, self.uncounted = tuple(state["notes"]), tuple(state["uncounted"])
         self.lower_bound = state["lower_bound"]
-
-    def _derived_costs(self, quantities: dict[str, Integers]) -> dict[str, Integers]:
-        """Return the fields of costs from the quantities of a batch; see `cost.costs_of`."""
-        samples = 2 * self._step.batch_size
-        if self._step.device_type == "cuda":
-            for name in ("train_memory", "inference_memory"):
-                quantities[name] = allocator_peak(quantities[name], self._step.capability)
-        macs = -(-quantities["flops"] // samples)
-        step_flops = 2 * -(-quantities["step_flops"] // samples)
-        return {**quantities, "macs": macs, "flops": 2 * macs, "step_flops": step_flops}
 
     def _trace(self, key: tuple[int, ...]) -> Trace:
         widths = dict(zip(self.names, key, strict=True))

@@ -2,7 +2,8 @@
 
 Coefficients have no bound, so they are written in decimal; everything is exact after a round trip.
 
-Entry points: `serialise_fit` and `deserialise_fit`, `serialise_costs` and `deserialise_costs`, `fit_conditions`.
+Entry points: `serialise_fit` and `deserialise_fit`, `serialise_costs` and `deserialise_costs`,
+`fit_conditions`.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,11 @@ import torch
 
 from ..trace.live_bytes import Breakdown
 from ..training.step import StepSpec
-from .costs import FIELDS, Costs
+from .costs import Costs
 from .fit import CostFit
 from .lattice import Lattice
 from .polynomial import Polynomials
+from .registry import FIELDS
 
 _LATTICE_FIELDS = ("origin", "step", "top")
 _BREAKDOWN_FIELDS = ("train_breakdown", "inference_breakdown")

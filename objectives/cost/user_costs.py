@@ -9,7 +9,7 @@ trace could count. Whoever knows them can say so:
     model = UserCostModel(costs, space.names)
     model.evaluate(candidates)["flops"]
 
-It stands where a `costmodel.CostModel` does. What the function does not give is not known, and
+It is a `source.CostSource` as `model.CostModel` is. What the function does not give is unknown, and
 never taken for 0: asking for it, as a limit does, raises a CostError.
 
 Entry points: `UserCostModel`, `UserCosts`.
@@ -26,15 +26,13 @@ from numpy.typing import NDArray
 from ..errors import CostError
 from ..trace.cuda_allocator import Integers
 from ..user_code import first_line, user_code_location
-from .costs import FIELDS
-from .model import CandidateSpace
+from .registry import FIELDS, MAX_COST
+from .source import CandidateSpace, key_of_widths
 
 CostFunction = Callable[[Mapping[str, int]], Mapping[str, int]]
-"""`(widths) -> any of cost.FIELDS, by name`: whole numbers ≥ 0; bytes, and FLOPs per sample."""
+"""`(widths) -> any of registry.FIELDS, by name`: whole numbers ≥ 0; bytes, and FLOPs per sample."""
 
 ValueT = TypeVar("ValueT")
-
-_INT64_MAX = 2**63 - 1
 
 
 class _KnownCosts(dict[str, ValueT]):
@@ -54,7 +52,7 @@ class UserCosts:
     """What one candidate costs, as the user's function says.
 
     Attributes:
-        values: Costs by name, of `cost.FIELDS`.
+        values: Costs by name, of `registry.FIELDS`.
         lower_bound: Whether train_memory leaves something out: never, the function is believed.
         uncounted: Operations without a formula: none, for the same reason.
         notes: Sentences on what to know about these figures.
@@ -99,10 +97,11 @@ class UserCostModel:
         Raises:
             CostError: The function raised, or gave something else than costs.
         """
-        return UserCosts(values=self._cached_costs(self._key(widths)), notes=self.notes)
+        values = self._cached_costs(key_of_widths(self.names, widths))
+        return UserCosts(values=values, notes=self.notes)
 
     def fit(self, space: CandidateSpace, *, seed: int = 0) -> None:
-        """Ask for the costs of one candidate, so that a wrong function is found early.
+        """Ask for the costs of one candidate, so that a wrong function fails early.
 
         Raises:
             CostError: The function raised, or gave something else than costs.
@@ -126,8 +125,9 @@ class UserCostModel:
         for costs, row in zip(costs_by_row, rows, strict=True):
             if costs.keys() != costs_by_row[0].keys():
                 raise CostError(
-                    f"the cost function gives {', '.join(costs_by_row[0])} for {self._format_widths(rows[0])} and "
-                    f"{', '.join(costs)} for {self._format_widths(row)}: give the same costs for all."
+                    f"the cost function gives {', '.join(costs_by_row[0])} for "
+                    f"{self._format_widths(rows[0])} and {', '.join(costs)} for "
+                    f"{self._format_widths(row)}: give the same costs for all."
                 )
         return _KnownCosts(
             {
@@ -143,9 +143,6 @@ class UserCostModel:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take what `state` returned: nothing."""
 
-    def _key(self, widths: Mapping[str, int]) -> tuple[int, ...]:
-        return tuple(int(widths[name]) for name in self.names)
-
     def _cached_costs(self, key: tuple[int, ...]) -> dict[str, int]:
         if key not in self._costs:
             self._costs[key] = self._call_function(key)
@@ -158,12 +155,13 @@ class UserCostModel:
         except Exception as error:
             raise CostError(
                 f"the cost function raised {type(error).__name__}: {first_line(error)}"
-                f"{user_code_location(error)} for {self._format_widths(key)}; it must return costs for every candidate."
+                f"{user_code_location(error)} for {self._format_widths(key)}; it must return costs "
+                "for every candidate."
             ) from error
         if not isinstance(returned, Mapping):
             raise CostError(
-                f"the cost function returned a {type(returned).__name__} for {self._format_widths(key)}, "
-                f"expected a mapping with any of {', '.join(FIELDS)}."
+                f"the cost function returned a {type(returned).__name__} for "
+                f"{self._format_widths(key)}, expected a mapping with any of {', '.join(FIELDS)}."
             )
         costs = {name: self._as_int(name, value, key) for name, value in returned.items()}
         if "macs" in costs and "flops" in costs and costs["flops"] != 2 * costs["macs"]:
@@ -187,10 +185,10 @@ class UserCostModel:
             number = -1 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
         except TypeError:
             number = -1
-        if not 0 <= number <= _INT64_MAX // 2:
+        if not 0 <= number <= MAX_COST // 2:
             raise CostError(
-                f"the cost function gives {name} = {value!r} for {self._format_widths(key)}: expected a "
-                "whole number from 0 to 2**62."
+                f"the cost function gives {name} = {value!r} for {self._format_widths(key)}: "
+                "expected a whole number from 0 to 2**62."
             )
         return number
 

@@ -36,8 +36,9 @@ def check(
     """Try a spec out: builder, data, metric, costs and limits; nothing is stored."""
     from ..problem.build import prefix_errors
     from ..problem.problem import Problem
-    from ..report.summary import cost_columns, format_cost, format_widths
+    from ..report.summary import cost_columns, format_widths
     from ..spec.spec import load_spec
+    from ..units import format_cost
 
     parsed_spec = load_spec(spec)
     with prefix_errors(str(spec)):

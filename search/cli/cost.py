@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from ...objectives.training.step import TensorSpec
     from ..problem.cost_survey import CostSurvey
 
-_COST_TITLES = {
-    "parameters": "parameters",
-    "trainable_parameters": "trainable parameters",
-    "macs": "MACs, forward per sample",
-    "flops": "FLOPs (2 × MACs), forward per sample",
-    "step_flops": "FLOPs of a training step, per sample",
-    "train_memory": "training memory",
-    "inference_memory": "inference memory",
-    "file_size": "file size, tensors only",
-}
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
@@ -95,8 +84,8 @@ def cost(
 def _print_candidate(
     costing: CostSurvey, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
 ) -> None:
-    from ..report.summary import format_cost
-    from ..units import format_memory
+    from ...objectives.cost.registry import COUNTED_COSTS
+    from ..units import format_cost, format_memory
 
     costs = costing.count(widths)
     values: dict[str, Any] = dict(costs.as_dict())
@@ -111,8 +100,8 @@ def _print_candidate(
         return
     console = stdout()
     rows = [
-        [title, format_cost(key, values[key]), f"{values[key]:,}"]
-        for key, title in _COST_TITLES.items()
+        [kind.definition, format_cost(kind.name, values[kind.name]), f"{values[kind.name]:,}"]
+        for kind in COUNTED_COSTS
     ]
     breakdown = costs.train_breakdown.as_dict()
     rows += [
@@ -152,13 +141,15 @@ def _print_candidate(
 
 
 def _print_candidates(costing: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:
-    from ..report.summary import format_cost, format_widths
+    from ...objectives.cost.registry import FIELDS
+    from ..report.summary import format_widths
+    from ..units import format_cost
 
     costs: list[dict[str, Any]] = [{"widths": row, **costing.count(row).as_dict()} for row in rows]
     if as_json:
         write_json(costs)
         return
-    names = [name for name in _COST_TITLES if name != "trainable_parameters"]
+    names = [name for name in FIELDS if name != "trainable_parameters"]
     stdout().print(
         make_table(
             ["widths", *names],
@@ -174,7 +165,9 @@ def _print_candidates(costing: CostSurvey, rows: list[dict[str, int]], as_json: 
 
 
 def _print_space(costing: CostSurvey, as_json: bool) -> None:
-    from ..report.summary import format_cost, format_widths
+    from ...objectives.cost.registry import COUNTED_COSTS
+    from ..report.summary import format_widths
+    from ..units import format_cost
 
     survey = costing.survey()
     if as_json:
@@ -182,30 +175,16 @@ def _print_space(costing: CostSurvey, as_json: bool) -> None:
         return
     console = stdout()
     quantiles = list(survey["quantiles"]["flops"])
-    console.print(
-        make_table(
-            [
-                "cost",
-                "limit",
-                "smallest",
-                "largest",
-                *(f"quantile {quantile}" for quantile in quantiles),
-            ],
-            [
-                [
-                    title,
-                    format_cost(name, survey["limits"][name]) if name in survey["limits"] else "—",
-                    format_cost(name, survey["smallest"][name]),
-                    format_cost(name, survey["largest"][name]),
-                    *(
-                        format_cost(name, survey["quantiles"][name][quantile])
-                        for quantile in quantiles
-                    ),
-                ]
-                for name, title in _COST_TITLES.items()
-            ],
-        )
-    )
+    titles = ["cost", "limit", "smallest", "largest", *(f"quantile {part}" for part in quantiles)]
+    rows = []
+    for kind in COUNTED_COSTS:
+        amounts = [survey["smallest"][kind.name], survey["largest"][kind.name]]
+        amounts += [survey["quantiles"][kind.name][part] for part in quantiles]
+        limit = survey["limits"].get(kind.name)
+        limit_cell = "—" if limit is None else format_cost(kind.name, limit)
+        cells = [format_cost(kind.name, amount) for amount in amounts]
+        rows.append([kind.definition, limit_cell, *cells])
+    console.print(make_table(titles, rows))
     estimate_note = "" if survey["exact"] else f"about, by {survey['evaluated']:,} of them: "
     binding_note = f"; the limit that binds is {survey['binding']}" if survey["binding"] else ""
     console.print(

@@ -31,7 +31,8 @@ def best(
 ) -> None:
     """Show the best trial so far, and the recommended one."""
     from ..report.status import load_summary
-    from ..report.summary import best_candidate_line, format_cost, format_widths
+    from ..report.summary import best_candidate_line, format_widths
+    from ..units import format_cost
 
     summary = load_summary(open_database(storage), name)
     if summary["best"] is None:

@@ -18,7 +18,8 @@ from rich.text import Text
 from ...storage.ledger.ledger import Ledger, SlotCounts, SlotRecord
 from ..goal import Goal
 from ..trial.history import CompletedTrial, completed_trials
-from .summary import format_cost, format_widths
+from ..units import format_cost
+from .summary import format_widths
 
 
 class ProgressDisplay:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ...objectives.cost.registry import COSTS
 from ...storage.ledger.ledger import SlotCounts, SlotRecord
 from ...storage.ledger.slot import StudyRow
 from ..spec.spec import Spec
 from ..trial.history import CompletedTrial, completed_trials
-from ..units import format_compact, format_count, format_duration, format_memory
+from ..units import COST_BY_NAME, format_cost, format_count
 
 if TYPE_CHECKING:
     from ..space.feasible_set import FeasibleSet
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
 TEST_NOTE = "Test figures come from data that no choice has seen."
-_COST_TITLES = {
-    "parameters": "parameters",
-    "flops": "FLOPs",
-    "macs": "MACs",
-    "train_memory": "training memory",
-    "inference_memory": "inference memory",
-    "file_size": "file size",
-    "latency": "latency",
-}
-_DEFAULT_COST_COLUMNS = ("parameters", "flops", "train_memory")
 
 
 def build_summary(
@@ -142,19 +133,10 @@ def _failure_entry(record: SlotRecord) -> dict[str, Any]:
     }
 
 
-def format_cost(name: str, value: float) -> str:
-    """A cost for people, with its unit; latency in seconds."""
-    if name == "latency":
-        return format_duration(value)
-    value = int(value)
-    if name.endswith("memory") or name == "file_size":
-        return format_memory(value)
-    return format_count(value) if name == "parameters" else format_compact(value)
-
-
 def cost_columns(limits: Mapping[str, float]) -> dict[str, str]:
-    """The costs a table shows, by name with their titles: the usual ones and the limited ones."""
-    return {name: _COST_TITLES[name] for name in dict.fromkeys([*_DEFAULT_COST_COLUMNS, *limits])}
+    """Return the costs a table shows, by name with their titles: the usual and the limited ones."""
+    usual = [cost.name for cost in COSTS if cost.in_every_table]
+    return {name: COST_BY_NAME[name].title for name in dict.fromkeys([*usual, *limits])}
 
 
 def comparison_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

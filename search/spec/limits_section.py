@@ -2,70 +2,75 @@
 
 `flops = "2M"` is a number; `flops = "60% of today"` is a share of what the reference `today` costs.
 References stand in `[references]`: widths for the spec's own model, or a builder of another model.
-`LimitsSection.resolve` puts numbers in the shares' place.
+Which costs can be limited, and in which unit, the registry of costs says.
+
+Entry point: `LimitsSection`; its `resolve` puts numbers in the shares' place.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, create_model
 
-from ..space.limits import Limits
-from ..units import parse_count, parse_duration, parse_memory
+from ...objectives.cost.registry import LIMITABLE_COSTS, Cost
+from ..space.limits import LIMIT_NAMES, Limits
+from ..units import parse_cost
 from .sections import Section
 
 _RELATIVE_BOUND = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*of\s+(\S+)\s*")
 
+MEASURED_LIMIT_NAMES = tuple(cost.name for cost in LIMITABLE_COSTS if cost.quantity is None)
+"""The costs that only a measurement on the worker's device can check."""
+
 
 def parse_relative_bound(text: str) -> tuple[float, str]:
-    """`"60% of today"` as the share 0.6 and the reference's name."""
+    """Return `"60% of today"` as the share 0.6 and the reference's name."""
     match = _RELATIVE_BOUND.fullmatch(text)
     assert match is not None
     return float(match[1]) / 100, match[2]
 
 
-def _bound_validator(parse: Callable[[Any], int]) -> BeforeValidator:
-    def parse_bound(value: object) -> int | str:
+def _bound_type(cost: Cost) -> Any:
+    """Return the type of the section's key for a cost, with its parser."""
+
+    def parse_bound(value: Any) -> float | str:
         match = _RELATIVE_BOUND.fullmatch(value) if isinstance(value, str) else None
-        if match is None:
-            return parse(value)
+        if match is None or cost.quantity is None:
+            return parse_cost(cost.name, value)
         if float(match[1]) == 0:
             raise ValueError(f'found "{value}", expected a share above 0 %')
         return f"{match[1]}% of {match[2]}"
 
-    return BeforeValidator(parse_bound)
+    if cost.quantity is None:
+        # Written with its unit, so that what is stored can be read again.
+        with_unit = PlainSerializer(
+            lambda amount: f"{amount!r} {cost.unit}",
+            return_type=str,
+            when_used="json-unless-none",
+        )
+        return Annotated[float, BeforeValidator(parse_bound), with_unit] | None
+    return Annotated[int | str, BeforeValidator(parse_bound)] | None
 
 
-FlopsBound = Annotated[int | str, _bound_validator(lambda value: parse_count(value, "FLOPs"))]
-MacsBound = Annotated[int | str, _bound_validator(lambda value: parse_count(value, "MACs"))]
-ParametersBound = Annotated[
-    int | str, _bound_validator(lambda value: parse_count(value, "parameters"))
-]
-Seconds = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    # Said with its unit, so that what is stored can be read again.
-    PlainSerializer(
-        lambda seconds: f"{seconds!r} s", return_type=str, when_used="json-unless-none"
-    ),
-]
-BytesBound = Annotated[int | str, _bound_validator(parse_memory)]
+if TYPE_CHECKING:
+    _Bounds = Section
+else:
+    _Bounds = create_model(
+        "_Bounds",
+        __base__=Section,
+        **{cost.name: (_bound_type(cost), None) for cost in LIMITABLE_COSTS},
+    )
 
 
-class LimitsSection(Section):
-    """`[to_limits]`: hard bounds; FLOPs = 2 × MACs, both forward and per sample; memory in bytes."""
+class LimitsSection(_Bounds):
+    """`[limits]`: hard bounds, a key for each of the registry's limitable costs.
 
-    flops: FlopsBound | None = None
-    macs: MacsBound | None = None
-    parameters: ParametersBound | None = None
-    train_memory: BytesBound | None = None
-    inference_memory: BytesBound | None = None
-    file_size: BytesBound | None = None
-    latency: Seconds | None = None
-    """Of one sample's inference; measured before a training, on the worker's device."""
+    FLOPs = 2 × MACs, both forward and per sample; memory in bytes; latency in seconds of one
+    sample's inference, measured before a training, on the worker's device.
+    """
 
     @property
     def relative_bounds(self) -> dict[str, tuple[float, str]]:
@@ -78,7 +83,7 @@ class LimitsSection(Section):
         }
 
     def resolve(self, references: Mapping[str, Mapping[str, int]]) -> LimitsSection:
-        """These limits as numbers.
+        """Return these limits as numbers.
 
         Args:
             references: Costs by name of each reference; a share of a cost is rounded down.
@@ -90,11 +95,17 @@ class LimitsSection(Section):
         return self.model_copy(update=absolute_bounds)
 
     def to_limits(self) -> Limits:
-        """The bounds as the gate uses them; every share must be resolved."""
+        """Return the bounds as the gate uses them; every share must be resolved."""
         assert not self.relative_bounds
-        return Limits(**self.model_dump(exclude={"latency"}))
+        return Limits(**self.model_dump(include=set(LIMIT_NAMES)))
+
+    @property
+    def counted_limits(self) -> tuple[str, ...]:
+        """Names of the limits that are set and can be counted, in the order of the keys."""
+        return tuple(name for name in LIMIT_NAMES if getattr(self, name) is not None)
 
     @property
     def measured_limits(self) -> dict[str, float]:
         """The limits that only a measurement can check, by name, in seconds."""
-        return {} if self.latency is None else {"latency": self.latency}
+        bounds = {name: getattr(self, name) for name in MEASURED_LIMIT_NAMES}
+        return {name: bound for name, bound in bounds.items() if bound is not None}

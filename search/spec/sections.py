@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from ..errors import SpecError
+from ..space.limits import LIMIT_NAMES
 from ..space.space import Divisible, Order, Space, Tie, Width
 
 
@@ -41,7 +42,11 @@ def _importable_reference(value: object) -> object:
 Reference = Annotated[str, BeforeValidator(_importable_reference), Field(min_length=1)]
 """`FILE.py:name`, `package.module:name` or a word; a module-level function is turned into one."""
 
-CostName = Literal["flops", "macs", "parameters", "train_memory", "inference_memory", "file_size"]
+if TYPE_CHECKING:
+    CostName = str
+else:
+    CostName = Literal[LIMIT_NAMES]
+"""A cost that bounds the space."""
 
 
 def _check_study_name(value: str) -> str:

@@ -66,8 +66,7 @@ class Spec(Section):
         """The cost that the goals "smallest" and "front" make small."""
         if self.study.cost is not None:
             return self.study.cost
-        limited = self.limits.model_dump(exclude_none=True, exclude={"latency"})
-        return next(iter(limited), "flops")  # type: ignore[arg-type]
+        return next(iter(self.limits.counted_limits), "flops")
 
     def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
         """What to look for, given the direction of the metric."""

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs, per_sample
+from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs
+from widthwise.objectives.cost.registry import macs_per_sample
 from widthwise.objectives.errors import CostError, ModelError
 
 Pair = namedtuple("Pair", "first second")
@@ -189,7 +190,7 @@ def test_work_that_the_batch_shares_is_rounded_up() -> None:
     shared = Calls(lambda layer, x: layer(x) @ (layer.weight @ layer.weight.t()).sum().expand(2, 1))
     costs = count_costs(lambda: shared, step(3, batch_size=5))
     total = 5 * 6 + 12 + 5 * 2
-    assert costs.macs == -(-total // 5) == per_sample(2 * total, 5)
+    assert costs.macs == -(-total // 5) == macs_per_sample(2 * total, step(3, batch_size=5))
 
 
 def test_counting_twice_gives_the_same() -> None:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from widthwise.search.errors import SpecError
-from widthwise.search.space.limits import LIMIT_UNITS, Limits, describe_nothing_feasible
-from widthwise.search.units import parse_count, parse_memory
+from widthwise.search.space.limits import LIMIT_NAMES, Limits, describe_nothing_feasible
+from widthwise.search.units import COST_BY_NAME, parse_cost, parse_count, parse_memory
 
 BYTES = ("train_memory", "inference_memory", "file_size")
 
-names = st.sampled_from(list(LIMIT_UNITS))
+names = st.sampled_from(LIMIT_NAMES)
 amounts = st.one_of(st.integers(1, 3000), st.integers(1, 2**63 - 1))
 bounds = st.one_of(amounts, st.integers(1, 10**24))
 limits = st.dictionaries(names, bounds, max_size=5).map(lambda bounds: Limits(**bounds))
@@ -21,7 +21,7 @@ limits = st.dictionaries(names, bounds, max_size=5).map(lambda bounds: Limits(**
 def costs(draw, most=5):
     number = draw(st.integers(1, most))
     row = st.lists(amounts, min_size=number, max_size=number)
-    return {name: np.array(draw(row), dtype=np.int64) for name in LIMIT_UNITS}
+    return {name: np.array(draw(row), dtype=np.int64) for name in LIMIT_NAMES}
 
 
 def row_of(many, index):
@@ -30,7 +30,7 @@ def row_of(many, index):
 
 @given(limits, costs())
 def test_the_gate_agrees_however_it_is_asked(bounds, many):
-    feasible = bounds.feasible(many)
+    feasible = bounds.is_feasible(many)
     for index, within in enumerate(feasible.tolist()):
         single = row_of(many, index)
         assert within == all(single[name] <= limit for name, limit in bounds.as_dict().items())
@@ -41,13 +41,13 @@ def test_the_gate_agrees_however_it_is_asked(bounds, many):
 @given(limits, costs())
 def test_nearest_has_the_least_greatest_share(bounds, many):
     if not bounds.names():
-        assert bounds.nearest(many) == 0
+        assert bounds.nearest_index(many) == 0
         return
     shares = [
         max(Fraction(row_of(many, index)[name], limit) for name, limit in bounds.as_dict().items())
         for index in range(len(many["flops"]))
     ]
-    assert float(shares[bounds.nearest(many)]) == pytest.approx(float(min(shares)), rel=1e-12)
+    assert float(shares[bounds.nearest_index(many)]) == pytest.approx(float(min(shares)), rel=1e-12)
 
 
 @given(limits, costs())
@@ -56,7 +56,7 @@ def test_the_binding_limit_rejects_most(bounds, many):
         name: sum(int(value) > limit for value in many[name])
         for name, limit in bounds.as_dict().items()
     }
-    binding = bounds.binding(many)
+    binding = bounds.tightest_limit(many)
     if not rejected:
         assert binding is None
     else:
@@ -159,7 +159,7 @@ def test_keeps_the_unit_the_limit_was_written_in():
 @given(limits, costs(most=1))
 @example(
     Limits(inference_memory=1, parameters=10**22 + 1),
-    {name: np.array([2 if name == "inference_memory" else 1]) for name in LIMIT_UNITS},
+    {name: np.array([2 if name == "inference_memory" else 1]) for name in LIMIT_NAMES},
 )
 def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
     single = row_of(many, 0)
@@ -167,13 +167,12 @@ def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
         return
     sentence = describe_nothing_feasible(bounds, {"a": 16}, single)
     typed = {
-        name: parse_memory(text) if name in BYTES else parse_count(text, LIMIT_UNITS[name])
-        for name, text in re.findall(r'(\w+) = "([^"]+)"', sentence)
+        name: parse_cost(name, text) for name, text in re.findall(r'(\w+) = "([^"]+)"', sentence)
     }
     assert set(typed) == {name for name, limit in bounds.as_dict().items() if single[name] > limit}
     assert Limits(**(bounds.as_dict() | typed)).admits(single)
     for name, limit in bounds.as_dict().items():
-        assert parse_shown(name, bounds.shown()[name]) == limit
+        assert parse_shown(name, bounds.format_limits()[name]) == limit
 
 
 def parse_shown(name, text):
@@ -181,4 +180,4 @@ def parse_shown(name, text):
     if name in BYTES:
         inner = re.search(r"\((.*) bytes\)", text)
         return parse_memory(f"{inner[1]} bytes" if inner else text)
-    return parse_count(text, LIMIT_UNITS[name])
+    return parse_count(text, COST_BY_NAME[name].unit)
