@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
-from widthwise.search.cli.app import main
+from widthwise.tests.command_line import CommandResult, run_in_process
 
 COMMAND = Path(sys.executable).with_name("widthwise")
 
@@ -37,19 +32,6 @@ data = "iris"
 epochs = 2
 batch_size = 32
 """
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)
@@ -80,23 +62,7 @@ class CommandLine:
 
     def run_in_process(self, *arguments: str | Path) -> CommandResult:
         """Run a command inside this process: seconds sooner, for commands that start no others."""
-        out, err, working_directory = StringIO(), StringIO(), Path.cwd()
-        code = 0
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            warnings.catch_warnings(),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            patch.setenv("WIDTHWISE_STORAGE", self.storage)
-            patch.setattr(sys, "argv", ["widthwise", *map(str, arguments)])
-            patch.chdir(self.folder)
-            try:
-                main()
-            except SystemExit as exit_request:
-                code = int(exit_request.code or 0)
-        assert Path.cwd() == working_directory
-        return CommandResult(code, out.getvalue(), err.getvalue())
+        return run_in_process(self.folder, {"WIDTHWISE_STORAGE": self.storage}, *arguments)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start a command and go on."""
