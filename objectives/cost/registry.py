@@ -6,7 +6,8 @@ fitting, storing, limits, options of the command line and tables follow from tha
 
     derive_costs({"flops": 262_144, …}, step)["macs"]      # numbers of one candidate, or arrays [n]
 
-This module imports no torch: the command line knows the costs before it needs any.
+This module imports neither torch nor numpy: the command line has an option for some costs, and
+not every command needs more.
 
 Entry points: `COSTS`, `Cost`, `Unit`, `derive_costs`; `COUNTED_COSTS`, `LIMITABLE_COSTS` and
 `QUANTITIES` derive from them.
@@ -19,10 +20,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from ..trace.cuda_allocator import BytesT as CountT
-from ..trace.cuda_allocator import allocator_peak
-
 if TYPE_CHECKING:
+    from ..trace.cuda_allocator import BytesT as CountT
     from ..trace.trace import Trace
     from ..training.step import StepSpec
 
@@ -84,6 +83,8 @@ def device_memory(live_bytes: CountT, step: StepSpec) -> CountT:
     """Return the peak on the step's device: live bytes, or what a GPU's allocator holds of them."""
     if step.device_type == "cpu":
         return live_bytes
+    from ..trace.cuda_allocator import allocator_peak
+
     return allocator_peak(live_bytes, step.capability)
 
 

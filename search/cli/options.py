@@ -1,13 +1,20 @@
-"""Options that several verbs share, and the console they write to."""
+"""Options that several verbs share, and the console they write to.
+
+A verb that takes many options takes them as a frozen dataclass: `expand_options` makes each of its
+fields, annotated for typer, an option of the command.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -39,6 +46,63 @@ SpecArgument = Annotated[
 
 # Wide enough for the comparison table where no terminal says how wide it is.
 _DEFAULT_COLUMNS = 160
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the fields of its dataclass parameters as parameters of its own.
+
+    A parameter that is annotated with a dataclass is replaced, where it stands, by the dataclass's
+    fields; a field that is a dataclass itself, likewise. typer reads the signature put together:
+
+        @dataclass(frozen=True, kw_only=True)
+        class Colours:
+            ink: Annotated[str, typer.Option(help="Of the letters.")] = "black"
+
+        @expand_options
+        def write(colours: Colours) -> None: ...       # write --ink TEXT
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters = inspect.signature(command).parameters.values()
+
+    @wraps(command)
+    def call(**values: Any) -> None:
+        command(**{item.name: _collect(item.name, hints[item.name], values) for item in parameters})
+
+    expanded = [
+        option
+        for item in parameters
+        for option in _expand(item.name, hints[item.name], item.default)
+    ]
+    call.__signature__ = inspect.Signature(expanded)  # type: ignore[attr-defined]
+    call.__annotations__ = {option.name: option.annotation for option in expanded}
+    return call
+
+
+def _expand(name: str, annotation: Any, default: Any) -> Iterator[inspect.Parameter]:
+    """Yield the parameters that stand for one: itself, or the fields of a dataclass."""
+    if not is_dataclass(annotation):
+        yield inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
+        return
+    hints = get_type_hints(annotation, include_extras=True)
+    for field in fields(annotation):
+        field_default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield from _expand(field.name, hints[field.name], field_default)
+
+
+def _collect(name: str, annotation: Any, values: Mapping[str, Any]) -> Any:
+    """Return what a parameter is given: its value, or a dataclass of the values of its fields."""
+    if not is_dataclass(annotation):
+        return values[name]
+    assert isinstance(annotation, type)
+    hints = get_type_hints(annotation, include_extras=True)
+    return annotation(
+        **{
+            field.name: _collect(field.name, hints[field.name], values)
+            for field in fields(annotation)
+        }
+    )
 
 
 def stdout() -> Console:

@@ -15,6 +15,7 @@ from .options import (
     StorageOption,
     StudyArgument,
     WorkersOption,
+    expand_options,
     open_database,
     parse_int_option,
     print_report,
@@ -22,23 +23,7 @@ from .options import (
     stdout,
     write_json,
 )
-from .study_options import (
-    DataOption,
-    EpochsOption,
-    FamilyOption,
-    MaxFlopsOption,
-    MaxParametersOption,
-    MaxTrainMemoryOption,
-    MetricOption,
-    NameOption,
-    SeedOption,
-    SpecOrDataArgument,
-    StudyRequest,
-    TargetOption,
-    TaskOption,
-    TrialsOption,
-    parse_data_options,
-)
+from .study_options import StudyRequest
 
 if TYPE_CHECKING:
     from ..fleet.run import Launcher
@@ -69,27 +54,15 @@ LauncherOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("run")(run)
+    app.command("run")(expand_options(run))
     app.command("resume")(resume)
     app.command("worker")(worker)
-    app.command("submit")(submit)
+    app.command("submit")(expand_options(submit))
 
 
 def run(
-    spec: SpecOrDataArgument = None,
+    request: StudyRequest,
     *,
-    data: DataOption = None,
-    target: TargetOption = None,
-    task: TaskOption = None,
-    metric: MetricOption = None,
-    family: FamilyOption = "mlp",
-    epochs: EpochsOption = 20,
-    max_flops: MaxFlopsOption = None,
-    max_parameters: MaxParametersOption = None,
-    max_train_memory: MaxTrainMemoryOption = None,
-    trials: TrialsOption = None,
-    name: NameOption = None,
-    seed: SeedOption = None,
     workers: WorkersOption = 1,
     threads: ThreadsOption = 1,
     lease: LeaseOption = 30.0,
@@ -100,19 +73,7 @@ def run(
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
     launcher = _parse_launcher(on)
-    data_options = parse_data_options(
-        "run", spec, data, target=target, task=task, metric=metric, family=family, epochs=epochs
-    )
-    request = StudyRequest(
-        spec_file=spec,
-        data_options=data_options,
-        name=name,
-        trials=trials,
-        seed=seed,
-        flops=max_flops,
-        parameters=max_parameters,
-        train_memory=max_train_memory,
-    )
+    request.check_source("run")
     study_name = request.create_or_join(storage).name
     _run_workers(
         study_name,
@@ -248,20 +209,8 @@ def _run_workers(
 
 
 def submit(
-    spec: SpecOrDataArgument = None,
+    request: StudyRequest,
     *,
-    data: DataOption = None,
-    target: TargetOption = None,
-    task: TaskOption = None,
-    metric: MetricOption = None,
-    family: FamilyOption = "mlp",
-    epochs: EpochsOption = 20,
-    max_flops: MaxFlopsOption = None,
-    max_parameters: MaxParametersOption = None,
-    max_train_memory: MaxTrainMemoryOption = None,
-    trials: TrialsOption = None,
-    name: NameOption = None,
-    seed: SeedOption = None,
     priority: Annotated[
         str | None,
         typer.Option(
@@ -284,19 +233,7 @@ def submit(
         parsed_priority = parse_int_option(
             "--priority", priority, minimum=-MAX_PRIORITY, maximum=MAX_PRIORITY
         )
-    data_options = parse_data_options(
-        "submit", spec, data, target=target, task=task, metric=metric, family=family, epochs=epochs
-    )
-    request = StudyRequest(
-        spec_file=spec,
-        data_options=data_options,
-        name=name,
-        trials=trials,
-        seed=seed,
-        flops=max_flops,
-        parameters=max_parameters,
-        train_memory=max_train_memory,
-    )
+    request.check_source("submit")
     study_name = request.create_or_join(storage, priority=parsed_priority).name
     database = open_database(storage)
     row = load_study(database, study_name)

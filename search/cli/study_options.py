@@ -1,106 +1,133 @@
 """Options that say what to search: a spec file, or a data file, and what to change in it.
 
-Entry point: `StudyRequest`, what `run` and `submit` put into the database.
+Entry point: `StudyRequest`, what `run` and `submit` take and put into the database; a field of it
+is an option of both.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from ...objectives.cost.registry import LIMITABLE_COSTS
 from ..errors import SpecError
 from .options import open_database, stderr
 
 if TYPE_CHECKING:
     from ...storage.ledger.slot import StudyRow
-    from ..spec.from_data import DataRunOptions
 
-SpecOrDataArgument = Annotated[
-    Path | None, typer.Argument(metavar="[SPEC]", help="A spec file, or --data instead.")
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option(help="Search an MLP for a .csv, .parquet or .npz file, or a built-in set."),
-]
-TargetOption = Annotated[str | None, typer.Option(help="Column of the data file to predict.")]
-TaskOption = Annotated[
-    str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
-]
-MetricOption = Annotated[str | None, typer.Option(help="Metric, for --data.")]
-FamilyOption = Annotated[str, typer.Option(help="Family of models, for --data: mlp or cnn.")]
-EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")]
-MaxFlopsOption = Annotated[
-    str | None, typer.Option(help='Limit, forward per sample (= 2 × MACs): "2M".')
-]
-MaxParametersOption = Annotated[str | None, typer.Option(help='Limit: "200k".')]
-MaxTrainMemoryOption = Annotated[
-    str | None, typer.Option(help='Limit, peak of a training step: "64 MiB".')
-]
-TrialsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--trials", "-n", min=1, help="Budget in trainings, over all workers and resumes."
-    ),
-]
-NameOption = Annotated[str | None, typer.Option(help="The study's name.")]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of the study.")]
+_LIMIT_FLAGS = {f"max_{cost.name}": cost for cost in LIMITABLE_COSTS if cost.option_help}
+
+if TYPE_CHECKING:
+    LimitOptions: TypeAlias = Any
+else:
+    LimitOptions = make_dataclass(
+        "LimitOptions",
+        [
+            (flag, Annotated[str | None, typer.Option(help=cost.option_help)], None)
+            for flag, cost in _LIMIT_FLAGS.items()
+        ],
+        frozen=True,
+        kw_only=True,
+    )
+"""`--max-NAME` for each cost of the registry that has such an option."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """What goes with a data file, in place of a spec file."""
+
+    data: Annotated[
+        str | None,
+        typer.Option(help="Search an MLP for a .csv, .parquet or .npz file, or a built-in set."),
+    ] = None
+    target: Annotated[str | None, typer.Option(help="Column of the data file to predict.")] = None
+    task: Annotated[
+        str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
+    ] = None
+    metric: Annotated[str | None, typer.Option(help="Metric, for --data.")] = None
+    family: Annotated[str, typer.Option(help="Family of models, for --data: mlp or cnn.")] = "mlp"
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")] = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRequest:
-    """A study as the command line asks for it.
+    """A study as the command line asks for it: a field an option.
 
     Attributes:
-        spec_file: The spec file; None where there is a data file instead.
-        data_options: The data file, its target and so on.
-        name: In place of the spec's own.
+        spec: The spec file; None where there is a data file instead.
+        data: The data file, its target and so on.
+        limits: In place of the spec's own.
         trials: In place of the spec's own.
+        name: In place of the spec's own.
         seed: In place of the spec's own.
-        flops: Limit in place of the spec's own.
-        parameters: Limit in place of the spec's own.
-        train_memory: Limit in place of the spec's own.
     """
 
-    spec_file: Path | None
-    data_options: DataRunOptions | None
-    name: str | None
-    trials: int | None
-    seed: int | None
-    flops: str | None
-    parameters: str | None
-    train_memory: str | None
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="A spec file, or --data instead.")
+    ] = None
+    data: DataOptions
+    limits: LimitOptions
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials", "-n", min=1, help="Budget in trainings, over all workers and resumes."
+        ),
+    ] = None
+    name: Annotated[str | None, typer.Option(help="The study's name.")] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None
+
+    def check_source(self, verb: str) -> None:
+        """Check that there is a spec file or a data file, and what goes with it.
+
+        Args:
+            verb: The command, for the message.
+
+        Raises:
+            SpecError: There are both, or neither, or the spec file goes with a data file's options.
+        """
+        if (self.spec is None) == (self.data.data is None):
+            advice = "; `widthwise init` writes a spec file" if self.spec is None else ", not both"
+            raise SpecError(f"{verb} needs a spec file or --data FILE{advice}")
+        if self.spec is None:
+            return
+        flags = {
+            "--target": self.data.target,
+            "--task": self.data.task,
+            "--metric": self.data.metric,
+        }
+        misplaced = [flag for flag, value in flags.items() if value is not None]
+        if misplaced:
+            raise SpecError(
+                f"{', '.join(misplaced)} goes with --data: set it in {self.spec} instead"
+            )
 
     def create_or_join(self, storage: str | None, *, priority: int | None = None) -> StudyRow:
-        """Put the study into the database, or join it there; see `studies.create_or_join`."""
+        """Put the study into the database, or join it there; see `study.create_or_join_study`."""
         from ..problem.build import prefix_errors
         from ..spec.from_data import override_sections, sections_from_data
         from ..spec.spec import parse_spec, read_toml
         from ..study import create_or_join_study
 
-        if self.spec_file is not None:
-            sections, source = read_toml(self.spec_file), str(self.spec_file)
-            base_folder = self.spec_file.resolve().parent
+        if self.spec is not None:
+            sections, source = read_toml(self.spec), str(self.spec)
+            base_folder = self.spec.resolve().parent
         else:
-            assert self.data_options is not None, "one of the two was given"
-            sections, source, base_folder = (
-                sections_from_data(self.data_options),
-                "the command line",
-                Path.cwd(),
-            )
-        limits = {
-            "flops": self.flops,
-            "parameters": self.parameters,
-            "train_memory": self.train_memory,
-        }
+            sections, source = sections_from_data(**asdict(self.data)), "the command line"
+            base_folder = Path.cwd()
         sections = override_sections(
-            sections, name=self.name, trials=self.trials, seed=self.seed, limits=limits
+            sections,
+            name=self.name,
+            trials=self.trials,
+            seed=self.seed,
+            limits={cost.name: getattr(self.limits, flag) for flag, cost in _LIMIT_FLAGS.items()},
         )
         parsed_spec = parse_spec(sections, source=source)
-        with nullcontext() if self.spec_file is None else prefix_errors(source):
+        with nullcontext() if self.spec is None else prefix_errors(source):
             return create_or_join_study(
                 parsed_spec,
                 base_folder,
@@ -108,39 +135,3 @@ class StudyRequest:
                 stderr(),
                 priority=priority,
             )
-
-
-def parse_data_options(
-    verb: str,
-    spec_file: Path | None,
-    data: str | None,
-    *,
-    target: str | None,
-    task: str | None,
-    metric: str | None,
-    family: str,
-    epochs: int,
-) -> DataRunOptions | None:
-    """What goes with a data file; None where there is a spec file.
-
-    Raises:
-        SpecError: There are both, or neither, or the spec file goes with a data file's options.
-    """
-    from ..spec.from_data import DataRunOptions
-
-    if (spec_file is None) == (data is None):
-        raise SpecError(
-            f"{verb} needs a spec file or --data FILE"
-            + (", not both" if spec_file is not None else "; `widthwise init` writes a spec file")
-        )
-    if data is None:
-        data_flags = {"--target": target, "--task": task, "--metric": metric}
-        misplaced_flags = [flag for flag, value in data_flags.items() if value is not None]
-        if misplaced_flags:
-            raise SpecError(
-                f"{', '.join(misplaced_flags)} goes with --data: set it in {spec_file} instead"
-            )
-        return None
-    return DataRunOptions(
-        data=data, target=target, task=task, metric=metric, family=family, epochs=epochs
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +22,27 @@ _CNN_WIDTHS = {
 _DEFAULT_TRIALS = 30
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataRunOptions:
-    """What `run --data` was told.
+def sections_from_data(data: str, *, family: str, **proxy: object) -> dict[str, Any]:
+    """Return the sections of the spec that a search of a data file amounts to.
 
-    Attributes:
+    Args:
         data: A file or a built-in set.
-        target: The column to predict.
-        task: None to recognise it from the target.
-        metric: None for the task's own.
         family: "mlp" or "cnn".
-        epochs: Of each trial.
+        **proxy: Other keys of the section `[proxy]`, such as target and epochs; None leaves one out.
     """
-
-    data: str
-    target: str | None
-    task: str | None
-    metric: str | None
-    family: str
-    epochs: int
-
-
-def sections_from_data(options: DataRunOptions) -> dict[str, Any]:
-    """The sections of the spec that a search of a data file amounts to."""
-    proxy = {
-        "data": options.data,
-        "target": options.target,
-        "task": options.task,
-        "metric": options.metric,
-        "epochs": options.epochs,
-    }
     return {
-        "study": {"name": _study_name_from(options.data), "trials": _DEFAULT_TRIALS},
-        "model": {"family": options.family},
-        "widths": deepcopy(_CNN_WIDTHS if options.family == "cnn" else _MLP_WIDTHS),
-        "proxy": {key: value for key, value in proxy.items() if value is not None},
+        "study": {"name": _study_name_from(data), "trials": _DEFAULT_TRIALS},
+        "model": {"family": family},
+        "widths": deepcopy(_CNN_WIDTHS if family == "cnn" else _MLP_WIDTHS),
+        "proxy": {
+            "data": data,
+            **{key: value for key, value in proxy.items() if value is not None},
+        },
     }
 
 
 def _study_name_from(data: str) -> str:
-    """A study's name from a file's: its letters, digits, dots and dashes."""
+    """Return a study's name from a file's: its letters, digits, dots and dashes."""
     return re.sub(r"[^\w.-]+", "-", Path(data).stem).strip("-") or "data"
 
 
@@ -74,7 +54,7 @@ def override_sections(
     seed: int | None,
     limits: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """The sections with the flags' values in place of the file's."""
+    """Return the sections with the flags' values in place of the file's."""
     changed = dict(sections)
     flags = {"study": {"name": name, "trials": trials, "seed": seed}, "limits": limits}
     for section, values in flags.items():

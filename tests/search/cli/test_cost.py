@@ -71,7 +71,7 @@ def models(cli: Any) -> Any:
 def test_parameters_hold_to_the_arithmetic(
     models: Any, name: str, shape: str, widths: str, parameters: int
 ) -> None:
-    result = models.inside(
+    result = models.run_in_process(
         *("cost", "--build", f"models.py:{name}", "--input", shape, "--widths", widths, "--json")
     )
     assert result.code == 0, result.err
@@ -82,12 +82,12 @@ def test_parameters_hold_to_the_arithmetic(
 
 def test_the_two_headed_net_in_full(models: Any) -> None:
     arguments = ("cost", "--build", "models.py:two_heads", "--widths", "a=64,b=32", "--input", "31")
-    costs = models.inside(*arguments, "--json").json
+    costs = models.run_in_process(*arguments, "--json").json
     macs = 31 * 64 + 64 * 32 + 2 * 32 * 4
     assert costs["macs"] == macs
     # Forward, gradients of weights, gradients of inputs save those of the first layer.
     assert costs["step_flops"] == 2 * (3 * macs - 31 * 64)
-    output = models.inside(*arguments).out
+    output = models.run_in_process(*arguments).out
     assert "4,392" in output
     assert "FLOPs (2 × MACs)" in output
 
@@ -95,7 +95,7 @@ def test_the_two_headed_net_in_full(models: Any) -> None:
 def test_memory_grows_with_the_batch_and_the_optimizer(models: Any) -> None:
     def memory(*flags: str) -> int:
         arguments = ("cost", "--build", "models.py:linear", "--input", "64", "--json")
-        return int(models.inside(*arguments, *flags).json["train_memory"])
+        return int(models.run_in_process(*arguments, *flags).json["train_memory"])
 
     assert memory("--batch-size", "8") < memory("--batch-size", "64")
     # AdamW keeps two numbers a parameter, SGD none.
@@ -107,25 +107,25 @@ def test_a_file_of_candidates(models: Any) -> None:
     models.write("some.csv", "a,b\n64,32\n8,4\n")
     models.write("some.json", '[{"a": 64, "b": 32}, {"a": 8, "b": 4}]')
     arguments = ("cost", "--build", "models.py:two_heads", "--input", "31", "--candidates")
-    payload = models.inside(*arguments, "some.csv", "--json").json
+    payload = models.run_in_process(*arguments, "some.csv", "--json").json
     assert [result["parameters"] for result in payload] == [4392, 8 * 32 + 4 * 9 + 2 * 20]
-    assert payload == models.inside(*arguments, "some.json", "--json").json
-    assert "4,392" in models.inside(*arguments, "some.csv").out
+    assert payload == models.run_in_process(*arguments, "some.json", "--json").json
+    assert "4,392" in models.run_in_process(*arguments, "some.csv").out
     models.write("bad.csv", "a,b\n64,wide\n")
-    bad = models.inside(*arguments, "bad.csv")
+    bad = models.run_in_process(*arguments, "bad.csv")
     assert bad.code == 2
     assert "wide" in bad.err
 
 
 def test_by_module_and_verified(models: Any) -> None:
     arguments = ("cost", "--build", "models.py:two_heads", "--widths", "a=64,b=32", "--input", "31")
-    payload = models.inside(*arguments, "--by-module", "--verify", "--json").json
+    payload = models.run_in_process(*arguments, "--by-module", "--verify", "--json").json
     modules = {module["name"]: module for module in payload["modules"]}
     assert modules["left"]["parameters"] == 132
     assert modules["left"]["macs"] == 128
     assert sum(m["macs"] for m in payload["modules"] if m["leaf"]) == payload["macs"]
     assert payload["measured"]["train_memory"] == payload["train_memory"]
-    output = models.inside(*arguments, "--by-module", "--verify").out
+    output = models.run_in_process(*arguments, "--by-module", "--verify").out
     assert "body.0" in output
     assert "predicted / measured = 1.0000" in output
 
@@ -142,7 +142,7 @@ references = { today = { a = 20, b = 20 }, other = "models.py:reference" }
 
 def test_a_whole_space_with_limits_relative_to_references(models: Any) -> None:
     models.write("s.toml", SPACE)
-    payload = models.inside("cost", "s.toml", "--json").json
+    payload = models.run_in_process("cost", "s.toml", "--json").json
 
     def parameters(a: int, b: int) -> int:
         return 5 * a + (a + 1) * b + (b + 1) * 3
@@ -161,7 +161,7 @@ def test_a_whole_space_with_limits_relative_to_references(models: Any) -> None:
     ]
     assert payload["feasible_share"] == pytest.approx(sum(feasible) / 400)
     assert payload["binding"] == "parameters"
-    assert "the limit that binds is parameters" in models.inside("cost", "s.toml").out
+    assert "the limit that binds is parameters" in models.run_in_process("cost", "s.toml").out
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_cannot_be_counted_is_said(
     models: Any, arguments: list[str], parts: list[str]
 ) -> None:
     models.write("s.toml", SPACE)
-    result = models.inside(*arguments)
+    result = models.run_in_process(*arguments)
     assert result.code == 2
     assert "Traceback" not in result.err
     assert len(result.err.splitlines()) == 1, result.err

@@ -20,13 +20,13 @@ def test_an_old_database_is_refused_upgraded_and_served(cli: Any, version: int) 
         (name,) = connection.execute("select name from widthwise_study").fetchone()
     connection.close()
     storage = ("--storage", f"sqlite:///{Path(cli.folder) / 'old.db'}")
-    refused = cli.inside("status", name, *storage)
+    refused = cli.run_in_process("status", name, *storage)
     assert refused.code == 5
     assert "widthwise db upgrade" in refused.err
     upgraded = {"before": version, "after": SCHEMA_VERSION}
-    assert cli.inside("db", "upgrade", "--json", *storage).json == upgraded
-    assert "already" in cli.inside("db", "upgrade", *storage).out
-    assert cli.inside("status", name, *storage).code == 0
+    assert cli.run_in_process("db", "upgrade", "--json", *storage).json == upgraded
+    assert "already" in cli.run_in_process("db", "upgrade", *storage).out
+    assert cli.run_in_process("status", name, *storage).code == 0
 
 
 def test_an_empty_database_gets_its_tables(cli: Any, database_url: str) -> None:
@@ -41,7 +41,7 @@ def test_an_empty_database_gets_its_tables(cli: Any, database_url: str) -> None:
 
 
 def test_an_empty_database_is_said_to_have_had_no_version(cli: Any) -> None:
-    result = cli.inside("db", "upgrade", "--json").json
+    result = cli.run_in_process("db", "upgrade", "--json").json
     assert result == {"before": None, "after": SCHEMA_VERSION}
 
 
@@ -51,7 +51,7 @@ def test_an_empty_database_is_said_to_have_had_no_version(cli: Any) -> None:
     ids=["no folder", "no server"],
 )
 def test_where_no_database_can_be_there_is_an_error(cli: Any, url: str, code: int) -> None:
-    result = cli.inside("db", "upgrade", "--storage", url)
+    result = cli.run_in_process("db", "upgrade", "--storage", url)
     assert result.code == code
     assert len(result.err.strip().splitlines()) == 1
     assert list(Path(cli.folder).iterdir()) == []
