@@ -107,7 +107,7 @@ class StudyHarness:
             projection=self.projection,
             stop_requested=stop_requested,
             device_class=classify_device(torch.device("cpu")),
-            **{"pace": claim_sizer, **options},
+            **{"claim_sizer": claim_sizer, **options},
         )
 
     def supervisor(self, **options: Any) -> TrialSupervisor:

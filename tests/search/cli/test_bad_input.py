@@ -104,13 +104,13 @@ def assert_refused(result: Any, code: int, *phrases: str) -> None:
 def test_a_spec_that_does_not_work(cli: Any, text: str, code: int, parts: list[str]) -> None:
     cli.write("models.py", MODELS)
     cli.write("s.toml", text)
-    assert_refused(cli.inside("run", "s.toml"), code, *parts)
+    assert_refused(cli.run_in_process("run", "s.toml"), code, *parts)
     assert not (cli.folder / "study.db").exists()
 
 
 def test_every_line_of_a_broken_spec_is_said(cli: Any) -> None:
     cli.write("s.toml", spec(limits='flops = "2 MiB", parms = 3'))
-    result = cli.inside("run", "s.toml")
+    result = cli.run_in_process("run", "s.toml")
     assert result.code == 2
     assert "error: s.toml: limits.flops" in result.err
     assert "error: s.toml: limits.parms: unknown key" in result.err
@@ -145,7 +145,7 @@ def test_flags_that_do_not_work(
 ) -> None:
     cli.write("models.py", MODELS)
     cli.write("table.csv", "x,label\n" + "".join(f"{i},{i % 2}\n" for i in range(40)))
-    assert_refused(cli.inside(*arguments), code, *parts)
+    assert_refused(cli.run_in_process(*arguments), code, *parts)
     assert not (cli.folder / "none.db").exists()
 
 
@@ -165,7 +165,7 @@ def test_flags_that_do_not_work(
 def test_a_study_that_is_not_so(
     iris_cli: Any, arguments: list[str], code: int, parts: list[str]
 ) -> None:
-    assert_refused(iris_cli.inside(*arguments), code, *parts)
+    assert_refused(iris_cli.run_in_process(*arguments), code, *parts)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_an_engine_that_cannot_train_the_model_is_refused_before_there_is_a_stud
         "study = {name='dense', trials=2}\nmodel = {family='cnn'}\nwidths = {a = [2, 4]}\n"
         "proxy = {data='digits', epochs=1, engine='dense'}\n",
     )
-    result = cli.inside("run", "dense.toml")
+    result = cli.run_in_process("run", "dense.toml")
     assert result.code == 2
     assert "engine 'dense' cannot train this model" in result.err
-    assert cli.inside("status", "dense").code != 0
+    assert cli.run_in_process("status", "dense").code != 0

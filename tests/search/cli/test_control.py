@@ -80,7 +80,7 @@ class StudyProcesses:
 
     def run_command(self, *arguments: str) -> Any:
         """What a command does that has to work."""
-        result = self.cli.inside(*arguments)
+        result = self.cli.run_in_process(*arguments)
         assert result.code == 0, result.err
         return result
 
@@ -104,7 +104,7 @@ class StudyProcesses:
 
     def holders(self, name: str) -> list[dict[str, Any]]:
         """Who holds a trial; nobody while there is no such study yet."""
-        result = self.cli.inside("status", name, "--json")
+        result = self.cli.run_in_process("status", name, "--json")
         return list(result.json["workers"]) if result.code == 0 else []
 
     def wait_until_training(self, name: str) -> int:
@@ -219,7 +219,7 @@ def test_one_trial_is_cancelled_and_another_waits_for_its_turn(studies: StudyPro
         "pruned": 1,
         "waiting": 0,
     }
-    refused = studies.cli.inside("pause", "s", "--trial", str(number))
+    refused = studies.cli.run_in_process("pause", "s", "--trial", str(number))
     assert refused.code == 2
     assert "cancelled" in refused.err
 
@@ -333,7 +333,7 @@ def test_pause_continue_and_cancel_say_what_is_so(studies: StudyProcesses) -> No
     assert "was open already" in studies.run_command("continue", "s").out
     assert "is cancelled" in studies.run_command("cancel", "s").out
     assert "cancelled │" in studies.run_command("status").out
-    refused = studies.cli.inside("pause", "s")
+    refused = studies.cli.run_in_process("pause", "s")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "widthwise continue s" in refused.err
     studies.run_command("continue", "s")
@@ -367,7 +367,7 @@ def test_pause_continue_and_cancel_say_what_is_so(studies: StudyProcesses) -> No
 def test_what_cannot_be_is_refused_with_one_sentence(
     refusing_studies: StudyProcesses, arguments: tuple[str, ...], parts: list[str]
 ) -> None:
-    result = refusing_studies.cli.inside(*arguments)
+    result = refusing_studies.cli.run_in_process(*arguments)
     assert result.code == 2, result.err
     (line,) = result.err.splitlines()
     assert line.startswith("error: ")

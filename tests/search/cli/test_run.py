@@ -211,11 +211,11 @@ def test_a_changed_builder_is_refused_before_anything_is_claimed(cli: Any) -> No
     assert cli("run", "m.toml").code == 0
     path.write_text(path.read_text() + "# another version\n")
     for command in (("run", "m.toml"), ("resume", "m", "--trials", "+1"), ("worker", "m")):
-        refused = cli.inside(*command)
+        refused = cli.run_in_process(*command)
         assert refused.code == 5
         assert "fingerprint" in refused.err
     # Nothing was written: the budget is what it was.
-    status = cli.inside("status", "m", "--json").json
+    status = cli.run_in_process("status", "m", "--json").json
     assert (status["budget"], status["trials"]["complete"]) == (2, 2)
 
 
@@ -249,7 +249,7 @@ def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> Non
     with closing(database), database:
         for change in MADE_WITH_FUSED:
             assert database.execute(change).rowcount == 1
-    assert cli.inside("status", "old").code == 0
+    assert cli.run_in_process("status", "old").code == 0
     for command in (["report", "old", "--json"], ["resume", "old", "--trials", "+1"]):
         ran = cli(*command)
         assert ran.code == 0, ran.err
@@ -263,7 +263,7 @@ def test_ctrl_c_ends_the_dashboard_quietly(iris_cli: Any, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(DashboardServer, "serve_forever", interrupted)
-    ran = iris_cli.inside("dashboard", "iris", "--port", "0")
+    ran = iris_cli.run_in_process("dashboard", "iris", "--port", "0")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines()[-1] == "dashboard closed"
     assert "Traceback" not in ran.err

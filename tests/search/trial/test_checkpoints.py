@@ -55,8 +55,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_writer(checkpoints: StudyCheckpoints, **options: Any) -> CheckpointWriter:
-    callbacks = {"stopping": lambda: False, "lost": frozenset, **options}
-    return CheckpointWriter(checkpoints, [TRIAL], callbacks["stopping"], callbacks["lost"])
+    callbacks = {"stop_requested": lambda: False, "lost": frozenset, **options}
+    return CheckpointWriter(checkpoints, [TRIAL], callbacks["stop_requested"], callbacks["lost"])
 
 
 # Where
@@ -145,7 +145,7 @@ def test_checkpoints_come_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_stop_and_a_slot_that_was_taken_away_are_written_at_once(tmp_path: Path) -> None:
     stop, lost = False, frozenset[int]()
     writer = make_writer(
-        StudyCheckpoints(folder=tmp_path, fingerprint="f"), stopping=lambda: stop, lost=lambda: lost
+        StudyCheckpoints(folder=tmp_path, fingerprint="f"), stop_requested=lambda: stop, lost=lambda: lost
     )
     assert not writer.due()
     lost = frozenset({3})
@@ -279,7 +279,7 @@ def test_a_drained_batch_ends_as_if_it_had_never_been_interrupted(
     for stops in (2, 3):
         stop_answers = iter([*[False] * stops, True])
         supervisor = study.supervisor(
-            stopping=lambda stop_answers=stop_answers: next(stop_answers, True),
+            stop_requested=lambda stop_answers=stop_answers: next(stop_answers, True),
             checkpoints=checkpoints_of(study, folder),
         )
         with pytest.raises(Drained):
@@ -299,7 +299,7 @@ def test_a_drained_batch_ends_as_if_it_had_never_been_interrupted(
 def test_an_attempt_that_failed_leaves_its_checkpoint_and_the_last_one_takes_it_away(
     tmp_path: Path, new_harness: HarnessFactory
 ) -> None:
-    study = new_harness(trials=1, trouble=dict.fromkeys(range(1, 41), "raise"))
+    study = new_harness(trials=1, faults=dict.fromkeys(range(1, 41), "raise"))
     checkpoints = checkpoints_of(study, tmp_path / "kept")
     for kind, exists in [("retry", True), ("retry", True), ("error", False)]:
         checkpoints.slot_folder(0).mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ MEMORY = "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20
 
 def run_faulty_study(cli: Any, what: str, trouble: set[int], trials: int) -> None:
     """A study over four widths, in trouble at some; traced at 32 samples a step, trained at 16."""
-    cli.write("moody.py", MODEL.format(what=what, trouble=trouble))
+    cli.write("moody.py", MODEL.format(what=what, faults=trouble))
     spec = parse_spec(
         {
             "study": {"name": "moody", "trials": trials},
@@ -72,9 +72,9 @@ def test_trouble_at_one_width_is_recorded_and_passed(
 ) -> None:
     # The largest: where memory runs out, nothing that is larger would be tried any more.
     run_faulty_study(cli, what, {5}, 4)
-    worked = cli.inside("worker", "moody", "--threads", "1")
+    worked = cli.run_in_process("worker", "moody", "--threads", "1")
     assert worked.code == 0, worked.err
-    report = cli.inside("report", "moody", "--json").json
+    report = cli.run_in_process("report", "moody", "--json").json
     assert report["trials"]["complete"] == 3
     assert report["trials"]["failed"] == 1
     assert [failure["outcome"] for failure in report["failures"]] == [outcome]
@@ -88,12 +88,12 @@ def test_trouble_at_one_width_is_recorded_and_passed(
 
 def test_a_model_that_always_fails_stops_the_worker(cli: Any) -> None:
     run_faulty_study(cli, RAISE, {2, 3, 4, 5}, 4)
-    worked = cli.inside("worker", "moody", "--threads", "1")
+    worked = cli.run_in_process("worker", "moody", "--threads", "1")
     assert worked.code == 4
     assert "in a row" in worked.err
     assert "the moon is full" in worked.err
     assert "Traceback" not in worked.err
-    trials = cli.inside("status", "moody", "--json").json["trials"]
+    trials = cli.run_in_process("status", "moody", "--json").json["trials"]
     # Three attempts a trial: two trials are given up, the others wait for a mended model.
     assert (trials["failed"], trials["waiting"], trials["complete"]) == (2, 2, 0)
 
@@ -131,9 +131,9 @@ def test_no_training_is_spent_on_a_candidate_that_is_measured_too_slow(cli: Any)
     )
     with Database.open(resolve_url(cli.storage), create=True) as database:
         create_or_join_study(spec, Path(cli.folder), lambda: database, Console(quiet=True))
-    worked = cli.inside("worker", "slow", "--threads", "1")
+    worked = cli.run_in_process("worker", "slow", "--threads", "1")
     assert worked.code == 0, worked.err
-    report = cli.inside("report", "slow", "--json").json
+    report = cli.run_in_process("report", "slow", "--json").json
     assert {trial["widths"]["a"] for trial in report["history"]} == {2, 3}
     assert all(0 < trial["costs"]["latency"] < 0.01 for trial in report["history"])
     assert (report["trials"]["complete"], report["trials"]["pruned"]) == (2, 2)
@@ -144,7 +144,7 @@ def test_no_training_is_spent_on_a_candidate_that_is_measured_too_slow(cli: Any)
         assert (trial.constraints["latency"] <= 0) == feasible
         assert trial.constraints["parameters"] <= 0
         assert (trial.state == optuna.trial.TrialState.COMPLETE) == feasible
-    assert "10 ms" in cli.inside("report", "slow").out
+    assert "10 ms" in cli.run_in_process("report", "slow").out
 
 
 GIVEN = """
@@ -187,12 +187,12 @@ def test_a_model_that_cannot_be_traced_needs_its_costs_given(
         "proxy = { data = 'iris', epochs = 1 }",
     ]
     cli.write("reads.toml", "\n".join(lines))
-    result = cli.inside("check", "reads.toml")
+    result = cli.run_in_process("check", "reads.toml")
     assert result.code == code, result.err
     assert part in result.err
     if code == 0:
         assert cli("run", "reads.toml").code == 0
-        history = cli.inside("report", "reads", "--json").json["history"]
+        history = cli.run_in_process("report", "reads", "--json").json["history"]
         assert len(history) == 2
         assert all(
             trial["costs"] == {"parameters": 8 * trial["widths"]["a"] + 3} for trial in history

@@ -94,7 +94,7 @@ def test_a_batch_that_takes_up_old_slots_leaves_the_last_one_for_later(
         [(slot, {"a": 10 + slot.number}, "sampler") for slot in ledger.claim_many(3)]
     )
     ledger.release_many(begun)
-    supervisor = study.supervisor(pace=ClaimSizer(fixed=4))
+    supervisor = study.supervisor(claim_sizer=ClaimSizer(fixed=4))
     assert [outcome.number for outcome in supervisor.run_batch()] == [0, 1, 2]
     assert [outcome.number for outcome in supervisor.run_batch()] == [3]
 
@@ -125,7 +125,7 @@ def test_a_space_smaller_than_a_batch_is_searched_to_its_end(new_harness: Harnes
 def test_trouble_of_one_is_recorded_for_that_one_alone(
     new_harness: HarnessFactory, what: str, width: int, kinds: list[str]
 ) -> None:
-    study = new_harness(trials=8, at_once=4, widths=8, trouble={width: what})
+    study = new_harness(trials=8, at_once=4, widths=8, faults={width: what})
     outcomes = study.run_worker()
     records = {record.widths["a"]: record for record in study.records() if record.widths}
     assert set(records) == set(range(1, 9))
@@ -151,7 +151,7 @@ def test_costs_that_cannot_be_counted_are_one_candidates_trouble(
     )
     ledger.release_many(bound)
     counting = replace(study.problem, cost_model=_FailingCosts(study.problem.cost_model, 6))
-    outcomes = replace(study, problem=counting).holder().step()
+    outcomes = replace(study, problem=counting).supervisor().run_batch()
     kinds = {outcome.number: outcome.kind for outcome in outcomes}
     assert kinds[0] == "complete"
     assert kinds[1] == "retry"
@@ -166,7 +166,7 @@ class _FailingCosts:
     def candidate_costs(self, widths: Any) -> Any:
         if widths["a"] == self._width:
             raise ZeroDivisionError("no such costs")
-        return self._costs.one(widths)
+        return self._costs.candidate_costs(widths)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._costs, name)
@@ -177,14 +177,14 @@ def test_many_failures_in_one_batch_do_not_stop_a_worker_that_succeeds_too(
 ) -> None:
     """Their order within the batch is by chance, and so is that of their second attempts."""
     trouble = dict.fromkeys(range(1, 16, 2), "raise")
-    study = new_harness(trials=16, at_once=16, widths=16, trouble=trouble)
+    study = new_harness(trials=16, at_once=16, widths=16, faults=trouble)
     study.run_worker()
     counts = study.ledger().counts()
     assert (counts.complete, counts.failed) == (8, 8)
 
 
 def test_a_model_that_always_fails_stops_the_worker(new_harness: HarnessFactory) -> None:
-    study = new_harness(trials=20, at_once=4, trouble=dict.fromkeys(range(1, 41), "raise"))
+    study = new_harness(trials=20, at_once=4, faults=dict.fromkeys(range(1, 41), "raise"))
     with pytest.raises(TooManyFailures, match="the moon is full"):
         study.run_worker()
     counts = study.ledger().counts()
@@ -192,7 +192,7 @@ def test_a_model_that_always_fails_stops_the_worker(new_harness: HarnessFactory)
 
 
 def test_a_whole_batch_that_fails_is_enough(new_harness: HarnessFactory) -> None:
-    study = new_harness(trials=20, at_once=8, trouble=dict.fromkeys(range(1, 41), "raise"))
+    study = new_harness(trials=20, at_once=8, faults=dict.fromkeys(range(1, 41), "raise"))
     with pytest.raises(TooManyFailures, match="failed 8 times in a row"):
         study.run_worker()
     assert study.ledger().counts().waiting == 20
@@ -212,7 +212,7 @@ def test_a_drained_batch_is_given_back_whole_and_goes_on_where_it_was(
         return True
 
     with pytest.raises(Drained, match="stopped in 4 trials"):
-        study.supervisor(stopping=stopping).run_batch()
+        study.supervisor(stop_requested=stopping).run_batch()
     assert len(stop_calls) == 1, "after the first epoch"
     records = study.records()
     assert [record.state for record in records] == ["free"] * 6
@@ -237,7 +237,7 @@ def test_a_failed_candidate_is_not_given_back_twice_by_a_drain(new_harness: Harn
     )
     ledger.release_many(bound)
     with pytest.raises(Drained):
-        study.holder(stopping=lambda: True).step()
+        study.supervisor(stop_requested=lambda: True).run_batch()
     records = study.records()
     assert [record.state for record in records] == ["free"] * 4
     assert [record.attempts for record in records[:3]] == [1, 0, 0]
@@ -322,7 +322,7 @@ def test_heartbeats_keep_a_whole_batch_and_tell_what_is_lost(new_harness: Harnes
 @pytest.mark.parametrize(("fits", "size"), [(2, 2), (0, 1), (None, 5)])
 def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, size: int) -> None:
     study = new_harness(trials=8, at_once=5)
-    assert len(study.supervisor(pace=ClaimSizer(fixed=5, max_in_memory=fits)).run_batch()) == size
+    assert len(study.supervisor(claim_sizer=ClaimSizer(fixed=5, max_in_memory=fits)).run_batch()) == size
 
 
 def test_all_trainings_of_a_candidate_have_to_fit(

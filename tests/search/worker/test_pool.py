@@ -130,7 +130,7 @@ class FakeWorld:
                 record_failure=lambda study, reason: self.given_up.append(
                     f"{study.name}: {reason}"
                 ),
-                **{"idle": 3.0, "chance": lambda: 0.0, **options},
+                **{"idle_seconds": 3.0, "draw_uniform": lambda: 0.0, **options},
             ).run()
 
 
@@ -190,7 +190,7 @@ def test_the_greatest_priority_is_served_first() -> None:
 
 def run_until_drained(world: FakeWorld, until: float, **options: Any) -> None:
     with pytest.raises(Drained):
-        world.run(until=until, idle=None, **options)
+        world.run(until=until, idle_seconds=None, **options)
 
 
 def test_equals_take_turns_but_not_before_the_quantum_is_over() -> None:
@@ -215,7 +215,7 @@ def test_a_more_urgent_study_is_next_once_the_batch_has_ended() -> None:
 
 def test_a_study_that_others_serve_already_is_left_to_them() -> None:
     world = FakeWorld([FakeStudy("mine", 90), FakeStudy("theirs", 90, other_workers=1)])
-    world.run(quantum=10.0)
+    world.run(quantum_seconds=10.0)
     assert world.visits == ["mine", "theirs"]
 
 
@@ -225,7 +225,7 @@ def test_a_study_with_many_workers_is_left_for_one_with_two_fewer(others: int, v
     world.studies[1].slots = 0
     world.at[5.0] = lambda: world.studies.__setitem__(1, FakeStudy("lonely", 40, other_workers=1))
     world.studies[0].other_workers = others
-    run_until_drained(world, until=35.0, quantum=10.0)
+    run_until_drained(world, until=35.0, quantum_seconds=10.0)
     assert len(world.visits) == visits
 
 
@@ -348,7 +348,7 @@ def test_only_the_living_are_counted_and_not_oneself() -> None:
             there("one"),
             there("new", activity="starting"),
             there("dead", alive=False),
-            there("idle", study=None),
+            there("idle_seconds", study=None),
             there("zealous", study=None),
         ],
         "me",
@@ -381,7 +381,7 @@ def test_those_who_wait_for_work_share_what_comes(
         assert world.visits == visits
 
 
-@pytest.mark.parametrize(("chance", "visits"), [(0.1, ["crowded", "lonely"]), (0.9, ["crowded"])])
+@pytest.mark.parametrize(("draw_uniform", "visits"), [(0.1, ["crowded", "lonely"]), (0.9, ["crowded"])])
 def test_of_many_that_see_the_same_imbalance_half_the_difference_goes(
     chance: float, visits: list[str]
 ) -> None:
@@ -390,7 +390,7 @@ def test_of_many_that_see_the_same_imbalance_half_the_difference_goes(
     )
     world.studies[1].slots = 0
     world.at[3.0] = lambda: setattr(world.studies[1], "slots", 90)
-    run_until_drained(world, until=35.0, quantum=10.0, chance=lambda: chance)
+    run_until_drained(world, until=35.0, quantum_seconds=10.0, draw_uniform=lambda: chance)
     assert world.visits[: len(visits) + 1] == visits
 
 
