@@ -145,7 +145,9 @@ def test_checkpoints_come_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_stop_and_a_slot_that_was_taken_away_are_written_at_once(tmp_path: Path) -> None:
     stop, lost = False, frozenset[int]()
     writer = make_writer(
-        StudyCheckpoints(folder=tmp_path, fingerprint="f"), stop_requested=lambda: stop, lost=lambda: lost
+        StudyCheckpoints(folder=tmp_path, fingerprint="f"),
+        stop_requested=lambda: stop,
+        lost=lambda: lost,
     )
     assert not writer.due()
     lost = frozenset({3})

@@ -322,7 +322,10 @@ def test_heartbeats_keep_a_whole_batch_and_tell_what_is_lost(new_harness: Harnes
 @pytest.mark.parametrize(("fits", "size"), [(2, 2), (0, 1), (None, 5)])
 def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, size: int) -> None:
     study = new_harness(trials=8, at_once=5)
-    assert len(study.supervisor(claim_sizer=ClaimSizer(fixed=5, max_in_memory=fits)).run_batch()) == size
+    assert (
+        len(study.supervisor(claim_sizer=ClaimSizer(fixed=5, max_in_memory=fits)).run_batch())
+        == size
+    )
 
 
 def test_all_trainings_of_a_candidate_have_to_fit(

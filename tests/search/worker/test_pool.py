@@ -381,16 +381,16 @@ def test_those_who_wait_for_work_share_what_comes(
         assert world.visits == visits
 
 
-@pytest.mark.parametrize(("draw_uniform", "visits"), [(0.1, ["crowded", "lonely"]), (0.9, ["crowded"])])
+@pytest.mark.parametrize(("draw", "visits"), [(0.1, ["crowded", "lonely"]), (0.9, ["crowded"])])
 def test_of_many_that_see_the_same_imbalance_half_the_difference_goes(
-    chance: float, visits: list[str]
+    draw: float, visits: list[str]
 ) -> None:
     world = FakeWorld(
         [FakeStudy("crowded", 90, other_workers=7), FakeStudy("lonely", 90, other_workers=0)]
     )
     world.studies[1].slots = 0
     world.at[3.0] = lambda: setattr(world.studies[1], "slots", 90)
-    run_until_drained(world, until=35.0, quantum_seconds=10.0, draw_uniform=lambda: chance)
+    run_until_drained(world, until=35.0, quantum_seconds=10.0, draw_uniform=lambda: draw)
     assert world.visits[: len(visits) + 1] == visits
 
 
