@@ -80,10 +80,10 @@ def create_or_join_study(
 
 def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Console) -> None:
     ledger = Ledger(database, study, worker=worker_name())
-    counts = ledger.counts()
+    counts = ledger.reader.counts()
     if spec.study.trials > counts.budget:
         ledger.set_budget(spec.study.trials)
-        counts = ledger.counts()
+        counts = ledger.reader.counts()
     console.print(
         f"study {study.name} is there already with the same spec: {count_finished(counts)} of "
         f"{counts.budget} trials are done",

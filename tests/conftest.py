@@ -20,7 +20,7 @@ from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.projection.dashboard import make_server
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.study import StudyRow, create_study
-from widthwise.tests.one_slot import bind_one, claim_one, open_one
+from widthwise.tests.one_slot import bind_one, claim_one, open_one, settle_one
 
 # The command line would make its tables as narrow as whoever runs the tests has it.
 os.environ.pop("COLUMNS", None)
@@ -155,7 +155,7 @@ def make_finished_study() -> Callable[..., StudyRow]:
                 attributes={"origin": "sampler"},
             )
             curve = [value / 2, value]
-            ledger.done(slot, outcome="complete", value=value, result={"curve": curve})
+            settle_one(ledger, slot, outcome="complete", value=value, result={"curve": curve})
             projection.close_many([slot.number])
         return study
 

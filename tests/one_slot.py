@@ -1,7 +1,6 @@
 """The ledger's and the projection's batch calls for tests with one slot at a time.
 
-A slot that is lost is an exception here, `LeaseLost`, as it is with `Ledger.done`; widths that
-another slot has are `Taken`.
+A slot that is lost is an exception here, `LeaseLost`; widths that another slot has are `Taken`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,14 @@ from sqlalchemy import update
 from widthwise.storage.database.database import Database
 from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import LeaseLost
-from widthwise.storage.ledger.ledger import BindFailure, Ledger, Slot
+from widthwise.storage.ledger.ledger import (
+    BindFailure,
+    Ledger,
+    Settlement,
+    Slot,
+    TrialOutcome,
+    WidthBinding,
+)
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.projection.projection import Projection, TrialStart
 
@@ -31,7 +37,7 @@ def claim_one(ledger: Ledger) -> Slot | None:
 
 def bind_one(ledger: Ledger, slot: Slot, widths: Mapping[str, int], origin: str) -> Slot:
     """Bind widths to a slot; returns it with them."""
-    [bound] = ledger.bind_many([(slot, widths, origin)])
+    [bound] = ledger.bind_many([WidthBinding(slot=slot, widths=widths, origin=origin)])
     if bound is BindFailure.TAKEN:
         raise Taken(f"another slot holds the widths {dict(widths)}")
     return _held(slot, lost=bound is BindFailure.LOST) if isinstance(bound, BindFailure) else bound
@@ -45,6 +51,22 @@ def beat_one(ledger: Ledger, slot: Slot) -> None:
 def release_one(ledger: Ledger, slot: Slot) -> None:
     """Give a slot back."""
     _held(slot, lost=bool(ledger.release_many([slot])))
+
+
+def settle_one(
+    ledger: Ledger,
+    slot: Slot,
+    *,
+    outcome: str,
+    value: float | None = None,
+    result: Mapping[str, Any],
+    **scores: float | None,
+) -> None:
+    """Settle a slot; `scores` are the other fields of `Settlement`."""
+    settlement = Settlement(
+        slot=slot, outcome=TrialOutcome(outcome), value=value, result=result, **scores
+    )
+    _held(slot, lost=bool(ledger.settle_many([settlement])))
 
 
 def open_one(

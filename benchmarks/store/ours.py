@@ -3,7 +3,7 @@
 import random
 
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot
+from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot, TrialOutcome, WidthBinding
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study.study import create_study, load_study
 
@@ -35,7 +35,7 @@ def prepare(url: str, present: int, free: int) -> None:
             budget=present + free,
         )
         recorder = Recorder(url, batch=FILL_BATCH_SIZE)
-        while remaining := present - recorder.ledger.counts().complete:
+        while remaining := present - recorder.ledger.reader.counts().complete:
             recorder.record(min(FILL_BATCH_SIZE, remaining))
         recorder.close()
 
@@ -54,7 +54,7 @@ class Recorder:
     def claim(self) -> None:
         """Make a first claim, and read what a proposal for it is made from."""
         self.ledger.claim_many(1)
-        self.ledger.tried()
+        self.ledger.reader.tried()
 
     def take(self) -> None:
         """Make a claim."""
@@ -67,7 +67,12 @@ class Recorder:
     def record(self, count: int) -> int:
         """Take up to so many trials from the claim to Optuna's tables; returns how many."""
         claimed = self.ledger.claim_many(count)
-        bound = self.ledger.bind_many([(slot, draw_widths(self._random), "s") for slot in claimed])
+        bound = self.ledger.bind_many(
+            [
+                WidthBinding(slot=slot, widths=draw_widths(self._random), origin="s")
+                for slot in claimed
+            ]
+        )
         slots = [slot for slot in bound if isinstance(slot, Slot)]
         trial_starts = [
             TrialStart(slot=slot, constraints=CONSTRAINTS, attributes=START_ATTRIBUTES)
@@ -75,9 +80,9 @@ class Recorder:
         ]
         self._projection.open_many(trial_starts, distributions=DISTRIBUTIONS)
         result = {"curve": CURVE, "attributes": END_ATTRIBUTES}
-        self.ledger.done_many(
+        self.ledger.settle_many(
             [
-                Settlement(slot=slot, outcome="complete", value=VALUE, result=result)
+                Settlement(slot=slot, outcome=TrialOutcome.COMPLETE, value=VALUE, result=result)
                 for slot in slots
             ]
         )

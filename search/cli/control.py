@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None) -> None:
     """Let a study, or one trial, wait: trainings keep a checkpoint and give their slots back."""
-    from ...storage.ledger.queries import status_of
+    from ...storage.ledger.queries import LedgerReader
     from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import pause_trial, set_status
     from ...storage.study.study import load_study
@@ -42,7 +42,7 @@ def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOpt
         pause_trial(database, study, _trial_number(trial), worker=worker_name())
         _print(f"trial {trial} of {name} is paused; {_continue_hint(f'{name} --trial {trial}')}")
         return
-    if status_of(database, study) == StudyStatus.CANCELLED:
+    if LedgerReader(database, study).status() == StudyStatus.CANCELLED:
         raise SpecError(
             f"study {name} is cancelled, so there is nothing to pause; `widthwise continue {name}` "
             "opens it again"

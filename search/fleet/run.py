@@ -12,7 +12,7 @@ from rich.console import Console
 from sqlalchemy.engine import URL
 
 from ...storage.database.database import Database
-from ...storage.ledger.ledger import Ledger
+from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyStatus
 from ...storage.study.study import load_study
 from ..errors import Drained
@@ -20,7 +20,7 @@ from ..problem.stored import stored_spec
 from ..report.progress import count_finished, follow_progress
 from ..spec.spec import Spec
 from ..worker.serve import WorkerOptions
-from ..worker.shutdown import StopRequest, stop_on_signals, worker_name
+from ..worker.shutdown import StopRequest, stop_on_signals
 from .local import LocalFleet
 from .worker_process import WorkerExit
 
@@ -77,14 +77,14 @@ def run_fleet(
     """
     study = load_study(database, name)
     spec = stored_spec(study)
-    ledger = Ledger(database, study, worker=worker_name())
-    counts = ledger.counts()
+    reader = LedgerReader(database, study)
+    counts = reader.counts()
     if count_finished(counts) == counts.budget:
         return 0
-    if ledger.status() == StudyStatus.CANCELLED:
-        return _report_end(ledger, name, [], console)
+    if reader.status() == StudyStatus.CANCELLED:
+        return _report_end(reader, name, [], console)
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
-    _log_running_elsewhere(ledger, console)
+    _log_running_elsewhere(reader, console)
     fleet_size = min(worker_count, counts.budget - count_finished(counts))
     fleet = _launch(
         launcher, _worker_command(name, options), fleet_size, database.url, options, spec
@@ -93,7 +93,7 @@ def run_fleet(
     try:
         with (
             stop_on_signals(stop_request.request),
-            follow_progress(console, name, ledger, goal, spec.metric, limits) as update,
+            follow_progress(console, name, reader, goal, spec.metric, limits) as update,
         ):
 
             def tick() -> None:
@@ -105,7 +105,7 @@ def run_fleet(
             exits = fleet.watch(tick)
     finally:
         fleet.close()
-    return _report_end(ledger, name, exits, console)
+    return _report_end(reader, name, exits, console)
 
 
 def _worker_command(name: str, options: WorkerOptions) -> list[str]:
@@ -133,8 +133,8 @@ def _launch(
     return RayFleet(command, fleet_size, url, threads=options.threads, gpu=gpu)
 
 
-def _log_running_elsewhere(ledger: Ledger, console: Console) -> None:
-    running, lease_seconds_left = ledger.counts().running, ledger.seconds_until_claimable()
+def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
+    running, lease_seconds_left = reader.counts().running, reader.seconds_until_claimable()
     if lease_seconds_left is not None and running:
         console.print(
             f"other workers hold {running} of the trials; what a dead one holds comes back "
@@ -143,9 +143,11 @@ def _log_running_elsewhere(ledger: Ledger, console: Console) -> None:
         )
 
 
-def _report_end(ledger: Ledger, name: str, exits: Sequence[WorkerExit], console: Console) -> int:
+def _report_end(
+    reader: LedgerReader, name: str, exits: Sequence[WorkerExit], console: Console
+) -> int:
     """Say how it ended; returns the exit code."""
-    counts = ledger.counts()
+    counts = reader.counts()
     finished_trials, budget = count_finished(counts), counts.budget
     if finished_trials == budget:
         return 0
@@ -154,7 +156,7 @@ def _report_end(ledger: Ledger, name: str, exits: Sequence[WorkerExit], console:
             reason = worker_exit.message or f"it was killed by signal {-worker_exit.exit_code}"
             console.print(f"a worker ended early: {reason}", markup=False, style="red")
     exit_codes = [worker_exit.exit_code for worker_exit in exits if worker_exit.exit_code]
-    cancelled = ledger.status() == StudyStatus.CANCELLED
+    cancelled = reader.status() == StudyStatus.CANCELLED
     if not exit_codes and not cancelled:
         console.print(f"every feasible candidate was tried: {finished_trials} trials", markup=False)
         return 0

@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ...storage.ledger.ledger import Ledger, SlotCounts, SlotRecord
+from ...storage.ledger.queries import LedgerReader
+from ...storage.ledger.slot import SlotCounts, SlotRecord
 from ..goal import Goal
 from ..trial.history import CompletedTrial, completed_trials
 from ..units import format_cost
@@ -27,7 +28,7 @@ class ProgressDisplay:
 
     Args:
         name: The study's name.
-        ledger: Where the trials are read from.
+        reader: Where the trials are read from.
         goal: Says which metric is better.
         metric: The metric's name.
         limits: The bounds by name, for the display.
@@ -37,33 +38,33 @@ class ProgressDisplay:
     def __init__(
         self,
         name: str,
-        ledger: Ledger,
+        reader: LedgerReader,
         goal: Goal,
         metric: str,
         limits: dict[str, int],
         log: Callable[[str], None],
     ) -> None:
         self._name = name
-        self._ledger, self._goal, self._metric, self._log = ledger, goal, metric, log
+        self._reader, self._goal, self._metric, self._log = reader, goal, metric, log
         self._limits = ", ".join(
             f"{name} ≤ {format_cost(name, bound)}" for name, bound in limits.items()
         )
         self._started_at = time.monotonic()
-        self._counts = ledger.counts()
+        self._counts = reader.counts()
         self._status, self._paused_trials = "open", 0
-        records = ledger.records()
+        records = reader.records()
         self._logged = {record.number for record in records if record.outcome is not None}
         self._finished_before = len(self._logged)
         self._best = self._best_trial(records)
 
     def update(self) -> None:
         """Read the ledger; say what has finished or was paused since the last time."""
-        counts = self._ledger.counts()
-        self._log_pauses(self._ledger.status(), counts.paused)
+        counts = self._reader.counts()
+        self._log_pauses(self._reader.status(), counts.paused)
         if count_finished(counts) != count_finished(self._counts) or len(
             self._logged
         ) < count_finished(counts):
-            records = self._ledger.records()
+            records = self._reader.records()
             self._best = self._best_trial(records)
             newly_finished = [
                 entry for entry in records if entry.outcome and entry.number not in self._logged
@@ -148,14 +149,19 @@ def _format_time_left(seconds: float) -> str:
 
 @contextmanager
 def follow_progress(
-    console: Console, name: str, ledger: Ledger, goal: Goal, metric: str, limits: dict[str, int]
+    console: Console,
+    name: str,
+    reader: LedgerReader,
+    goal: Goal,
+    metric: str,
+    limits: dict[str, int],
 ) -> Iterator[Callable[[], None]]:
     """A function that brings the display up to date, live where `console` is a terminal."""
 
     def log(line: str) -> None:
         console.print(line, markup=False)
 
-    display = ProgressDisplay(name, ledger, goal, metric, limits, log)
+    display = ProgressDisplay(name, reader, goal, metric, limits, log)
     if not console.is_terminal:
         yield display.update
         return

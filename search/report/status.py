@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...storage.database.database import Database
 from ...storage.ledger import events
-from ...storage.ledger.ledger import Ledger
+from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyRow
 from ...storage.study.study import load_study
 from ...storage.study.workers import list_workers
@@ -41,8 +41,8 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
     """
     from .summary import progress_summary
 
-    ledger = Ledger(database, row, worker="reader")
-    counts = ledger.counts()
+    reader = LedgerReader(database, row)
+    counts = reader.counts()
     status = {
         "study": row.name,
         "status": row.status,
@@ -50,7 +50,7 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         **progress_summary(counts),
         "paused": counts.paused,
         "workers": [
-            {"worker": record.worker, "trial": record.number} for record in ledger.leased()
+            {"worker": record.worker, "trial": record.number} for record in reader.leased()
         ],
     }
     if event_count:
@@ -102,9 +102,9 @@ def load_summary(database: Database, name: str) -> dict[str, Any]:
     )
 
     row = load_study(database, name)
-    ledger = Ledger(database, row, worker="reader")
-    records, counts = ledger.records(), ledger.counts()
-    feasible = load_feasible_set(row, ledger.out_of_memory()) if counts.complete else None
+    reader = LedgerReader(database, row)
+    records, counts = reader.records(), reader.counts()
+    feasible = load_feasible_set(row, reader.out_of_memory()) if counts.complete else None
     return build_summary(row, stored_spec(row), records, counts, feasible)
 
 

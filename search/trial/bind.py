@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...storage.ledger.ledger import BindFailure, Ledger, Slot
+from ...storage.ledger.ledger import BindFailure, Ledger, Slot, WidthBinding
 from ...storage.projection.projection import Projection, TrialStart
 from ..errors import Exhausted, SearchError
 from ..problem.problem import Problem
@@ -165,7 +165,7 @@ class Binder:
         problem = self.problem
         past = build_history(
             problem.space,
-            self.ledger.tried(),
+            self.ledger.reader.tried(),
             problem.goal,
             epochs=problem.settings.epochs,
             known_infeasible=problem.known_infeasible,
@@ -173,7 +173,7 @@ class Binder:
             measured_limits=problem.spec.limits.measured_limits,
         )
         rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, round_number))
-        reaches_last = self.ledger.unbound() <= len(slots)
+        reaches_last = self.ledger.reader.unbound() <= len(slots)
         if nothing_bound and len(slots) == 1:
             return [problem.suggester.suggest(past, rng, last=reaches_last)]
         return problem.suggester.suggest_batch(past, rng, len(slots) - reaches_last)
@@ -189,7 +189,7 @@ class Binder:
     ) -> tuple[list[Slot], list[Slot]]:
         """Bind proposals; returns the slots that have widths now, and those without."""
         bindings = [
-            (slot, suggestion.widths, suggestion.origin)
+            WidthBinding(slot=slot, widths=suggestion.widths, origin=suggestion.origin)
             for slot, suggestion in zip(slots, suggestions, strict=False)
         ]
         bound: list[Slot] = []

@@ -72,7 +72,7 @@ class Runner:
     @property
     def claim_size(self) -> int:
         """How many slots to claim now."""
-        return self.claim_sizer.claim_size(self.ledger.unbound)
+        return self.claim_sizer.claim_size(self.ledger.reader.unbound)
 
     def start(self) -> None:
         """Nothing: the model is loaded."""
@@ -89,7 +89,7 @@ class Runner:
             Exhausted: Every feasible candidate was tried.
             TrainerDied: The device can be used again only by another process.
         """
-        out_of_memory_records = self.ledger.out_of_memory()
+        out_of_memory_records = self.ledger.reader.out_of_memory()
         binder = Binder(
             problem=self._device_problem.restricted(out_of_memory_records),
             ledger=self.ledger,
@@ -141,7 +141,7 @@ class Runner:
         Raises:
             NothingFeasible: No candidate is left for them.
         """
-        return self._device_problem.restricted(self.ledger.out_of_memory())
+        return self._device_problem.restricted(self.ledger.reader.out_of_memory())
 
     def _discard_checkpoints(self, outcomes: Sequence[Outcome]) -> None:
         """Throw away the checkpoints of what is settled, by us or by whoever took it from us."""
@@ -149,7 +149,7 @@ class Runner:
             return
         for outcome in outcomes:
             if outcome.kind == "lost":
-                settled = self.ledger.record(outcome.number).state == "done"
+                settled = self.ledger.reader.record(outcome.number).state == "done"
             else:
                 settled = outcome.kind != "retry"
             if settled:
@@ -226,7 +226,7 @@ class Runner:
             rung: [] for rung in self.problem.settings.rungs
         }
         if scores_by_rung:
-            for tried in self.ledger.tried():
+            for tried in self.ledger.reader.tried():
                 for epochs, score in tried.rungs:
                     scores_by_rung.setdefault(epochs, []).append(score)
         return scores_by_rung
@@ -252,7 +252,7 @@ class Runner:
         """Record all results in one transaction: the commit point."""
         if not settlements:
             return []
-        lost_numbers = {slot.number for slot in self.ledger.done_many(settlements)}
+        lost_numbers = {slot.number for slot in self.ledger.settle_many(settlements)}
         return [
             Outcome(number=settlement.slot.number, kind="lost")
             if settlement.slot.number in lost_numbers

@@ -75,7 +75,7 @@ class LeaseHeartbeat:
                 lost = {slot.number for slot in self._ledger.beat_many(self._slots)}
                 self._slots = [slot for slot in self._slots if slot.number not in lost]
                 self._lost |= lost
-                self._last_status = self._ledger.status()
+                self._last_status = self._ledger.reader.status()
             except StorageError as error:
                 # The training goes on: whether its result still counts, the ledger decides.
                 _log.warning("no heartbeat for %d slots: %s", len(self._slots), error)

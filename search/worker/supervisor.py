@@ -9,12 +9,11 @@ Entry point: `TrialSupervisor.run_batch`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...storage.errors import LeaseLost, StorageError
-from ...storage.ledger.ledger import Ledger, Slot
+from ...storage.ledger.ledger import Ledger, Settlement, Slot
 from ...storage.ledger.slot import SlotState, StudyStatus, TrialOutcome
 from ...storage.projection.projection import Projection
 from ...storage.study.workers import WorkerActivity
@@ -127,7 +126,9 @@ class TrialSupervisor:
         and the next ones are claimed one by one. Nothing is charged for what it had recorded.
         """
         slots = [
-            slot for slot in slots if self.ledger.record(slot.number).state == SlotState.LEASED
+            slot
+            for slot in slots
+            if self.ledger.reader.record(slot.number).state == SlotState.LEASED
         ]
         if not slots:
             return []
@@ -138,22 +139,22 @@ class TrialSupervisor:
                 Outcome(number=slot.number, kind="returned", detail=str(crash)) for slot in slots
             ]
         (slot,) = slots
-        try:
-            if crash.out_of_memory:
-                details = {"detail": str(crash), "device_class": self.trainer.device_class}
-                result = {**details, "attributes": details}
-                self.ledger.done(
-                    slot, outcome=TrialOutcome.OUT_OF_MEMORY, value=None, result=result
-                )
-                return [Outcome(number=slot.number, kind="out_of_memory", detail=str(crash))]
-            will_retry = self.ledger.fail_attempt(slot, str(crash))
-        except LeaseLost:
-            return [Outcome(number=slot.number, kind="lost")]
-        kind = "retry" if will_retry else "error"
-        return [Outcome(number=slot.number, kind=kind, detail=str(crash))]
+        if crash.out_of_memory:
+            details = {"detail": str(crash), "device_class": self.trainer.device_class}
+            result = {**details, "attributes": details}
+            settlement = Settlement(slot=slot, outcome=TrialOutcome.OUT_OF_MEMORY, result=result)
+            lost = bool(self.ledger.settle_many([settlement]))
+            kind = "lost" if lost else "out_of_memory"
+        else:
+            try:
+                kind = "retry" if self.ledger.fail_attempt(slot, str(crash)) else "error"
+            except LeaseLost:
+                kind = "lost"
+        detail = None if kind == "lost" else str(crash)
+        return [Outcome(number=slot.number, kind=kind, detail=detail)]
 
     def _settle_repeated_crashes(self, slot: Slot) -> Outcome:
         reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
-        with suppress(LeaseLost):
-            self.ledger.done(slot, outcome=TrialOutcome.ERROR, value=None, result={"error": reason})
+        result = {"error": reason}
+        self.ledger.settle_many([Settlement(slot=slot, outcome=TrialOutcome.ERROR, result=result)])
         return Outcome(number=slot.number, kind="error", detail=reason)

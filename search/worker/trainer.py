@@ -185,7 +185,9 @@ def _build_runner(
     problem = Problem.load(spec, base_folder(study), study.costs)
     ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
     checkpoints = StudyCheckpoints.from_environment(Path(config.checkpoints), study.fingerprint)
-    checkpoints.discard_settled({tried.number for tried in ledger.tried() if tried.state == "done"})
+    checkpoints.discard_settled(
+        {tried.number for tried in ledger.reader.tried() if tried.state == "done"}
+    )
     runner = Runner(
         problem=problem,
         ledger=ledger,
@@ -196,7 +198,7 @@ def _build_runner(
     )
     restricted_problem = runner.restricted_problem()
     choice = _choose_engine(
-        restricted_problem, ledger.open_slots(), compare_engines=config.compare_engines
+        restricted_problem, ledger.reader.open_slots(), compare_engines=config.compare_engines
     )
     claim_size = ClaimSizer(
         fixed=problem.spec.proxy.fixed_claim_size, max_in_memory=restricted_problem.max_in_memory()

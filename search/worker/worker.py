@@ -64,7 +64,7 @@ class Worker:
         ran_batch = False
         while not self.stop():
             if not ran_batch:
-                status = self.ledger.status()
+                status = self.ledger.reader.status()
                 if status == StudyStatus.CANCELLED:
                     return status
                 if status == StudyStatus.PAUSED and not self._is_finished():
@@ -73,7 +73,7 @@ class Worker:
             try:
                 ran_batch = self.run_batch()
             except Exhausted:
-                if self.ledger.counts().running == 0:
+                if self.ledger.reader.counts().running == 0:
                     raise
                 ran_batch = False
             if not ran_batch:
@@ -132,10 +132,10 @@ class Worker:
         """Wait, the device freed, until the study is not paused any more or a stop is asked for."""
         self.release_device()
         self.on_activity(WorkerActivity.WAITING)
-        while not self.stop() and self.ledger.status() == "paused":
+        while not self.stop() and self.ledger.reader.status() == "paused":
             self.stop.wait(_POLL_SECONDS)
         self.on_activity(WorkerActivity.STARTING)
 
     def _is_finished(self) -> bool:
-        counts = self.ledger.counts()
+        counts = self.ledger.reader.counts()
         return counts.running == 0 and counts.waiting == 0

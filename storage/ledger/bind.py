@@ -14,10 +14,22 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from ..database.tables import slots
 from .events import EventKind
 from .fence import Fence, is_held
-from .slot import Slot, dump_json, load_json, of_study, widths_key
+from .slot import Slot, dump_json, load_json, of_study, plain_widths, widths_key
 
-Binding = tuple[Slot, Mapping[str, int], str]
-"""A slot, the widths that it shall have, and who proposed them."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WidthBinding:
+    """Widths that a slot shall have.
+
+    Attributes:
+        slot: The slot, as claimed.
+        widths: By name, in the space's order.
+        origin: Who proposed them.
+    """
+
+    slot: Slot
+    widths: Mapping[str, int]
+    origin: str
 
 
 class BindFailure(enum.Enum):
@@ -28,7 +40,7 @@ class BindFailure(enum.Enum):
 
 
 def bind(
-    connection: Connection, study_id: int, fence: Fence, bindings: Sequence[Binding]
+    connection: Connection, study_id: int, fence: Fence, bindings: Sequence[WidthBinding]
 ) -> list[Slot | BindFailure]:
     """Bind widths to slots in the caller's transaction.
 
@@ -41,29 +53,29 @@ def bind(
         sqlalchemy.exc.IntegrityError: If another transaction bound some of these widths at this
             very moment.
     """
-    rows = fence.lock_rows(connection, [slot for slot, _, _ in bindings])
-    keys = [widths_key(widths) for _, widths, _ in bindings]
+    rows = fence.lock_rows(connection, [binding.slot for binding in bindings])
+    keys = [widths_key(binding.widths) for binding in bindings]
     owners = _owners_by_key(connection, study_id, keys)
     results: list[Slot | BindFailure] = []
     unbound: list[tuple[Slot, dict[str, Any]]] = []
-    for (slot, widths, origin), key in zip(bindings, keys, strict=True):
-        row = rows[slot.number]
-        plain_widths = {name: int(width) for name, width in widths.items()}
+    for binding, key in zip(bindings, keys, strict=True):
+        slot, origin = binding.slot, binding.origin
+        row, widths = rows[slot.number], plain_widths(binding.widths)
         if not is_held(row, slot):
             results.append(BindFailure.LOST)
             continue
-        _check_unbound_or_same(row, key, plain_widths)
+        _check_unbound_or_same(row, key, widths)
         if owners.setdefault(key, slot.number) != slot.number:
             results.append(BindFailure.TAKEN)
             continue
         if row.widths_key is None:
             columns = {
                 "slot_number": slot.number,
-                "widths": dump_json(plain_widths),
+                "widths": dump_json(widths),
                 "widths_key": key,
             }
             unbound.append((slot, {**columns, "origin": origin}))
-        results.append(dataclasses.replace(slot, widths=plain_widths, origin=origin))
+        results.append(dataclasses.replace(slot, widths=widths, origin=origin))
     _write(connection, study_id, fence, unbound)
     _record_refusals(connection, fence, bindings, results)
     return results
@@ -76,11 +88,11 @@ def _owners_by_key(connection: Connection, study_id: int, keys: Sequence[str]) -
     return {row.widths_key: row.number for row in connection.execute(query)}
 
 
-def _check_unbound_or_same(row: Row[Any], key: str, plain_widths: Mapping[str, int]) -> None:
+def _check_unbound_or_same(row: Row[Any], key: str, widths: Mapping[str, int]) -> None:
     if row.widths_key not in (None, key):
         raise ValueError(
-            f"Slot {row.number} holds the widths {load_json(row.widths)}, so {plain_widths} cannot be bound "
-            "to it; train what it holds."
+            f"Slot {row.number} holds the widths {load_json(row.widths)}, so {widths} cannot be "
+            "bound to it; train what it holds."
         )
 
 
@@ -106,11 +118,12 @@ def _write(
 def _record_refusals(
     connection: Connection,
     fence: Fence,
-    bindings: Sequence[Binding],
+    bindings: Sequence[WidthBinding],
     results: Sequence[Slot | BindFailure],
 ) -> None:
     entries = []
-    for (slot, widths, _), result in zip(bindings, results, strict=True):
+    for binding, result in zip(bindings, results, strict=True):
+        slot, widths = binding.slot, binding.widths
         if result is BindFailure.TAKEN:
             entries.append(fence.new_event(EventKind.REFUSED, slot, widths=dict(widths)))
         elif result is BindFailure.LOST:

@@ -23,6 +23,9 @@ from .events import EventKind
 from .fence import Fence
 from .slot import Slot, SlotState, StudyRow, StudyStatus, of_study
 
+LEASE_SECONDS = 30.0
+"""How long a claim or a beat holds a slot, unless a ledger is opened with another time."""
+
 CLAIM_NAME_BYTES = 12
 """Of a claim's name: 96 random bits, 24 hexadecimal digits; a slot number of 8 more fits beside."""
 
@@ -73,6 +76,11 @@ def claim(
         )
 
     return database.write(lease_once, durable=False)
+
+
+def is_leased() -> ColumnElement[bool]:
+    """SQL: slots that a worker holds, their leases not ended."""
+    return and_(slots.c.state == SlotState.LEASED, slots.c.lease_until >= database_now())
 
 
 def claimable(lease_seconds: float) -> ColumnElement[bool]:

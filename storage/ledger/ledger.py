@@ -1,30 +1,29 @@
 """The ledger: a study's budget as slots that workers claim, hold by lease, and settle exactly once.
 
-A slot is `free`, `leased` or `done`. A claim gives it to one worker under a fresh token and a lease
-by the database's clock; every later change is fenced: it is made only while that very token is on
-the row, and whoever lost the slot is told so. `done` is the commit point and waits for the disk; so
-does making the trial, and with it all that came before. A crash of the server may take back the
-newest claims, beats and releases, which time repairs, but no result.
+A slot is free, leased or done. A claim gives it to one worker under a fresh token and a lease by
+the database's clock. Every later change is fenced: it is made only while that very token is on the
+row, and a worker that lost the slot is told so. To settle a slot is the commit point and waits for
+the disk; so does making its trial, and with it all that came before. A crash of the server may take
+back the newest claims, beats and releases, which time repairs, but no result.
 
     ledger = Ledger(database, study, worker="host:4711")
     slots = ledger.claim_many(4)                 # free -> leased, or an ended lease -> leased anew
-    fresh = [(slot, propose(), "sampler") for slot in slots if slot.widths is None]
-    ledger.bind_many(fresh)                      # NotBound.TAKEN: propose others for that one
+    ledger.bind_many([WidthBinding(slot=slots[0], widths={"a": 8}, origin="sampler")])
     ledger.beat_many(slots)                      # well within the lease, from a thread of its own
-    ledger.done(slot, outcome="complete", value=0.97, result={})          # leased -> done
-    ledger.done(slot, outcome="complete", value=0.97, result={})          # again: no change
-    # Had another worker claimed the slot after the lease ended, done raises LeaseLost.
+    ledger.settle_many(                          # leased -> done; the same again: no change
+        [Settlement(slot=slots[0], outcome=TrialOutcome.COMPLETE, value=0.97)]
+    )
 
-Instead of `done`: `fail_attempt` after an exception (leased -> free, or done once it failed too
-often) and `release_many` when the worker drains (leased -> free, the attempt not counted). A slot
-keeps its widths and its trial on the way through other hands. `claim_many`, `bind_many` and so on
-act on a batch, in one transaction and few statements; a slot of it that is lost is told, and does
-its neighbours no harm.
+Instead of `settle_many`: `fail_attempt` after an exception (leased -> free, or done once it failed
+too often) and `release_many` when the worker stops (leased -> free, the attempt not counted). A
+slot keeps its widths and its trial on the way through other hands. A batch is one transaction of
+few statements; of its slots those that another worker has are returned, and do the others no harm.
+
+Whoever does not hold slots reads by `LedgerReader`; a holder has one as `Ledger.reader`.
 """
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -32,20 +31,39 @@ from sqlalchemy.exc import IntegrityError
 from ..database.database import Database
 from ..database.dialect import database_now
 from ..database.tables import slots
-from . import bind, budget, claim, queries
-from .bind import BindFailure, Binding
+from . import bind, budget, claim
+from .bind import BindFailure, WidthBinding
+from .claim import LEASE_SECONDS
 from .events import EventKind
 from .fence import Fence
+from .queries import LedgerReader
 from .settle import FAILURE_ACTION, Settlement, fail, settle
-from .slot import Slot, SlotCounts, SlotRecord, SlotState, StudyRow, StudyStatus, TrialOutcome
-from .tried import TriedReader, TriedSlot
+from .slot import Slot, SlotCounts, SlotRecord, SlotState, StudyRow, TrialOutcome
+from .tried import TriedSlot
 
-__all__ = ["BindFailure", "Ledger", "Settlement", "Slot", "SlotCounts", "SlotRecord", "TriedSlot"]
+__all__ = [
+    "BindFailure",
+    "Ledger",
+    "LedgerReader",
+    "Settlement",
+    "Slot",
+    "SlotCounts",
+    "SlotRecord",
+    "TrialOutcome",
+    "TriedSlot",
+    "WidthBinding",
+]
 
 
 @final
 class Ledger:
-    """One worker's hold on a study's ledger; may be used by several threads."""
+    """One worker's hold on a study's ledger; may be used by several threads.
+
+    Attributes:
+        reader: Reads the study's slots, this worker's and all others.
+    """
+
+    reader: LedgerReader
 
     def __init__(
         self,
@@ -53,7 +71,7 @@ class Ledger:
         study: StudyRow,
         *,
         worker: str,
-        lease_seconds: float = 30.0,
+        lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = 3,
     ) -> None:
         """Open the ledger of a study.
@@ -71,7 +89,7 @@ class Ledger:
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._fence = Fence(database, study, worker=worker)
-        self._tried_reader = TriedReader(database, study)
+        self.reader = LedgerReader(database, study, lease_seconds=lease_seconds)
 
     def claim_many(self, limit: int) -> list[Slot]:
         """Take up to `limit` slots, free ones or those whose lease has ended, in one transaction.
@@ -96,16 +114,16 @@ class Ledger:
             lease_seconds=self._lease_seconds,
         )
 
-    def bind_many(self, bindings: Sequence[Binding]) -> list[Slot | BindFailure]:
+    def bind_many(self, bindings: Sequence[WidthBinding]) -> list[Slot | BindFailure]:
         """Bind widths to slots that have none, all in one transaction.
 
         Args:
             bindings: Slot, widths and origin of each.
 
         Returns:
-            For each, the slot with its widths, `NotBound.TAKEN` if another slot of the study holds
-            them, or `NotBound.LOST` if the slot has another holder. Where two of the batch want the
-            same widths the first gets them.
+            For each, the slot with its widths, `BindFailure.TAKEN` if another slot of the study
+            holds them, or `BindFailure.LOST` if the slot has another holder. Where two of the batch
+            want the same widths the first gets them.
 
         Raises:
             ValueError: If a slot already holds other widths.
@@ -114,7 +132,8 @@ class Ledger:
         def bind_batch(connection: Connection) -> list[Slot | BindFailure]:
             return bind.bind(connection, self._study.id, self._fence, bindings)
 
-        for collisions in itertools.count():
+        collisions = 0
+        while True:
             try:
                 return self._database.write(bind_batch, durable=False)
             except IntegrityError:
@@ -122,7 +141,7 @@ class Ledger:
                 # so this happens once for each of them at most.
                 if collisions == len(bindings):
                     raise
-        raise AssertionError("an endless loop ended")
+                collisions += 1
 
     def beat_many(self, batch: Sequence[Slot]) -> list[Slot]:
         """Extend the leases of slots in one statement; returns those that are lost.
@@ -134,37 +153,7 @@ class Ledger:
             batch, "extend its lease", lease, settled_states=(SlotState.FREE, SlotState.DONE)
         )
 
-    def done(
-        self,
-        slot: Slot,
-        *,
-        outcome: TrialOutcome,
-        value: float | None,
-        result: Mapping[str, Any],
-        score: float | None = None,
-        fidelity: float | None = None,
-        spread: float | None = None,
-    ) -> None:
-        """Settle a slot: the commit point. The same call again changes nothing.
-
-        Args and ValueError are those of `Settlement`.
-
-        Raises:
-            LeaseLost: If the slot has another holder; nothing of this result is kept.
-        """
-        settlement = Settlement(
-            slot=slot,
-            outcome=outcome,
-            value=value,
-            result=result,
-            score=score,
-            fidelity=fidelity,
-            spread=spread,
-        )
-        if self.done_many([settlement]):
-            raise self._fence.lease_lost(slot, "record its result")
-
-    def done_many(self, batch: Sequence[Settlement]) -> list[Slot]:
+    def settle_many(self, batch: Sequence[Settlement]) -> list[Slot]:
         """Settle slots in one transaction: the commit point of each.
 
         Returns:
@@ -217,43 +206,3 @@ class Ledger:
     def set_budget(self, total: int) -> int:
         """See to it that there are so many slots; BudgetRefused if there are more already."""
         return budget.set_budget(self._database, self._study, total=total, worker=self._worker)
-
-    def status(self) -> StudyStatus:
-        """Whether the study is open, paused or cancelled at this moment."""
-        return queries.status_of(self._database, self._study)
-
-    def counts(self) -> SlotCounts:
-        """How many slots are in which condition."""
-        return queries.counts(self._database, self._study)
-
-    def open_slots(self) -> int:
-        """Slots that are not done."""
-        return queries.open_slots(self._database, self._study)
-
-    def seconds_until_claimable(self) -> float | None:
-        """Seconds until a leased slot may be claimed: 0 if one may be now, None without leases."""
-        return queries.seconds_until_claimable(self._database, self._study, self._lease_seconds)
-
-    def record(self, number: int) -> SlotRecord:
-        """One slot as it is now."""
-        return queries.record(self._database, self._study, number)
-
-    def records(self) -> list[SlotRecord]:
-        """All slots by number."""
-        return queries.records(self._database, self._study)
-
-    def leased(self) -> list[SlotRecord]:
-        """The slots that a worker holds now, by number: their leases have not ended."""
-        return queries.leased(self._database, self._study)
-
-    def tried(self) -> list[TriedSlot]:
-        """Every slot that has widths, by number, in the few columns that proposals need."""
-        return self._tried_reader.read()
-
-    def unbound(self) -> int:
-        """Slots that are not done and have no widths yet."""
-        return queries.unbound(self._database, self._study)
-
-    def out_of_memory(self) -> list[tuple[Mapping[str, int], str | None]]:
-        """What ran out of memory: the widths, and the class of the device where it is known."""
-        return queries.out_of_memory(self._database, self._study)

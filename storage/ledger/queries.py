@@ -1,16 +1,18 @@
-"""The census: what a study's ledger holds at this moment, read without a lease.
+"""What a study's ledger holds at this moment, read without a lease and without being a worker.
 
-Every function is one named query on the slots of one study.
+Every method of `LedgerReader` is one named query on the slots of one study.
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any, final
 
-from sqlalchemy import func, literal, null, select, union_all
+from sqlalchemy import Row, Select, func, literal, null, select, union_all
 
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
 from ..database.tables import PAUSED_SLOTS, UNBOUND, slots, studies
+from .claim import LEASE_SECONDS, is_leased
 from .slot import (
     SlotCounts,
     SlotRecord,
@@ -21,112 +23,123 @@ from .slot import (
     load_json,
     of_study,
 )
+from .tried import TriedReader, TriedSlot
 
 RUNNING = "running"
 PAUSED = "paused"
 
 
-def counts(database: Database, study: StudyRow) -> SlotCounts:
-    """How many slots are in which condition."""
-    in_study = of_study(study.id)
-    settled = (
-        select(slots.c.state, slots.c.outcome, func.count())
-        .where(in_study)
-        .group_by(slots.c.state, slots.c.outcome)
-    )
-    # One statement, so that all parts see the same moment; the first part reads only an index.
-    running = select(literal(RUNNING), null(), func.count()).where(
-        in_study, slots.c.state == SlotState.LEASED, slots.c.lease_until >= database_now()
-    )
-    paused = select(literal(PAUSED), null(), func.count()).where(in_study, PAUSED_SLOTS)
-    query = union_all(settled, running, paused)
-    rows = database.read(lambda connection: connection.execute(query).all())
-    totals: Counter[str] = Counter()
-    for state, outcome, number in rows:
-        totals[_condition(state, outcome)] += number
-    totals["waiting"] -= totals[RUNNING]
-    names = ("complete", RUNNING, "failed", "pruned", "waiting", PAUSED)
-    return SlotCounts(**{name: totals[name] for name in names})
+@final
+class LedgerReader:
+    """The queries on one study's ledger; may be used by several threads."""
+
+    def __init__(
+        self, database: Database, study: StudyRow, *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        """Read a study.
+
+        Args:
+            database: Where it is.
+            study: Whose slots.
+            lease_seconds: Of the ledger that would claim, for `seconds_until_claimable`.
+        """
+        self._database = database
+        self._study = study
+        self._lease_seconds = lease_seconds
+        self._tried_reader = TriedReader(database, study)
+
+    def status(self) -> StudyStatus:
+        """Return whether the study is open, paused or cancelled."""
+        return StudyStatus(
+            self._scalar(select(studies.c.status).where(studies.c.id == self._study.id))
+        )
+
+    def counts(self) -> SlotCounts:
+        """Return how many slots are in which condition."""
+        in_study = of_study(self._study.id)
+        by_state = (
+            select(slots.c.state, slots.c.outcome, func.count())
+            .where(in_study)
+            .group_by(slots.c.state, slots.c.outcome)
+        )
+        # One statement, so that all parts see the same moment; the first part reads only an index.
+        running = select(literal(RUNNING), null(), func.count()).where(in_study, is_leased())
+        paused = select(literal(PAUSED), null(), func.count()).where(in_study, PAUSED_SLOTS)
+        totals: Counter[str] = Counter()
+        for state, outcome, number in self._rows(union_all(by_state, running, paused)):
+            totals[_condition(state, outcome)] += number
+        totals["waiting"] -= totals[RUNNING]
+        names = ("complete", RUNNING, "failed", "pruned", "waiting", PAUSED)
+        return SlotCounts(**{name: totals[name] for name in names})
+
+    def open_slots(self) -> int:
+        """Return the number of slots that are not done."""
+        query = select(func.count()).where(of_study(self._study.id))
+        return int(self._scalar(query.where(slots.c.state != SlotState.DONE)))
+
+    def unbound(self) -> int:
+        """Return the number of slots that are not done and have no widths yet."""
+        return int(self._scalar(select(func.count()).where(of_study(self._study.id), UNBOUND)))
+
+    def seconds_until_claimable(self) -> float | None:
+        """Return the seconds until a leased slot may be claimed, 0 if now; None without leases."""
+        query = select(
+            func.min(slots.c.lease_until) - database_now(),
+            database_started() + self._lease_seconds - database_now(),
+        ).where(of_study(self._study.id), slots.c.state == SlotState.LEASED)
+        [(remaining, restart_grace)] = self._rows(query)
+        return None if remaining is None else max(float(remaining), float(restart_grace), 0.0)
+
+    def record(self, number: int) -> SlotRecord:
+        """Return one slot."""
+        query = select(slots).where(of_study(self._study.id), slots.c.number == number)
+        [row] = self._rows(query)
+        return SlotRecord.from_row(row)
+
+    def records(self) -> list[SlotRecord]:
+        """Return all slots by number."""
+        query = select(slots).where(of_study(self._study.id)).order_by(slots.c.number)
+        return [SlotRecord.from_row(row) for row in self._rows(query)]
+
+    def leased(self) -> list[SlotRecord]:
+        """Return the slots that a worker holds now, by number: their leases have not ended."""
+        # Put in order here: asked to do so SQLite reads the whole study in that order.
+        rows = self._rows(select(slots).where(of_study(self._study.id), is_leased()))
+        return sorted((SlotRecord.from_row(row) for row in rows), key=lambda record: record.number)
+
+    def tried(self) -> list[TriedSlot]:
+        """Return every slot that has widths, by number, in the columns that proposals need."""
+        return self._tried_reader.read()
+
+    def out_of_memory(self) -> list[tuple[Mapping[str, int], str | None]]:
+        """Return the widths that ran out of memory, and the device's class, by slot number.
+
+        The class is the `device_class` of the slot's result, None where that has none.
+        """
+        query = (
+            select(slots.c.widths, slots.c.result)
+            .where(
+                of_study(self._study.id),
+                slots.c.state == SlotState.DONE,
+                slots.c.outcome == TrialOutcome.OUT_OF_MEMORY,
+                slots.c.widths.is_not(None),
+            )
+            .order_by(slots.c.number)
+        )
+        return [
+            (load_json(row.widths) or {}, (load_json(row.result) or {}).get("device_class"))
+            for row in self._rows(query)
+        ]
+
+    def _rows(self, query: Any) -> list[Row[*tuple[Any, ...]]]:
+        return self._database.read(lambda connection: list(connection.execute(query)))
+
+    def _scalar(self, query: Select[Any]) -> Any:
+        return self._database.read(lambda connection: connection.execute(query).scalar_one())
 
 
 def _condition(state: str, outcome: str | None) -> str:
+    """Return the field of `SlotCounts` that counts a slot."""
     if outcome is not None:
         return TrialOutcome(outcome).count_name
     return state if state in (RUNNING, PAUSED) else "waiting"
-
-
-def open_slots(database: Database, study: StudyRow) -> int:
-    """Slots that are not done."""
-    query = select(func.count()).where(of_study(study.id), slots.c.state != SlotState.DONE)
-    return database.read(lambda connection: connection.execute(query).scalar_one())
-
-
-def unbound(database: Database, study: StudyRow) -> int:
-    """Slots that are not done and have no widths yet."""
-    query = select(func.count()).where(of_study(study.id), UNBOUND)
-    return database.read(lambda connection: connection.execute(query).scalar_one())
-
-
-def seconds_until_claimable(
-    database: Database, study: StudyRow, lease_seconds: float
-) -> float | None:
-    """Seconds until a leased slot may be claimed: 0 if one may be now, None without leases."""
-    query = select(
-        func.min(slots.c.lease_until) - database_now(),
-        database_started() + lease_seconds - database_now(),
-    ).where(of_study(study.id), slots.c.state == SlotState.LEASED)
-    remaining, restart_grace = database.read(lambda connection: connection.execute(query).one())
-    return None if remaining is None else max(float(remaining), float(restart_grace), 0.0)
-
-
-def record(database: Database, study: StudyRow, number: int) -> SlotRecord:
-    """One slot as it is now."""
-    query = select(slots).where(of_study(study.id), slots.c.number == number)
-    return SlotRecord.from_row(database.read(lambda connection: connection.execute(query).one()))
-
-
-def records(database: Database, study: StudyRow) -> list[SlotRecord]:
-    """All slots by number."""
-    query = select(slots).where(of_study(study.id)).order_by(slots.c.number)
-    rows = database.read(lambda connection: connection.execute(query).all())
-    return [SlotRecord.from_row(row) for row in rows]
-
-
-def leased(database: Database, study: StudyRow) -> list[SlotRecord]:
-    """The slots that a worker holds now, by number: their leases have not ended."""
-    # Put in order here: asked to do so SQLite reads the whole study in that order.
-    query = select(slots).where(
-        of_study(study.id), slots.c.state == SlotState.LEASED, slots.c.lease_until >= database_now()
-    )
-    rows = database.read(lambda connection: connection.execute(query).all())
-    return sorted((SlotRecord.from_row(row) for row in rows), key=lambda record: record.number)
-
-
-def out_of_memory(
-    database: Database, study: StudyRow
-) -> list[tuple[Mapping[str, int], str | None]]:
-    """What ran out of memory, by number: the widths, and the class of the device where it is known.
-
-    The class is the `device_class` of the slot's result.
-    """
-    query = (
-        select(slots.c.widths, slots.c.result)
-        .where(
-            of_study(study.id),
-            slots.c.state == SlotState.DONE,
-            slots.c.outcome == TrialOutcome.OUT_OF_MEMORY,
-            slots.c.widths.is_not(None),
-        )
-        .order_by(slots.c.number)
-    )
-    rows = database.read(lambda connection: connection.execute(query).all())
-    return [
-        (load_json(row.widths) or {}, (load_json(row.result) or {}).get("device_class"))
-        for row in rows
-    ]
-
-
-def status_of(database: Database, study: StudyRow) -> StudyStatus:
-    """Whether a study is open, paused or cancelled at this moment."""
-    query = select(studies.c.status).where(studies.c.id == study.id)
-    return StudyStatus(database.read(lambda connection: connection.execute(query).scalar_one()))

@@ -49,9 +49,6 @@ class Settlement:
     spread: float | None = None
 
     def __post_init__(self) -> None:
-        if self.outcome not in set(TrialOutcome):
-            expected = ", ".join(TrialOutcome)
-            raise ValueError(f"A slot cannot end as '{self.outcome}'; expected one of {expected}.")
         finite = self.value is not None and math.isfinite(self.value)
         if (self.outcome == TrialOutcome.COMPLETE) != finite:
             raise ValueError(

@@ -203,7 +203,12 @@ def of_study(study_id: int) -> ColumnElement[bool]:
 
 def widths_key(widths: Mapping[str, int]) -> str:
     """Canonical JSON: the same text for the same widths, in whatever order they come."""
-    return json.dumps({name: int(width) for name, width in widths.items()}, sort_keys=True)
+    return json.dumps(plain_widths(widths), sort_keys=True)
+
+
+def plain_widths(widths: Mapping[str, int]) -> dict[str, int]:
+    """Return widths as Python's integers, which JSON can hold where NumPy's cannot be."""
+    return {name: int(width) for name, width in widths.items()}
 
 
 def dump_json(value: Mapping[str, Any] | None) -> str | None:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import ScalarSelect, func, literal, or_, select
 
 from ..database.database import Database
-from ..database.dialect import database_now
 from ..database.tables import BOUND, UNBOUND, events, slots, studies
-from ..ledger.claim import claimable
+from ..ledger.claim import LEASE_SECONDS, claimable, is_leased
 from ..ledger.events import EventKind
-from ..ledger.slot import SlotState, StudyRow, StudyStatus
+from ..ledger.slot import StudyRow, StudyStatus
 
 MAX_COUNTED_SLOTS = 250
 """Claimable slots of a study are counted no further: the answer shall not cost more with more."""
@@ -35,7 +34,7 @@ class OpenStudy:
     last_claim: float | None
 
 
-def open_studies(database: Database, *, lease_seconds: float = 30.0) -> list[OpenStudy]:
+def open_studies(database: Database, *, lease_seconds: float = LEASE_SECONDS) -> list[OpenStudy]:
     """The studies that are open: by priority, then the longest without a claim, then the oldest.
 
     Args:
@@ -79,11 +78,7 @@ def _count_claimable(lease_seconds: float) -> ScalarSelect[int]:
 
 def _count_running() -> ScalarSelect[int]:
     """SQL: how many slots of a study are held."""
-    query = select(func.count()).where(
-        slots.c.study_id == studies.c.id,
-        slots.c.state == SlotState.LEASED,
-        slots.c.lease_until >= database_now(),
-    )
+    query = select(func.count()).where(slots.c.study_id == studies.c.id, is_leased())
     return query.correlate(studies).scalar_subquery()
 
 

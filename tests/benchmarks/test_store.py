@@ -6,7 +6,7 @@ import pytest
 from widthwise.benchmarks.store import __main__ as command
 from widthwise.benchmarks.store import measure, ours, stock
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.study.study import load_study
 
 
@@ -55,7 +55,7 @@ def test_a_claim_takes_one_trial_on_either_side(tmp_path):
         assert measure.claim_ms(url, side) > 0
     assert len(trials_of(url, stock.STUDY)) == 1 + 2 * measure.CLAIM_COUNT
     with Database.open(resolve_url(url, {})) as database:
-        counts = Ledger(database, load_study(database, ours.STUDY), worker="judge").counts()
+        counts = LedgerReader(database, load_study(database, ours.STUDY)).counts()
     assert (counts.complete, counts.running) == (1 + measure.CLAIM_COUNT, measure.CLAIM_COUNT)
 
 
@@ -64,7 +64,7 @@ def test_a_budget_that_is_spent_gives_no_more(tmp_path):
     ours.prepare(url, 2, 1)
     recorder = ours.Recorder(url, batch=8)
     assert (recorder.step(), recorder.step()) == (1, 0)
-    assert recorder.ledger.counts().complete == 3
+    assert recorder.ledger.reader.counts().complete == 3
     recorder.close()
 
 

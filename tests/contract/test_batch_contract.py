@@ -8,9 +8,8 @@ from optuna.trial import TrialState
 from sqlalchemy import event, update
 from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyNotFound
-from widthwise.storage.ledger import bind as binding
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import BindFailure, Settlement
+from widthwise.storage.ledger.ledger import BindFailure, Settlement, WidthBinding
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.tests.one_slot import bind_one, claim_one
 
@@ -54,7 +53,9 @@ def sent_statements(database):
 
 
 def bindings_of(batch):
-    return [(slot, {"a": 1 + slot.number}, "sampler") for slot in batch]
+    return [
+        WidthBinding(slot=slot, widths={"a": 1 + slot.number}, origin="sampler") for slot in batch
+    ]
 
 
 def trial_starts_of(batch):
@@ -113,7 +114,7 @@ def test_widths_are_bound_together(open_ledger):
     assert [slot.token for slot in bound] == [slot.token for slot in batch]
     assert ledger.bind_many(bindings_of(bound)) == bound
     with pytest.raises(ValueError, match=r"Slot 1 holds the widths \{'a': 2\}"):
-        ledger.bind_many([(bound[1], {"a": 9}, "sampler")])
+        ledger.bind_many([WidthBinding(slot=bound[1], widths={"a": 9}, origin="sampler")])
 
 
 def test_taken_and_lost_slots_do_not_harm_the_rest_of_a_binding(open_ledger, steal):
@@ -122,12 +123,19 @@ def test_taken_and_lost_slots_do_not_harm_the_rest_of_a_binding(open_ledger, ste
     bind_one(ledger, other, {"a": 64}, "sampler")
     steal(lost)
     requested = [(lost, 7), (duplicate, 64), (twin, 8), (fine, 8)]
-    results = ledger.bind_many([(slot, {"a": width}, "sampler") for slot, width in requested])
+    results = ledger.bind_many(
+        [
+            WidthBinding(slot=slot, widths={"a": width}, origin="sampler")
+            for slot, width in requested
+        ]
+    )
     assert results[0] is BindFailure.LOST
     assert results[1] is BindFailure.TAKEN
     assert results[2].widths == {"a": 8}
     assert results[3] is BindFailure.TAKEN
-    assert ledger.bind_many([(fine, {"a": 9}, "sampler")])[0].widths == {"a": 9}
+    assert ledger.bind_many([WidthBinding(slot=fine, widths={"a": 9}, origin="sampler")])[
+        0
+    ].widths == {"a": 9}
 
 
 def test_batches_that_want_the_same_widths_at_once_share_them(open_ledger):
@@ -136,38 +144,48 @@ def test_batches_that_want_the_same_widths_at_once_share_them(open_ledger):
     batches = [ledger.claim_many(8) for _ in range(4)]
 
     def bind(batch):
-        return ledger.bind_many([(slot, {"a": 1 + i}, "s") for i, slot in enumerate(batch)])
+        return ledger.bind_many(
+            [
+                WidthBinding(slot=slot, widths={"a": 1 + i}, origin="s")
+                for i, slot in enumerate(batch)
+            ]
+        )
 
     with ThreadPoolExecutor(4) as pool:
         results = [result for done in pool.map(bind, batches) for result in done]
     assert results.count(BindFailure.TAKEN) == 24
-    assert sorted(one.widths["a"] for one in ledger.tried()) == list(range(1, 9))
+    assert sorted(one.widths["a"] for one in ledger.reader.tried()) == list(range(1, 9))
 
 
-def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledger, monkeypatch):
+def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledger, database):
     """The index judges: what it refuses is asked for once more, and no more often than that."""
-    ledger, calls = open_ledger(), []
+    ledger, queries = open_ledger(), []
     first, second = ledger.claim_many(2)
     bind_one(ledger, first, {"a": 8}, "sampler")
-    real = binding._owners_by_key
 
-    def late(*arguments):
-        calls.append(arguments)
-        return {} if len(calls) == 1 else real(*arguments)
+    def find_no_owner_at_first(_connection, _cursor, statement, parameters, *_rest):
+        if statement.startswith("SELECT widthwise_slot.widths_key"):
+            queries.append(statement)
+            if len(queries) == 1:
+                statement += " AND 1 = 0"
+        return statement, parameters
 
-    monkeypatch.setattr(binding, "_owners_by_key", late)
-    assert ledger.bind_many([(second, {"a": 8}, "sampler")]) == [BindFailure.TAKEN]
-    assert len(calls) == 2
+    event.listen(database.engine, "before_cursor_execute", find_no_owner_at_first, retval=True)
+    binding = WidthBinding(slot=second, widths={"a": 8}, origin="sampler")
+    results = ledger.bind_many([binding])
+    event.remove(database.engine, "before_cursor_execute", find_no_owner_at_first)
+    assert results == [BindFailure.TAKEN]
+    assert len(queries) == 2
 
 
 def test_leases_are_extended_together_and_the_lost_ones_told(open_ledger, steal, database, study):
     ledger = open_ledger()
     batch = ledger.claim_many(3)
     steal(batch[1])
-    before = {slot.number: ledger.record(slot.number).lease_until for slot in batch}
+    before = {slot.number: ledger.reader.record(slot.number).lease_until for slot in batch}
     assert ledger.beat_many(batch) == [batch[1]]
-    assert ledger.record(0).lease_until > before[0]
-    assert ledger.record(2).lease_until > before[2]
+    assert ledger.reader.record(0).lease_until > before[0]
+    assert ledger.reader.record(2).lease_until > before[2]
     refused = [
         each_event for each_event in events.read(database, study) if each_event.kind == "refused"
     ]
@@ -181,12 +199,12 @@ def test_one_lost_slot_of_a_batch_is_refused_and_the_rest_committed(open_ledger,
     ledger = open_ledger()
     batch = ledger.bind_many(bindings_of(ledger.claim_many(3)))
     new_holder = steal(batch[0])
-    assert ledger.done_many(settlements_of(batch)) == [batch[0]]
-    assert ledger.done_many(settlements_of(batch)) == [batch[0]]
-    states = [ledger.record(slot.number).state for slot in batch]
+    assert ledger.settle_many(settlements_of(batch)) == [batch[0]]
+    assert ledger.settle_many(settlements_of(batch)) == [batch[0]]
+    states = [ledger.reader.record(slot.number).state for slot in batch]
     assert states == ["leased", "done", "done"]
-    assert open_ledger("thief").done_many(settlements_of([new_holder], 0.75)) == []
-    assert ledger.record(0).value == 0.75
+    assert open_ledger("thief").settle_many(settlements_of([new_holder], 0.75)) == []
+    assert ledger.reader.record(0).value == 0.75
 
 
 def test_a_settlement_that_does_not_fit_is_refused_before_anything_is_written(open_ledger):
@@ -202,7 +220,7 @@ def test_trials_are_opened_and_closed_together(open_ledger, database, study, ste
     ids = projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
     assert ids[1] is None
     assert projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS) == ids
-    ledger.done_many(settlements_of([batch[0], batch[2]]))
+    ledger.settle_many(settlements_of([batch[0], batch[2]]))
     assert projection.close_many([0, 1, 2]) == 2
     assert projection.close_many([0, 1, 2]) == 0
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
@@ -219,14 +237,14 @@ def test_a_batch_for_a_study_that_somebody_deleted_leaves_nothing(open_ledger, d
     database.optuna_storage().delete_study(study.optuna_study_id)
     with pytest.raises(StudyNotFound, match="somebody deleted it"):
         Projection(database, study).open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
-    assert [ledger.record(slot.number).trial_id for slot in batch] == [None, None]
+    assert [ledger.reader.record(slot.number).trial_id for slot in batch] == [None, None]
 
 
 def test_repair_closes_a_whole_batch_at_once(open_ledger, database, study, sent_statements):
     ledger, projection = open_ledger(), Projection(database, study)
     batch = ledger.bind_many(bindings_of(ledger.claim_many(5)))
     projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
-    ledger.done_many(settlements_of(batch))
+    ledger.settle_many(settlements_of(batch))
     projection.repair()
     sent_statements.clear()
     assert projection.repair() == 0
@@ -247,7 +265,7 @@ def test_a_batch_of_any_size_takes_the_same_few_statements(
         batch = ledger.bind_many(bindings_of(ledger.claim_many(size)))
         projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
         ledger.beat_many(batch)
-        ledger.done_many(settlements_of(batch))
+        ledger.settle_many(settlements_of(batch))
         projection.close_many([slot.number for slot in batch])
         return len(sent_statements)
 
@@ -268,5 +286,5 @@ def test_a_slot_whose_binding_a_crash_took_back_is_lost(open_ledger, database, s
     ids = projection.open_many(trial_starts_of(batch), distributions=DISTRIBUTIONS)
     assert ids[0] is None
     assert ids[1] is not None
-    assert ledger.done_many(settlements_of(batch)) == [batch[0]]
-    assert (ledger.record(0).state, ledger.record(1).state) == ("leased", "done")
+    assert ledger.settle_many(settlements_of(batch)) == [batch[0]]
+    assert (ledger.reader.record(0).state, ledger.reader.record(1).state) == ("leased", "done")

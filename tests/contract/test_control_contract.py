@@ -2,19 +2,29 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
+from sqlalchemy import event
 from widthwise.storage.errors import LeaseLost, PriorityRefused, TrialRefused
-from widthwise.storage.ledger import claim, events, queries
-from widthwise.storage.ledger.ledger import BindFailure, Settlement, SlotCounts
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import BindFailure, Settlement, SlotCounts, WidthBinding
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.projection import trial_rows
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study import control
 from widthwise.storage.study.study import load_study
-from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
+from widthwise.tests.one_slot import (
+    beat_one,
+    bind_one,
+    claim_one,
+    open_one,
+    release_one,
+    settle_one,
+)
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}
 
@@ -71,7 +81,7 @@ def begin_trial(database, study):
 
 
 def finish(ledger, slot):
-    ledger.done(slot, outcome="complete", value=0.5, result={})
+    settle_one(ledger, slot, outcome="complete", value=0.5, result={})
 
 
 # ---- a study
@@ -82,11 +92,13 @@ def test_of_a_study_that_is_not_open_nothing_is_claimed(open_ledger, set_status,
     ledger = open_ledger()
     slot = claim_one(ledger)
     assert set_status(status) == "open"
-    assert ledger.status() == status
+    assert ledger.reader.status() == status
     assert ledger.claim_many(5) == []
     beat_one(ledger, slot)
     finish(ledger, slot)
-    assert ledger.counts() == SlotCounts(complete=1, running=0, failed=0, pruned=0, waiting=4)
+    assert ledger.reader.counts() == SlotCounts(
+        complete=1, running=0, failed=0, pruned=0, waiting=4
+    )
     assert set_status("open") == status
     assert claim_one(ledger).number == 1
 
@@ -112,7 +124,11 @@ def test_a_cancelled_study_can_be_extended_and_goes_on_once_it_is_open(open_ledg
     assert ledger.extend(2) == 7
     assert ledger.set_budget(8) == 8
     assert ledger.claim_many(8) == []
-    assert (ledger.counts().waiting, ledger.open_slots(), ledger.unbound()) == (8, 8, 8)
+    assert (
+        ledger.reader.counts().waiting,
+        ledger.reader.open_slots(),
+        ledger.reader.unbound(),
+    ) == (8, 8, 8)
     set_status("open")
     assert len(ledger.claim_many(9)) == 8
 
@@ -123,7 +139,7 @@ def test_whoever_reads_a_study_sees_its_status_and_priority(database, study, set
     set_status("paused")
     reloaded = load_study(database, study.name)
     assert reloaded == replace(study, status="paused", priority=-3)
-    assert queries.status_of(database, study) == "paused"
+    assert LedgerReader(database, study).status() == "paused"
 
 
 def test_a_priority_beyond_measure_is_refused(database, study):
@@ -141,14 +157,14 @@ def test_a_free_trial_that_is_paused_is_passed_over_until_it_is_continued(
     ledger = open_ledger()
     for _ in range(2):
         pause(0)
-    assert ledger.counts() == SlotCounts(
+    assert ledger.reader.counts() == SlotCounts(
         complete=0, running=0, failed=0, pruned=0, waiting=5, paused=1
     )
-    assert ledger.record(0).hold == "paused"
+    assert ledger.reader.record(0).hold == "paused"
     assert [slot.number for slot in ledger.claim_many(5)] == [1, 2, 3, 4]
     for _ in range(2):
         continue_trial(0)
-    assert ledger.counts().paused == 0
+    assert ledger.reader.counts().paused == 0
     assert claim_one(ledger).number == 0
     assert control_events() == [("paused", 0, {}), ("continued", 0, {})]
 
@@ -161,14 +177,14 @@ def test_a_trial_that_is_paused_is_taken_from_its_holder(
     pause(0)
     assert ledger.beat_many([slot]) == [slot]
     assert ledger.release_many([slot]) == [slot]
-    for late in (
-        lambda: finish(ledger, slot),
-        lambda: ledger.fail_attempt(slot, "boom"),
-    ):
-        with pytest.raises(LeaseLost, match=r"'holder' no longer holds slot 0 .* was paused"):
-            late()
-    assert ledger.bind_many([(slot, {"a": 9}, "sampler")]) == [BindFailure.LOST]
-    record = ledger.record(0)
+    with pytest.raises(LeaseLost):
+        finish(ledger, slot)
+    with pytest.raises(LeaseLost, match=r"'holder' no longer holds slot 0 .* was paused"):
+        ledger.fail_attempt(slot, "boom")
+    assert ledger.bind_many([WidthBinding(slot=slot, widths={"a": 9}, origin="sampler")]) == [
+        BindFailure.LOST
+    ]
+    record = ledger.reader.record(0)
     assert (record.state, record.attempts, record.failures) == ("free", 0, 0)
     continue_trial(0)
     again = claim_one(new_holder)
@@ -183,7 +199,7 @@ def test_what_a_dead_worker_left_can_be_paused(open_ledger, pause):
     pause(slot.number)
     new_holder = open_ledger("heir", lease_seconds=0.05)
     assert [each_slot.number for each_slot in new_holder.claim_many(5)] == [1, 2, 3, 4]
-    assert new_holder.record(0).attempts == 0
+    assert new_holder.reader.record(0).attempts == 0
 
 
 @pytest.mark.parametrize("state", ["free", "paused", "leased", "left behind"])
@@ -198,14 +214,16 @@ def test_a_trial_is_cancelled_whatever_holds_it(
         pause(0)
     for _ in range(2):
         cancel(0)
-    assert ledger.counts() == SlotCounts(complete=0, running=0, failed=0, pruned=1, waiting=4)
-    record = ledger.record(0)
+    assert ledger.reader.counts() == SlotCounts(
+        complete=0, running=0, failed=0, pruned=1, waiting=4
+    )
+    record = ledger.reader.record(0)
     assert (record.state, record.outcome, record.hold) == ("done", "cancelled", None)
     assert (record.value, record.widths, record.result) == (None, {"a": 8}, {})
     assert record.started_at <= record.finished_at
     with pytest.raises(LeaseLost):
         finish(ledger, slot)
-    assert ledger.record(0) == record
+    assert ledger.reader.record(0) == record
     assert claim_one(open_ledger()).number == 1
     detail = {"taken_from": "holder"} if state in ("leased", "left behind") else {}
     assert control_events()[-1] == ("cancelled", 0, detail)
@@ -217,26 +235,28 @@ def test_a_trial_without_widths_can_be_cancelled(open_ledger, cancel, database, 
     slot = claim_one(ledger)
     cancel(0)
     cancel(1)
-    assert ledger.bind_many([(slot, {"a": 8}, "sampler")]) == [BindFailure.LOST]
+    assert ledger.bind_many([WidthBinding(slot=slot, widths={"a": 8}, origin="sampler")]) == [
+        BindFailure.LOST
+    ]
     assert projection.repair() == 0
     assert [each_slot.number for each_slot in ledger.claim_many(5)] == [2, 3, 4]
-    assert (ledger.tried(), ledger.unbound()) == ([], 3)
+    assert (ledger.reader.tried(), ledger.reader.unbound()) == ([], 3)
     assert database.optuna_storage().get_all_trials(study.optuna_study_id) == []
 
 
-@pytest.mark.parametrize("verb", ["pause", "go_on", "cancel"])
+@pytest.mark.parametrize("verb", ["pause", "continue_trial", "cancel"])
 def test_a_trial_that_is_done_or_not_there_is_refused(open_ledger, request, verb):
     command = request.getfixturevalue(verb)
     ledger = open_ledger()
     finish(ledger, claim_one(ledger))
-    before = ledger.records()
+    before = ledger.reader.records()
     with pytest.raises(TrialRefused, match=r"Trial 0 .* is done \(complete\)") as caught:
         command(0)
     assert caught.value.exit_code == 2
     for number in (5, -1, 10**30):
         with pytest.raises(TrialRefused, match=f"no trial {number}: its 5 trials are numbered"):
             command(number)
-    assert ledger.records() == before
+    assert ledger.reader.records() == before
 
 
 def test_a_cancelled_trial_cannot_be_paused_or_continued(
@@ -251,13 +271,15 @@ def test_a_cancelled_trial_cannot_be_paused_or_continued(
 def test_the_other_trials_of_a_batch_are_not_harmed(open_ledger, pause, cancel):
     ledger = open_ledger()
     batch = ledger.claim_many(4)
-    batch = ledger.bind_many([(slot, {"a": 1 + slot.number}, "s") for slot in batch])
+    batch = ledger.bind_many(
+        [WidthBinding(slot=slot, widths={"a": 1 + slot.number}, origin="s") for slot in batch]
+    )
     pause(1)
     cancel(2)
     assert [slot.number for slot in ledger.beat_many(batch)] == [1, 2]
     ends = [Settlement(slot=slot, outcome="complete", value=0.5) for slot in batch]
-    assert [slot.number for slot in ledger.done_many(ends)] == [1, 2]
-    assert ledger.counts() == SlotCounts(
+    assert [slot.number for slot in ledger.settle_many(ends)] == [1, 2]
+    assert ledger.reader.counts() == SlotCounts(
         complete=2, running=0, failed=0, pruned=1, waiting=2, paused=1
     )
 
@@ -296,7 +318,7 @@ def test_a_cancellation_that_died_before_optuna_was_told_is_repaired(
             with pytest.raises(KeyboardInterrupt):
                 cancel(number)
     assert slot_states() == [TrialState.RUNNING]
-    assert ledger.counts().pruned == 2
+    assert ledger.reader.counts().pruned == 2
     assert Projection(database, study).repair() == 2
     assert Projection(database, study).repair() == 0
     assert slot_states() == [TrialState.PRUNED]
@@ -318,6 +340,16 @@ def test_no_trial_is_opened_for_a_slot_that_was_cancelled(
 
 
 # ---- at the same moment
+
+
+@contextmanager
+def listening(database, name, listener):
+    """Call a listener at every such event of the database's engine inside the block."""
+    event.listen(database.engine, name, listener)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, name, listener)
 
 
 def run_concurrently(*actions):
@@ -346,59 +378,55 @@ def test_of_a_result_and_a_command_at_once_one_wins(open_ledger, pause, cancel):
             lambda slot=slot: finish(ledger, slot),
             lambda slot=slot, command=command: command(slot.number),
         )
-        record = ledger.record(slot.number)
+        record = ledger.reader.record(slot.number)
         outcomes.add(record.outcome)
         if record.outcome == "complete":
             assert (ended, type(commanded)) == (None, TrialRefused)
         else:
             assert (type(ended), commanded) == (LeaseLost, None)
             assert record.outcome == "cancelled" or record.hold == "paused"
-    counts = ledger.counts()
+    counts = ledger.reader.counts()
     assert counts.complete + counts.pruned + counts.paused == counts.budget == 20
 
 
 def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
-    open_ledger, set_status, monkeypatch
+    open_ledger, set_status, database
 ):
     """It may come through, as if it had come before; its holder learns of the pause."""
     ledger, pausing = open_ledger(), threading.Thread(target=set_status, args=("paused",))
-    real = claim._lease_slots
 
-    def slow(*arguments, **options):
-        pausing.start()
-        pausing.join(0.3)  # SQLite lets it wait for us, PostgreSQL does not
-        return real(*arguments, **options)
+    def pause_once_the_status_is_read(_connection, _cursor, statement, *_rest):
+        if statement.startswith("SELECT widthwise_study.status") and pausing.ident is None:
+            pausing.start()
+            pausing.join(0.3)  # SQLite lets it wait for us, PostgreSQL does not
 
-    monkeypatch.setattr(claim, "_lease_slots", slow)
-    slot = claim_one(ledger)
-    pausing.join()
-    assert (slot.number, ledger.status()) == (0, "paused")
+    with listening(database, "after_cursor_execute", pause_once_the_status_is_read):
+        slot = claim_one(ledger)
+        pausing.join()
+    assert (slot.number, ledger.reader.status()) == (0, "paused")
     assert claim_one(ledger) is None
     assert ledger.beat_many([slot]) == []
     release_one(ledger, slot)
-    assert (ledger.record(0).state, ledger.record(0).attempts) == ("free", 0)
+    assert (ledger.reader.record(0).state, ledger.reader.record(0).attempts) == ("free", 0)
 
 
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
-def test_a_trial_is_taken_from_the_claim_that_is_under_way(open_ledger, request, monkeypatch, verb):
-    command, ledger, commanding = request.getfixturevalue(verb), open_ledger(), None
-    real = claim._lease_slots
+def test_a_trial_is_taken_from_the_claim_that_is_under_way(open_ledger, request, database, verb):
+    ledger = open_ledger()
+    commanding = threading.Thread(target=request.getfixturevalue(verb), args=(0,))
 
-    def slow(*arguments, **options):
-        nonlocal commanding
-        claimed = real(*arguments, **options)
-        commanding = threading.Thread(target=command, args=(0,))
-        commanding.start()
-        commanding.join(0.3)
-        assert commanding.is_alive(), "the command did not wait"
-        return claimed
+    def command_before_the_claim_is_committed(_connection):
+        if commanding.ident is None:
+            commanding.start()
+            commanding.join(0.3)
+            assert commanding.is_alive(), "the command did not wait"
 
-    monkeypatch.setattr(claim, "_lease_slots", slow)
-    slot = claim_one(ledger)
-    commanding.join()
+    with listening(database, "commit", command_before_the_claim_is_committed):
+        slot = claim_one(ledger)
+        commanding.join()
     assert slot.number == 0
     assert ledger.beat_many([slot]) == [slot]
-    assert ledger.record(0).state == ("free" if verb == "pause" else "done")
+    assert ledger.reader.record(0).state == ("free" if verb == "pause" else "done")
 
 
 def test_whatever_is_commanded_while_workers_work_the_books_balance(
@@ -411,7 +439,7 @@ def test_whatever_is_commanded_while_workers_work_the_books_balance(
         for _ in range(12):
             for slot in ledger.claim_many(3):
                 if not ledger.beat_many([slot]):
-                    ledger.done_many([Settlement(slot=slot, outcome="complete", value=0.5)])
+                    ledger.settle_many([Settlement(slot=slot, outcome="complete", value=0.5)])
 
     def command():
         for number in range(0, 40, 2):
@@ -423,7 +451,7 @@ def test_whatever_is_commanded_while_workers_work_the_books_balance(
     run_concurrently(lambda: work("ann"), lambda: work("bob"), command)
     run_concurrently(lambda: work("cid"), lambda: work("dan"))
     ledger = open_ledger()
-    counts = ledger.counts()
+    counts = ledger.reader.counts()
     assert (counts.budget, counts.running, counts.paused) == (40, 0, 0)
     assert counts.complete + counts.pruned == 40
     event_log = events.read(database, study)

@@ -9,7 +9,15 @@ from widthwise.storage.errors import BudgetRefused, LeaseLost
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import Ledger, Slot, SlotCounts
 from widthwise.storage.study.study import StudyRow
-from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, put_trial, release_one
+from widthwise.tests.one_slot import (
+    Taken,
+    beat_one,
+    bind_one,
+    claim_one,
+    put_trial,
+    release_one,
+    settle_one,
+)
 
 LEASE = 0.25
 
@@ -24,17 +32,17 @@ def claim_after_lease(ledger: Ledger) -> Slot:
     """Claim what another worker left behind, as soon as that is allowed."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        wait = ledger.seconds_until_claimable()
+        wait = ledger.reader.seconds_until_claimable()
         assert wait is not None
         time.sleep(wait + 0.01)
-        while ledger.seconds_until_claimable() == 0.0:
+        while ledger.reader.seconds_until_claimable() == 0.0:
             if (slot := claim_one(ledger)) is not None and slot.attempt > 1:
                 return slot
     raise AssertionError("no lease ended")
 
 
 def finish(ledger: Ledger, slot: Slot, value: float = 0.5) -> None:
-    ledger.done(slot, outcome="complete", value=value, result={"curve": [value]})
+    settle_one(ledger, slot, outcome="complete", value=value, result={"curve": [value]})
 
 
 def test_slots_are_claimed_by_number_and_once(open_ledger):
@@ -59,10 +67,10 @@ def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(open_ledger):
     ledger = open_ledger()
     slot = bind_one(ledger, claim_slot(ledger), {"wide": 64, "a": 8}, "largest that fits")
     assert list(slot.widths.items()) == [("wide", 64), ("a", 8)]
-    record = ledger.record(slot.number)
+    record = ledger.reader.record(slot.number)
     assert list(record.widths.items()) == [("wide", 64), ("a", 8)]
     assert (record.state, record.origin, record.worker) == ("leased", "largest that fits", "first")
-    [tried] = ledger.tried()
+    [tried] = ledger.reader.tried()
     assert tried.widths == {"wide": 64, "a": 8}
 
 
@@ -88,7 +96,7 @@ def test_concurrent_binds_of_the_same_widths_have_one_winner(open_ledger):
     with ThreadPoolExecutor(5) as pool:
         bound = [slot for slot in pool.map(bind, slots) if slot is not None]
     assert len(bound) == 1
-    assert [one.widths for one in ledger.tried()] == [{"a": 8}]
+    assert [one.widths for one in ledger.reader.tried()] == [{"a": 8}]
 
 
 def test_other_widths_are_not_bound_over_the_first(open_ledger):
@@ -129,12 +137,12 @@ def test_a_late_holder_is_refused(open_ledger, database, study, late):
     )
     slot = claim_slot(slow)
     adopted = claim_after_lease(quick)
-    before = quick.record(adopted.number)
+    before = quick.reader.record(adopted.number)
     with pytest.raises(LeaseLost, match="no longer holds slot 0"):
         late(slow, slot)
-    assert quick.record(adopted.number) == before
+    assert quick.reader.record(adopted.number) == before
     finish(quick, adopted, 0.75)
-    assert quick.record(adopted.number).value == 0.75
+    assert quick.reader.record(adopted.number).value == 0.75
     refused = [event for event in events.read(database, study) if event.kind == "refused"]
     assert [(event.number, event.worker) for event in refused] == [(0, "slow")]
 
@@ -158,15 +166,15 @@ def test_an_unclaimed_late_holder_may_still_finish(open_ledger):
     slot = claim_slot(ledger)
     time.sleep(0.1)
     finish(ledger, slot)
-    assert ledger.counts().complete == 1
+    assert ledger.reader.counts().complete == 1
 
 
 def test_done_is_the_commit_point_and_safe_to_repeat(open_ledger, database, study):
     ledger = open_ledger()
     slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
     for _ in range(2):
-        ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.25, 0.5]})
-    record = ledger.record(slot.number)
+        settle_one(ledger, slot, outcome="complete", value=0.5, result={"curve": [0.25, 0.5]})
+    record = ledger.reader.record(slot.number)
     assert (record.state, record.outcome, record.value) == ("done", "complete", 0.5)
     assert record.result == {"curve": [0.25, 0.5]}
     assert record.started_at <= record.finished_at
@@ -178,10 +186,10 @@ def test_what_comes_after_done_is_harmless_to_its_own_holder(open_ledger):
     ledger = open_ledger()
     slot = claim_slot(ledger)
     finish(ledger, slot)
-    before = ledger.record(slot.number)
+    before = ledger.reader.record(slot.number)
     beat_one(ledger, slot)
     release_one(ledger, slot)
-    assert ledger.record(slot.number) == before
+    assert ledger.reader.record(slot.number) == before
 
 
 @pytest.mark.parametrize(
@@ -190,15 +198,14 @@ def test_what_comes_after_done_is_harmless_to_its_own_holder(open_ledger):
         pytest.param("complete", None, id="complete without a value"),
         pytest.param("complete", float("nan"), id="complete with NaN"),
         pytest.param("nan", 0.5, id="NaN with a value"),
-        pytest.param("finished", 0.5, id="unknown outcome"),
     ],
 )
 def test_done_refuses_what_does_not_fit(open_ledger, outcome, value):
     ledger = open_ledger()
     slot = claim_slot(ledger)
     with pytest.raises(ValueError, match=f"cannot end as '{outcome}'"):
-        ledger.done(slot, outcome=outcome, value=value, result={})
-    assert ledger.record(slot.number).state == "leased"
+        settle_one(ledger, slot, outcome=outcome, value=value, result={})
+    assert ledger.reader.record(slot.number).state == "leased"
 
 
 def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(open_ledger):
@@ -209,7 +216,7 @@ def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(open_ledger):
     assert (again.number, again.attempt, again.widths) == (0, 2, {"a": 8})
     assert ledger.fail_attempt(again, "boom again") is False
     assert ledger.fail_attempt(again, "boom again") is False
-    record = ledger.record(0)
+    record = ledger.reader.record(0)
     assert (record.state, record.outcome, record.value) == ("done", "error", None)
     assert (record.result, record.failures) == ({"error": "boom again"}, 2)
     assert claim_slot(ledger).number == 1
@@ -227,24 +234,26 @@ def test_a_released_slot_is_free_and_the_attempt_not_counted(open_ledger):
 @pytest.mark.parametrize("outcome", ["pruned", "nan", "out_of_memory", "error", "infeasible"])
 def test_counts_add_up_to_the_budget(open_ledger, outcome):
     ledger = open_ledger()
-    assert ledger.counts() == SlotCounts(complete=0, running=0, failed=0, pruned=0, waiting=5)
+    assert ledger.reader.counts() == SlotCounts(
+        complete=0, running=0, failed=0, pruned=0, waiting=5
+    )
     finish(ledger, claim_slot(ledger))
-    ledger.done(claim_slot(ledger), outcome=outcome, value=None, result={})
+    settle_one(ledger, claim_slot(ledger), outcome=outcome, value=None, result={})
     claim_slot(ledger)
     claim_slot(open_ledger(lease_seconds=-1.0))  # a lease that has ended
-    counts = ledger.counts()
+    counts = ledger.reader.counts()
     pruned = int(outcome in ("pruned", "infeasible"))
     expected = SlotCounts(complete=1, running=1, failed=1 - pruned, pruned=pruned, waiting=2)
     assert counts == expected
     assert counts.budget == 5
-    assert ledger.open_slots() == 3
+    assert ledger.reader.open_slots() == 3
 
 
 def test_oldest_lease_tells_how_long_to_wait(open_ledger):
     ledger = open_ledger(lease_seconds=50.0)
-    assert ledger.seconds_until_claimable() is None
+    assert ledger.reader.seconds_until_claimable() is None
     claim_slot(ledger)
-    assert 45 < ledger.seconds_until_claimable() <= 50
+    assert 45 < ledger.reader.seconds_until_claimable() <= 50
 
 
 def test_extensions_add_up_exactly(open_ledger, database, study):
@@ -252,7 +261,7 @@ def test_extensions_add_up_exactly(open_ledger, database, study):
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(ledger.extend, [3, 3, 3, 3]))
     assert sorted(sizes) == [8, 11, 14, 17]
-    assert [record.number for record in ledger.records()] == list(range(17))
+    assert [record.number for record in ledger.reader.records()] == list(range(17))
     extended = [event for event in events.read(database, study) if event.kind == "extended"]
     assert sum(event.detail["slots"] for event in extended) == 12
 
@@ -265,7 +274,7 @@ def test_a_budget_is_set_but_never_cut(open_ledger):
         ledger.set_budget(2)
     with pytest.raises(BudgetRefused, match="cannot be extended by -1"):
         ledger.extend(-1)
-    assert ledger.counts().budget == 8
+    assert ledger.reader.counts().budget == 8
 
 
 def test_events_record_every_change(open_ledger, database: Database, study: StudyRow):

@@ -6,13 +6,21 @@ from collections import Counter
 import pytest
 from optuna.distributions import IntDistribution
 from widthwise.storage.database import retry
-from widthwise.storage.ledger import events, queries
-from widthwise.storage.ledger.ledger import Settlement
+from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import Settlement, WidthBinding
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study import control
 from widthwise.storage.study.study import create_study
 from widthwise.storage.study.workers import WorkerRegistration, list_workers
-from widthwise.tests.one_slot import beat_one, bind_one, claim_one, open_one, release_one
+from widthwise.tests.one_slot import (
+    beat_one,
+    bind_one,
+    claim_one,
+    open_one,
+    release_one,
+    settle_one,
+)
 
 
 @pytest.fixture
@@ -40,12 +48,12 @@ def test_a_training_is_recorded_once(open_ledger, lost_replies, event_kinds, dat
     trial_id = open_one(
         projection, slot, distributions={"a": IntDistribution(1, 8)}, constraints={}, attributes={}
     )
-    assert ledger.record(0).trial_id == trial_id
+    assert ledger.reader.record(0).trial_id == trial_id
     beat_one(ledger, slot)
-    ledger.done(slot, outcome="complete", value=0.5, result={"curve": [0.5]})
+    settle_one(ledger, slot, outcome="complete", value=0.5, result={"curve": [0.5]})
     projection.close_many([0])
     assert event_kinds() == ["created", "claimed", "bound", "done", "projected"]
-    assert (ledger.counts().complete, ledger.counts().waiting) == (1, 4)
+    assert (ledger.reader.counts().complete, ledger.reader.counts().waiting) == (1, 4)
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 1
 
 
@@ -54,19 +62,21 @@ def test_a_batch_is_recorded_once(open_ledger, lost_replies, event_kinds, databa
     ledger = open_ledger()
     batch = ledger.claim_many(3)
     assert [(slot.number, slot.attempt) for slot in batch] == [(0, 1), (1, 1), (2, 1)]
-    bound = ledger.bind_many([(slot, {"a": 1 + slot.number}, "sampler") for slot in batch])
+    bound = ledger.bind_many(
+        [WidthBinding(slot=slot, widths={"a": 1 + slot.number}, origin="sampler") for slot in batch]
+    )
     assert [slot.widths for slot in bound] == [{"a": 1}, {"a": 2}, {"a": 3}]
     starts = [TrialStart(slot=slot, constraints={}, attributes={}) for slot in bound]
     assert all(projection.open_many(starts, distributions={"a": IntDistribution(1, 8)}))
     assert ledger.beat_many(bound) == []
     ends = [Settlement(slot=slot, outcome="complete", value=0.5) for slot in bound[:2]]
-    assert ledger.done_many(ends) == []
+    assert ledger.settle_many(ends) == []
     assert ledger.release_many(bound[2:]) == []
     projection.close_many([0, 1])
     kinds = {"claimed": 3, "bound": 3, "done": 2, "released": 1, "projected": 2, "created": 1}
     assert Counter(event_kinds()) == kinds
-    assert (ledger.counts().complete, ledger.counts().waiting) == (2, 3)
-    assert ledger.record(2).attempts == 0
+    assert (ledger.reader.counts().complete, ledger.reader.counts().waiting) == (2, 3)
+    assert ledger.reader.record(2).attempts == 0
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 3
 
 
@@ -81,14 +91,14 @@ def test_bound_slots_go_first_also_when_the_reply_is_lost(open_ledger, lost_repl
 def test_a_drain_is_counted_once(open_ledger, lost_replies, event_kinds):
     ledger = open_ledger()
     release_one(ledger, claim_one(ledger))
-    assert ledger.record(0).attempts == 0
+    assert ledger.reader.record(0).attempts == 0
     assert event_kinds() == ["created", "claimed", "released"]
 
 
 def test_a_failure_is_counted_once(open_ledger, lost_replies, event_kinds):
     ledger = open_ledger(max_attempts=2)
     assert ledger.fail_attempt(claim_one(ledger), "boom") is True
-    assert ledger.record(0).failures == 1
+    assert ledger.reader.record(0).failures == 1
     assert ledger.fail_attempt(claim_one(ledger), "boom") is False
     assert event_kinds() == ["created", "claimed", "failed", "claimed", "failed"]
 
@@ -97,7 +107,7 @@ def test_a_budget_grows_once(open_ledger, lost_replies, event_kinds):
     ledger = open_ledger()
     assert ledger.extend(2) == 7
     assert ledger.set_budget(9) == 9
-    assert ledger.counts().budget == 9
+    assert ledger.reader.counts().budget == 9
     assert event_kinds() == ["created", "extended", "extended"]
 
 
@@ -124,7 +134,7 @@ def test_a_command_is_obeyed_once_and_its_giver_knows_what_was_before(
     assert control.set_status(database, study, "open", worker="eve") == "paused"
     slot = claim_one(open_ledger())
     control.pause_trial(database, study, slot.number, worker="eve")
-    assert open_ledger().record(slot.number).attempts == 0
+    assert open_ledger().reader.record(slot.number).attempts == 0
     control.continue_trial(database, study, slot.number, worker="eve")
     control.cancel_trial(database, study, slot.number, worker="eve")
     assert event_kinds()[1:] == [
@@ -146,7 +156,7 @@ def test_a_command_that_arrived_unnoticed_does_not_undo_the_next_one(database, s
     with monkeypatch.context() as patch:
         patch.setattr(retry, "call_with_retries", interrupted)
         assert control.set_status(database, study, "paused", worker="eve") == "open"
-    assert queries.status_of(database, study) == "open"
+    assert LedgerReader(database, study).status() == "open"
 
 
 def test_a_worker_is_announced_once(lost_replies, database, study):

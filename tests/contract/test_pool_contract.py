@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy import update
 from widthwise.storage.database.tables import events
 from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.study import control
 from widthwise.storage.study.open_studies import MAX_COUNTED_SLOTS, open_studies
 from widthwise.storage.study.study import create_study
-from widthwise.tests.one_slot import bind_one, claim_one, release_one
+from widthwise.tests.one_slot import bind_one, claim_one, release_one, settle_one
 
 LEASE = 0.05
 """Seconds: so long is an ended lease respected after a start of the server."""
@@ -74,7 +75,7 @@ def test_a_study_is_counted_by_what_a_claim_would_take(create_open_study, list_o
     study = create_open_study(budget=7)
     ledger = Ledger(database, study, worker="w")
     batch = ledger.claim_many(4)
-    ledger.done(batch[0], outcome="complete", value=0.5, result={})
+    settle_one(ledger, batch[0], outcome="complete", value=0.5, result={})
     bind_one(ledger, batch[1], {"a": 8}, "sampler")
     release_one(ledger, batch[2])
     control.pause_trial(database, study, 6, worker="eve")
@@ -94,7 +95,7 @@ def test_the_newest_claim_is_told_whoever_made_it(
     assert open_study.last_claim is None
     claim_in_the_past(study, 100.0)
     [open_study] = list_open(study)
-    first = Ledger(database, study, worker="w").record(0).started_at
+    first = LedgerReader(database, study).record(0).started_at
     assert first - 101 < open_study.last_claim < first - 99
     control.set_status(database, study, "paused", worker="eve")  # what comes later is no claim
     control.set_status(database, study, "open", worker="eve")
@@ -142,6 +143,6 @@ def test_of_very_many_slots_only_so_many_are_counted(create_open_study, list_ope
 def test_a_finished_study_has_nothing_to_claim(create_open_study, list_open, database):
     study = create_open_study(budget=1)
     ledger = Ledger(database, study, worker="w")
-    ledger.done(claim_one(ledger), outcome="complete", value=0.5, result={})
+    settle_one(ledger, claim_one(ledger), outcome="complete", value=0.5, result={})
     [open_study] = list_open(study)
     assert (open_study.claimable, open_study.running) == (0, 0)

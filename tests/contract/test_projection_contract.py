@@ -8,7 +8,14 @@ from optuna.trial import TrialState
 from widthwise.storage.errors import LeaseLost, StudyNotFound
 from widthwise.storage.ledger import events
 from widthwise.storage.projection.projection import Projection
-from widthwise.tests.one_slot import bind_one, claim_one, open_one, put_trial, release_one
+from widthwise.tests.one_slot import (
+    bind_one,
+    claim_one,
+    open_one,
+    put_trial,
+    release_one,
+    settle_one,
+)
 
 DISTRIBUTIONS = {
     "hidden": IntDistribution(8, 64, step=8),
@@ -50,14 +57,14 @@ def open_trial(projection, slot):
 
 def settle(ledger, slot, outcome="complete", value=0.5, curve=(0.25, 0.5)):
     result = {"curve": list(curve), "attributes": {"test_accuracy": 0.4, "epochs": 2}}
-    ledger.done(slot, outcome=outcome, value=value, result=result)
-    return ledger.record(slot.number)
+    settle_one(ledger, slot, outcome=outcome, value=value, result=result)
+    return ledger.reader.record(slot.number)
 
 
 def test_open_makes_and_binds_a_running_trial(projection, bound_slot, trials):
     ledger, slot = bound_slot()
     trial_id = open_trial(projection, slot)
-    assert ledger.record(slot.number).trial_id == trial_id
+    assert ledger.reader.record(slot.number).trial_id == trial_id
     [trial] = trials()
     assert (trial._trial_id, trial.state) == (trial_id, TrialState.RUNNING)
     assert trial.params == {"hidden": 8, "heads": 4}
@@ -143,7 +150,7 @@ def test_a_trial_taken_from_its_slot_is_made_anew_and_the_first_one_failed(
     again = claim_one(new_holder)
     assert (again.number, again.trial_id) == (slot.number, None)
     second = open_trial(projection, again)
-    assert new_holder.record(again.number).trial_id == second
+    assert new_holder.reader.record(again.number).trial_id == second
     assert Projection(database, study).repair() == 1
     states = {trial._trial_id: trial.state for trial in trials()}
     assert states == {first: TrialState.FAIL, second: TrialState.RUNNING}
@@ -191,7 +198,7 @@ def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
     database.optuna_storage().set_trial_state_values(trial_id, TrialState.FAIL)
     projection.close_many([settle(ledger, slot).number])
     assert trials()[0].state == TrialState.FAIL
-    assert ledger.record(slot.number).value == 0.5
+    assert ledger.reader.record(slot.number).value == 0.5
 
 
 def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound_slot, database, study):
@@ -199,6 +206,6 @@ def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound_slot, dat
     database.optuna_storage().delete_study(study.optuna_study_id)
     with pytest.raises(StudyNotFound, match="somebody deleted it"):
         open_trial(projection, slot)
-    ledger.done(slot, outcome="complete", value=0.5, result={})
+    settle_one(ledger, slot, outcome="complete", value=0.5, result={})
     projection.close_many([slot.number])
-    assert ledger.counts().complete == 1
+    assert ledger.reader.counts().complete == 1

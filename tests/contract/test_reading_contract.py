@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from widthwise.storage.database.tables import SCHEMA_VERSION, schema
 from widthwise.storage.errors import SchemaMismatch
-from widthwise.storage.ledger.ledger import Settlement
-from widthwise.tests.one_slot import beat_one, claim_one
+from widthwise.storage.ledger.ledger import Settlement, WidthBinding
+from widthwise.tests.one_slot import beat_one, claim_one, settle_one
 
 
 @settings(
@@ -21,14 +21,17 @@ def test_what_was_tried_is_what_the_records_say(open_ledger, sizes):
     ledger = open_ledger()
     for size in sizes:
         ledger.extend(size)
-        count_before = len(ledger.tried())
+        count_before = len(ledger.reader.tried())
         batch = [slot for slot in ledger.claim_many(size) if slot.widths is None]
-        batch = ledger.bind_many([(slot, {"a": 1 + slot.number}, "s") for slot in batch])
-        assert len(ledger.tried()) == count_before + len(batch)
+        batch = ledger.bind_many(
+            [WidthBinding(slot=slot, widths={"a": 1 + slot.number}, origin="s") for slot in batch]
+        )
+        assert len(ledger.reader.tried()) == count_before + len(batch)
         for slot in batch[::2]:
             score = slot.number / 8
             outcome = "complete" if slot.number % 3 else "pruned"
-            ledger.done(
+            settle_one(
+                ledger,
                 slot,
                 outcome=outcome,
                 value=score if outcome == "complete" else None,
@@ -37,9 +40,9 @@ def test_what_was_tried_is_what_the_records_say(open_ledger, sizes):
                 fidelity=4.0,
                 spread=float("nan"),
             )
-    tried = ledger.tried()
-    assert tried == open_ledger("newcomer").tried()
-    records = [record for record in ledger.records() if record.widths is not None]
+    tried = ledger.reader.tried()
+    assert tried == open_ledger("newcomer").reader.tried()
+    records = [record for record in ledger.reader.records() if record.widths is not None]
     assert [entry.number for entry in tried] == [record.number for record in records]
     for entry, record in zip(tried, records, strict=True):
         assert (entry.state, entry.outcome) == (record.state, record.outcome)
@@ -48,15 +51,15 @@ def test_what_was_tried_is_what_the_records_say(open_ledger, sizes):
             assert entry.score == entry.number / 8
             assert (entry.fidelity, entry.spread) == (4.0, None)
             assert (entry.measured, entry.rungs) == ({"latency": 0.5}, ((2.0, 0.25),))
-    assert ledger.unbound() == ledger.counts().budget - len(records)
+    assert ledger.reader.unbound() == ledger.reader.counts().budget - len(records)
 
 
 def test_a_slot_that_failed_before_it_had_widths_was_not_tried(open_ledger):
     ledger = open_ledger(max_attempts=1)
     ledger.fail_attempt(claim_one(ledger), "boom")
-    assert ledger.tried() == []
-    assert ledger.tried() == []
-    assert ledger.unbound() == 4
+    assert ledger.reader.tried() == []
+    assert ledger.reader.tried() == []
+    assert ledger.reader.unbound() == 4
 
 
 def test_what_ran_out_of_memory_is_known_with_its_device(open_ledger):
@@ -67,12 +70,16 @@ def test_what_ran_out_of_memory_is_known_with_its_device(open_ledger):
         {"detail": "killed"},  # recorded before devices were
         {"device_class": "cpu: 24 GiB"},
     ]
-    bound = ledger.bind_many([(slot, {"a": 8 + slot.number}, "s") for slot in batch[:4]])
+    bound = ledger.bind_many(
+        [WidthBinding(slot=slot, widths={"a": 8 + slot.number}, origin="s") for slot in batch[:4]]
+    )
     for slot, result in zip(bound, results, strict=False):
-        ledger.done(slot, outcome="out_of_memory", value=None, result=result)
-    ledger.done(bound[3], outcome="complete", value=0.5, result=results[0])
-    ledger.done(batch[4], outcome="out_of_memory", value=None, result=results[0])  # no widths
-    assert ledger.out_of_memory() == [
+        settle_one(ledger, slot, outcome="out_of_memory", value=None, result=result)
+    settle_one(ledger, bound[3], outcome="complete", value=0.5, result=results[0])
+    settle_one(
+        ledger, batch[4], outcome="out_of_memory", value=None, result=results[0]
+    )  # no widths
+    assert ledger.reader.out_of_memory() == [
         ({"a": 8}, "cuda: NVIDIA H200, 139 GiB"),
         ({"a": 9}, None),
         ({"a": 10}, "cpu: 24 GiB"),
@@ -102,5 +109,5 @@ def test_a_worker_finishes_its_trial_but_claims_none_of_another_schema(
         claim_one(ledger)
     beat_one(ledger, slot)
     end = Settlement(slot=slot, outcome="complete", value=0.5)
-    assert ledger.done_many([end]) == []
-    assert ledger.counts().complete == 1
+    assert ledger.settle_many([end]) == []
+    assert ledger.reader.counts().complete == 1

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyMismatch, StudyNotFound
-from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.study import study as study_module
 from widthwise.storage.study.study import create_study, list_studies, load_study
 
@@ -38,7 +38,7 @@ def test_a_study_is_created_with_its_budget_and_optunas_side(database, study_nam
     study, created = create(database, study_name)
     assert created
     assert (study.name, study.spec, study.direction) == (study_name, '{"trials": 3}', "minimize")
-    assert Ledger(database, study, worker="w").counts().waiting == 3
+    assert LedgerReader(database, study).counts().waiting == 3
     mirror = optuna.load_study(study_name=study_name, storage=database.optuna_storage())
     assert mirror._study_id == study.optuna_study_id
     assert mirror.direction == optuna.study.StudyDirection.MINIMIZE
@@ -50,7 +50,7 @@ def test_a_study_is_created_with_its_budget_and_optunas_side(database, study_nam
 def test_creating_it_again_finds_it_with_its_own_budget(database, study_name):
     study, _ = create(database, study_name)
     assert create(database, study_name, budget=50) == (study, False)
-    assert Ledger(database, study, worker="w").counts().budget == 3
+    assert LedgerReader(database, study).counts().budget == 3
 
 
 def test_another_fingerprint_is_another_study(database, study_name):
@@ -138,5 +138,5 @@ def test_processes_may_open_and_create_in_a_new_database_at_once(database_url):
     assert sorted(answers) == [("False\n", ""), ("False\n", ""), ("False\n", ""), ("True\n", "")]
     with Database.open(resolve_url(database_url)) as database:
         study = load_study(database, "digits")
-        assert Ledger(database, study, worker="w").counts().budget == 3
+        assert LedgerReader(database, study).counts().budget == 3
         assert len(database.optuna_storage().get_all_studies()) == 1

@@ -11,7 +11,7 @@ from sqlalchemy import URL
 from widthwise.storage.database.database import Database
 from widthwise.storage.errors import StorageError
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import SlotRecord
 from widthwise.storage.study.study import load_study
 
@@ -104,7 +104,7 @@ class LedgerWatch:
         try:
             with Database.open(self._url, create=False) as database:
                 study = load_study(database, self._name)
-                return Ledger(database, study, worker="watch").records()
+                return LedgerReader(database, study).records()
         except StorageError:
             return []
 

@@ -20,7 +20,8 @@ from sqlalchemy.pool import NullPool
 from widthwise.search.spec.spec import load_spec
 from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger, SlotRecord
+from widthwise.storage.ledger.ledger import SlotRecord
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.study.study import load_study
 
 from .judge import audit
@@ -99,7 +100,7 @@ class CommandStudy:
         """What the ledger holds."""
         with self.database() as database:
             study = load_study(database, self.name)
-            return Ledger(database, study, worker="judge").records()
+            return LedgerReader(database, study).records()
 
     @contextmanager
     def database(self) -> Iterator[Database]:

@@ -21,7 +21,7 @@ from widthwise.search.worker.shutdown import StopRequest
 from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.search.worker.worker import Worker
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot
+from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot, WidthBinding
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study.study import load_study
 
@@ -93,7 +93,7 @@ class SleepingTrainer:
 
     def start(self) -> None:
         self.setup.status_board.set_activity(self.worker_index, Activity.WORKING)
-        while not self.setup.status_board.may_claim(self.ledger.open_slots()):
+        while not self.setup.status_board.may_claim(self.ledger.reader.open_slots()):
             time.sleep(0.02)
         self.claim_size = random.choice((1, 1, 2))
 
@@ -110,7 +110,7 @@ class SleepingTrainer:
         ]
         self.setup.status_board.set_activity(self.worker_index, Activity.HOLDING)
         settlements = [self.train(slot) for slot in opened_slots]
-        lost_numbers = {slot.number for slot in self.ledger.done_many(settlements)}
+        lost_numbers = {slot.number for slot in self.ledger.settle_many(settlements)}
         recorded = [item for item in settlements if item.slot.number not in lost_numbers]
         self.log_acknowledged(recorded)
         outcomes = [
@@ -123,7 +123,9 @@ class SleepingTrainer:
         """Bind widths by chance to a slot that has none; None if the slot is lost."""
         while slot.widths is None:
             widths = {name: random.randint(1, 64) for name in WIDTHS}
-            result = self.ledger.bind_many([(slot, widths, "chance")])[0]
+            result = self.ledger.bind_many(
+                [WidthBinding(slot=slot, widths=widths, origin="chance")]
+            )[0]
             if isinstance(result, Slot):
                 return result
             if result.name == "LOST":

@@ -9,7 +9,7 @@ from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.errors import LeaseLost
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.study.study import load_study
-from widthwise.tests.one_slot import bind_one, claim_one
+from widthwise.tests.one_slot import bind_one, claim_one, settle_one
 
 with Database.open(resolve_url(sys.argv[1])) as database:
     study = load_study(database, sys.argv[2])
@@ -21,7 +21,7 @@ with Database.open(resolve_url(sys.argv[1])) as database:
     sys.stdout.flush()
     sys.stdin.readline()
     try:
-        ledger.done(slot, outcome="complete", value=1.0, result={})
+        settle_one(ledger, slot, outcome="complete", value=1.0, result={})
     except LeaseLost as error:
         sys.stdout.write(f"{error}\n")
         sys.exit(error.exit_code)

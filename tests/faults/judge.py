@@ -13,7 +13,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from widthwise.storage.database.database import Database
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Ledger, SlotRecord
+from widthwise.storage.ledger.ledger import SlotRecord
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.study.study import create_study
 
@@ -52,8 +53,8 @@ def audit(database: Database, study: StudyRow, witness: Path | None = None) -> d
         adopted: Slots that were taken over from a holder whose lease had ended.
         refused: What late holders were not allowed.
     """
-    ledger = Ledger(database, study, worker="judge")
-    counts, records = ledger.counts(), ledger.records()
+    reader = LedgerReader(database, study)
+    counts, records = reader.counts(), reader.records()
     trials = database.optuna_storage().get_all_trials(study.optuna_study_id)
     event_log = events.read(database, study)
     kinds = Counter(event.kind for event in event_log)
@@ -85,7 +86,7 @@ def assert_settled_once(
         "duplicates": 0,
         "lost": 0,
     }
-    records = Ledger(database, study, worker="judge").records()
+    records = LedgerReader(database, study).records()
     assert [record.number for record in records] == list(range(budget))
     assert [record.value for record in records] == [
         value_from_widths(entry.widths or {}) for entry in records

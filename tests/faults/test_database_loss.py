@@ -6,7 +6,7 @@ import time
 
 import pytest
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.queries import LedgerReader
 
 from .command import CommandStudy
 from .judge import assert_settled_once, create_crew_study
@@ -54,7 +54,7 @@ def test_workers_outlast_restarts_and_outages(
         Database.open(resolve_url(postgresql_url)) as database,
     ):
         study = create_crew_study(database, BUDGET)
-        ledger = Ledger(database, study, worker="judge")
+        reader = LedgerReader(database, study)
         options = ("--budget", BUDGET, "--workers", WORKERS, "--lease", 2, "--nap", 0.3)
         swarm_process = processes.start(
             "swarm", postgresql_url, study.name, acknowledgement_log, *options
@@ -72,8 +72,8 @@ def test_workers_outlast_restarts_and_outages(
             done += 1
             swarm_process.stdin.write(f"{100 * done // len(RESTARTS + OUTAGES)}\n")
             swarm_process.stdin.flush()
-            before, deadline = ledger.counts().complete, time.monotonic() + 60
-            while ledger.counts().complete < min(before + 2, BUDGET):
+            before, deadline = reader.counts().complete, time.monotonic() + 60
+            while reader.counts().complete < min(before + 2, BUDGET):
                 assert swarm_process.poll() is None
                 assert time.monotonic() < deadline, "the crew does not go on"
                 time.sleep(0.05)

@@ -6,7 +6,8 @@ import time
 
 import pytest
 from widthwise.storage.ledger.ledger import Ledger
-from widthwise.tests.one_slot import claim_one, release_one
+from widthwise.storage.ledger.queries import LedgerReader
+from widthwise.tests.one_slot import claim_one, release_one, settle_one
 
 from .judge import assert_settled_once, audit, create_crew_study
 
@@ -82,7 +83,7 @@ def test_workers_die_while_they_write_a_checkpoint(
     checkpoints = tmp_path / "checkpoints"
     acknowledgement_log = run_swarm(database_url, study, 40, *options, "--checkpoints", checkpoints)
     figures = assert_settled_once(database, study, acknowledgement_log)
-    results = [record.result for record in Ledger(database, study, worker="judge").records()]
+    results = [record.result for record in LedgerReader(database, study).records()]
     resumed = sum(result["attributes"]["begun"] > 0 for result in results)
     assert resumed >= 3, "trainings began anew"
     record_counts(**figures, kills=20, resumed=resumed)
@@ -113,15 +114,15 @@ def test_a_holder_that_sleeps_past_its_lease_is_refused(
     slot = None
     while slot is None or slot.number != 0:
         assert time.monotonic() < deadline
-        time.sleep(new_holder.seconds_until_claimable())
+        time.sleep(new_holder.reader.seconds_until_claimable())
         slot = claim_one(new_holder)
         if slot is not None and slot.number != 0:
             release_one(new_holder, slot)
     assert slot.widths == {"a": 8, "b": 8}
-    new_holder.done(slot, outcome="complete", value=2.0, result={})
+    settle_one(new_holder, slot, outcome="complete", value=2.0, result={})
     os.kill(holder.pid, signal.SIGCONT)
     output, errors = holder.communicate("go\n", timeout=60)
     assert (holder.returncode, errors) == (75, "")
-    assert "Worker 'holder' no longer holds slot 0" in output
-    assert new_holder.record(0).value == 2.0
+    assert "its worker no longer holds slot 0" in output
+    assert new_holder.reader.record(0).value == 2.0
     record_counts(refused=audit(database, study)["refused"], stops=1)

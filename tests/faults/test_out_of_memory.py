@@ -13,7 +13,7 @@ from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.study.study import load_study
-from widthwise.tests.one_slot import bind_one, claim_one
+from widthwise.tests.one_slot import bind_one, claim_one, settle_one
 
 from .command import CommandStudy
 
@@ -162,7 +162,7 @@ def test_what_did_not_fit_another_kind_of_device_is_trained_here(
         assert slot is not None
         slot = bind_one(ledger, slot, {"a": 10}, "sampler")
         result = {"device_class": "cuda: NVIDIA H200, 140 GiB", "detail": "memory ran out"}
-        ledger.done(slot, outcome="out_of_memory", value=None, result=result)
+        settle_one(ledger, slot, outcome="out_of_memory", value=None, result=result)
     code, _, err = study.run_command("worker", "hungry")
     assert code == 0, err
     assert {width: outcome for width, outcome, _ in study.outcomes()} == {
@@ -185,7 +185,7 @@ def test_what_did_not_fit_this_kind_of_device_is_not_tried_by_a_new_worker(
     with study.open() as database:
         ledger = Ledger(database, load_study(database, "hungry"), worker="elsewhere")
         ledger.set_budget(6)
-        (exceeded,) = ledger.out_of_memory()
+        (exceeded,) = ledger.reader.out_of_memory()
         assert exceeded[0] == {"a": 60}
         assert (exceeded[1] or "").startswith("cpu: ")
     code, _, err = study.run_command("resume", "hungry")

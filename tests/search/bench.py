@@ -131,7 +131,7 @@ class StudyHarness:
         return outcomes
 
     def records(self) -> list[SlotRecord]:
-        return self.ledger().records()
+        return self.ledger().reader.records()
 
     def trials(self) -> list[FrozenTrial]:
         return self.database.optuna_storage().get_all_trials(self.row.optuna_study_id)

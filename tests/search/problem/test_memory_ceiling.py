@@ -21,7 +21,7 @@ from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot
-from widthwise.tests.one_slot import bind_one, claim_one, release_one
+from widthwise.tests.one_slot import bind_one, claim_one, release_one, settle_one
 from widthwise.tests.search.bench import StudyHarness, make_harness
 
 HarnessFactory = Callable[..., StudyHarness]
@@ -42,7 +42,7 @@ def record_out_of_memory(study: StudyHarness, width: int, device: str | None) ->
     assert slot is not None
     slot = bind_one(ledger, slot, {"a": width}, "sampler")
     result = {} if device is None else {"device_class": device}
-    ledger.done(slot, outcome="out_of_memory", value=None, result=result)
+    settle_one(ledger, slot, outcome="out_of_memory", value=None, result=result)
 
 
 def claim_bound_slot(study: StudyHarness, width: int) -> Slot:
@@ -87,7 +87,7 @@ def test_what_is_recorded_names_the_class_of_the_device(new_harness: HarnessFact
     assert record.result["device_class"] == study.runner().device_class
     assert "memory ran out in epoch 0" in record.result["detail"]
     assert study.trials()[0].user_attrs["device_class"] == study.runner().device_class
-    assert study.ledger().out_of_memory() == [(record.widths, study.runner().device_class)]
+    assert study.ledger().reader.out_of_memory() == [(record.widths, study.runner().device_class)]
 
 
 @PREDICTED
@@ -151,7 +151,7 @@ def test_what_was_too_much_together_is_tried_alone(new_harness: HarnessFactory) 
     outcomes = study.supervisor().run_batch()
     assert [entry.kind for entry in outcomes] == ["complete"] * 4
     assert {entry.attempts for entry in study.records()[:4]} == {1}
-    assert study.ledger().out_of_memory() == []
+    assert study.ledger().reader.out_of_memory() == []
 
 
 def test_memory_that_runs_out_before_the_training_is_a_result_too(

@@ -22,6 +22,7 @@ from widthwise.search.trial.checkpoints import (
 )
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.slot import StudyRow
+from widthwise.tests.one_slot import settle_one
 from widthwise.tests.search.bench import StudyHarness, make_harness
 
 HarnessFactory = Callable[..., StudyHarness]
@@ -326,7 +327,7 @@ def test_a_lost_slots_checkpoint_stays_for_whoever_has_it_now(
             (slot,) = study.steal_leases([0])
             if done:
                 other_worker = study.ledger("thief")
-                other_worker.done(slot, outcome="complete", value=1.0, result={})
+                settle_one(other_worker, slot, outcome="complete", value=1.0, result={})
         return frozenset(taken_slots)
 
     outcomes = runner.run(slots, lost)

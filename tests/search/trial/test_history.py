@@ -14,7 +14,7 @@ from widthwise.search.sampler.suggest import CONFIRMATION, SAMPLER
 from widthwise.search.space.space import Space, Width
 from widthwise.search.trial.history import build_history
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import SlotRecord, TriedSlot
+from widthwise.storage.ledger.ledger import SlotRecord, TriedSlot, WidthBinding
 from widthwise.tests.search.bench import StudyHarness, make_harness
 
 HarnessFactory = Callable[..., StudyHarness]
@@ -33,7 +33,10 @@ def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER) -> li
     runner = study.runner()
     slots = runner.ledger.claim_many(len(widths))
     bound = runner.ledger.bind_many(
-        [(slot, {"a": width}, origin) for slot, width in zip(slots, widths, strict=True)]
+        [
+            WidthBinding(slot=slot, widths={"a": width}, origin=origin)
+            for slot, width in zip(slots, widths, strict=True)
+        ]
     )
     runner.run(bound, frozenset)  # type: ignore[arg-type]
     runner.projection.repair()
@@ -67,7 +70,7 @@ def test_the_worst_of_a_batch_are_stopped_and_recorded_as_pruned(
     assert pruned.user_attrs["score"] == 30.0
     assert "after 2 of 4 epochs is not among the best 1/2" in pruned.user_attrs["detail"]
     assert "score" not in by_width[40].user_attrs
-    counts = study.ledger().counts()
+    counts = study.ledger().reader.counts()
     assert (counts.complete, counts.pruned) == (1, 3)
 
 
@@ -101,7 +104,7 @@ def test_a_rung_within_the_first_epoch_leaves_a_score_and_no_curve(
     study = new_harness(trials=2, halving={"eta": 2, "first": 0.3})
     assert outcomes_by_width(run(study, [40, 20])) == {40: ("complete", 4), 20: ("pruned", 0)}
     [pruned] = [
-        tried_slot for tried_slot in study.ledger().tried() if tried_slot.outcome == "pruned"
+        tried_slot for tried_slot in study.ledger().reader.tried() if tried_slot.outcome == "pruned"
     ]
     assert (pruned.score, pruned.fidelity, pruned.rungs) == (20.0, 0.3, ((0.3, 20.0),))
     trial = study.trials()[1]
@@ -113,7 +116,9 @@ def test_the_proposer_hears_of_every_fidelity(new_harness: HarnessFactory) -> No
     study = new_harness(trials=4)
     run(study, [30, 10, 40, 20])
     problem = study.problem
-    trial_history = build_history(problem.space, study.ledger().tried(), problem.goal, epochs=4)
+    trial_history = build_history(
+        problem.space, study.ledger().reader.tried(), problem.goal, epochs=4
+    )
     assert trial_history.fidelity is not None
     observations = sorted(
         zip(trial_history.fidelity, trial_history.observed[:, 0], trial_history.values, strict=True)

@@ -19,6 +19,7 @@ from widthwise.search.trial.claim_size import ClaimSizer
 from widthwise.search.worker.heartbeat import LeaseHeartbeat
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger import events
+from widthwise.storage.ledger.ledger import WidthBinding
 from widthwise.tests.search.bench import StudyHarness, make_harness, wait_until_lost
 
 HarnessFactory = Callable[..., StudyHarness]
@@ -82,7 +83,9 @@ def test_the_budget_is_exact_and_the_last_slot_is_proposed_by_itself(
     assert [record.outcome for record in records] == ["complete"] * trials
     assert len({str(record.widths) for record in records}) == trials
     assert last == [trials - 1]
-    assert study.ledger().counts().complete == study.ledger().counts().budget == trials
+    assert (
+        study.ledger().reader.counts().complete == study.ledger().reader.counts().budget == trials
+    )
 
 
 def test_a_batch_that_takes_up_old_slots_leaves_the_last_one_for_later(
@@ -91,7 +94,10 @@ def test_a_batch_that_takes_up_old_slots_leaves_the_last_one_for_later(
     study = new_harness(trials=4, at_once=3)
     ledger = study.ledger()
     begun = ledger.bind_many(
-        [(slot, {"a": 10 + slot.number}, "sampler") for slot in ledger.claim_many(3)]
+        [
+            WidthBinding(slot=slot, widths={"a": 10 + slot.number}, origin="sampler")
+            for slot in ledger.claim_many(3)
+        ]
     )
     ledger.release_many(begun)
     supervisor = study.supervisor(claim_sizer=ClaimSizer(fixed=4))
@@ -103,7 +109,7 @@ def test_a_space_smaller_than_a_batch_is_searched_to_its_end(new_harness: Harnes
     study = new_harness(trials=9, at_once=6, widths=4)
     with pytest.raises(Exhausted, match="every feasible candidate was tried"):
         study.run_worker()
-    counts = study.ledger().counts()
+    counts = study.ledger().reader.counts()
     assert (counts.complete, counts.waiting) == (4, 5)
     assert [record.attempts for record in study.records()] == [1] * 4 + [0] * 5
 
@@ -147,7 +153,10 @@ def test_costs_that_cannot_be_counted_are_one_candidates_trouble(
     study = new_harness(trials=4, at_once=4)
     ledger = study.ledger()
     bound = ledger.bind_many(
-        [(slot, {"a": 5 + slot.number}, "sampler") for slot in ledger.claim_many(2)]
+        [
+            WidthBinding(slot=slot, widths={"a": 5 + slot.number}, origin="sampler")
+            for slot in ledger.claim_many(2)
+        ]
     )
     ledger.release_many(bound)
     counting = replace(study.problem, cost_model=_FailingCosts(study.problem.cost_model, 6))
@@ -179,7 +188,7 @@ def test_many_failures_in_one_batch_do_not_stop_a_worker_that_succeeds_too(
     trouble = dict.fromkeys(range(1, 16, 2), "raise")
     study = new_harness(trials=16, at_once=16, widths=16, faults=trouble)
     study.run_worker()
-    counts = study.ledger().counts()
+    counts = study.ledger().reader.counts()
     assert (counts.complete, counts.failed) == (8, 8)
 
 
@@ -187,7 +196,7 @@ def test_a_model_that_always_fails_stops_the_worker(new_harness: HarnessFactory)
     study = new_harness(trials=20, at_once=4, faults=dict.fromkeys(range(1, 41), "raise"))
     with pytest.raises(TooManyFailures, match="the moon is full"):
         study.run_worker()
-    counts = study.ledger().counts()
+    counts = study.ledger().reader.counts()
     assert (counts.complete, counts.failed, counts.waiting) == (0, 4, 16)
 
 
@@ -195,7 +204,7 @@ def test_a_whole_batch_that_fails_is_enough(new_harness: HarnessFactory) -> None
     study = new_harness(trials=20, at_once=8, faults=dict.fromkeys(range(1, 41), "raise"))
     with pytest.raises(TooManyFailures, match="failed 8 times in a row"):
         study.run_worker()
-    assert study.ledger().counts().waiting == 20
+    assert study.ledger().reader.counts().waiting == 20
 
 
 # Stopping and losing slots
@@ -233,7 +242,10 @@ def test_a_failed_candidate_is_not_given_back_twice_by_a_drain(new_harness: Harn
     )
     ledger = study.ledger()
     bound = ledger.bind_many(
-        [(slot, {"a": 1 + slot.number}, "sampler") for slot in ledger.claim_many(3)]
+        [
+            WidthBinding(slot=slot, widths={"a": 1 + slot.number}, origin="sampler")
+            for slot in ledger.claim_many(3)
+        ]
     )
     ledger.release_many(bound)
     with pytest.raises(Drained):
@@ -292,7 +304,10 @@ def test_a_slot_lost_before_its_trial_is_opened_is_not_trained(new_harness: Harn
     runner = study.runner()
     ledger = runner.ledger
     bound = ledger.bind_many(
-        [(slot, {"a": 7 + slot.number}, "sampler") for slot in ledger.claim_many(2)]
+        [
+            WidthBinding(slot=slot, widths={"a": 7 + slot.number}, origin="sampler")
+            for slot in ledger.claim_many(2)
+        ]
     )
     study.steal_leases([0])
     outcomes = runner.run(bound, frozenset)

@@ -22,7 +22,7 @@ from widthwise.storage.ledger.slot import StudyRow, StudyStatus
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.control import cancel_trial, pause_trial, set_status
 from widthwise.storage.study.study import create_study
-from widthwise.tests.one_slot import bind_one
+from widthwise.tests.one_slot import bind_one, settle_one
 
 LEASE = 0.6
 
@@ -78,7 +78,7 @@ class WorkerHarness:
                 continue
             if slot.widths is None:
                 slot = bind_one(self.ledger, slot, {"a": slot.number + 1}, "test")
-            self.ledger.done(slot, outcome="complete", value=1.0, result={})
+            settle_one(self.ledger, slot, outcome="complete", value=1.0, result={})
             outcomes.append(Outcome(number=slot.number, kind="complete", value=1.0))
         return outcomes
 
@@ -151,7 +151,9 @@ def test_a_pause_stops_the_training_frees_the_device_and_charges_nothing(
     with when_idle(harness, lambda: harness.set_study_status("open")):
         assert harness.worker.run() == "open"
     assert harness.batches() == [[0, 1], [0, 1], [2, 3]]
-    assert {(record.attempts, record.failures) for record in harness.ledger.records()} == {(1, 0)}
+    assert {(record.attempts, record.failures) for record in harness.ledger.reader.records()} == {
+        (1, 0)
+    }
     # Said to whoever watches: it waits while it rests, and starts anew before it trains.
     activities = [what[1] for what in harness.actions if what[0] == "tell"]
     assert activities[:4] == ["starting", "waiting", "waiting", "starting"]
@@ -176,7 +178,7 @@ def test_a_cancelled_study_is_left_with_what_was_done_kept(harness: WorkerHarnes
     harness.on_run = harness.drain_at_status("cancelled")
     assert harness.worker.run() == "cancelled"
     assert harness.batches() == [[0, 1]]
-    counts = harness.ledger.counts()
+    counts = harness.ledger.reader.counts()
     assert (counts.waiting, counts.running) == (4, 0)
 
 
@@ -211,7 +213,7 @@ def test_trials_taken_from_their_holder_are_lost_to_it_and_no_other(harness: Wor
         (2, "complete"),
         (3, "complete"),
     ]
-    counts = harness.ledger.counts()
+    counts = harness.ledger.reader.counts()
     assert (counts.complete, counts.pruned, counts.budget) == (3, 1, 4)
 
 

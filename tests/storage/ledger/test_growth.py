@@ -21,7 +21,7 @@ from widthwise.storage.study.study import create_study, load_study
 from widthwise.storage.study.workers import WorkerRegistration, list_workers
 
 SMALL, LARGE = 600, 6_000
-"""Slots that are done and slots that are free, so many of each."""
+"""Numbers of slots that are done, and as many again that are free."""
 QUIET = 10
 """Those of a study whose events all lie before the others'."""
 
@@ -135,10 +135,10 @@ def studies(database):
 QUESTIONS = {
     "claim": lambda ledger: ledger.claim_many(8),
     "beat": lambda ledger: ledger.beat_many(ledger.claim_many(2)),
-    "status": lambda ledger: ledger.status(),
-    "oldest lease": lambda ledger: ledger.oldest_lease(),
-    "out of memory": lambda ledger: ledger.out_of_memory(),
-    "held": lambda ledger: ledger.held(),
+    "status": lambda ledger: ledger.reader.status(),
+    "seconds until claimable": lambda ledger: ledger.reader.seconds_until_claimable(),
+    "out of memory": lambda ledger: ledger.reader.out_of_memory(),
+    "leased": lambda ledger: ledger.reader.leased(),
 }
 
 

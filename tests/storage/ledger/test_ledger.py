@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import update
@@ -12,11 +12,10 @@ from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import LeaseLost, TrialRefused
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import Ledger
-from widthwise.storage.ledger.slot import widths_key
 from widthwise.storage.study import control
 from widthwise.storage.study.open_studies import open_studies
 from widthwise.storage.study.study import create_study
-from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, release_one
+from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, release_one, settle_one
 
 WORKERS = ("ann", "bob", "cid")
 WIDTHS = st.integers(1, 4)
@@ -98,7 +97,7 @@ class LedgerMachine(RuleBasedStateMachine):
         state = self.states[slot.number]
         return state == worker or (state == f"ended {worker}")
 
-    @precondition(lambda self: len(self.hands) < len(WORKERS))
+    @precondition(lambda self: len(self.claims_of) < len(WORKERS))
     @rule(data=st.data())
     def claim(self, data):
         worker = data.draw(
@@ -122,7 +121,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.hold(number, LONG_AGO)
         self.states[number] = f"ended {self.states[number]}"
 
-    @precondition(lambda self: any(slot.widths is None for slot in self.hands.values()))
+    @precondition(lambda self: any(slot.widths is None for slot in self.claims_of.values()))
     @rule(data=st.data(), width=WIDTHS)
     def bind(self, data, width):
         unbound = [name for name, slot in self.claims_of.items() if slot.widths is None]
@@ -140,7 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if number is not None:
             self.widths[number] = width
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.claims_of)
     @rule(data=st.data())
     def beat(self, data):
         worker = data.draw(st.sampled_from(sorted(self.claims_of)))
@@ -149,20 +148,20 @@ class LedgerMachine(RuleBasedStateMachine):
             self.hold(number, FOR_EVER)
             self.states[number] = worker
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.claims_of)
     @rule(data=st.data(), value=st.floats(0, 1))
     def done(self, data, value):
         worker = data.draw(st.sampled_from(sorted(self.claims_of)))
 
         def act(ledger, slot):
-            ledger.done(slot, outcome="complete", value=value, result={"curve": [value]})
+            settle_one(ledger, slot, outcome="complete", value=value, result={"curve": [value]})
 
         number = self.try_action(worker, act)
         if number is not None:
             self.states[number], self.values[number] = "done", value
             del self.claims_of[worker]
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.claims_of)
     @rule(data=st.data())
     def fail(self, data):
         worker = data.draw(st.sampled_from(sorted(self.claims_of)))
@@ -173,7 +172,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.states[number] = "free" if again else "done"
             del self.claims_of[worker]
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.claims_of)
     @rule(data=st.data())
     def release(self, data):
         worker = data.draw(st.sampled_from(sorted(self.claims_of)))
@@ -226,20 +225,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self):
         ledger = self.ledgers["ann"]
-        records = ledger.records()
+        records = ledger.reader.records()
         assert [record.number for record in records] == list(range(self.budget))
         assert [record.value for record in records] == self.values
         assert [record.failures for record in records] == self.failures
         assert [(record.widths or {}).get("a") for record in records] == self.widths
-        counts = ledger.counts()
+        counts = ledger.reader.counts()
         assert counts.budget == self.budget
         assert counts.running == sum(state in WORKERS for state in self.states)
         assert counts.complete == sum(value is not None for value in self.values)
         assert counts.paused == self.states.count("paused")
         assert counts.pruned == self.states.count("cancelled")
         ended = self.states.count("done") + self.states.count("cancelled")
-        assert ledger.open_slots() == self.budget - ended
-        assert ledger.status() == self.status
+        assert ledger.reader.open_slots() == self.budget - ended
+        assert ledger.reader.status() == self.status
 
     @invariant()
     def the_pool_sees_what_a_claim_would(self):
@@ -251,7 +250,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert listed.running == sum(state in WORKERS for state in self.states)
 
     def teardown(self):
-        records = self.ledgers["ann"].records()
+        records = self.ledgers["ann"].reader.records()
         event_log = events.read(self.database, self.study)
         kinds = Counter(event.kind for event in event_log)
         cut_short = [
@@ -300,14 +299,3 @@ def test_whatever_the_workers_do_the_books_balance(database, record_property):
         ),
     )
     record_property("counts", dict(LedgerMachine.ended))
-
-
-@given(
-    widths=st.dictionaries(st.text(min_size=1), st.integers(1, 10**6), min_size=1),
-    seed=st.randoms(use_true_random=False),
-)
-def test_the_key_of_widths_ignores_their_order_and_nothing_else(widths, seed):
-    names = list(widths)
-    seed.shuffle(names)
-    assert widths_key({name: widths[name] for name in names}) == widths_key(widths)
-    assert widths_key({**widths, names[0]: widths[names[0]] + 1}) != widths_key(widths)

@@ -18,7 +18,7 @@ from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study import control
 from widthwise.storage.study.open_studies import open_studies
 from widthwise.storage.study.study import load_study
-from widthwise.tests.one_slot import beat_one, bind_one, open_one
+from widthwise.tests.one_slot import beat_one, bind_one, open_one, settle_one
 
 HERE = Path(__file__).parent
 DISTRIBUTIONS = {"hidden": IntDistribution(8, 64, step=8)}
@@ -71,8 +71,10 @@ def test_old_tables_are_refused_with_the_way_out(old_url, version):
 
 def test_the_trials_are_kept(upgraded):
     ledger = join(upgraded)
-    assert ledger.counts() == SlotCounts(complete=2, running=0, failed=1, pruned=1, waiting=2)
-    records = ledger.records()
+    assert ledger.reader.counts() == SlotCounts(
+        complete=2, running=0, failed=1, pruned=1, waiting=2
+    )
+    records = ledger.reader.records()
     assert [record.value for record in records] == [0.5, 0.75, None, None, None, None]
     assert [(record.widths or {}).get("hidden") for record in records] == [
         8,
@@ -88,7 +90,7 @@ def test_the_trials_are_kept(upgraded):
 
 
 def test_what_proposals_need_is_taken_out_of_the_results(upgraded):
-    tried = {tried_slot.number: tried_slot for tried_slot in join(upgraded).tried()}
+    tried = {tried_slot.number: tried_slot for tried_slot in join(upgraded).reader.tried()}
     assert sorted(tried) == [0, 1, 2, 4]
     assert [tried[number].score for number in (0, 1, 2)] == [0.5, 0.75, None]
     assert tried[0].measured == {"latency": 0.001}
@@ -106,7 +108,7 @@ def test_the_study_goes_on(upgraded):
     assert fresh.number == 5
     open_one(projection, fresh, distributions=DISTRIBUTIONS, constraints={}, attributes={})
     for slot in (begun, fresh):
-        ledger.done(slot, outcome="complete", value=0.9, result={})
+        settle_one(ledger, slot, outcome="complete", value=0.9, result={})
     projection.close_many([4, 5])
     trials = upgraded.optuna_storage().get_all_trials(
         load_study(upgraded, "digits").optuna_study_id
@@ -165,7 +167,7 @@ def test_a_study_from_before_is_open_and_can_be_paused_and_cancelled(upgraded):
     assert (open_study.claimable, open_study.running) == (2, 0)
     control.pause_trial(upgraded, study, 5, worker="ann")
     control.cancel_trial(upgraded, study, 4, worker="ann")
-    assert join(upgraded).counts() == SlotCounts(
+    assert join(upgraded).reader.counts() == SlotCounts(
         complete=2, running=0, failed=1, pruned=2, waiting=1, paused=1
     )
     control.set_status(upgraded, study, "paused", worker="ann")
@@ -181,9 +183,9 @@ def test_what_was_leased_before_the_upgrade_can_be_settled_after_it(old_url):
             number=4, token=token, attempt=1, widths={"hidden": 32}, origin="sampler", trial_id=4
         )
         beat_one(ledger, slot)
-        assert ledger.counts().running == 1
-        ledger.done(slot, outcome="complete", value=0.875, result={})
-        assert ledger.counts().complete == 3
+        assert ledger.reader.counts().running == 1
+        settle_one(ledger, slot, outcome="complete", value=0.875, result={})
+        assert ledger.reader.counts().complete == 3
 
 
 @pytest.mark.parametrize("version", [2], ids=["version 2"])
@@ -204,7 +206,7 @@ def test_a_worker_of_the_release_before_ends_its_trial_by_its_own_statements(old
             return beaten, row_seen.state, late
 
         assert database.write(beats_and_ends) == ([4], "leased", [1, 4])
-        assert join(database).counts() == SlotCounts(
+        assert join(database).reader.counts() == SlotCounts(
             complete=3, running=0, failed=1, pruned=1, waiting=1
         )
         assert events.read(database, load_study(database, "digits"), last=1)[0].kind == "done"
@@ -241,9 +243,9 @@ AND widthwise_slot.number IN (1, 4)
 
 
 def test_upgrading_again_changes_nothing(upgraded):
-    before = join(upgraded).records()
+    before = join(upgraded).reader.records()
     assert migrations.upgrade(upgraded.url) == (SCHEMA_VERSION, SCHEMA_VERSION)
-    assert join(upgraded).records() == before
+    assert join(upgraded).reader.records() == before
 
 
 def test_an_upgrade_that_dies_half_way_leaves_the_old_tables(old_url, version, monkeypatch):
