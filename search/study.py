@@ -52,12 +52,13 @@ def create_or_join_study(
         StorageError: The database refuses, or holds another study of that name.
     """
     from .problem.engine import select_engine
+    from .problem.notes import problem_notes
     from .problem.problem import Problem
 
     problem = Problem.load(spec, base_folder)
     if spec.proxy.engine != "auto":
         select_engine(problem, spec.study.trials)
-    for note in problem.notes():
+    for note in problem_notes(problem):
         console.print(note, markup=False)
     database = open_database()
     study, created = create_study(

@@ -35,6 +35,7 @@ def check(
 ) -> None:
     """Try a spec out: builder, data, metric, costs and limits; nothing is stored."""
     from ..problem.build import prefix_errors
+    from ..problem.notes import problem_notes
     from ..problem.problem import Problem
     from ..report.summary import cost_columns, format_widths
     from ..spec.spec import load_spec
@@ -60,7 +61,7 @@ def check(
                 "feasible_share": problem.feasible.feasible_fraction,
                 "feasible_share_is_exact": problem.feasible.enumerated,
                 "fingerprint": problem.fingerprint,
-                "notes": problem.notes(),
+                "notes": problem_notes(problem),
                 "costs": {
                     name: {
                         "widths": dict(candidates[name]),
@@ -73,7 +74,7 @@ def check(
         )
         return
     console = stdout()
-    for note in problem.notes():
+    for note in problem_notes(problem):
         console.print(note, markup=False)
     cost_titles = cost_columns(problem.limits.as_dict())
     console.print(

@@ -1,7 +1,7 @@
 """The parts of a problem: objective, proxy settings, training step and costs, each from a spec.
 
-Entry points: `load_objective`, `proxy_settings`, `step_spec`, `fit_cost_model` (the cost model), `resolve_limits`
-(limits as numbers), `trained_builder`.
+Entry points: `load_objective`, `proxy_settings`, `step_spec`, `trained_builder`, `fit_cost_model`,
+`resolve_limits` (limits as numbers), `check_limits_counted`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, cast
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from ...objectives.cost.costs import count_costs
 from ...objectives.cost.model import CostModel
+from ...objectives.cost.source import CostSource
 from ...objectives.cost.user_costs import UserCostModel
 from ...objectives.data.load import load_data
 from ...objectives.data.split import check_folds, max_train_rows
@@ -35,9 +37,6 @@ from ..spec.spec import Spec
 
 ModelBuilder = Callable[..., nn.Module]
 
-AnyCostModel = CostModel | UserCostModel
-"""Costs of many candidates: fitted to traced steps, or the user's own function."""
-
 
 def fit_cost_model(
     spec: Spec,
@@ -46,9 +45,9 @@ def fit_cost_model(
     settings: ProxySettings,
     space: Space,
     serialised_costs: str | None,
-) -> AnyCostModel:
-    """The costs of the space: the user's function, or fitted here unless that was done before."""
-    cost_model: AnyCostModel
+) -> CostSource:
+    """Return the costs of the space: the user's function, or fitted here unless done before."""
+    cost_model: CostSource
     if spec.model.costs is not None:
         cost_model = UserCostModel(load_object(spec.model.costs, folder), space.names)
     else:
@@ -65,11 +64,11 @@ def fit_cost_model(
     return cost_model
 
 
-def check_limits_counted(cost_model: AnyCostModel, limits: Limits) -> None:
-    """A limit holds only where all that it bounds is counted.
+def check_limits_counted(cost_model: CostSource, limits: Limits) -> None:
+    """Check that what limits bound is counted in full.
 
     Raises:
-        SpecError: Operations, or memory, that no count covers are limited.
+        SpecError: A limit bounds operations, or memory, that no count covers.
     """
     if cost_model.lower_bound and limits.train_memory is not None:
         raise SpecError(
@@ -81,14 +80,14 @@ def check_limits_counted(cost_model: AnyCostModel, limits: Limits) -> None:
     limited = [name for name in ("flops", "macs") if getattr(limits, name) is not None]
     if cost_model.uncounted and limited:
         raise SpecError(
-            f"limits.{limited[0]}: the model runs {', '.join(cost_model.uncounted)}, which no formula "
-            "counts; take the limit away, or give the costs as a function of the widths by "
+            f"limits.{limited[0]}: the model runs {', '.join(cost_model.uncounted)}, which no "
+            "formula counts; take the limit away, or give the costs as a function of the widths by "
             "`costs` in [model]"
         )
 
 
 def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
-    """The model, data, loss and metric of a spec.
+    """Return the model, data, loss and metric of a spec.
 
     Raises:
         ObjectiveError: The user's code, data or metric does not work.
@@ -123,7 +122,7 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
 
 @contextmanager
 def prefix_errors(location: str) -> Iterator[None]:
-    """Say which file or key of a spec an error of the user's code or data is about."""
+    """Put the file or key of a spec before the message of an error of the user's code or data."""
     try:
         yield
     except ObjectiveError as error:
@@ -131,35 +130,26 @@ def prefix_errors(location: str) -> Iterator[None]:
 
 
 def proxy_settings(spec: Spec) -> ProxySettings:
-    """How the spec trains a candidate."""
-    proxy = spec.proxy
+    """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name."""
+    settings = spec.proxy.model_dump(
+        include={field.name for field in fields(ProxySettings)} - {"rate_factors", "halving"}
+    )
+    halving = spec.proxy.halving
     return ProxySettings(
-        epochs=proxy.epochs,
-        batch_size=proxy.batch_size,
-        patience=proxy.patience,
-        learning_rate=proxy.learning_rate,
-        weight_decay=proxy.weight_decay,
-        device=proxy.device,
-        data_on=proxy.data_on,
-        precision=proxy.precision,
-        accumulate=proxy.accumulate,
-        replicas=proxy.replicas,
-        folds=proxy.folds,
-        rate_factors=tuple(proxy.rate_factors or (1.0,)),
-        halving=None
-        if proxy.halving is None
-        else Halving(eta=proxy.halving.eta, first=proxy.halving.first),
+        **settings,
+        rate_factors=tuple(spec.proxy.rate_factors or (1.0,)),
+        halving=None if halving is None else Halving(**halving.model_dump()),
     )
 
 
 def resolve_limits(
     spec: Spec,
-    cost_model: AnyCostModel,
+    cost_model: CostSource,
     objective: ModuleObjective,
     settings: ProxySettings,
     folder: Path,
 ) -> Spec:
-    """The spec with its limits as numbers: what a share of a reference comes to."""
+    """Return the spec with its limits as numbers, shares of a reference resolved."""
     reference_costs = {}
     for name in {reference for _, reference in spec.limits.relative_bounds.values()}:
         reference = spec.references[name]
@@ -173,7 +163,7 @@ def resolve_limits(
 
 
 def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
-    """The training step whose costs count: the proxy's own batch, loss and optimizer."""
+    """Return the training step whose costs count: the proxy's own batch, loss and optimizer."""
     train = objective.data.train
     batch_size = min(settings.batch_size, max_train_rows(objective.data, settings.folds))
     return StepSpec(
@@ -190,5 +180,5 @@ def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
 
 
 def trained_builder(build: ModelBuilder, step: StepSpec) -> ModelBuilder:
-    """The builder of what is really trained: dropout's masks are made in another way there."""
+    """Return the builder of what is trained, with the dropout that training puts in."""
     return with_keyed_dropout(build, step.inputs[0].zeros)

@@ -1,10 +1,11 @@
-"""The ceiling: what a class of devices was seen not to hold is not tried there, nor what is larger.
+"""What ran out of memory on a class of devices, and the problem without what is as large.
 
 Once a training ran out of memory, no candidate is trained on a device of that class that is
 predicted to take as much memory or more; where no memory is predicted, none that is as wide or
-wider in all of its widths. Other classes of devices learn nothing from it.
+wider in all of its widths. Nothing follows for other classes of devices.
 
-Entry points: `OutOfMemoryBound`, `DeviceProblem` (a problem as it is on one device).
+Entry points: `OutOfMemoryBound`; `fit_to_devices` (a problem whose candidates fit several classes);
+`DeviceProblem` (a problem on one device, kept up to date).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...objectives.cost.source import CostSource
 from ..space.feasible_set import Candidates, stack_rows
 from ..units import format_memory
-from .build import AnyCostModel
 from .problem import Problem
 
 _TRAIN_MEMORY = "train_memory"
@@ -41,13 +42,29 @@ class OutOfMemoryBound:
     """
 
     device_class: str
-    cost_model: AnyCostModel
+    cost_model: CostSource
     names: tuple[str, ...]
     memory_bound: int | None
     failed_candidates: Candidates
 
+    @classmethod
+    def from_failures(
+        cls, problem: Problem, device_class: str, failed_widths: Sequence[Mapping[str, int]]
+    ) -> OutOfMemoryBound:
+        """Return the bound that trainings which ran out of memory set."""
+        costs = [problem.exact_costs(widths) for widths in failed_widths]
+        memories = [figures[_TRAIN_MEMORY] for figures in costs if _TRAIN_MEMORY in figures]
+        rows = [problem.space.as_row(widths) for widths in failed_widths]
+        return cls(
+            device_class=device_class,
+            cost_model=problem.cost_model,
+            names=problem.space.names,
+            memory_bound=min(memories, default=None),
+            failed_candidates=stack_rows(rows, problem.space),
+        )
+
     def exceeds(self, candidates: Candidates) -> NDArray[np.bool_]:
-        """Which candidates, [n, d], do not fit, as far as is known."""
+        """Return which candidates, [n, d], do not fit, as far as is known."""
         if self.memory_bound is not None:
             return np.asarray(
                 self.cost_model.evaluate(candidates)[_TRAIN_MEMORY] >= self.memory_bound
@@ -58,39 +75,87 @@ class OutOfMemoryBound:
         return mask
 
     def too_large_reason(self, widths: Mapping[str, int]) -> str | None:
-        """Why a candidate may not be trained here, in a sentence; None if it may."""
+        """Return why a candidate may not be trained here, in a sentence; None if it may."""
         if self.memory_bound is not None:
             predicted = self.cost_model.candidate_costs(widths).as_dict()[_TRAIN_MEMORY]
             if predicted < self.memory_bound:
                 return None
             return (
-                f"its training takes {format_memory(predicted)}, and {format_memory(self.memory_bound)} were "
-                f"too much for {self.device_class}"
+                f"its training takes {format_memory(predicted)}, and "
+                f"{format_memory(self.memory_bound)} were too much for {self.device_class}"
             )
-        row = np.asarray([[widths[name] for name in self.names]], dtype=np.int64)
-        if not self.exceeds(row)[0]:
-            return None
-        failed = next(
-            candidate for candidate in self.failed_candidates if (row[0] >= candidate).all()
-        )
-        formatted = ", ".join(
-            f"{name}={width}" for name, width in zip(self.names, failed, strict=True)
-        )
-        return f"it is no smaller than {formatted}, whose training ran out of memory on {self.device_class}"
+        row = np.asarray([widths[name] for name in self.names], dtype=np.int64)
+        for failed in self.failed_candidates:
+            if (row >= failed).all():
+                formatted = ", ".join(
+                    f"{name}={width}" for name, width in zip(self.names, failed, strict=True)
+                )
+                return (
+                    f"it is no smaller than {formatted}, whose training ran out of memory on "
+                    f"{self.device_class}"
+                )
+        return None
 
-    def nothing_feasible_message(self) -> str:
-        """What to say where no candidate fits."""
-        return (
-            f"no candidate is left for {self.device_class}: all that keep the limits take as much memory "
-            "as trainings that ran out of it there; start workers on larger devices, or a study "
-            "with a smaller batch_size"
-        )
+
+def fit_to_devices(
+    problem: Problem, records: Sequence[OutOfMemoryRecord], device_classes: Sequence[str]
+) -> Problem:
+    """Return a problem whose candidates fit devices of each of several classes.
+
+    Args:
+        problem: Without anything that is known of devices.
+        records: All that ever ran out of memory.
+        device_classes: Those that candidates have to fit.
+
+    Raises:
+        NothingFeasible: No candidate is left.
+    """
+    bounds = []
+    for device_class in device_classes:
+        failed_widths = [widths for widths, failed_on in records if failed_on == device_class]
+        if failed_widths:
+            bounds.append(OutOfMemoryBound.from_failures(problem, device_class, failed_widths))
+    if not bounds:
+        return problem
+
+    def exceeds_any(candidates: Candidates) -> NDArray[np.bool_]:
+        mask = np.zeros(len(candidates), dtype=np.bool_)
+        for bound in bounds:
+            mask |= bound.exceeds(candidates)
+        return mask
+
+    def too_large_reason(widths: Mapping[str, int]) -> str | None:
+        reasons = (bound.too_large_reason(widths) for bound in bounds)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    devices = " and ".join(bound.device_class for bound in bounds)
+    feasible = problem.feasible.excluding(
+        exceeds_any,
+        f"no candidate is left for {devices}: all that keep the limits take as much memory "
+        "as trainings that ran out of it there; start workers on larger devices, or a study "
+        "with a smaller batch_size",
+    )
+    suggester = problem.suggester
+    return replace(
+        problem,
+        too_large_reason=too_large_reason,
+        feasible=feasible,
+        suggester=replace(
+            suggester,
+            feasible_set=feasible,
+            baselines=[
+                baseline
+                for baseline in suggester.baselines
+                if too_large_reason(baseline.widths) is None
+            ],
+        ),
+    )
 
 
 @final
 @dataclass(kw_only=True)
 class DeviceProblem:
-    """A problem on a device of some class, tightened by what ran out of memory there.
+    """A problem on a device of some class, without what ran out of memory there.
 
     Attributes:
         problem: Without anything that is known of devices.
@@ -103,55 +168,24 @@ class DeviceProblem:
     _restricted: Problem | None = field(default=None, init=False)
 
     def restricted(self, records: Sequence[OutOfMemoryRecord]) -> Problem:
-        """The problem, given all that ever ran out of memory.
+        """Return the problem without what is as large as any that ran out of memory here.
+
+        Args:
+            records: All that ever ran out of memory.
 
         Raises:
             NothingFeasible: No candidate is left for this class of devices.
         """
-        failed_widths = [
-            widths for widths, device_class in records if device_class == self.device_class
-        ]
+        failed_widths = [widths for widths, failed_on in records if failed_on == self.device_class]
         if self._restricted is None or failed_widths != self._failed_widths:
-            self._restricted = self._restrict(failed_widths) if failed_widths else self.problem
+            self._restricted = fit_to_devices(self.problem, records, [self.device_class])
             self._failed_widths = failed_widths
         return self._restricted
 
     def out_of_memory_elsewhere(
         self, records: Sequence[OutOfMemoryRecord]
     ) -> list[Mapping[str, int]]:
-        """What ran out of memory on devices that are known to be of other classes."""
+        """Return what ran out of memory on devices that are known to be of other classes."""
         return [
-            widths
-            for widths, device_class in records
-            if device_class not in (None, self.device_class)
+            widths for widths, failed_on in records if failed_on not in (None, self.device_class)
         ]
-
-    def _restrict(self, failed_widths: Sequence[Mapping[str, int]]) -> Problem:
-        problem = self.problem
-        predicted = [problem.exact_costs(widths) for widths in failed_widths]
-        memories = [costs[_TRAIN_MEMORY] for costs in predicted if _TRAIN_MEMORY in costs]
-        bound = OutOfMemoryBound(
-            device_class=self.device_class,
-            cost_model=problem.cost_model,
-            names=problem.space.names,
-            memory_bound=min(memories, default=None),
-            failed_candidates=stack_rows(
-                [problem.space.as_row(widths) for widths in failed_widths], problem.space
-            ),
-        )
-        feasible = problem.feasible.excluding(bound.exceeds, bound.nothing_feasible_message())
-        suggester = problem.suggester
-        return replace(
-            problem,
-            too_large_reason=bound.too_large_reason,
-            feasible=feasible,
-            suggester=replace(
-                suggester,
-                feasible_set=feasible,
-                baselines=[
-                    baseline
-                    for baseline in suggester.baselines
-                    if bound.too_large_reason(baseline.widths) is None
-                ],
-            ),
-        )

@@ -1,7 +1,9 @@
-"""The problem: a spec brought to life — space, limits, objective, exact costs, proposer.
+"""The problem: a spec with what it names, loaded: space, limits, objective, costs, suggester.
 
 `Problem.load` does everything that can go wrong before a study starts: it imports the user's code,
 reads the data, tries the builder out, fits the cost model and finds an empty feasible set.
+
+Entry points: `Problem`, `problem_fingerprint`.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ...objectives.cost.latency import measure_latency
-from ...objectives.cost.measure import measure_step
+from ...objectives.cost.latency import Latency, measure_latency
+from ...objectives.cost.source import CostSource
 from ...objectives.data.dataset import Data
 from ...objectives.data.load import data_fingerprint
 from ...objectives.loop.train import resolve_device
@@ -33,18 +36,15 @@ from ..space.feasible_set import COST_BATCH_SIZE, FeasibleSet
 from ..space.limits import Limits
 from ..space.space import Space
 from ..spec.spec import Spec
-from ..units import format_memory
 from .build import (
-    AnyCostModel,
     check_limits_counted,
     fit_cost_model,
     load_objective,
     proxy_settings,
     resolve_limits,
     step_spec,
-    trained_builder,
 )
-from .device_memory import candidates_in_memory
+from .device_memory import candidates_in_memory, free_memory
 from .parametrise import parametrise
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
@@ -58,16 +58,10 @@ _KEYS_WITHOUT_EFFECT = (
     ("proxy", "engine"),
     ("proxy", "at_once"),
 )
-_COST_SOURCES = {
-    "polynomial": "are exact, by polynomials fitted to traced training steps",
-    "tracing": "are exact, each candidate's training step being traced",
-    "given": "are what the spec's function says",
-}
 
 
-def _never_too_large(widths: Mapping[str, int]) -> None:
+def _never_too_large(_widths: Mapping[str, int]) -> None:
     """Nothing is known to be too large for the device."""
-    del widths
 
 
 @final
@@ -86,8 +80,11 @@ class Problem:
         feasible: The candidates that keep the limits.
         suggester: Chooses what to train.
         fingerprint: Hash of spec, objective code and data; equal for all workers of a study.
-        too_large_reason: Why a candidate is too large for the device here; None if it is not known to be.
-        known_infeasible: Candidates whose traced costs broke a limit that the cost model had thought kept.
+        too_large_reason: Why a candidate is too large for the device here, in a sentence; None
+            where it is not known to be.
+        time_forward: Times a candidate's forward pass.
+        known_infeasible: Candidates whose own costs broke a limit that the feasible set had thought
+            kept; grows while workers bind.
     """
 
     spec: Spec
@@ -96,21 +93,23 @@ class Problem:
     objective: ModuleObjective
     settings: ProxySettings
     parametrisation: Parametrisation
-    cost_model: AnyCostModel
+    cost_model: CostSource
     feasible: FeasibleSet
     suggester: Suggester
     fingerprint: str
     too_large_reason: Callable[[Mapping[str, int]], str | None] = _never_too_large
+    time_forward: Callable[..., Latency] = measure_latency
     known_infeasible: list[NDArray[np.int64]] = field(default_factory=list)
 
     @classmethod
     def load(cls, spec: Spec, folder: Path, serialised_costs: str | None = None) -> Problem:
-        """Bring a spec to life.
+        """Load what a spec names.
 
         Args:
             spec: A valid spec.
             folder: Folder that its references are relative to.
-            serialised_costs: What `serialise_costs` of this problem gave in another process, to save the fit.
+            serialised_costs: What `serialise_costs` of this problem returned in another process, to
+                save the fit.
 
         Raises:
             ObjectiveError: The user's code, data or metric does not work.
@@ -119,7 +118,7 @@ class Problem:
         """
         device_type = resolve_device(spec.proxy.device).type
         objective = load_objective(spec, folder)
-        # Said in full: the device decides what memory means, and whoever reads the study needs no
+        # Written out: the device decides what memory means, and whoever reads the study needs no
         # data to know its metric.
         detected = {"device": device_type, "metric": spec.proxy.metric or objective.metric.name}
         spec = spec.model_copy(update={"proxy": spec.proxy.model_copy(update=detected)})
@@ -163,14 +162,14 @@ class Problem:
         return self.suggester.goal
 
     def exact_costs(self, widths: Mapping[str, int]) -> dict[str, int]:
-        """Costs of one candidate, counted on its own training step: the gate's last word."""
+        """Return the costs of one candidate, counted on its own training step: the gate decides."""
         return self.cost_model.candidate_costs(widths).as_dict()
 
     def measure(self, widths: Mapping[str, int]) -> dict[str, float]:
-        """What only a measurement can tell, for the limits that are set: latency in seconds."""
+        """Return what only a measurement can tell, for the limits set: latency in seconds."""
         if "latency" not in self.spec.limits.measured_limits:
             return {}
-        latency = measure_latency(
+        latency = self.time_forward(
             lambda: self.objective.build(widths),
             step_spec(self.objective, self.settings).inputs,
             device=resolve_device(self.settings.device),
@@ -178,60 +177,25 @@ class Problem:
         return {"latency": latency.median_seconds}
 
     def measured_violations(self, measured: Mapping[str, float]) -> dict[str, float]:
-        """By how much measurements break their limits, as a share; at most 0 keeps them."""
+        """Return by how much measurements break their limits, as a share; ≤ 0 keeps them."""
         bounds = self.spec.limits.measured_limits
         return {name: (value - bounds[name]) / bounds[name] for name, value in measured.items()}
 
     def check_feasible(self, widths: Mapping[str, int]) -> bool:
-        """Whether a candidate may be trained; one that may not is never proposed again."""
+        """Return whether a candidate may be trained; one that may not is never proposed again."""
         if self.limits.admits(self.exact_costs(widths)) and self.too_large_reason(widths) is None:
             return True
         self.known_infeasible.append(self.space.as_row(widths))
         return False
 
-    def notes(self) -> list[str]:
-        """What was recognised, in sentences: about the data, the space and the costs."""
-        feasible_fraction = f"{self.feasible.feasible_fraction:.1%}"
-        approximately = "" if self.feasible.enumerated else "about "
-        return [
-            *self.objective.data.notes,
-            f"{self.space.size:,} candidates, {approximately}{feasible_fraction} of them within the limits; costs "
-            f"{_COST_SOURCES[self.cost_model.exact_by]}",
-            *self.cost_model.notes,
-            self._parametrisation_note(),
-            *self._memory_note(),
-        ]
+    def max_in_memory(
+        self, free_bytes: Callable[[torch.device], int | None] = free_memory
+    ) -> int | None:
+        """Return how many candidates fit into memory at once; None where nothing bounds it.
 
-    def _parametrisation_note(self) -> str:
-        rate_factors = self.settings.rate_factors
-        rates_note = (
-            ""
-            if rate_factors == (1.0,)
-            else f" Each candidate is tried with {len(rate_factors)} rates."
-        )
-        return f"{self.parametrisation.describe()}{rates_note}"
-
-    def _memory_note(self) -> list[str]:
-        """On a GPU, whose memory is estimated: a real step of a baseline and its prediction."""
-        if self.settings.device != "cuda" or not self.suggester.baselines:
-            return []
-        baseline = self.suggester.baselines[0]
-        predicted = self.exact_costs(baseline.widths).get("train_memory")
-        if predicted is None:
-            return []
-        step = step_spec(self.objective, self.settings)
-        device = resolve_device(self.settings.device)
-        build = trained_builder(self.objective.build, step)
-        measured = measure_step(lambda: build(baseline.widths), step, device)
-        ratio = measured.train_memory / predicted
-        advice = "" if ratio <= 1 else "; set a train_memory limit lower by as much"
-        return [
-            f"training memory of “{baseline.name}” on this GPU: predicted "
-            f"{format_memory(predicted)}, measured {ratio:.0%} of it{advice}"
-        ]
-
-    def max_in_memory(self) -> int | None:
-        """How many candidates fit into memory at once; None where nothing bounds it."""
+        Args:
+            free_bytes: Says what a device has left.
+        """
         predicted = [
             self.exact_costs(baseline.widths).get("train_memory")
             for baseline in self.suggester.baselines
@@ -242,16 +206,16 @@ class Problem:
         )
         return candidates_in_memory(
             max(train_memories) * trainings_per_candidate if train_memories else None,
-            resolve_device(self.settings.device),
+            free_bytes(resolve_device(self.settings.device)),
         )
 
     def serialise_costs(self) -> str:
-        """What was fitted of the costs, as JSON, for `load` in other processes."""
+        """Return what was fitted of the costs, as JSON, for `load` in other processes."""
         return json.dumps(self.cost_model.state())
 
 
 def problem_fingerprint(spec: Spec, folder: Path) -> str:
-    """Hash of all that decides what a trial's result means.
+    """Return the hash of all that decides what a trial's result means.
 
     The study's name and budget do not, nor do device, engine and batch of claims; the spec's other
     keys, the files of the user's functions and the data do.
@@ -270,10 +234,10 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
 
 
 def _build_baselines(spec: Spec, feasible: FeasibleSet, data: Data) -> list[Baseline]:
-    """The plain baselines, the rule of thumb being the model family's own.
+    """Return the plain baselines, the rule of thumb being the model family's own.
 
-    A module of the user's own has no rule of thumb that we know of: the geometric middle of each
-    width's range stands for "what one would try first".
+    A module of the user's own has no known rule of thumb: the geometric middle of each width's range
+    stands for what one would try first.
     """
     widths = feasible.space.widths
     if spec.model.family == "mlp":

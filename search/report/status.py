@@ -117,13 +117,13 @@ def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> Fe
             is larger, is among them.
     """
     from ...objectives.errors import ObjectiveError
-    from ..problem.memory_ceiling import DeviceProblem
+    from ..problem.memory_ceiling import fit_to_devices
     from ..problem.problem import Problem
 
     try:
         problem = Problem.load(stored_spec(row), base_folder(row), row.costs)
-        for device in sorted({device for _, device in records if device is not None}):
-            problem = DeviceProblem(problem=problem, device_class=device).restricted(records)
+        device_classes = sorted({device for _, device in records if device is not None})
+        problem = fit_to_devices(problem, records, device_classes)
     except (ObjectiveError, SearchError) as error:
         _log.debug("only trained candidates are judged: %s", error)
         return None

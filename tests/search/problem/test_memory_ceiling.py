@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from widthwise.objectives.cost.latency import Latency
 from widthwise.objectives.cost.user_costs import UserCostModel
 from widthwise.search.errors import Exhausted, NothingFeasible, TrainerDied
 from widthwise.search.problem.memory_ceiling import OutOfMemoryBound
@@ -63,8 +65,8 @@ def outcomes_by_width(study: StudyHarness) -> dict[int, str | None]:
 @PREDICTED
 def test_nothing_as_large_is_trained_after_it(new_harness: HarnessFactory, costs: str) -> None:
     """The largest is a baseline, and every width above 11 would run out of memory."""
-    trouble = dict.fromkeys(range(12, 25), "memory")
-    study = new_harness(trials=20, at_once=1, widths=24, trouble=trouble, costs=costs)
+    faults = dict.fromkeys(range(12, 25), "memory")
+    study = new_harness(trials=20, at_once=1, widths=24, faults=faults, costs=costs)
     with pytest.raises(Exhausted):
         study.run_worker()
     outcomes = outcomes_by_width(study)
@@ -78,7 +80,7 @@ def test_nothing_as_large_is_trained_after_it(new_harness: HarnessFactory, costs
 
 
 def test_what_is_recorded_names_the_class_of_the_device(new_harness: HarnessFactory) -> None:
-    study = new_harness(trials=3, trouble=dict.fromkeys(range(1, 41), "memory"))
+    study = new_harness(trials=3, faults=dict.fromkeys(range(1, 41), "memory"))
     (outcome,) = study.supervisor().run_batch()
     assert outcome.kind == "out_of_memory"
     record = study.records()[0]
@@ -95,7 +97,7 @@ def test_what_is_recorded_names_the_class_of_the_device(new_harness: HarnessFact
 def test_a_slot_bound_elsewhere_is_refused_without_training(
     new_harness: HarnessFactory, costs: str, width: int
 ) -> None:
-    study = new_harness(trials=4, costs=costs, trouble={width: "raise"})
+    study = new_harness(trials=4, costs=costs, faults={width: "raise"})
     record_out_of_memory(study, 20, study.runner().device_class)
     slot = claim_bound_slot(study, width)
     outcomes = {outcome.number: outcome for outcome in study.supervisor().run_batch()}
@@ -147,7 +149,7 @@ def test_where_nothing_fits_the_worker_says_so_and_gives_its_slots_back(
 
 def test_what_was_too_much_together_is_tried_alone(new_harness: HarnessFactory) -> None:
     """Neighbours took the memory: alone each is trained, and nothing is held against its size."""
-    study = new_harness(trials=5, at_once=4, trouble=dict.fromkeys(range(1, 41), "crowded"))
+    study = new_harness(trials=5, at_once=4, faults=dict.fromkeys(range(1, 41), "crowded"))
     outcomes = study.supervisor().run_batch()
     assert [entry.kind for entry in outcomes] == ["complete"] * 4
     assert {entry.attempts for entry in study.records()[:4]} == {1}
@@ -155,14 +157,13 @@ def test_what_was_too_much_together_is_tried_alone(new_harness: HarnessFactory) 
 
 
 def test_memory_that_runs_out_before_the_training_is_a_result_too(
-    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
+    new_harness: HarnessFactory,
 ) -> None:
-    study = new_harness(trials=3)
-
-    def measure(*_: Any) -> dict[str, float]:
+    def time_forward(*_: Any, **__: Any) -> Latency:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(type(study.problem), "measure", measure)
+    study = new_harness(trials=3, limits={"latency": "1 s"})
+    study = replace(study, problem=replace(study.problem, time_forward=time_forward))
     (outcome,) = study.supervisor().run_batch()
     assert outcome.kind == "out_of_memory"
     record = study.records()[0]
@@ -172,15 +173,13 @@ def test_memory_that_runs_out_before_the_training_is_a_result_too(
 
 
 def test_a_process_that_lost_its_gpu_is_given_up(new_harness: HarnessFactory) -> None:
-    """No result of the batch is believed; the holder gives the slots back and takes them singly."""
-    study = new_harness(trials=5, at_once=4, trouble=dict.fromkeys(range(1, 41), "poison"))
+    """No result of the batch is believed; the supervisor gives the slots back and takes them one at a time."""
+    study = new_harness(trials=5, at_once=4, faults=dict.fromkeys(range(1, 41), "poison"))
     runner = study.runner()
     with pytest.raises(TrainerDied, match="lost the GPU: CUDA error: an illegal memory access"):
         runner.run(runner.ledger.claim_many(4), frozenset)
     assert [record.state for record in study.records()[:4]] == ["leased"] * 4
 
-
-# The ceiling itself
 
 SPACE = Space([Width.range("a", 1, 12), Width.range("b", 1, 9), Width.of("c", [2, 5, 7])])
 ALL = SPACE.enumerate()

@@ -12,7 +12,6 @@ from optuna.trial import TrialState
 from widthwise.objectives.errors import DataError
 from widthwise.objectives.loop.train import train
 from widthwise.search.errors import Drained, Exhausted, TooManyFailures
-from widthwise.search.problem import device_memory
 from widthwise.search.problem.seeds import trial_seed
 from widthwise.search.sampler.suggest import Suggester, Suggestion
 from widthwise.search.trial.claim_size import ClaimSizer
@@ -343,23 +342,20 @@ def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, si
     )
 
 
-def test_all_trainings_of_a_candidate_have_to_fit(
-    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_trainings_of_a_candidate_have_to_fit(new_harness: HarnessFactory) -> None:
     """The largest candidate takes 40,000 bytes for each of its 12 trainings; 60 % of what is free
     is used."""
     study = new_harness(trials=2, replicas=2, folds=3, rate_factors=[0.5, 1.0])
     for free, fits in ((None, None), (1_600_000, 2), (1_599_999, 1), (1000, 1)):
-        monkeypatch.setattr(device_memory, "free_memory", lambda _, free=free: free)
-        assert study.problem.max_in_memory() == fits
+        assert study.problem.max_in_memory(lambda _, free=free: free) == fits
 
 
 def test_a_memory_limit_above_what_candidates_take_does_not_keep_them_apart(
-    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
+    new_harness: HarnessFactory,
 ) -> None:
     study = new_harness(trials=2, limits={"train_memory": "1 MB"})
-    monkeypatch.setattr(device_memory, "free_memory", lambda _: 1_000_000)
-    assert study.problem.max_in_memory() == 15  # 60 % of what is free, over 40,000 bytes
+    # 60 % of what is free, over 40,000 bytes.
+    assert study.problem.max_in_memory(lambda _: 1_000_000) == 15
 
 
 def test_more_folds_than_rows_are_refused_before_the_study_starts(

@@ -1,0 +1,62 @@
+"""What was recognised of a problem, in sentences for people.
+
+Entry point: `problem_notes`.
+"""
+
+from __future__ import annotations
+
+from ...objectives.cost.measure import measure_step
+from ...objectives.loop.train import resolve_device
+from ..units import format_memory
+from .build import step_spec, trained_builder
+from .problem import Problem
+
+_COST_SOURCES = {
+    "polynomial": "are exact, by polynomials fitted to traced training steps",
+    "tracing": "are exact, each candidate's training step being traced",
+    "given": "are what the spec's function says",
+}
+
+
+def problem_notes(problem: Problem) -> list[str]:
+    """Return sentences about the data, the space, the costs and the training."""
+    feasible_fraction = f"{problem.feasible.feasible_fraction:.1%}"
+    approximately = "" if problem.feasible.enumerated else "about "
+    return [
+        *problem.objective.data.notes,
+        f"{problem.space.size:,} candidates, {approximately}{feasible_fraction} of them within the "
+        f"limits; costs {_COST_SOURCES[problem.cost_model.exact_by]}",
+        *problem.cost_model.notes,
+        _parametrisation_note(problem),
+        *_memory_note(problem),
+    ]
+
+
+def _parametrisation_note(problem: Problem) -> str:
+    rate_factors = problem.settings.rate_factors
+    rates_note = (
+        ""
+        if rate_factors == (1.0,)
+        else f" Each candidate is tried with {len(rate_factors)} rates."
+    )
+    return f"{problem.parametrisation.describe()}{rates_note}"
+
+
+def _memory_note(problem: Problem) -> list[str]:
+    """On a GPU, whose memory is estimated: measure a step of a baseline beside its prediction."""
+    if problem.settings.device != "cuda" or not problem.suggester.baselines:
+        return []
+    baseline = problem.suggester.baselines[0]
+    predicted = problem.exact_costs(baseline.widths).get("train_memory")
+    if predicted is None:
+        return []
+    step = step_spec(problem.objective, problem.settings)
+    device = resolve_device(problem.settings.device)
+    build = trained_builder(problem.objective.build, step)
+    measured = measure_step(lambda: build(baseline.widths), step, device)
+    ratio = measured.train_memory / predicted
+    advice = "" if ratio <= 1 else "; set a train_memory limit lower by as much"
+    return [
+        f"training memory of “{baseline.name}” on this GPU: predicted "
+        f"{format_memory(predicted)}, measured {ratio:.0%} of it{advice}"
+    ]
