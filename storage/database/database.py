@@ -20,12 +20,13 @@ from typing import Self, TypeVar, final
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, Connection, Engine, insert, text
+from sqlalchemy import URL, Connection, Engine, insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import StorageUnreachable, UrlRefused
 from . import optuna_storage as optuna_side
 from . import retry, schema_version
+from .dialect import advisory_lock, is_postgresql
 from .engine import BEGIN_OPTION, DURABLE_OPTION, connect_args, make_engine
 from .filesystem import network_mount
 from .tables import SCHEMA_VERSION, metadata, schema
@@ -41,9 +42,8 @@ OPEN_SECONDS = 3.0
 RETRY_SECONDS = 120.0
 """How long a transaction is retried: longer than a PostgreSQL restart."""
 
-TABLES_LOCK_KEY = (
-    0x77696474687769  # "widthwi": the advisory lock under which our tables are made on PostgreSQL
-)
+TABLES_LOCK_KEY = 0x77696474687769
+"""Of the advisory lock under which our tables are made or changed: "widthwi" in ASCII."""
 
 
 @final
@@ -51,7 +51,7 @@ class Database:
     """A database that holds studies.
 
     Attributes:
-        url: Where it is, the password included; show it with `shown`.
+        url: Where it is, the password included; `format_url` is the text without it.
         engine: SQLAlchemy's engine on it.
     """
 
@@ -215,22 +215,21 @@ class Database:
 
 def lock_tables(connection: Connection) -> None:
     """Let nobody else make or change our tables until the transaction ends."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": TABLES_LOCK_KEY})
+    advisory_lock(connection, TABLES_LOCK_KEY)
 
 
 def _unreachable(url: URL, cause: str) -> StorageUnreachable:
     if url.password:
         cause = cause.replace(str(url.password), "***")
     return StorageUnreachable(
-        f"The storage {format_url(url)} cannot be used ({cause}); check --storage or WIDTHWISE_STORAGE, "
-        "and that the database is there, running and open to you."
+        f"The storage {format_url(url)} cannot be used ({cause}); check --storage or "
+        "WIDTHWISE_STORAGE, and that the database is there, running and open to you."
     )
 
 
 def _check_file(url: URL, *, create: bool) -> None:
     """Refuse a SQLite file that is not there or cannot be, before an empty one is made."""
-    if url.get_backend_name() != "sqlite":
+    if is_postgresql(url):
         return
     path = Path((url.database or "").removeprefix("file:"))
     if (mount := network_mount(path)) is not None:

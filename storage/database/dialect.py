@@ -1,35 +1,51 @@
-"""Inserts that may meet a row of the same key: `ON CONFLICT`.
+"""What SQLite and PostgreSQL do differently, each difference once.
 
-`insert_for` is SQLAlchemy's insert for the engine at hand; `upsert` writes rows over those of the
-same key.
+`is_postgresql` tells the engines apart; `insert_for` and `upsert` are inserts that may meet a row
+of the same key; `advisory_lock` keeps other processes from doing the same at the same time;
+`database_now` and `database_started` are the database's clock. How each engine is connected to
+stands in `engine`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, Table
+from sqlalchemy import URL, Connection, Double, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 
+def is_postgresql(source: URL | Connection) -> bool:
+    """Return whether a URL or a connection is PostgreSQL's; otherwise it is SQLite's."""
+    name = source.get_backend_name() if isinstance(source, URL) else source.dialect.name
+    return name == "postgresql"
+
+
+def advisory_lock(connection: Connection, key: int) -> None:
+    """Wait until no other transaction has this lock, and keep it until ours ends.
+
+    SQLite needs none: it has one writing transaction at a time.
+    """
+    if is_postgresql(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
 def insert_for(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    is_postgresql = connection.dialect.name == "postgresql"
-    return postgresql.insert(table) if is_postgresql else sqlite.insert(table)
+    """Return an insert with `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
 
 
 def upsert(
     connection: Connection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write rows in one statement, over what is there under the same key.
+    """Write rows in one statement, over those with the same key.
 
     Args:
         connection: Of the caller's transaction.
         table: Has a unique index on `keys`.
         keys: Names of the columns that make the key.
-        rows: All with the same columns; none is fine.
+        rows: All with the same columns; may be empty.
     """
     if not rows:
         return
@@ -41,14 +57,14 @@ def upsert(
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
-    """The present moment by the database's clock, in seconds since the epoch."""
+    """SQL: the present moment by the database's clock, in seconds since the epoch."""
 
     type = Double()
     inherit_cache = True
 
 
 class database_started(FunctionElement[float]):  # noqa: N801
-    """When the server started, in seconds since the epoch; 0 for SQLite, which has none."""
+    """SQL: when the server started, in seconds since the epoch; 0 for SQLite, which has none."""
 
     type = Double()
     inherit_cache = True

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from .dialect import is_postgresql
+
 BEGIN_OPTION = "widthwise_begin"
 """Execution option of a connection: SQLite's statement for the start of a transaction."""
 
@@ -24,7 +26,7 @@ BUSY_SECONDS = 10.0
 
 def connect_args(url: URL) -> dict[str, Any]:
     """Options of the driver, for our engine and for Optuna's."""
-    if url.get_backend_name() == "sqlite":
+    if not is_postgresql(url):
         return {"timeout": BUSY_SECONDS}
     # A peer that vanished without a word (a machine switched off) is noticed within half a minute.
     defaults = {
@@ -46,13 +48,13 @@ def make_engine(url: URL, *, wal: bool) -> Engine:
         wal: Put a SQLite file into WAL mode, which lets readers and one writer work side by side.
     """
     arguments: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
-    if url.get_backend_name() == "postgresql":
+    if is_postgresql(url):
         arguments |= {"pool_size": 2, "max_overflow": 8}
     engine = create_engine(url, connect_args=connect_args(url), **arguments)
-    if url.get_backend_name() == "sqlite":
-        _configure_sqlite(engine, wal=wal)
-    else:
+    if is_postgresql(url):
         _configure_postgresql(engine)
+    else:
+        _configure_sqlite(engine, wal=wal)
     return engine
 
 

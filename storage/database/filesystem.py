@@ -3,14 +3,16 @@
 SQLite in WAL mode keeps its index in memory that all processes share, so they must be on one
 machine (https://www.sqlite.org/wal.html), and many network file systems do not keep the locks that
 any mode needs (https://www.sqlite.org/faq.html#q5). Two workers would claim one slot, or tear the
-file, without an error. `network_mount` tells before that happens; on Linux, which lists its mounts.
+file, without an error. `network_mount` tells before that happens.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-MOUNTS = Path("/proc/self/mounts")
+import psutil
 
 NETWORK_TYPES = frozenset(
     {
@@ -64,37 +66,49 @@ class Mount:
     kind: str
 
 
-def network_mount(path: Path) -> Mount | None:
-    """The network file system that a file lies on, or will; None if it is a local one.
+class Partition(Protocol):
+    """A mounted file system as psutil describes it."""
 
-    Also None where the system does not list its mounts.
+    @property
+    def mountpoint(self) -> str:
+        """The folder where it is mounted."""
+
+    @property
+    def fstype(self) -> str:
+        """Its type, as the kernel names it."""
+
+    @property
+    def opts(self) -> str:
+        """Its mount options, with commas between them."""
+
+
+def network_mount(path: Path, partitions: Sequence[Partition] | None = None) -> Mount | None:
+    """Return the network file system that a file lies on, or will.
+
+    Args:
+        path: Of the file, which need not exist.
+        partitions: The mounted file systems in the order of their mounting; by default those that
+            the system lists.
+
+    Returns:
+        None if it is a local one, or the system does not list its mounts.
     """
-    try:
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return None
+    if partitions is None:
+        try:
+            partitions = psutil.disk_partitions(all=True)
+        except (OSError, psutil.Error):
+            return None
     # What a symbolic link points to counts, of a file that is not there yet its folder.
     resolved = path.resolve()
-    innermost: Mount | None = None
-    is_network = False
-    for line in lines:
-        _, point_text, kind, options = line.split(" ")[:4]
-        mount_point = Path(_unescape(point_text))
-        # The innermost mount holds the file, of several at one place the last.
-        if resolved.is_relative_to(mount_point) and (
-            innermost is None or len(mount_point.parts) >= _depth(innermost)
-        ):
-            innermost = Mount(point=mount_point, kind=kind)
-            is_network = kind in NETWORK_TYPES or (
-                kind == "9p" and bool(_NETWORK_9P.search(options))
-            )
-    return innermost if is_network else None
+    around = [item for item in partitions if resolved.is_relative_to(item.mountpoint)]
+    if not around:
+        return None
+    # The innermost mount holds the file, of several at one folder the last.
+    innermost = max(reversed(around), key=lambda item: len(Path(item.mountpoint).parts))
+    if innermost.fstype in NETWORK_TYPES or _is_network_9p(innermost):
+        return Mount(point=Path(innermost.mountpoint), kind=innermost.fstype)
+    return None
 
 
-def _depth(mount: Mount) -> int:
-    return len(mount.point.parts)
-
-
-def _unescape(text: str) -> str:
-    r"""A mount point as it is: the kernel writes a space as \040, and so on."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+def _is_network_9p(partition: Partition) -> bool:
+    return partition.fstype == "9p" and bool(_NETWORK_9P.search(partition.opts))

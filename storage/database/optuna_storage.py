@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from ..errors import SchemaMismatch
+from .dialect import is_postgresql
 from .retry import call_with_retries, is_creation_conflict, is_transient
 from .url import format_url
 
@@ -43,7 +44,7 @@ def open_storage(url: URL, connect_args: dict[str, Any]) -> RDBStorage:
         "hide_parameters": True,
         "connect_args": connect_args,
     }
-    if url.get_backend_name() == "postgresql":
+    if is_postgresql(url):
         arguments |= {"pool_size": 1, "max_overflow": 9}
     storage = call_with_retries(
         lambda: RDBStorage(text, engine_kwargs=dict(arguments), skip_compatibility_check=True),

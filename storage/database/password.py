@@ -15,11 +15,10 @@ from typing import IO
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-STORAGE_ENV = "WIDTHWISE_STORAGE"
-PASSWORD_FILE_ENV = "WIDTHWISE_STORAGE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
+from .url import PASSWORD_FILE_VARIABLE, STORAGE_VARIABLE
 
 
-def without_password(url: URL) -> str:
+def _without_password(url: URL) -> str:
     """The URL as text, its password left out."""
     # `set(password=None)` leaves it in, by SQLAlchemy's contract.
     query = {key: value for key, value in url.query.items() if key != "password"}
@@ -33,7 +32,7 @@ def without_password(url: URL) -> str:
     ).render_as_string(hide_password=False)
 
 
-def password_of(url: URL) -> str | None:
+def _password_of(url: URL) -> str | None:
     """The password of a URL, wherever it stands in it."""
     password = url.password or url.query.get("password")
     return None if password is None else str(password)
@@ -46,15 +45,18 @@ def child_credentials(url: URL) -> tuple[dict[str, str], IO[bytes] | None]:
         Environment variables, and the file to hand down (`pass_fds`) and close after; None where
         there is no password.
     """
-    environment = {STORAGE_ENV: without_password(url)}
-    password = password_of(url)
+    environment = {STORAGE_VARIABLE: _without_password(url)}
+    password = _password_of(url)
     if password is None:
         return environment, None
     # One file a child: readers of an inherited file share its position on some systems.
     password_file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller, after the start
     password_file.write(password.encode())
     password_file.seek(0)
-    return {**environment, PASSWORD_FILE_ENV: f"/dev/fd/{password_file.fileno()}"}, password_file
+    return {
+        **environment,
+        PASSWORD_FILE_VARIABLE: f"/dev/fd/{password_file.fileno()}",
+    }, password_file
 
 
 def hide_password(arguments: Sequence[str], *, program: str) -> None:
@@ -75,12 +77,14 @@ def hide_password(arguments: Sequence[str], *, program: str) -> None:
             url = make_url(value)
         except ArgumentError:
             continue
-        if password_of(url) is not None:
+        if _password_of(url) is not None:
             environment, password_file = child_credentials(url)
             assert password_file is not None
             os.set_inheritable(password_file.fileno(), True)
-            redacted_arguments[index] = ("--storage=" if equals else "") + environment[STORAGE_ENV]
-            os.environ[PASSWORD_FILE_ENV] = environment[PASSWORD_FILE_ENV]
+            redacted_arguments[index] = ("--storage=" if equals else "") + environment[
+                STORAGE_VARIABLE
+            ]
+            os.environ[PASSWORD_FILE_VARIABLE] = environment[PASSWORD_FILE_VARIABLE]
             os.execv(  # noqa: S606 - our own program
                 sys.executable, [sys.executable, "-m", program, *redacted_arguments]
             )

@@ -15,7 +15,8 @@ from ..errors import UrlRefused
 DEFAULT_URL = "sqlite:///widthwise.db"
 """A file in the folder where the command is started."""
 
-URL_VARIABLES = ("WIDTHWISE_STORAGE", "OPTUNA_STORAGE")
+STORAGE_VARIABLE = "WIDTHWISE_STORAGE"
+URL_VARIABLES = (STORAGE_VARIABLE, "OPTUNA_STORAGE")
 PASSWORD_FILE_VARIABLE = "WIDTHWISE_STORAGE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 
 SECRET_OPTIONS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key")

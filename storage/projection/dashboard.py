@@ -78,7 +78,7 @@ def application(database: Database, *, writable: bool = False) -> "WSGIApplicati
     dashboard: WSGIApplication = optuna_dashboard.wsgi(
         _ConstraintStorage(database.optuna_storage())
     )
-    return dashboard if writable else _read_only(dashboard)
+    return dashboard if writable else read_only(dashboard)
 
 
 @final
@@ -137,7 +137,9 @@ class _SilentHandler(WSGIRequestHandler):
         """Keep requests off stderr."""
 
 
-def _read_only(application: "WSGIApplication") -> "WSGIApplication":
+def read_only(application: "WSGIApplication") -> "WSGIApplication":
+    """Return an application that answers GET as the given one and refuses any other method."""
+
     def refuse_changes(
         environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:

@@ -10,22 +10,22 @@ import uuid
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, select
 
 from ..database.database import Database
-from ..database.dialect import database_now
+from ..database.dialect import advisory_lock, database_now
 from ..database.optuna_storage import join_transaction
 from ..database.tables import events as event_rows
 from ..database.tables import studies
 from ..database.url import format_url
 from ..errors import StudyMismatch, StudyNotFound
-from ..ledger import budget as slots_of
+from ..ledger import budget as budget_slots
 from ..ledger import events
 from ..ledger.slot import Direction, StudyRow
 
-STUDY_CREATION_LOCK_KEY = (
-    0x77696474687773  # "widthws": the advisory lock under which PostgreSQL's studies are created
-)
+STUDY_CREATION_LOCK_KEY = 0x77696474687773
+"""Of the advisory lock under which studies are created: "widthws" in ASCII."""
+
 FINGERPRINT_ATTRIBUTE = "widthwise:fingerprint"
 METRIC_NAMES_ATTRIBUTE = "study:metric_names"  # what Optuna's own Study.set_metric_names writes
 MAX_LISTED_NAMES = 20
@@ -66,10 +66,7 @@ def create_study(
     request = uuid.uuid4().hex
 
     def create_or_find(connection: Connection) -> tuple[StudyRow, bool]:
-        if connection.dialect.name == "postgresql":
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(:key)"), {"key": STUDY_CREATION_LOCK_KEY}
-            )
+        advisory_lock(connection, STUDY_CREATION_LOCK_KEY)
         existing = _find_by_name(connection, name)
         if existing is not None:
             _check_fingerprint(existing, fingerprint, database)
@@ -89,7 +86,7 @@ def create_study(
         row = connection.execute(
             insert(studies).values(**values, created_at=database_now()).returning(*studies.c)
         ).one()
-        slots_of.add_slots(connection, row.id, current=0, total=budget)
+        budget_slots.add_slots(connection, row.id, current=0, total=budget)
         entry = events.NewEvent(
             kind=events.EventKind.CREATED,
             idempotency_key=f"created:{request}",

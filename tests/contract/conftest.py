@@ -5,8 +5,10 @@ The studies of all contract tests share one database per engine: that is what da
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from sqlalchemy import event
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.study.study import StudyRow, create_study
@@ -43,6 +45,24 @@ def study(database: Database) -> StudyRow:
     )
     assert created
     return row
+
+
+Listen = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture
+def listen(database: Database) -> Listen:
+    """Call a function at every event of the database's engine inside a block."""
+
+    @contextmanager
+    def listening(name: str, listener: Callable[..., object], **options: bool) -> Iterator[None]:
+        event.listen(database.engine, name, listener, **options)
+        try:
+            yield
+        finally:
+            event.remove(database.engine, name, listener)
+
+    return listening
 
 
 OpenLedger = Callable[..., Ledger]

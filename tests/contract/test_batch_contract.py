@@ -157,7 +157,7 @@ def test_batches_that_want_the_same_widths_at_once_share_them(open_ledger):
     assert sorted(one.widths["a"] for one in ledger.reader.tried()) == list(range(1, 9))
 
 
-def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledger, database):
+def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledger, listen):
     """The index judges: what it refuses is asked for once more, and no more often than that."""
     ledger, queries = open_ledger(), []
     first, second = ledger.claim_many(2)
@@ -170,11 +170,9 @@ def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledg
                 statement += " AND 1 = 0"
         return statement, parameters
 
-    event.listen(database.engine, "before_cursor_execute", find_no_owner_at_first, retval=True)
     binding = WidthBinding(slot=second, widths={"a": 8}, origin="sampler")
-    results = ledger.bind_many([binding])
-    event.remove(database.engine, "before_cursor_execute", find_no_owner_at_first)
-    assert results == [BindFailure.TAKEN]
+    with listen("before_cursor_execute", find_no_owner_at_first, retval=True):
+        assert ledger.bind_many([binding]) == [BindFailure.TAKEN]
     assert len(queries) == 2
 
 

@@ -2,13 +2,11 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
-from sqlalchemy import event
 from widthwise.storage.errors import LeaseLost, PriorityRefused, TrialRefused
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import BindFailure, Settlement, SlotCounts, WidthBinding
@@ -342,16 +340,6 @@ def test_no_trial_is_opened_for_a_slot_that_was_cancelled(
 # ---- at the same moment
 
 
-@contextmanager
-def listening(database, name, listener):
-    """Call a listener at every such event of the database's engine inside the block."""
-    event.listen(database.engine, name, listener)
-    try:
-        yield
-    finally:
-        event.remove(database.engine, name, listener)
-
-
 def run_concurrently(*actions):
     """Let all act at once; gives what each returned, or the refusal that it met."""
     ready = threading.Barrier(len(actions))
@@ -390,7 +378,7 @@ def test_of_a_result_and_a_command_at_once_one_wins(open_ledger, pause, cancel):
 
 
 def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
-    open_ledger, set_status, database
+    open_ledger, set_status, listen
 ):
     """It may come through, as if it had come before; its holder learns of the pause."""
     ledger, pausing = open_ledger(), threading.Thread(target=set_status, args=("paused",))
@@ -400,7 +388,7 @@ def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
             pausing.start()
             pausing.join(0.3)  # SQLite lets it wait for us, PostgreSQL does not
 
-    with listening(database, "after_cursor_execute", pause_once_the_status_is_read):
+    with listen("after_cursor_execute", pause_once_the_status_is_read):
         slot = claim_one(ledger)
         pausing.join()
     assert (slot.number, ledger.reader.status()) == (0, "paused")
@@ -411,7 +399,7 @@ def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
 
 
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
-def test_a_trial_is_taken_from_the_claim_that_is_under_way(open_ledger, request, database, verb):
+def test_a_trial_is_taken_from_the_claim_that_is_under_way(open_ledger, request, listen, verb):
     ledger = open_ledger()
     commanding = threading.Thread(target=request.getfixturevalue(verb), args=(0,))
 
@@ -421,7 +409,7 @@ def test_a_trial_is_taken_from_the_claim_that_is_under_way(open_ledger, request,
             commanding.join(0.3)
             assert commanding.is_alive(), "the command did not wait"
 
-    with listening(database, "commit", command_before_the_claim_is_committed):
+    with listen("commit", command_before_the_claim_is_committed):
         slot = claim_one(ledger)
         commanding.join()
     assert slot.number == 0

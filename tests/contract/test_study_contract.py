@@ -12,7 +12,6 @@ from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyMismatch, StudyNotFound
 from widthwise.storage.ledger.queries import LedgerReader
-from widthwise.storage.study import study as study_module
 from widthwise.storage.study.study import create_study, list_studies, load_study
 
 
@@ -70,14 +69,13 @@ def test_a_plain_optuna_study_is_left_alone(database, study_name):
         load_study(database, study_name)
 
 
-def test_a_creation_that_dies_half_way_leaves_nothing(database, study_name, monkeypatch):
-    def die(*_arguments, **_options):
-        raise KeyboardInterrupt
+def test_a_creation_that_dies_half_way_leaves_nothing(database, study_name, listen):
+    def die_at_the_slots(_connection, _cursor, statement, *_rest):
+        if statement.startswith("INSERT INTO widthwise_slot"):
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(study_module.slots_of, "add_slots", die)
-        with pytest.raises(KeyboardInterrupt):
-            create(database, study_name)
+    with listen("before_cursor_execute", die_at_the_slots), pytest.raises(KeyboardInterrupt):
+        create(database, study_name)
     with pytest.raises(KeyError):
         database.optuna_storage().get_study_id_from_name(study_name)
     assert create(database, study_name)[1] is True

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import URL
-from widthwise.storage.database.password import without_password
+from widthwise.storage.database.password import child_credentials
 
 PROGRAMS_FOLDER = Path(sys.executable).parent
 
@@ -28,12 +28,15 @@ class Command:
         self, folder: Path, url: URL, environment: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder
+        credentials, inherited_file = child_credentials(url)
+        if inherited_file is not None:
+            inherited_file.close()  # here the password goes into a file with a name
         inherited_names = ("HOME", "LANG", "RAY_TMPDIR", "TMPDIR")
         self.environment = {
             **{name: os.environ[name] for name in inherited_names if name in os.environ},
             "PATH": f"{PROGRAMS_FOLDER}:{os.environ['PATH']}",
             "OMP_NUM_THREADS": "1",
-            "WIDTHWISE_STORAGE": without_password(url),
+            "WIDTHWISE_STORAGE": credentials["WIDTHWISE_STORAGE"],
             **(environment or {}),
         }
         if url.password:

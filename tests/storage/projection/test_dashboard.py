@@ -8,7 +8,7 @@ import optuna
 import optuna_dashboard
 import pytest
 from widthwise.storage.errors import PortRefused
-from widthwise.storage.projection.dashboard import _read_only, application, make_server
+from widthwise.storage.projection.dashboard import application, make_server, read_only
 
 METHODS = ("POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
@@ -92,9 +92,9 @@ def test_whatever_is_not_get_is_refused(method):
         start_response("200 OK", [])
         return [b""]
 
-    assert ask(_read_only(dashboard), "/api/studies/1", method)[0] == "403 Forbidden"
+    assert ask(read_only(dashboard), "/api/studies/1", method)[0] == "403 Forbidden"
     assert reached == []
-    assert ask(_read_only(dashboard), "/api/studies/1")[0] == "200 OK"
+    assert ask(read_only(dashboard), "/api/studies/1")[0] == "200 OK"
 
 
 def test_deleting_is_refused_over_the_wire_unless_asked_for(
