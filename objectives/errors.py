@@ -8,22 +8,15 @@ ObjectiveError                (exit code 2)
 └── CostError                 a model whose costs cannot be counted
 
 Every message is one clear sentence: what is wrong, what was found and expected, and what to do.
+The functions below the classes phrase the parts that recur. Nothing here imports torch: the command
+line's exit path needs these classes.
 """
 
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
 
-def describe_error(error: BaseException) -> str:
-    """Return what kind of exception it is and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
-
-
-def as_exception(error: Exception | SystemExit) -> Exception:
-    """Return the exception; a `ModelError` for the user's `sys.exit`, which must not end us."""
-    if isinstance(error, Exception):
-        return error
-    return ModelError(
-        f"the model's or the metric's code called exit({error.code}): let it raise an exception "
-        "instead."
-    )
+T = TypeVar("T")
 
 
 class ObjectiveError(Exception):
@@ -50,3 +43,77 @@ class ImportFailure(ObjectiveError):
 
 class CostError(ObjectiveError):
     """A model whose costs cannot be counted without running it on real data."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what kind of exception it is and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+
+
+def describe_type(value: object) -> str:
+    """Return what kind of value it is: "a Linear", or "None"."""
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def describe_shape(value: object) -> str:
+    """Return the shape of a tensor or array; the name of the type of anything else."""
+    shape = getattr(value, "shape", None)
+    return str(tuple(shape)) if isinstance(shape, tuple) else type(value).__name__
+
+
+def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:
+    """Return "did you mean 'NAME'?" for up to `count` known names close to this one, or ""."""
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(name.lower(), by_lower_case, n=count)
+    names = " or ".join(f"'{by_lower_case[match]}'" for match in close)
+    return f"did you mean {names}?" if names else ""
+
+
+def unknown_name_message(
+    kind: str, name: str, known: Iterable[str], choices: str, context: str = ""
+) -> str:
+    """Return the sentence for a name that is none of the known ones.
+
+    Args:
+        kind: What the name is of, such as "metric".
+        name: As the user wrote it.
+        known: The names that there are.
+        choices: What to choose, such as "one of a, b".
+        context: Where the name is looked for, such as " of family 'mlp'".
+    """
+    hint = did_you_mean(name, known)
+    return f"there is no {kind} '{name}'{context}: {hint + ' ' if hint else ''}Choose {choices}."
+
+
+def look_up(
+    kind: str,
+    name: str,
+    registry: Mapping[str, T],
+    *,
+    choices: str,
+    error: type[ObjectiveError],
+    context: str = "",
+) -> T:
+    """Return what a registry has under a name; raise `error` with what to choose instead.
+
+    Args:
+        kind: What the name is of, such as "metric".
+        name: As the user wrote it.
+        registry: By name.
+        choices: What to choose, such as "one of a, b".
+        error: The exception for an unknown name.
+        context: Where the name is looked for, such as " of family 'mlp'".
+    """
+    if name in registry:
+        return registry[name]
+    raise error(unknown_name_message(kind, name, registry, choices, context))
+
+
+def as_exception(error: Exception | SystemExit) -> Exception:
+    """Return the exception; a `ModelError` for the user's `sys.exit`, which must not end us."""
+    if isinstance(error, Exception):
+        return error
+    return ModelError(
+        f"the model's or the metric's code called exit({error.code}): let it raise an exception "
+        "instead."
+    )

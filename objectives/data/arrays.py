@@ -1,13 +1,13 @@
-"""Arrays of samples: images and the like, and whatever a user's own function hands over.
+"""Samples in one array: images and the like, and whatever a user's own function returns.
 
 Arrays from files are standardised by the training split: images `[n, channels, height, width]` per
-channel, rows `[n, features]` per feature, anything else as a whole. What a user's function gives
-is taken as it comes: neither inputs nor targets are scaled.
+channel, rows `[n, features]` per feature, anything else as a whole. What a user's function returns
+is taken as it is: neither inputs nor targets are scaled.
 
-Entry points: `from_arrays`, `from_result`.
+Entry points: `read_result` reads what a function returned, `encode_array` standardises an array.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError
-from .dataset import Data, Split, Task
+from ..errors import DataError, describe_type
+from .dataset import Data, RawData
 from .split import Partition
-from .table import from_table
-from .target import Target, read_target
+from .table import read_table
 
 CHANNELS = (1, 3, 4)
 """Channels that images have: grey, colour, colour with transparency."""
@@ -32,58 +31,14 @@ _EXPECTED_RESULT = (
 _SPLIT_NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
 
 
-def from_arrays(
-    name: str,
-    x: NDArray[Any],
-    target: Target,
-    seed: int,
-    *,
-    image: bool,
-    notes: Sequence[str] = (),
-) -> Data:
-    """Return the splits of samples that lie in one array, standardised.
-
-    Args:
-        name: Of the data, for people.
-        x: `[n, features]`, `[n, h, w]`, `[n, c, h, w]`, `[n, h, w, c]` (channels are moved to the
-            front) or more axes.
-        target: Read from as many rows.
-        seed: Decides which row goes into which split.
-        image: Whether a family asks for `[c, h, w]`: grey images get their channel axis.
-        notes: What is to be said before.
-    """
-    all_notes = [*notes, *target.notes, *target.rare_class_notes()]
-    x = (x if target.has_target.all() else x[target.has_target]).astype(np.float32)
-    if x.ndim == 4 and x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS:
-        x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
-        all_notes.append(f"moved the {x.shape[1]} channels of the images to the front")
-    if image and x.ndim == 3:
-        x = x[:, None]
-    if image and x.ndim != 4:
-        raise DataError(
-            f"{name} has samples of shape {x.shape[1:]}, images (channels, height, width) are "
-            "asked for: give an array of shape [n, channels, height, width]."
-        )
-    partition = target.partition(seed)
-    non_finite_count = _standardise(x, partition.train)
-    if non_finite_count:
-        all_notes.append(
-            f"took {non_finite_count} missing or infinite numbers as the training mean"
-        )
-    samples = torch.from_numpy(x)
-    return _split_dataset(name, samples, target, partition, all_notes, standardise=True)
-
-
-def from_result(name: str, result: Any, seed: int, task: Task | None = None) -> Data:
-    """Return the data that a user's function handed over.
+def read_result(name: str, result: Any) -> Data | RawData:
+    """Return the data that a user's function returned.
 
     Args:
         name: The function's reference.
         result: `Data`; `(x, y)`, which is divided 60 / 20 / 20; `(x_train, y_train, x_val,
             y_val[, x_test, y_test])`; or a mapping of these names. Arrays, tensors or (for x and
             y) a pandas table. Without a test split half of the validation rows become one.
-        seed: Decides which row goes into which split.
-        task: Overrules what the target is recognised as.
 
     Raises:
         DataError: Anything else, numbers that are not finite, or rows that do not pair up.
@@ -93,25 +48,54 @@ def from_result(name: str, result: Any, seed: int, task: Task | None = None) -> 
     pairs = _split_pairs(name, result)
     x, y = pairs[0]
     if len(pairs) == 1 and isinstance(x, pd.DataFrame):
-        return _from_user_table(name, x, y, seed, task)
+        return _read_user_table(name, x, y)
     inputs = [_as_samples(name, x) for x, _ in pairs]
     targets = [_as_labels(name, y) for _, y in pairs]
     for samples, labels in zip(inputs, targets, strict=True):
-        if len(samples) != len(labels):
-            raise DataError(
-                f"{name} returned {len(samples)} rows of inputs and {len(labels)} targets: give "
-                "one target a row."
-            )
+        _require_pairs(name, len(samples), len(labels))
     shapes = {tuple(samples.shape[1:]) for samples in inputs}
     if len(shapes) > 1:
         raise DataError(f"{name} returned samples of shapes {sorted(shapes)}: make them equal.")
-    target = read_target(np.concatenate(targets), "y", task)
-    sizes = [len(labels) for labels in targets]
-    partition = target.partition(seed) if len(pairs) == 1 else _given_partition(sizes, seed)
-    notes = [*target.notes, *(target.rare_class_notes() if len(pairs) == 1 else ())]
-    if len(pairs) == 2:
-        notes.append("no test split was given: half of the validation rows are kept for it")
-    return _split_dataset(name, torch.cat(inputs), target, partition, notes, standardise=False)
+    return RawData(
+        name=name,
+        inputs=torch.cat(inputs),
+        target=np.concatenate(targets),
+        target_name="y",
+        split_sizes=None if len(pairs) == 1 else [len(labels) for labels in targets],
+    )
+
+
+def encode_array(
+    name: str, x: NDArray[Any], partition: Partition, *, image: bool = False
+) -> tuple[list[Tensor], tuple[str, ...]]:
+    """Return the standardised samples of each split, and notes on what was done to them.
+
+    Args:
+        name: Of the data, for people.
+        x: `[n, features]`, `[n, h, w]`, `[n, c, h, w]`, `[n, h, w, c]` (channels are moved to the
+            front) or more axes.
+        partition: Which rows may be learnt from.
+        image: Whether a family asks for `[c, h, w]`: grey images get their channel axis.
+
+    Raises:
+        DataError: Images are asked for, and these are none.
+    """
+    notes = []
+    x = x.astype(np.float32)
+    if x.ndim == 4 and x.shape[-1] in CHANNELS and x.shape[1] not in CHANNELS:
+        x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+        notes.append(f"moved the {x.shape[1]} channels of the images to the front")
+    if image and x.ndim == 3:
+        x = x[:, None]
+    if image and x.ndim != 4:
+        raise DataError(
+            f"{name} has samples of shape {x.shape[1:]}, images (channels, height, width) are "
+            "asked for: give an array of shape [n, channels, height, width]."
+        )
+    non_finite_count = _standardise(x, partition.train)
+    if non_finite_count:
+        notes.append(f"took {non_finite_count} missing or infinite numbers as the training mean")
+    return [torch.from_numpy(x[rows]) for rows in partition.splits], tuple(notes)
 
 
 def _standardise(x: NDArray[np.float32], train: NDArray[np.int64]) -> int:
@@ -126,33 +110,6 @@ def _standardise(x: NDArray[np.float32], train: NDArray[np.int64]) -> int:
     x /= np.where(scale > 0, scale, 1.0).astype(np.float32)
     x[non_finite] = 0.0  # the mean, once standardised
     return int(non_finite.sum())
-
-
-def _split_dataset(
-    name: str,
-    samples: Tensor,
-    target: Target,
-    partition: Partition,
-    notes: Sequence[str],
-    *,
-    standardise: bool,
-) -> Data:
-    targets, scale = target.split(partition, standardise=standardise)
-    train, validation, test = (
-        Split(inputs=samples[torch.from_numpy(rows)], targets=labels)
-        for rows, labels in zip(partition.splits, targets, strict=True)
-    )
-    return Data(
-        name=name,
-        task=target.task,
-        train=train,
-        validation=validation,
-        test=test,
-        outputs=target.outputs,
-        classes=target.classes,
-        notes=tuple(notes),
-        **scale,
-    )
 
 
 def _split_pairs(name: str, result: Any) -> list[tuple[Any, Any]]:
@@ -173,19 +130,10 @@ def _split_pairs(name: str, result: Any) -> list[tuple[Any, Any]]:
         )
     if isinstance(result, tuple | list) and len(result) in (2, 4, 6):
         return list(zip(result[::2], result[1::2], strict=True))
-    kind = "None" if result is None else f"a {type(result).__name__}"
+    kind = describe_type(result)
     if isinstance(result, tuple | list):
         kind += f" of {len(result)}"
     raise DataError(f"{name} returned {kind}: {_EXPECTED_RESULT}.")
-
-
-def _given_partition(sizes: list[int], seed: int) -> Partition:
-    train, held_out = np.split(np.arange(sum(sizes)), [sizes[0]])
-    validation, test = np.split(held_out, [sizes[1]])
-    if len(sizes) == 2:
-        shuffled = np.random.default_rng(seed).permutation(validation)
-        validation, test = np.split(shuffled, [(len(shuffled) + 1) // 2])
-    return Partition(train=train, validation=validation, test=test)
 
 
 def _as_samples(name: str, x: Any) -> Tensor:
@@ -201,7 +149,8 @@ def _as_samples(name: str, x: Any) -> Tensor:
     non_finite_count = int((~torch.isfinite(samples)).sum())
     if non_finite_count:
         raise DataError(
-            f"{name} returned inputs with {non_finite_count} missing or infinite numbers: fill or drop them."
+            f"{name} returned inputs with {non_finite_count} missing or infinite numbers: fill or "
+            "drop them."
         )
     if samples.ndim == 0:
         raise DataError(f"{name} returned a single number as inputs: {_EXPECTED_RESULT}.")
@@ -217,10 +166,14 @@ def _as_labels(name: str, y: Any) -> NDArray[Any]:
     return labels
 
 
-def _from_user_table(name: str, x: pd.DataFrame, y: Any, seed: int, task: Task | None) -> Data:
+def _read_user_table(name: str, x: pd.DataFrame, y: Any) -> RawData:
     column = "y" if getattr(y, "name", None) is None else str(y.name)
-    if len(x) != len(y):
+    _require_pairs(name, len(x), len(y))
+    return read_table(name, x.assign(**{column: np.asarray(y)}), column)
+
+
+def _require_pairs(name: str, rows: int, targets: int) -> None:
+    if rows != targets:
         raise DataError(
-            f"{name} returned {len(x)} rows of inputs and {len(y)} targets: give one target a row."
+            f"{name} returned {rows} rows of inputs and {targets} targets: give one target a row."
         )
-    return from_table(name, x.assign(**{column: np.asarray(y)}), column, seed, task=task)

@@ -10,7 +10,7 @@
 
 What a column is, and every median, scale and category, is decided from the training rows alone.
 
-Entry point: `encode`.
+Entry point: `encode_columns`.
 """
 
 from collections import defaultdict
@@ -19,10 +19,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from .dates import MIN_PARSED_FRACTION, FloatArray, date_parts, is_text, read_dates
+from .dates import date_parts, read_dates
 from .split import Indices, Partition
+from .table import MAX_FLOAT32, FloatArray, as_numbers, format_names, is_text
 
 MAX_CATEGORIES = 32
 """Features that one text column becomes at most; its rarer values share the last one."""
@@ -33,9 +36,6 @@ NEARLY_UNIQUE_RATIO = 0.5
 MAX_GROUPING_VALUES = 10
 """Distinct values up to which a text column is never called nearly unique."""
 
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
-"""Numbers beyond single precision are infinite to the network."""
-
 MAX_STANDARDISED = 1e6
 """Standard deviations at which standardised values are cut off, to stay in single precision."""
 
@@ -44,16 +44,16 @@ MISSING_CATEGORY = "(missing)"
 
 @dataclass(kw_only=True, eq=False)
 class _Features:
-    """Columns on their way to features, and what is to be said about them."""
+    """Columns of numbers and of text that become features, and notes with the columns they name."""
 
     numbers: dict[str, FloatArray] = field(default_factory=dict)
     texts: dict[str, NDArray[np.object_]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
-def encode(
+def encode_columns(
     table: pd.DataFrame, partition: Partition
-) -> tuple[list[NDArray[np.float32]], tuple[str, ...]]:
+) -> tuple[list[Tensor], tuple[str, ...]]:
     """Return the features of each split, `rows x features`, and notes on how they came about.
 
     Args:
@@ -65,39 +65,14 @@ def encode(
         _classify_column(features, str(name), column, partition.train)
     blocks = [_encode_numbers(features, partition), _encode_texts(features, partition)]
     splits = [
-        np.hstack([np.zeros((len(rows), 0), np.float32), *row_blocks], dtype=np.float32)
+        torch.from_numpy(
+            np.hstack([np.zeros((len(rows), 0), np.float32), *row_blocks], dtype=np.float32)
+        )
         for rows, *row_blocks in zip(partition.splits, *filter(None, blocks), strict=True)
     ]
     return splits, tuple(
         f"{note}: {format_names(names)}" for note, names in sorted(features.notes.items())
     )
-
-
-def as_numbers(column: "pd.Series[Any]") -> tuple[FloatArray, int] | None:
-    """Return a column as float64 with NaN for gaps, and how many of its values are no numbers.
-
-    Returns None when the column holds something else: dates, or mostly text.
-    """
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-        if pd.api.types.is_complex_dtype(column):
-            return None
-        return column.to_numpy(dtype=np.float64, na_value=np.nan), 0
-    if isinstance(column.dtype, pd.CategoricalDtype) or not is_text(column):
-        return None
-    parsed = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    present = column.notna().to_numpy()
-    non_numeric = int((present & np.isnan(parsed)).sum())
-    return (
-        (parsed, non_numeric)
-        if non_numeric <= (1 - MIN_PARSED_FRACTION) * present.sum() and present.any()
-        else None
-    )
-
-
-def format_names(names: list[str]) -> str:
-    """Return names for people, cut off after eight."""
-    listed = ", ".join(f"'{name}'" for name in names[:8])
-    return listed if len(names) <= 8 else f"{listed} and {len(names) - 8} more"
 
 
 def _classify_column(
@@ -161,7 +136,7 @@ def _add_text(
 def _encode_numbers(features: _Features, partition: Partition) -> list[NDArray[np.float32]] | None:
     if not features.numbers:
         return None
-    # scikit-learn takes a second to load, which data from a function of the user's own is spared.
+    # scikit-learn takes a second to load; data from a user's function does without it.
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -106,7 +106,8 @@ def _check_header(path: Path, text: str, separator: str) -> None:
         )
     if duplicates:
         raise DataError(
-            f"{path} has more than one column named {', '.join(map(repr, duplicates))}: rename them."
+            f"{path} has more than one column named {', '.join(map(repr, duplicates))}: rename "
+            "them."
         )
 
 

@@ -1,21 +1,74 @@
-"""Data: three splits of tensors, what to predict from them, and what was found out on the way.
+"""Data: three splits of tensors, what to predict from them, and notes on how they were made.
 
 The training split teaches, the validation split chooses, the test split only reports. Whatever is
 learnt from data (medians, scales, categories) is learnt from the training split alone.
 
-Entry points: `Data` and its `Split`s; `sources.load_data` makes one from a name, file or function.
+Entry points: `Data` and its `Split`s, which `load.load_data` makes from a name, file or function;
+`RawData`, what a source gives before anything is decided about it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import prod
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
 
-Task = Literal["classification", "regression"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Task(StrEnum):
+    """What is predicted: classes or quantities."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawData:
+    """Inputs and target as a source gives them, one row a sample.
+
+    Attributes:
+        name: Of the data, for people.
+        inputs: A table of feature columns, which are encoded; an array of samples, which are
+            standardised; or a tensor from a user's function, which is taken as it is.
+        target: A value a row, or a matrix of quantities.
+        target_name: For people.
+        task: What the source itself says the target is; None where it is to be recognised.
+        split_sizes: Rows of the training, validation and maybe test split where the source divides
+            its rows itself, in this order; None where they are to be divided.
+        image: Whether the model's family asks for samples `[channels, height, width]`.
+        notes: Sentences for the user on how the source was read.
+    """
+
+    name: str
+    inputs: "pd.DataFrame | NDArray[Any] | Tensor"
+    target: "pd.Series[Any] | NDArray[Any]"
+    target_name: str
+    task: Task | None = None
+    split_sizes: Sequence[int] | None = None
+    image: bool = False
+    notes: tuple[str, ...] = ()
+
+    def select_rows(self, selected: NDArray[np.bool_]) -> "RawData":
+        """Return the rows of a mask; itself where that is all of them."""
+        if selected.all():
+            return self
+        sizes = self.split_sizes
+        if sizes is not None:
+            parts = np.split(selected, np.cumsum(sizes)[:-1])
+            sizes = [int(part.sum()) for part in parts]
+        mask = torch.from_numpy(selected) if isinstance(self.inputs, Tensor) else selected
+        return replace(
+            self, inputs=self.inputs[mask], target=self.target[selected], split_sizes=sizes
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +124,10 @@ class Data:
     target_scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.task not in list(Task):
+            tasks = " or ".join(f"'{task}'" for task in Task)
+            raise DataError(f"{self.name}: the task is '{self.task}': write {tasks}.")
+        object.__setattr__(self, "task", Task(self.task))  # users give the word
         splits = {"training": self.train, "validation": self.validation, "test": self.test}
         for split_name, split in splits.items():
             if len(split.inputs) != len(split.targets):

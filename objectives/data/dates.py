@@ -9,14 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .split import Indices
-
-FloatArray = NDArray[np.float64]
-
-MIN_PARSED_FRACTION = 0.95
-"""Share of a text column's values that must read as dates (numbers) for it to be taken as such."""
+from .table import MIN_PARSED_FRACTION, FloatArray, is_text
 
 DATE_FORMATS = ("ISO8601", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%d %b %Y")
 """Tried in this order; where several read a column equally well, the first is taken."""
@@ -27,7 +22,7 @@ _DATE_LIKE = re.compile(r"\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}")
 def read_dates(
     column: "pd.Series[Any]", train_values: "pd.Series[Any]"
 ) -> tuple["pd.Series[Any]", str] | None:
-    """Return a column as moments, and how they were read; None when it holds no dates.
+    """Return a column as timestamps, and how they were read; None when it holds no dates.
 
     Args:
         column: All rows.
@@ -50,14 +45,13 @@ def read_dates(
     return _parse_dates(column.astype(str).str.strip(), best), f"read as {best}"
 
 
-def _parse_dates(column: "pd.Series[Any]", date_format: str) -> "pd.Series[Any]":
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mixed time zones: `utc` makes them one
-        return pd.to_datetime(column, errors="coerce", format=date_format, utc=True)
-
-
 def date_parts(timestamps: "pd.Series[Any]", rows: Indices) -> dict[str, FloatArray]:
-    """Return the numbers that tell moments apart, days counted from the training rows' first."""
+    """Return days since the earliest training row, month, weekday and hour, as far as they vary.
+
+    Args:
+        timestamps: All rows.
+        rows: The training rows.
+    """
     start = timestamps.iloc[rows].min()
     parts = {
         "days": (timestamps - start) / pd.Timedelta(days=1),
@@ -68,10 +62,11 @@ def date_parts(timestamps: "pd.Series[Any]", rows: Indices) -> dict[str, FloatAr
     numbers = {
         name: values.to_numpy(dtype=np.float64, na_value=np.nan) for name, values in parts.items()
     }
-    # A part that never moves (the hour of plain dates) is no finding worth a note.
+    # A constant part (the hour of plain dates) is left out without a note.
     return {name: values for name, values in numbers.items() if np.unique(values[rows]).size > 1}
 
 
-def is_text(column: "pd.Series[Any]") -> bool:
-    """Say whether a column may hold text."""
-    return pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)
+def _parse_dates(column: "pd.Series[Any]", date_format: str) -> "pd.Series[Any]":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mixed time zones: `utc` makes them one
+        return pd.to_datetime(column, errors="coerce", format=date_format, utc=True)

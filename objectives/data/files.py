@@ -1,9 +1,6 @@
 """A user's own data file, without code: `.csv`, `.parquet` or `.npz`, and the target's name.
 
-`csvfile`, `npz` and pandas read it; `targets` recognises what is to be predicted; `columns` turns
-the rest into numbers.
-
-Entry point: `load_file`.
+Entry point: `read_file`.
 """
 
 from pathlib import Path
@@ -12,27 +9,23 @@ import pandas as pd
 
 from ..errors import DataError
 from .csv_file import read_csv
-from .dataset import Data, Task
-from .npz_file import load_npz
-from .table import from_table
+from .dataset import RawData
+from .npz_file import read_npz
+from .table import read_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
 
 
-def load_file(
-    path: Path, target: str | None, seed: int, task: Task | None = None, *, image: bool = False
-) -> Data:
-    """Return the splits of a file.
+def read_file(path: Path, target: str | None, *, image: bool = False) -> RawData:
+    """Return what a file holds.
 
     Args:
         path: The file.
         target: Column (or array) to predict.
-        seed: Decides which row goes into which split.
-        task: Overrules what the target is recognised as.
         image: Whether a family asks for samples `[channels, height, width]`.
 
     Raises:
-        DataError: No such file, of another kind, unreadable, or nothing to learn from it.
+        DataError: No such file, of another kind, unreadable, or without the target.
     """
     suffix = path.suffix.lower()
     if not path.exists():
@@ -45,8 +38,8 @@ def load_file(
         )
     try:
         if suffix == ".npz":
-            return load_npz(path, target, seed, task=task, image=image)
-        table, notes = read_csv(path) if suffix in (".csv", ".tsv") else _read_parquet(path)
+            return read_npz(path, target, image=image)
+        table, notes = read_csv(path) if suffix in (".csv", ".tsv") else (_read_parquet(path), ())
     except PermissionError as error:
         raise DataError(f"{path} may not be read: allow it, or name another file.") from error
     if image:
@@ -54,12 +47,12 @@ def load_file(
             f"{path} is a table of columns, images (channels, height, width) are asked for: "
             "choose family 'mlp', or give an .npz with an array of images."
         )
-    return from_table(path.name, table, target, seed, task=task, notes=notes)
+    return read_table(path.name, table, target, notes)
 
 
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path).reset_index(drop=True), ()
+        return pd.read_parquet(path)
     except PermissionError:
         raise
     except Exception as error:  # pyarrow has no base class of its own for what may go wrong

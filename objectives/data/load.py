@@ -1,22 +1,35 @@
-"""Where data comes from: a built-in name, a user's file, or a user's function.
+"""Data from a built-in name, a user's file or a user's function, in five steps.
 
-Entry points: `load_data` decides which of them a source is; `BUILT_IN` lists the names;
-`data_fingerprint` hashes what the data is made from.
+    read          what the source holds                     files, arrays       RawData
+    recognise     what is to be predicted                   target              Target
+    split         which row teaches, chooses or reports     split               Partition
+    encode        columns and target as numbers             columns, arrays, target
+    data set      three splits of tensors                   dataset             Data
+
+Each step is taken once, and adds its own notes for the user.
+
+Entry points: `load_data` takes all steps, `make_dataset` those after reading; `BUILT_IN` lists the
+names; `data_fingerprint` hashes what the data is made from.
 """
 
 import hashlib
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, describe_error
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..errors import DataError, describe_error, unknown_name_message
 from ..user_code import is_out_of_memory, load_object, source_fingerprint
-from .arrays import from_arrays, from_result
-from .dataset import Data, Task
-from .files import SUFFIXES, load_file
-from .target import read_target
+from .arrays import encode_array, read_result
+from .columns import encode_columns
+from .dataset import Data, RawData, Split, Task
+from .files import SUFFIXES, read_file
+from .split import Partition, split_as_given, split_rows
+from .target import encode_target, recognise_target
 
 BUILT_IN = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 """Real data that scikit-learn ships, so that nothing is downloaded."""
@@ -45,6 +58,62 @@ def load_data(
         DataError: No such source, or none that can be trained on.
         ImportFailure: The function's reference leads nowhere.
     """
+    raw = read_source(source, base=base, seed=seed, target=target, image=image)
+    return raw if isinstance(raw, Data) else make_dataset(raw, seed, task)
+
+
+def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
+    """Recognise the target, split the rows, encode them, and return the data set.
+
+    Args:
+        raw: As read from its source.
+        seed: Decides which row goes into which split.
+        task: Overrules what the target is recognised as, unless the source says it.
+
+    Raises:
+        DataError: A target that cannot be predicted, or nothing to learn from.
+    """
+    target = recognise_target(raw.target, raw.target_name, raw.task or task)
+    raw = raw.select_rows(target.has_target)
+    if raw.split_sizes is None:
+        partition = split_rows(target.values, target.classes, seed)
+    else:
+        partition = split_as_given(raw.split_sizes, seed)
+    inputs, encoding_notes = _encode_inputs(raw, partition)
+    targets = encode_target(target, partition, standardise=not isinstance(raw.inputs, Tensor))
+    train, validation, test = (
+        Split(inputs=x, targets=y) for x, y in zip(inputs, targets.splits, strict=True)
+    )
+    return Data(
+        name=raw.name,
+        task=target.task,
+        train=train,
+        validation=validation,
+        test=test,
+        outputs=target.outputs,
+        classes=target.classes,
+        notes=(*raw.notes, *target.notes, *partition.notes, *encoding_notes),
+        target_mean=targets.mean,
+        target_scale=targets.scale,
+    )
+
+
+def read_source(
+    source: str, *, base: Path, seed: int, target: str | None = None, image: bool = False
+) -> RawData | Data:
+    """Return what a source holds; `Data` where a user's function returns it ready.
+
+    Args:
+        source: A name in `BUILT_IN`, a file, or a function as FILE.py:name or module:name.
+        base: The folder that files are looked for in.
+        seed: Given to a function that takes the keyword `seed`.
+        target: Column to predict, for files only.
+        image: Whether the model's family asks for samples `[channels, height, width]`.
+
+    Raises:
+        DataError: No such source, or none that can be read.
+        ImportFailure: The function's reference leads nowhere.
+    """
     is_path = Path(source).suffix.lower() in SUFFIXES
     if target is not None and not is_path and (source in BUILT_IN or ":" in source):
         raise DataError(
@@ -52,32 +121,28 @@ def load_data(
             "target, which is for files."
         )
     if source in BUILT_IN:
-        return load_builtin(source, seed, image=image)
+        return read_builtin(source, image=image)
     if is_path or (":" not in source and (base / source).is_file()):
-        return load_file(base / Path(source).expanduser(), target, seed, task, image=image)
+        return read_file(base / Path(source).expanduser(), target, image=image)
     if ":" in source:
-        return load_function(source, load_object(source, base), seed, task=task)
-    close = get_close_matches(source, BUILT_IN, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    raise DataError(
-        f"there is no data '{source}': {hint}Choose one of {', '.join(BUILT_IN)}, a file "
-        f"({', '.join(SUFFIXES)}) or a function as FILE.py:name."
+        return read_function(source, load_object(source, base), seed)
+    choices = (
+        f"one of {', '.join(BUILT_IN)}, a file ({', '.join(SUFFIXES)}) or a function as "
+        "FILE.py:name"
     )
+    raise DataError(unknown_name_message("data", source, BUILT_IN, choices))
 
 
-def load_builtin(name: str, seed: int, *, image: bool = False) -> Data:
-    """Return a data set that scikit-learn ships, standardised by its training split.
+def read_builtin(name: str, *, image: bool = False) -> RawData:
+    """Return a data set that scikit-learn ships.
 
     Args:
         name: In `BUILT_IN`.
-        seed: Decides which row goes into which split.
         image: For digits, samples `[1, 8, 8]` instead of 64 columns.
 
     Raises:
-        DataError: No such name, or no images when they are asked for.
+        DataError: Images are asked for, and there are none.
     """
-    if name not in BUILT_IN:
-        raise DataError(f"there is no built-in data '{name}': choose one of {', '.join(BUILT_IN)}.")
     from sklearn import datasets  # takes a second to load, as long as torch
 
     bunch = getattr(datasets, f"load_{name}")()
@@ -86,21 +151,24 @@ def load_builtin(name: str, seed: int, *, image: bool = False) -> Data:
             f"data '{name}' is a table of columns, images (channels, height, width) are asked "
             "for: choose family 'mlp', or data 'digits'."
         )
-    if "target_names" in bunch:
-        target = read_target(bunch.target_names[bunch.target], "target", "classification")
-    else:
-        target = read_target(bunch.target, "target", "regression")
-    # As an array, not as a table: the columns (digits has blank corners) do not hang on the seed.
-    return from_arrays(name, bunch.images if image else bunch.data, target, seed, image=image)
+    has_classes = "target_names" in bunch
+    return RawData(
+        name=name,
+        # As an array, not as a table: which columns there are (digits has blank corners) must not
+        # depend on the seed.
+        inputs=bunch.images if image else bunch.data,
+        target=bunch.target_names[bunch.target] if has_classes else bunch.target,
+        target_name="target",
+        task=Task.CLASSIFICATION if has_classes else Task.REGRESSION,
+        image=image,
+    )
 
 
-def load_function(
-    name: str, function: Callable[..., Any], seed: int, *, task: Task | None = None
-) -> Data:
-    """Return the data of a user's function, which may take the keyword `seed`.
+def read_function(name: str, function: Callable[..., Any], seed: int) -> RawData | Data:
+    """Call a user's function, which may take the keyword `seed`, and return its data.
 
     Raises:
-        DataError: It raised, or handed over something else than data.
+        DataError: It raised, or returned something else than data.
     """
     try:
         accepts_seed = "seed" in inspect.signature(function).parameters
@@ -114,7 +182,7 @@ def load_function(
         raise DataError(
             f"{name} raised {describe_error(error)}: mend it, or choose other data."
         ) from error
-    return from_result(name, result, seed, task)
+    return read_result(name, result)
 
 
 def data_fingerprint(source: str, base: Path) -> str:
@@ -133,3 +201,18 @@ def data_fingerprint(source: str, base: Path) -> str:
         raise DataError(f"there is no file {path}: check the path.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _encode_inputs(raw: RawData, partition: Partition) -> tuple[list[Tensor], tuple[str, ...]]:
+    """Return the inputs of each split as tensors, and notes on how they came about."""
+    if isinstance(raw.inputs, Tensor):  # of a user's function: taken as it is
+        return [raw.inputs[torch.from_numpy(rows)] for rows in partition.splits], ()
+    if not isinstance(raw.inputs, pd.DataFrame):
+        return encode_array(raw.name, raw.inputs, partition, image=raw.image)
+    inputs, notes = encode_columns(raw.inputs, partition)
+    if not inputs[0].shape[1]:
+        raise DataError(
+            f"{raw.name} has no column to learn from beside '{raw.target_name}' "
+            f"({'; '.join(notes)}): add some."
+        )
+    return inputs, notes

@@ -1,6 +1,6 @@
 """NumPy archives: one array of samples and one of targets, or one array for each column.
 
-Entry point: `load_npz`.
+Entry point: `read_npz`.
 """
 
 import zipfile
@@ -12,58 +12,58 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .arrays import from_arrays
-from .columns import format_names
-from .dataset import Data, Task
-from .table import from_table
-from .target import read_target
+from .dataset import RawData
+from .table import format_names, read_table
 
 SAMPLE_NAMES = ("x", "X", "inputs", "features", "images")
 """Names under which all samples may lie in one array."""
 
 
-def load_npz(
-    path: Path, target: str | None, seed: int, *, task: Task | None = None, image: bool = False
-) -> Data:
-    """Return the splits of an archive.
+def read_npz(path: Path, target: str | None, *, image: bool = False) -> RawData:
+    """Return what an archive holds.
+
+    Args:
+        path: The archive.
+        target: The array to predict.
+        image: Whether a family asks for samples `[channels, height, width]`.
 
     Raises:
         DataError: Unreadable, no such target, or arrays of different lengths.
     """
     arrays = _read_arrays(path)
-    samples_name = next((name for name in SAMPLE_NAMES if name in arrays and name != target), None)
-    if target not in arrays or (samples_name is None and len(arrays) > 1):
-        # Every array a column: `from_table` says what is missing, and which columns there are.
-        samples_name = samples_name if target in arrays else None
-    used_names = [samples_name, target] if samples_name and target else list(arrays)
-    lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in used_names if name}
+    samples_name = None
+    if target in arrays:
+        samples_name = next((key for key in SAMPLE_NAMES if key in arrays and key != target), None)
+    used_names = list(arrays) if samples_name is None else [samples_name, str(target)]
+    lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in used_names}
     if len(set(lengths.values())) > 1:
         row_counts = ", ".join(f"'{name}' {rows}" for name, rows in lengths.items())
         raise DataError(f"the arrays of {path} differ in rows ({row_counts}): make them equal.")
-    unused = [name for name in arrays if name not in used_names]
-    notes = (f"left out arrays: {format_names(unused)}",) if unused else ()
     if samples_name is None or target is None:
         if image:
             raise DataError(
                 f"{path} holds single columns, images (channels, height, width) are asked for: "
                 f"give one array of samples named {' or '.join(map(repr, SAMPLE_NAMES))}."
             )
-        return from_table(path.name, _columns_table(path, arrays), target, seed, task=task)
-    x = arrays[samples_name]
+        # Every array is a column; `read_table` says what is missing, and which columns there are.
+        return read_table(path.name, _columns_table(path, arrays), target)
+    unused = [name for name in arrays if name not in used_names]
+    notes = (f"left out arrays: {format_names(unused)}",) if unused else ()
+    x, y = arrays[samples_name], arrays[target]
     if x.ndim > 2 or image:
         if not np.issubdtype(x.dtype, np.number):
             raise DataError(f"array '{samples_name}' of {path} is of type {x.dtype}: give numbers.")
-        parsed_target = read_target(arrays[target], target, task)
-        return from_arrays(path.name, x, parsed_target, seed, image=image, notes=notes)
+        return RawData(
+            name=path.name, inputs=x, target=y, target_name=target, image=image, notes=notes
+        )
     x = x.reshape(len(x), -1)
     table = pd.DataFrame(x, columns=[f"{samples_name}{column}" for column in range(x.shape[1])])
-    y = arrays[target]
     if y.ndim > 1 and y.shape[1:] != (1,):
         raise DataError(
             f"array '{target}' of {path} has the shape {y.shape}: give one target a row."
         )
     table[target] = y.reshape(len(y))
-    return from_table(path.name, table, target, seed, task=task, notes=notes)
+    return read_table(path.name, table, target, notes)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -6,9 +6,14 @@ the network keeps an output for it, and a note says that validation and test can
 Rejected: refusing the file (one rare label would block thousands of good rows), and dropping the
 class (the recommended network would have fewer outputs than the user's).
 
-Entry points: `stratified_partition`, `shuffled_partition`.
+Cross-validation deals the training and validation rows out into folds. The draws are our own, not
+scikit-learn's splitters (`StratifiedShuffleSplit`, `StratifiedKFold`): other draws would put other
+rows into the splits of studies made before.
+
+Entry points: `split_rows` and `split_as_given` make a `Partition`; `make_folds` makes folds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
-from .dataset import Data, Split
+from .dataset import Data, Split, Task
 
 Indices = NDArray[np.int64]
 
@@ -31,16 +36,55 @@ MIN_ROWS_FOR_ALL_SPLITS = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Partition:
-    """Row numbers of the three splits, each in random order; together every row once."""
+    """Row numbers of the three splits; together every row once.
+
+    Attributes:
+        train: Rows of the training split.
+        validation: Rows of the validation split.
+        test: Rows of the test split.
+        notes: Sentences for the user on how the rows were divided.
+    """
 
     train: Indices
     validation: Indices
     test: Indices
+    notes: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[Indices, Indices, Indices]:
         """Training, validation, test."""
         return self.train, self.validation, self.test
+
+
+def split_rows(values: NDArray[Any], classes: Sequence[str] | None, seed: int) -> Partition:
+    """Divide rows: stratified for classes, at random for quantities.
+
+    Args:
+        values: Class number or quantities of each row.
+        classes: Class names; None for quantities.
+        seed: The same seed gives the same partition.
+    """
+    if classes is None:
+        return shuffled_partition(len(values), seed)
+    return replace(stratified_partition(values, seed), notes=_rare_class_notes(values, classes))
+
+
+def split_as_given(sizes: Sequence[int], seed: int) -> Partition:
+    """Return the partition of rows that come divided already, split after split.
+
+    Args:
+        sizes: Rows of the training, validation and test split; without the third, half of the
+            validation rows become the test split.
+        seed: Of the draw of that half.
+    """
+    train, held_out = np.split(np.arange(sum(sizes)), [sizes[0]])
+    if len(sizes) == 2:
+        shuffled = np.random.default_rng(seed).permutation(held_out)
+        validation, test = np.split(shuffled, [(len(shuffled) + 1) // 2])
+        note = "no test split was given: half of the validation rows are kept for it"
+        return Partition(train=train, validation=validation, test=test, notes=(note,))
+    validation, test = np.split(held_out, [sizes[1]])
+    return Partition(train=train, validation=validation, test=test)
 
 
 def stratified_partition(labels: NDArray[np.int64], seed: int) -> Partition:
@@ -73,9 +117,24 @@ def _cut_rows(rows: NDArray[Any]) -> tuple[Indices, Indices, Indices]:
     return rows[2 * held_out :], rows[:held_out], rows[held_out : 2 * held_out]
 
 
+def _rare_class_notes(labels: NDArray[np.int64], classes: Sequence[str]) -> tuple[str, ...]:
+    """Return which classes have too few rows for every split, if any."""
+    counts = np.bincount(labels, minlength=len(classes))
+    rare_classes = [
+        f"'{classes[index]}' ({counts[index]})"
+        for index in np.flatnonzero(counts < MIN_ROWS_FOR_ALL_SPLITS).tolist()
+    ]
+    if not rare_classes:
+        return ()
+    return (
+        f"classes with fewer than {MIN_ROWS_FOR_ALL_SPLITS} rows are in the training split only, "
+        f"validation and test cannot speak for them: {', '.join(rare_classes)}",
+    )
+
+
 def check_folds(data: Data, folds: int) -> None:
     """Raise DataError where there are fewer training and validation rows than folds."""
-    rows = len(data.train) + len(data.validation)
+    rows = _rows_for_folds(data)
     if folds > rows:
         raise DataError(
             f"{data.name}: {folds} folds need as many rows, and there are {rows}: "
@@ -85,7 +144,7 @@ def check_folds(data: Data, folds: int) -> None:
 
 def max_train_rows(data: Data, folds: int) -> int:
     """Return the training rows of the largest fold."""
-    rows = len(data.train) + len(data.validation)
+    rows = _rows_for_folds(data)
     return len(data.train) if folds == 1 else rows - rows // folds
 
 
@@ -107,7 +166,7 @@ def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
     check_folds(data, folds)
     inputs = torch.cat([data.train.inputs, data.validation.inputs])
     targets = torch.cat([data.train.targets, data.validation.targets])
-    by_class = data.task == "classification" and targets.ndim == 1
+    by_class = data.task == Task.CLASSIFICATION and targets.ndim == 1
     fold_of_row = _assign_folds(targets, folds, seed, by_class=by_class)
     return [
         replace(
@@ -119,6 +178,10 @@ def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
         )
         for fold in range(folds)
     ]
+
+
+def _rows_for_folds(data: Data) -> int:
+    return len(data.train) + len(data.validation)
 
 
 def _assign_folds(targets: Tensor, folds: int, seed: int, *, by_class: bool) -> Tensor:

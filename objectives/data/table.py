@@ -1,90 +1,107 @@
-"""A table of named columns, one of them the target, as data for training.
+"""A table of named columns, one of them the target, and what the values of a column are.
 
-Entry point: `from_table`.
+Entry points: `read_table` takes the target out of a table; `as_numbers` and `is_text` say what a
+column holds; `format_names` lists columns in messages and notes.
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+from typing import Any
 
+import numpy as np
 import pandas as pd
-import torch
+from numpy.typing import NDArray
 
-from ..errors import DataError
-from .columns import encode, format_names
-from .dataset import Data, Split, Task
-from .target import read_target
+from ..errors import DataError, did_you_mean
+from .dataset import RawData
+
+FloatArray = NDArray[np.float64]
+
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+"""Numbers beyond single precision are infinite to the network."""
+
+MIN_PARSED_FRACTION = 0.95
+"""Share of a text column's values that must read as dates (numbers) for it to be taken as such."""
+
+_MAX_LISTED_COLUMNS = 30
+"""Columns that a message lists at most."""
 
 
-def from_table(
-    name: str,
-    table: pd.DataFrame,
-    target: str | None,
-    seed: int,
-    *,
-    task: Task | None = None,
-    notes: Sequence[str] = (),
-) -> Data:
-    """Return the splits of a table.
+def read_table(
+    name: str, table: pd.DataFrame, target: str | None, notes: Sequence[str] = ()
+) -> RawData:
+    """Return a table's feature columns and its target column.
 
     Args:
         name: Of the data, for people.
         table: Any columns; not changed.
         target: The column to predict.
-        seed: Decides which row goes into which split.
-        task: Overrules what the target is recognised as.
-        notes: What is to be said before.
+        notes: On how the table was read.
 
     Raises:
-        DataError: No such target, nothing to learn from, or a target that cannot be predicted.
+        DataError: Two columns of one name, no such target, or no column beside it.
     """
     table = table.set_axis([str(column) for column in table.columns], axis=1)
+    table = table.reset_index(drop=True)
     columns = list(table.columns)
     duplicates = sorted({column for column in columns if columns.count(column) > 1})
     if duplicates:
         raise DataError(
             f"{name} has more than one column named {format_names(duplicates)}: rename them."
         )
-    parsed_target = read_target(table[_require_target(name, target, columns)], str(target), task)
-    feature_table = table.drop(columns=[str(target)])
-    if not feature_table.shape[1]:
+    target = _require_target(name, target, columns)
+    if len(columns) == 1:
         raise DataError(
             f"{name} has no column beside the target '{target}': add some to learn from."
         )
-    if not parsed_target.has_target.all():
-        feature_table = feature_table.loc[parsed_target.has_target]
-    feature_table = feature_table.reset_index(drop=True)
-    partition = parsed_target.partition(seed)
-    inputs, encoding_notes = encode(feature_table, partition)
-    if not inputs[0].shape[1]:
-        raise DataError(
-            f"{name} has no column to learn from beside '{target}' ({'; '.join(encoding_notes)}): add some."
-        )
-    targets, scale = parsed_target.split(partition)
-    train, validation, test = (
-        Split(inputs=torch.from_numpy(x), targets=y) for x, y in zip(inputs, targets, strict=True)
-    )
-    return Data(
+    return RawData(
         name=name,
-        task=parsed_target.task,
-        train=train,
-        validation=validation,
-        test=test,
-        outputs=parsed_target.outputs,
-        classes=parsed_target.classes,
-        notes=(*notes, *parsed_target.notes, *parsed_target.rare_class_notes(), *encoding_notes),
-        **scale,
+        inputs=table.drop(columns=[target]),
+        target=table[target],
+        target_name=target,
+        notes=tuple(notes),
     )
+
+
+def as_numbers(column: "pd.Series[Any]") -> tuple[FloatArray, int] | None:
+    """Return a column as float64 with NaN for gaps, and how many of its values are no numbers.
+
+    Returns None when the column holds something else: dates, or mostly text.
+    """
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
+        if pd.api.types.is_complex_dtype(column):
+            return None
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), 0
+    if isinstance(column.dtype, pd.CategoricalDtype) or not is_text(column):
+        return None
+    parsed = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    present = column.notna().to_numpy()
+    non_numeric = int((present & np.isnan(parsed)).sum())
+    return (
+        (parsed, non_numeric)
+        if non_numeric <= (1 - MIN_PARSED_FRACTION) * present.sum() and present.any()
+        else None
+    )
+
+
+def is_text(column: "pd.Series[Any]") -> bool:
+    """Return whether a column may hold text."""
+    return pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)
+
+
+def format_names(names: list[str]) -> str:
+    """Return names for people, cut off after eight."""
+    listed = ", ".join(f"'{name}'" for name in names[:8])
+    return listed if len(names) <= 8 else f"{listed} and {len(names) - 8} more"
 
 
 def _require_target(name: str, target: str | None, columns: list[str]) -> str:
     if target in columns:
         return target
-    available = f"its columns are {', '.join(map(repr, columns[:30]))}" + (
-        f" and {len(columns) - 30} more" if len(columns) > 30 else ""
+    hidden = len(columns) - _MAX_LISTED_COLUMNS
+    available = f"its columns are {', '.join(map(repr, columns[:_MAX_LISTED_COLUMNS]))}" + (
+        f" and {hidden} more" if hidden > 0 else ""
     )
     if target is None:
         raise DataError(f"{name} needs a target, the column to predict: {available}.")
-    lowered = {column.lower(): column for column in columns}
-    close = get_close_matches(target.lower(), lowered, n=1)
-    hint = f" (did you mean '{lowered[close[0]]}'?)" if close else ""
-    raise DataError(f"{name} has no column '{target}'{hint}: {available}.")
+    hint = did_you_mean(target, columns)
+    raise DataError(f"{name} has no column '{target}'{f' ({hint})' if hint else ''}: {available}.")

@@ -1,14 +1,14 @@
 """The target column: classes or quantities, recognised and turned into numbers.
 
 Text, true/false, categories and few distinct whole numbers are classes; fractions and many
-distinct numbers are quantities. Rows without a target are dropped. The choice is said in a note,
-and `task` overrules it.
+distinct numbers are quantities. Rows without a target are dropped. A note tells the user what was
+recognised, and `task` overrules it.
 
-Entry points: `read_target`, which makes a `Target`; `Target.split` cuts it into splits.
+Entry points: `recognise_target` makes a `Target`; `encode_target` gives the tensors of each split.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
-from .columns import MAX_FLOAT32, as_numbers, format_names
 from .dataset import Task
-from .split import MIN_ROWS_FOR_ALL_SPLITS, Partition, shuffled_partition, stratified_partition
+from .split import MIN_ROWS_FOR_ALL_SPLITS, Partition
+from .table import MAX_FLOAT32, FloatArray, as_numbers, format_names
 
 MIN_ROWS = 20
-"""Rows below which 20 % of them tell nothing."""
+"""Rows below which the 20 % of a validation split are too few to judge by."""
 
 MAX_INTEGER_CLASSES = 20
 """Distinct whole numbers up to which they are classes."""
@@ -42,7 +42,7 @@ class Target:
             only rows that have one.
         classes: Class names; None for quantities.
         has_target: For each row of the file, whether it has a target.
-        notes: Sentences on what was recognised.
+        notes: Sentences for the user on what was recognised and dropped.
     """
 
     name: str
@@ -59,53 +59,22 @@ class Target:
             return len(self.classes)
         return 1 if self.values.ndim == 1 else int(self.values.shape[1])
 
-    def partition(self, seed: int) -> Partition:
-        """Divide the rows: stratified for classes, at random for quantities."""
-        if self.task == "classification":
-            return stratified_partition(self.values, seed)
-        return shuffled_partition(len(self.values), seed)
 
-    def rare_class_notes(self) -> tuple[str, ...]:
-        """Say which classes have too few rows for every split of a partition, if any."""
-        if self.classes is None:
-            return ()
-        counts = np.bincount(self.values, minlength=len(self.classes))
-        rare_classes = [
-            f"'{self.classes[index]}' ({counts[index]})"
-            for index in np.flatnonzero(counts < MIN_ROWS_FOR_ALL_SPLITS)
-        ]
-        note = (
-            f"classes with fewer than {MIN_ROWS_FOR_ALL_SPLITS} rows are in the training split only, "
-            f"validation and test cannot speak for them: {', '.join(rare_classes)}"
-        )
-        return (note,) if rare_classes else ()
+class EncodedTarget(NamedTuple):
+    """The targets of each split, and the scale that quantities were standardised by.
 
-    def split(
-        self, partition: Partition, *, standardise: bool = True
-    ) -> tuple[list[Tensor], dict[str, tuple[float, ...]]]:
-        """Return the targets of each split, and the scale that quantities were standardised by.
+    Attributes:
+        splits: Class numbers (int64) or quantities (float32) of training, validation and test.
+        mean: Of each target column in the training split; empty where nothing was standardised.
+        scale: Standard deviation of each, likewise.
+    """
 
-        The scale is the training split's: `target_mean` and `target_scale`, as `Data` has them.
-        """
-        values_by_split = [self.values[rows] for rows in partition.splits]
-        if self.task == "classification":
-            return [torch.from_numpy(values) for values in values_by_split], {}
-        if not standardise:
-            return [torch.from_numpy(values.astype(np.float32)) for values in values_by_split], {}
-        train_values = values_by_split[0]
-        mean, scale = train_values.mean(axis=0), train_values.std(axis=0)
-        scale = np.where(scale > 0, scale, 1.0)
-        splits = [
-            torch.from_numpy(((values - mean) / scale).astype(np.float32))
-            for values in values_by_split
-        ]
-        return splits, {
-            "target_mean": tuple(np.atleast_1d(mean).tolist()),
-            "target_scale": tuple(np.atleast_1d(scale).tolist()),
-        }
+    splits: list[Tensor]
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
 
-def read_target(
+def recognise_target(
     column: "pd.Series[Any] | NDArray[Any]", name: str, task: Task | None = None
 ) -> Target:
     """Recognise a target.
@@ -128,7 +97,7 @@ def read_target(
         raise DataError(f"target '{name}' holds dates: choose a column of classes or numbers.")
     if task is None:
         task = _recognise_task(series, parsed)
-    if task == "classification":
+    if task == Task.CLASSIFICATION:
         return _class_target(series, name, parsed)
     if parsed is None:
         examples = ", ".join(repr(value) for value in series.dropna().unique()[:3])
@@ -139,23 +108,49 @@ def read_target(
     return _regression_target(parsed[0], name, parsed[1])
 
 
-def _recognise_task(
-    series: "pd.Series[Any]", parsed: tuple[NDArray[np.float64], int] | None
-) -> Task:
+def encode_target(target: Target, partition: Partition, *, standardise: bool) -> EncodedTarget:
+    """Return the targets of each split as tensors.
+
+    Args:
+        target: Classes stay the numbers they are.
+        partition: Of the target's rows.
+        standardise: Whether quantities are standardised by the training split.
+    """
+    values_by_split = [target.values[rows] for rows in partition.splits]
+    if target.task == Task.CLASSIFICATION:
+        return EncodedTarget([torch.from_numpy(values) for values in values_by_split])
+    if not standardise:
+        return EncodedTarget(
+            [torch.from_numpy(values.astype(np.float32)) for values in values_by_split]
+        )
+    train_values = values_by_split[0]
+    mean, scale = train_values.mean(axis=0), train_values.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return EncodedTarget(
+        [
+            torch.from_numpy(((values - mean) / scale).astype(np.float32))
+            for values in values_by_split
+        ],
+        mean=tuple(np.atleast_1d(mean).tolist()),
+        scale=tuple(np.atleast_1d(scale).tolist()),
+    )
+
+
+def _recognise_task(series: "pd.Series[Any]", parsed: tuple[FloatArray, int] | None) -> Task:
     if parsed is None or pd.api.types.is_bool_dtype(series):
-        return "classification"
+        return Task.CLASSIFICATION
     values = parsed[0][np.isfinite(parsed[0])]
     if not np.array_equal(values, np.round(values)):
-        return "regression"
+        return Task.REGRESSION
     distinct = len(np.unique(values))
     few_values = distinct <= MAX_INTEGER_CLASSES and distinct * MIN_MEAN_ROWS_PER_CLASS <= len(
         values
     )
-    return "classification" if few_values or distinct <= 2 else "regression"
+    return Task.CLASSIFICATION if few_values or distinct <= 2 else Task.REGRESSION
 
 
 def _class_target(
-    series: "pd.Series[Any]", name: str, parsed: tuple[NDArray[np.float64], int] | None
+    series: "pd.Series[Any]", name: str, parsed: tuple[FloatArray, int] | None
 ) -> Target:
     if parsed is None or parsed[1] or pd.api.types.is_bool_dtype(series):
         # Text among numbers is a class of its own, not a gap: '0', '1' and 'rare' are three.
@@ -173,7 +168,7 @@ def _class_target(
     _require_classes(name, classes, counts)
     return Target(
         name=name,
-        task="classification",
+        task=Task.CLASSIFICATION,
         values=values.astype(np.int64),
         classes=classes,
         has_target=has_target,
@@ -197,12 +192,13 @@ def _require_classes(name: str, classes: tuple[str, ...], counts: NDArray[np.int
     if (counts >= MIN_ROWS_FOR_ALL_SPLITS).sum() < 2:
         rare_class = int(counts.argsort()[-2])
         raise DataError(
-            f"class '{classes[rare_class]}' of target '{name}' has {counts[rare_class]} rows, and no second "
-            f"class has the {MIN_ROWS_FOR_ALL_SPLITS} that training, validation and test need: add rows of it."
+            f"class '{classes[rare_class]}' of target '{name}' has {counts[rare_class]} rows, and "
+            f"no second class has the {MIN_ROWS_FOR_ALL_SPLITS} that training, validation and test "
+            "need: add rows of it."
         )
 
 
-def _regression_target(values: NDArray[np.float64], name: str, non_numeric: int) -> Target:
+def _regression_target(values: FloatArray, name: str, non_numeric: int) -> Target:
     by_row = values.reshape(len(values), -1)
     has_target: NDArray[np.bool_] = np.all(
         np.abs(by_row) <= MAX_FLOAT32, axis=1
@@ -221,7 +217,7 @@ def _regression_target(values: NDArray[np.float64], name: str, non_numeric: int)
     )
     return Target(
         name=name,
-        task="regression",
+        task=Task.REGRESSION,
         values=values,
         classes=None,
         has_target=has_target,

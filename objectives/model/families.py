@@ -9,13 +9,12 @@ Entry points: `FAMILIES`, `check_family`, `build_mlp`, `build_cnn`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import prod
 from typing import Any
 
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import ModelError, look_up
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -122,22 +121,28 @@ FAMILIES: dict[str, Family] = {
 def check_family(
     name: str, options: Mapping[str, Any], input_shape: tuple[int, ...] | None = None
 ) -> Family:
-    """Return the family, once its options (and inputs, where given) are known to fit.
+    """Return the family, after checking that its options (and inputs, where given) fit it.
 
     Raises:
         ModelError: No such family or option, a value out of range, or inputs that are no images.
     """
-    if name not in FAMILIES:
-        raise ModelError(
-            _unknown_message("family", name, FAMILIES, "or name a builder: build = FILE.py:f")
-        )
-    family = FAMILIES[name]
+    family = look_up(
+        "family",
+        name,
+        FAMILIES,
+        choices=f"{' or '.join(FAMILIES)}, or name a builder: build = FILE.py:f",
+        error=ModelError,
+    )
     for option, value in options.items():
-        if option not in family.options:
-            raise ModelError(
-                _unknown_message("option", option, family.options, context=f" of family '{name}'")
-            )
-        _check_option(name, option, value, family.options[option])
+        choices = look_up(
+            "option",
+            option,
+            family.options,
+            context=f" of family '{name}'",
+            choices=" or ".join(family.options),
+            error=ModelError,
+        )
+        _check_option(name, option, value, choices)
     if family.requires_images and input_shape is not None and len(input_shape) != 3:
         raise ModelError(
             f"family '{name}' takes images (channels, height, width), the data has samples of "
@@ -153,13 +158,3 @@ def _check_option(family: str, option: str, value: Any, choices: tuple[str, ...]
             raise ModelError(f"{subject}: choose one of {', '.join(choices)}.")
     elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise ModelError(f"{subject}: give a number from 0 up to, but not including, 1.")
-
-
-def _unknown_message(
-    kind: str, name: str, choices: Mapping[str, Any], alternative: str = "", *, context: str = ""
-) -> str:
-    close = get_close_matches(name, choices, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"there is no {kind} '{name}'{context}: {hint}Choose {' or '.join(choices)}" + (
-        f", {alternative}." if alternative else "."
-    )

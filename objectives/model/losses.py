@@ -1,29 +1,29 @@
 """Losses: what training minimises; a scalar, the mean over the batch.
 
 By default cross-entropy for classes and squared error for quantities (standardised ones, see
-`data`). A user's own is a function `(output, targets) -> scalar tensor`.
+`data.target`). A user's own is a function `(output, targets) -> scalar tensor`.
 
 Entry points: `LOSSES`, `load_loss`, `align_to_targets`.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..data.dataset import Task
-from ..errors import MetricError
+from ..errors import MetricError, look_up
 from ..user_code import load_object
 
-LossFunction = Callable[[Any, Tensor], Tensor]
+LossFunction = Callable[[Any, Any], Tensor]
+"""`(output of the model, targets) -> scalar tensor`."""
 
 LOSSES: dict[str, tuple[Task, LossFunction]] = {
-    "cross_entropy": ("classification", nn.functional.cross_entropy),
-    "mse": ("regression", nn.functional.mse_loss),
-    "mae": ("regression", nn.functional.l1_loss),
-    "huber": ("regression", nn.functional.huber_loss),
+    "cross_entropy": (Task.CLASSIFICATION, nn.functional.cross_entropy),
+    "mse": (Task.REGRESSION, nn.functional.mse_loss),
+    "mae": (Task.REGRESSION, nn.functional.l1_loss),
+    "huber": (Task.REGRESSION, nn.functional.huber_loss),
 }
 """Built-in losses by name, with the task that each fits."""
 
@@ -41,19 +41,18 @@ def load_loss(loss: str | LossFunction | None, task: Task, base: Path) -> tuple[
         ImportFailure: The reference leads nowhere.
     """
     if loss is None:
-        loss = "cross_entropy" if task == "classification" else "mse"
+        loss = "cross_entropy" if task == Task.CLASSIFICATION else "mse"
     if not isinstance(loss, str):
         return getattr(loss, "__name__", type(loss).__name__), loss
     if ":" in loss:
         return loss, load_object(loss, base)
-    if loss not in LOSSES:
-        close = get_close_matches(loss, LOSSES, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        raise MetricError(
-            f"there is no loss '{loss}': {hint}Choose one of {', '.join(LOSSES)}, or name a "
-            "function as FILE.py:name."
-        )
-    loss_task, function = LOSSES[loss]
+    loss_task, function = look_up(
+        "loss",
+        loss,
+        LOSSES,
+        choices=f"one of {', '.join(LOSSES)}, or name a function as FILE.py:name",
+        error=MetricError,
+    )
     if loss_task != task:
         raise MetricError(
             f"loss '{loss}' is for a {loss_task}, the data asks for a {task}: choose one of "
@@ -69,7 +68,7 @@ def align_to_targets(output: Any, targets: Tensor, task: Task) -> Any:
     Outputs of classes, and outputs of other sizes, are left as they are.
     """
     may_broadcast = (
-        task == "regression" and isinstance(output, Tensor) and output.shape != targets.shape
+        task == Task.REGRESSION and isinstance(output, Tensor) and output.shape != targets.shape
     )
     return (
         output.reshape(targets.shape)

@@ -2,7 +2,7 @@
 
 Entry points: `Objective`, the protocol that training and cost counting ask of it;
 `make_objective`, which makes one from a builder or a family.
-`checks.check_builder` tries one out before a study starts.
+`training.check_builder` tries one out before a study starts.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from typing import Any, Protocol, final
 from torch import Tensor, nn
 
 from ..data.dataset import Data
-from ..errors import MetricError, ModelError, describe_error
+from ..errors import MetricError, ModelError, describe_error, describe_type
 from ..user_code import is_out_of_memory, load_object
 from .families import check_family
 from .losses import LossFunction, align_to_targets, load_loss
@@ -82,9 +82,9 @@ class ModuleObjective:
                 f"{dict(widths)}: make it build every candidate of the space."
             ) from error
         if not isinstance(module, nn.Module):
-            kind = "None" if module is None else f"a {type(module).__name__}"
             raise ModelError(
-                f"{self.name}: build(widths) returned {kind}: it must return a torch.nn.Module."
+                f"{self.name}: build(widths) returned {describe_type(module)}: it must return a "
+                "torch.nn.Module."
             )
         return module
 

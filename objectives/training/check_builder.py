@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError, ObjectiveError, describe_error
+from ..data.dataset import Task
+from ..errors import ModelError, ObjectiveError, describe_error, describe_shape
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory
@@ -137,11 +138,11 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
             raise
         raise ModelError(
             f"{name}: the loss raised {describe_error(error)} for outputs of shape "
-            f"{_format_shape(output)} and targets of shape {tuple(targets.shape)}: make them fit."
+            f"{describe_shape(output)} and targets of shape {tuple(targets.shape)}: make them fit."
         ) from error
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
-            f"{name}: the loss is of shape {_format_shape(loss)}: it must be a scalar tensor, the mean "
+            f"{name}: the loss is of shape {describe_shape(loss)}: it must be a scalar tensor, the mean "
             "over the batch."
         )
     if not loss.requires_grad:
@@ -152,7 +153,7 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
 
 def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
     data = objective.data
-    unit = "classes" if data.task == "classification" else "target columns"
+    unit = "classes" if data.task == Task.CLASSIFICATION else "target columns"
     if not isinstance(output, Tensor):
         raise ModelError(
             f"{_objective_name(objective)}: the model returns a {type(output).__name__}, the built-in loss "
@@ -161,12 +162,12 @@ def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
     output_size = 1 if output.ndim == 1 else output.shape[1]
     fits = (
         output_size >= data.outputs
-        if data.task == "classification"
+        if data.task == Task.CLASSIFICATION
         else output_size == data.outputs
     )
     if output.shape[0] != len(targets) or not fits or output.ndim > 2:
         raise ModelError(
-            f"{_objective_name(objective)}: the model gives outputs of shape {_format_shape(output)} for "
+            f"{_objective_name(objective)}: the model gives outputs of shape {describe_shape(output)} for "
             f"{len(targets)} samples, data '{data.name}' has {data.outputs} {unit}: end the model "
             f"in an output of shape ({len(targets)}, {data.outputs})."
         )
@@ -174,7 +175,3 @@ def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
 
 def _objective_name(objective: Objective) -> str:
     return str(getattr(objective, "name", type(objective).__name__))
-
-
-def _format_shape(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

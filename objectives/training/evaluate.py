@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..data.dataset import Task
+from ..errors import ModelError, describe_type
 from ..model.losses import align_to_targets
 from ..model.objective import Objective
 from .step import autocast_context
@@ -59,7 +60,11 @@ def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float
     output = align_to_targets(output, targets, data.task)
     # Outputs of another shape (a mean and a variance, say) mean something that only the user's
     # metric knows: then both sides stay as the loss sees them.
-    if data.task == "regression" and isinstance(output, Tensor) and output.shape == targets.shape:
+    if (
+        data.task == Task.REGRESSION
+        and isinstance(output, Tensor)
+        and output.shape == targets.shape
+    ):
         output, targets = data.in_target_units(output), data.in_target_units(targets)
     return objective.metric(output, targets)
 
@@ -74,7 +79,7 @@ def concatenate_outputs(outputs: list[Any]) -> Any:
     if isinstance(first, tuple | list):
         return tuple(concatenate_outputs(list(batches)) for batches in zip(*outputs, strict=True))
     raise ModelError(
-        f"the model returned a {type(first).__name__}: it must return a tensor, or a tuple or "
+        f"the model returned {describe_type(first)}: it must return a tensor, or a tuple or "
         "mapping of tensors."
     )
 

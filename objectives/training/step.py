@@ -18,10 +18,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import CostError
-
-StepLoss = Callable[[Any, Any], Tensor]
-"""`(output of the model, targets or None) -> scalar tensor`."""
+from ..errors import CostError, describe_type
+from ..model.losses import LossFunction
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
 """`(model) -> optimizer over its trainable parameters`."""
@@ -81,7 +79,7 @@ class StepSpec:
     targets: TensorSpec | None = None
     batch_size: int = 64
     optimizer: str | OptimizerFactory = "adamw"
-    loss: StepLoss | None = None
+    loss: LossFunction | None = None
     autocast: torch.dtype | None = None
     device_type: Literal["cpu", "cuda"] = "cpu"
     capability: tuple[int, int] | None = None
@@ -125,7 +123,7 @@ def make_step_optimizer(
 def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    loss: StepLoss | None,
+    loss: LossFunction | None,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
     autocast: torch.dtype | None = None,
@@ -154,7 +152,7 @@ def training_step(
 
 def _accumulate_gradients(
     model: nn.Module,
-    loss: StepLoss | None,
+    loss: LossFunction | None,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
     autocast: torch.dtype | None,
@@ -202,8 +200,8 @@ def sum_of_output_means(output: Any, _: Any = None) -> Tensor:
     means = [tensor.mean() for tensor in tensors_in(output) if tensor.is_floating_point()]
     if not means:
         raise CostError(
-            f"the model returned {_type_name(output)}, which holds no floating-point tensor: return "
-            "at least one, or pass a loss that makes one."
+            f"the model returned {describe_type(output)}, which holds no floating-point tensor: "
+            "return at least one, or pass a loss that makes one."
         )
     total = means[0]
     for mean in means[1:]:
@@ -223,7 +221,3 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
     elif hasattr(value, "__dict__") and not isinstance(value, type | nn.Module):
         yield from tensors_in(vars(value))
-
-
-def _type_name(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

@@ -19,6 +19,7 @@ from ...objectives.cost.costs import count_costs
 from ...objectives.cost.model import CostModel
 from ...objectives.cost.source import CostSource
 from ...objectives.cost.user_costs import UserCostModel
+from ...objectives.data.dataset import Task
 from ...objectives.data.load import load_data
 from ...objectives.data.split import check_folds, max_train_rows
 from ...objectives.errors import CostError, ObjectiveError
@@ -99,7 +100,7 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             base=folder,
             seed=spec.study.seed,
             target=proxy.target,
-            task=proxy.task,
+            task=None if proxy.task is None else Task(proxy.task),
             image=spec.model.family == "cnn",
         )
     with prefix_errors("proxy.folds"):

@@ -189,7 +189,7 @@ def _training_arrays(training: TrainingSetup) -> TrainingArrays:
     loss, task = _loss_kind(training.objective)
     if task != data.task:
         raise EngineUnsupported(f"its loss is for a {task}, the data asks for a {data.task}")
-    rows, is_classification = _flatten_rows(inputs), task == "classification"
+    rows, is_classification = _flatten_rows(inputs), task == Task.CLASSIFICATION
     if targets.dtype != (torch.int64 if is_classification else inputs.dtype):
         raise EngineUnsupported(f"the targets of this {task} are {targets.dtype}")
     if targets.ndim > (1 if is_classification else 2):

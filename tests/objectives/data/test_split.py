@@ -1,18 +1,82 @@
-"""Folds: every row validates once, and classes are spread evenly."""
+"""Splits: every row in one, classes in proportion; folds: every row validates once."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.data.split import check_folds, make_folds, max_train_rows
+from widthwise.objectives.data.split import (
+    MIN_ROWS_FOR_ALL_SPLITS,
+    check_folds,
+    make_folds,
+    max_train_rows,
+    shuffled_partition,
+    stratified_partition,
+)
 from widthwise.objectives.errors import DataError
+from widthwise.tests.objectives.data.sources import (
+    LABEL,
+    NUMBER,
+    joined_notes,
+    load,
+)
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_row_is_in_one_split_and_every_class_in_proportion(
+    counts: list[int], seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    partition = stratified_partition(labels, seed)
+    assert sorted(np.concatenate(partition.splits)) == list(range(len(labels)))
+    again = stratified_partition(labels, seed)
+    assert all(map(np.array_equal, partition.splits, again.splits))
+    for number, count in enumerate(counts):
+        train, validation, test = (int((labels[part] == number).sum()) for part in partition.splits)
+        if count < MIN_ROWS_FOR_ALL_SPLITS:
+            assert (train, validation, test) == (count, 0, 0)
+        else:
+            assert validation == test >= 1
+            assert train >= 1
+            assert abs(validation - 0.2 * count) <= 0.5 or validation == 1
+
+
+def test_quantities_are_cut_60_20_20() -> None:
+    assert [len(part) for part in shuffled_partition(1000, seed=0).splits] == [600, 200, 200]
+    assert not np.array_equal(
+        shuffled_partition(1000, seed=0).train, shuffled_partition(1000, seed=1).train
+    )
+
+
+def test_a_rare_class_is_kept_for_training_and_said(tmp_path: Path) -> None:
+    label = LABEL.astype(object)
+    label[:2] = "perhaps"
+    data = load(tmp_path, a=NUMBER, label=label)
+    rare = data.classes.index("perhaps") if data.classes else -1
+    assert data.outputs == 3
+    assert int((data.train.targets == rare).sum()) == 2
+    assert not (data.validation.targets == rare).any()
+    assert "'perhaps' (2)" in joined_notes(data)
+
+
+def test_a_class_of_three_rows_is_in_every_split(tmp_path: Path) -> None:
+    label = LABEL.astype(object)
+    label[:3] = "perhaps"
+    data = load(tmp_path, a=NUMBER, label=label)
+    for split in (data.train, data.validation, data.test):
+        assert set(split.targets.tolist()) == {0, 1, 2}
 
 
 def numbered(targets: Tensor, validation: int, task: Any = "classification") -> Data:

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.data.arrays import from_result
+from widthwise.objectives.data.arrays import read_result
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.load import load_data, make_dataset
 from widthwise.objectives.errors import MetricError, ModelError
 from widthwise.objectives.loop.train import ProxySettings, TrainingResult, resolve_device, train
 from widthwise.objectives.model.metrics import METRICS, Metric
@@ -35,7 +35,7 @@ SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu")
 
 @pytest.fixture(scope="module")
 def iris() -> Data:
-    return load_builtin("iris", seed=0)
+    return load_data("iris", base=Path(), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def scripted(values: list[float], data: Data, direction: Any = "maximize") -> Mo
 
 
 def test_an_mlp_learns_the_digits() -> None:
-    data = load_builtin("digits", seed=0)
+    data = load_data("digits", base=Path(), seed=0)
     objective = make_objective(family="mlp", data=data, base=BASE)
     result = train(objective, {"a": 64, "b": 64}, ProxySettings(device="cpu"), seed=1)
     assert result.outcome == "complete"
@@ -75,7 +75,7 @@ def test_an_mlp_learns_the_digits() -> None:
 
 
 def test_a_cnn_learns_the_digits() -> None:
-    data = load_builtin("digits", seed=0, image=True)
+    data = load_data("digits", base=Path(), seed=0, image=True)
     objective = make_objective(family="cnn", data=data, base=BASE)
     settings = ProxySettings(epochs=8, learning_rate=1e-2, device="cpu")
     result = train(objective, {"a": 8, "b": 16}, settings, seed=1)
@@ -84,7 +84,7 @@ def test_a_cnn_learns_the_digits() -> None:
 
 
 def test_an_mlp_learns_a_regression() -> None:
-    data = load_builtin("diabetes", seed=0)
+    data = load_data("diabetes", base=Path(), seed=0)
     objective = make_objective(family="mlp", data=data, metric=METRICS["rmse"], base=BASE)
     result = train(objective, {"a": 64, "b": 64}, ProxySettings(device="cpu"), seed=1)
     spread = float(data.in_target_units(data.validation.targets).std())
@@ -598,7 +598,7 @@ def test_a_model_without_parameters_cannot_be_trained() -> None:
 
 def test_a_users_regression_trains_with_flat_outputs() -> None:
     x = np.random.default_rng(0).normal(size=(200, 3))
-    data = from_result("own", (x, x @ [1.0, -2.0, 0.5]), seed=0)
+    data = make_dataset(read_result("own", (x, x @ [1.0, -2.0, 0.5])), seed=0)
 
     class Flat(nn.Module):
         def __init__(self) -> None:

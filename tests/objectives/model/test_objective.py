@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.data.arrays import from_result
+from widthwise.objectives.data.arrays import read_result
 from widthwise.objectives.data.dataset import Data
-from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.load import load_data, make_dataset
 from widthwise.objectives.errors import ImportFailure, MetricError, ModelError
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
@@ -23,12 +23,12 @@ Widths = Mapping[str, int]
 
 @pytest.fixture(scope="module")
 def iris() -> Data:
-    return load_builtin("iris", seed=0)
+    return load_data("iris", base=Path(), seed=0)
 
 
 @pytest.fixture(scope="module")
 def diabetes() -> Data:
-    return load_builtin("diabetes", seed=0)
+    return load_data("diabetes", base=Path(), seed=0)
 
 
 def custom_objective(build: Callable[[Widths], Any], data: Data, **options: Any) -> ModuleObjective:
@@ -182,7 +182,7 @@ def test_outputs_of_the_users_own_shape_stay_as_they_are(diabetes: Data) -> None
 
 def test_regressions_on_several_columns(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(60, 4))
-    data = from_result("own", (x, x[:, :2] * 2.5), seed=0)
+    data = make_dataset(read_result("own", (x, x[:, :2] * 2.5)), seed=0)
     objective = make_objective(family="mlp", data=data, base=BASE)
     check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)
     assert evaluate_metric(objective, data.test.targets, data.test.targets) == 1.0

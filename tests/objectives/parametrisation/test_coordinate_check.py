@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Data
-from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.load import load_data
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.coordinate_check import UPDATE_STEPS, coordinate_check
@@ -34,7 +34,7 @@ def growing(sizes: Sequence[int]) -> list[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def digits() -> Data:
-    return load_builtin("digits", seed=0)
+    return load_data("digits", base=Path(), seed=0)
 
 
 def family(name: str, data: Data, **options: object) -> ModuleObjective:
@@ -65,7 +65,7 @@ def test_perceptrons_are_flat_under_mup_and_grow_without(
 
 
 def test_convolutions_are_flat_under_mup_and_grow_without() -> None:
-    objective = family("cnn", load_builtin("digits", seed=0, image=True))
+    objective = family("cnn", load_data("digits", base=Path(), seed=0, image=True))
     mup = derive_mup(objective.build, {"a": 8, "b": 8}, [{"a": 32, "b": 8}, {"a": 8, "b": 32}])
     widths = growing([8, 16, 32, 64])
     settings = ProxySettings(learning_rate=2**-6, batch_size=32, device="cpu")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.load import load_data
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.families import build_mlp
@@ -200,7 +200,7 @@ def test_standard_leaves_a_model_alone() -> None:
 
 def test_training_takes_it() -> None:
     """At the base a training is the same to the bit; elsewhere it is another."""
-    data = load_builtin("iris", seed=0)
+    data = load_data("iris", base=Path(), seed=0)
     objective = make_objective(family="mlp", data=data, base=Path())
     mup = derive_mup(objective.build, BASE, WIDENED)
     proxy = ProxySettings(epochs=2, device="cpu")

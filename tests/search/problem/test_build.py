@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 from widthwise.objectives.cost.model import CostModel
-from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.load import load_data
 from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.objective import make_objective
@@ -20,7 +20,7 @@ from widthwise.search.problem.build import check_limits_counted, step_spec, trai
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
 
-IRIS = load_builtin("iris", seed=0)
+IRIS = load_data("iris", base=Path(), seed=0)
 MLP = make_objective(family="mlp", options={"dropout": 0.5}, data=IRIS, base=Path())
 CPU = ProxySettings(epochs=1, device="cpu")
 

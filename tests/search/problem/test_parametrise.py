@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.data.load import load_builtin
+from widthwise.objectives.data.load import load_data
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.search.problem.build import proxy_settings
@@ -25,7 +25,7 @@ from widthwise.search.problem.parametrise import (
 from widthwise.search.space.space import Space, Width
 from widthwise.search.spec.spec import Spec, parse_spec
 
-IRIS = load_builtin("iris", seed=0)
+IRIS = load_data("iris", base=Path(), seed=0)
 MLP = make_objective(family="mlp", data=IRIS, base=Path())
 
 

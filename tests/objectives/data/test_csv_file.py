@@ -1,0 +1,73 @@
+"""CSV files: separators, encodings and decimals are recognised; what is no table is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from widthwise.tests.objectives.data.sources import (
+    LABEL,
+    NUMBER,
+    ROWS,
+    assert_refused,
+    joined_notes,
+    load_file,
+    save,
+    write_bytes,
+)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": NUMBER, "b, c": NUMBER**2, "label": LABEL})
+    plain = load_file(save(tmp_path, "rows.csv", table), "label", seed=0)
+    other = load_file(save(tmp_path, "rows.csv", table, sep=separator), "label", seed=0)
+    assert torch.equal(plain.train.inputs, other.train.inputs)
+
+
+def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": NUMBER, "label": LABEL})
+    plain = load_file(save(tmp_path, "rows.csv", table), "label", seed=0)
+    other = load_file(save(tmp_path, "eu.csv", table, sep=";", decimal=","), "label", seed=0)
+    assert torch.equal(plain.train.inputs, other.train.inputs)
+    assert "decimal commas" in joined_notes(other)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+def test_the_encoding_is_found(encoding: str, tmp_path: Path) -> None:
+    names = np.array(["Köln", "Überlingen"])[np.arange(ROWS) % 2]
+    table = pd.DataFrame({"größe": NUMBER, "stadt": names})
+    data = load_file(save(tmp_path, "rows.csv", table, encoding=encoding), "stadt", seed=0)
+    assert data.classes == ("Köln", "Überlingen")
+    assert ("Latin-1" in joined_notes(data)) == (encoding == "latin-1")
+
+
+def test_spaces_around_names_and_quoted_separators(tmp_path: Path) -> None:
+    lines = "".join(
+        f'{k * k % 17}, "{"x, y" if k % 3 else "z"}", {LABEL[k]}\n' for k in range(ROWS)
+    )
+    path = tmp_path / "rows.csv"
+    path.write_text("a , b , label \n" + lines)
+    data = load_file(path, "label", seed=0)
+    assert (data.input_shape, data.classes) == ((3,), ("no", "yes"))
+
+
+REFUSED = {
+    "empty": ("", "is empty"),
+    "blank": ("\n\n  \n", "is empty"),
+    "header only": ("a,label\n", "there are 0 rows"),
+    "no header": ("1,2\n3,4\n", "no line of column names"),
+    "binary": ("a,label\n\0\0\1", "is not a text file"),
+    "ragged": ("a,label\n" + "1,x\n" * 30 + "1,2,x,4\n", "cannot be read as CSV"),
+    "longer than the header": ("a,label\n" + "1,x,3\n" * 30, "cannot be read as CSV"),
+    "two of a name": ("a,a,label\n" + "1,2,x\n" * 30, "more than one column named 'a'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_table_is_refused_in_one_sentence(case: str, tmp_path: Path) -> None:
+    content, says = REFUSED[case]
+    assert_refused(write_bytes(tmp_path / "rows.csv", content.encode()), says)
