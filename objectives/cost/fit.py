@@ -54,7 +54,7 @@ class CostFit:
         return self.polynomials.lattice
 
     def __call__(self, candidates: Integers) -> dict[str, Integers]:
-        """Return the quantities of a batch, by name of `registry.QUANTITIES`, for candidates [n, d].
+        """Return the quantities of a batch by name, for candidates [n, d]; see `QUANTITIES`.
 
         Raises:
             CostError: A value does not fit into 64 bits.

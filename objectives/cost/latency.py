@@ -1,56 +1,30 @@
 """Inference latency of a candidate: measured, as it cannot be counted.
 
-    latency = measure_latency(lambda: build(widths), (TensorSpec(shape=(31,)),), repeats=50)
-    latency.median_seconds
+    seconds = measure_latency(lambda: build(widths), (TensorSpec(shape=(31,)),), repeats=50)
 
 What is timed is what a caller waits for: one forward pass in eval mode without gradients, on a GPU
 until its work is done, the launching of kernels included. The median of the repeats is the figure,
-as a busy machine only ever adds time to some of them.
+as a busy machine only ever adds time to some of them. (`torch.utils.benchmark.Timer` would run two
+passes more before each that it times, and tells the mean of a block rather than single passes.)
 
-Entry points: `measure_latency`, `Latency`.
+Entry point: `measure_latency`.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median, quantiles
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import CostError, ModelError, ObjectiveError
+from ..errors import CostError, ObjectiveError
 from ..randomness import Randomness
-from ..trace.fake_model import ModelFactory
+from ..trace.fake_model import ModelFactory, builder_error, require_module
 from ..training.step import TensorSpec, autocast_context
 from ..user_code import first_line, user_code_location
 
 Clock = Callable[[], float]
 """Seconds since some moment, never going back."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """How long one forward pass takes; seconds a batch.
-
-    Attributes:
-        median_seconds: The middle of all repeats.
-        fastest_seconds: The shortest.
-        slowest_seconds: The longest.
-        spread_seconds: Distance of the quartiles; half of the repeats lie within it.
-        repeats: Passes that were timed.
-        batch_size: Samples a pass.
-        device: Where it ran.
-        threads: Threads that torch used on the CPU.
-    """
-
-    median_seconds: float
-    fastest_seconds: float
-    slowest_seconds: float
-    spread_seconds: float
-    repeats: int
-    batch_size: int
-    device: str
-    threads: int
 
 
 def measure_latency(
@@ -63,8 +37,8 @@ def measure_latency(
     warmup: int = 5,
     autocast: torch.dtype | None = None,
     clock: Clock = time.perf_counter,
-) -> Latency:
-    """Build a candidate for real and time its forward pass.
+) -> float:
+    """Build a candidate for real and time its forward pass; return the median, in seconds.
 
     Args:
         build: Returns a fresh model.
@@ -74,7 +48,7 @@ def measure_latency(
         repeats: Passes to time.
         warmup: Passes before them, in which kernels are chosen and caches filled.
         autocast: Type that torch.autocast computes in; None for no autocast.
-        clock: Tells the seconds.
+        clock: Says what time it is, in seconds.
 
     Raises:
         ModelError: The builder raised, or returned no module.
@@ -93,25 +67,14 @@ def measure_latency(
         batch = [_random_batch(spec, batch_size).to(device) for spec in inputs]
         try:
             with autocast_context(autocast, batch):
-                seconds = [
-                    _time_pass(model, batch, device, clock) for _ in range(warmup + repeats)
-                ][warmup:]
+                seconds = [_time_pass(model, batch, device, clock) for _ in range(warmup + repeats)]
         except Exception as error:
             raise CostError(
                 f"one forward pass raised {type(error).__name__}: {first_line(error)}"
-                f"{user_code_location(error)}; the model must take the inputs whose latency is measured."
+                f"{user_code_location(error)}; the model must take the inputs whose latency is "
+                "measured."
             ) from error
-    lower, _, upper = quantiles(seconds, n=4, method="inclusive") if repeats > 1 else seconds * 3
-    return Latency(
-        median_seconds=median(seconds),
-        fastest_seconds=min(seconds),
-        slowest_seconds=max(seconds),
-        spread_seconds=upper - lower,
-        repeats=repeats,
-        batch_size=batch_size,
-        device=str(device),
-        threads=torch.get_num_threads(),
-    )
+    return median(seconds[warmup:])
 
 
 def _time_pass(
@@ -132,20 +95,12 @@ def _synchronise(device: torch.device) -> None:
 
 def _build_model(build: ModelFactory) -> nn.Module:
     try:
-        model: object = build()
+        model = build()
     except ObjectiveError:
         raise
     except Exception as error:
-        raise ModelError(
-            f"the builder raised {type(error).__name__}: {first_line(error)}{user_code_location(error)}; it "
-            "must return a torch.nn.Module for every candidate of the space."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"the builder returned a {type(model).__name__}, expected a torch.nn.Module: return "
-            "the model itself."
-        )
-    return model
+        raise builder_error(error) from error
+    return require_module(model)
 
 
 def _random_batch(spec: TensorSpec, size: int) -> Tensor:

@@ -14,7 +14,8 @@ and the Chinese remainder theorem: no rounding, no growth. And as every basis fu
 the lattice, a polynomial whose coefficients are all ≤ another's never exceeds it, so it can be
 left out of a maximum.
 
-Entry points: `fit_polynomials`, `Polynomials`, `stack_polynomials`; `independent_points` picks the points that are worth tracing.
+Entry points: `fit_polynomials`, `Polynomials`, `stack_polynomials`; `independent_points` picks the
+points that are worth tracing.
 """
 
 from collections.abc import Sequence

@@ -1,13 +1,13 @@
-"""The check of coordinates: does anything in a model grow with its width while it trains?
+"""The coordinate check: does anything in a model grow with its width while it trains?
 
-Where a parametrisation is true to the widths, the activations of a wide network move as far in a
+Where a parametrisation is right for all widths, the activations of a wide network move as far in a
 few steps as those of a narrow one (Tensor Programs V, Yang et al. 2022, arXiv:2203.03466). So
 models of growing width take a few steps on the same batch, and for every layer the change of its
 output is fitted against the width on logarithmic axes: slope 0 is right. A hidden layer under one
 fixed rate of Adam has 1/2 where the updates of its weights add up at random, and 1 where they pull
 the same way. It looks at the model as it runs, and so finds what reading its parameters cannot.
 
-Entry point: `coordinate_check`; `growth` has its report.
+Entry point: `coordinate_check`; `coordinate_report` has its report.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from ..randomness import Randomness
 from ..training.optimizer import make_adamw
 from ..training.settings import ProxySettings
 from ..training.step import tensors_in, training_step
-from .attention import ScoreRecorder
+from .attention import AttentionRecorder
 from .coordinate_report import MODEL_OUTPUT, CoordinateReport, LayerGrowth
 from .standard import Parametrisation
 
@@ -63,8 +63,8 @@ def coordinate_check(
     log_widths = [_log_width(candidate) for candidate in widths]
     if len(set(log_widths)) < 2:
         raise ModelError(
-            f"the check of coordinates needs two widths or more, {len(set(log_widths))} given: widen "
-            "the space."
+            f"the check of coordinates needs two widths or more, {len(set(log_widths))} given: "
+            "widen the space."
         )
     sizes_by_width = [
         _mean_sizes(
@@ -151,7 +151,7 @@ def _recorded_activations(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     ]
     hooks.append(model.register_forward_hook(record_layer(MODEL_OUTPUT)))
     try:
-        with ScoreRecorder(record_scores):
+        with AttentionRecorder(on_scores=record_scores):
             yield activations
     finally:
         for hook in hooks:

@@ -1,4 +1,4 @@
-"""What the check of coordinates found: how each layer's activations follow the width.
+"""The report of the coordinate check: how each layer's activations follow the width.
 
 Entry points: `CoordinateReport`, `LayerGrowth`.
 """
@@ -21,7 +21,8 @@ class LayerGrowth:
     """How one layer's output follows the width.
 
     Attributes:
-        layer: Its path in the model, "softmax 1" for what goes into the first one, or `MODEL_OUTPUT`.
+        layer: Its path in the model, "softmax 1" for what goes into the first one, or
+            `MODEL_OUTPUT`.
         start: Slope of its size before the first step; below 0 it shrinks as the width grows.
         change: Slope of its change since then, after each step.
         sizes: Mean |change| after the last step at each width.
@@ -45,7 +46,7 @@ class LayerGrowth:
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinateReport:
-    """What the check found.
+    """The report of the coordinate check.
 
     Attributes:
         kind: The parametrisation's name.

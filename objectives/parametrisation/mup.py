@@ -14,7 +14,7 @@ and rate 1: narrow networks are far from the limit that the table is about, and 
 rate (docs/decisions/0005). Nothing is rewritten and no multiplier enters the forward pass: the
 costs of a candidate are those of the model that the user wrote, and it exports as such.
 
-The initial size that a builder gives is measured (see `laws`) and brought to the table's. What is
+The initial size that a builder gives is measured (see `init_scaling`) and brought to the table's. What is
 zero stays zero. With AdamW, rate x decay is kept the same for all parameters (see `optimizer`), so
 that decay pulls equally at every width.
 
@@ -69,23 +69,20 @@ class ParameterRule:
     def init_factor(self, info: ParameterInfo) -> float:
         """Return the factor on the initial values."""
         ratio = self._fan_in_ratio(info)
-        exponent = {"hidden": -0.5, "output": -1.0 if ratio > 1 else -0.5}.get(self.role, 0.0)
-        target: float = ratio**exponent
+        target: float = ratio ** self.role.init_exponent(ratio)
         return target / self.init_law.ratio(
             info.init_fans or self.base_init_fans, self.base_init_fans
         )
 
     def learning_rate_factor(self, info: ParameterInfo) -> float:
         """Return the factor on Adam's learning rate."""
-        return min(1.0, 1 / self._fan_in_ratio(info)) if self.role in ("hidden", "output") else 1.0
+        return min(1.0, 1 / self._fan_in_ratio(info)) if self.role.follows_fan_in else 1.0
 
     def covers(self, info: ParameterInfo) -> bool:
         """Return whether only those fans moved that the role says follow the widths."""
         fans = info.fans or self.base_fans
-        moved = fans.fan_in != self.base_fans.fan_in, fans.fan_out != self.base_fans.fan_out
-        may_move = self.role in ("output", "hidden"), self.role in ("vector", "hidden")
-        return all(
-            allowed or not has_moved for allowed, has_moved in zip(may_move, moved, strict=True)
+        return (self.role.follows_fan_in or fans.fan_in == self.base_fans.fan_in) and (
+            self.role.follows_fan_out or fans.fan_out == self.base_fans.fan_out
         )
 
     def _fan_in_ratio(self, info: ParameterInfo) -> float:
@@ -109,7 +106,7 @@ class Mup:
 
     @property
     def name(self) -> ParametrisationName:
-        """Return "mup"."""
+        """Its name in a spec."""
         return "mup"
 
     @torch.no_grad()
@@ -143,8 +140,8 @@ class Mup:
         counts = Counter(rule.role for rule in self.rules.values())
         base = ", ".join(f"{name} = {width}" for name, width in self.base_widths.items())
         return (
-            f"muP from the base {base}: {counts['hidden']} hidden, {counts['output']} output and "
-            f"{counts['vector'] + counts['constant']} other parameters."
+            f"muP from the base {base}: {counts[Role.HIDDEN]} hidden, {counts[Role.OUTPUT]} output "
+            f"and {counts[Role.VECTOR] + counts[Role.CONSTANT]} other parameters."
         )
 
     def _parameter_infos(
@@ -153,8 +150,8 @@ class Mup:
         infos = {name: occurrences[0] for name, occurrences in parameter_infos(model).items()}
         if unmatched := sorted(set(infos) ^ set(self.rules)):
             raise ModelError(
-                f"the parameter '{unmatched[0]}' is not there both at the widths {dict(widths)} and at "
-                f'muP\'s base {dict(self.base_widths)}: set parametrisation = "standard".'
+                f"the parameter '{unmatched[0]}' is not there both at the widths {dict(widths)} and "
+                f'at muP\'s base {dict(self.base_widths)}: set parametrisation = "standard".'
             )
         for name, rule in self.rules.items():
             if not rule.covers(infos[name]):
@@ -190,50 +187,52 @@ def derive_mup(
     """
     candidates = (base, *others)
     models = [_build_seeded(build, widths, seed=0) for widths in candidates]
+    first_squares = [_mean_squares(model) for model in models]
     parameter_tables = [parameter_infos(model) for model in models]
     parameter_roles = infer_roles(parameter_tables)
-    if set(parameter_roles.values()) <= {"constant"}:
+    if set(parameter_roles.values()) <= {Role.CONSTANT}:
         raise MupInapplicable("no parameter follows the widths")
     require_fixed_head_size(models, inputs)
-    sizes = [_measure_sizes(build, widths, parameter_tables[0]) for widths in candidates]
+    base_elements = [info.shape.numel() for (info, *_) in parameter_tables[0].values()]
+    seeds = seeds_needed(min(base_elements), sum(base_elements))
+    sizes = [
+        _root_mean_squares(
+            [
+                squares,
+                *(_mean_squares(_build_seeded(build, widths, seed)) for seed in range(1, seeds)),
+            ]
+        )
+        for widths, squares in zip(candidates, first_squares, strict=True)
+    ]
     rules: dict[str, ParameterRule] = {}
     for name, role in parameter_roles.items():
-        infos = [infos[name][0] for infos in parameter_tables]
-        rules[name] = _derive_rule(name, role, infos, [size[name] for size in sizes])
+        infos = [table[name][0] for table in parameter_tables]
+        measured = [
+            MeasuredSize(info.init_fans or _UNKNOWN_FANS, size[name], seeds * info.shape.numel())
+            for info, size in zip(infos, sizes, strict=True)
+        ]
+        rules[name] = ParameterRule(
+            role=role,
+            base_fans=infos[0].fans or _UNKNOWN_FANS,
+            base_init_fans=measured[0].fans,
+            init_law=fit_init_law(name, measured),
+        )
     return Mup(build=build, base_widths=dict(base), rules=rules)
 
 
-def _derive_rule(
-    name: str, role: Role, infos: Sequence[ParameterInfo], sizes: Sequence[tuple[float, int]]
-) -> ParameterRule:
-    measured = [
-        MeasuredSize(info.init_fans or _UNKNOWN_FANS, size, elements)
-        for info, (size, elements) in zip(infos, sizes, strict=True)
-    ]
-    return ParameterRule(
-        role=role,
-        base_fans=infos[0].fans or _UNKNOWN_FANS,
-        base_init_fans=measured[0].fans,
-        init_law=fit_init_law(name, measured),
-    )
-
-
-def _measure_sizes(
-    build: ModelFactory,
-    widths: Mapping[str, int],
-    base_table: Mapping[str, tuple[ParameterInfo, ...]],
-) -> dict[str, tuple[float, int]]:
-    """Return each parameter's root mean square over several builds, and its count of numbers."""
-    elements = [info.shape.numel() for (info, *_) in base_table.values()]
-    seeds = seeds_needed(min(elements), sum(elements))
-    mean_squares: dict[str, list[float]] = {name: [] for name in base_table}
-    for seed in range(seeds):
-        model = _build_seeded(build, widths, seed)
-        for name, parameter in model.named_parameters():
-            mean_squares[name].append(float(parameter.detach().double().square().mean()))
+@torch.no_grad()
+def _mean_squares(model: nn.Module) -> dict[str, float]:
+    """Return the mean square of each parameter, by name."""
     return {
-        name: ((sum(mean_squares[name]) / seeds) ** 0.5, seeds * parameter.numel())
+        name: float(parameter.double().square().mean())
         for name, parameter in model.named_parameters()
+    }
+
+
+def _root_mean_squares(builds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each parameter's root mean square over several builds."""
+    return {
+        name: (sum(squares[name] for squares in builds) / len(builds)) ** 0.5 for name in builds[0]
     }
 
 

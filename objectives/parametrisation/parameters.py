@@ -1,4 +1,4 @@
-"""The layout of a model: every parameter by name, with the fans of the layer that it stands in.
+"""The parameters of a model, by name, each with the fans of the layer that it stands in.
 
 Entry points: `parameter_infos`, `ParameterInfo`.
 """
@@ -16,13 +16,14 @@ from .fans import Fans, init_fans, is_known_layer, parameter_fans
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterInfo:
-    """Where a parameter stands.
+    """A parameter as one layer holds it.
 
     Attributes:
         shape: Its sizes.
         fans: Its own; None for a parameter of a module that torch does not know.
         init_fans: The fans that its initial size may depend on; None likewise.
-        is_user_defined: Whether it belongs to a user's own module, where the last axis is taken for channels.
+        is_user_defined: Whether it belongs to a user's own module, where the last axis is taken for
+            channels.
     """
 
     shape: torch.Size
@@ -32,7 +33,7 @@ class ParameterInfo:
 
 
 def parameter_infos(model: nn.Module) -> dict[str, tuple[ParameterInfo, ...]]:
-    """Return the places of each parameter, several where layers share one.
+    """Return each parameter's facts, once for each layer that holds it.
 
     Names and order are those of `model.named_parameters()`.
 

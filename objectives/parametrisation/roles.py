@@ -1,4 +1,4 @@
-"""Roles: what a parameter is to the widths, told by comparing its fans between builds.
+"""Roles: what a parameter is to the widths, by comparing its fans between builds.
 
 constant   no fan follows the widths          the bias of the last layer
 vector     only the fan-out follows           input weights, biases, gains, embeddings
@@ -12,12 +12,37 @@ Entry points: `Role`, `infer_roles`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from enum import StrEnum
 
 from .errors import MupInapplicable
 from .parameters import ParameterInfo
 
-Role = Literal["constant", "vector", "output", "hidden"]
+
+class Role(StrEnum):
+    """What a parameter is to the widths; muP's exponents of fan-in go with it (see `mup`)."""
+
+    CONSTANT = "constant"
+    VECTOR = "vector"
+    OUTPUT = "output"
+    HIDDEN = "hidden"
+
+    @property
+    def follows_fan_in(self) -> bool:
+        """Whether its fan-in follows the widths."""
+        return self in (Role.OUTPUT, Role.HIDDEN)
+
+    @property
+    def follows_fan_out(self) -> bool:
+        """Whether its fan-out follows the widths."""
+        return self in (Role.VECTOR, Role.HIDDEN)
+
+    def init_exponent(self, ratio: float) -> float:
+        """Return the power of the fan-in's ratio to the base that its initial size goes as."""
+        if self is Role.OUTPUT and ratio > 1:
+            return -1.0
+        return -0.5 if self.follows_fan_in else 0.0
+
+
 ParameterTable = Mapping[str, tuple[ParameterInfo, ...]]
 
 
@@ -25,7 +50,7 @@ def infer_roles(tables: Sequence[ParameterTable]) -> dict[str, Role]:
     """Return the role of each parameter.
 
     Args:
-        tables: Layouts at several widths, which between them move every width.
+        tables: Parameters of builds at several widths, which between them move every width.
 
     Raises:
         MupInapplicable: The builds differ in more than sizes, a parameter's axes cannot be told
@@ -47,27 +72,27 @@ def _occurrences(table: ParameterTable) -> set[tuple[str, int]]:
 
 def _common_role(name: str, infos_per_build: Sequence[tuple[ParameterInfo, ...]]) -> Role:
     """Return the role of a parameter in all layers that hold it."""
-    found_roles = {_infer_role(name, infos) for infos in zip(*infos_per_build, strict=True)}
+    roles = {_infer_role(name, infos) for infos in zip(*infos_per_build, strict=True)}
     fans = {tuple(info.fans for info in infos) for infos in zip(*infos_per_build, strict=True)}
-    if len(found_roles) > 1 or (len(fans) > 1 and found_roles != {"constant"}):
+    if len(roles) > 1 or (len(fans) > 1 and roles != {Role.CONSTANT}):
         raise MupInapplicable(
-            f"'{name}' is shared by layers that use it differently ({', '.join(sorted(found_roles))})"
+            f"'{name}' is shared by layers that use it differently ({', '.join(sorted(roles))})"
         )
-    return found_roles.pop()
+    return roles.pop()
 
 
 def _infer_role(name: str, infos: Sequence[ParameterInfo]) -> Role:
     if len({info.shape for info in infos}) == 1:
-        return "constant"
+        return Role.CONSTANT
     known_fans = [info.fans for info in infos if info.fans is not None]
     if len(known_fans) == len(infos):
         follows_in = len({fans.fan_in for fans in known_fans}) > 1
         follows_out = len({fans.fan_out for fans in known_fans}) > 1
         if follows_in:
-            return "hidden" if follows_out else "output"
-        return "vector"
+            return Role.HIDDEN if follows_out else Role.OUTPUT
+        return Role.VECTOR
     if all(info.is_user_defined for info in infos) and _last_axis_alone(infos):
-        return "vector"
+        return Role.VECTOR
     shapes = " and ".join(str(tuple(info.shape)) for info in infos[:2])
     raise MupInapplicable(
         f"which axes of '{name}' are inputs and which outputs is not known (shapes {shapes})"

@@ -2,7 +2,8 @@
 
     model = objective.build(widths)
     parametrisation.initialise(model, widths)
-    optimizer = make_optimizer(model, learning_rate, weight_decay, parametrisation.learning_rate_factors(widths))
+    factors = parametrisation.learning_rate_factors(widths)
+    optimizer = make_adamw(model, learning_rate, weight_decay, factors)
 
 Entry points: `Parametrisation`, `StandardParametrisation`.
 """
@@ -21,7 +22,7 @@ class Parametrisation(Protocol):
 
     @property
     def name(self) -> ParametrisationName:
-        """Return its name in a spec."""
+        """Its name in a spec."""
         ...
 
     def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
@@ -50,7 +51,7 @@ class StandardParametrisation:
 
     @property
     def name(self) -> ParametrisationName:
-        """Return "standard"."""
+        """Its name in a spec."""
         return "standard"
 
     def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:

@@ -11,7 +11,7 @@ This is arithmetic on documented constants: **it has not been measured on a GPU 
 not know, and the margin must cover, are cuDNN's convolution workspaces, the rest of a cached block
 of up to 1 MiB that the allocator does not split off, and operators that run other kernels, or
 autocast to other types, than on the CPU. The space that cuDNN reserves for recurrent layers is not
-covered: their figure is marked a lower bound. `verify.measure_step` measures the real peak.
+covered: their figure is marked a lower bound. `cost.measure.measure_step` measures the real peak.
 
 Entry points: `allocator_peak`, `cublas_workspace`, `ROUNDING_SLACK`.
 """

@@ -9,7 +9,8 @@ its tensors are made fake afterwards. What a builder hands in from outside comes
     with fake_model(build, inputs, mode) as (model, notes), mode:
         model(*batch)
 
-Entry points: `FakeCPU`, `fake_model`.
+Entry points: `FakeCPU`, `fake_model`; `builder_error` and `require_module` for builders that are run
+for real.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,13 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from ..errors import CostError, ModelError, ObjectiveError
 from ..training.step import TensorSpec
 from ..user_code import first_line, is_tensor_too_large, root_cause, user_code_location
-from .shape_rules import (
-    GROUP_NORM_BACKWARD,
-    NORMS,
-    resize_to_kernel_storage,
-    with_float_statistics,
-    with_input_dtype,
-)
+from .shape_rules import KERNEL_RESULTS
 from .workspace import WORKSPACE_POSITIONS, workspace_bytes
 
 ModelFactory = Callable[[], nn.Module]
@@ -67,15 +62,11 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
         if kwargs.get("device") not in (None, _CPU):
             kwargs = {**kwargs, "device": _CPU}
         result = super().__torch_dispatch__(func, types, args, kwargs)
-        resize_to_kernel_storage(func, args, result)
         if func in WORKSPACE_POSITIONS:
             return self._with_workspace(func, args, result)
-        if func in NORMS:
+        if func in KERNEL_RESULTS:
             with self:
-                return with_float_statistics(args, result)
-        if func is GROUP_NORM_BACKWARD:
-            with self:
-                return with_input_dtype(args, result)
+                return KERNEL_RESULTS[func](args, result)
         return result
 
     def _with_workspace(self, func: Any, args: Any, result: Any) -> Any:
@@ -115,13 +106,13 @@ def fake_model(
         if not isinstance(root_cause(error), RuntimeError) or is_tensor_too_large(
             root_cause(error)
         ):
-            raise _builder_error(error) from error
+            raise builder_error(error) from error
         model = _build_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
         notes.append(
             "the builder does not run on tensors without memory: each candidate is built for real "
             "before it is counted."
         )
-    with _fake_tensors_swapped_in(_require_module(model), mode):
+    with _fake_tensors_swapped_in(require_module(model), mode):
         yield model, notes
 
 
@@ -161,27 +152,33 @@ def _patched_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 def _build_real(build: ModelFactory, inputs: Sequence[TensorSpec]) -> nn.Module:
     try:
         model = build()
-        if any(map(_is_lazy, _require_module(model).parameters())):
+        if any(map(_is_lazy, require_module(model).parameters())):
             with torch.no_grad():
                 model.eval()(*(spec.zeros(2) for spec in inputs))
     except Exception as error:
-        raise _builder_error(error) from error
+        raise builder_error(error) from error
     return model
 
 
-def _builder_error(error: BaseException) -> ObjectiveError:
+def builder_error(error: BaseException) -> ObjectiveError:
     """Return the sentence for a builder that raised."""
     if is_tensor_too_large(root_cause(error)):
         return CostError(TENSOR_TOO_LARGE)
     if isinstance(error, ObjectiveError):
         return error
     return ModelError(
-        f"the builder raised {type(error).__name__}: {first_line(error)}{user_code_location(error)}; it must "
-        "return a torch.nn.Module for every candidate of the space."
+        f"the builder raised {type(error).__name__}: {first_line(error)}"
+        f"{user_code_location(error)}; it must return a torch.nn.Module for every candidate of the "
+        "space."
     )
 
 
-def _require_module(model: object) -> nn.Module:
+def require_module(model: object) -> nn.Module:
+    """Return what a builder returned, if it is a module.
+
+    Raises:
+        ModelError: It is none.
+    """
     if isinstance(model, nn.Module):
         return model
     kind = "None" if model is None else f"a {type(model).__name__}"

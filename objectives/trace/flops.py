@@ -2,7 +2,7 @@
 
 FLOPs = 2 × MACs: one multiply-add is one MAC and two FLOPs, as `torch.utils.flop_counter` counts
 (a bias, an activation or a norm counts 0). Matrix products dominate every network; what else is
-known to be cheap counts 0 and is listed in `cheap`; anything in neither list is named by
+known to be cheap counts 0 and is listed in `elementwise`; anything in neither list is named by
 `FlopCounter.uncounted`.
 
 Gaps of torch 2.13 that the formulas below close, each with a test that fails without it:

@@ -71,7 +71,7 @@ class Timeline:
 
     @property
     def peak(self) -> int:
-        """Return the most bytes alive at once."""
+        """Most bytes alive at once."""
         return max(self.live)
 
 
@@ -88,10 +88,10 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records inside `with` how many bytes of tensors are alive.
 
         recorder = LiveBytes()
-        recorder.hold(model.parameters(), "parameters")
+        recorder.track(model.parameters(), "parameters")
         with recorder:
             ...
-        recorder.label(gradients, "gradients")
+        recorder.relabel(gradients, "gradients")
         recorder.timeline().peak
 
     Attributes:
@@ -155,9 +155,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.operations.add(func)
         result = func(*args, **(kwargs or {}))
         live_before = self._live
-        for tensor in _flatten_tensors(
-            args
-        ):  # made by another way than an operation: torch.from_numpy
+        # Arguments that no operation made: those of torch.from_numpy, say.
+        for tensor in _flatten_tensors(args):
             self._track_tensor(tensor, "activations")
         for tensor in workspace_tensors(func, result):
             self._track_tensor(tensor, "workspace")

@@ -246,8 +246,8 @@ def _trace_error(error: Exception, step: StepSpec) -> CostError:
         )
     if isinstance(error, UnsupportedOperatorException):
         return CostError(
-            f"the operator {error.func} has no shape rule{location}, so its costs cannot be counted "
-            "without running it: register one with torch.library.register_fake, replace it, or "
+            f"the operator {error.func} has no shape rule{location}, so its costs cannot be "
+            "counted without running it: register one with torch.library.register_fake, replace it, or "
             "give the costs as a function of the widths."
         )
     shapes = ", ".join(
@@ -256,7 +256,7 @@ def _trace_error(error: Exception, step: StepSpec) -> CostError:
     )
     return CostError(
         f"one training step on inputs of shape {shapes} raised {type(error).__name__}: "
-        f"{first_line(error)}{location}; the model must take these inputs, the loss its output, and "
-        "neither may read values (.item(), .numpy()); where they must, give the costs as a "
+        f"{first_line(error)}{location}; the model must take these inputs, the loss its output, "
+        "and neither may read values (.item(), .numpy()); where they must, give the costs as a "
         "function of the widths."
     )

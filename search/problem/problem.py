@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...objectives.cost.latency import Latency, measure_latency
+from ...objectives.cost.latency import measure_latency
 from ...objectives.cost.source import CostSource
 from ...objectives.data.dataset import Data
 from ...objectives.data.load import data_fingerprint
@@ -82,7 +82,7 @@ class Problem:
         fingerprint: Hash of spec, objective code and data; equal for all workers of a study.
         too_large_reason: Why a candidate is too large for the device here, in a sentence; None
             where it is not known to be.
-        time_forward: Times a candidate's forward pass.
+        time_forward: Returns the seconds of a candidate's forward pass.
         known_infeasible: Candidates whose own costs broke a limit that the feasible set had thought
             kept; grows while workers bind.
     """
@@ -98,7 +98,7 @@ class Problem:
     suggester: Suggester
     fingerprint: str
     too_large_reason: Callable[[Mapping[str, int]], str | None] = _never_too_large
-    time_forward: Callable[..., Latency] = measure_latency
+    time_forward: Callable[..., float] = measure_latency
     known_infeasible: list[NDArray[np.int64]] = field(default_factory=list)
 
     @classmethod
@@ -169,12 +169,12 @@ class Problem:
         """Return what only a measurement can tell, for the limits set: latency in seconds."""
         if "latency" not in self.spec.limits.measured_limits:
             return {}
-        latency = self.time_forward(
+        seconds = self.time_forward(
             lambda: self.objective.build(widths),
             step_spec(self.objective, self.settings).inputs,
             device=resolve_device(self.settings.device),
         )
-        return {"latency": latency.median_seconds}
+        return {"latency": seconds}
 
     def measured_violations(self, measured: Mapping[str, float]) -> dict[str, float]:
         """Return by how much measurements break their limits, as a share; ≤ 0 keeps them."""

@@ -28,38 +28,32 @@ class RecordingModule(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(20, 5)
-        self.seen: list[tuple[bool, bool, tuple[int, ...], torch.dtype]] = []
+        self.calls: list[tuple[bool, bool, tuple[int, ...], torch.dtype]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         output = self.layer(x)
-        self.seen.append((self.training, torch.is_grad_enabled(), tuple(x.shape), output.dtype))
+        self.calls.append((self.training, torch.is_grad_enabled(), tuple(x.shape), output.dtype))
         return output
 
 
-def test_the_median_of_the_repeats_and_their_spread() -> None:
+def test_the_median_of_the_repeats_after_the_warm_up() -> None:
     clock = Clock([100.0, 50.0, 4.0, 1.0, 2.0, 9.0, 3.0])
-    latency = measure_latency(
+    seconds = measure_latency(
         lambda: nn.Linear(20, 5), INPUT, repeats=5, warmup=2, clock=clock, batch_size=4
     )
-    assert latency.median_seconds == 3.0
-    assert (latency.fastest_seconds, latency.slowest_seconds) == (1.0, 9.0)
-    assert latency.spread_seconds == 2.0
-    assert (latency.repeats, latency.batch_size, latency.device) == (5, 4, "cpu")
-    assert latency.threads == torch.get_num_threads()
+    assert seconds == 3.0
 
 
 def test_one_repeat_is_its_own_median() -> None:
-    latency = measure_latency(
-        lambda: nn.Linear(20, 5), INPUT, repeats=1, warmup=0, clock=Clock([2.0])
-    )
-    assert (latency.median_seconds, latency.spread_seconds) == (2.0, 0.0)
+    clock = Clock([2.0])
+    assert measure_latency(lambda: nn.Linear(20, 5), INPUT, repeats=1, warmup=0, clock=clock) == 2.0
 
 
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["fp32", "bf16"])
 def test_passes_are_in_eval_mode_without_gradients(autocast: torch.dtype | None) -> None:
     model = RecordingModule()
     measure_latency(lambda: model, INPUT, batch_size=3, repeats=2, warmup=1, autocast=autocast)
-    assert model.seen == [(False, False, (3, 20), autocast or torch.float32)] * 3
+    assert model.calls == [(False, False, (3, 20), autocast or torch.float32)] * 3
 
 
 def test_a_far_larger_model_takes_longer() -> None:
@@ -73,14 +67,13 @@ def test_a_far_larger_model_takes_longer() -> None:
         )
         for width in (50, 2_000)
     )
-    assert large.median_seconds > 5 * small.median_seconds > 0
-    assert small.fastest_seconds <= small.median_seconds <= small.slowest_seconds
+    assert large > 5 * small > 0
 
 
 def test_token_ids_are_valid_and_random_streams_are_left_alone() -> None:
     before = torch.get_rng_state()
     ids = (TensorSpec(shape=(7,), dtype=torch.int64),)
-    assert measure_latency(lambda: nn.Embedding(3, 4), ids, repeats=2).repeats == 2
+    assert measure_latency(lambda: nn.Embedding(3, 4), ids, repeats=2) > 0
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -93,7 +86,7 @@ def raising() -> nn.Module:
     [
         (lambda: nn.Linear(3, 2), {}, CostError, "forward pass raised RuntimeError"),
         (raising, {}, ModelError, "ZeroDivisionError: no width"),
-        (lambda: None, {}, ModelError, "returned a NoneType"),
+        (lambda: None, {}, ModelError, "returned None"),
         (lambda: nn.Linear(20, 2), {"repeats": 0}, CostError, "repeats is 0: .* at least 1"),
         (lambda: nn.Linear(20, 2), {"warmup": -1}, CostError, "warm-up passes is -1"),
         (lambda: nn.Linear(20, 2), {"batch_size": 0}, CostError, "batch size is 0"),

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.objectives.cost.latency import Latency
 from widthwise.objectives.cost.user_costs import UserCostModel
 from widthwise.search.errors import Exhausted, NothingFeasible, TrainerDied
 from widthwise.search.problem.memory_ceiling import OutOfMemoryBound
@@ -159,7 +158,7 @@ def test_what_was_too_much_together_is_tried_alone(new_harness: HarnessFactory) 
 def test_memory_that_runs_out_before_the_training_is_a_result_too(
     new_harness: HarnessFactory,
 ) -> None:
-    def time_forward(*_: Any, **__: Any) -> Latency:
+    def time_forward(*_: Any, **__: Any) -> float:
         raise MemoryError("no room")
 
     study = new_harness(trials=3, limits={"latency": "1 s"})
