@@ -6,22 +6,48 @@ always better.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
 CONFIDENCE = 0.9
-"""Least belief that a candidate meets the target before "smallest" settles for it."""
+"""Least probability that a candidate meets the target with which "smallest" settles for it."""
 _NORMAL_QUANTILE = 1.2816  # of a normal distribution: Φ(1.2816) = 0.9
+
+
+class GoalKind(enum.StrEnum):
+    """What a search looks for.
+
+    Attributes:
+        BEST: The best metric.
+        SMALLEST: The smallest cost with a metric that meets the target.
+        FRONT: Everything that nothing else beats in both metric and cost.
+    """
+
+    BEST = "best"
+    SMALLEST = "smallest"
+    FRONT = "front"
+
+    @property
+    def uses_cost(self) -> bool:
+        """Whether a cost is to be made small."""
+        return self is not GoalKind.BEST
+
+
+class MetricDirection(enum.StrEnum):
+    """Whether more or less of a metric is better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
     """What to look for.
+
+    `kind` and `direction` may be given by their texts: `Goal(kind="smallest", target=0.9)`.
 
     Attributes:
         kind: "best" metric, "smallest" cost that meets the target, or the "front" of the two.
@@ -30,15 +56,19 @@ class Goal:
         cost: For "smallest" and "front": the name of the cost to make small.
     """
 
-    kind: Literal["best", "smallest", "front"] = "best"
-    direction: Literal["maximize", "minimize"] = "maximize"
+    kind: GoalKind = GoalKind.BEST
+    direction: MetricDirection = MetricDirection.MAXIMIZE
     target: float | None = None
     cost: str = "flops"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", GoalKind(self.kind))
+        object.__setattr__(self, "direction", MetricDirection(self.direction))
 
     @property
     def sign(self) -> float:
         """+1 where a higher metric is better, −1 where a lower one is."""
-        return 1.0 if self.direction == "maximize" else -1.0
+        return 1.0 if self.direction is MetricDirection.MAXIMIZE else -1.0
 
     @property
     def signed_target(self) -> float:
@@ -47,18 +77,35 @@ class Goal:
         return self.sign * self.target
 
 
-def good_enough(signed_metric: Floats, goal: Goal) -> NDArray[np.bool_]:
-    """Whether each signed metric meets the target, [n]."""
+def meets_target(signed_metric: NDArray[np.float64], goal: Goal) -> NDArray[np.bool_]:
+    """Return which signed metrics meet the target, [n]."""
     return signed_metric >= goal.signed_target
 
 
-def confidently_meets_target(mean: Floats, std: Floats, goal: Goal) -> NDArray[np.bool_]:
-    """Whether each candidate is believed to meet the target with `CONFIDENCE`, [n]."""
-    return mean - _NORMAL_QUANTILE * std >= goal.signed_target
+def confidently_meets_target(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], goal: Goal
+) -> NDArray[np.bool_]:
+    """Return which candidates meet the target with a probability of `CONFIDENCE`, [n]."""
+    return mean - _NORMAL_QUANTILE * deviation >= goal.signed_target
 
 
-def pareto_front(cost: Floats, signed_metric: Floats) -> NDArray[np.intp]:
-    """Indices of the candidates that no other beats in both cost and metric, by rising cost."""
+def cheapest_index(
+    qualified: NDArray[np.bool_], signed_metric: NDArray[np.float64], cost: NDArray[np.float64]
+) -> int | None:
+    """Return the index of the cheapest qualified candidate, None where none qualifies.
+
+    Of equally cheap ones it is the one with the best metric.
+    """
+    indices = np.flatnonzero(qualified)
+    if not len(indices):
+        return None
+    return int(indices[np.lexsort((-signed_metric[indices], cost[indices]))[0]])
+
+
+def pareto_front(
+    cost: NDArray[np.float64], signed_metric: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Return the indices of the candidates that no other beats in both, by rising cost."""
     order = np.lexsort((-signed_metric, cost))
     best = -np.inf
     front = []

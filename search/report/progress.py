@@ -20,7 +20,7 @@ from ...storage.ledger.slot import SlotCounts, SlotRecord
 from ..goal import Goal
 from ..trial.history import CompletedTrial, completed_trials
 from ..units import format_cost
-from .summary import format_widths
+from .summary import failure_reason, format_widths
 
 
 class ProgressDisplay:
@@ -98,7 +98,9 @@ class ProgressDisplay:
     def _trial_line(self, record: SlotRecord) -> str:
         widths = format_widths(record.widths or {})
         if record.outcome != "complete" or record.value is None:
-            return f"trial {record.number}: {record.outcome} ({widths}){_failure_reason(record)}"
+            reason = failure_reason(record)
+            suffix = f": {reason}" if reason else ""
+            return f"trial {record.number}: {record.outcome} ({widths}){suffix}"
         best_mark = " ★" if self._best is not None and self._best.number == record.number else ""
         return (
             f"trial {record.number}: {self._metric} {record.value:.4f}{best_mark} ({widths}; "
@@ -128,12 +130,6 @@ class ProgressDisplay:
         rate = newly_finished / elapsed
         seconds_left = (self._counts.budget - done) / rate
         return f"{rate * 60:.1f} trials a minute, {_format_time_left(seconds_left)} left"
-
-
-def _failure_reason(record: SlotRecord) -> str:
-    result = record.result or {}
-    lines = str(result.get("error") or result.get("detail") or "").strip().splitlines()
-    return f": {lines[-1]}" if lines else ""
 
 
 def count_finished(counts: SlotCounts) -> int:

@@ -1,42 +1,46 @@
 """The recommendation: which trained candidate to take, and whether the search gained anything.
 
 The luckiest training is not the best network: with more trials the best *observed* one gets truly
-worse (the winner's curse). So the recommended candidate is the one with the best posterior mean
-under the surrogate, and it is judged against the plain baselines with the surrogate's noise.
+worse (the winner's curse). So the recommended trial is the one with the best posterior mean under
+the surrogate, and it is judged against the plain baselines with the surrogate's noise. Which of
+all feasible candidates is best, trained or not, is `best_candidate`'s answer.
 Entry point: `recommend`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..goal import CONFIDENCE, Goal, confidently_meets_target, good_enough, pareto_front
-from ..sampler.baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, UNIFORM_SCALING
-from ..sampler.best_candidate import BestCandidate, best_candidate
+from ..goal import (
+    CONFIDENCE,
+    Goal,
+    GoalKind,
+    cheapest_index,
+    confidently_meets_target,
+    meets_target,
+    pareto_front,
+)
+from ..sampler.best_candidate import MIN_TRAININGS, BestCandidate, best_candidate
 from ..sampler.history import History
 from ..sampler.posterior import fit_posterior
 from ..space.feasible_set import FeasibleSet, stack_rows
 from ..space.space import Space
 from ..surrogate.blas_threads import single_blas_thread
-from ..surrogate.model_average import fit_model_average
+from ..surrogate.observations import Floats
 from ..trial.history import CompletedTrial
-
-# Below this many trainings a surrogate has no ground: the best observed one is recommended.
-_MIN_TRIALS = 4
-BASELINE_ORIGINS = (LARGEST_FEASIBLE, UNIFORM_SCALING, RULE_OF_THUMB)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What the surrogate believes of a trial's candidate, in the metric's unit.
+    """The surrogate's posterior of a trial's candidate, in the metric's unit.
 
     Attributes:
         mean: Metric without the luck of one training.
-        deviation: Standard deviation of that belief.
+        deviation: Standard deviation.
     """
 
     mean: float
@@ -50,28 +54,64 @@ class Recommendation:
     Attributes:
         best_observed: Best observed trial for the goal, its luck included.
         recommended: The trial to take.
-        estimates: The surrogate's belief for each trial, in the order of the trials; empty while
-            there are too few.
+        verdict: One sentence that judges the recommended trial against the baselines.
+        estimates: The surrogate's posterior by trial number; empty while there are too few.
         noise: Standard deviation of one training around the surface; None while there are too few.
         front: For the goal "front": the trials no other beats in both cost and metric.
-        verdict: One sentence that judges the recommended trial against the baselines.
-        best_candidate: The candidate believed to be best of all feasible ones, tried or not; None where the
-            feasible set was not given or there are too few trials. Where it was not trained, one
-            more trial would confirm it.
+        best_candidate: The best of all feasible candidates, tried or not; None where the feasible
+            set was not given, all of it failed or there are too few trials. Where it was not
+            trained, one more trial would confirm it.
     """
 
     best_observed: CompletedTrial
     recommended: CompletedTrial
-    estimates: Sequence[Estimate]
-    noise: float | None
-    front: Sequence[CompletedTrial]
     verdict: str
+    estimates: Mapping[int, Estimate] = field(default_factory=dict)
+    noise: float | None = None
+    front: Sequence[CompletedTrial] = ()
     best_candidate: BestCandidate | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Judged:
+    """Completed trials with what they are judged by.
+
+    Attributes:
+        trials: The trials.
+        metric: Posterior means, or the observed metrics while there is no posterior, [n], signed.
+        deviation: Posterior standard deviations, [n]; None while there is no posterior.
+        cost: The cost that the goal makes small, [n].
+        noise: Standard deviation of one training; None while there is no posterior.
+    """
+
+    trials: Sequence[CompletedTrial]
+    metric: Floats
+    deviation: Floats | None
+    cost: Floats
+    noise: float | None
+
+    def qualifies(self, goal: Goal) -> NDArray[np.bool_]:
+        """Which meet the target, [n]: with confidence where there is a posterior."""
+        if self.deviation is None:
+            return meets_target(self.metric, goal)
+        return confidently_meets_target(self.metric, self.deviation, goal)
+
+    def best_index(self, goal: Goal) -> int:
+        """The index of the best for the goal; where nothing qualifies, of the best metric."""
+        if goal.kind is GoalKind.SMALLEST:
+            cheapest = cheapest_index(self.qualifies(goal), self.metric, self.cost)
+            if cheapest is not None:
+                return cheapest
+        return int(np.argmax(self.metric))
 
 
 @single_blas_thread()
 def recommend(
-    space: Space, goal: Goal, trials: Sequence[CompletedTrial], feasible: FeasibleSet | None = None
+    space: Space,
+    goal: Goal,
+    trials: Sequence[CompletedTrial],
+    history: History,
+    feasible: FeasibleSet | None = None,
 ) -> Recommendation | None:
     """Judge the completed trials of a study.
 
@@ -79,6 +119,7 @@ def recommend(
         space: The lattice.
         goal: What was looked for.
         trials: The completed trials.
+        history: All trials, the failed ones among them, as the sampler sees them.
         feasible: All that could have been tried; without it only trained candidates are judged.
 
     Returns:
@@ -86,126 +127,93 @@ def recommend(
     """
     if not trials:
         return None
-    observed = np.asarray([goal.sign * trial.value for trial in trials])
-    if len(trials) < _MIN_TRIALS:
-        posterior_mean, deviation, noise = observed, None, None
-    else:
-        encoded = space.encode(stack_rows([space.as_row(trial.widths) for trial in trials], space))
-        posterior = fit_model_average(encoded, observed)
-        posterior_mean, deviation = posterior.predict(encoded)
-        noise = posterior.noise_deviation
     cost = np.asarray([trial.costs.get(goal.cost, 0) for trial in trials], dtype=np.float64)
-    recommended_index, verdict = _judge_against_baselines(
-        trials, posterior_mean, deviation, cost, goal, noise
+    observed = _Judged(
+        trials=trials,
+        metric=np.asarray([goal.sign * trial.value for trial in trials]),
+        deviation=None,
+        cost=cost,
+        noise=None,
+    )
+    judged, estimates, answer = observed, {}, None
+    if len(trials) >= MIN_TRAININGS:
+        posterior = fit_posterior(space, history)
+        rows = stack_rows([space.as_row(trial.widths) for trial in trials], space)
+        mean, deviation = posterior.metric.predict(space.encode(rows))
+        noise = posterior.metric.noise_deviation
+        judged = _Judged(trials=trials, metric=mean, deviation=deviation, cost=cost, noise=noise)
+        estimates = {
+            trial.number: Estimate(mean=goal.sign * float(mean), deviation=float(deviation))
+            for trial, mean, deviation in zip(trials, mean, deviation, strict=True)
+        }
+        if feasible is not None:
+            answer = best_candidate(feasible, goal, history, posterior)
+    recommended_index, verdict = _judge_against_baselines(judged, goal)
+    front_indices = (
+        pareto_front(cost, observed.metric) if goal.kind is GoalKind.FRONT else np.empty(0, int)
     )
     return Recommendation(
-        best_observed=trials[_best_index(observed, None, cost, goal)],
+        best_observed=trials[observed.best_index(goal)],
         recommended=trials[recommended_index],
-        estimates=[]
-        if deviation is None
-        else [
-            Estimate(mean=goal.sign * float(mean), deviation=float(standard_deviation))
-            for mean, standard_deviation in zip(posterior_mean, deviation, strict=True)
-        ],
-        noise=noise,
-        front=[trials[i] for i in pareto_front(cost, observed)] if goal.kind == "front" else [],
         verdict=verdict,
-        best_candidate=None
-        if feasible is None or len(trials) < _MIN_TRIALS
-        else _best_feasible(feasible, goal, trials, observed),
+        estimates=estimates,
+        noise=judged.noise,
+        front=[trials[index] for index in front_indices],
+        best_candidate=answer,
     )
 
 
-def _best_feasible(
-    feasible: FeasibleSet,
-    goal: Goal,
-    trials: Sequence[CompletedTrial],
-    observed: NDArray[np.float64],
-) -> BestCandidate:
-    space = feasible.space
-    no_candidates = stack_rows([], space)
-    history = History(
-        observed=stack_rows([space.as_row(trial.widths) for trial in trials], space),
-        values=observed,
-        pending=no_candidates,
-        failed=no_candidates,
-    )
-    return best_candidate(feasible, goal, history, fit_posterior(feasible, history))
+def _judge_against_baselines(judged: _Judged, goal: Goal) -> tuple[int, str]:
+    """Return the index of the trial to take, and why.
 
-
-def _reaches_target(
-    metric: NDArray[np.float64], deviation: NDArray[np.float64] | None, goal: Goal
-) -> NDArray[np.bool_]:
-    """Which metrics meet the target: with confidence where there is a belief, else as observed."""
-    if deviation is None:
-        return good_enough(metric, goal)
-    return confidently_meets_target(metric, deviation, goal)
-
-
-def _best_index(
-    metric: NDArray[np.float64],
-    deviation: NDArray[np.float64] | None,
-    cost: NDArray[np.float64],
-    goal: Goal,
-) -> int:
-    """Index of the goal's pick; where nothing is good enough, of the best metric."""
-    if goal.kind == "smallest":
-        qualified = np.flatnonzero(_reaches_target(metric, deviation, goal))
-        if len(qualified):
-            return int(qualified[np.lexsort((-metric[qualified], cost[qualified]))[0]])
-    return int(np.argmax(metric))
-
-
-def _judge_against_baselines(
-    trials: Sequence[CompletedTrial],
-    posterior_mean: NDArray[np.float64],
-    deviation: NDArray[np.float64] | None,
-    cost: NDArray[np.float64],
-    goal: Goal,
-    noise: float | None,
-) -> tuple[int, str]:
-    """Index of the trial to take, and why: a baseline unless the search beats it beyond noise."""
-    best_index = _best_index(posterior_mean, deviation, cost, goal)
-    baseline_indices = [i for i, trial in enumerate(trials) if is_baseline(trial)]
-    if goal.kind == "smallest":
-        reaching = _reaches_target(posterior_mean, deviation, goal)
-        if not reaching[best_index]:
+    It is a baseline unless the search beats it by more than the noise of a training.
+    """
+    trials, best_index = judged.trials, judged.best_index(goal)
+    baselines = [index for index, trial in enumerate(trials) if trial.origin.is_baseline]
+    if goal.kind is GoalKind.SMALLEST:
+        qualifies = judged.qualifies(goal)
+        if not qualifies[best_index]:
             return best_index, (
                 f"No trial is believed to reach the target {goal.target:g} with {CONFIDENCE:.0%} "
                 "confidence: this is the best metric, not the smallest network."
             )
-        baseline_indices = [i for i in baseline_indices if reaching[i]]
-    if not baseline_indices:
+        baselines = [index for index in baselines if qualifies[index]]
+    if not baselines:
         return best_index, "No baseline to judge it against: none of them has a metric that counts."
-    if best_index in baseline_indices:
-        return (
-            best_index,
-            f"No gain found: the baseline “{trials[best_index].origin}” is the best pick.",
-        )
-    if goal.kind == "smallest":
-        best_baseline = min(baseline_indices, key=lambda i: cost[i])
-        return best_index, (
-            f"{cost[best_index] / cost[best_baseline]:.0%} of the {goal.cost} of the cheapest baseline that "
-            f"reaches the target (“{trials[best_baseline].origin}”)."
-        )
-    best_baseline = max(baseline_indices, key=lambda i: posterior_mean[i])
-    gain, baseline_name = (
-        float(posterior_mean[best_index] - posterior_mean[best_baseline]),
-        trials[best_baseline].origin,
+    if best_index in baselines:
+        name = trials[best_index].origin
+        return best_index, f"No gain found: the baseline “{name}” is the best pick."
+    if goal.kind is GoalKind.SMALLEST:
+        return best_index, _describe_saving(judged, goal, best_index, baselines)
+    return _judge_gain(judged, best_index, baselines)
+
+
+def _describe_saving(
+    judged: _Judged, goal: Goal, best_index: int, baselines: Sequence[int]
+) -> str:
+    """The sentence for a trial that is smaller than the baselines that reach the target."""
+    cheapest = min(baselines, key=lambda index: judged.cost[index])
+    share = judged.cost[best_index] / judged.cost[cheapest]
+    return (
+        f"{share:.0%} of the {goal.cost} of the cheapest baseline that reaches the target "
+        f"(“{judged.trials[cheapest].origin}”)."
     )
-    if noise is None:
+
+
+def _judge_gain(judged: _Judged, best_index: int, baselines: Sequence[int]) -> tuple[int, str]:
+    """Return the best trial where it beats the best baseline beyond noise, else that baseline."""
+    best_baseline = max(baselines, key=lambda index: judged.metric[index])
+    gain = float(judged.metric[best_index] - judged.metric[best_baseline])
+    name = judged.trials[best_baseline].origin
+    if judged.noise is None:
         return best_baseline, "Too few trials to tell a gain from the luck of a training."
-    if gain <= noise:
+    if gain <= judged.noise:
         return best_baseline, (
-            f"No gain found over the baseline “{baseline_name}”: the best other trial, number "
-            f"{trials[best_index].number}, is believed to be {gain:+.4f} better, within the noise of "
-            f"one training (±{noise:.4f})."
+            f"No gain found over the baseline “{name}”: the best other trial, number "
+            f"{judged.trials[best_index].number}, is believed to be {gain:+.4f} better, within the "
+            f"noise of one training (±{judged.noise:.4f})."
         )
     return best_index, (
-        f"{gain:+.4f} better than the best baseline (“{baseline_name}”), noise of one training ±{noise:.4f}."
+        f"{gain:+.4f} better than the best baseline (“{name}”), noise of one training "
+        f"±{judged.noise:.4f}."
     )
-
-
-def is_baseline(trial: CompletedTrial) -> bool:
-    """Whether a trial's candidate was picked without any search."""
-    return trial.origin.startswith(BASELINE_ORIGINS)

@@ -1,28 +1,106 @@
 """The report of a study: what was tried, what is best, what is recommended and why.
 
-`build_summary` gathers it once, ready for JSON; `markdown` renders a summary. Nothing here loads the
-model or the data: the ledger holds all that is told.
+`build_summary` gathers it once as a `StudySummary`; `StudySummary.to_json` and `markdown` render
+it. Nothing here loads the model or the data: the ledger holds all that is reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...objectives.cost.registry import COSTS
-from ...storage.ledger.ledger import SlotCounts, SlotRecord
-from ...storage.ledger.slot import StudyRow
+from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyRow
+from ...storage.ledger.tried import TriedSlot
+from ..goal import Goal
 from ..spec.spec import Spec
-from ..trial.history import CompletedTrial, completed_trials
+from ..trial.history import CompletedTrial, build_history, completed_trials
 from ..units import COST_BY_NAME, format_cost, format_count
 
 if TYPE_CHECKING:
     from ..space.feasible_set import FeasibleSet
-    from .recommendation import Estimate
+    from .recommendation import Estimate, Recommendation
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
 TEST_NOTE = "Test figures come from data that no choice has seen."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """All that a study has found.
+
+    Attributes:
+        study: Its name.
+        goal: What was looked for.
+        metric: The metric's name.
+        counts: The trials by state, and the budget.
+        limits: The bounds that are set, by name.
+        trials: The completed trials, by number.
+        failed: The slots that failed.
+        recommendation: The answer; None while no trial is complete.
+    """
+
+    study: str
+    goal: Goal
+    metric: str
+    counts: SlotCounts
+    limits: Mapping[str, float]
+    trials: Sequence[CompletedTrial]
+    failed: Sequence[SlotRecord]
+    recommendation: Recommendation | None
+
+    @property
+    def verdict(self) -> str:
+        """One sentence that judges the recommended trial."""
+        if self.recommendation is None:
+            return "No trial is complete yet."
+        return self.recommendation.verdict
+
+    @property
+    def baselines(self) -> list[CompletedTrial]:
+        """The completed baselines."""
+        return [trial for trial in self.trials if trial.origin.is_baseline]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as `report --json` writes it, a mapping of JSON values."""
+        answer = self.recommendation
+        best = answer.best_candidate if answer else None
+        return {
+            "study": self.study,
+            "goal": str(self.goal.kind),
+            "target": self.goal.target,
+            "metric": {"name": self.metric, "direction": str(self.goal.direction)},
+            **progress_summary(self.counts),
+            "limits": dict(self.limits),
+            "baselines": [self.trial_json(trial) for trial in self.baselines],
+            "best": self.trial_json(answer.best_observed) if answer else None,
+            "recommended": self.trial_json(answer.recommended) if answer else None,
+            "pick": asdict(best) if best else None,
+            "noise": answer.noise if answer else None,
+            "front": [self.trial_json(trial) for trial in answer.front] if answer else [],
+            "verdict": self.verdict,
+            "failures": [_failure_json(record) for record in self.failed],
+            "history": [self.trial_json(trial) for trial in self.trials],
+        }
+
+    def trial_json(self, trial: CompletedTrial) -> dict[str, Any]:
+        """Return a trial as JSON, with the surrogate's estimate where there is one."""
+        estimate = self.estimate(trial)
+        return {
+            "trial": trial.number,
+            "origin": str(trial.origin),
+            "widths": dict(trial.widths),
+            "metric": {"name": self.metric, "value": trial.value},
+            "test": trial.test,
+            "estimate": asdict(estimate) if estimate else None,
+            "costs": dict(trial.costs),
+            "seed": trial.seed,
+        }
+
+    def estimate(self, trial: CompletedTrial) -> Estimate | None:
+        """Return the surrogate's posterior of a trial's candidate, None where there is none."""
+        return self.recommendation.estimates.get(trial.number) if self.recommendation else None
 
 
 def build_summary(
@@ -30,55 +108,46 @@ def build_summary(
     spec: Spec,
     slot_records: Sequence[SlotRecord],
     counts: SlotCounts,
+    tried: Sequence[TriedSlot],
     feasible: FeasibleSet | None = None,
-) -> dict[str, Any]:
-    """All that a study has to tell.
+) -> StudySummary:
+    """Gather all that a study has found.
 
     Args:
         row: The study.
         spec: What it was made with.
         slot_records: Its slots.
         counts: Their states.
-        feasible: All candidates that keep the limits, for the pick; None leaves it out.
-
-    Returns:
-        A mapping of JSON values: "study", "goal", "metric", "budget", "trials", "limits",
-        "baselines", "best", "recommended", "pick", "front", "verdict", "failures" and "history".
+        tried: Its slots that have widths, as the sampler learns from them.
+        feasible: All candidates that keep the limits, to find the best of them; None to judge
+            trained ones only.
     """
     # The surrogate, and all that it stands on, is for those who ask for an answer.
-    from .recommendation import is_baseline, recommend
+    from .recommendation import recommend
 
     trials = completed_trials(slot_records)
-    goal = spec.goal_for(row.direction)
-    recommendation = recommend(spec.widths.to_space(), goal, trials, feasible)
-    serialise_trial = _TrialSerialiser(
-        spec.metric, trials, recommendation.estimates if recommendation else ()
+    space, goal = spec.widths.to_space(), spec.goal_for(row.direction)
+    history = build_history(
+        space,
+        tried,
+        goal,
+        epochs=spec.proxy.epochs,
+        measured_limits=spec.limits.measured_limits,
     )
-    return {
-        "study": row.name,
-        "goal": spec.study.goal,
-        "target": spec.study.target,
-        "metric": {"name": spec.metric, "direction": row.direction},
-        **progress_summary(counts),
-        "limits": spec.limits.model_dump(exclude_none=True),
-        "baselines": [serialise_trial(trial) for trial in trials if is_baseline(trial)],
-        "best": serialise_trial(recommendation.best_observed) if recommendation else None,
-        "recommended": serialise_trial(recommendation.recommended) if recommendation else None,
-        "pick": asdict(recommendation.best_candidate)
-        if recommendation and recommendation.best_candidate
-        else None,
-        "noise": recommendation.noise if recommendation else None,
-        "front": [serialise_trial(trial) for trial in recommendation.front]
-        if recommendation
-        else [],
-        "verdict": recommendation.verdict if recommendation else "No trial is complete yet.",
-        "failures": [_failure_entry(record) for record in slot_records if _is_failure(record)],
-        "history": [serialise_trial(trial) for trial in trials],
-    }
+    return StudySummary(
+        study=row.name,
+        goal=goal,
+        metric=spec.metric,
+        counts=counts,
+        limits=spec.limits.model_dump(exclude_none=True),
+        trials=trials,
+        failed=[record for record in slot_records if record.outcome and record.outcome.is_failure],
+        recommendation=recommend(space, goal, trials, history, feasible),
+    )
 
 
 def progress_summary(counts: SlotCounts) -> dict[str, Any]:
-    """Budget and trials by state, as `status --json` gives them."""
+    """Return budget and trials by state, as `status --json` gives them."""
     return {
         "budget": counts.budget,
         "trials": {
@@ -91,45 +160,19 @@ def progress_summary(counts: SlotCounts) -> dict[str, Any]:
     }
 
 
-class _TrialSerialiser:
-    """Trials as JSON, each with the surrogate's belief where there is one."""
-
-    def __init__(
-        self, metric: str, trials: Sequence[CompletedTrial], estimates: Sequence[Estimate]
-    ) -> None:
-        self._metric = metric
-        self._estimates = {
-            trial.number: estimate for trial, estimate in zip(trials, estimates, strict=False)
-        }
-
-    def __call__(self, trial: CompletedTrial) -> dict[str, Any]:
-        estimate = self._estimates.get(trial.number)
-        return {
-            "trial": trial.number,
-            "origin": trial.origin,
-            "widths": dict(trial.widths),
-            "metric": {"name": self._metric, "value": trial.value},
-            "test": trial.test,
-            "estimate": None
-            if estimate is None
-            else {"mean": estimate.mean, "deviation": estimate.deviation},
-            "costs": dict(trial.costs),
-            "seed": trial.seed,
-        }
-
-
-def _is_failure(record: SlotRecord) -> bool:
-    return record.outcome in ("nan", "out_of_memory", "error")
-
-
-def _failure_entry(record: SlotRecord) -> dict[str, Any]:
+def failure_reason(record: SlotRecord) -> str:
+    """Return the last line of what went wrong in a slot; empty where nothing is known."""
     result: Mapping[str, Any] = record.result or {}
     reason = str(result.get("error") or result.get("detail") or "").strip()
+    return reason.splitlines()[-1] if reason else ""
+
+
+def _failure_json(record: SlotRecord) -> dict[str, Any]:
     return {
         "trial": record.number,
         "outcome": record.outcome,
         "widths": dict(record.widths or {}),
-        "reason": reason.splitlines()[-1] if reason else "",
+        "reason": failure_reason(record),
     }
 
 
@@ -139,38 +182,35 @@ def cost_columns(limits: Mapping[str, float]) -> dict[str, str]:
     return {name: COST_BY_NAME[name].title for name in dict.fromkeys([*usual, *limits])}
 
 
-def comparison_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The table that ends a run: baselines, best and recommended, with their costs.
+def comparison_table(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
+    """Return the table that ends a run: baselines, best and recommended, with their costs.
 
     Returns:
-        The titles, and a row for each of them; the first row below the titles holds the limits.
+        The titles, and the rows; the first row holds the limits.
     """
-    limits = report["limits"]
-    costs = cost_columns(limits)
-    metric = report["metric"]["name"]
+    limits, costs, metric = summary.limits, cost_columns(summary.limits), summary.metric
     titles = ["", "trial", "widths", f"validation {metric}", f"test {metric}", *costs.values()]
     limit_cells = [
-        f"≤ {format_cost(label, limits[label])}" if label in limits else "—" for label in costs
+        f"≤ {format_cost(name, limits[name])}" if name in limits else "—" for name in costs
     ]
     rows = [["limit", "", "", "", "", *limit_cells]]
-    labelled_entries = [(entry["origin"], entry) for entry in report["baselines"]]
-    labelled_entries += [("front", entry) for entry in report["front"]]
-    labelled_entries += [("best observed", report["best"]), ("recommended", report["recommended"])]
-    for label, entry in labelled_entries:
-        if entry is not None:
-            entry_costs = entry["costs"]
-            cost_cells = [
-                format_cost(cost, entry_costs[cost]) if cost in entry_costs else "—"
-                for cost in costs
-            ]
-            metric_cells = [_format_metric(entry["metric"]["value"]), _format_metric(entry["test"])]
-            widths_cell = format_widths(entry["widths"])
-            rows.append([label, str(entry["trial"]), widths_cell, *metric_cells, *cost_cells])
+    labelled_trials = [(str(trial.origin), trial) for trial in summary.baselines]
+    if answer := summary.recommendation:
+        labelled_trials += [("front", trial) for trial in answer.front]
+        labelled_trials += [("best observed", answer.best_observed)]
+        labelled_trials += [("recommended", answer.recommended)]
+    for label, trial in labelled_trials:
+        cost_cells = [
+            format_cost(name, trial.costs[name]) if name in trial.costs else "—" for name in costs
+        ]
+        metric_cells = [_format_metric(trial.value), _format_metric(trial.test)]
+        widths_cell = format_widths(trial.widths)
+        rows.append([label, str(trial.number), widths_cell, *metric_cells, *cost_cells])
     return titles, rows
 
 
 def format_widths(widths: Mapping[str, int]) -> str:
-    """Widths for people: `hidden1=64 hidden2=32`."""
+    """Return widths for people: `hidden1=64 hidden2=32`."""
     return " ".join(f"{name}={value}" for name, value in widths.items())
 
 
@@ -178,74 +218,79 @@ def _format_metric(value: float | None) -> str:
     return "—" if value is None else f"{value:.4f}"
 
 
-def progress_line(report: Mapping[str, Any]) -> str:
-    """Where the study stands, in one line."""
-    trials = report["trials"]
+def progress_line(summary: StudySummary) -> str:
+    """Return how far the study is, in one line."""
+    trials = progress_summary(summary.counts)["trials"]
     states = ", ".join(f"{count} {state}" for state, count in trials.items() if count)
-    return f"{report['study']}: {states or 'nothing yet'}, of a budget of {report['budget']}"
+    return f"{summary.study}: {states or 'nothing yet'}, of a budget of {summary.counts.budget}"
 
 
-def best_candidate_line(report: Mapping[str, Any]) -> str | None:
-    """Which of all feasible candidates is believed to be best, trained or not; None if unknown."""
-    candidate = report["pick"]
+def best_candidate_line(summary: StudySummary) -> str | None:
+    """Return which of all feasible candidates is best, trained or not; None if unknown."""
+    candidate = summary.recommendation.best_candidate if summary.recommendation else None
     if candidate is None:
         return None
-    trained = "trained" if candidate["trained"] else "not trained: one more trial would confirm it"
+    trained = "trained" if candidate.trained else "not trained: one more trial would confirm it"
     return (
-        f"Best of all feasible candidates, as believed: {format_widths(candidate['widths'])} with "
-        f"{report['metric']['name']} {candidate['mean']:.4f} (95 %: {candidate['low']:.4f} to "
-        f"{candidate['high']:.4f}); {trained}."
+        f"Best of all feasible candidates, as believed: {format_widths(candidate.widths)} with "
+        f"{summary.metric} {candidate.mean:.4f} (95 %: {candidate.low:.4f} to "
+        f"{candidate.high:.4f}); {trained}."
     )
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """A summary as a Markdown document."""
-    titles, rows = comparison_table(report)
-    lines = [f"# {report['study']}", "", progress_line(report) + ".", ""]
-    lines += [f"**{report['verdict']}**", "", *_markdown_table(titles, rows), ""]
-    candidate_line = best_candidate_line(report)
+def markdown(summary: StudySummary) -> str:
+    """Return a summary as a Markdown document."""
+    titles, rows = comparison_table(summary)
+    lines = [f"# {summary.study}", "", progress_line(summary) + ".", ""]
+    lines += [f"**{summary.verdict}**", "", *_markdown_table(titles, rows), ""]
+    candidate_line = best_candidate_line(summary)
     lines += [candidate_line, ""] if candidate_line else []
     lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
-    recommended = report["recommended"]
-    if recommended is not None and recommended["estimate"] is not None:
-        estimate = recommended["estimate"]
-        lines += [
-            f"Recommended: {format_widths(recommended['widths'])}; the surrogate believes in "
-            f"{report['metric']['name']} {estimate['mean']:.4f} ± {estimate['deviation']:.4f} "
-            f"(noise of one training ± {report['noise']:.4f}).",
-            "",
-        ]
+    if answer := summary.recommendation:
+        lines += _recommended_lines(summary, answer)
     lines += ["## Trials", ""]
     lines += _markdown_table(
-        ["trial", "origin", "widths", report["metric"]["name"], "test", "parameters", "seed"],
+        ["trial", "origin", "widths", summary.metric, "test", "parameters", "seed"],
         [
             [
-                str(entry["trial"]),
-                entry["origin"],
-                format_widths(entry["widths"]),
-                _format_metric(entry["metric"]["value"]),
-                _format_metric(entry["test"]),
-                format_count(entry["costs"].get("parameters", 0)),
-                str(entry["seed"]),
+                str(trial.number),
+                str(trial.origin),
+                format_widths(trial.widths),
+                _format_metric(trial.value),
+                _format_metric(trial.test),
+                format_count(int(trial.costs.get("parameters", 0))),
+                str(trial.seed),
             ]
-            for entry in report["history"]
+            for trial in summary.trials
         ],
     )
-    if report["failures"]:
+    if summary.failed:
         lines += ["", "## Failures", ""]
         lines += _markdown_table(
             ["trial", "outcome", "widths", "reason"],
             [
                 [
-                    str(failure["trial"]),
-                    str(failure["outcome"]),
-                    format_widths(failure["widths"]),
-                    failure["reason"].replace("|", "\\|"),
+                    str(record.number),
+                    str(record.outcome),
+                    format_widths(record.widths or {}),
+                    failure_reason(record).replace("|", "\\|"),
                 ]
-                for failure in report["failures"]
+                for record in summary.failed
             ],
         )
     return "\n".join(lines) + "\n"
+
+
+def _recommended_lines(summary: StudySummary, answer: Recommendation) -> list[str]:
+    estimate = summary.estimate(answer.recommended)
+    if estimate is None:
+        return []
+    return [
+        f"Recommended: {format_widths(answer.recommended.widths)}; the surrogate believes in "
+        f"{summary.metric} {estimate.mean:.4f} ± {estimate.deviation:.4f} "
+        f"(noise of one training ± {answer.noise:.4f}).",
+        "",
+    ]
 
 
 def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ..goal import Goal, good_enough, pareto_front
+from ..surrogate.observations import Floats
+from ..goal import Goal, GoalKind, meets_target, pareto_front
 from .expected_improvement import (
     inverse_log_ei,
     log_expected_hypervolume_improvement,
@@ -22,7 +23,8 @@ from .expected_improvement import (
 )
 from .posterior import ConstrainedPosterior
 
-Floats = NDArray[np.float64]
+MAX_SCORED = 20_000
+"""Candidates that every surface scores, in some 50 ms; of more, a shortlist is scored."""
 
 # Seen candidates that every surface is asked about for the best one among them.
 _MAX_OBSERVED = 512
@@ -107,19 +109,21 @@ def _log_expected_gain(
     observed_costs: Floats,
 ) -> Floats:
     """Logarithm of one surface's expected gain, [n]."""
-    if goal.kind == "best":
-        return log_expected_improvement(mean, deviation, float(observed_means.max()))
-    if goal.kind == "smallest":
-        good = good_enough(observed_means, goal)
-        incumbent = float(observed_costs[good].min()) if good.any() else np.inf
-        return log_expected_saving(mean, deviation, cost, goal.signed_target, incumbent)
-    front_indices = pareto_front(observed_costs, observed_means)
-    reference = (
-        float(max(cost.max(), observed_costs.max())) * 1.1,
-        float(min(mean.min(), observed_means.min())),
-    )
-    front = np.column_stack([observed_costs[front_indices], observed_means[front_indices]])
-    return log_expected_hypervolume_improvement(mean, deviation, cost, front, reference)
+    match goal.kind:
+        case GoalKind.BEST:
+            return log_expected_improvement(mean, deviation, float(observed_means.max()))
+        case GoalKind.SMALLEST:
+            is_good = meets_target(observed_means, goal)
+            incumbent = float(observed_costs[is_good].min()) if is_good.any() else np.inf
+            return log_expected_saving(mean, deviation, cost, goal.signed_target, incumbent)
+        case GoalKind.FRONT:
+            front_indices = pareto_front(observed_costs, observed_means)
+            reference = (
+                float(max(cost.max(), observed_costs.max())) * 1.1,
+                float(min(mean.min(), observed_means.min())),
+            )
+            front = np.column_stack([observed_costs[front_indices], observed_means[front_indices]])
+            return log_expected_hypervolume_improvement(mean, deviation, cost, front, reference)
 
 
 def top_by_ei(posterior: ConstrainedPosterior, encoded: Floats, count: int) -> NDArray[np.intp]:

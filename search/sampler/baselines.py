@@ -103,10 +103,9 @@ def _largest_candidate(feasible_set: FeasibleSet, pool: Candidates) -> NDArray[n
     best = pool[int(np.argmax(_log_size(feasible_set, pool)))]
     if feasible_set.enumerated:
         return np.asarray(best)
-    no_hashes = np.empty(0, dtype=np.uint64)
     rng = np.random.default_rng(0)
     return beam_search(
-        feasible_set, lambda rows: _log_size(feasible_set, rows), best[None, :], no_hashes, rng
+        feasible_set, lambda rows: _log_size(feasible_set, rows), best[None, :], rng
     )
 
 

@@ -1,7 +1,9 @@
-"""The pick: the candidate that is believed to be best now, among tried and untried ones.
+"""The best candidate: the one that is believed to be best now, among tried and untried ones.
 
-The luckiest training is not the best network. The pick has the best posterior mean of all feasible
-candidates, whether trained or not, and comes with an interval. Entry point: `best_candidate`.
+The luckiest training is not the best network. The best candidate has the best posterior mean of
+all feasible candidates, whether trained or not, and comes with an interval. What failed, or broke
+a measured limit, is never it; what is likely to, is not either. The report, the confirmation that
+ends a budget and `WidthSampler.recommend` all ask `best_candidate`.
 """
 
 from __future__ import annotations
@@ -13,22 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..goal import Goal, confidently_meets_target
+from ..goal import Goal, GoalKind, cheapest_index, confidently_meets_target
 from ..space.feasible_set import Candidates, FeasibleSet, hash_rows
 from ..space.local_search import beam_search
-from .acquisition import top_by_ei
+from ..surrogate.observations import Floats
+from .acquisition import MAX_SCORED, top_by_ei
 from .companions import CompanionParameters
 from .history import History
 from .posterior import ConstrainedPosterior, encode_candidates
 
-Floats = NDArray[np.float64]
-
 INTERVAL_DEVIATIONS = 1.96
-"""Standard deviations on either side of the mean: 95 % of a normal belief."""
+"""Standard deviations on either side of the mean: 95 % of a normal distribution."""
 
-# Feasible candidates that are judged by every surface; of more, the likeliest are.
-_MAX_SCORED = 20_000
+MIN_TRAININGS = 4
+"""Trainings below which the surrogate has no ground to recommend, or confirm, anything."""
+
 _SHORTLIST_SIZE = 4096
+_BEAM_STARTS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +40,12 @@ class BestCandidate:
 
     Attributes:
         widths: Its widths by name.
-        mean: Its metric as believed, without the luck of one training, in the metric's own sign.
-        deviation: Standard deviation of that belief.
+        mean: Posterior mean of its metric, without the luck of one training, in the metric's sign.
+        deviation: Posterior standard deviation.
         low: Lower end of the 95 % interval of the metric.
         high: Upper end.
         trained: Whether it was trained; if not, one training would confirm it.
-        companions: Values of the parameters that ride along.
+        companions: Values of the parameters that are searched along.
     """
 
     widths: Mapping[str, int]
@@ -60,88 +63,127 @@ def best_candidate(
     history: History,
     posterior: ConstrainedPosterior,
     companion_parameters: CompanionParameters | None = None,
-) -> BestCandidate:
-    """The candidate to take for a goal.
+) -> BestCandidate | None:
+    """Return the candidate to take for a goal, None where all known ones failed.
 
     Args:
         feasible_set: The candidates.
-        goal: "best" and "front" pick the best mean; "smallest" the cheapest that is believed to
-            meet the target with confidence, or the likeliest to where none is.
-        history: What was tried; with companions, only those that were tried are picked.
-        posterior: What it makes one believe.
-        companion_parameters: Turns encoded companions into parameters.
+        goal: "best" and "front" take the best mean; "smallest" the cheapest that meets the target
+            with confidence, or the likeliest to where none does.
+        history: What was tried; of companions only those of a trial in it are taken.
+        posterior: As fitted to the history.
+        companion_parameters: Decodes the companions.
     """
     rng = np.random.default_rng(0)
-    best_companions = (
-        None if history.encoded_companions is None else _best_companions(posterior, history)
-    )
-
-    def predict_penalised(candidates: Candidates) -> tuple[Floats, Floats]:
-        encoded = _encode_with_companions(feasible_set, candidates, best_companions)
-        mean, deviation = posterior.metric.predict(encoded)
-        return np.where(
-            posterior.is_probably_feasible(encoded), mean, mean - 1e6 * (1 + abs(mean))
-        ), deviation
-
-    top_observed = history.observed[np.argsort(-history.values, kind="stable")[:4]]
-    pool = feasible_set.candidate_pool(rng, top_observed)
-    score_all = feasible_set.enumerated and len(pool) <= _MAX_SCORED
-    if len(pool) > _MAX_SCORED:
-        encoded = _encode_with_companions(feasible_set, pool, best_companions)
-        polynomial_mean, _ = posterior.metric.polynomial_only().predict(encoded)
-        top_by_mean = np.argpartition(-polynomial_mean, _SHORTLIST_SIZE)[:_SHORTLIST_SIZE]
-        top_indices = top_by_ei(posterior, encoded, _SHORTLIST_SIZE)
-        pool = pool[np.union1d(top_by_mean, top_indices)]
+    answers = _AnswerScores(feasible_set, history, posterior)
+    pool = feasible_set.candidate_pool(rng, history.top_observed)
+    score_all = feasible_set.enumerated and len(pool) <= MAX_SCORED
+    if len(pool) > MAX_SCORED:
+        pool = answers.shortlist(pool)
     if not score_all:
         pool = np.vstack([pool, history.observed[feasible_set.is_feasible(history.observed)]])
-    mean, deviation = predict_penalised(pool)
-    if goal.kind == "smallest":
-        cost = np.asarray(feasible_set.cost_function(pool)[goal.cost], dtype=np.float64)
-        best_row = pool[_cheapest_confident(mean, deviation, cost, goal)]
-    elif not score_all:
-        starts = pool[np.argsort(-mean, kind="stable")[:8]]
-        no_hashes = np.empty(0, dtype=np.uint64)
-        best_row = beam_search(
-            feasible_set, lambda rows: predict_penalised(rows)[0], starts, no_hashes, rng
-        )
+    is_excluded = history.is_excluded(pool, answers.companion_row)
+    if is_excluded.all():
+        return None
+    pool = pool[~is_excluded] if is_excluded.any() else pool
+    is_usable = answers.is_usable(pool)
+    if not is_usable.any():
+        best_row = pool[int(np.argmax(posterior.log_probability_feasible(answers.encode(pool))))]
     else:
-        best_row = pool[int(np.argmax(mean))]
-    row_mean, row_deviation = posterior.metric.predict(
-        _encode_with_companions(feasible_set, best_row[None, :], best_companions)
-    )
-    best_mean, best_deviation = goal.sign * float(row_mean[0]), float(row_deviation[0])
-    trained_hashes = hash_rows(history.observed[history.is_full_fidelity])
-    return BestCandidate(
-        widths=feasible_set.space.as_mapping(best_row),
-        mean=best_mean,
-        deviation=best_deviation,
-        low=best_mean - INTERVAL_DEVIATIONS * best_deviation,
-        high=best_mean + INTERVAL_DEVIATIONS * best_deviation,
-        trained=bool(np.isin(hash_rows(best_row[None, :]), trained_hashes)[0]),
-        companions={}
-        if companion_parameters is None or best_companions is None
-        else companion_parameters.decode(best_companions),
-    )
+        pool = pool[is_usable] if not is_usable.all() else pool
+        mean, deviation = posterior.metric.predict(answers.encode(pool))
+        if goal.kind is GoalKind.SMALLEST:
+            cost = np.asarray(feasible_set.cost_function(pool)[goal.cost], dtype=np.float64)
+            best_row = pool[_cheapest_confident(mean, deviation, cost, goal)]
+        elif score_all:
+            best_row = pool[int(np.argmax(mean))]
+        else:
+            starts = pool[np.argsort(-mean, kind="stable")[:_BEAM_STARTS]]
+            best_row = beam_search(feasible_set, answers, starts, rng)
+    return _describe(best_row, answers, goal, companion_parameters)
+
+
+class _AnswerScores:
+    """Scores candidates as answers: by posterior mean, −∞ for what cannot be one.
+
+    Attributes:
+        companion_row: The companions that every candidate is scored with, [e]; None without any.
+    """
+
+    def __init__(
+        self, feasible_set: FeasibleSet, history: History, posterior: ConstrainedPosterior
+    ) -> None:
+        self.feasible_set, self.history, self.posterior = feasible_set, history, posterior
+        self.companion_row = _best_companions(posterior, history)
+
+    def __call__(self, candidates: Candidates) -> Floats:
+        """The scores, [n]."""
+        mean, _ = self.posterior.metric.predict(self.encode(candidates))
+        is_possible = self.is_usable(candidates) & ~self.history.is_excluded(
+            candidates, self.companion_row
+        )
+        return np.where(is_possible, mean, -np.inf)
+
+    def encode(self, candidates: Candidates) -> Floats:
+        """The surrogate's columns, [n, columns]."""
+        companion_rows = (
+            None
+            if self.companion_row is None
+            else np.tile(self.companion_row, (len(candidates), 1))
+        )
+        return encode_candidates(self.feasible_set, candidates, companion_rows)
+
+    def is_usable(self, candidates: Candidates) -> NDArray[np.bool_]:
+        """Which candidates kept every measured limit, or are likely to, [n]."""
+        return self.history.has_proven(
+            candidates, self.companion_row
+        ) | self.posterior.is_probably_feasible(self.encode(candidates))
+
+    def shortlist(self, pool: Candidates) -> Candidates:
+        """The candidates of a large pool that the polynomial surface thinks most of."""
+        encoded = self.encode(pool)
+        polynomial_mean, _ = self.posterior.metric.polynomial_only().predict(encoded)
+        top_by_mean = np.argpartition(-polynomial_mean, _SHORTLIST_SIZE)[:_SHORTLIST_SIZE]
+        return pool[np.union1d(top_by_mean, top_by_ei(self.posterior, encoded, _SHORTLIST_SIZE))]
 
 
 def _cheapest_confident(mean: Floats, deviation: Floats, cost: Floats, goal: Goal) -> int:
-    confident_indices = np.flatnonzero(confidently_meets_target(mean, deviation, goal))
-    if len(confident_indices):
-        return int(
-            confident_indices[np.lexsort((-mean[confident_indices], cost[confident_indices]))[0]]
-        )
+    """Index of the cheapest that meets the target with confidence, else of the likeliest to."""
+    cheapest = cheapest_index(confidently_meets_target(mean, deviation, goal), mean, cost)
+    if cheapest is not None:
+        return cheapest
     return int(np.argmax((mean - goal.signed_target) / np.maximum(deviation, 1e-12)))
 
 
-def _best_companions(posterior: ConstrainedPosterior, history: History) -> Floats:
-    """The companions of the observed trial that is believed to be best, [columns]."""
-    assert history.encoded_companions is not None
+def _best_companions(posterior: ConstrainedPosterior, history: History) -> Floats | None:
+    """The companions of the best observed trial by mean that broke no measured limit, [columns]."""
+    if history.encoded_companions is None:
+        return None
     mean, _ = posterior.metric.predict(posterior.train_inputs[: len(history.values)])
+    if not history.breaks_limit.all():
+        mean = np.where(history.breaks_limit, -np.inf, mean)
     return np.asarray(history.encoded_companions[int(np.argmax(mean))])
 
 
-def _encode_with_companions(
-    feasible_set: FeasibleSet, candidates: Candidates, companion_row: Floats | None
-) -> Floats:
-    companion_rows = None if companion_row is None else np.tile(companion_row, (len(candidates), 1))
-    return encode_candidates(feasible_set, candidates, companion_rows)
+def _describe(
+    row: NDArray[np.int64],
+    answers: _AnswerScores,
+    goal: Goal,
+    companion_parameters: CompanionParameters | None,
+) -> BestCandidate:
+    """The candidate with its interval, and whether it was trained."""
+    history, companion_row = answers.history, answers.companion_row
+    row_mean, row_deviation = answers.posterior.metric.predict(answers.encode(row[None, :]))
+    mean, deviation = goal.sign * float(row_mean[0]), float(row_deviation[0])
+    trained_hashes = hash_rows(history.observed[history.is_full_fidelity])
+    return BestCandidate(
+        widths=answers.feasible_set.space.as_mapping(row),
+        mean=mean,
+        deviation=deviation,
+        low=mean - INTERVAL_DEVIATIONS * deviation,
+        high=mean + INTERVAL_DEVIATIONS * deviation,
+        trained=bool(np.isin(hash_rows(row[None, :]), trained_hashes)[0]),
+        companions={}
+        if companion_parameters is None or companion_row is None
+        else companion_parameters.decode(companion_row),
+    )

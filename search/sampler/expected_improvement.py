@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr, ndtr
 
-Floats = NDArray[np.float64]
+from ..surrogate.observations import Floats
 
 _SQRT_2 = float(np.sqrt(2.0))
 _LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))

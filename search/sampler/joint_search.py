@@ -12,11 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..surrogate.observations import Floats
 from ..space.feasible_set import Candidates, hash_rows
 from .companions import CompanionParameters
-from .history import History
-
-Floats = NDArray[np.float64]
+from .history import History, hash_pairs
 
 # Random pairs to start from, candidates and companions looked at in a turn, and turns.
 _INITIAL_PAIRS = 4096
@@ -94,11 +93,6 @@ def optimise_jointly(
         if not has_improved:
             break
     return None if not np.isfinite(best_score) else (best_widths, best_companions)
-
-
-def hash_pairs(candidates: Candidates, encoded_companions: Floats) -> NDArray[np.uint64]:
-    """Each pair as one number, companions to six decimals."""
-    return hash_rows(np.hstack([candidates, np.round(encoded_companions * 1e6).astype(np.int64)]))
 
 
 def _tried_pair_hashes(history: History) -> NDArray[np.uint64]:

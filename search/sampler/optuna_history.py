@@ -1,6 +1,7 @@
-"""Trials of an ordinary Optuna study, read as the proposer's history.
+"""Trials of an ordinary Optuna study, read as the suggester's history.
 
-Entry points: `read_history`, and `infer_companion_parameters` for the parameters that ride along with the widths.
+Entry points: `read_history`, and `infer_companion_parameters` for the parameters that are searched
+along with the widths.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..space.feasible_set import stack_rows
 from ..space.space import Space
 from .companions import CompanionParameters
-from .history import History
+from .history import CandidateState, History, TriedCandidate, make_history
 
 SUGGESTION_KEY = "widthwise:proposed"
-"""System attribute of a trial: what was proposed to it, by name."""
+"""System attribute of a trial: what was suggested to it, by name."""
+
+_WITH_COMPANIONS = (CandidateState.COMPLETE, CandidateState.PENDING)
 
 
 def infer_companion_parameters(
@@ -56,7 +58,7 @@ def read_history(
     measured: Sequence[str] = (),
     fidelity: str | None = None,
 ) -> History:
-    """The history that some trials tell.
+    """Read an Optuna study's trials as a history.
 
     Args:
         trials: Of one study with one objective.
@@ -67,58 +69,53 @@ def read_history(
         fidelity: User attribute that says how long a trial trained.
     """
     sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
-    observed: list[FrozenTrial] = []
-    trials_by_outcome: dict[str, list[FrozenTrial]] = {"pending": [], "failed": [], "skipped": []}
-    for trial in trials:
-        if not _width_row(trial, space):
-            continue
-        if trial.state == TrialState.COMPLETE:
-            if trial.value is not None and np.isfinite(trial.value):
-                observed.append(trial)
-            else:
-                trials_by_outcome["failed"].append(trial)
-        elif not trial.state.is_finished():
-            trials_by_outcome["pending"].append(trial)
-        else:
-            trials_by_outcome["failed" if trial.state == TrialState.FAIL else "skipped"].append(
-                trial
-            )
+    on_lattice = [trial for trial in trials if _width_row(trial, space)]
+    states = {trial.number: _candidate_state(trial, measured) for trial in on_lattice}
     if companion_parameters is not None:
-        observed = [
-            frozen_trial
-            for frozen_trial in observed
-            if _has_companions(frozen_trial, companion_parameters)
+        on_lattice = [
+            trial
+            for trial in on_lattice
+            if states[trial.number] is not CandidateState.COMPLETE
+            or _has_companions(trial, companion_parameters)
         ]
-
-    def stack_widths(group: Sequence[FrozenTrial]) -> NDArray[np.int64]:
-        return stack_rows(
-            [np.array(_width_row(frozen_trial, space), dtype=np.int64) for frozen_trial in group],
-            space,
-        )
-
-    return History(
-        observed=stack_widths(observed),
-        values=np.array(
-            [sign * float(frozen_trial.value or 0.0) for frozen_trial in observed], dtype=np.float64
-        ),
-        pending=stack_widths(trials_by_outcome["pending"]),
-        failed=stack_widths(trials_by_outcome["failed"]),
-        skipped=stack_widths(trials_by_outcome["skipped"]),
-        fidelity=None if fidelity is None else _trial_fidelities(observed, fidelity),
-        constraint_values=_constraint_values(observed, measured) if measured else None,
-        encoded_companions=None
-        if companion_parameters is None
-        else companion_parameters.encode([frozen_trial.params for frozen_trial in observed]),
-        pending_encoded_companions=None
-        if companion_parameters is None
-        else np.vstack(
-            [np.empty((0, companion_parameters.column_count))]
-            + [
-                _encode_running(frozen_trial, companion_parameters)
-                for frozen_trial in trials_by_outcome["pending"]
-            ]
-        ),
+    full_fidelity = _full_fidelity(
+        [trial for trial in on_lattice if states[trial.number] is CandidateState.COMPLETE], fidelity
     )
+    return make_history(
+        [
+            TriedCandidate(
+                row=np.array(_width_row(trial, space), dtype=np.int64),
+                state=states[trial.number],
+                scores=[
+                    (_fidelity(trial, fidelity, full_fidelity), sign * float(trial.value or 0.0))
+                ]
+                if states[trial.number] is CandidateState.COMPLETE
+                else (),
+                violations=[float(trial.constraints.get(name, np.nan)) for name in measured],
+                encoded_companions=_encode_companions(trial, companion_parameters)
+                if companion_parameters is not None and states[trial.number] in _WITH_COMPANIONS
+                else None,
+            )
+            for trial in on_lattice
+        ],
+        space,
+        constraint_count=len(measured),
+        companion_count=None if companion_parameters is None else companion_parameters.column_count,
+        has_fidelities=fidelity is not None,
+    )
+
+
+def _candidate_state(trial: FrozenTrial, measured: Sequence[str]) -> CandidateState:
+    """What a trial's state means to the search."""
+    if not trial.state.is_finished():
+        return CandidateState.PENDING
+    if trial.state == TrialState.COMPLETE and np.isfinite(trial.value or 0.0):
+        return CandidateState.COMPLETE
+    if trial.state == TrialState.PRUNED and not any(
+        trial.constraints.get(name, 0.0) > 0 for name in measured
+    ):
+        return CandidateState.SKIPPED
+    return CandidateState.FAILED
 
 
 def _trial_params(trial: FrozenTrial) -> Mapping[str, Any]:
@@ -145,25 +142,23 @@ def _has_companions(trial: FrozenTrial, companion_parameters: CompanionParameter
     return all(name in trial.params for name in companion_parameters.distributions)
 
 
-def _encode_running(
+def _encode_companions(
     trial: FrozenTrial, companion_parameters: CompanionParameters
 ) -> NDArray[np.float64]:
-    """A running trial's companions, [1, columns]: the middle where they are not known yet."""
+    """A trial's companions, [columns]: the middle where they are not known yet."""
     values = _trial_params(trial)
     if all(name in values for name in companion_parameters.distributions):
-        return companion_parameters.encode([values])
-    return companion_parameters.midpoint()[None, :]
+        return np.asarray(companion_parameters.encode([values])[0])
+    return companion_parameters.midpoint()
 
 
-def _trial_fidelities(trials: Sequence[FrozenTrial], name: str) -> NDArray[np.float64]:
-    """How long each trial trained; those that do not say are taken to have trained in full."""
-    reported = [entry.user_attrs.get(name) for entry in trials]
-    full_fidelity = max((float(entry) for entry in reported if entry is not None), default=1.0)
-    return np.array([full_fidelity if entry is None else float(entry) for entry in reported])
+def _full_fidelity(trials: Sequence[FrozenTrial], name: str | None) -> float:
+    """The longest training that the trials report under a name, 1 where none does."""
+    reported = [trial.user_attrs.get(name) for trial in trials if name is not None]
+    return max((float(length) for length in reported if length is not None), default=1.0)
 
 
-def _constraint_values(trials: Sequence[FrozenTrial], names: Sequence[str]) -> NDArray[np.float64]:
-    """Each trial's measured constraints, NaN where it has none; [n, c]."""
-    return np.array(
-        [[float(trial.constraints.get(name, np.nan)) for name in names] for trial in trials]
-    ).reshape(len(trials), len(names))
+def _fidelity(trial: FrozenTrial, name: str | None, full_fidelity: float) -> float:
+    """How long a trial trained; one that does not say is taken to have trained in full."""
+    length = None if name is None else trial.user_attrs.get(name)
+    return full_fidelity if length is None else float(length)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
+from ..surrogate.observations import Floats
 from ..space.feasible_set import Candidates, FeasibleSet
+from ..space.space import Space
 from ..surrogate.model_average import ModelAveragePosterior, fit_model_average
 from .history import History
-
-Floats = NDArray[np.float64]
 
 FEASIBILITY_THRESHOLD = 0.5
 """Least chance of keeping every measured limit with which a candidate counts as fit to use."""
@@ -66,10 +66,10 @@ class ConstrainedPosterior:
         return np.asarray(self.log_probability_feasible(encoded) > np.log(FEASIBILITY_THRESHOLD))
 
 
-def fit_posterior(feasible_set: FeasibleSet, history: History) -> ConstrainedPosterior:
-    """What a history with at least one metric makes one believe."""
-    train_inputs = encode_candidates(feasible_set, history.observed, history.encoded_companions)
-    width_count = feasible_set.space.dimensions
+def fit_posterior(space: Space, history: History) -> ConstrainedPosterior:
+    """Return the posterior after a history with at least one metric."""
+    train_inputs = encode_candidates(space, history.observed, history.encoded_companions)
+    width_count = space.dimensions
     outcome_constraints = []
     for violations in () if history.constraint_values is None else history.constraint_values.T:
         is_measured = np.isfinite(violations)
@@ -80,7 +80,7 @@ def fit_posterior(feasible_set: FeasibleSet, history: History) -> ConstrainedPos
                 )
             )
     if len(history.failed) and history.encoded_companions is None:
-        inputs_with_failed = np.vstack([train_inputs, feasible_set.encode(history.failed)])
+        inputs_with_failed = np.vstack([train_inputs, space.encode(history.failed)])
         failure_labels = np.concatenate([-np.ones(len(train_inputs)), np.ones(len(history.failed))])
         outcome_constraints.append(
             fit_model_average(inputs_with_failed, failure_labels, width_count=width_count)
@@ -95,8 +95,8 @@ def fit_posterior(feasible_set: FeasibleSet, history: History) -> ConstrainedPos
 
 
 def encode_candidates(
-    feasible_set: FeasibleSet, candidates: Candidates, encoded_companions: Floats | None
+    space: Space | FeasibleSet, candidates: Candidates, encoded_companions: Floats | None
 ) -> Floats:
-    """Candidates as the surrogate takes them: encoded widths, then companions where there are."""
-    encoded = feasible_set.encode(candidates)
+    """Return the surrogate's columns, [n, columns]: encoded widths, then companions if any."""
+    encoded = space.encode(candidates)
     return encoded if encoded_companions is None else np.hstack([encoded, encoded_companions])

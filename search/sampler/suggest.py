@@ -19,44 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..surrogate.observations import Floats
 from ..errors import Exhausted
 from ..goal import Goal
-from ..space.feasible_set import Candidates, FeasibleSet, hash_rows, stack_rows
+from ..space.feasible_set import Candidates, FeasibleSet, hash_rows
 from ..space.local_search import beam_search
 from ..surrogate.blas_threads import single_blas_thread
-from .acquisition import make_acquisition_function, top_by_ei
+from .acquisition import MAX_SCORED, make_acquisition_function, top_by_ei
 from .baselines import Baseline
-from .best_candidate import BestCandidate, best_candidate
+from .best_candidate import MIN_TRAININGS, BestCandidate, best_candidate
 from .companions import CompanionParameters
 from .history import History
+from .origin import CONFIRMATION, INITIAL_DESIGN, SAMPLER, Origin
 from .joint_search import ScoreFunction, optimise_jointly
 from .posterior import ConstrainedPosterior, encode_candidates, fit_posterior
 
-__all__ = [
-    "CONFIRMATION",
-    "INITIAL_DESIGN",
-    "SAMPLER",
-    "History",
-    "Suggester",
-    "Suggestion",
-    "stack_rows",
-]
-
-Floats = NDArray[np.float64]
-
-SAMPLER = "sampler"
-INITIAL_DESIGN = "start-up design"
-CONFIRMATION = "confirmation"
-
-# Open candidates that every surface judges: 20,000 take some 50 ms. Of more, a shortlist is.
-_MAX_SCORED = 20_000
 _SHORTLIST_SIZE = 2048
 # Numbers that the response surface may work out for one proposal: 2^20 candidates of 37 terms.
 _MAX_SCREENED_TERMS = 40_000_000
 # Where the climb starts from.
 _BEAM_STARTS = 6
-# Below this many metrics a surrogate has no ground to confirm anything.
-_MIN_OBSERVATIONS_TO_CONFIRM = 4
 # Trainings that the surrogate needs at least: a level, a slope that all widths share, and one to
 # judge them by. Its priors stand in for the rest, so the start-up design need not grow with the
 # number of widths (docs/decisions/0004-the-surrogate.md).
@@ -70,13 +52,32 @@ class Suggestion:
 
     Attributes:
         widths: Its widths by name.
-        origin: A baseline's name, the start-up design, the sampler, or a confirmation.
-        companions: Values of the parameters that ride along.
+        origin: Who chose it.
+        companions: Values of the parameters that are searched along.
     """
 
     widths: Mapping[str, int]
-    origin: str
+    origin: Origin
     companions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """A candidate to suggest: its widths [d], encoded companions [e] if any, and its origin."""
+
+    row: NDArray[np.int64]
+    companion_row: Floats | None = None
+    origin: Origin = field(kw_only=True)
+
+    @property
+    def widths(self) -> Candidates:
+        """The widths, [1, d]."""
+        return self.row[None, :]
+
+    @property
+    def companions(self) -> Floats | None:
+        """The encoded companions, [1, e]."""
+        return None if self.companion_row is None else self.companion_row[None, :]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +124,13 @@ class Suggester:
         """
         if fixed := {name: fixed[name] for name in self.feasible_set.space.names if name in fixed}:
             return self._suggest_with_fixed(history, rng, fixed)
-        if last and len(history.observed) >= _MIN_OBSERVATIONS_TO_CONFIRM:
+        if last and history.is_full_fidelity.sum() >= MIN_TRAININGS:
             recommended = self.best_candidate(history)
-            if not recommended.trained and not self._is_tried(recommended.widths, history):
+            if (
+                recommended is not None
+                and not recommended.trained
+                and not self._is_tried(recommended.widths, history)
+            ):
                 return Suggestion(
                     widths=recommended.widths,
                     origin=CONFIRMATION,
@@ -152,7 +157,7 @@ class Suggester:
             if choice is None and len(history.observed):
                 # Hyperparameters are learned once a batch; each further one is conditioned on.
                 if posterior is None:
-                    posterior = fit_posterior(self.feasible_set, history).condition_on(
+                    posterior = fit_posterior(self.feasible_set.space, history).condition_on(
                         self._encoded_pending(history)
                     )
                 choice = self._maximise_acquisition(posterior, history, rng)
@@ -164,21 +169,11 @@ class Suggester:
                     f"{len(np.unique(hash_rows(history.tried))):,} of {self.feasible_set.space.size:,} "
                     "candidates keep the limits or were refused"
                 )
-            row, companion_row, origin = choice
-            suggestions.append(
-                Suggestion(
-                    widths=self.feasible_set.space.as_mapping(row),
-                    origin=origin,
-                    companions={}
-                    if self.companion_parameters is None or companion_row is None
-                    else self.companion_parameters.decode(companion_row),
-                )
-            )
-            companion_rows = None if companion_row is None else companion_row[None, :]
-            history = history.with_pending(row[None, :], companion_rows)
+            suggestions.append(self._suggestion(choice))
+            history = history.with_pending(choice.widths, choice.companions)
             if posterior is not None:
                 posterior = posterior.condition_on(
-                    encode_candidates(self.feasible_set, row[None, :], companion_rows)
+                    encode_candidates(self.feasible_set, choice.widths, choice.companions)
                 )
         return suggestions
 
@@ -199,19 +194,21 @@ class Suggester:
         if not len(untried):
             assignments = ", ".join(f"{name}={value}" for name, value in fixed.items())
             raise Exhausted(f"no untried feasible candidate has {assignments}; set other widths")
-        if len(untried) > _MAX_SCORED:
-            untried = untried[rng.choice(len(untried), size=_MAX_SCORED, replace=False)]
+        if len(untried) > MAX_SCORED:
+            untried = untried[rng.choice(len(untried), size=MAX_SCORED, replace=False)]
         best_index = 0
         if self.companion_parameters is None and len(history.observed):
-            posterior = fit_posterior(self.feasible_set, history).condition_on(
+            posterior = fit_posterior(self.feasible_set.space, history).condition_on(
                 self._encoded_pending(history)
             )
             best_index = int(np.argmax(self._score_function(posterior, history)(untried)))
         return Suggestion(widths=space.as_mapping(untried[best_index]), origin=SAMPLER)
 
     @single_blas_thread()
-    def best_candidate(self, history: History) -> BestCandidate:
-        """The candidate that is believed to be best now, tried or not.
+    def best_candidate(self, history: History) -> BestCandidate | None:
+        """Return the candidate that is believed to be best now, tried or not.
+
+        None where all known ones failed.
 
         Args:
             history: It needs at least one metric.
@@ -220,8 +217,18 @@ class Suggester:
             self.feasible_set,
             self.goal,
             history,
-            fit_posterior(self.feasible_set, history),
+            fit_posterior(self.feasible_set.space, history),
             self.companion_parameters,
+        )
+
+    def _suggestion(self, choice: _Choice) -> Suggestion:
+        decode = None if self.companion_parameters is None else self.companion_parameters.decode
+        return Suggestion(
+            widths=self.feasible_set.space.as_mapping(choice.row),
+            origin=choice.origin,
+            companions={}
+            if decode is None or choice.companion_row is None
+            else decode(choice.companion_row),
         )
 
     def _encoded_pending(self, history: History) -> Floats:
@@ -236,13 +243,13 @@ class Suggester:
     def _next_baseline(self, history: History) -> _Choice | None:
         for baseline in self.baselines:
             if not self._is_tried(baseline.widths, history):
-                row = self.feasible_set.space.as_row(baseline.widths)
-                companion_row = (
-                    None
+                return _Choice(
+                    row=self.feasible_set.space.as_row(baseline.widths),
+                    companion_row=None
                     if self.companion_parameters is None
-                    else self.companion_parameters.midpoint()
+                    else self.companion_parameters.midpoint(),
+                    origin=Origin.baseline(baseline.name),
                 )
-                return row, companion_row, baseline.name
         return None
 
     def _draw_initial_design(self, history: History, rng: np.random.Generator) -> _Choice | None:
@@ -255,17 +262,16 @@ class Suggester:
         untried = self._untried(self._candidate_pool(history, rng), history)
         if not len(untried):
             return None
-        row = untried[rng.integers(len(untried))]
-        return (
-            row,
-            None
+        return _Choice(
+            row=untried[rng.integers(len(untried))],
+            companion_row=None
             if self.companion_parameters is None
             else self.companion_parameters.sample(1, rng)[0],
-            INITIAL_DESIGN,
+            origin=INITIAL_DESIGN,
         )
 
     def _candidate_pool(self, history: History, rng: np.random.Generator) -> Candidates:
-        return self.feasible_set.candidate_pool(rng, history.observed[_top_observed(history)])
+        return self.feasible_set.candidate_pool(rng, history.top_observed)
 
     def _untried(self, pool: Candidates, history: History) -> Candidates:
         """The candidates of a pool that were not tried."""
@@ -281,8 +287,8 @@ class Suggester:
         score = self._score_function(posterior, history)
         if self.companion_parameters is not None:
             pair = optimise_jointly(pool, self.companion_parameters, score, history, rng)
-            return None if pair is None else (*pair, SAMPLER)
-        score_all = self.feasible_set.enumerated and len(pool) <= _MAX_SCORED
+            return None if pair is None else _Choice(*pair, origin=SAMPLER)
+        score_all = self.feasible_set.enumerated and len(pool) <= MAX_SCORED
         untried = self._untried(
             pool if score_all else self._shortlist(posterior, pool, history, rng), history
         )
@@ -292,12 +298,11 @@ class Suggester:
             return None
         scores = score(untried)
         if score_all:
-            return untried[int(np.argmax(scores))], None, SAMPLER
+            return _Choice(untried[int(np.argmax(scores))], origin=SAMPLER)
         starts = untried[np.argsort(-scores, kind="stable")[:_BEAM_STARTS]]
-        return (
-            beam_search(self.feasible_set, score, starts, hash_rows(history.tried), rng),
-            None,
-            SAMPLER,
+        return _Choice(
+            beam_search(self.feasible_set, score, starts, rng, hash_rows(history.tried)),
+            origin=SAMPLER,
         )
 
     def _score_function(self, posterior: ConstrainedPosterior, history: History) -> ScoreFunction:
@@ -333,16 +338,9 @@ class Suggester:
         return pool[np.union1d(top_indices, random_indices)]
 
     def _goal_cost(self, candidates: Candidates) -> Floats:
-        if self.goal.kind == "best":
+        if not self.goal.kind.uses_cost:
             return np.zeros(len(candidates))
         return np.asarray(
             self.feasible_set.evaluate_costs(candidates)[self.goal.cost], dtype=np.float64
         )
 
-
-_Choice = tuple[NDArray[np.int64], Floats | None, str]
-
-
-def _top_observed(history: History, count: int = 4) -> NDArray[np.intp]:
-    """Indices of the best observed candidates: a draw includes their neighbours."""
-    return np.argsort(-history.values, kind="stable")[:count]

@@ -1,7 +1,7 @@
-"""The climb: a beam search over the lattice from good candidates to better ones.
+"""Local search: a beam search over the lattice from good candidates to better ones.
 
-Where the feasible set is too large to judge every member, the best of a draw is only a start: its
-neighbours, and trades of one width for another along the limit, lead to the top nearby.
+Where the feasible set is too large to score every member, the best of a draw is only a start: its
+neighbours, and swaps of one width for another along the limit, lead to the optimum nearby.
 Entry point: `beam_search`.
 """
 
@@ -12,12 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..surrogate.observations import Floats
 from .feasible_set import Candidates, FeasibleSet
 from .neighbourhood import hash_rows, neighbours, swap_moves, unique_rows
 
-Floats = NDArray[np.float64]
-
-# Candidates that are followed at once, trades tried from each, and rounds at most.
+# Candidates that are followed at once, swaps tried from each, and rounds at most.
 _BEAM_WIDTH = 6
 _SWAPS_PER_CANDIDATE = 48
 _MAX_ROUNDS = 25
@@ -27,20 +26,22 @@ def beam_search(
     feasible_set: FeasibleSet,
     score: Callable[[Candidates], Floats],
     starts: Candidates,
-    excluded_hashes: NDArray[np.uint64],
     rng: np.random.Generator,
+    excluded_hashes: NDArray[np.uint64] | None = None,
 ) -> NDArray[np.int64]:
-    """The best candidate found uphill of the starts, [d]; feasible and not closed.
+    """Return the best candidate found uphill of the starts, [d]; feasible and not excluded.
 
     Args:
         feasible_set: Where to stay.
-        score: What to climb, for candidates [n, d], [n].
-        starts: Feasible candidates that are not closed, [k, d], k ≥ 1.
-        excluded_hashes: Keys of candidates that must not be returned.
-        rng: Draws the trades.
+        score: What to maximise: candidates [n, d] → [n].
+        starts: Feasible candidates that are not excluded, [k, d], k ≥ 1.
+        rng: Draws the swaps.
+        excluded_hashes: Hashes of candidates that must not be returned; None for none.
     """
     beam, scores = _top_scored(starts, score(starts))
-    visited_hashes = hash_rows(starts)
+    seen_hashes = hash_rows(starts)
+    if excluded_hashes is not None:
+        seen_hashes = np.concatenate([seen_hashes, excluded_hashes])
     for _ in range(_MAX_ROUNDS):
         neighbourhood = np.vstack(
             [
@@ -50,8 +51,8 @@ def beam_search(
         )
         neighbourhood = unique_rows(neighbourhood)
         hashes = hash_rows(neighbourhood)
-        is_new = ~np.isin(hashes, visited_hashes) & ~np.isin(hashes, excluded_hashes)
-        visited_hashes = np.concatenate([visited_hashes, hashes[is_new]])
+        is_new = ~np.isin(hashes, seen_hashes)
+        seen_hashes = np.concatenate([seen_hashes, hashes[is_new]])
         neighbourhood = neighbourhood[is_new]
         neighbourhood = neighbourhood[feasible_set.is_feasible(neighbourhood)]
         if not len(neighbourhood):

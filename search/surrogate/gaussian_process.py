@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern
 
+from .observations import Floats
 from .marginal_likelihood import MarginalLikelihood
-
-Floats = NDArray[np.float64]
 
 # Prior variance of the intercept over a slope's: all but free.
 _INTERCEPT_VARIANCE = 100.0

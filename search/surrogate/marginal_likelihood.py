@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-Floats = NDArray[np.float64]
+from .observations import Floats
 
 # Noise variance over signal variance: from a training that tells all to one that tells nothing.
 _NOISE_RATIOS = np.logspace(-4, 2, 25)

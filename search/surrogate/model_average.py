@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 
 from . import polynomial
 from .marginal_likelihood import MarginalLikelihood, fit_marginal_likelihood
-from .observations import Observations, standardise, subsample_indices, with_noise_factors
+from .observations import Floats, Observations, standardise, subsample_indices, with_noise_factors
 
 # scikit-learn takes a second to load: only whoever fits a Gaussian process does.
 if TYPE_CHECKING:
     from sklearn.gaussian_process.kernels import Kernel
-
-Floats = NDArray[np.float64]
 
 # A Gaussian process that explains the data this much less than all surfaces together is left out.
 _MIN_KERNEL_WEIGHT = 0.05

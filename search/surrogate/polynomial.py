@@ -24,9 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .observations import Floats
 from .marginal_likelihood import MarginalLikelihood
-
-Floats = NDArray[np.float64]
 
 MAX_TERMS = 160
 """Beyond these the products of pairs are left to the process: their sums would take seconds."""

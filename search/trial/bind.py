@@ -189,7 +189,7 @@ class Binder:
     ) -> tuple[list[Slot], list[Slot]]:
         """Bind proposals; returns the slots that have widths now, and those without."""
         bindings = [
-            WidthBinding(slot=slot, widths=suggestion.widths, origin=suggestion.origin)
+            WidthBinding(slot=slot, widths=suggestion.widths, origin=suggestion.origin.text)
             for slot, suggestion in zip(slots, suggestions, strict=False)
         ]
         bound: list[Slot] = []

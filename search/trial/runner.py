@@ -26,16 +26,12 @@ from ..errors import Drained, SearchError, TrainerDied
 from ..problem.memory_ceiling import DeviceProblem
 from ..problem.problem import Problem
 from ..problem.seeds import trial_seed
-from ..sampler.suggest import INITIAL_DESIGN, SAMPLER
+from ..sampler.origin import Origin
 from .bind import Binder, BoundSlot
 from .checkpoints import CheckpointedTrial, CheckpointWriter, StudyCheckpoints
 from .claim_size import ClaimSizer
 from .outcome import Outcome
 from .record import infeasible_settlement, out_of_memory_settlement, training_settlement
-
-# What others are judged by (baselines, under the names of all that agree on one) is trained to the
-# end, and so is what is to be confirmed.
-_PRUNABLE_ORIGINS = (SAMPLER, INITIAL_DESIGN)
 
 TrainedCandidate = tuple[BoundSlot, TrainingResult | BaseException | None]
 """A candidate and its result, what its code raised, or None where another worker has the slot."""
@@ -175,7 +171,7 @@ class Runner:
             Candidate(
                 widths=bound_slot.widths,
                 seed=self.training_seed(bound_slot.slot),
-                never_pruned=bound_slot.slot.origin not in _PRUNABLE_ORIGINS,
+                never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
             )
             for bound_slot in bound_slots
         ]
