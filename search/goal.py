@@ -102,9 +102,7 @@ def cheapest_index(
     return int(indices[np.lexsort((-signed_metric[indices], cost[indices]))[0]])
 
 
-def pareto_front(
-    cost: NDArray[np.float64], signed_metric: NDArray[np.float64]
-) -> NDArray[np.intp]:
+def pareto_front(cost: NDArray[np.float64], signed_metric: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the indices of the candidates that no other beats in both, by rising cost."""
     order = np.lexsort((-signed_metric, cost))
     best = -np.inf

@@ -66,7 +66,7 @@ def create_or_join_study(
         name=spec.name,
         spec=problem.spec.to_json(),
         fingerprint=problem.fingerprint,
-        direction=problem.goal.direction,
+        direction=problem.objective.metric.direction,
         metric=problem.objective.metric.name,
         base=str(base_folder),
         budget=spec.study.trials,
@@ -174,4 +174,4 @@ def run(
         )
         if exit_code:
             raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
-        return load_summary(database, study.name)
+        return load_summary(database, study.name).to_json()

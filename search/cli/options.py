@@ -24,6 +24,7 @@ from ..errors import SpecError
 
 if TYPE_CHECKING:
     from ...storage.database.database import Database
+    from ..report.summary import StudySummary
 
 StorageOption = Annotated[
     str | None,
@@ -164,8 +165,8 @@ def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = 
     return rich_table
 
 
-def print_report(console: Console, report: Mapping[str, Any]) -> None:
-    """The comparison table and the verdict of a study."""
+def print_report(console: Console, summary: StudySummary) -> None:
+    """Print the comparison table and the verdict of a study."""
     from ..report.summary import (
         FLOPS_NOTE,
         TEST_NOTE,
@@ -174,10 +175,10 @@ def print_report(console: Console, report: Mapping[str, Any]) -> None:
         progress_line,
     )
 
-    titles, rows = comparison_table(report)
-    console.print(make_table(titles, rows, title=progress_line(report)))
+    titles, rows = comparison_table(summary)
+    console.print(make_table(titles, rows, title=progress_line(summary)))
     console.print(f"{FLOPS_NOTE} {TEST_NOTE}", style="dim")
-    console.print(report["verdict"], style="bold", markup=False)
-    pick_sentence = best_candidate_line(report)
-    if pick_sentence is not None:
-        console.print(pick_sentence, markup=False)
+    console.print(summary.verdict, style="bold", markup=False)
+    candidate_line = best_candidate_line(summary)
+    if candidate_line is not None:
+        console.print(candidate_line, markup=False)

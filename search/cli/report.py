@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -35,34 +35,27 @@ def best(
     from ..units import format_cost
 
     summary = load_summary(open_database(storage), name)
-    if summary["best"] is None:
+    answer = summary.recommendation
+    if answer is None:
         raise SpecError(f"{name}: no trial is complete yet; `widthwise status {name}` shows them")
     if as_json:
-        selected = {
-            key: summary[key] for key in ("study", "goal", "recommended", "pick", "verdict")
-        }
-        write_json({**summary["best"], **selected})
+        values = summary.to_json()
+        keys = ("study", "goal", "recommended", "pick", "verdict")
+        write_json({**values["best"], **{key: values[key] for key in keys}})
         return
     console = stdout()
-    for title in ("best", "recommended"):
-        trial: dict[str, Any] = summary[title]
-        metric = trial["metric"]
+    for title, trial in (("best", answer.best_observed), ("recommended", answer.recommended)):
         console.print(
-            f"{title}: {format_widths(trial['widths'])}  "
-            f"{metric['name']} {metric['value']:.4f} (trial {trial['trial']})",
+            f"{title}: {format_widths(trial.widths)}  "
+            f"{summary.metric} {trial.value:.4f} (trial {trial.number})",
             markup=False,
         )
-        console.print(
-            "  "
-            + ", ".join(
-                f"{key} {format_cost(key, value)}" for key, value in trial["costs"].items()
-            ),
-            markup=False,
-        )
-    console.print(summary["verdict"], markup=False)
-    pick_sentence = best_candidate_line(summary)
-    if pick_sentence is not None:
-        console.print(pick_sentence, markup=False)
+        costs = [f"{name} {format_cost(name, value)}" for name, value in trial.costs.items()]
+        console.print("  " + ", ".join(costs), markup=False)
+    console.print(summary.verdict, markup=False)
+    candidate_line = best_candidate_line(summary)
+    if candidate_line is not None:
+        console.print(candidate_line, markup=False)
 
 
 def report(
@@ -82,7 +75,11 @@ def report(
     from ..report.summary import markdown
 
     summary = load_summary(open_database(storage), name)
-    text = json.dumps(summary, indent=2, allow_nan=False) + "\n" if as_json else markdown(summary)
+    text = (
+        json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"
+        if as_json
+        else markdown(summary)
+    )
     if output is None:
         sys.stdout.write(text)
         return

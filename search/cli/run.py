@@ -194,11 +194,11 @@ def _run_workers(
     exit_code = run_fleet(
         database, name, options, stderr(), worker_count=workers, launcher=launcher
     )
-    report = load_summary(database, name)
+    summary = load_summary(database, name)
     if as_json:
-        write_json(report)
+        write_json(summary.to_json())
     else:
-        print_report(stdout(), report)
+        print_report(stdout(), summary)
     if exit_code:
         raise SystemExit(exit_code)
     command = "widthwise" if shutil.which("widthwise") else sys.argv[0]

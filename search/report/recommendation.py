@@ -150,7 +150,7 @@ def recommend(
             answer = best_candidate(feasible, goal, history, posterior)
     recommended_index, verdict = _judge_against_baselines(judged, goal)
     front_indices = (
-        pareto_front(cost, observed.metric) if goal.kind is GoalKind.FRONT else np.empty(0, int)
+        pareto_front(cost, observed.metric).tolist() if goal.kind is GoalKind.FRONT else []
     )
     return Recommendation(
         best_observed=trials[observed.best_index(goal)],
@@ -188,9 +188,7 @@ def _judge_against_baselines(judged: _Judged, goal: Goal) -> tuple[int, str]:
     return _judge_gain(judged, best_index, baselines)
 
 
-def _describe_saving(
-    judged: _Judged, goal: Goal, best_index: int, baselines: Sequence[int]
-) -> str:
+def _describe_saving(judged: _Judged, goal: Goal, best_index: int, baselines: Sequence[int]) -> str:
     """The sentence for a trial that is smaller than the baselines that reach the target."""
     cheapest = min(baselines, key=lambda index: judged.cost[index])
     share = judged.cost[best_index] / judged.cost[cheapest]

@@ -1,7 +1,7 @@
-"""Where a study stands: its spec and folder, its state, and the report of what it found.
+"""The status of studies and workers, and the report of a study, read from the database.
 
-Entry points: `study_status` (budget, trials, who holds them, events), `worker_statuses` (workers), `load_summary`
-(the report).
+Entry points: `study_status` (budget, trials, who holds them, events), `worker_statuses`, and
+`load_summary` (the report).
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ from ..problem.stored import base_folder, stored_spec
 if TYPE_CHECKING:
     from ..problem.memory_ceiling import OutOfMemoryRecord
     from ..space.feasible_set import FeasibleSet
+    from .summary import StudySummary
 
 _log = logging.getLogger(__name__)
 
 
 def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> dict[str, Any]:
-    """Status, budget, trials by state and workers of a study, as `status --json` gives them.
+    """Return the status of a study as `status --json` gives it.
 
     Args:
         database: Where it is.
         row: The study, just read.
-        event_count: How many of its newest events to tell, oldest of them first.
+        event_count: How many of its newest events to list, the oldest of them first.
 
     Returns:
         A mapping of JSON values: "study", "status", "priority", "budget", "trials", "paused" (those
         of the waiting trials that were paused), "workers" (who holds which trial), and "events" if
-        any are wanted.
+        any are asked for.
     """
     from .summary import progress_summary
 
@@ -71,7 +72,7 @@ def _event_entry(event: events.Event) -> dict[str, Any]:
 
 
 def worker_statuses(database: Database, study: str | None = None) -> list[dict[str, Any]]:
-    """The workers that were heard of within a day, as `status --workers --json` gives them.
+    """Return the workers seen within a day, as `status --workers --json` gives them.
 
     Args:
         database: Where they are announced.
@@ -95,26 +96,25 @@ def worker_statuses(database: Database, study: str | None = None) -> list[dict[s
     ]
 
 
-def load_summary(database: Database, name: str) -> dict[str, Any]:
-    """The report of a study with the pick over all feasible candidates; see `report.summary`."""
-    from .summary import (
-        build_summary,  # the surrogate with it, which a worker's parent does not need
-    )
+def load_summary(database: Database, name: str) -> StudySummary:
+    """Return the report of a study, with the best of all its feasible candidates."""
+    # Whoever asks for a status alone loads neither this nor the surrogate behind it.
+    from .summary import build_summary
 
     row = load_study(database, name)
     reader = LedgerReader(database, row)
     records, counts = reader.records(), reader.counts()
     feasible = load_feasible_set(row, reader.out_of_memory()) if counts.complete else None
-    return build_summary(row, stored_spec(row), records, counts, feasible)
+    return build_summary(row, stored_spec(row), records, counts, reader.tried(), feasible)
 
 
 def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> FeasibleSet | None:
-    """The candidates of a study; None where its model or data are not on this machine.
+    """Return the candidates of a study; None where its model or data are not on this machine.
 
     Args:
         row: The study.
-        records: What ran out of memory: nothing that did, on whichever class of devices, nor what
-            is larger, is among them.
+        records: What ran out of memory: these candidates, and larger ones, are left out, on
+            whichever class of devices they failed.
     """
     from ...objectives.errors import ObjectiveError
     from ..problem.memory_ceiling import fit_to_devices

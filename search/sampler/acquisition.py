@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ..surrogate.observations import Floats
 from ..goal import Goal, GoalKind, meets_target, pareto_front
+from ..surrogate.observations import Floats
 from .expected_improvement import (
     inverse_log_ei,
     log_expected_hypervolume_improvement,

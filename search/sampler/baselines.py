@@ -104,9 +104,7 @@ def _largest_candidate(feasible_set: FeasibleSet, pool: Candidates) -> NDArray[n
     if feasible_set.enumerated:
         return np.asarray(best)
     rng = np.random.default_rng(0)
-    return beam_search(
-        feasible_set, lambda rows: _log_size(feasible_set, rows), best[None, :], rng
-    )
+    return beam_search(feasible_set, lambda rows: _log_size(feasible_set, rows), best[None, :], rng)
 
 
 def _uniform_candidate(feasible_set: FeasibleSet) -> NDArray[np.int64] | None:

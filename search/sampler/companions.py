@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import (
-
-from ..surrogate.observations import Floats
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+
+from ..surrogate.observations import Floats
 
 # Standard deviation of a small change to a number, as a share of its range.
 _PERTURBATION_DEVIATION = 0.1

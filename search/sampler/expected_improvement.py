@@ -7,7 +7,6 @@ so that a lucky training is not chased.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr, ndtr
 
 from ..surrogate.observations import Floats

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..surrogate.observations import Floats
 from ..space.feasible_set import Candidates, hash_rows
+from ..surrogate.observations import Floats
 from .companions import CompanionParameters
 from .history import History, hash_pairs
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -24,12 +25,13 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from ..errors import Exhausted
-from ..goal import Goal
+from ..goal import Goal, MetricDirection
 from ..space.feasible_set import COST_BATCH_SIZE, CostFunction, FeasibleSet, no_costs
 from ..space.limits import Limits
 from ..space.space import Space
 from .baselines import Baseline
 from .best_candidate import BestCandidate
+from .history import History
 from .optuna_history import SUGGESTION_KEY, infer_companion_parameters, read_history
 from .suggest import Suggester
 
@@ -158,21 +160,18 @@ class WidthSampler(BaseSampler):
         return value
 
     def recommend(self, study: Study) -> BestCandidate | None:
-        """The candidate that is believed to be best now, over all feasible ones, tried and untried.
+        """Return the candidate that is believed to be best now, of all feasible ones.
+
+        It may be untried; what failed or broke a measured limit it never is.
 
         Returns:
-            It with mean and interval, and whether it was trained; None while no trial is complete.
+            The candidate with mean and interval, and whether it was trained; None while no trial
+            is complete, or where every known candidate failed.
         """
         self._raise_error_if_multi_objective(study)
         trials = study.get_trials(deepcopy=False)
         suggester = self._make_suggester(study, trials)
-        history = read_history(
-            trials,
-            self.space,
-            study.direction,
-            suggester.companion_parameters,
-            **self._history_options(),
-        )
+        history = self._read_history(study, trials, suggester)
         return suggester.best_candidate(history) if len(history.observed) else None
 
     def _suggested_params(
@@ -193,13 +192,7 @@ class WidthSampler(BaseSampler):
             return {}
         fixed = trial.system_attrs.get("fixed_params", {})
         for attempt in range(_MAX_SUGGESTIONS):
-            history = read_history(
-                other_trials,
-                self.space,
-                study.direction,
-                suggester.companion_parameters,
-                **self._history_options(),
-            )
+            history = self._read_history(study, other_trials, suggester)
             rng = np.random.default_rng(self._derive_seed(trial, attempt))
             try:
                 if attempt and not fixed:
@@ -233,20 +226,25 @@ class WidthSampler(BaseSampler):
 
     def _make_suggester(self, study: Study, trials: Sequence[FrozenTrial]) -> Suggester:
         minimize = study.direction == StudyDirection.MINIMIZE
+        direction = MetricDirection.MINIMIZE if minimize else MetricDirection.MAXIMIZE
         return Suggester(
             feasible_set=self._feasible_set,
-            goal=Goal(
-                kind=self._goal.kind,
-                direction="minimize" if minimize else "maximize",
-                target=self._goal.target,
-                cost=self._goal.cost,
-            ),
+            goal=replace(self._goal, direction=direction),
             baselines=self._baselines,
             companion_parameters=infer_companion_parameters(trials, self.space),
         )
 
-    def _history_options(self) -> dict[str, Any]:
-        return {"measured": self._measured, "fidelity": self._fidelity}
+    def _read_history(
+        self, study: Study, trials: Sequence[FrozenTrial], suggester: Suggester
+    ) -> History:
+        return read_history(
+            trials,
+            self.space,
+            study.direction,
+            suggester.companion_parameters,
+            measured=self._measured,
+            fidelity=self._fidelity,
+        )
 
     def _derive_seed(self, trial: FrozenTrial, salt: int) -> int:
         seed_sequence = np.random.SeedSequence((self._entropy, trial.number, salt))  # type: ignore[arg-type]

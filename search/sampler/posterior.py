@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
-from ..surrogate.observations import Floats
 from ..space.feasible_set import Candidates, FeasibleSet
 from ..space.space import Space
 from ..surrogate.model_average import ModelAveragePosterior, fit_model_average
+from ..surrogate.observations import Floats
 from .history import History
 
 FEASIBILITY_THRESHOLD = 0.5

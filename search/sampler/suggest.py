@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..surrogate.observations import Floats
 from ..errors import Exhausted
 from ..goal import Goal
 from ..space.feasible_set import Candidates, FeasibleSet, hash_rows
 from ..space.local_search import beam_search
 from ..surrogate.blas_threads import single_blas_thread
+from ..surrogate.observations import Floats
 from .acquisition import MAX_SCORED, make_acquisition_function, top_by_ei
 from .baselines import Baseline
 from .best_candidate import MIN_TRAININGS, BestCandidate, best_candidate
 from .companions import CompanionParameters
 from .history import History
-from .origin import CONFIRMATION, INITIAL_DESIGN, SAMPLER, Origin
 from .joint_search import ScoreFunction, optimise_jointly
+from .origin import CONFIRMATION, INITIAL_DESIGN, SAMPLER, Origin
 from .posterior import ConstrainedPosterior, encode_candidates, fit_posterior
 
 _SHORTLIST_SIZE = 2048
@@ -343,4 +343,3 @@ class Suggester:
         return np.asarray(
             self.feasible_set.evaluate_costs(candidates)[self.goal.cost], dtype=np.float64
         )
-

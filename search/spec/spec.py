@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import SpecError
-from ..goal import Goal
+from ..goal import Goal, GoalKind, MetricDirection
 from .limits_section import LimitsSection
 from .messages import error_messages
 from .proxy_section import ProxySection
@@ -71,7 +71,10 @@ class Spec(Section):
     def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
         """What to look for, given the direction of the metric."""
         return Goal(
-            kind=self.study.goal, direction=direction, target=self.study.target, cost=self.cost
+            kind=GoalKind(self.study.goal),
+            direction=MetricDirection(direction),
+            target=self.study.target,
+            cost=self.cost,
         )
 
     def to_json(self) -> str:

@@ -14,12 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern
 
-from .observations import Floats
 from .marginal_likelihood import MarginalLikelihood
+from .observations import Floats
 
 # Prior variance of the intercept over a slope's: all but free.
 _INTERCEPT_VARIANCE = 100.0

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import polynomial
 from .marginal_likelihood import MarginalLikelihood, fit_marginal_likelihood

@@ -22,10 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .observations import Floats
 from .marginal_likelihood import MarginalLikelihood
+from .observations import Floats
 
 MAX_TERMS = 160
 """Beyond these the products of pairs are left to the process: their sums would take seconds."""

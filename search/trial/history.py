@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...storage.ledger.ledger import SlotRecord, TriedSlot
-from ...storage.ledger.slot import TrialOutcome
+from ...storage.ledger.slot import SlotRecord, TrialOutcome
+from ...storage.ledger.tried import TriedSlot
 from ..goal import Goal
 from ..sampler.history import CandidateState, History, TriedCandidate, make_history
 from ..sampler.origin import Origin
@@ -42,7 +42,9 @@ class CompletedTrial:
 
 def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
     """Return the records that hold a metric, by number."""
-    return [_completed_trial(record) for record in records if record.outcome == TrialOutcome.COMPLETE]
+    return [
+        _completed_trial(record) for record in records if record.outcome == TrialOutcome.COMPLETE
+    ]
 
 
 def _completed_trial(record: SlotRecord) -> CompletedTrial:
@@ -87,9 +89,7 @@ def build_history(
     """
     limits = measured_limits or {}
     pruned_rungs = {slot.fidelity for slot in tried if slot.outcome == TrialOutcome.PRUNED}
-    candidates = [
-        TriedCandidate(row=row, state=CandidateState.FAILED) for row in known_infeasible
-    ]
+    candidates = [TriedCandidate(row=row, state=CandidateState.FAILED) for row in known_infeasible]
     for slot in tried:
         scores = [rung for rung in slot.rungs if rung[0] in pruned_rungs]
         if slot.outcome == TrialOutcome.COMPLETE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from widthwise.search.goal import Goal, confidently_meets_target, good_enough, pareto_front
+from widthwise.search.goal import Goal, confidently_meets_target, meets_target, pareto_front
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from widthwise.search.goal import Goal, confidently_meets_target, good_enough, p
 )
 def test_a_target_is_met_from_the_right_side(direction: str, expected: list[bool]) -> None:
     goal = Goal(kind="smallest", direction=direction, target=0.5)  # type: ignore[arg-type]
-    assert good_enough(goal.sign * np.array([0.4, 0.6]), goal).tolist() == expected
+    assert meets_target(goal.sign * np.array([0.4, 0.6]), goal).tolist() == expected
 
 
 def test_confidence_asks_for_a_margin_of_the_deviation() -> None:

@@ -267,5 +267,5 @@ def test_another_class_of_devices_teaches_a_proposal_nothing(
     study.supervisor().run_batch()
     (trial_history,) = observed
     assert trial_history.failed.ravel().tolist() == [22]
-    assert trial_history.skipped is not None
-    assert trial_history.skipped.ravel().tolist() == [20]
+    assert trial_history.refused is not None
+    assert trial_history.refused.ravel().tolist() == [20]

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from widthwise.search.goal import Goal
-from widthwise.search.report.recommendation import recommend
+from widthwise.search.report.recommendation import Recommendation, recommend
 from widthwise.search.sampler.baselines import LARGEST_FEASIBLE
+from widthwise.search.sampler.history import CandidateState, TriedCandidate, make_history
+from widthwise.search.sampler.origin import SAMPLER, Origin
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
@@ -24,14 +26,30 @@ def make_trial(number: int, a: int, b: int, value: float) -> CompletedTrial:
     return CompletedTrial(
         number=number,
         widths={"a": a, "b": b},
-        origin=LARGEST_FEASIBLE if number == 0 else "sampler",
+        origin=Origin.baseline(LARGEST_FEASIBLE) if number == 0 else SAMPLER,
         value=value,
         test=None,
         costs={"flops": 2 * a * b},
-        curve=(),
-        seconds=1.0,
         seed=number,
     )
+
+
+def judge(
+    goal: Goal, trials: list[CompletedTrial], feasible: FeasibleSet | None = None
+) -> Recommendation | None:
+    """Recommend where nothing but these trials was tried."""
+    history = make_history(
+        [
+            TriedCandidate(
+                row=SPACE.as_row(trial.widths),
+                state=CandidateState.COMPLETE,
+                scores=[(1.0, goal.sign * trial.value)],
+            )
+            for trial in trials
+        ],
+        SPACE,
+    )
+    return recommend(SPACE, goal, trials, history, feasible)
 
 
 def quality(a: int, b: int) -> float:
@@ -49,11 +67,11 @@ def make_trials(noise: float, count: int = 24, flat: bool = False) -> list[Compl
 
 
 def test_no_trial_no_recommendation() -> None:
-    assert recommend(SPACE, Goal(), []) is None
+    assert judge(Goal(), []) is None
 
 
 def test_a_real_gain_is_found_and_put_in_figures() -> None:
-    answer = recommend(SPACE, Goal(), make_trials(0.005))
+    answer = judge(Goal(), make_trials(0.005))
     assert answer is not None
     assert answer.verdict.startswith("+")
     assert "largest that fits" in answer.verdict
@@ -61,7 +79,7 @@ def test_a_real_gain_is_found_and_put_in_figures() -> None:
 
 
 def test_luck_alone_is_no_gain() -> None:
-    answer = recommend(SPACE, Goal(), make_trials(0.02, flat=True))
+    answer = judge(Goal(), make_trials(0.02, flat=True))
     assert answer is not None
     assert answer.verdict.startswith("No gain found")
     assert answer.recommended.number == 0
@@ -73,7 +91,7 @@ def test_the_best_candidate_may_be_untried_and_says_so() -> None:
     some = [
         each_trial for each_trial in make_trials(0.005, 16) if each_trial.costs["flops"] <= 4000
     ]
-    answer = recommend(SPACE, Goal(), some, feasible)
+    answer = judge(Goal(), some, feasible)
     assert answer is not None
     assert answer.best_candidate is not None
     tried = [dict(each_trial.widths) for each_trial in some]
@@ -89,7 +107,7 @@ def test_a_lower_metric_can_be_better() -> None:
         )
         for each_trial in make_trials(0.005)
     ]
-    answer = recommend(SPACE, Goal(direction="minimize"), lower)
+    answer = judge(Goal(direction="minimize"), lower)
     assert answer is not None
     assert quality(**answer.recommended.widths) > 0.87
     assert answer.estimates[0].mean < 0
@@ -97,10 +115,10 @@ def test_a_lower_metric_can_be_better() -> None:
 
 def test_the_smallest_needs_confidence() -> None:
     goal = Goal(kind="smallest", target=0.8, cost="flops")
-    answer = recommend(SPACE, goal, make_trials(0.005))
+    answer = judge(goal, make_trials(0.005))
     assert answer is not None
     assert quality(**answer.recommended.widths) > 0.79
     hopeless = Goal(kind="smallest", target=0.99, cost="flops")
-    answer = recommend(SPACE, hopeless, make_trials(0.005))
+    answer = judge(hopeless, make_trials(0.005))
     assert answer is not None
     assert "No trial is believed to reach the target 0.99" in answer.verdict

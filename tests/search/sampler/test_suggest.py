@@ -13,7 +13,8 @@ from widthwise.search.errors import Exhausted
 from widthwise.search.goal import Goal
 from widthwise.search.sampler.baselines import baselines
 from widthwise.search.sampler.history import History
-from widthwise.search.sampler.suggest import CONFIRMATION, INITIAL_DESIGN, SAMPLER, Suggester
+from widthwise.search.sampler.origin import CONFIRMATION, INITIAL_DESIGN, SAMPLER
+from widthwise.search.sampler.suggest import Suggester
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Constraint, Order, Space, Tie, Width
@@ -141,7 +142,7 @@ def test_the_surrogate_takes_over_after_the_design(
         proposal = proposer.suggest(trial_history, np.random.default_rng(number))
         origins.append(proposal.origin)
         tried = np.vstack([tried, SMALL.as_row(proposal.widths)[None, :]])
-    assert [origin.split()[0] for origin in origins[: len(before)]] == before
+    assert [origin.text.split()[0] for origin in origins[: len(before)]] == before
     assert origins[len(before) :] == [*samples, SAMPLER]
 
 

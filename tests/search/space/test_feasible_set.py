@@ -105,20 +105,20 @@ def test_beam_search_loses_nothing_measurable_where_all_can_be_judged(seed: int)
     everything = feasible.candidate_pool(rng, space.smallest()[None, :])
     best = score(everything).max()
     starts = everything[rng.integers(len(everything), size=6)]
-    reached = beam_search(feasible, score, starts, np.empty(0, dtype=np.uint64), rng)
+    reached = beam_search(feasible, score, starts, rng)
     assert feasible.is_feasible(reached[None, :])[0]
     spread = score(everything).std()
     assert best - score(reached[None, :])[0] < 0.02 * spread
 
 
-def test_beam_search_never_ends_at_a_closed_candidate() -> None:
+def test_beam_search_never_ends_at_an_excluded_candidate() -> None:
     feasible = FeasibleSet(SPACE, Limits(), no_costs)
-    closed = hash_rows(np.array([[10, 10, 10]]))
+    excluded = hash_rows(np.array([[10, 10, 10]]))
     reached = beam_search(
         feasible,
         lambda rows: rows.sum(axis=1).astype(float),
         np.array([[5, 5, 5]]),
-        closed,
         np.random.default_rng(0),
+        excluded,
     )
     assert reached.sum() == 29

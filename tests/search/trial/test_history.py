@@ -10,11 +10,13 @@ import pytest
 from optuna.trial import TrialState
 from widthwise.search.goal import Goal
 from widthwise.search.sampler.baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, UNIFORM_SCALING
-from widthwise.search.sampler.suggest import CONFIRMATION, SAMPLER
+from widthwise.search.sampler.origin import CONFIRMATION, SAMPLER
 from widthwise.search.space.space import Space, Width
 from widthwise.search.trial.history import build_history
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import SlotRecord, TriedSlot, WidthBinding
+from widthwise.storage.ledger.ledger import WidthBinding
+from widthwise.storage.ledger.slot import SlotRecord, SlotState, outcome_from
+from widthwise.storage.ledger.tried import TriedSlot
 from widthwise.tests.search.bench import StudyHarness, make_harness
 
 HarnessFactory = Callable[..., StudyHarness]
@@ -28,7 +30,7 @@ def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
         yield lambda **how: make_harness(tmp_path, database, **{**HALVED, **how})
 
 
-def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER) -> list[SlotRecord]:
+def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER.text) -> list[SlotRecord]:
     """Train these candidates as one batch."""
     runner = study.runner()
     slots = runner.ledger.claim_many(len(widths))
@@ -88,7 +90,7 @@ def test_a_later_batch_is_compared_with_earlier_ones_at_the_same_rung(
 
 
 @pytest.mark.parametrize(
-    "origin", [LARGEST_FEASIBLE, f"{UNIFORM_SCALING} = {RULE_OF_THUMB}", CONFIRMATION]
+    "origin", [LARGEST_FEASIBLE, f"{UNIFORM_SCALING} = {RULE_OF_THUMB}", CONFIRMATION.text]
 )
 def test_baselines_and_confirmations_are_never_pruned(
     new_harness: HarnessFactory, origin: str
@@ -153,7 +155,7 @@ def tried_slot(
     number: int, outcome: str | None, score: float | None = None, **other_columns: object
 ) -> TriedSlot:
     columns = {
-        "state": "leased" if outcome is None else "done",
+        "state": SlotState.LEASED if outcome is None else SlotState.DONE,
         "value": score if outcome == "complete" else None,
         "fidelity": 9.0 if outcome == "complete" else None,
         "spread": None,
@@ -162,7 +164,11 @@ def tried_slot(
         **other_columns,
     }
     return TriedSlot(  # type: ignore[arg-type]
-        number=number, widths={"a": number + 1}, outcome=outcome, score=score, **columns
+        number=number,
+        widths={"a": number + 1},
+        outcome=outcome_from(outcome),
+        score=score,
+        **columns,
     )
 
 
@@ -221,7 +227,9 @@ def test_what_says_nothing_about_the_widths_is_no_failure() -> None:
         out_of_memory_elsewhere=[{"a": 3}],
     )
     assert trial_history.skipped is not None
-    assert trial_history.skipped.ravel().tolist() == [2, 3, 5]
+    assert trial_history.skipped.ravel().tolist() == [2]
+    assert trial_history.refused is not None
+    assert trial_history.refused.ravel().tolist() == [3, 5]
     assert trial_history.failed.ravel().tolist() == [4, 6]
     assert sorted(trial_history.tried.ravel().tolist()) == [1, 2, 3, 4, 5, 6], (
         "none is proposed again"
