@@ -1,9 +1,16 @@
-"""A user's own code, named by a reference: `FILE.py:name` or `package.module:name`.
+"""A user's own code: loading it by reference, and saying what went wrong in it.
 
-A file is looked for beside the spec (`base`) and runs once per process; the folder it lies in goes
-to the front of `sys.path`, as `python FILE.py` would do, so that it can import its neighbours.
+A reference is `FILE.py:name` or `package.module:name`. A file is looked for beside the spec
+(`base`) and runs once per process; the folder it lies in goes to the front of `sys.path`, as
+`python FILE.py` would do, so that it can import its neighbours.
 
-Entry points: `load_object` gives the function, `source_fingerprint` the hash of its source file.
+An exception of a user's code becomes one sentence that names the line. Running out of memory is no
+mistake of the user's, but an outcome of a trial, and is passed on as it is. Nothing here imports
+torch: where it was never imported, no exception comes from it.
+
+Entry points: `load_object` gives the function, `source_fingerprint` the hash of its source file;
+`user_code_location`, `first_line`, `root_cause`, `is_out_of_memory` and `is_tensor_too_large` read
+an exception.
 """
 
 import hashlib
@@ -12,15 +19,18 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
-from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-import torch
+from .errors import ImportFailure, describe_error, did_you_mean
 
-from .errors import ImportFailure, describe_error
+_OUT_OF_MEMORY_MESSAGES = (
+    "out of memory",
+    "can't allocate memory",  # torch's CPU allocator, which raises a plain RuntimeError
+    "not enough memory",  # the same on Windows
+    "ALLOC_FAILED",  # cuBLAS and cuDNN: CUBLAS_STATUS_ALLOC_FAILED
+)
 
 
 def load_object(reference: str, base: Path) -> Callable[..., Any]:
@@ -66,6 +76,43 @@ def source_fingerprint(reference: str, base: Path) -> str:
         # A module without a file (built in, or a namespace): its name is all there is to hash.
         return hashlib.sha256(source.encode()).hexdigest()
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def user_code_location(error: BaseException) -> str:
+    """Return " (at FILE.py line N)" for the innermost line of the user's own code, or ""."""
+    libraries = _library_prefixes()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(libraries):
+            return f" (at {Path(frame.filename).name} line {frame.lineno})"
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, without a full stop."""
+    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the first cause of an error that was raised `from` another."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception means that memory, of the host or the device, ran out."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    message = str(error)
+    return isinstance(error, RuntimeError) and any(
+        part in message for part in _OUT_OF_MEMORY_MESSAGES
+    )
+
+
+def is_tensor_too_large(error: BaseException) -> bool:
+    """Return whether torch refused a tensor of more than 2**63 bytes."""
+    return "calculation overflowed" in str(error)  # the words of torch's storage size check
 
 
 def _split_reference(reference: str) -> tuple[str, str]:
@@ -136,7 +183,7 @@ def _no_module_message(name: str, base: Path) -> str:
 
 
 def _import_failure_message(source: str, error: BaseException) -> str:
-    """Say what an import raised, and in which line of the user's file where that is known."""
+    """Return what an import raised, and in which line of the user's file where that is known."""
     if isinstance(error, SyntaxError):
         return f"{source} is not valid Python: {error.msg} (line {error.lineno})."
     lines = [
@@ -145,54 +192,23 @@ def _import_failure_message(source: str, error: BaseException) -> str:
         if frame.filename == source
     ]
     line_note = f" in line {lines[-1]}" if lines else ""
-    return f"{source} raised {describe_error(error)}{line_note} while being imported: mend it, or name another."
+    return (
+        f"{source} raised {describe_error(error)}{line_note} while being imported: mend it, or "
+        "name another."
+    )
 
 
 def _suggest_names(name: str, module: ModuleType) -> str:
     public = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-    close = get_close_matches(name, public, n=3)
-    if close:
-        return "did you mean " + " or ".join(f"'{key}'" for key in close) + "?"
+    if hint := did_you_mean(name, public, count=3):
+        return hint
     if public:
         return "it has " + ", ".join(f"'{key}'" for key in sorted(public)[:10]) + "."
     return "it defines no function."
 
 
-_LIBRARY_PREFIXES = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<frozen")
-
-
-def user_code_location(error: BaseException) -> str:
-    """Return " (at FILE.py line N)" for the innermost line of the user's own code, or ""."""
-    for frame in reversed(extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(_LIBRARY_PREFIXES):
-            return f" (at {Path(frame.filename).name} line {frame.lineno})"
-    return ""
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an exception says first, without a full stop."""
-    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """Return the first cause of an error that was raised `from` another."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def is_tensor_too_large(error: BaseException) -> bool:
-    """Return whether torch refused a tensor of more than 2**63 bytes."""
-    return "calculation overflowed" in str(error)  # the words of torch's storage size check
-
-
-# torch's CPU allocator raises a plain RuntimeError: "DefaultCPUAllocator: can't allocate memory"
-# (or "not enough memory" on Windows); cuBLAS and cuDNN report CUBLAS_STATUS_ALLOC_FAILED.
-_MESSAGE_PARTS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an exception means that memory, of the host or the device, ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _MESSAGE_PARTS)
+def _library_prefixes() -> tuple[str, ...]:
+    """Return how the names of source files begin that are not the user's."""
+    torch = sys.modules.get("torch")
+    torch_folder = () if torch is None else (str(Path(str(torch.__file__)).parent),)
+    return (*torch_folder, str(Path(__file__).parent), "<frozen")

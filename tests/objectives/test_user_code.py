@@ -1,4 +1,4 @@
-"""Loading a user's code by reference."""
+"""A user's code: loaded by reference, and its errors told in one sentence."""
 
 import pickle
 import subprocess
@@ -6,8 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from widthwise.objectives.errors import ImportFailure, ObjectiveError
-from widthwise.objectives.user_code import load_object, source_fingerprint
+from widthwise.objectives.user_code import (
+    first_line,
+    is_out_of_memory,
+    is_tensor_too_large,
+    load_object,
+    root_cause,
+    source_fingerprint,
+    user_code_location,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +157,61 @@ def test_loading_does_not_need_the_test_process(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.stdout == "3\n", result.stderr
+
+
+# What is read off an exception
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_memory_errors_are_told_from_others(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_no_exception_is_of_torch_where_it_was_not_imported() -> None:
+    script = (
+        "import sys; from widthwise.objectives.user_code import is_out_of_memory; "
+        "print(is_out_of_memory(MemoryError()), is_out_of_memory(KeyError()), "
+        "'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout == "True False False\n", result.stderr
+
+
+def test_the_line_named_is_the_innermost_of_the_users_code(tmp_path: Path) -> None:
+    write(tmp_path, "blamed.py", "import torch\ndef build(widths):\n    torch.zeros(2) @ widths\n")
+    with pytest.raises(TypeError) as caught:
+        load_object("blamed.py:build", tmp_path)({})
+    assert user_code_location(caught.value) == " (at blamed.py line 3)"
+    assert user_code_location(ValueError("never raised")) == ""
+
+
+def test_a_tensor_beyond_all_memory_is_known_by_torchs_words() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**62, device="meta")
+    assert is_tensor_too_large(caught.value)
+    assert not is_tensor_too_large(RuntimeError("shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    ("message", "line"), [("too few.\nmore", "too few"), ("", "no message"), (" a ", "a")]
+)
+def test_the_first_line_of_a_message(message: str, line: str) -> None:
+    assert first_line(ValueError(message)) == line
+
+
+def test_the_root_cause_is_the_first_of_a_chain() -> None:
+    first = KeyError("first")
+    second, third = ValueError("second"), RuntimeError("third")
+    second.__cause__, third.__cause__ = first, second
+    assert root_cause(third) is first
+    assert root_cause(first) is first

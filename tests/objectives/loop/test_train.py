@@ -25,7 +25,6 @@ from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.training.evaluate import evaluate_metric, predict
 from widthwise.objectives.training.optimizer import make_adamw
 from widthwise.objectives.training.step import training_step
-from widthwise.objectives.user_code import is_out_of_memory
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 BASE = Path()
@@ -503,21 +502,6 @@ def test_running_out_of_memory_is_an_outcome(
     assert says in result.detail
     assert "\n" not in result.detail
     assert (result.parameters, result.value, result.epochs) == (parameters, None, 0)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), True),
-        (torch.OutOfMemoryError("CUDA"), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), True),
-        (RuntimeError("shapes cannot be multiplied"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_memory_errors_are_told_from_others(error: Exception, expected: bool) -> None:
-    assert is_out_of_memory(error) is expected
 
 
 def test_other_exceptions_propagate(iris: Data) -> None:
