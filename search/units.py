@@ -75,11 +75,11 @@ def parse_count(value: int | float | str, unit: str = "FLOPs") -> int:
     """Read a count of at least 1.
 
     Args:
-        value: a whole number, or text such as ``"2M"``, ``"200k"``, ``"2 MFLOPs"``, ``"200,000"``.
-        unit: what is counted; the word that may follow the prefix.
+        value: A whole number, or text such as ``"2M"``, ``"200k"``, ``"2 MFLOPs"``, ``"200,000"``.
+        unit: What is counted; the word that may follow the prefix.
 
     Raises:
-        ValueError: it is no positive whole number, or in another unit; the sentence says what to
+        ValueError: It is no positive whole number, or in another unit; the sentence says what to
             write instead.
     """
     hint = 'write it like 2000000, "200k" or "2M"'
@@ -104,10 +104,10 @@ def parse_memory(value: int | float | str) -> int:
     """Read an amount of memory of at least one byte; parts of a byte are dropped.
 
     Args:
-        value: whole bytes, or text such as ``"64 MiB"``, ``"1 GB"``, ``"512 KiB"``, ``"8 B"``.
+        value: Whole bytes, or text such as ``"64 MiB"``, ``"1 GB"``, ``"512 KiB"``, ``"8 B"``.
 
     Raises:
-        ValueError: it is no positive amount, or could be read in two ways; the sentence says what
+        ValueError: It is no positive amount, or could be read in two ways; the sentence says what
             to write instead.
     """
     hint = 'write it like "64 MiB" or "1 GB"'
@@ -137,10 +137,10 @@ def parse_duration(value: int | float | str) -> float:
     """Read a length of time, as seconds above 0.
 
     Args:
-        value: text such as ``"5 ms"``, ``"200 us"`` or ``"1.5 s"``; a bare number has no unit.
+        value: Text such as ``"5 ms"``, ``"200 us"`` or ``"1.5 s"``; a bare number has no unit.
 
     Raises:
-        ValueError: it is no time, or has no unit; the sentence says what to write instead.
+        ValueError: It is no time, or has no unit; the sentence says what to write instead.
     """
     hint = 'write it like "5 ms", "200 us" or "0.5 s"'
     number, suffix = _parse_quantity(value, "a length of time", hint)
@@ -150,7 +150,7 @@ def parse_duration(value: int | float | str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time for people, such as ``"4.7 ms"``."""
+    """Return a length of time for people, such as ``"4.7 ms"``."""
     for unit, unit_seconds in DURATIONS.items():
         if seconds >= unit_seconds or unit == "us":
             return f"{seconds / float(unit_seconds):.3g} {unit}"
@@ -158,17 +158,17 @@ def format_duration(seconds: float) -> str:
 
 
 def format_count(number: int) -> str:
-    """Every digit, thousands apart: 4392 → ``4,392``."""
+    """Return every digit, thousands apart: 4392 → ``4,392``."""
     return f"{number:,}"
 
 
 def format_compact(number: int, unit: str = "", *, round_up: bool = False) -> str:
-    """Three digits and a prefix: 2,000,000 → ``2 MFLOPs``, 199,800 → ``200k parameters``.
+    """Return three digits and a prefix: 2,000,000 → ``2 MFLOPs``, 199,800 → ``200k parameters``.
 
     Args:
-        number: the count, at least 0.
-        unit: what is counted; FLOPs and MACs take the prefix themselves.
-        round_up: round up, so that what is shown is never less than the number.
+        number: The count, at least 0.
+        unit: What is counted; FLOPs and MACs take the prefix themselves.
+        round_up: Round up, so that the result is never less than the number.
     """
     mantissa, prefix = _mantissa_and_prefix(number, 1000, COUNT_PREFIXES, round_up)
     if unit in ("FLOPs", "MACs"):
@@ -177,12 +177,12 @@ def format_compact(number: int, unit: str = "", *, round_up: bool = False) -> st
 
 
 def format_memory(size: int, *, round_up: bool = False, decimal: bool = False) -> str:
-    """Three digits and a unit: 66,900,000 bytes → ``63.8 MiB``.
+    """Return three digits and a unit: 66,900,000 bytes → ``63.8 MiB``.
 
     Args:
-        size: bytes, at least 0.
-        round_up: round up, so that what is shown is never less than the size.
-        decimal: in kB, MB, … rather than KiB, MiB, …
+        size: Bytes, at least 0.
+        round_up: Round up, so that the result is never less than the size.
+        decimal: In kB, MB, … rather than KiB, MiB, …
     """
     base, units = (1000, DECIMAL_UNITS) if decimal else (1024, BINARY_UNITS)
     return " ".join(_mantissa_and_prefix(size, base, units, round_up))
@@ -191,7 +191,7 @@ def format_memory(size: int, *, round_up: bool = False, decimal: bool = False) -
 def _mantissa_and_prefix(
     number: int, base: int, prefixes: tuple[str, ...], round_up: bool
 ) -> tuple[str, str]:
-    """The number as three digits of the largest power of the base it reaches, and its name."""
+    """Return three digits of the largest power of the base that fits, and the power's name."""
     exponent = 0
     while exponent + 1 < len(prefixes) and number >= base ** (exponent + 1):
         exponent += 1
@@ -207,7 +207,7 @@ def _mantissa_and_prefix(
 
 
 def _parse_quantity(value: Any, description: str, hint: str) -> tuple[Fraction, str]:
-    """The number, exact, and the letters after it."""
+    """Return the number, exact, and the letters after it."""
     if (number := as_int(value)) is not None:
         return Fraction(number), ""
     if isinstance(value, float) and value.is_integer():
@@ -249,7 +249,7 @@ def _require_positive(number: int, value: Any, unit: str) -> int:
 
 
 def as_int(value: Any) -> int | None:
-    """The value as a Python int, or None where it is not an integer; True and 16.0 are not."""
+    """Return the value as a Python int, or None where it is none; True and 16.0 are none."""
     if isinstance(value, bool | np.bool_):
         return None
     try:

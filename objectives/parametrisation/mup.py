@@ -14,9 +14,9 @@ and rate 1: narrow networks are far from the limit that the table is about, and 
 rate (docs/decisions/0005). Nothing is rewritten and no multiplier enters the forward pass: the
 costs of a candidate are those of the model that the user wrote, and it exports as such.
 
-The initial size that a builder gives is measured (see `init_scaling`) and brought to the table's. What is
-zero stays zero. With AdamW, rate x decay is kept the same for all parameters (see `optimizer`), so
-that decay pulls equally at every width.
+The initial size that a builder gives is measured (see `init_scaling`) and brought to the table's.
+What is zero stays zero. With AdamW, rate x decay is kept the same for all parameters (see
+`optimizer`), so that decay pulls equally at every width.
 
 Example, from the base (64, 64) to (64, 256) between 40 inputs and 10 classes: the first layer
 stays, the second is a hidden weight with r = 1, and the last an output with r = 4: a quarter of the
@@ -150,8 +150,8 @@ class Mup:
         infos = {name: occurrences[0] for name, occurrences in parameter_infos(model).items()}
         if unmatched := sorted(set(infos) ^ set(self.rules)):
             raise ModelError(
-                f"the parameter '{unmatched[0]}' is not there both at the widths {dict(widths)} and "
-                f'at muP\'s base {dict(self.base_widths)}: set parametrisation = "standard".'
+                f"the parameter '{unmatched[0]}' is not there both at the widths {dict(widths)} "
+                f'and at muP\'s base {dict(self.base_widths)}: set parametrisation = "standard".'
             )
         for name, rule in self.rules.items():
             if not rule.covers(infos[name]):

@@ -9,7 +9,7 @@ its tensors are made fake afterwards. What a builder hands in from outside comes
     with fake_model(build, inputs, mode) as (model, notes), mode:
         model(*batch)
 
-Entry points: `FakeCPU`, `fake_model`; `builder_error` and `require_module` for builders that are run
+Entry points: `FakeCPU`, `fake_model`; `builder_error` and `require_module`, for builders that run
 for real.
 """
 

@@ -183,7 +183,7 @@ class FlopCounter(FlopCounterMode):
 
     @property
     def flops(self) -> int:
-        """Return the FLOPs counted."""
+        """FLOPs counted so far."""
         return int(self.get_total_flops())
 
     def uncounted(self, operations: Iterable[Any]) -> list[str]:

@@ -247,8 +247,8 @@ def _trace_error(error: Exception, step: StepSpec) -> CostError:
     if isinstance(error, UnsupportedOperatorException):
         return CostError(
             f"the operator {error.func} has no shape rule{location}, so its costs cannot be "
-            "counted without running it: register one with torch.library.register_fake, replace it, or "
-            "give the costs as a function of the widths."
+            "counted without running it: register one with torch.library.register_fake, replace "
+            "it, or give the costs as a function of the widths."
         )
     shapes = ", ".join(
         f"{[step.batch_size, *spec.shape]} {str(spec.dtype).removeprefix('torch.')}"

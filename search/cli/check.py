@@ -100,7 +100,7 @@ def check(
 
 
 def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
-    """Say whether the learning rate holds at every width of the space."""
+    """Print whether the learning rate holds at every width of the space."""
     from ...objectives.parametrisation.coordinate_check import coordinate_check
     from ..problem.parametrise import base_widths, width_sweep
 

@@ -188,8 +188,8 @@ def _print_space(costing: CostSurvey, as_json: bool) -> None:
     estimate_note = "" if survey["exact"] else f"about, by {survey['evaluated']:,} of them: "
     binding_note = f"; the limit that binds is {survey['binding']}" if survey["binding"] else ""
     console.print(
-        f"{estimate_note}{survey['feasible_share']:.1%} of {survey['candidates']:,} candidates keep the "
-        f"limits{binding_note}",
+        f"{estimate_note}{survey['feasible_share']:.1%} of {survey['candidates']:,} candidates "
+        f"keep the limits{binding_note}",
         markup=False,
     )
     console.print(
@@ -200,7 +200,7 @@ def _print_space(costing: CostSurvey, as_json: bool) -> None:
 
 
 def parse_widths(text: str) -> dict[str, int]:
-    """`a=64,b=32` as widths by name.
+    """Parse `a=64,b=32` as widths by name.
 
     Raises:
         SpecError: A part is no NAME=NUMBER, or a name stands twice.
@@ -217,7 +217,7 @@ def parse_widths(text: str) -> dict[str, int]:
 
 
 def parse_input(text: str) -> TensorSpec:
-    """`3x32x32` or `128:int64` as the shape and type of one sample.
+    """Parse `3x32x32` or `128:int64` as the shape and type of one sample.
 
     Raises:
         SpecError: It is neither.

@@ -39,7 +39,7 @@ def upgrade(*, storage: StorageOption = None, as_json: JsonOption = False) -> No
 
 
 def _upgrade_tables(url: URL) -> tuple[int | None, int]:
-    """The versions before, None for no tables, and after."""
+    """Return the versions before, None for no tables, and after."""
     from ...storage.database.database import Database
     from ...storage.database.tables import SCHEMA_VERSION
     from ...storage.errors import SchemaMismatch, StorageUnreachable
@@ -51,7 +51,7 @@ def _upgrade_tables(url: URL) -> tuple[int | None, int]:
     except SchemaMismatch:
         before, _ = migrate(url)
     except StorageUnreachable:
-        # No tables, or no database; the second is said when it cannot be opened to make them.
+        # No tables, or no database; the second is reported when it cannot be opened to make them.
         before = None
     with Database.open(url, create=True) as database:
         database.optuna_storage()

@@ -107,22 +107,22 @@ def _collect(name: str, annotation: Any, values: Mapping[str, Any]) -> Any:
 
 
 def stdout() -> Console:
-    """Where data goes."""
+    """Return the console that data goes to."""
     return Console(width=_console_columns(sys.stdout.isatty()), highlight=False)
 
 
 def stderr() -> Console:
-    """Where progress and messages go."""
+    """Return the console that progress and messages go to."""
     return Console(stderr=True, width=_console_columns(sys.stderr.isatty()), highlight=False)
 
 
 def _console_columns(is_terminal: bool) -> int | None:
-    """The terminal's own width, or COLUMNS where that says one."""
+    """Return None for the terminal's own width or that of COLUMNS; else the default."""
     return None if is_terminal or "COLUMNS" in os.environ else _DEFAULT_COLUMNS
 
 
 def parse_int_option(flag: str, text: str, *, minimum: int, maximum: int) -> int:
-    """The number that an option was given.
+    """Return the number that an option was given.
 
     Raises:
         SpecError: It is none, or out of bounds.
@@ -144,7 +144,7 @@ def write_json(value: Any) -> None:
 
 
 def open_database(storage: str | None, *, create: bool = False) -> Database:
-    """The study's database.
+    """Open the study's database.
 
     Raises:
         StorageError: It cannot be reached, or is none of ours.
@@ -155,7 +155,7 @@ def open_database(storage: str | None, *, create: bool = False) -> Database:
 
 
 def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = None) -> Table:
-    """A table whose figures stand right and whose words stand left."""
+    """Return a table with figures aligned right and words aligned left."""
     rich_table = Table(title=title, title_justify="left", header_style="bold")
     for index, name in enumerate(titles):
         numeric = all(not row[index] or not row[index][0].isalpha() for row in rows)

@@ -1,7 +1,9 @@
-"""Costing: a builder with its training step, and a space of candidates where a spec gives one.
+"""What the candidates of a builder or a spec cost, for the command `cost`.
 
-Entry points: `from_build` and `from_spec` make a `CostSurvey`; it counts one candidate, breaks it down
-by module, measures a real step of it, or surveys the whole space.
+A `CostSurvey` counts one candidate, breaks it down by module, measures a real step of it, or
+surveys the whole space.
+
+Entry points: `from_build`, `from_spec`, `CostSurvey`; `read_candidates`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class CostSurvey:
-    """What candidates cost.
+    """A builder with its training step, and a space of candidates where a spec gives one.
 
     Attributes:
         build: From widths to a module.
@@ -54,18 +56,18 @@ class CostSurvey:
     device: str
 
     def count(self, widths: Mapping[str, int]) -> Costs:
-        """The costs of one candidate."""
+        """Return the costs of one candidate."""
         self._check_names(widths)
         return count_costs(lambda: self.build(dict(widths)), self.step)
 
     def count_by_module(self, widths: Mapping[str, int]) -> list[dict[str, Any]]:
-        """The costs of one candidate module by module."""
+        """Return the costs of one candidate module by module."""
         self._check_names(widths)
         module_costs = count_modules(lambda: self.build(dict(widths)), self.step)
         return [asdict(module) for module in module_costs]
 
     def measure(self, widths: Mapping[str, int]) -> dict[str, Any]:
-        """A real training step of one candidate beside its prediction."""
+        """Measure a real training step of one candidate, beside its prediction."""
         predicted = self.count(widths).train_memory
         device = resolve_device(self.device)
         measured = measure_step(lambda: self.build(dict(widths)), self.step, device)
@@ -73,7 +75,7 @@ class CostSurvey:
         return {**asdict(measured), "predicted_over_measured": ratio}
 
     def survey(self) -> dict[str, Any]:
-        """The costs of the whole space: extremes, quantiles, feasible share, binding limit."""
+        """Return costs of the whole space: extremes, quantiles, feasible share, binding limit."""
         assert self.space is not None
         space, cost_model = self.space, CostModel(self.build, self.step, self.space.names)
         cost_model.fit(space)
@@ -120,7 +122,7 @@ class CostSurvey:
 def from_build(
     reference: str, inputs: tuple[TensorSpec, ...], *, batch_size: int, optimizer: str
 ) -> CostSurvey:
-    """The costing of a builder by its reference, on inputs of a given shape.
+    """Return the survey of a builder, given by its reference, on inputs of a given shape.
 
     Raises:
         ImportFailure: The reference leads nowhere.
@@ -137,7 +139,7 @@ def from_build(
 
 
 def from_spec(path: Path) -> CostSurvey:
-    """The costing of a spec's model, on its own data, loss and training step.
+    """Return the survey of a spec's model, on its own data, loss and training step.
 
     Raises:
         SpecError: The spec is wrong.
@@ -158,7 +160,7 @@ def from_spec(path: Path) -> CostSurvey:
 
 
 def read_candidates(path: Path) -> list[dict[str, int]]:
-    """The candidates of a `.csv` file (names, then a row each) or a `.json` list of mappings.
+    """Read candidates: a `.csv` file (names, then a row each) or a `.json` list of mappings.
 
     Raises:
         SpecError: It cannot be read, or holds something else.

@@ -18,9 +18,12 @@ from ...objectives.loop.train import resolve_device
 from .problem import Problem
 from .seeds import trial_seed
 
+MAX_CLAIM_SIZE = 8
+"""Most candidates that a worker claims at once where the spec does not say."""
+
 
 def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
-    """The engine to train a study's open slots with.
+    """Return the engine to train a study's open slots with.
 
     Args:
         problem: The study.
@@ -72,6 +75,3 @@ def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
         ),
         requested=spec.proxy.engine,
     )
-
-
-MAX_CLAIM_SIZE = 8

@@ -43,7 +43,7 @@ def _parametrisation_note(problem: Problem) -> str:
 
 
 def _memory_note(problem: Problem) -> list[str]:
-    """On a GPU, whose memory is estimated: measure a step of a baseline beside its prediction."""
+    """Compare a baseline's measured step with its prediction, on a GPU, where that is estimated."""
     if problem.settings.device != "cuda" or not problem.suggester.baselines:
         return []
     baseline = problem.suggester.baselines[0]

@@ -31,7 +31,7 @@ _PROBE_FACTOR = 2
 def parametrise(
     spec: Spec, objective: ModuleObjective, settings: ProxySettings, space: Space
 ) -> tuple[Parametrisation, ProxySettings]:
-    """How initial weights and rates follow the widths, and the settings that go with it.
+    """Return how initial weights and rates follow the widths, and the settings for it.
 
     Where muP was asked for and cannot be applied, every candidate is tried with a few learning
     rates instead.
@@ -54,7 +54,7 @@ def parametrise(
 
 
 def base_widths(spec: Spec, space: Space) -> dict[str, int]:
-    """The candidate that the learning rate is meant for.
+    """Return the candidate that the learning rate is meant for.
 
     What the spec calls "today", where it has it: its rate is known to be good. Otherwise widths of
     64, as near as the lattice allows: the same rate then means the same in every study.
@@ -66,7 +66,7 @@ def base_widths(spec: Spec, space: Space) -> dict[str, int]:
 
 
 def width_sweep(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
-    """Candidates of growing width around the base, each twice as wide, as far as the space goes."""
+    """Return candidates of growing width around the base, each twice as wide, within the space."""
     candidates: list[dict[str, int]] = []
     for factor in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16):
         row = space.snap({name: width * factor for name, width in base.items()})
@@ -77,7 +77,7 @@ def width_sweep(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
 
 
 def _probe_candidates(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
-    """Small candidates that move each width by itself, as far as the constraints let it."""
+    """Return small candidates that move each width by itself, as far as constraints allow."""
     candidates = [space.as_mapping(space.smallest())]
     for width in space.widths:
         base_width = base[width.name]

@@ -61,7 +61,7 @@ _KEYS_WITHOUT_EFFECT = (
 
 
 def _never_too_large(_widths: Mapping[str, int]) -> None:
-    """Nothing is known to be too large for the device."""
+    """Return no reason: nothing is known to be too large for the device."""
 
 
 @final
@@ -236,8 +236,8 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
 def _build_baselines(spec: Spec, feasible: FeasibleSet, data: Data) -> list[Baseline]:
     """Return the plain baselines, the rule of thumb being the model family's own.
 
-    A module of the user's own has no known rule of thumb: the geometric middle of each width's range
-    stands for what one would try first.
+    A module of the user's own has no known rule of thumb: the geometric middle of each width's
+    range stands for what one would try first.
     """
     widths = feasible.space.widths
     if spec.model.family == "mlp":

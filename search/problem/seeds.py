@@ -9,7 +9,7 @@ import numpy as np
 
 
 def trial_seed(study_seed: int, number: int) -> int:
-    """Seed of trial `number`, independent of every other trial's, in [0, 2^63).
+    """Return the seed of trial `number`, independent of every other trial's, in [0, 2^63).
 
     Source: numpy's SeedSequence, which hashes its entropy so that near seeds are unrelated.
     """

@@ -16,21 +16,21 @@ _log = logging.getLogger(__name__)
 
 
 def stored_spec(row: StudyRow) -> Spec:
-    """The spec that a study was made with; "auto" stands for an engine that was removed since."""
+    """Return the spec of a study; "auto" takes the place of an engine that was removed since."""
     values = json.loads(row.spec)
     if values["proxy"].get("engine") == REMOVED_ENGINE:
         values["proxy"]["engine"] = "auto"
-        _tell_removed(row.name)
+        _warn_removed(row.name)
     return Spec.model_validate_json(json.dumps(values), strict=False)
 
 
 def base_folder(row: StudyRow) -> Path:
-    """The folder of the study's spec; where it is not on this machine, the current one."""
+    """Return the folder of the study's spec; the current one if it is not on this machine."""
     return Path(row.base) if Path(row.base).is_dir() else Path.cwd()
 
 
 def check_fingerprint(row: StudyRow) -> None:
-    """Nothing, if the model's code and the data are what the study was started with.
+    """Check that the model's code and the data are what the study was started with.
 
     Raises:
         FingerprintMismatch: They are not.
@@ -47,8 +47,8 @@ def check_fingerprint(row: StudyRow) -> None:
 
 
 @cache
-def _tell_removed(study: str) -> None:
-    """Say once what trains a study whose spec names an engine that was removed."""
+def _warn_removed(study: str) -> None:
+    """Warn once that another engine trains a study whose spec names one that was removed."""
     _log.warning(
         'study %s was made with the engine "%s", which was removed: "auto" takes its place',
         study,

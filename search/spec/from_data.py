@@ -28,7 +28,7 @@ def sections_from_data(data: str, *, family: str, **proxy: object) -> dict[str, 
     Args:
         data: A file or a built-in set.
         family: "mlp" or "cnn".
-        **proxy: Other keys of the section `[proxy]`, such as target and epochs; None leaves one out.
+        **proxy: Other keys of the section `[proxy]`, such as target; None leaves one out.
     """
     return {
         "study": {"name": _study_name_from(data), "trials": _DEFAULT_TRIALS},

@@ -1,4 +1,4 @@
-"""Say what is wrong with a spec: pydantic's findings as sentences a person can act on.
+"""Messages about a wrong spec: pydantic's findings as sentences a person can act on.
 
 `error_messages` gives one line for each finding: `FILE: key: what was found; what was expected`.
 """
@@ -34,7 +34,7 @@ _BOUNDS = {
 
 
 def error_messages(error: ValidationError, model: type[BaseModel], source: str) -> list[str]:
-    """One line for each finding of `error`, in the order of the file's sections.
+    """Return one line for each finding of `error`, in the order of the file's sections.
 
     Args:
         error: What pydantic found.
@@ -50,7 +50,7 @@ def error_messages(error: ValidationError, model: type[BaseModel], source: str) 
 
 
 def _is_key(part: str | int) -> bool:
-    """Whether a step of the path stands in the file (pydantic adds the names of its schemas)."""
+    """Return whether a step of the path is a key (pydantic adds the names of its schemas)."""
     return isinstance(part, int) or not part.startswith(("literal[", "list[", "function-", "str"))
 
 
@@ -80,7 +80,7 @@ def _message(details: Any, path: list[str], model: type[BaseModel]) -> str:
 
 
 def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    """The keys that the section at `path` knows."""
+    """Return the keys that the section at `path` knows."""
     current: Any = model
     for part in path:
         annotation = (
@@ -95,14 +95,14 @@ def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
 
 
 def _nested_annotations(annotation: Any) -> Iterator[Any]:
-    """An annotation and all that its brackets hold."""
+    """Yield an annotation and all that its brackets hold."""
     yield annotation
     for argument in get_args(annotation):
         yield from _nested_annotations(argument)
 
 
 def _extra_annotation(model: Any) -> Any:
-    """What a section holds under keys of the user's own choice, if it allows any."""
+    """Return the type under keys of the user's own choice, if a section allows any."""
     if not _is_model(model) or model.model_config.get("extra") != "allow":
         return None
     return get_type_hints(model)["__pydantic_extra__"]

@@ -25,7 +25,7 @@ class HalvingTable(Section):
 
 
 def _expand_halving(value: object) -> object:
-    """`halving = 3` is short for `halving = { eta = 3 }`."""
+    """Expand `halving = 3` to `halving = { eta = 3 }`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"eta": value}
     if value is None or isinstance(value, Mapping | HalvingTable):

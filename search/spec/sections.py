@@ -1,4 +1,8 @@
-"""What the sections of a spec are made of: strictness, and references to the user's functions."""
+"""The sections `[study]`, `[model]` and `[widths]` of a spec, and what all sections are made of.
+
+Entry points: `StudySection`, `ModelSection`, `WidthsSection`; `Section`, the base of all sections,
+and `Reference`, the type of a reference to one of the user's functions.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +114,7 @@ class ModelSection(Section):
 
 
 def _expand_width(value: object) -> object:
-    """`64` is a fixed width and `[16, 32]` its choices; a table says it in full."""
+    """Expand `64`, a fixed width, and `[16, 32]`, its choices, to tables."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"choices": [value]}
     if isinstance(value, list | tuple):
@@ -138,7 +142,7 @@ class WidthEntry(Section):
         return self
 
     def to_width(self, name: str) -> Width:
-        """The searched width of this name."""
+        """Return the searched width of this name."""
         if self.choices is not None:
             return Width.of(name, self.choices, scale=self.scale)
         assert self.low is not None
@@ -195,7 +199,7 @@ class WidthsSection(BaseModel):
         return self
 
     def to_space(self) -> Space:
-        """The lattice these widths and constraints span."""
+        """Return the lattice that these widths and constraints span."""
         widths = tuple(entry.to_width(name) for name, entry in self.entries.items())
         orders = [(tuple(table.widths or self.entries), table.direction) for table in self.order]
         divisors = {

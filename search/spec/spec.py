@@ -1,7 +1,7 @@
 """The spec: one file, `widthwise.toml`, or the same as Python objects, that says what to search.
 
 A spec has five sections (study, model, widths, limits, proxy); `Spec` is their pydantic model.
-`load_spec` reads a file, `parse_spec` a mapping. All that is wrong is said at once, one line each:
+`load_spec` reads a file, `parse_spec` a mapping. All errors are reported at once, one line each:
 the file, the key, what was found and what was expected.
 """
 
@@ -69,7 +69,7 @@ class Spec(Section):
         return next(iter(self.limits.counted_limits), "flops")
 
     def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
-        """What to look for, given the direction of the metric."""
+        """Return what to look for, given the direction of the metric."""
         return Goal(
             kind=GoalKind(self.study.goal),
             direction=MetricDirection(direction),
@@ -78,7 +78,7 @@ class Spec(Section):
         )
 
     def to_json(self) -> str:
-        """Canonical JSON: the same spec gives the same text."""
+        """Return canonical JSON: the same spec gives the same text."""
         return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
 
 
@@ -108,7 +108,7 @@ def load_spec(path: Path) -> Spec:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The sections of a `.toml` file.
+    """Return the sections of a `.toml` file.
 
     Raises:
         SpecError: The file cannot be read or is no TOML.

@@ -1,4 +1,4 @@
-"""A cost is one entry of the registry: all that counts, limits, formats and stores costs follows."""
+"""A cost is one entry of the registry: counting, limits, formats and storage follow from it."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """What one real training step holds: the truth that predicted peaks are compared with.
 
-`RealStorageTracker` shares nothing with the recorder under test: it keeps weak references to real storages
-and asks after every operator which of them are still alive.
+`RealStorageTracker` shares nothing with the recorder under test: it keeps weak references to real
+storages, and checks after every operator which of them are still alive.
 """
 
 from collections.abc import Callable, Iterable, Iterator

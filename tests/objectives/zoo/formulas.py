@@ -134,7 +134,7 @@ def unet() -> ExpectedCosts:
 
 
 def lstm() -> ExpectedCosts:
-    """Four gates. The fused kernel computes the input's gradient, wanted or not: `input_macs` is 0."""
+    """Four gates. The fused kernel always computes the input's gradient: `input_macs` is 0."""
     time, sizes, hidden, classes = 32, (128, 256), 256, 10
     weights = sum(4 * hidden * (inputs + hidden) for inputs in sizes)
     return ExpectedCosts(

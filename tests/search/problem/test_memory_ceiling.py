@@ -172,7 +172,7 @@ def test_memory_that_runs_out_before_the_training_is_a_result_too(
 
 
 def test_a_process_that_lost_its_gpu_is_given_up(new_harness: HarnessFactory) -> None:
-    """No result of the batch is believed; the supervisor gives the slots back and takes them one at a time."""
+    """No result of the batch counts; the supervisor gives the slots back and takes each alone."""
     study = new_harness(trials=5, at_once=4, faults=dict.fromkeys(range(1, 41), "poison"))
     runner = study.runner()
     with pytest.raises(TrainerDied, match="lost the GPU: CUDA error: an illegal memory access"):
