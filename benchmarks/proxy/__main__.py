@@ -15,7 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from widthwise.objectives.engines.choose import ENGINES
 from widthwise.objectives.errors import ModelError
-from widthwise.objectives.loop.train import resolve_device
+from widthwise.objectives.training.settings import resolve_device
 
 from benchmarks.learning_rate.signals import signals
 

@@ -14,7 +14,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Split
-from widthwise.objectives.loop.loop import Candidate
+from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.settings import ProxySettings
 

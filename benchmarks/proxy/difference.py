@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from widthwise.objectives.engines.base import Engine, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.loop.loop import Candidate
+from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import train_epochs

@@ -23,11 +23,13 @@ import torch
 from scipy.stats import kendalltau
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.mup import derive_mup
 from widthwise.objectives.parametrisation.standard import Parametrisation, StandardParametrisation
-from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import Halving, ProxySettings
 
 from benchmarks.learning_rate.signals import SIGNAL_LENGTH, signals
 

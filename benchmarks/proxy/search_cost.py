@@ -23,10 +23,12 @@ from optuna.pruners import HyperbandPruner
 from optuna.samplers import RandomSampler
 from widthwise.objectives.engines.base import Engine
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.objective import ModuleObjective
-from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import Halving, ProxySettings
 
 from .workloads import Workload
 

@@ -21,8 +21,10 @@ from widthwise.objectives.engines.base import Engine, EngineUnsupported, Trainin
 from widthwise.objectives.engines.choose import ENGINES, choose_engine
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
-from widthwise.objectives.loop.loop import Candidate, train_together
-from widthwise.objectives.training.settings import ProxySettings, TrainingResult
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
+from widthwise.objectives.training.settings import ProxySettings
 
 from .by_hand import train_by_hand
 from .difference import EQUALITY_TOLERANCE, make_members, make_training, max_difference

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.load import load_data
-from widthwise.objectives.loop.loop import Candidate
+from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 
 from benchmarks.learning_rate.signals import SIGNAL_LENGTH, signals

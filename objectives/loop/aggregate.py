@@ -1,101 +1,89 @@
-"""One candidate from its several trainings: folds and replicas are averaged, the best rate counts.
+"""One candidate from its members: folds and replicas are averaged, the best learning rate counts.
 
-Entry points: `aggregate_members`; `promoted_candidates`, who goes on at a rung; `moot`, whose figures cannot
-count any more.
+Entry points: `best_members`, whose mean is the candidate's; `moot`, whose figures cannot count any
+more; `promoted_candidates`, who goes on at a rung; `training_result`.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import torch
 
 from ..model.metrics import Metric
-from ..training.settings import ProxySettings, TrainingOutcome, TrainingResult
+from ..training.settings import ProxySettings
 from .candidate import CandidateState
-from .member import MemberState
+from .member import MemberState, MemberStatus
+from .result import TrainingOutcome, TrainingResult
 
-_FAILURE_PRECEDENCE: tuple[TrainingOutcome, ...] = ("out_of_memory", "nan")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Aggregate:
-    """A candidate's trainings at its best learning rate.
-
-    Attributes:
-        outcome: Complete unless a training failed.
-        score: Mean of the best metrics so far; None without one.
-        latest: Mean of the metrics at the last stop; None without one.
-        spread: Standard error of the score; None for one training.
-        learning_rate: The rate that counts: the one with the best score.
-        curve: Mean metric by epoch, those that stopped earlier standing with their last.
-        losses: Mean training loss by epoch, likewise.
-        best_epoch: Of the first training.
-        test_value: Mean test metric; None where one has none.
-        parameters: Of the network.
-        peak_memory: The most that any training held on a GPU, where that was measured.
-        detail: What went wrong.
-        error: What its code raised.
-    """
-
-    outcome: TrainingOutcome
-    score: float | None
-    latest: float | None
-    spread: float | None
-    learning_rate: float
-    curve: tuple[float, ...]
-    losses: tuple[float, ...]
-    best_epoch: int
-    test_value: float | None
-    parameters: int
-    peak_memory: int | None
-    detail: str | None
-    error: Exception | None
+_FAILED_OUTCOMES = {
+    MemberStatus.OUT_OF_MEMORY: TrainingOutcome.OUT_OF_MEMORY,
+    MemberStatus.NAN: TrainingOutcome.NAN,
+}
+"""Statuses of members that fail their candidate, those that count before others first."""
 
 
-def aggregate_members(member_states: Sequence[MemberState], metric: Metric) -> Aggregate:
-    """Return a candidate's figures.
+def best_members(members: Sequence[MemberState], metric: Metric) -> list[MemberState]:
+    """Return a candidate's members at its best learning rate.
 
-    A rate at which one of its trainings fails counts for nothing: such a network cannot be relied
-    on. Where every rate fails, the candidate does.
+    A rate at which one of the members fails counts for nothing: such a network cannot be relied on.
+    Where every rate fails, the one member is returned that says why.
 
     Args:
-        member_states: All trainings of one candidate; at least one.
+        members: All members of one candidate; at least one.
         metric: Which of two scores is better.
     """
-    states_by_rate: dict[float, list[MemberState]] = {}
-    for member_state in member_states:
-        states_by_rate.setdefault(member_state.member.learning_rate, []).append(member_state)
-    best_states: list[MemberState] = []
-    for rate_states in states_by_rate.values():
-        score = _mean([member_state.score for member_state in rate_states])
-        if score is not None and (
-            not best_states
-            or metric.better(score, _mean([member_state.score for member_state in best_states]))
-        ):
-            best_states = rate_states
-    return _aggregate_states(best_states or _worst_failure(member_states), member_states)
+    by_rate: dict[float, list[MemberState]] = {}
+    for member in members:
+        by_rate.setdefault(member.member.learning_rate, []).append(member)
+    best: list[MemberState] = []
+    best_score: float | None = None
+    for rate_members in by_rate.values():
+        score = mean_score(rate_members)
+        if score is not None and metric.better(score, best_score):
+            best, best_score = rate_members, score
+    return best or [_worst_failure(members)]
 
 
-def moot(member_states: Sequence[MemberState]) -> list[MemberState]:
-    """Return the trainings that go on though they count for nothing any more.
+def mean_score(members: Sequence[MemberState]) -> float | None:
+    """Return the mean of the members' best metrics so far; None where one has none."""
+    return _mean([member.score for member in members])
 
-    Those are all once the candidate's code raised, and otherwise those of a rate at which another
-    training failed.
+
+def mean_latest(members: Sequence[MemberState]) -> float | None:
+    """Return the mean of the members' metrics at the last milestone; None where one has none."""
+    return _mean([member.latest for member in members])
+
+
+def first_error(members: Sequence[MemberState]) -> Exception | None:
+    """Return what the code of a candidate raised in one of its members."""
+    return next((member.error for member in members if member.error is not None), None)
+
+
+def outcome_of(members: Sequence[MemberState]) -> TrainingOutcome:
+    """Return complete, or how one of the members failed."""
+    statuses = {member.status for member in members}
+    return next(
+        (outcome for status, outcome in _FAILED_OUTCOMES.items() if status in statuses),
+        TrainingOutcome.COMPLETE,
+    )
+
+
+def moot(members: Sequence[MemberState]) -> list[MemberState]:
+    """Return the running members whose figures cannot count any more.
+
+    Those are all once the candidate's code raised, and otherwise those at a learning rate at which
+    another member failed.
 
     Args:
-        member_states: All trainings of one candidate.
+        members: All members of one candidate.
     """
-    raised = any(member_state.error is not None for member_state in member_states)
-    failed = {
-        member_state.member.learning_rate for member_state in member_states if member_state.failed
-    }
+    raised = first_error(members) is not None
+    failed = {member.member.learning_rate for member in members if member.status.is_failure}
     return [
-        member_state
-        for member_state in member_states
-        if member_state.state == "running"
-        and (raised or member_state.member.learning_rate in failed)
+        member
+        for member in members
+        if member.running and (raised or member.member.learning_rate in failed)
     ]
 
 
@@ -117,62 +105,95 @@ def promoted_candidates(
     return {index for index, score in scores.items() if not metric.better(threshold, score)}
 
 
-def _aggregate_states(
-    member_states: Sequence[MemberState], all_states: Sequence[MemberState]
-) -> Aggregate:
-    scores = [member_state.score for member_state in member_states]
-    known_scores = [score for score in scores if score is not None]
-    failed = next(
-        (
-            member_state
-            for member_state in member_states
-            if member_state.score is None and member_state.detail
-        ),
-        None,
-    )
-    peaks = [
-        member_state.peak_memory
-        for member_state in all_states
-        if member_state.peak_memory is not None
-    ]
-    return Aggregate(
-        outcome=_outcome(member_states),
-        score=_mean(scores),
-        latest=_mean([member_state.latest for member_state in member_states]),
-        spread=stdev(known_scores) / math.sqrt(len(known_scores))
-        if len(known_scores) == len(member_states) > 1
-        else None,
-        learning_rate=member_states[0].member.learning_rate,
-        curve=_mean_curve([member_state.curve for member_state in member_states]),
-        losses=_mean_curve([member_state.losses for member_state in member_states]),
-        best_epoch=member_states[0].best_epoch,
-        test_value=_mean([member_state.test_value for member_state in member_states]),
-        parameters=max(member_state.parameters for member_state in member_states),
+def training_result(
+    candidate: CandidateState,
+    members: Sequence[MemberState],
+    settings: ProxySettings,
+    *,
+    metric: Metric,
+    engines: Sequence[str],
+    device: torch.device,
+) -> TrainingResult | Exception | None:
+    """Return what came of a candidate: None if it was cancelled, or what its code raised.
+
+    Args:
+        candidate: Its state.
+        members: The states of all its members.
+        settings: How candidates were trained.
+        metric: The validation metric.
+        engines: What trained it.
+        device: Where it was trained.
+    """
+    if candidate.cancelled:
+        return None
+    error = first_error(members)
+    if error is not None:
+        return error
+    best = best_members(members, metric)
+    outcome, score, curve = outcome_of(best), mean_score(best), _mean_curve([m.curve for m in best])
+    if candidate.pruned and outcome == TrainingOutcome.COMPLETE:
+        outcome = TrainingOutcome.PRUNED
+    complete, pruned = outcome == TrainingOutcome.COMPLETE, outcome == TrainingOutcome.PRUNED
+    rung_scores = dict(candidate.rung_scores)
+    if complete and score is not None:
+        # One that ran out of patience has its score at all rungs that follow.
+        rung_scores = dict.fromkeys(settings.rungs, score) | rung_scores
+    peaks = [member.peak_memory for member in members if member.peak_memory is not None]
+    return TrainingResult(
+        outcome=outcome,
+        value=score if complete else None,
+        score=score,
+        fidelity=max(candidate.rung_scores) if pruned else float(settings.epochs),
+        rung_scores=tuple(rung_scores.items()),
+        test_value=_mean([member.test_value for member in best]) if complete else None,
+        best_epoch=best[0].best_epoch if complete else None,
+        epochs=len(curve),
+        curve=curve,
+        losses=_mean_curve([member.losses for member in best]),
+        spread=_standard_error(best) if complete else None,
+        learning_rate=best[0].member.learning_rate,
+        engine=", ".join(dict.fromkeys(engines)),
+        seconds=candidate.seconds,
+        device=str(device),
+        parameters=max(member.parameters for member in best),
         peak_memory=max(peaks, default=None),
-        detail=None if failed is None else failed.detail,
-        error=next(
-            (member_state.error for member_state in all_states if member_state.error is not None),
-            None,
-        ),
+        detail=_pruned_detail(candidate, settings, metric) if pruned else _failure_detail(best),
     )
 
 
-def _worst_failure(member_states: Sequence[MemberState]) -> list[MemberState]:
-    """Return the training that says why all of them came to nothing."""
-    for state in ("error", *_FAILURE_PRECEDENCE):
-        for member_state in member_states:
-            if member_state.state == state:
-                return [member_state]
-    return [member_states[0]]
+def _worst_failure(members: Sequence[MemberState]) -> MemberState:
+    """Return the member that says why all of them failed."""
+    for status in (MemberStatus.ERROR, *_FAILED_OUTCOMES):
+        for member in members:
+            if member.status == status:
+                return member
+    return members[0]
 
 
-def _outcome(member_states: Sequence[MemberState]) -> TrainingOutcome:
-    states = {member_state.state for member_state in member_states}
-    return next((outcome for outcome in _FAILURE_PRECEDENCE if outcome in states), "complete")
+def _failure_detail(members: Sequence[MemberState]) -> str | None:
+    details = [member.detail for member in members if member.score is None and member.detail]
+    return details[0] if details else None
+
+
+def _pruned_detail(candidate: CandidateState, settings: ProxySettings, metric: Metric) -> str:
+    assert settings.halving is not None, "only halving prunes"
+    epochs = max(candidate.rung_scores)
+    return (
+        f"its {metric.name} of {candidate.rung_scores[epochs]:.4g} after {epochs:g} of "
+        f"{settings.epochs} epochs is not among the best 1/{settings.halving.eta}"
+    )
+
+
+def _standard_error(members: Sequence[MemberState]) -> float | None:
+    """Return the standard error of the score; None for one member, or where one has no score."""
+    scores = [member.score for member in members if member.score is not None]
+    if not 1 < len(scores) == len(members):
+        return None
+    return stdev(scores) / math.sqrt(len(scores))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean; None where one is missing. One value is returned as it is."""
+    """Return the mean; None where a value is missing. A single value is returned as it is."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
@@ -180,70 +201,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the mean by epoch; a curve that ended earlier stands with its last value."""
     if len(curves) == 1:
         return tuple(curves[0])
     length = max(map(len, curves))
     return tuple(
         fmean(curve[min(epoch, len(curve) - 1)] for curve in curves if curve)
         for epoch in range(length)
-    )
-
-
-def training_result(
-    candidate_state: CandidateState,
-    aggregate: Aggregate,
-    settings: ProxySettings,
-    *,
-    metric: Metric,
-    engines: Sequence[str],
-    device: torch.device,
-) -> TrainingResult | Exception | None:
-    """Return what came of a candidate: None if it was given up, or what its code raised.
-
-    Args:
-        candidate_state: Its own.
-        aggregate: Its trainings, merged.
-        settings: Of all.
-        metric: What it was judged by.
-        engines: What trained it.
-        device: Where.
-    """
-    if candidate_state.cancelled:
-        return None
-    if aggregate.error is not None:
-        return aggregate.error
-    pruned = candidate_state.pruned and aggregate.outcome == "complete"
-    complete = aggregate.outcome == "complete" and not pruned
-    rung_scores = dict(candidate_state.rung_scores)
-    if complete and aggregate.score is not None:
-        # One that ran out of patience has its score at all rungs that follow.
-        rung_scores = dict.fromkeys(settings.rungs, aggregate.score) | rung_scores
-    return TrainingResult(
-        outcome="pruned" if pruned else aggregate.outcome,
-        value=aggregate.score if complete else None,
-        score=aggregate.score,
-        fidelity=max(candidate_state.rung_scores) if pruned else float(settings.epochs),
-        rung_scores=tuple(rung_scores.items()),
-        test_value=aggregate.test_value if complete else None,
-        best_epoch=aggregate.best_epoch if complete else None,
-        epochs=len(aggregate.curve),
-        curve=aggregate.curve,
-        losses=aggregate.losses,
-        spread=aggregate.spread if complete else None,
-        learning_rate=aggregate.learning_rate,
-        engine=", ".join(dict.fromkeys(engines)),
-        seconds=candidate_state.seconds,
-        device=str(device),
-        parameters=aggregate.parameters,
-        peak_memory=aggregate.peak_memory,
-        detail=_pruned_detail(candidate_state, settings, metric) if pruned else aggregate.detail,
-    )
-
-
-def _pruned_detail(candidate_state: CandidateState, settings: ProxySettings, metric: Metric) -> str:
-    assert settings.halving is not None, "only halving prunes"
-    epochs = max(candidate_state.rung_scores)
-    return (
-        f"its {metric.name} of {candidate_state.rung_scores[epochs]:.4g} after {epochs:g} of {settings.epochs} "
-        f"epochs is not among the best 1/{settings.halving.eta}"
     )

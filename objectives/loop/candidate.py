@@ -1,6 +1,6 @@
-"""Candidates, and the networks that each is trained as.
+"""A candidate: its widths, the members that it is trained as, and its state in training.
 
-Entry points: `Candidate`, `members_of`, `replica_seed`.
+Entry points: `Candidate`, `members_of`, `replica_seed`; `CandidateState`, `unpack_snapshot`.
 """
 
 import json
@@ -12,7 +12,12 @@ import numpy as np
 
 from ..engines.base import Member
 from ..training.settings import ProxySettings
-from ..training.snapshot import IncompatibleSnapshot, MemberSnapshot, Snapshot
+from ..training.snapshot import (
+    IncompatibleSnapshot,
+    MemberSnapshot,
+    Snapshot,
+    require_equal,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +25,9 @@ class Candidate:
     """A candidate to train.
 
     Attributes:
-        widths: What to build.
-        seed: Of its first replica; the others' follow from it.
-        never_pruned: Never stopped for falling behind.
+        widths: Width of each variable, by its name.
+        seed: Seed of its first replica; those of the others follow from it.
+        never_pruned: Whether it is trained on even if it falls behind at a rung.
     """
 
     widths: Mapping[str, int]
@@ -31,7 +36,7 @@ class Candidate:
 
 
 def members_of(candidate: Candidate, settings: ProxySettings) -> list[Member]:
-    """Return a candidate's networks of one fold: one for each replica and learning rate."""
+    """Return a candidate's members in one fold: one for each replica and learning rate."""
     return [
         Member(
             widths=candidate.widths,
@@ -52,19 +57,19 @@ def replica_seed(seed: int, replica: int) -> int:
 
 
 _MACHINE_SETTINGS = ("device", "data_on")
-"""Settings that may be others where a training goes on."""
+"""Settings that may differ where a training is resumed."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CandidateState:
-    """One candidate's.
+    """The state of one candidate in training, besides that of its members.
 
     Attributes:
-        rung_scores: Rung (in epochs) to the score there, of those that it came to.
-        seconds: Its share of the time, in other processes included.
-        engines: What trained it in other processes.
-        pruned: Whether it fell behind.
-        cancelled: Whether nobody waits for it any more.
+        rung_scores: Rung (in epochs) to the candidate's score there, of the rungs it has reached.
+        seconds: Its share of the wall-clock time, that in earlier processes included.
+        engines: What trained it in earlier processes.
+        pruned: Whether it fell behind at a rung.
+        cancelled: Whether the callback gave it up.
         trained_here: Whether it was trained in this process, too.
     """
 
@@ -75,12 +80,12 @@ class CandidateState:
     cancelled: bool = False
     trained_here: bool = False
 
-    def all_engines(self, current: tuple[str, ...]) -> tuple[str, ...]:
-        """Return all engines that trained it, those of other processes first."""
+    def all_engines(self, current: Sequence[str]) -> tuple[str, ...]:
+        """Return all engines that trained it, those of earlier processes first."""
         added = current if self.trained_here or not self.engines else ()
         return tuple(dict.fromkeys((*self.engines, *added)))
 
-    def state_dict(self, current: tuple[str, ...]) -> dict[str, Any]:
+    def state_dict(self, current: Sequence[str]) -> dict[str, Any]:
         """Return what a snapshot holds of it, as JSON has it.
 
         Args:
@@ -94,22 +99,22 @@ class CandidateState:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "CandidateState":
-        """Return a story as it was; raises KeyError, TypeError or ValueError for other facts."""
+    def from_state(cls, stored: Mapping[str, Any]) -> "CandidateState":
+        """Return a stored state; raises KeyError, TypeError or ValueError for anything else."""
         return cls(
-            rung_scores={float(epochs): float(score) for epochs, score in state["rungs"]},
-            seconds=float(state["seconds"]),
-            engines=tuple(map(str, state["engines"])),
-            pruned=bool(state["pruned"]),
+            rung_scores={float(epochs): float(score) for epochs, score in stored["rungs"]},
+            seconds=float(stored["seconds"]),
+            engines=tuple(map(str, stored["engines"])),
+            pruned=bool(stored["pruned"]),
         )
 
 
 def resume_signature(settings: ProxySettings, rows: Sequence[int]) -> dict[str, Any]:
-    """Return what must be the same where a training goes on, as JSON has it.
+    """Return what a snapshot and the training that resumes it must have in common, as JSON has it.
 
     Args:
-        settings: Of the training.
-        rows: To train on, in each fold.
+        settings: How candidates are trained.
+        rows: Training rows of each fold.
     """
     settings_dict = asdict(settings)
     for name in _MACHINE_SETTINGS:
@@ -118,27 +123,22 @@ def resume_signature(settings: ProxySettings, rows: Sequence[int]) -> dict[str, 
 
 
 def unpack_snapshot(
-    snapshot: Snapshot, expected: Mapping[str, Any], member_count: int
+    snapshot: Snapshot, signature: Mapping[str, Any], member_count: int
 ) -> tuple[CandidateState, list[MemberSnapshot]]:
-    """Return the story and the members' records in a snapshot.
+    """Return the candidate's state and its members' snapshots.
 
     Args:
-        snapshot: Any.
-        expected: Of the training that is to go on.
-        member_count: How many there are.
+        snapshot: A candidate's, of any training.
+        signature: The resume signature of the training that is to go on.
+        member_count: Members of a candidate in that training.
 
     Raises:
         IncompatibleSnapshot: It is of another training.
         KeyError, TypeError, ValueError: It was made by something else.
     """
-    for name, expected_value in expected.items():
-        if snapshot.metadata[name] != expected_value:
-            raise IncompatibleSnapshot(
-                f"its {name} are {snapshot.metadata[name]}, those of the training {expected_value}"
-            )
-    member_snapshots = snapshot.member_snapshots()
-    if len(member_snapshots) != member_count:
-        raise IncompatibleSnapshot(
-            f"it has {len(member_snapshots)} members, the training {member_count}"
-        )
-    return CandidateState.from_state(snapshot.metadata["story"]), member_snapshots
+    for name, expected in signature.items():
+        require_equal(name, snapshot.metadata[name], expected)
+    members = snapshot.member_snapshots()
+    if len(members) != member_count:
+        raise IncompatibleSnapshot(f"it has {len(members)} members, the training {member_count}")
+    return CandidateState.from_state(snapshot.metadata["story"]), members

@@ -1,4 +1,4 @@
-"""Keeping: a keeper is given the snapshots of the candidates that have moved on.
+"""Checkpointing: a store is given the snapshots of the candidates that have changed.
 
 Entry points: `Checkpointer`, `load_snapshots`.
 """
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_snapshots(store: SnapshotStore | None, candidate_count: int) -> dict[int, Snapshot]:
-    """Return where candidates go on from, those of which there is something."""
+    """Return the snapshots that a store has, by candidate; none without a store."""
     if store is None:
         return {}
     snapshots = {index: store.load(index) for index in range(candidate_count)}
@@ -24,30 +24,33 @@ def load_snapshots(store: SnapshotStore | None, candidate_count: int) -> dict[in
 
 @final
 class Checkpointer:
-    """Gives a keeper what it does not have yet."""
+    """Saves the snapshots that a store does not have yet."""
 
     def __init__(
-        self, store: SnapshotStore | None, candidate_batch: CandidateBatch, candidate_count: int
+        self, store: SnapshotStore | None, batch: CandidateBatch, candidate_count: int
     ) -> None:
-        """Begin with what was loaded, or with nothing worth keeping.
+        """Take the present state of the candidates as saved.
 
         Args:
-            store: Who keeps it; None for nobody.
-            candidate_batch: The candidates, before any is trained.
-            candidate_count: How many.
+            store: Where snapshots go; None to save none.
+            batch: The candidates, before any is trained.
+            candidate_count: How many there are.
         """
-        self._store, self._candidate_batch = store, candidate_batch
+        self._store, self._batch = store, batch
         self._saved_versions: list[Hashable] = [
-            candidate_batch.snapshot_version(index) for index in range(candidate_count)
+            batch.snapshot_version(index) for index in range(candidate_count)
         ]
         self._warned: set[int] = set()
 
     def save_changed(self) -> None:
-        """Take and give snapshots, if they are due; what cannot be stored is said once."""
+        """Save the snapshots that have changed, if they are due.
+
+        A candidate that cannot be stored is logged once, as a warning.
+        """
         if self._store is None or not self._store.due():
             return
         for index, saved_version in enumerate(self._saved_versions):
-            version = self._candidate_batch.snapshot_version(index)
+            version = self._batch.snapshot_version(index)
             if version == saved_version:
                 continue
             snapshot = self._take_snapshot(index)
@@ -57,7 +60,7 @@ class Checkpointer:
 
     def _take_snapshot(self, index: int) -> Snapshot | None:
         try:
-            return self._candidate_batch.snapshot(index)
+            return self._batch.snapshot(index)
         except Exception as error:  # the model's code, or memory: the training itself goes on
             if index not in self._warned:
                 self._warned.add(index)

@@ -1,125 +1,173 @@
-"""The course of one training: its curve, its best, when it stops, and what went wrong.
+"""A member's state: its curve, its best epoch, whether it still runs, and what went wrong.
 
-Entry point: `MemberState`.
+Entry points: `MemberState`, `MemberStatus`.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from ..data.batches import BatchSampler
 from ..engines.base import Member
 from ..errors import describe_error
 from ..model.metrics import Metric
 from ..training.settings import ProxySettings
-from ..training.snapshot import IncompatibleSnapshot
+from ..training.snapshot import require_equal
 from ..user_code import is_out_of_memory
-
-MemberStatus = Literal["running", "finished", "pruned", "nan", "out_of_memory", "error"]
-
-_STORED_FIELDS = (
-    "state",
-    "at",
-    "curve",
-    "losses",
-    "best",
-    "best_epoch",
-    "at_rung",
-    "test_value",
-    "parameters",
-    "peak_memory",
-    "detail",
-)
-"""Attributes that a snapshot holds as they are."""
+from .milestone import Milestone
 
 
-@dataclass(kw_only=True)
+class MemberStatus(StrEnum):
+    """Whether a member is still trained, or how its training ended; the words are stored."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    NAN = "nan"
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the training ended without a figure that counts."""
+        return self in (MemberStatus.NAN, MemberStatus.OUT_OF_MEMORY, MemberStatus.ERROR)
+
+
+_STORED_KEYS = {
+    "state": "status",
+    "at": "epochs",
+    "curve": "curve",
+    "losses": "losses",
+    "best": "best",
+    "best_epoch": "best_epoch",
+    "at_rung": "rung_value",
+    "test_value": "test_value",
+    "parameters": "parameters",
+    "peak_memory": "peak_memory",
+    "detail": "detail",
+    "loss": "epoch_loss",
+}
+"""Keys of a snapshot, with the attributes whose values they hold."""
+
+
+@dataclass(kw_only=True, eq=False)
 class MemberState:
-    """One member's way through the training.
+    """The state of one member in training.
 
     Attributes:
-        candidate_index: Place of its candidate among those trained together.
         member: The network.
-        order: Its batches.
-        state: Running, or how it ended.
-        at: Epochs that it is through with, a part of one included.
+        order: The order of its batches.
+        status: Whether it runs, or how it ended.
+        epochs: Epochs trained so far, a part of one included.
         curve: Validation metric after each epoch.
         losses: Mean training loss of each epoch.
-        best: Best metric so far, at an epoch's end.
-        best_epoch: Its epoch.
-        at_rung: Metric at the last rung inside an epoch: what there is before the first epoch ends.
+        best: Best validation metric at an epoch's end so far.
+        best_epoch: Index of its epoch in `curve`.
+        rung_value: Validation metric at the last rung within an epoch: all there is before the
+            first epoch ends.
         test_value: Test metric of the best weights.
-        parameters: Numbers in the network's parameters.
+        parameters: Numbers in the network's parameters; 0 if it could not be built.
         peak_memory: Most bytes that it held on a GPU, where that was measured.
         detail: A sentence on what went wrong.
         error: What its model or metric raised.
+        epoch_loss: Mean training loss over the rows of the current epoch so far.
     """
 
-    candidate_index: int
     member: Member
     order: BatchSampler
-    state: MemberStatus = "running"
-    at: float = 0.0
+    status: MemberStatus = MemberStatus.RUNNING
+    epochs: float = 0.0
     curve: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     best: float | None = None
     best_epoch: int = 0
-    at_rung: float | None = None
+    rung_value: float | None = None
     test_value: float | None = None
     parameters: int = 0
     peak_memory: int | None = None
     detail: str | None = None
     error: Exception | None = None
-    _epoch_loss: float = 0.0
+    epoch_loss: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still trained."""
+        return self.status == MemberStatus.RUNNING
+
+    @property
+    def score(self) -> float | None:
+        """The best validation metric so far; None for a training that failed."""
+        if self.status.is_failure:
+            return None
+        return self.rung_value if self.best is None else self.best
+
+    @property
+    def latest(self) -> float | None:
+        """The validation metric at the last milestone; None for a training that failed."""
+        if self.status.is_failure:
+            return None
+        return self.curve[-1] if self.curve else self.rung_value
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a snapshot holds of it, as JSON has it."""
         return {
-            **{name: getattr(self, name) for name in _STORED_FIELDS},
+            **{key: getattr(self, attribute) for key, attribute in _STORED_KEYS.items()},
+            "state": self.status.value,
             "curve": list(self.curve),
             "losses": list(self.losses),
-            "loss": self._epoch_loss,
             "order": list(self.order.position),
             "seed": self.member.seed,
             "learning_rate": self.member.learning_rate,
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Be where the facts say; it must not have begun.
+    def load_state(self, stored: Mapping[str, Any]) -> None:
+        """Take over a stored state; this one must not have been trained.
 
         Raises:
-            IncompatibleSnapshot: They are of another member.
+            IncompatibleSnapshot: It is of another member.
+            KeyError, TypeError, ValueError: It was made by something else.
         """
         for name in ("seed", "learning_rate"):
-            expected = getattr(self.member, name)
-            if state[name] != expected:
-                raise IncompatibleSnapshot(
-                    f"its {name} is {state[name]}, that of the training {expected}"
-                )
-        for name in _STORED_FIELDS:
-            setattr(self, name, state[name])
-        self.curve, self.losses = list(state["curve"]), list(state["losses"])
-        self._epoch_loss = state["loss"]
-        self.order.load_state(*state["order"])
+            require_equal(name, stored[name], getattr(self.member, name))
+        for key, attribute in _STORED_KEYS.items():
+            setattr(self, attribute, stored[key])
+        self.status = MemberStatus(stored["state"])
+        self.curve, self.losses = list(stored["curve"]), list(stored["losses"])
+        self.order.load_state(*stored["order"])
 
-    def set_epoch_loss(self, loss: float) -> None:
-        """Take the mean training loss of the rows since the epoch began."""
-        self._epoch_loss = loss
+    def record_training(
+        self, milestone: Milestone, loss: float | Exception | None, peak_memory: int | None
+    ) -> None:
+        """Record what came of training up to a milestone.
 
-    def check_epoch_loss(self, *, epoch_ended: bool) -> None:
-        """Look at the training loss, at a stop."""
-        self._check_finite(self._epoch_loss, "training loss")
-        if epoch_ended or self.state == "nan":
-            self.losses.append(self._epoch_loss)
+        Args:
+            milestone: The point reached.
+            loss: The mean over the current epoch so far, what training raised, or None where no
+                batch was left to train on.
+            peak_memory: Most bytes held on a GPU in this training, where that was measured.
+        """
+        self.epochs = milestone.epochs
+        if isinstance(loss, Exception):
+            self.fail(loss, built=self.parameters > 0)
+            return
+        if loss is not None:
+            self.epoch_loss = loss
+        if milestone.validate:
+            self._require_finite(self.epoch_loss, "training loss")
+            if milestone.ends_epoch or self.status == MemberStatus.NAN:
+                self.losses.append(self.epoch_loss)
+        peaks = [peak for peak in (self.peak_memory, peak_memory) if peak is not None]
+        self.peak_memory = max(peaks, default=None)
 
-    def add_validation(self, value: float, metric: Metric, *, epoch_ended: bool) -> bool:
-        """Take a validation metric; returns whether it is the best at an epoch's end."""
-        self._check_finite(value, f"validation {metric.name}")
-        if self.state != "running":
+    def record_validation(self, milestone: Milestone, value: float, metric: Metric) -> bool:
+        """Record a validation metric; return whether it is the best at an epoch's end so far."""
+        self._require_finite(value, f"validation {metric.name}")
+        if not self.running:
             return False
-        if not epoch_ended:
-            self.at_rung = value
+        if not milestone.ends_epoch:
+            self.rung_value = value
             return False
         self.curve.append(value)
         if not metric.better(value, self.best):
@@ -128,41 +176,28 @@ class MemberState:
         return True
 
     def should_stop(self, settings: ProxySettings) -> bool:
-        """Whether no further epoch is worth its time, or none is left."""
+        """Return whether patience has run out, or the last epoch is done."""
         epochs_waited = len(self.curve) - 1 - self.best_epoch
         impatient = settings.patience > 0 and epochs_waited >= settings.patience
         return bool(self.curve) and (impatient or len(self.curve) >= settings.epochs)
 
-    @property
-    def failed(self) -> bool:
-        """Whether it came to nothing."""
-        return self.state in ("nan", "out_of_memory", "error")
-
-    @property
-    def score(self) -> float | None:
-        """The best metric so far; None for a training that failed."""
-        if self.failed:
-            return None
-        return self.at_rung if self.best is None else self.best
-
-    @property
-    def latest(self) -> float | None:
-        """The metric at the last stop; None for a training that failed."""
-        if self.failed:
-            return None
-        return self.curve[-1] if self.curve else self.at_rung
-
     def fail(self, error: Exception, *, built: bool = True) -> None:
-        """Note what its model, metric or memory raised."""
+        """Record what its model, metric or memory raised; this ends the training.
+
+        Args:
+            error: The exception.
+            built: Whether the network had been built.
+        """
         if is_out_of_memory(error):
             when = f"in epoch {len(self.curve)}" if built else "while it was built"
-            self.state = "out_of_memory"
+            self.status = MemberStatus.OUT_OF_MEMORY
             self.detail = f"memory ran out {when}: {describe_error(error):.200}"
             error.__traceback__ = None  # its frames hold the very tensors there was no room for
         else:
-            self.state, self.error = "error", error
+            self.status, self.error = MemberStatus.ERROR, error
 
-    def _check_finite(self, value: float, quantity: str) -> None:
-        if not math.isfinite(value) and self.state == "running":
-            self.state = "nan"
+    def _require_finite(self, value: float, quantity: str) -> None:
+        """End the training unless a figure is finite."""
+        if not math.isfinite(value) and self.running:
+            self.status = MemberStatus.NAN
             self.detail = f"the {quantity} became {value} in epoch {len(self.curve)}"

@@ -1,43 +1,96 @@
-"""Breaths: long epochs are done in parts, so that whoever asks for a stop need not wait for one.
+"""Time slices: long epochs are trained in parts, so that a callback need not wait for their ends.
 
-Between two parts nobody is judged, and nothing that a training gives depends on where an epoch is
-cut; so the clock may decide.
+Between two slices nothing is validated, and no figure depends on where an epoch is cut; so the
+clock may decide.
 
-Entry point: `TimeSlicer`.
+Entry points: `TimeSlicer`, `in_slices`.
 """
 
 import math
 import time
-from typing import final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, final
 
-from .fold import Milestone
+from .milestone import Milestone
 
 SLICE_SECONDS = 1.0
-"""What a part should take."""
+"""Seconds that a slice should take."""
 
 _MAX_GROWTH = 10
-"""How much longer than the part before one may be: a few steps tell little of thousands."""
+"""Factor by which a slice may be longer than the one before: a few steps tell little of
+thousands."""
+
+
+class Slicer(Protocol):
+    """What cuts long epochs."""
+
+    def next_milestone(self, epochs_done: float, milestone: Milestone) -> Milestone:
+        """Return where to pause on the way to a milestone; the milestone itself where it is near.
+
+        Args:
+            epochs_done: Epochs of the running member that has the fewest.
+            milestone: Where the way leads.
+        """
+        ...
+
+    def record_progress(self) -> float:
+        """Take note that the milestone returned last is reached; return the seconds it took."""
+        ...
+
+    def callback_due(self) -> bool:
+        """Return whether the last callback was the time of a slice ago."""
+        ...
+
+    def record_callback(self) -> None:
+        """Take note that the callback was called just now."""
+        ...
+
+
+def in_slices(
+    milestones: Iterable[Milestone], slicer: Slicer, epochs_done: Callable[[], float]
+) -> Iterator[Milestone]:
+    """Yield milestones with the pauses on the way to each, as long as any member runs.
+
+    Args:
+        milestones: In rising order.
+        slicer: Where to pause.
+        epochs_done: Returns the epochs of the running member that has the fewest; infinite where
+            none runs.
+    """
+    for milestone in milestones:
+        reached = None
+        while reached is not milestone and math.isfinite(done := epochs_done()):
+            reached = slicer.next_milestone(done, milestone)
+            yield reached
 
 
 @final
 class TimeSlicer:
-    """Cuts the way from stop to stop."""
+    """A slicer whose slices take about a second."""
 
-    def __init__(self, steps_per_epoch: int, *, enabled: bool) -> None:
-        """Begin.
+    def __init__(
+        self,
+        steps_per_epoch: int,
+        *,
+        enabled: bool,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Start the clock.
 
         Args:
             steps_per_epoch: Batches in an epoch.
-            enabled: Whether anybody is asked in between; if not, nothing is cut.
+            enabled: Whether to cut epochs at all.
+            clock: Returns seconds.
         """
-        self._steps_per_epoch = steps_per_epoch
-        # Nobody knows yet how long a batch takes: the first part is a single one.
+        self._steps_per_epoch, self._clock = steps_per_epoch, clock
+        # How long a batch takes is not known yet: the first slice is a single one.
         self._slice_batches = 1.0 if enabled else math.inf
         self._planned_batches = 0
-        self._last_callback = time.perf_counter()
+        self._started = self._last_callback = clock()
 
     def next_milestone(self, epochs_done: float, milestone: Milestone) -> Milestone:
-        """Return where to pause on the way to a stop; the stop itself where it is near."""
+        """Return where to pause on the way to a milestone; the milestone itself where it is near."""
+        self._started = self._clock()
         if math.isinf(self._slice_batches):
             return milestone
         epoch = math.ceil(milestone.epochs) - 1
@@ -46,25 +99,27 @@ class TimeSlicer:
             for epochs in (epochs_done, milestone.epochs)
         )
         slice_end = done + max(1, int(self._slice_batches))
-        if slice_end + self._slice_batches / 2 >= end:  # no rest of less than half a part
+        if slice_end + self._slice_batches / 2 >= end:  # no rest of less than half a slice
             self._planned_batches = end - done
             return milestone
         self._planned_batches = slice_end - done
         # In the middle of its last batch, which counts as begun: no rounding brings another.
         return Milestone(epochs=epoch + (slice_end - 0.5) / self._steps_per_epoch, validate=False)
 
-    def record_duration(self, seconds: float) -> None:
-        """Take how long it took to come there."""
+    def record_progress(self) -> float:
+        """Adapt the length of slices to the seconds since the last one began, and return these."""
+        seconds = self._clock() - self._started
         if not math.isinf(self._slice_batches) and self._planned_batches > 0:
             batches_in_time = self._planned_batches * SLICE_SECONDS / max(seconds, 1e-9)
             self._slice_batches = min(
                 batches_in_time, _MAX_GROWTH * max(self._planned_batches, self._slice_batches)
             )
+        return seconds
 
     def callback_due(self) -> bool:
-        """Say whether nobody was asked for the time of a part."""
-        return time.perf_counter() - self._last_callback >= SLICE_SECONDS
+        """Return whether the last callback was the time of a slice ago."""
+        return self._clock() - self._last_callback >= SLICE_SECONDS
 
     def record_callback(self) -> None:
-        """Take that somebody was asked just now."""
-        self._last_callback = time.perf_counter()
+        """Take note that the callback was called just now."""
+        self._last_callback = self._clock()

@@ -9,16 +9,13 @@ Entry point: `train`, with `ProxySettings` in and `TrainingResult` out.
 
 from collections.abc import Callable, Collection, Mapping
 
-import torch
-
 from ..engines.base import Engine
-from ..errors import ModelError
 from ..model.objective import Objective
 from ..parametrisation.standard import Parametrisation
-from ..training.settings import ProxySettings, TrainingResult
-from .loop import Candidate, train_together
-
-__all__ = ["ProxySettings", "TrainingResult", "resolve_device", "train"]
+from ..training.settings import ProxySettings, resolve_device
+from .candidate import Candidate
+from .loop import train_together
+from .result import TrainingResult
 
 
 def train(
@@ -66,22 +63,3 @@ def train(
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu", "cuda" or "cuda:1".
-
-    Raises:
-        ModelError: It is not known, or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ModelError(f"there is no device '{name}': write auto, cpu or cuda.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ModelError(
-            f"device '{name}' is not there (CUDA devices found: {torch.cuda.device_count()}): "
-            "write auto or cpu."
-        )
-    return torch.device(name)

@@ -1,18 +1,17 @@
-"""The proxy: the short training that stands for the long one, as asked for and as it came out.
+"""The proxy: how the short training that stands for the long one is done.
 
-Entry points: `ProxySettings`, `Halving`, `TrainingResult`.
+Entry points: `ProxySettings`, `Halving`, `resolve_device`.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from ..data.batches import DataLocation
+from ..errors import ModelError
 from .evaluate import EVAL_BATCH_SIZE
-
-TrainingOutcome = Literal["complete", "pruned", "nan", "out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,52 +98,20 @@ class ProxySettings:
         return () if self.halving is None else self.halving.rungs(self.epochs)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What came of training one candidate.
+def resolve_device(name: str) -> torch.device:
+    """Return the device for "auto", "cpu", "cuda" or "cuda:1".
 
-    Attributes:
-        outcome: "complete"; "pruned" (it fell behind); "nan" (loss or metric no longer finite); or
-            "out_of_memory".
-        value: Best validation metric, the mean over replicas and folds; None unless complete.
-        score: Best validation metric so far, of a pruned candidate too; None for the others.
-        fidelity: Epochs that the score is worth: those asked for, or those up to its last rung.
-        rung_scores: (epochs, score) at each rung that it came to.
-        test_value: Test metric with the weights of the best epoch; None unless complete, or when
-            there is no test split or no finite figure.
-        best_epoch: Index in `curve` of that epoch; None unless complete.
-        epochs: Epochs run through, with their metric.
-        curve: Validation metric after each epoch; of several trainings, the mean, those that
-            stopped earlier standing with their last.
-        losses: Mean training loss of each epoch, likewise.
-        spread: Standard error of the value over replicas and folds; None for one training.
-        learning_rate: The rate that counted.
-        engine: What trained it.
-        seconds: Wall-clock time, the candidate's share of what was trained together, in earlier
-            processes too.
-        device: Where it ran.
-        parameters: Numbers in the model's parameters; 0 if it could not be built.
-        peak_memory: On a GPU, bytes that its allocator held at most in a training pass, less the
-            data set that lies there: what the predicted figure is to be compared with. None on a
-            CPU, where the prediction is exact, and in a stack.
-        detail: A sentence on what went wrong, or why it was stopped; None when complete.
+    Raises:
+        ModelError: It is not known, or not there.
     """
-
-    outcome: TrainingOutcome
-    value: float | None
-    score: float | None
-    fidelity: float
-    rung_scores: tuple[tuple[float, float], ...] = field(default=())
-    test_value: float | None
-    best_epoch: int | None
-    epochs: int
-    curve: tuple[float, ...]
-    losses: tuple[float, ...]
-    spread: float | None
-    learning_rate: float
-    engine: str
-    seconds: float
-    device: str
-    parameters: int
-    peak_memory: int | None
-    detail: str | None
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ModelError(f"there is no device '{name}': write auto, cpu or cuda.")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device '{name}' is not there (CUDA devices found: {torch.cuda.device_count()}): "
+            "write auto or cpu."
+        )
+    return torch.device(name)

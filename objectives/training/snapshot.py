@@ -142,6 +142,19 @@ class SnapshotStore(Protocol):
         ...
 
 
+def require_equal(name: str, stored: object, expected: object) -> None:
+    """Raise `IncompatibleSnapshot` unless a snapshot has the training's own value of something.
+
+    Args:
+        name: What it is, for people; a plural ends in "s".
+        stored: Its value in the snapshot.
+        expected: Its value in the training that is to go on.
+    """
+    if stored != expected:
+        is_, that = ("are", "those") if name.endswith("s") else ("is", "that")
+        raise IncompatibleSnapshot(f"its {name} {is_} {stored}, {that} of the training {expected}")
+
+
 def require_matching(
     stored: Mapping[str, Tensor], current: Mapping[str, Tensor], kind: str
 ) -> None:

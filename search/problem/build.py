@@ -23,12 +23,11 @@ from ...objectives.data.dataset import Task
 from ...objectives.data.load import load_data
 from ...objectives.data.split import check_folds, max_train_rows
 from ...objectives.errors import CostError, ObjectiveError
-from ...objectives.loop.train import resolve_device
 from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.metrics import load_metric
 from ...objectives.model.objective import ModuleObjective, make_objective
 from ...objectives.training.optimizer import make_adamw
-from ...objectives.training.settings import Halving, ProxySettings
+from ...objectives.training.settings import Halving, ProxySettings, resolve_device
 from ...objectives.training.step import StepSpec, TensorSpec
 from ...objectives.user_code import load_object
 from ..errors import SpecError

@@ -22,7 +22,7 @@ from ...objectives.cost.by_module import count_modules
 from ...objectives.cost.costs import Costs, count_costs
 from ...objectives.cost.measure import measure_step
 from ...objectives.cost.model import CostModel
-from ...objectives.loop.train import resolve_device
+from ...objectives.training.settings import resolve_device
 from ...objectives.training.step import StepSpec, TensorSpec
 from ...objectives.user_code import load_object
 from ..errors import SpecError

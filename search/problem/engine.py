@@ -14,7 +14,7 @@ from ...objectives.data.batches import place_data
 from ...objectives.data.split import make_folds
 from ...objectives.engines.base import Member, TrainingSetup
 from ...objectives.engines.choose import EngineChoice, choose_engine
-from ...objectives.loop.train import resolve_device
+from ...objectives.training.settings import resolve_device
 from .problem import Problem
 from .seeds import trial_seed
 

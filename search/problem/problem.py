@@ -23,11 +23,10 @@ from ...objectives.cost.latency import measure_latency
 from ...objectives.cost.source import CostSource
 from ...objectives.data.dataset import Data
 from ...objectives.data.load import data_fingerprint
-from ...objectives.loop.train import resolve_device
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.standard import Parametrisation
 from ...objectives.training.check_builder import check_builder
-from ...objectives.training.settings import ProxySettings
+from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.user_code import source_fingerprint
 from ..goal import Goal
 from ..sampler.baselines import Baseline, baselines, doubling, pyramid

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...objectives.training.settings import TrainingResult
+from ...objectives.loop.result import TrainingResult
 from ..problem.engine import MAX_CLAIM_SIZE
 
 # A claim with its proposals costs about as long as this; trainings that take longer go one by one.

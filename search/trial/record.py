@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...objectives.loop.train import TrainingResult
+from ...objectives.loop.result import TrainingResult
 from ...storage.ledger.ledger import Settlement, Slot
 from ...storage.ledger.slot import TrialOutcome
 from ..units import format_duration

@@ -16,8 +16,10 @@ import torch
 
 from ...objectives.engines.base import Engine
 from ...objectives.engines.plain import PlainEngine
-from ...objectives.loop.loop import Candidate, train_together
-from ...objectives.loop.train import TrainingResult, resolve_device
+from ...objectives.loop.candidate import Candidate
+from ...objectives.loop.loop import train_together
+from ...objectives.loop.result import TrainingResult
+from ...objectives.training.settings import resolve_device
 from ...objectives.user_code import is_out_of_memory
 from ...storage.errors import LeaseLost, StorageError
 from ...storage.ledger.ledger import Ledger, Settlement, Slot

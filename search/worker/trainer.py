@@ -171,7 +171,7 @@ def _build_runner(
     database: Database, config: TrainerConfig, stop_requested: Callable[[], bool]
 ) -> tuple[Runner, str]:
     """What runs the study's slots, and a sentence on the engine that it uses."""
-    from ...objectives.loop.train import resolve_device
+    from ...objectives.training.settings import resolve_device
     from ..problem.device_memory import classify_device
     from ..problem.problem import Problem
     from ..trial.claim_size import ClaimSizer

@@ -23,8 +23,10 @@ from widthwise.objectives.engines import base
 from widthwise.objectives.engines.base import Engine
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
-from widthwise.objectives.loop.loop import Candidate, train_together
-from widthwise.objectives.training.settings import ProxySettings, TrainingResult
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
+from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 CPU = torch.device("cpu")

@@ -14,10 +14,12 @@ from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.standard import Parametrisation
-from widthwise.objectives.training.settings import ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import ProxySettings
 
 CPU = torch.device("cpu")
 

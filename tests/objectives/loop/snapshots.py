@@ -17,11 +17,13 @@ from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.replay.engine import ReplayEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.loop import loop
-from widthwise.objectives.loop.fold import Milestone
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.milestone import Milestone
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training import checkpoint_file
-from widthwise.objectives.training.settings import ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import ProxySettings
 from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 

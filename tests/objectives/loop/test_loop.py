@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.engines.base import Engine, EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine, PlainSession
-from widthwise.objectives.loop.loop import Candidate, replica_seed, train_together
+from widthwise.objectives.loop.candidate import Candidate, replica_seed
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
-from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.loop import loop, time_slice
-from widthwise.objectives.loop.fold import Milestone
+from widthwise.objectives.loop.milestone import Milestone
 from widthwise.objectives.loop.time_slice import SLICE_SECONDS, TimeSlicer
 from widthwise.objectives.training.settings import Halving
 from widthwise.tests.objectives.loop.snapshots import (

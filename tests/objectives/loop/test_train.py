@@ -18,12 +18,14 @@ from widthwise.objectives.data.arrays import read_result
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.load import load_data, make_dataset
 from widthwise.objectives.errors import MetricError, ModelError
-from widthwise.objectives.loop.train import ProxySettings, TrainingResult, resolve_device, train
+from widthwise.objectives.loop.result import TrainingResult
+from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.training.evaluate import evaluate_metric, predict
 from widthwise.objectives.training.optimizer import make_adamw
+from widthwise.objectives.training.settings import ProxySettings, resolve_device
 from widthwise.objectives.training.step import training_step
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 

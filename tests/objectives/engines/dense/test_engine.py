@@ -17,10 +17,12 @@ from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine, EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.dense.engine import DenseEngine, DenseSession
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.families import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
-from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (
     CPU,
     assert_equal_results,

@@ -16,7 +16,8 @@ from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.replay.engine import ReplayEngine, ReplaySession
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.model.families import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import Halving, ProxySettings

@@ -17,11 +17,13 @@ from widthwise.objectives.engines.base import EngineUnsupported, Member, Trainin
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked import engine as stacked
 from widthwise.objectives.engines.stacked.engine import StackedEngine
-from widthwise.objectives.loop.loop import Candidate, train_together
+from widthwise.objectives.loop.candidate import Candidate
+from widthwise.objectives.loop.loop import train_together
+from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.families import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training import optimizer
-from widthwise.objectives.training.settings import Halving, ProxySettings, TrainingResult
+from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (
     CPU,
     assert_equal_results,
