@@ -217,13 +217,15 @@ def test_any_model_goes_on_bit_for_bit(
     model: Callable[[int], nn.Module],
     engine: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = ResumableTraining(
-        make_custom_objective(model), make_candidates(3, 6), SHORT_SETTINGS, ENGINES[engine]
+        make_custom_objective(model),
+        make_candidates(3, 6),
+        SHORT_SETTINGS,
+        ENGINES[engine],
+        make_slicer=pause_every(1),
     )
-    pause_every(monkeypatch, 1)
     uninterrupted = FileSnapshotStore(tmp_path / "whole")
     expected = run.train_with_store(uninterrupted)
     assert expected == run.train_uninterrupted()
@@ -266,13 +268,15 @@ class Refusing(nn.Sequential):
 def test_a_state_that_cannot_be_stored_is_said_once_and_ends_nothing(
     model: Callable[[int], nn.Module],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = ResumableTraining(
-        make_custom_objective(model), make_candidates(3), SHORT_SETTINGS, PlainEngine
+        make_custom_objective(model),
+        make_candidates(3),
+        SHORT_SETTINGS,
+        PlainEngine,
+        make_slicer=pause_every(1),
     )
-    pause_every(monkeypatch, 1)
     assert run.train_with_store(FileSnapshotStore(tmp_path)) == run.train_uninterrupted()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING

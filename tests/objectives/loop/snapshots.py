@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.engines.base import Engine
@@ -16,11 +17,11 @@ from widthwise.objectives.engines.dense.engine import DenseEngine
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.replay.engine import ReplayEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine
-from widthwise.objectives.loop import loop
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.milestone import Milestone
 from widthwise.objectives.loop.result import TrainingResult
+from widthwise.objectives.loop.time_slice import Slicer, TimeSlicer
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.settings import ProxySettings
@@ -64,33 +65,33 @@ class FileSnapshotStore:
         return ()
 
 
-class FixedTimeSlicer:
-    """Pauses every few batches, and asks at each pause, whatever the clock says."""
+class FixedSlicer:
+    """Pauses every few batches, and calls back at each pause, whatever the clock says."""
 
-    def __init__(self, batches: float) -> None:
-        self._batches = batches
-
-    def __call__(self, steps_per_epoch: int, *, enabled: bool) -> FixedTimeSlicer:
-        slicer = FixedTimeSlicer(self._batches)
-        slicer._share = self._batches / steps_per_epoch if enabled else 9.0
-        return slicer
+    def __init__(self, batches: float, steps_per_epoch: int, *, enabled: bool) -> None:
+        self._epochs = batches / steps_per_epoch if enabled else math.inf
 
     def next_milestone(self, epochs_done: float, milestone: Milestone) -> Milestone:
-        epochs = epochs_done + self._share
+        epochs = epochs_done + self._epochs
         return (
             milestone
             if epochs > milestone.epochs - 1e-9
             else Milestone(epochs=epochs, validate=False)
         )
 
-    def record_duration(self, seconds: float) -> None:
-        pass
+    def record_progress(self) -> float:
+        return 0.0
 
     def callback_due(self) -> bool:
         return True
 
     def record_callback(self) -> None:
         pass
+
+
+def pause_every(batches: float) -> Callable[..., Slicer]:
+    """What makes slicers that pause every so many batches."""
+    return partial(FixedSlicer, batches)
 
 
 @dataclass
@@ -103,6 +104,7 @@ class ResumableTraining:
         settings: How.
         engine: Makes the engine of each process.
         options: Other arguments.
+        make_slicer: Makes what cuts long epochs.
     """
 
     objective: ModuleObjective
@@ -110,6 +112,7 @@ class ResumableTraining:
     settings: ProxySettings
     engine: Callable[[], Engine]
     options: Mapping[str, Any] = field(default_factory=dict)
+    make_slicer: Callable[..., Slicer] = TimeSlicer
 
     def train_uninterrupted(self) -> list[Any]:
         """The results without any keeper."""
@@ -120,6 +123,7 @@ class ResumableTraining:
                 self.settings,
                 device=CPU,
                 engine=self.engine(),
+                make_slicer=self.make_slicer,
                 **self.options,
             )
         )
@@ -133,6 +137,7 @@ class ResumableTraining:
                 self.settings,
                 device=CPU,
                 engine=self.engine(),
+                make_slicer=self.make_slicer,
                 store=store,
                 callback=store.after,
                 **self.options,
@@ -188,11 +193,6 @@ def facts_json(snapshot: Snapshot) -> str:
     """The facts but for the time, as JSON: there what is no number is equal to itself."""
     timeless_state = {**snapshot.metadata["story"], "seconds": 0.0}
     return json.dumps({**snapshot.metadata, "story": timeless_state}, sort_keys=True)
-
-
-def pause_every(monkeypatch: pytest.MonkeyPatch, batches: float) -> None:
-    """Have all trainings pause every so many batches."""
-    monkeypatch.setattr(loop, "TimeSlicer", FixedTimeSlicer(batches))
 
 
 # What is trained

@@ -1,4 +1,4 @@
-"""One candidate from its trainings: what counts, what fails it, and who goes on at a rung."""
+"""One candidate from its members: what counts, what fails it, and who goes on at a rung."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.engines.base import Member
-from widthwise.objectives.loop.aggregate import aggregate_members, moot, promoted_candidates
+from widthwise.objectives.loop.aggregate import (
+    best_members,
+    mean_latest,
+    mean_score,
+    moot,
+    promoted_candidates,
+    training_result,
+)
+from widthwise.objectives.loop.candidate import CandidateState
 from widthwise.objectives.loop.member import MemberState, MemberStatus
 from widthwise.objectives.model.metrics import Metric
+from widthwise.objectives.training.settings import ProxySettings
 
 SCORES = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=12)
 
@@ -24,18 +34,17 @@ def metric(direction: Any = "maximize") -> Metric:
 def member_state(
     rate: float = 1.0,
     curve: tuple[float, ...] = (0.5,),
-    state: MemberStatus = "finished",
+    status: str = "finished",
     **options: Any,
 ) -> MemberState:
     member = Member(widths={}, seed=0, learning_rate=rate)
-    if state in ("nan", "out_of_memory"):
-        options.setdefault("detail", f"{state} at rate {rate}")
+    if status in ("nan", "out_of_memory"):
+        options.setdefault("detail", f"{status} at rate {rate}")
     best = max(curve, default=None)
     return MemberState(
-        candidate_index=0,
         member=member,
         order=BatchSampler(2, 1, 0),
-        state=state,
+        status=MemberStatus(status),
         curve=list(curve),
         losses=[-value for value in curve],
         best=best,
@@ -44,55 +53,63 @@ def member_state(
     )
 
 
+def result_of(*members: MemberState, direction: Any = "maximize") -> Any:
+    """The result of a candidate that was trained to the end."""
+    return training_result(
+        CandidateState(),
+        members,
+        ProxySettings(epochs=2),
+        metric=metric(direction),
+        engines=["plain"],
+        device=torch.device("cpu"),
+    )
+
+
 def test_the_mean_of_the_best_rate_counts() -> None:
-    courses = [
+    result = result_of(
         member_state(0.1, (0.2, 0.4), parameters=5),
         member_state(0.1, (0.5, 0.6), parameters=5),
         member_state(1.0, (0.9, 0.3)),  # the luckiest training, of a worse rate
         member_state(1.0, (0.0, 0.05)),
-    ]
-    aggregated = aggregate_members(courses, metric())
-    assert (aggregated.outcome, aggregated.learning_rate, aggregated.parameters) == (
-        "complete",
-        0.1,
-        5,
     )
-    assert aggregated.score == pytest.approx(0.5)
-    assert aggregated.curve == pytest.approx((0.35, 0.5))
-    assert aggregated.losses == pytest.approx((-0.35, -0.5))
-    assert aggregated.latest == pytest.approx(0.5)
-    assert aggregated.spread == pytest.approx(0.1)
-    assert aggregated.best_epoch == 1
+    assert (result.outcome, result.learning_rate, result.parameters) == ("complete", 0.1, 5)
+    assert result.value == result.score == pytest.approx(0.5)
+    assert result.curve == pytest.approx((0.35, 0.5))
+    assert result.losses == pytest.approx((-0.35, -0.5))
+    assert result.spread == pytest.approx(0.1)
+    assert result.best_epoch == 1
+
+
+def test_the_latest_is_the_mean_at_the_last_milestone() -> None:
+    members = [member_state(1.0, (0.9, 0.4)), member_state(1.0, (0.5, 0.6))]
+    assert mean_latest(members) == pytest.approx(0.5)
 
 
 def test_when_less_is_better_the_smallest_mean_counts() -> None:
-    courses = [member_state(0.1, (0.4,)), member_state(1.0, (0.3,))]
-    assert aggregate_members(courses, metric("minimize")).learning_rate == 1.0
+    members = [member_state(0.1, (0.4,)), member_state(1.0, (0.3,))]
+    assert result_of(*members, direction="minimize").learning_rate == 1.0
 
 
-def test_a_training_that_stopped_earlier_stands_with_its_last() -> None:
-    aggregated = aggregate_members(
-        [member_state(1.0, (0.2, 0.8)), member_state(1.0, (0.4,))], metric()
-    )
-    assert aggregated.curve == pytest.approx((0.3, 0.6))
+def test_a_member_that_stopped_earlier_stands_with_its_last_value() -> None:
+    result = result_of(member_state(1.0, (0.2, 0.8)), member_state(1.0, (0.4,)))
+    assert result.curve == pytest.approx((0.3, 0.6))
 
 
 @pytest.mark.parametrize("failure", ["nan", "out_of_memory"])
-def test_a_rate_at_which_one_replica_fails_counts_for_nothing(failure: MemberStatus) -> None:
-    courses = [
+def test_a_rate_at_which_one_replica_fails_counts_for_nothing(failure: str) -> None:
+    result = result_of(
         member_state(0.1, (0.9,)),
         member_state(0.1, (), failure),
         member_state(1.0, (0.2,)),
         member_state(1.0),
-    ]
-    aggregated = aggregate_members(courses, metric())
-    assert (aggregated.outcome, aggregated.learning_rate) == ("complete", 1.0)
-    assert aggregated.score == pytest.approx(0.35)
-    assert aggregated.detail is None
+    )
+    assert (result.outcome, result.learning_rate) == ("complete", 1.0)
+    assert result.score == pytest.approx(0.35)
+    assert result.detail is None
 
 
 @pytest.mark.parametrize(
-    ("states", "outcome"),
+    ("statuses", "outcome"),
     [
         (("nan", "finished", "nan"), "nan"),
         (("nan", "pruned", "out_of_memory"), "out_of_memory"),
@@ -100,46 +117,58 @@ def test_a_rate_at_which_one_replica_fails_counts_for_nothing(failure: MemberSta
     ],
 )
 def test_where_every_rate_fails_so_does_the_candidate(
-    states: tuple[MemberStatus, ...], outcome: str
+    statuses: tuple[str, ...], outcome: str
 ) -> None:
-    rates = (0.1, 0.1, 1.0)
-    courses = [
-        member_state(rate, (0.5, 0.7), state) for rate, state in zip(rates, states, strict=True)
+    members = [
+        member_state(rate, (0.5, 0.7), status)
+        for rate, status in zip((0.1, 0.1, 1.0), statuses, strict=True)
     ]
-    aggregated = aggregate_members(courses, metric())
-    assert aggregated.outcome == outcome
-    assert (aggregated.score, aggregated.latest) == (None, None)
-    assert aggregated.detail is not None
-    assert aggregated.detail.startswith(outcome)
+    result = result_of(*members)
+    assert (result.outcome, result.score) == (outcome, None)
+    assert mean_latest(best_members(members, metric())) is None
+    assert result.detail.startswith(outcome)
 
 
 def test_an_exception_at_any_rate_is_the_candidates() -> None:
     boom = RuntimeError("boom")
-    courses = [member_state(0.1), member_state(1.0, (), "error", error=boom)]
-    assert aggregate_members(courses, metric()).error is boom
+    assert result_of(member_state(0.1), member_state(1.0, (), "error", error=boom)) is boom
 
 
-def test_before_the_first_epoch_ends_there_is_the_rungs_metric() -> None:
-    courses = [member_state(1.0, (), "running", at_rung=value) for value in (0.25, 0.75)]
-    aggregated = aggregate_members(courses, metric())
-    assert (aggregated.score, aggregated.latest, aggregated.curve) == (0.5, 0.5, ())
-
-
-def test_one_training_is_its_own_figures() -> None:
-    aggregated = aggregate_members([member_state(1.0, (0.1, 0.7, 0.3), test_value=0.6)], metric())
-    assert (aggregated.score, aggregated.latest, aggregated.spread) == (0.7, 0.3, None)
-    assert (aggregated.best_epoch, aggregated.test_value) == (1, 0.6)
-
-
-def test_a_missing_test_figure_leaves_none() -> None:
-    aggregated = aggregate_members(
-        [member_state(test_value=0.5), member_state(test_value=None)], metric()
+def test_a_cancelled_candidate_has_no_result() -> None:
+    cancelled = CandidateState(cancelled=True)
+    assert (
+        training_result(
+            cancelled,
+            [member_state()],
+            ProxySettings(),
+            metric=metric(),
+            engines=[],
+            device=torch.device("cpu"),
+        )
+        is None
     )
-    assert aggregated.test_value is None
 
 
-def test_nobody_trains_on_for_nothing() -> None:
-    lost, kept = member_state(0.1, state="running"), member_state(1.0, state="running")
+def test_before_the_first_epoch_ends_the_metric_at_the_rung_counts() -> None:
+    members = [member_state(1.0, (), "running", rung_value=value) for value in (0.25, 0.75)]
+    assert (mean_score(members), mean_latest(members)) == (0.5, 0.5)
+    assert result_of(*members).curve == ()
+
+
+def test_a_single_member_gives_its_own_figures() -> None:
+    members = [member_state(1.0, (0.1, 0.7, 0.3), test_value=0.6)]
+    result = result_of(*members)
+    assert (result.score, mean_latest(members), result.spread) == (0.7, 0.3, None)
+    assert (result.best_epoch, result.test_value) == (1, 0.6)
+
+
+def test_a_missing_test_value_leaves_none() -> None:
+    result = result_of(member_state(test_value=0.5), member_state(test_value=None))
+    assert result.test_value is None
+
+
+def test_members_that_cannot_count_any_more_are_moot() -> None:
+    lost, kept = member_state(0.1, status="running"), member_state(1.0, status="running")
     done = member_state(0.1)
     assert moot([lost, kept, done]) == []
     assert moot([lost, kept, done, member_state(0.1, (), "nan")]) == [lost]
@@ -154,17 +183,17 @@ def test_nobody_trains_on_for_nothing() -> None:
     eta=st.integers(2, 5),
     direction=st.sampled_from(["maximize", "minimize"]),
 )
-def test_the_best_share_of_all_goes_on_with_its_ties(
+def test_the_best_share_of_all_is_promoted_with_its_ties(
     scores: list[float], earlier: list[float], eta: int, direction: str
 ) -> None:
-    judge = metric(direction)
-    kept = set(promoted_candidates(dict(enumerate(scores)), earlier, eta, judge))
-    everyone = [*scores, *earlier]
-    places = math.ceil(len(everyone) / eta)
+    better = metric(direction).better
+    promoted = promoted_candidates(dict(enumerate(scores)), earlier, eta, metric(direction))
+    all_scores = [*scores, *earlier]
+    promoted_count = math.ceil(len(all_scores) / eta)
     for index, score in enumerate(scores):
-        ahead = sum(judge.better(other, score) for other in everyone)
-        assert (index in kept) == (ahead < places)
+        ahead = sum(better(other, score) for other in all_scores)
+        assert (index in promoted) == (ahead < promoted_count)
 
 
-def test_at_a_rung_that_nobody_reached_nobody_goes_on() -> None:
+def test_at_a_rung_without_scores_nobody_is_promoted() -> None:
     assert list(promoted_candidates({}, (), 3, metric())) == []

@@ -80,9 +80,9 @@ def test_continued_is_uninterrupted_bit_for_bit(
         make_candidates(*widths),
         replace(SHORT_SETTINGS, **options),
         EXACT_ENGINES[engine],
+        make_slicer=pause_every(batches),
     )
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        pause_every(patch, batches)
+    with tempfile.TemporaryDirectory() as folder:
         uninterrupted = FileSnapshotStore(Path(folder) / "whole")
         expected = run.train_with_store(uninterrupted)
         assert repr(expected) == repr(run.train_uninterrupted())
@@ -110,9 +110,9 @@ def test_a_stack_continued_is_the_stack_uninterrupted(
         make_candidates(3, 8, 5),
         replace(SHORT_SETTINGS, replicas=replicas, patience=patience),
         ENGINES["stacked"],
+        make_slicer=pause_every(batches),
     )
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        pause_every(patch, batches)
+    with tempfile.TemporaryDirectory() as folder:
         uninterrupted = FileSnapshotStore(Path(folder) / "whole")
         expected = run.train_with_store(uninterrupted)
         results, stores = run.train_in_pieces(Path(folder) / "pieces", stop_after)
@@ -146,17 +146,19 @@ class PerLayerRates:
 @pytest.mark.parametrize("second", ENGINES)
 @pytest.mark.parametrize("first", ENGINES)
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_another_engine_goes_on(
-    first: str, second: str, norm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_engine_goes_on(first: str, second: str, norm: str, tmp_path: Path) -> None:
     training_settings, more = (
         replace(SHORT_SETTINGS, weight_decay=0.1),
         {"parametrisation": PerLayerRates()},
     )
     run = ResumableTraining(
-        mlp_objective(norm=norm), make_candidates(3, 8), training_settings, ENGINES[first], more
+        mlp_objective(norm=norm),
+        make_candidates(3, 8),
+        training_settings,
+        ENGINES[first],
+        more,
+        pause_every(2),
     )
-    pause_every(monkeypatch, 2)
     expected = run.train_uninterrupted()
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(FileSnapshotStore(tmp_path, stop_after=4))
@@ -174,17 +176,15 @@ def test_another_engine_goes_on(
     [{"precision": "bfloat16"}, {"accumulate": 3}, {"precision": "bfloat16", "accumulate": 2}],
     ids=lambda more: " ".join(more),
 )
-def test_precision_and_accumulation(
-    more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_precision_and_accumulation(more: dict[str, Any], tmp_path: Path) -> None:
     data = make_clusters(rows=40, dtype=torch.float32)
     run = ResumableTraining(
         family_objective("mlp", data, norm="layer"),
         make_candidates(6),
         replace(SHORT_SETTINGS, **more),
         PlainEngine,
+        make_slicer=pause_every(1),
     )
-    pause_every(monkeypatch, 1)
     results, stores = run.train_in_pieces(tmp_path, 2)
     assert results == run.train_uninterrupted()
     assert len(stores) > 5
@@ -196,21 +196,22 @@ def test_precision_and_accumulation(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("batches", [3, 2], ids=["at an epoch's end", "within an epoch"])
 def test_a_candidate_that_is_further_sits_out_what_it_has_behind_it(
-    engine: str, batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, batches: int, tmp_path: Path
 ) -> None:
     first, second = make_candidates(3, 8)
-    objective = mlp_objective()
-    pause_every(monkeypatch, batches)
+    joint = ResumableTraining(
+        mlp_objective(),
+        [first, second],
+        SHORT_SETTINGS,
+        ENGINES[engine],
+        make_slicer=pause_every(batches),
+    )
     separate = [
-        ResumableTraining(
-            objective, [candidate], SHORT_SETTINGS, ENGINES[engine]
-        ).train_uninterrupted()[0]
+        replace(joint, candidates=[candidate]).train_uninterrupted()[0]
         for candidate in (first, second)
     ]
     with pytest.raises(TrainingInterrupted):
-        ResumableTraining(objective, [second], SHORT_SETTINGS, ENGINES[engine]).train_with_store(
-            FileSnapshotStore(tmp_path, 3)
-        )
+        replace(joint, candidates=[second]).train_with_store(FileSnapshotStore(tmp_path, 3))
     (tmp_path / "0").rename(tmp_path / "1")
     store = RemappedSnapshotStore(tmp_path, {1: 0})
     observed: list[tuple[float, set[int]]] = []
@@ -219,9 +220,8 @@ def test_a_candidate_that_is_further_sits_out_what_it_has_behind_it(
         observed.append((epochs, set(metrics)))
         return ()
 
-    run = ResumableTraining(objective, [first, second], SHORT_SETTINGS, ENGINES[engine])
     store.after = after  # type: ignore[method-assign]
-    results = run.train_with_store(store)
+    results = joint.train_with_store(store)
     for candidate, expected_result in zip(results, separate, strict=True):
         assert candidate.curve == pytest.approx(expected_result.curve, rel=1e-9)
         assert candidate.value == expected_result.value
@@ -256,21 +256,24 @@ def test_candidates_from_anywhere_end_as_each_alone(
 ) -> None:
     """Each was interrupted somewhere, or never begun; together they are interrupted again."""
     training_settings = replace(SHORT_SETTINGS, replicas=replicas, folds=folds, patience=patience)
-    batch, objective = make_candidates(3, 8, 5, 6)[: len(reached)], mlp_objective()
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        pause_every(patch, batches)
+    batch = make_candidates(3, 8, 5, 6)[: len(reached)]
+    joint = ResumableTraining(
+        mlp_objective(),
+        batch,
+        training_settings,
+        EXACT_ENGINES[engine],
+        make_slicer=pause_every(batches),
+    )
+    with tempfile.TemporaryDirectory() as name:
         separate = []
         for index, (candidate, stop) in enumerate(zip(batch, reached, strict=True)):
-            run = ResumableTraining(
-                objective, [candidate], training_settings, EXACT_ENGINES[engine]
-            )
+            run = replace(joint, candidates=[candidate])
             separate += run.train_uninterrupted()
             parts = Path(name) / f"alone {index}"
             if stop:
                 with contextlib.suppress(TrainingInterrupted):
                     run.train_with_store(FileSnapshotStore(parts, stop))
                 (parts / "0").rename(Path(name) / str(index))
-        joint = ResumableTraining(objective, batch, training_settings, EXACT_ENGINES[engine])
         with contextlib.suppress(TrainingInterrupted):
             joint.train_with_store(
                 RemappedSnapshotStore(Path(name), dict.fromkeys(range(4), 0), stop_after)
@@ -295,7 +298,7 @@ class RemappedSnapshotStore(FileSnapshotStore):
         return present or checkpoint_file.read(folder, {"place": self._old.get(index, index)})
 
 
-def test_those_further_are_one_stack_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_further_are_one_stack_again(tmp_path: Path) -> None:
     """Three at one point and one at the beginning are two stacks, not four."""
     objective = mlp_objective()
     four = make_candidates(3, 8, 5, 7)

@@ -1,10 +1,11 @@
-"""Breaths: long epochs are cut in parts by the clock, and nothing but the asking depends on it."""
+"""Time slices: the clock cuts long epochs, and no figure depends on where."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.loop import loop, time_slice
 from widthwise.objectives.loop.milestone import Milestone
 from widthwise.objectives.loop.time_slice import SLICE_SECONDS, TimeSlicer
 from widthwise.objectives.training.settings import Halving
@@ -22,7 +22,6 @@ from widthwise.tests.objectives.loop.snapshots import (
     EXACT_ENGINES,
     SHORT_SETTINGS,
     FileSnapshotStore,
-    FixedTimeSlicer,
     ResumableTraining,
     TrainingInterrupted,
     make_candidates,
@@ -33,35 +32,32 @@ from widthwise.tests.objectives.loop.snapshots import (
 
 
 class Clock:
-    """A clock that goes only when it is told to."""
+    """A clock that only moves when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
-    def perf_counter(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    fake_clock = Clock()
-    monkeypatch.setattr(time_slice, "time", fake_clock)
-    monkeypatch.setattr(loop, "time", fake_clock)
-    return fake_clock
+def slicer_of(clock: Clock, steps: int, *, enabled: bool = True) -> TimeSlicer:
+    return TimeSlicer(steps, enabled=enabled, clock=clock)
 
 
-def milestones_until(
-    slicer: TimeSlicer, at: float, stop: Milestone, pace: float, steps: int
+def slice_lengths(
+    slicer: TimeSlicer, clock: Clock, at: float, milestone: Milestone, pace: float, steps: int
 ) -> Iterator[int]:
-    """The batches of each part of the way to a stop, at so many seconds an epoch."""
-    epoch, part = math.ceil(stop.epochs) - 1, None
+    """The batches of each slice on the way to a milestone, at so many seconds an epoch."""
+    epoch, reached = math.ceil(milestone.epochs) - 1, None
     done = math.ceil((at - epoch) * steps)
-    while part is not stop:
-        part = slicer.next_milestone(at, stop)
-        batches = math.ceil((part.epochs - epoch) * steps) - done
-        slicer.record_duration(batches * pace / steps)
+    while reached is not milestone:
+        reached = slicer.next_milestone(at, milestone)
+        batches = math.ceil((reached.epochs - epoch) * steps) - done
+        clock.now += batches * pace / steps
+        assert slicer.record_progress() == pytest.approx(batches * pace / steps)
         yield batches
-        at, done = part.epochs, done + batches
+        at, done = reached.epochs, done + batches
 
 
 @settings(deadline=None, max_examples=200)
@@ -71,12 +67,13 @@ def milestones_until(
     begin=st.floats(0, 0.999),
     end=st.floats(0.001, 1.0),
 )
-def test_the_way_to_a_stop_is_gone_in_parts_of_about_a_second(
+def test_the_way_to_a_milestone_is_cut_into_slices_of_about_a_second(
     steps: int, pace: float, begin: float, end: float
 ) -> None:
     begin, end = 3 + (begin if begin < end else 0.0) - 3, 3 + end - 3  # as they are after rounding
-    slicer, milestone = TimeSlicer(steps, enabled=True), Milestone(epochs=3 + end)
-    actual = list(milestones_until(slicer, 3 + begin, milestone, pace, steps))
+    clock, milestone = Clock(), Milestone(epochs=3 + end)
+    slicer = slicer_of(clock, steps)
+    actual = list(slice_lengths(slicer, clock, 3 + begin, milestone, pace, steps))
     assert all(batches > 0 for batches in actual[:-1])
     assert sum(actual) == math.ceil(end * steps) - math.ceil(begin * steps)
     longest = 1.5 * max(SLICE_SECONDS, pace / steps)
@@ -85,17 +82,19 @@ def test_the_way_to_a_stop_is_gone_in_parts_of_about_a_second(
     assert len(actual) <= 2 * min(steps, pace / SLICE_SECONDS) + math.log10(steps) + 2
 
 
-def test_a_known_pace_cuts_no_short_epoch() -> None:
-    slicer = TimeSlicer(1000, enabled=True)
-    assert len(list(milestones_until(slicer, 0.0, Milestone(epochs=1.0), 0.1, 1000))) == 4
-    assert len(list(milestones_until(slicer, 1.0, Milestone(epochs=2.0), 0.1, 1000))) == 1
-    assert len(list(milestones_until(slicer, 2.0, Milestone(epochs=2.25), 0.1, 1000))) == 1
+def test_a_short_epoch_at_a_known_pace_is_not_cut() -> None:
+    clock = Clock()
+    slicer = slicer_of(clock, 1000)
+    assert len(list(slice_lengths(slicer, clock, 0.0, Milestone(epochs=1.0), 0.1, 1000))) == 4
+    assert len(list(slice_lengths(slicer, clock, 1.0, Milestone(epochs=2.0), 0.1, 1000))) == 1
+    assert len(list(slice_lengths(slicer, clock, 2.0, Milestone(epochs=2.25), 0.1, 1000))) == 1
 
 
-def test_where_nobody_is_asked_nothing_is_cut() -> None:
-    slicer = TimeSlicer(1000, enabled=False)
-    assert len(list(milestones_until(slicer, 0.0, Milestone(epochs=1.0), 1e9, 1000))) == 1
-    assert len(list(milestones_until(slicer, 1.0, Milestone(epochs=2.0), 1e9, 1000))) == 1
+def test_a_disabled_slicer_cuts_nothing() -> None:
+    clock = Clock()
+    slicer = slicer_of(clock, 1000, enabled=False)
+    assert len(list(slice_lengths(slicer, clock, 0.0, Milestone(epochs=1.0), 1e9, 1000))) == 1
+    assert len(list(slice_lengths(slicer, clock, 1.0, Milestone(epochs=2.0), 1e9, 1000))) == 1
 
 
 class SlowNetwork(nn.Module):
@@ -115,22 +114,24 @@ class SlowNetwork(nn.Module):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.4, 30.0])
-def test_nobody_waits_for_the_end_of_a_long_epoch(seconds: float, clock: Clock) -> None:
-    """40 steps an epoch and three candidates: asked about every second, or once they did a step."""
+def test_no_callback_waits_for_the_end_of_a_long_epoch(seconds: float) -> None:
+    """40 steps an epoch, three candidates: called every second or so, or once each did a step."""
+    clock = Clock()
     SlowNetwork.clock, SlowNetwork.seconds = clock, seconds
     run = ResumableTraining(
         make_custom_objective(SlowNetwork),
         make_candidates(2, 3, 4),
         replace(SHORT_SETTINGS, batch_size=1),
         ENGINES["plain"],
+        make_slicer=partial(TimeSlicer, clock=clock),
     )
     calls: list[tuple[float, float, int]] = []
 
-    def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
+    def callback(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
         calls.append((clock.now, epochs, len(metrics)))
         return ()
 
-    run.options = {"callback": after}
+    run.options = {"callback": callback}
     run.train_uninterrupted()
     times = [0.0, *(call[0] for call in calls)]
     waits = [late - early for early, late in pairwise(times)]
@@ -144,28 +145,30 @@ def test_nobody_waits_for_the_end_of_a_long_epoch(seconds: float, clock: Clock) 
         assert at == whole
 
 
-def test_who_is_given_up_in_between_is_trained_no_further(clock: Clock) -> None:
+def test_a_candidate_cancelled_within_an_epoch_is_trained_no_further() -> None:
+    clock = Clock()
     SlowNetwork.clock, SlowNetwork.seconds = clock, 1.0
     run = ResumableTraining(
         make_custom_objective(SlowNetwork),
         make_candidates(2, 3),
         replace(SHORT_SETTINGS, batch_size=8),
         ENGINES["plain"],
+        make_slicer=partial(TimeSlicer, clock=clock),
     )
 
-    def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
+    def callback(epochs: float, _: Mapping[int, float]) -> Collection[int]:
         return [0] if epochs < 1 else [0, 1] if epochs < 2 and epochs > 1 else []
 
-    run.options = {"callback": after}
+    run.options = {"callback": callback}
     assert run.train_uninterrupted() == [None, None]
-    assert clock.now == 2 * 1 + 1 * 5  # both a step, the other one to the next breath but one
+    assert clock.now == 2 * 1 + 1 * 5  # both a step, the other one to the next slice but one
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("batches", [1, 2, 1.3])
 @pytest.mark.parametrize("halving", [None, Halving(eta=2, first=0.3)], ids=["", "halving"])
 def test_no_number_depends_on_where_an_epoch_is_cut(
-    engine: str, batches: float, halving: Halving | None, monkeypatch: pytest.MonkeyPatch
+    engine: str, batches: float, halving: Halving | None
 ) -> None:
     training_settings = replace(
         SHORT_SETTINGS, batch_size=8, replicas=2, patience=1, halving=halving
@@ -178,12 +181,12 @@ def test_no_number_depends_on_where_an_epoch_is_cut(
         {"callback": lambda *_: ()},
     )
     expected = run.train_uninterrupted()
-    pause_every(monkeypatch, batches)
-    assert run.train_uninterrupted() == expected
+    sliced = replace(run, make_slicer=pause_every(batches))
+    assert sliced.train_uninterrupted() == expected
 
 
-def test_what_becomes_no_number_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss of an epoch whose second batch explodes and whose third is no number at all."""
+def test_a_loss_that_is_not_finite_is_reported_alike() -> None:
+    """The loss of an epoch whose second batch overflows and whose third is NaN."""
 
     class Exploding(SlowNetwork):
         def forward(self, x: Tensor) -> Tensor:
@@ -200,17 +203,20 @@ def test_what_becomes_no_number_is_told_alike(monkeypatch: pytest.MonkeyPatch) -
         {"callback": lambda *_: ()},
     )
     expected = run.train_uninterrupted()
-    pause_every(monkeypatch, 1)
-    assert repr(run.train_uninterrupted()) == repr(expected)
+    sliced = replace(run, make_slicer=pause_every(1))
+    assert repr(sliced.train_uninterrupted()) == repr(expected)
     assert expected[0].outcome == "nan"
 
 
 @pytest.mark.parametrize("engine", EXACT_ENGINES)
-def test_a_stop_within_an_epoch_keeps_what_was_done(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pause_every(monkeypatch, 1)
-    run = ResumableTraining(mlp_objective(), make_candidates(3), SHORT_SETTINGS, ENGINES[engine])
+def test_an_interruption_within_an_epoch_keeps_what_was_done(engine: str, tmp_path: Path) -> None:
+    run = ResumableTraining(
+        mlp_objective(),
+        make_candidates(3),
+        SHORT_SETTINGS,
+        ENGINES[engine],
+        make_slicer=pause_every(1),
+    )
     store = FileSnapshotStore(tmp_path, stop_after=2)
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(store)
@@ -220,7 +226,6 @@ def test_a_stop_within_an_epoch_keeps_what_was_done(
     assert (0, 1 / 3) not in again.saved
 
 
-def test_the_cuts_of_tests_are_those_asked_for() -> None:
-    assert (
-        FixedTimeSlicer(2)(4, enabled=True).next_milestone(0.0, Milestone(epochs=1.0)).epochs == 0.5
-    )
+def test_the_fixed_slicer_of_tests_cuts_where_it_should() -> None:
+    slicer = pause_every(2)(4, enabled=True)
+    assert slicer.next_milestone(0.0, Milestone(epochs=1.0)).epochs == 0.5

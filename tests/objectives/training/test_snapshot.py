@@ -52,16 +52,14 @@ class FaultyModule(nn.Module):
 
 
 @pytest.mark.parametrize("way", ["nan", "out_of_memory", "error"])
-def test_failures_end_as_they_would_have(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failures_end_as_they_would_have(way: str, tmp_path: Path) -> None:
     run = ResumableTraining(
         make_custom_objective(lambda n: FaultyModule(n, way)),
         make_candidates(2, 3, 4),
         SHORT_SETTINGS,
         PlainEngine,
+        make_slicer=pause_every(2),
     )
-    pause_every(monkeypatch, 2)
     results, stores = run.train_in_pieces(tmp_path, 2)
     expected = run.train_uninterrupted()
     assert len(stores) > 3
@@ -128,13 +126,16 @@ class FailingEngine:
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_an_engine_that_breaks_down_after_going_on(
-    call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_breaks_down_after_going_on(call: int, tmp_path: Path) -> None:
     """The plain engine takes over where the training was taken up, or begins anew: same numbers."""
     objective = mlp_objective()
-    pause_every(monkeypatch, 2)
-    run = ResumableTraining(objective, make_candidates(3, 8), SHORT_SETTINGS, PlainEngine)
+    run = ResumableTraining(
+        objective,
+        make_candidates(3, 8),
+        SHORT_SETTINGS,
+        PlainEngine,
+        make_slicer=pause_every(2),
+    )
     with pytest.raises(TrainingInterrupted):
         run.train_with_store(FileSnapshotStore(tmp_path, 4))
     results = replace(run, engine=lambda: FailingEngine(call)).train_with_store(
