@@ -6,7 +6,7 @@ Entry point: `problem_notes`.
 from __future__ import annotations
 
 from ...objectives.cost.measure import measure_step
-from ...objectives.loop.train import resolve_device
+from ...objectives.training.settings import resolve_device
 from ..units import format_memory
 from .build import step_spec, trained_builder
 from .problem import Problem
