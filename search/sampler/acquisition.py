@@ -1,8 +1,9 @@
-"""The worth of training a candidate next, for each of the three goals.
+"""The acquisition function: the expected gain of training a candidate, for each of the three goals.
 
-A mixture of surfaces improves, in expectation, by the mean of what each of them expects; what each
-must improve upon is its own belief of the best candidate seen, never a lucky metric.
-Entry points: `make_acquisition_function`, and `top_by_ei` for pools too large to judge every candidate closely.
+Under a mixture of models the expected gain is the weighted mean of each model's; what a model's
+candidate must improve upon is that model's mean of the best observed candidate, never a lucky
+metric. Entry points: `make_acquisition_function`, and `top_by_ei` for pools too large to score
+every candidate closely.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..goal import Goal, GoalKind, meets_target, pareto_front
-from ..surrogate.observations import Floats
+from ..surrogate.observations import MIN_DEVIATION, Floats
 from .expected_improvement import (
     inverse_log_ei,
     log_expected_hypervolume_improvement,
@@ -24,20 +25,21 @@ from .expected_improvement import (
 from .posterior import ConstrainedPosterior
 
 MAX_SCORED = 20_000
-"""Candidates that every surface scores, in some 50 ms; of more, a shortlist is scored."""
+"""Candidates that every model scores, in some 50 ms; of more, a shortlist is scored."""
 
-# Seen candidates that every surface is asked about for the best one among them.
+# Observed candidates that every model predicts, for the best one among them.
 _MAX_OBSERVED = 512
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AcquisitionFunction:
-    """Judges candidates against what was seen.
+    """Scores candidates against what was observed.
 
     Attributes:
-        posterior: What is believed.
+        posterior: Of all candidates.
         goal: What is looked for.
-        observed_means: Each surface's means of the seen candidates that are fit to use, [surfaces, m].
+        observed_means: Each model's means of the observed candidates that are likely feasible,
+            [models, m].
         observed_costs: The cost that the goal makes small, of the same, [m].
     """
 
@@ -47,7 +49,7 @@ class AcquisitionFunction:
     observed_costs: Floats
 
     def __call__(self, encoded: Floats, cost: Floats) -> Floats:
-        """Logarithm of the expected gain of training each candidate, [n].
+        """Return the logarithm of the expected gain of training each candidate, [n].
 
         Args:
             encoded: The candidates, [n, columns].
@@ -55,7 +57,7 @@ class AcquisitionFunction:
         """
         log_feasible = self.posterior.log_probability_feasible(encoded)
         if not self.observed_means.size:
-            # Nothing seen keeps the measured limits: find something that does.
+            # Nothing observed keeps the measured limits: find something that does.
             return log_feasible
         component_terms = [
             weight
@@ -72,16 +74,16 @@ class AcquisitionFunction:
 def make_acquisition_function(
     posterior: ConstrainedPosterior, goal: Goal, train_costs: Floats
 ) -> AcquisitionFunction:
-    """A judge of candidates.
+    """Return the acquisition function for a goal.
 
     Args:
-        posterior: What is believed.
+        posterior: Of all candidates.
         goal: What is looked for.
         train_costs: The cost that the goal makes small, of `posterior.train_inputs`, [m].
     """
     is_usable = posterior.is_probably_feasible(posterior.train_inputs)
     if len(is_usable) > _MAX_OBSERVED:
-        # The best of thousands lies among those that the quick surface thinks best.
+        # The best of thousands lies among those with the best polynomial means.
         mean = np.where(
             is_usable, posterior.metric.polynomial_mean(posterior.train_inputs), -np.inf
         )
@@ -108,7 +110,7 @@ def _log_expected_gain(
     observed_means: Floats,
     observed_costs: Floats,
 ) -> Floats:
-    """Logarithm of one surface's expected gain, [n]."""
+    """Return the logarithm of one model's expected gain, [n]."""
     match goal.kind:
         case GoalKind.BEST:
             return log_expected_improvement(mean, deviation, float(observed_means.max()))
@@ -127,7 +129,9 @@ def _log_expected_gain(
 
 
 def top_by_ei(posterior: ConstrainedPosterior, encoded: Floats, count: int) -> NDArray[np.intp]:
-    """Indices of the candidates that the response surface alone expects most of, for "best".
+    """Return the indices of the candidates with the most expected improvement, for "best".
+
+    The polynomial surface alone is asked.
 
     Exact, yet the costly logarithm is worked out for few: with z = (m − best) / s and s at most S,
     log EI ≤ log S + log h(z), which rises with z; candidates whose bound stays below the expected
@@ -139,7 +143,7 @@ def top_by_ei(posterior: ConstrainedPosterior, encoded: Floats, count: int) -> N
         float(polynomial.polynomial_mean(posterior.train_inputs).max()),
         float(deviation.max()),
     )
-    if max_deviation == 0.0:
+    if max_deviation <= MIN_DEVIATION:
         return np.argpartition(-mean, min(count, len(mean) - 1))[:count]
     upper_bounds = mean + deviation
     initial_top = np.argpartition(-upper_bounds, min(count, len(mean) - 1))[:count]

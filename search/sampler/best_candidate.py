@@ -152,7 +152,7 @@ def _cheapest_confident(mean: Floats, deviation: Floats, cost: Floats, goal: Goa
     cheapest = cheapest_index(confidently_meets_target(mean, deviation, goal), mean, cost)
     if cheapest is not None:
         return cheapest
-    return int(np.argmax((mean - goal.signed_target) / np.maximum(deviation, 1e-12)))
+    return int(np.argmax((mean - goal.signed_target) / deviation))
 
 
 def _best_companions(posterior: ConstrainedPosterior, history: History) -> Floats | None:

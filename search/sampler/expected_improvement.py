@@ -1,4 +1,4 @@
-"""The acquisition: how much a training of a candidate is worth, for each of the three goals.
+"""Expected improvement and its relatives: what a training is expected to gain, goal by goal.
 
 Each function scores candidates, higher is better; all use the posterior of the noiseless metric,
 so that a lucky training is not chased.
@@ -17,7 +17,7 @@ _SQRT_PI_HALF = float(np.sqrt(np.pi / 2.0))
 
 
 def log_expected_improvement(mean: Floats, deviation: Floats, incumbent: float) -> Floats:
-    """Logarithm of the expected improvement over `incumbent`, stable far below it.
+    """Return the logarithm of the expected improvement over `incumbent`, stable far below it.
 
     log EI = log s + log h(z),  h(z) = φ(z) + z Φ(z),  z = (m − best) / s. For z < −1,
     h(z) = φ(z) (1 − |z| √(π/2) erfcx(|z|/√2)) avoids the cancellation.
@@ -25,11 +25,10 @@ def log_expected_improvement(mean: Floats, deviation: Floats, incumbent: float) 
 
     Args:
         mean: Posterior means, [n].
-        deviation: Posterior standard deviations, [n].
+        deviation: Posterior standard deviations, [n], positive.
         incumbent: What to improve upon.
     """
-    safe_deviation = np.maximum(deviation, 1e-12)
-    z = (mean - incumbent) / safe_deviation
+    z = (mean - incumbent) / deviation
     log_density = -0.5 * z**2 - _LOG_SQRT_2PI
     log_h_near = np.log(np.maximum(np.exp(log_density) + z * ndtr(z), 1e-300))
     clipped_z = np.minimum(z, -1.0)
@@ -39,12 +38,12 @@ def log_expected_improvement(mean: Floats, deviation: Floats, incumbent: float) 
         clipped_z > -1e6, np.log(np.maximum(tail_factor, 1e-16)), -2.0 * np.log(-clipped_z)
     )
     return np.asarray(
-        np.log(safe_deviation) + np.where(z > -1.0, log_h_near, log_density + log_tail_factor)
+        np.log(deviation) + np.where(z > -1.0, log_h_near, log_density + log_tail_factor)
     )
 
 
 def inverse_log_ei(log_improvement: float) -> float:
-    """The z at which log h(z), the log EI of a unit deviation, is this much: its inverse.
+    """Return the z at which log h(z), the log EI of a unit deviation, has a value.
 
     log h rises strictly with z, so halving an interval finds it.
     """
@@ -59,17 +58,17 @@ def inverse_log_ei(log_improvement: float) -> float:
 def log_expected_saving(
     mean: Floats, deviation: Floats, cost: Floats, target: float, incumbent: float
 ) -> Floats:
-    """For the goal "smallest": log of the expected saving, P(metric ≥ target) × saving.
+    """Return the log of the expected saving, P(metric ≥ target) × saving, for "smallest".
 
     Args:
         mean: Posterior means, [n].
-        deviation: Posterior standard deviations, [n].
+        deviation: Posterior standard deviations, [n], positive.
         cost: Costs, [n], positive.
         target: The metric that is good enough.
         incumbent: Cost of the cheapest candidate known to be good enough; infinite if none.
             Candidates that cost as much save nothing and score −∞.
     """
-    log_probability = log_ndtr((mean - target) / np.maximum(deviation, 1e-12))
+    log_probability = log_ndtr((mean - target) / deviation)
     log_cost = np.log(np.maximum(cost, 1.0))
     if np.isinf(incumbent):
         # Nothing is good enough yet: find something that is, the cheaper the better.
@@ -84,7 +83,7 @@ def log_expected_saving(
 def log_expected_hypervolume_improvement(
     mean: Floats, deviation: Floats, cost: Floats, front: Floats, reference: tuple[float, float]
 ) -> Floats:
-    """For the goal "front": log of the expected hypervolume improvement; the cost is exact.
+    """Return the log of the expected hypervolume improvement, for "front"; the cost is exact.
 
     With the cost c known, only the metric is uncertain: a candidate adds the area between the
     front's best metric at each cost of at least c and its own. That area is piecewise linear in
@@ -93,7 +92,7 @@ def log_expected_hypervolume_improvement(
 
     Args:
         mean: Posterior means, [n].
-        deviation: Posterior standard deviations, [n].
+        deviation: Posterior standard deviations, [n], positive.
         cost: Costs, [n], positive.
         front: Cost and metric of the points on the present front, [m, 2].
         reference: Cost above all and metric below all, from which the area is measured.

@@ -1,7 +1,7 @@
-"""The belief: what a history makes one believe of any candidate, its metric and whether it will do.
+"""The posterior under constraints: a candidate's metric, and whether it is likely to be feasible.
 
 The metric comes from the surrogate. Limits that can only be measured (latency, say), and trainings
-that failed, each have a surrogate of their own; the chance that a candidate keeps them all is the
+that failed, each have a surrogate of their own; the probability that a candidate is feasible is the
 product of theirs. Source: Gardner et al., Bayesian Optimization with Inequality Constraints (2014).
 
 Entry points: `fit_posterior`, `ConstrainedPosterior`.
@@ -10,11 +10,11 @@ Entry points: `fit_posterior`, `ConstrainedPosterior`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, logsumexp
+from scipy.special import log_ndtr
 
 from ..space.feasible_set import Candidates, FeasibleSet
 from ..space.space import Space
@@ -23,17 +23,18 @@ from ..surrogate.observations import Floats
 from .history import History
 
 FEASIBILITY_THRESHOLD = 0.5
-"""Least chance of keeping every measured limit with which a candidate counts as fit to use."""
+"""Least probability of keeping every measured limit with which a candidate counts as feasible."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ConstrainedPosterior:
-    """What is believed of candidates, given by encoded columns (widths, then companions).
+    """The posterior of candidates, given by encoded columns (widths, then companions).
 
     Attributes:
         metric: The metric, higher is better.
-        outcome_constraints: Each measured limit: at most 0 keeps it.
-        train_inputs: Encoded candidates with a metric, and pending ones once `condition_on` them, [n, columns].
+        outcome_constraints: Each measured limit, and failure: at most 0 is feasible.
+        train_inputs: Encoded candidates with a metric, and pending ones after `condition_on`,
+            [n, columns].
     """
 
     metric: ModelAveragePosterior
@@ -41,29 +42,30 @@ class ConstrainedPosterior:
     train_inputs: Floats
 
     def condition_on(self, pending: Floats) -> ConstrainedPosterior:
-        """The belief if trainings that still run come out as expected, [m, columns]."""
+        """Return the posterior if trainings that still run, [m, columns], come out as expected."""
         if not len(pending):
             return self
-        return ConstrainedPosterior(
+        return replace(
+            self,
             metric=self.metric.condition_on(pending),
-            outcome_constraints=self.outcome_constraints,
             train_inputs=np.vstack([self.train_inputs, pending]),
         )
 
     def log_probability_feasible(self, encoded: Floats) -> Floats:
-        """Logarithm of the chance that each candidate keeps every measured limit, [n]."""
+        """Return the logarithm of the probability that each candidate is feasible, [n]."""
         log_probability = np.zeros(len(encoded))
         for constraint in self.outcome_constraints:
-            component_terms = [
-                weight + log_ndtr(-mean / np.maximum(deviation, 1e-12))
-                for weight, mean, deviation in constraint.mixture_components(encoded)
-            ]
-            log_probability += logsumexp(np.array(component_terms), axis=0)
+            log_probability += constraint.log_mixture(_log_probability_negative, encoded)
         return log_probability
 
     def is_probably_feasible(self, encoded: Floats) -> NDArray[np.bool_]:
-        """Which candidates keep the measured limits more likely than not, [n]."""
+        """Return which candidates are more likely feasible than not, [n]."""
         return np.asarray(self.log_probability_feasible(encoded) > np.log(FEASIBILITY_THRESHOLD))
+
+
+def _log_probability_negative(mean: Floats, deviation: Floats) -> Floats:
+    """Return the logarithm of the probability of at most 0, [n]."""
+    return np.asarray(log_ndtr(-mean / deviation))
 
 
 def fit_posterior(space: Space, history: History) -> ConstrainedPosterior:

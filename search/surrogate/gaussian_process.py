@@ -1,10 +1,10 @@
-"""The process: a Gaussian process for what a polynomial leaves over.
+"""Gaussian processes, for what a polynomial surface leaves over.
 
 Its covariance is that of a gentle quadratic plus a Matérn function of the distance, or a Matérn
 function alone; so plateaus, bottlenecks and ridges, which no quadratic follows, can be learned
 once there are trainings enough to show them. Kernels, conditioning and prediction are
-scikit-learn's; the few hyperparameters come from a small grid weighed by evidence (`KERNEL_PRIORS`),
-since twenty trainings cannot tell one length scale per width.
+scikit-learn's; the few hyperparameters come from a small grid (`KERNEL_PRIORS`) weighed by marginal
+likelihood, since twenty trainings cannot tell one length scale per width.
 
 Entry points: `KERNEL_PRIORS`, `condition`.
 """
@@ -18,10 +18,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern
 
 from .marginal_likelihood import MarginalLikelihood
-from .observations import Floats
+from .observations import FREE_VARIANCE, Floats, centred
 
-# Prior variance of the intercept over a slope's: all but free.
-_INTERCEPT_VARIANCE = 100.0
 # Least noise ratio: keeps the Cholesky factor of a noiseless table well conditioned.
 _JITTER = 1e-6
 
@@ -42,7 +40,7 @@ class QuadraticKernel(Kernel):  # type: ignore[misc]  # scikit-learn has no type
         self.curvature = curvature
 
     def __call__(self, X: Floats, Y: Floats | None = None) -> Floats:  # noqa: N803
-        """The covariance between two sets of points, [n, m]."""
+        """Return the covariance between two sets of points, [n, m]."""
         other = X if Y is None else Y
         inner_products = X @ other.T
         slope, square = self._shared_terms(X)
@@ -53,7 +51,7 @@ class QuadraticKernel(Kernel):  # type: ignore[misc]  # scikit-learn has no type
         )
 
     def diag(self, X: Floats) -> Floats:  # noqa: N803
-        """The variance at each point, [n]."""
+        """Return the variance at each point, [n]."""
         squared_norms = (X**2).sum(axis=1)
         slope, square = self._shared_terms(X)
         return np.asarray(
@@ -61,12 +59,12 @@ class QuadraticKernel(Kernel):  # type: ignore[misc]  # scikit-learn has no type
         )
 
     def _shared_terms(self, points: Floats) -> tuple[Floats, Floats]:
-        """What all widths share: the sum of their positions and of their squares, two [n]."""
+        """Return the sums over all widths of positions and of centred squares, two [n]."""
         width_columns = points[:, : self.width_count]
         return width_columns.sum(axis=1), (width_columns**2 - 0.5).sum(axis=1)
 
     def is_stationary(self) -> bool:
-        """A trend is not."""
+        """Return False; scikit-learn asks it of every kernel."""
         return False
 
 
@@ -85,12 +83,12 @@ class KernelPrior:
     length_scale: float
 
     def build_kernel(self, column_count: int, width_count: int) -> Kernel:
-        """The covariance between points of [-1, 1]^columns."""
+        """Return the covariance function on [-1, 1]^columns."""
         # From −1 to 1 the range is 2 long.
         scaled_length = 2.0 * self.length_scale * np.sqrt(column_count)
-        kernel = ConstantKernel(_INTERCEPT_VARIANCE) + ConstantKernel(
-            self.matern_variance
-        ) * Matern(scaled_length, nu=2.5)
+        kernel = ConstantKernel(FREE_VARIANCE) + ConstantKernel(self.matern_variance) * Matern(
+            scaled_length, nu=2.5
+        )
         return kernel + QuadraticKernel(width_count) if self.has_trend else kernel
 
 
@@ -114,8 +112,8 @@ class GaussianProcess:
     regressor: GaussianProcessRegressor
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the noiseless value, two arrays [n]."""
-        mean, deviation = self.regressor.predict(2.0 * encoded - 1.0, return_std=True)
+        """Return mean and standard deviation of the noiseless value, two arrays [n]."""
+        mean, deviation = self.regressor.predict(centred(encoded), return_std=True)
         return np.asarray(mean), np.asarray(deviation)
 
 
@@ -126,7 +124,7 @@ def condition(
     values: Floats,
     noise_factors: Floats,
 ) -> GaussianProcess:
-    """The process after the observations.
+    """Return the process after the observations.
 
     Args:
         kernel: Its covariance, up to the signal variance.
@@ -141,4 +139,4 @@ def condition(
         * np.maximum(likelihood.noise_ratio * noise_factors, _JITTER),
         optimizer=None,
     )
-    return GaussianProcess(regressor=regressor.fit(2.0 * encoded - 1.0, values))
+    return GaussianProcess(regressor=regressor.fit(centred(encoded), values))

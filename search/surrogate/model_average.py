@@ -1,28 +1,39 @@
-"""The surrogate: what is believed of the metric of any candidate, trained or not.
+"""The surrogate: the posterior of the metric of any candidate, trained or not.
 
-Two kinds of surface are averaged by their evidence: the response surface (`response.py`), right
-for most families of networks within twenty trainings, and Gaussian processes (`process.py`) for
-what no quadratic follows. Trainings of other fidelities (fewer epochs) take part with an offset
-and a noise of their own.
+Two kinds of models are averaged by their marginal likelihoods: a polynomial surface
+(`polynomial`), right for most families of networks within twenty trainings, and Gaussian processes
+(`gaussian_process`) for what no quadratic follows. Trainings of other fidelities (fewer epochs)
+take part with an offset and a noise of their own.
 
-    posterior = fit(space.encode(observed), values)
+    posterior = fit_model_average(space.encode(observed), values)
     mean, deviation = posterior.predict(space.encode(candidates))
     posterior.condition_on(space.encode(pending))      # as if these came out as expected
 
-Nothing here is random: the same observations give the same belief.
+Nothing here is random: the same observations give the same posterior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy.special import logsumexp
 
 from . import polynomial
 from .marginal_likelihood import MarginalLikelihood, fit_marginal_likelihood
-from .observations import Floats, Observations, standardise, subsample_indices, with_noise_factors
+from .observations import (
+    FREE_VARIANCE,
+    MIN_DEVIATION,
+    Floats,
+    Observations,
+    Standardisation,
+    centred,
+    standardise,
+    subsample_indices,
+    with_noise_factors,
+)
 
 # scikit-learn takes a second to load: only whoever fits a Gaussian process does.
 if TYPE_CHECKING:
@@ -35,22 +46,22 @@ _NOISE_FACTOR_GRID = (1.0, 4.0, 16.0, 64.0)
 
 
 class ComponentPosterior(Protocol):
-    """One belief, for standardised values."""
+    """The posterior under one model, for standardised values."""
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the noiseless value, two arrays [n]."""
+        """Return mean and standard deviation of the noiseless value, two arrays [n]."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelPriors:
-    """The surfaces that are averaged, with what was learned about them.
+    """The models that are averaged, with what was learned about them.
 
     Attributes:
-        basis: Terms of the response surface.
-        polynomial_priors: Its shapes with weights that sum to 1, and their evidence.
-        kernels: The Gaussian processes worth keeping: kernel and evidence.
-        log_weights: Of the response surface and of each process, [1 + processes].
+        basis: Terms of the polynomial surface.
+        polynomial_priors: Its priors with weights that sum to 1, and their marginal likelihoods.
+        kernels: The Gaussian processes worth keeping: kernel and marginal likelihood.
+        log_weights: Of the polynomial surface and of each process, [1 + processes].
     """
 
     basis: polynomial.PolynomialBasis
@@ -58,15 +69,16 @@ class ModelPriors:
     kernels: Sequence[tuple[Kernel, MarginalLikelihood]]
     log_weights: Floats
 
-    def condition(self, observations: Observations) -> list[ComponentPosterior]:
-        """The surfaces after the observations, in the order of the weights."""
+    def condition(
+        self, observations: Observations
+    ) -> tuple[polynomial.PolynomialPosterior, list[ComponentPosterior]]:
+        """Return the polynomial surface and the processes after the observations."""
         from . import gaussian_process
 
-        encoded_with_offsets = np.hstack([observations.encoded, observations.offsets])
         surface = polynomial.condition(
             self.basis,
             self.polynomial_priors,
-            encoded_with_offsets,
+            np.hstack([observations.encoded, observations.offsets]),
             observations.values,
             observations.noise_factors,
         )
@@ -77,133 +89,130 @@ class ModelPriors:
             with_offsets, _ = surface.predict(np.hstack([subset.encoded, subset.offsets]))
             without_offsets, _ = surface.predict(subset.encoded)
             corrected_values = subset.values - (with_offsets - without_offsets)
-        return [
-            surface,
-            *(
-                gaussian_process.condition(
-                    kernel, likelihood, subset.encoded, corrected_values, subset.noise_factors
-                )
-                for kernel, likelihood in self.kernels
-            ),
+        return surface, [
+            gaussian_process.condition(
+                kernel, likelihood, subset.encoded, corrected_values, subset.noise_factors
+            )
+            for kernel, likelihood in self.kernels
         ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelAveragePosterior:
-    """What is believed of the metric, in its own unit, over any candidates.
+    """The posterior of the metric, in its own unit, over any candidates.
 
     Attributes:
-        components: The beliefs that are averaged, for the standardised metric; the first one is the
-            response surface.
-        log_weights: Logarithms of their weights, which sum to 1.
-        noise_deviation: Standard deviation of one full training around the surface, in the metric's unit.
-        value_mean: What was taken off the metric.
-        value_scale: By what it was divided then.
+        polynomial: The polynomial surface, for the standardised metric.
+        processes: The Gaussian processes that are averaged with it.
+        log_weights: Logarithms of their weights, the polynomial's first; the weights sum to 1.
+        noise_deviation: Standard deviation of one full training around the surface, in the
+            metric's unit.
+        standardisation: How the metric was standardised.
     """
 
-    components: Sequence[ComponentPosterior]
+    polynomial: polynomial.PolynomialPosterior
+    processes: Sequence[ComponentPosterior]
     log_weights: Floats
     noise_deviation: float
-    value_mean: float
-    value_scale: float
+    standardisation: Standardisation
     _priors: ModelPriors = field(repr=False)
     _observations: Observations = field(repr=False)
 
     @property
     def feature_count(self) -> int:
-        """Terms of the response surface."""
+        """Terms of the polynomial surface."""
         return self._priors.basis.feature_count
 
     def mixture_components(self, encoded: Floats) -> list[tuple[float, Floats, Floats]]:
-        """Every surface's log weight, means and standard deviations, in the metric's unit."""
-        weighted_moments = []
-        for weight, component in zip(self.log_weights, self.components, strict=True):
-            mean, deviation = component.predict(encoded)
-            weighted_moments.append(
+        """Return each model's log weight, means [n] and deviations [n] in the metric's unit.
+
+        Deviations are at least `MIN_DEVIATION`, so that one may divide by them.
+        """
+        mean, scale = self.standardisation.mean, self.standardisation.scale
+        components: list[tuple[float, Floats, Floats]] = []
+        for log_weight, component in zip(
+            self.log_weights, (self.polynomial, *self.processes), strict=True
+        ):
+            component_mean, deviation = component.predict(encoded)
+            components.append(
                 (
-                    float(weight),
-                    self.value_mean + self.value_scale * mean,
-                    self.value_scale * deviation,
+                    float(log_weight),
+                    mean + scale * component_mean,
+                    np.maximum(scale * deviation, MIN_DEVIATION),
                 )
             )
-        return weighted_moments
+        return components
 
-    def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the noiseless metric.
+    def log_mixture(self, log_value: Callable[[Floats, Floats], Floats], encoded: Floats) -> Floats:
+        """Return the logarithm of the models' weighted mean of a positive quantity, [n].
 
         Args:
-            encoded: Candidates by encoded widths, [n, d], each in [0, 1].
+            log_value: Its logarithm under one model: (means [n], deviations [n]) → [n].
+            encoded: Candidates, [n, columns].
+        """
+        terms = [
+            log_weight + log_value(mean, deviation)
+            for log_weight, mean, deviation in self.mixture_components(encoded)
+        ]
+        return np.asarray(logsumexp(np.array(terms), axis=0))
 
-        Returns:
-            Two arrays of shape [n], in the metric's unit.
+    def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of the noiseless metric, two arrays [n].
+
+        Args:
+            encoded: Candidates by encoded widths, [n, columns], each in [0, 1].
         """
         return mixture_moments(self.mixture_components(encoded))
 
     def polynomial_mean(self, encoded: Floats) -> Floats:
-        """The mean by the response surface alone, [n]."""
-        surface = self.components[0]
-        assert isinstance(surface, polynomial.PolynomialPosterior)
-        return self.value_mean + self.value_scale * surface.mean(encoded)
+        """Return the mean by the polynomial surface alone, [n]."""
+        standardisation = self.standardisation
+        return standardisation.mean + standardisation.scale * self.polynomial.mean(encoded)
 
     def polynomial_only(self) -> ModelAveragePosterior:
-        """The response surface by itself: a million candidates in well under a second."""
-        return ModelAveragePosterior(
-            components=self.components[:1],
-            log_weights=np.zeros(1),
-            noise_deviation=self.noise_deviation,
-            value_mean=self.value_mean,
-            value_scale=self.value_scale,
-            _priors=self._priors,
-            _observations=self._observations,
-        )
+        """Return the polynomial surface by itself: a million candidates in well under a second."""
+        return replace(self, processes=(), log_weights=np.zeros(1))
 
     def condition_on(self, pending: Floats) -> ModelAveragePosterior:
-        """The belief if trainings that still run come out as expected.
+        """Return the posterior if trainings that still run come out as expected.
 
-        Its means barely move; its uncertainty falls near them, so that the next proposal lies
+        Its means barely move; its uncertainty falls near them, so that the next suggestion lies
         elsewhere.
 
         Args:
-            pending: Their candidates, [m, d].
+            pending: Their candidates, [m, columns].
         """
         if not len(pending):
             return self
         expected, _ = self.predict(pending)
+        known = self._observations
         observations = Observations(
-            encoded=np.vstack([self._observations.encoded, pending]),
+            encoded=np.vstack([known.encoded, pending]),
             values=np.concatenate(
-                [self._observations.values, (expected - self.value_mean) / self.value_scale]
-            ),
-            noise_factors=np.concatenate([self._observations.noise_factors, np.ones(len(pending))]),
-            offsets=np.vstack(
                 [
-                    self._observations.offsets,
-                    np.zeros((len(pending), self._observations.offsets.shape[1])),
+                    known.values,
+                    (expected - self.standardisation.mean) / self.standardisation.scale,
                 ]
             ),
+            noise_factors=np.concatenate([known.noise_factors, np.ones(len(pending))]),
+            offsets=np.vstack([known.offsets, np.zeros((len(pending), known.offsets.shape[1]))]),
         )
-        return ModelAveragePosterior(
-            components=self._priors.condition(observations),
-            log_weights=self.log_weights,
-            noise_deviation=self.noise_deviation,
-            value_mean=self.value_mean,
-            value_scale=self.value_scale,
-            _priors=self._priors,
-            _observations=observations,
-        )
+        surface, processes = self._priors.condition(observations)
+        return replace(self, polynomial=surface, processes=processes, _observations=observations)
 
 
 def mixture_moments(
     weighted_moments: Sequence[tuple[float, Floats, Floats]],
 ) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of a mixture: log weight, means and deviations of each part."""
+    """Return mean and deviation of a mixture, given log weight, means and deviations of each."""
     mean = sum(np.exp(weight) * component_mean for weight, component_mean, _ in weighted_moments)
     second_moment = sum(
         np.exp(weight) * (component_mean**2 + component_deviation**2)
         for weight, component_mean, component_deviation in weighted_moments
     )
-    # Subtracting near equals: what is left of no variance at all may be negative by rounding.
-    return np.asarray(mean), np.sqrt(np.maximum(second_moment - mean**2, 0.0))
+    # Subtracting near equals: a variance of next to nothing may be negative by rounding.
+    variance = np.maximum(second_moment - mean**2, MIN_DEVIATION**2)
+    return np.asarray(mean), np.sqrt(variance)
 
 
 def fit_model_average(
@@ -213,7 +222,7 @@ def fit_model_average(
     width_count: int | None = None,
     fidelity: Floats | None = None,
 ) -> ModelAveragePosterior:
-    """Fit the surfaces to observed trainings; the same candidate may stand several times.
+    """Fit the models to observed trainings; a candidate may have been trained several times.
 
     Args:
         encoded: Observed candidates, [n, columns], each column in [0, 1]; n ≥ 1.
@@ -233,12 +242,13 @@ def fit_model_average(
         observations = with_noise_factors(observations, _fit_noise_factors(basis, subset))
         subset = observations.subset(subsample_indices(len(values)))
     priors, noise_deviation = _weigh_models(basis, subset)
+    surface, processes = priors.condition(observations)
     return ModelAveragePosterior(
-        components=priors.condition(observations),
+        polynomial=surface,
+        processes=processes,
         log_weights=priors.log_weights,
         noise_deviation=standardisation.scale * noise_deviation,
-        value_mean=standardisation.mean,
-        value_scale=standardisation.scale,
+        standardisation=standardisation,
         _priors=priors,
         _observations=observations,
     )
@@ -247,7 +257,7 @@ def fit_model_average(
 def _weigh_models(
     basis: polynomial.PolynomialBasis, observations: Observations
 ) -> tuple[ModelPriors, float]:
-    """The surfaces with their weights, and the noise of a full training."""
+    """Return the models with their weights, and the noise of a full training."""
     from . import gaussian_process
 
     features = basis.features(np.hstack([observations.encoded, observations.offsets]))
@@ -264,8 +274,8 @@ def _weigh_models(
     for kernel_prior in gaussian_process.KERNEL_PRIORS:
         kernel = kernel_prior.build_kernel(basis.column_count, basis.width_count)
         gram = (
-            kernel(2.0 * observations.encoded - 1.0)
-            + 100.0 * observations.offsets @ observations.offsets.T
+            kernel(centred(observations.encoded))
+            + FREE_VARIANCE * observations.offsets @ observations.offsets.T
         )
         kernel_fits.append(
             (kernel, fit_marginal_likelihood(gram, observations.values, observations.noise_factors))
@@ -283,7 +293,7 @@ def _weigh_models(
     model_weights = np.maximum(
         np.concatenate([[polynomial_weights.sum()], kernel_weights[kept_indices]]), 1e-9
     )
-    # The response surface stays even where the processes explain far more: it costs little and
+    # The polynomial surface stays even where the processes explain far more: it costs little and
     # its weight of next to nothing changes nothing.
     prior_weights = np.exp(
         np.log(np.maximum(polynomial_weights, 1e-300)) - np.log(polynomial_weights.sum() + 1e-300)
@@ -309,9 +319,9 @@ def _weigh_models(
 
 
 def _fit_noise_factors(basis: polynomial.PolynomialBasis, observations: Observations) -> Floats:
-    """The likeliest noise of each cheaper fidelity over a full training's variance, [fidelities].
+    """Return the likeliest noise variance of each cheaper fidelity over a full training's.
 
-    One at a time, under a gently curved surface.
+    They are found one at a time, under a gently curved surface; [fidelities − 1].
     """
     features = basis.features(np.hstack([observations.encoded, observations.offsets]))
     gram = (

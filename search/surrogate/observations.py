@@ -1,16 +1,21 @@
-"""Observations as the surfaces take them: standardised, with the noise and fidelity of each.
+"""Observations as the models take them: standardised, with the noise and fidelity of each.
 
 Entry points: `standardise`, `Observations`, `with_noise_factors`, `subsample_indices`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+MIN_DEVIATION = 1e-12
+"""Least standard deviation of a posterior, in the metric's unit."""
+FREE_VARIANCE = 100.0
+"""Prior variance, over a slope's, of what is all but free: intercepts and fidelity offsets."""
 
 # Trainings that the priors are weighed on: a 192 × 192 eigendecomposition takes some 5 ms.
 _MAX_WEIGHED = 192
@@ -21,7 +26,7 @@ _WINSOR_RANGE = 6.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observations:
-    """Observations as the surfaces take them.
+    """Observations as the models take them.
 
     Attributes:
         encoded: Candidates, [n, columns], columns in [0, 1].
@@ -36,7 +41,7 @@ class Observations:
     offsets: Floats
 
     def subset(self, rows: NDArray[np.intp]) -> Observations:
-        """Some of the observations."""
+        """Return the observations with these indices."""
         return Observations(
             encoded=self.encoded[rows],
             values=self.values[rows],
@@ -70,7 +75,7 @@ def standardise(
         float(winsorised[is_full_fidelity].mean()),
         float(winsorised[is_full_fidelity].std()),
     )
-    # One training, or equal ones, tell no scale.
+    # One training, or equal ones, have no scale.
     scale = scale if scale > 1e-12 * max(1.0, abs(mean)) else 1.0
     cheaper_levels = np.unique(fidelity_levels[~is_full_fidelity])
     observations = Observations(
@@ -83,17 +88,18 @@ def standardise(
 
 
 def with_noise_factors(observations: Observations, fidelity_noise_factors: Floats) -> Observations:
-    """The observations with a noise factor for each cheaper fidelity, [fidelities − 1]."""
-    return Observations(
-        encoded=observations.encoded,
-        values=observations.values,
-        noise_factors=1.0 + observations.offsets @ (fidelity_noise_factors - 1.0),
-        offsets=observations.offsets,
-    )
+    """Return the observations with a noise factor for each cheaper fidelity, [fidelities − 1]."""
+    noise_factors = 1.0 + observations.offsets @ (fidelity_noise_factors - 1.0)
+    return replace(observations, noise_factors=noise_factors)
+
+
+def centred(encoded: Floats) -> Floats:
+    """Return encoded candidates moved from [0, 1] to [-1, 1], as priors are stated."""
+    return 2.0 * encoded - 1.0
 
 
 def _winsorised(values: Floats, is_full_fidelity: NDArray[np.bool_]) -> Floats:
-    """The values with hopeless ones raised to a floor."""
+    """Return the values, those far below the median raised to a floor."""
     median, high = np.quantile(values[is_full_fidelity], [0.5, 0.9])
     if high <= median:
         return values
@@ -101,7 +107,10 @@ def _winsorised(values: Floats, is_full_fidelity: NDArray[np.bool_]) -> Floats:
 
 
 def subsample_indices(count: int) -> NDArray[np.intp]:
-    """Indices of at most `_MAX_WEIGHED` observations: the newest half of them and evenly older ones."""
+    """Return the indices of at most `_MAX_WEIGHED` observations.
+
+    Half of them are the newest, the others are spread evenly over the older ones.
+    """
     if count <= _MAX_WEIGHED:
         return np.arange(count)
     newest_count = _MAX_WEIGHED // 2

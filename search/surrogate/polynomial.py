@@ -24,14 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .marginal_likelihood import MarginalLikelihood
-from .observations import Floats
+from .observations import FREE_VARIANCE, Floats, centred
 
 MAX_TERMS = 160
 """Beyond these the products of pairs are left to the process: their sums would take seconds."""
 
-# The intercept and the offsets of other fidelities are all but free: their prior variance over
-# a slope's.
-_INTERCEPT_VARIANCE = 100.0
 # Rows of features in memory at once: few enough to stay in the processor's cache.
 _CHUNK_ROWS = 4096
 
@@ -98,22 +95,22 @@ class PolynomialBasis:
             encoded: Candidates, [n, columns] with columns in [0, 1]; or [n, columns + offsets].
                 Without offset columns they are of the fidelity that counts.
         """
-        centred = 2.0 * encoded[:, : self.column_count] - 1.0
-        squares = centred**2 - 0.5
+        positions = centred(encoded[:, : self.column_count])
+        squares = positions**2 - 0.5
         offsets = encoded[:, self.column_count :]
         if offsets.shape[1] < self.offset_count:
             offsets = np.zeros((len(encoded), self.offset_count))
         parts = [
             np.ones((len(encoded), 1)),
             offsets,
-            centred,
-            centred[:, : self.width_count].sum(axis=1, keepdims=True),
+            positions,
+            positions[:, : self.width_count].sum(axis=1, keepdims=True),
             squares,
             squares[:, : self.width_count].sum(axis=1, keepdims=True),
         ]
         if self.has_products:
             first, second = np.triu_indices(self.column_count, k=1)
-            parts.append(centred[:, first] * centred[:, second])
+            parts.append(positions[:, first] * positions[:, second])
         return np.hstack(parts)
 
     def prior_variances(self, polynomial_prior: PolynomialPrior) -> Floats:
@@ -121,7 +118,7 @@ class PolynomialBasis:
         product_count = self._product_count if self.has_products else 0
         return np.concatenate(
             [
-                np.full(1 + self.offset_count, _INTERCEPT_VARIANCE),
+                np.full(1 + self.offset_count, FREE_VARIANCE),
                 np.ones(self.column_count),
                 np.full(1, polynomial_prior.shared_slope_variance),
                 np.full(self.column_count + 1 + product_count, polynomial_prior.curvature_variance),

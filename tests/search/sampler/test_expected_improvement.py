@@ -30,7 +30,7 @@ def test_log_expected_improvement_falls_without_end_and_without_steps() -> None:
 
 
 def test_a_certain_candidate_improves_by_its_lead() -> None:
-    actual = log_expected_improvement(np.array([1.5]), np.array([0.0]), 1.0)
+    actual = log_expected_improvement(np.array([1.5]), np.array([1e-12]), 1.0)
     assert np.exp(actual)[0] == pytest.approx(0.5)
 
 
