@@ -29,6 +29,8 @@ class Small(nn.Module):
                 raise RuntimeError("the disk of the data is away")
             while pathlib.Path("wait").exists():
                 time.sleep(0.02)
+            if pathlib.Path("slow").exists():
+                time.sleep(0.3)
         return self.layers(x)
 
 def build(widths):
@@ -47,7 +49,8 @@ def load():
 def write_small_study(folder: Path, trials: int, *, epochs: int = 2, name: str = "small") -> str:
     """Write the study's files; returns the name of the spec.
 
-    Its trainings raise while there is a file `broken`, and wait while there is a file `wait`.
+    Its trainings raise while there is a file `broken`, wait while there is a file `wait`, and take
+    0.3 s an epoch while there is a file `slow`.
     """
     spec = f"{name}.toml"
     (folder / spec).write_text(SPEC.format(name=name, trials=trials, epochs=epochs))

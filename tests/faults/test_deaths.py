@@ -18,7 +18,7 @@ study = {{ name = "deadly", trials = {trials} }}
 model = {{ build = "deadly.py:build" }}
 widths = {{ a = {{ low = 2, high = 5 }} }}
 proxy = {{ data = "deadly_data.py:load", epochs = {epochs}, batch_size = 32, patience = 0, \
-at_once = {at_once}, parametrisation = "standard" }}
+at_once = {at_once}, engine = "plain", parametrisation = "standard" }}
 """
 MODEL = """\
 import ctypes, os, time
@@ -33,7 +33,7 @@ class Deadly(nn.Module):
     def forward(self, x):
         # A short last batch is seen in training only, neither traced nor checked beforehand.
         if self.width in {trouble} and self.training and len(x) == 16:
-            {what}
+            {fault}
         return self.layers(x)
 
 def build(widths):
@@ -56,12 +56,14 @@ class DeadlyStudy(CommandStudy):
     """The study `deadly`."""
 
     def write(
-        self, what: str, trouble: set[int], *, trials: int = 4, epochs: int = 2, at_once: int = 1
+        self, fault: str, trouble: set[int], *, trials: int = 4, epochs: int = 2, at_once: int = 1
     ) -> None:
-        (self.folder / "deadly.py").write_text(MODEL.format(what=what, trouble=trouble))
+        """Write the study's files, and put it into the database."""
+        (self.folder / "deadly.py").write_text(MODEL.format(fault=fault, trouble=trouble))
         (self.folder / "deadly_data.py").write_text(DATA)
         text = SPEC.format(trials=trials, epochs=epochs, at_once=at_once)
         (self.folder / "deadly.toml").write_text(text)
+        self.submit("deadly.toml")
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def study(tmp_path: Path) -> DeadlyStudy:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("what", "says", "at_once"),
+    ("fault", "message", "at_once"),
     [
         pytest.param(
             *(SEGMENTATION_FAULT, "SIGSEGV", 1),
@@ -83,11 +85,11 @@ def study(tmp_path: Path) -> DeadlyStudy:
     ],
 )
 def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
-    study: DeadlyStudy, record_counts: Callable[..., None], what: str, says: str, at_once: int
+    study: DeadlyStudy, record_counts: Callable[..., None], fault: str, message: str, at_once: int
 ) -> None:
-    study.write(what, {3}, at_once=at_once)
-    code, _, err = study.run_command("run", "deadly.toml")
-    assert code == 0, err
+    study.write(fault, {3}, at_once=at_once)
+    worked = study.run_in_process("worker", "deadly")
+    assert worked.code == 0, worked.err
     report = study.report()
     assert report["trials"] == {
         "complete": 3,
@@ -98,7 +100,7 @@ def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
     }
     (failure,) = report["failures"]
     assert (failure["outcome"], failure["widths"]) == ("error", {"a": 3})
-    assert says in failure["reason"]
+    assert message in failure["reason"]
     assert {trial["widths"]["a"] for trial in report["history"]} == {2, 4, 5}
     record_counts(**study.audit(), quarantined=1)
 
@@ -110,8 +112,8 @@ def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(
     study: DeadlyStudy, record_counts: Callable[..., None]
 ) -> None:
     study.write(HOLDS_THE_LOCK, {2, 3, 4, 5}, trials=2, epochs=2)
-    code, _, err = study.run_command("run", "deadly.toml", "--workers", "2", "--lease", "1")
-    assert code == 0, err
+    worked = study.run_in_process("resume", "deadly", "--workers", "2", "--lease", "1")
+    assert worked.code == 0, worked.err
     kinds = study.event_kinds()
     assert "reclaimed" not in kinds
     assert kinds.count("claimed") == kinds.count("done") == 2
@@ -129,11 +131,11 @@ def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(
 @pytest.mark.timeout(400)
 def test_a_killed_trainer_is_replaced(study: DeadlyStudy) -> None:
     study.write("time.sleep(0.3)", {2, 3, 4, 5}, trials=2, epochs=6)
-    run = study.start("run", "deadly.toml")
-    trainer = wait_for_trainer(study, run)
+    worker = study.start("worker", "deadly")
+    trainer = wait_for_trainer(study, worker)
     trainer.kill()
-    _, err = run.communicate(timeout=240)
-    assert run.returncode == 0, err
+    _, err = worker.communicate(timeout=240)
+    assert worker.returncode == 0, err
     report = study.report()
     assert report["trials"]["complete"] == 2
     assert "failed" in study.event_kinds()
@@ -143,7 +145,7 @@ def test_a_killed_trainer_is_replaced(study: DeadlyStudy) -> None:
 @pytest.mark.timeout(400)
 def test_a_stop_waits_no_longer_than_the_grace_it_was_given(study: DeadlyStudy) -> None:
     study.write("time.sleep(60)", {2, 3, 4, 5}, trials=2, epochs=6)
-    run = study.start("run", "deadly.toml", "--lease", "1")
+    run = study.start("resume", "deadly", "--lease", "1")
     trainer = wait_for_trainer(study, run)
     worker = trainer.parent()
     assert worker is not None

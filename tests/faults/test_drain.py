@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
-from rich.console import Console
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.snapshot import Snapshot
-from widthwise.search.spec.spec import load_spec
-from widthwise.search.study import create_or_join_study
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.study.control import continue_trial, pause_trial
 from widthwise.storage.study.study import load_study
@@ -83,10 +82,7 @@ class DrainStudy(CommandStudy):
         (folder / "slow.py").write_text(MODEL)
         (folder / "slow_data.py").write_text(DATA)
         (folder / "slow.toml").write_text(SPEC)
-        url = resolve_url(self.environment["WIDTHWISE_STORAGE"])
-        with Database.open(url, create=True) as database:
-            spec = load_spec(folder / "slow.toml")
-            create_or_join_study(spec, folder, lambda: database, Console(quiet=True))
+        self.submit("slow.toml")
         self.set_environment(NAP="0")
 
     def set_environment(self, **environment: str) -> None:
@@ -137,10 +133,10 @@ class DrainStudy(CommandStudy):
     def run_worker(self) -> str:
         """Work to the end; returns what was said on the way."""
         self.set_environment(NAP="0")
-        code, _, err = self.run_command("worker", "slow")
-        assert code == 0, err
+        result = self.run_command("worker", "slow")
+        assert result.code == 0, result.err
         assert set(self.slot_states()) == {"done"}
-        return err
+        return result.err
 
 
 @pytest.fixture(scope="module")
@@ -192,53 +188,85 @@ def test_a_stop_in_mid_epoch_ends_in_time_and_is_not_charged(
     assert_same_results(study, uninterrupted, record_counts, drained=1)
 
 
-def kill_worker_after(study: DrainStudy, uninterrupted_passes: int, epochs: int) -> int:
-    """Kill worker and trainer once so many epochs were trained; returns the batches until then."""
-    study.set_environment(NAP="0.05", WIDTHWISE_CHECKPOINT_SECONDS="0")
-    worker = study.train_until(
-        uninterrupted_passes - (EPOCHS - epochs) * BATCHES + 1, "--lease", "1"
-    )
-    family = psutil.Process(worker.pid)
-    for process in [*family.children(recursive=True), family]:
-        process.kill()
-    worker.communicate()
-    assert study.slot_states().count("leased") == 1
-    return study.first_trial()[1]
+KILLED_AFTER_EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class KilledStudy:
+    """A study whose worker and trainer were killed in training; put back before each use.
+
+    Attributes:
+        study: It.
+        uninterrupted_passes: Batches that a training without any interruption sees.
+    """
+
+    study: DrainStudy
+    saved: Path
+    uninterrupted_passes: int
+
+    @classmethod
+    def create(cls, folder: Path, uninterrupted_passes: int) -> KilledStudy:
+        (folder / "study").mkdir()
+        study = DrainStudy(folder / "study")
+        study.set_environment(NAP="0.05", WIDTHWISE_CHECKPOINT_SECONDS="0")
+        loading_passes = uninterrupted_passes - EPOCHS * BATCHES
+        worker = study.train_until(
+            loading_passes + KILLED_AFTER_EPOCHS * BATCHES + 1, "--lease", "1"
+        )
+        family = psutil.Process(worker.pid)
+        for process in [*family.children(recursive=True), family]:
+            process.kill()
+        worker.communicate()
+        assert study.slot_states().count("leased") == 1
+        shutil.copytree(study.folder, folder / "saved")
+        return cls(study, folder / "saved", uninterrupted_passes)
+
+    def restore(self) -> DrainStudy:
+        """The study as the kill left it; it refers to its own folder, so it stays there."""
+        shutil.rmtree(self.study.folder)
+        shutil.copytree(self.saved, self.study.folder)
+        return self.study
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, uninterrupted: DrainStudy) -> KilledStudy:
+    folder = tmp_path_factory.mktemp("killed")
+    return KilledStudy.create(folder, uninterrupted.first_trial()[1])
 
 
 def test_killed_workers_trials_go_on_from_their_last_checkpoint(
-    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
+    killed: KilledStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
 ) -> None:
-    uninterrupted_passes = uninterrupted.first_trial()[1]
-    before = kill_worker_after(study, uninterrupted_passes, 4)
+    study = killed.restore()
+    before = study.first_trial()[1]
     assert len(study.checkpoints()) == 2
     study.run_worker()
-    assert study.first_trial()[1] - before <= uninterrupted_passes - 4 * BATCHES, (
-        "four epochs were kept"
-    )
+    assert (
+        study.first_trial()[1] - before
+        <= killed.uninterrupted_passes - KILLED_AFTER_EPOCHS * BATCHES
+    ), "four epochs were kept"
     assert study.attempts() == [2, 1]
     assert_same_results(study, uninterrupted, record_counts, killed=1)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "all foreign"])
 def test_a_checkpoint_that_is_of_no_use_is_passed_over(
-    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts, damage: str
+    killed: KilledStudy, uninterrupted: DrainStudy, record_counts: RecordCounts, damage: str
 ) -> None:
-    uninterrupted_passes = uninterrupted.first_trial()[1]
-    before = kill_worker_after(study, uninterrupted_passes, 4)
+    study = killed.restore()
+    before = study.first_trial()[1]
     files = study.checkpoints()
+    at_most = killed.uninterrupted_passes - (KILLED_AFTER_EPOCHS - 1) * BATCHES
     if damage == "truncated":
         content = files[-1].read_bytes()
         files[-1].write_bytes(content[: len(content) // 2])
-        at_most = uninterrupted_passes - 3 * BATCHES
     else:
         snapshot = Snapshot(epochs=7.0, tensors={"0.model.a": torch.zeros(3)}, metadata={})
         identity = {"fingerprint": "of another study", "slot": 0, "widths": {"a": 2}, "seed": 1}
         checkpoint_file.write(files[-1].parent, snapshot, identity)
-        at_most = uninterrupted_passes - 3 * BATCHES
         if damage == "all foreign":
             checkpoint_file.write(files[-1].parent, snapshot, identity)
-            at_most = uninterrupted_passes
+            at_most = killed.uninterrupted_passes
     stderr_text = study.run_worker()
     assert stderr_text.count("is passed over") == (2 if damage == "all foreign" else 1)
     again = study.first_trial()[1] - before

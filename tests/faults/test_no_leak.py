@@ -95,7 +95,9 @@ def test_a_run_with_an_outage_and_a_death_does_not_show_it(study, password_serve
     assert not leaks
     written = [out, err]
     for verb in (["status", "small"], ["report", "small"], ["best", "small"]):
-        written += map(str, study.run_command(*verb))
+        result = study.run_in_process(*verb)
+        assert result.code == 0, result.err
+        written += [result.out, result.err]
     assert SECRET not in "".join(written)
     assert_not_stored(study)
     figures = study.audit()
@@ -132,10 +134,10 @@ def test_one_that_was_typed_is_taken_off_the_command_line(study, password_server
 
 def test_a_wrong_one_is_refused_without_being_shown(study):
     (study.folder / "secret").write_text(WRONG)
-    code, out, err = study.run_command("status", "small")
-    assert code == 69
-    assert "authentication failed" in err
-    assert SECRET not in out + err
+    refused = study.run_command("status", "small")
+    assert refused.code == 69
+    assert "authentication failed" in refused.err
+    assert SECRET not in refused.out + refused.err
 
 
 def assert_not_stored(study: CommandStudy) -> None:

@@ -23,7 +23,7 @@ SPEC = """\
 study = {{ name = "hungry", trials = {trials} }}
 model = {{ build = "hungry.py:build" }}
 widths = {{ a = {widths} }}
-proxy = {{ data = "hungry_data.py:load", epochs = 2, batch_size = 24, \
+proxy = {{ data = "hungry_data.py:load", epochs = 2, batch_size = 24, engine = "{engine}", \
 parametrisation = "standard" }}
 """
 MODEL = """\
@@ -50,7 +50,7 @@ class Hungry(nn.Module):
     def forward(self, x):
         # Real tensors only: tracing takes no memory.
         if self.training and type(x) is torch.Tensor:
-            {what}
+            {fault}
         return self.layers(x)
 
 def build(widths):
@@ -78,11 +78,20 @@ RecordCounts = Callable[..., None]
 class MemoryStudy(CommandStudy):
     """The study `hungry`."""
 
-    def write(self, what: str, widths: list[int], trials: int) -> None:
-        (self.folder / "hungry.py").write_text(MODEL.format(what=what))
+    def write(self, fault: str, widths: list[int], trials: int, *, engine: str = "plain") -> None:
+        (self.folder / "hungry.py").write_text(MODEL.format(fault=fault))
         (self.folder / "hungry_data.py").write_text(DATA)
-        text = SPEC.format(trials=trials, widths=widths)
+        text = SPEC.format(trials=trials, widths=widths, engine=engine)
         (self.folder / "hungry.toml").write_text(text)
+
+    def train(self) -> None:
+        """Submit the study, and work on it to its end."""
+        self.submit("hungry.toml")
+        self.work()
+
+    def work(self) -> None:
+        result = self.run_in_process("worker", "hungry")
+        assert result.code == 0, result.err
 
     def outcomes(self) -> list[tuple[int, str, int]]:
         """Width, outcome and claims of every slot that is done, in the order of their claims."""
@@ -132,8 +141,7 @@ def assert_outcomes(study: MemoryStudy, record_counts: RecordCounts, complete: s
 
 def test_an_error_of_the_gpus_allocator(study: MemoryStudy, record_counts: RecordCounts) -> None:
     study.write(INJECTED, [10, 20, 30, 40, 50, 60, 70, 80], trials=8)
-    code, _, err = study.run_command("run", "hungry.toml")
-    assert code == 0, err
+    study.train()
     assert_outcomes(study, record_counts, {10, 20, 30})
 
 
@@ -142,8 +150,8 @@ def test_a_real_limit_on_the_trainers_memory(
 ) -> None:
     """The kernel refuses the process more; its trial fails, and it trains the others."""
     study.write(CAPPED, [10, 20, 30, 1_000_000, 2_000_000, 4_000_000], trials=6)
-    code, _, err = study.run_command("run", "hungry.toml")
-    assert code == 0, err
+    result = study.run_command("run", "hungry.toml")
+    assert result.code == 0, result.err
     assert_outcomes(study, record_counts, {10, 20, 30})
     kinds = study.event_kinds()
     assert "failed" not in kinds
@@ -163,8 +171,7 @@ def test_what_did_not_fit_another_kind_of_device_is_trained_here(
         slot = bind_one(ledger, slot, {"a": 10}, "sampler")
         result = {"device_class": "cuda: NVIDIA H200, 140 GiB", "detail": "memory ran out"}
         settle_one(ledger, slot, outcome="out_of_memory", value=None, result=result)
-    code, _, err = study.run_command("worker", "hungry")
-    assert code == 0, err
+    study.work()
     assert {width: outcome for width, outcome, _ in study.outcomes()} == {
         10: "out_of_memory",
         20: "complete",
@@ -178,9 +185,8 @@ def test_what_did_not_fit_this_kind_of_device_is_not_tried_by_a_new_worker(
     study: MemoryStudy, record_counts: RecordCounts
 ) -> None:
     """Nor is a slot that was bound to it elsewhere."""
-    study.write(INJECTED, [10, 20, 30, 40, 50, 60], trials=6)
-    code, _, err = study.run_command("run", "hungry.toml", "--trials", "1")
-    assert code == 0, err
+    study.write(INJECTED, [10, 20, 30, 40, 50, 60], trials=1)
+    study.train()
     assert study.outcomes() == [(60, "out_of_memory", 1)]
     with study.open() as database:
         ledger = Ledger(database, load_study(database, "hungry"), worker="elsewhere")
@@ -188,8 +194,7 @@ def test_what_did_not_fit_this_kind_of_device_is_not_tried_by_a_new_worker(
         (exceeded,) = ledger.reader.out_of_memory()
         assert exceeded[0] == {"a": 60}
         assert (exceeded[1] or "").startswith("cpu: ")
-    code, _, err = study.run_command("resume", "hungry")
-    assert code == 0, err
+    study.work()
     assert_outcomes(study, record_counts, {10, 20, 30})
 
 
@@ -197,9 +202,8 @@ def test_a_size_that_kills_the_process_while_engines_are_compared(
     study: MemoryStudy, record_counts: RecordCounts
 ) -> None:
     """The largest is a sample for it; later its trial kills three trainers and is given up."""
-    study.write(KILLED, [20, 40, 60], trials=3)
-    code, _, err = study.run_command("run", "hungry.toml")
-    assert code == 0, err
+    study.write(KILLED, [20, 40, 60], trials=3, engine="auto")
+    study.train()
     assert {width: outcome for width, outcome, _ in study.outcomes()} == {
         20: "complete",
         40: "complete",
@@ -215,8 +219,7 @@ def test_a_failed_kernel_costs_its_own_trial_and_no_other(
 ) -> None:
     """After it every training of the process fails, as after a real one; so the process goes."""
     study.write(LOST, [20, 40, 60], trials=3)
-    code, _, err = study.run_command("run", "hungry.toml")
-    assert code == 0, err
+    study.train()
     assert {width: (outcome, claims) for width, outcome, claims in study.outcomes()} == {
         20: ("complete", 1),
         40: ("complete", 1),

@@ -37,21 +37,24 @@ def assert_complete(study: CommandStudy, budget: int, *, failed: int = 0) -> dic
     return figures
 
 
+def assert_command(study: CommandStudy, *arguments: str, code: int = 0) -> str:
+    """Run a command to its end; returns what it said."""
+    result = study.run_in_process(*arguments)
+    assert result.code == code, result.err
+    return result.err
+
+
 def test_a_finished_study_is_extended(
     study: CommandStudy, record_counts: Callable[..., None]
 ) -> None:
     study.submit(small.write_small_study(study.folder, trials=4))
-    code, _, err = study.run_command("worker", "small")
-    assert code == 0, err
+    assert_command(study, "worker", "small")
     assert_complete(study, 4)
     before = study.records()
-    code, _, err = study.run_command("resume", "small", "--trials", "+50", "--workers", "2")
-    assert code == 0, err
+    assert_command(study, "resume", "small", "--trials", "+20", "--workers", "2")
     assert study.records()[:4] == before
-    code, _, err = study.run_command("resume", "small", "--trials", "53")
-    assert code == 2
-    assert "54" in err
-    record_counts(**assert_complete(study, 54))
+    assert "24" in assert_command(study, "resume", "small", "--trials", "23", code=2)
+    record_counts(**assert_complete(study, 24))
 
 
 def test_a_study_that_failed_goes_on_once_it_is_mended(
@@ -59,13 +62,10 @@ def test_a_study_that_failed_goes_on_once_it_is_mended(
 ) -> None:
     study.submit(small.write_small_study(study.folder, trials=8))
     (study.folder / "broken").touch()
-    code, _, err = study.run_command("worker", "small")
-    assert code == 4, err
-    assert "the disk of the data is away" in err
+    assert "the disk of the data is away" in assert_command(study, "worker", "small", code=4)
     assert "leased" not in study.slot_states()
     (study.folder / "broken").unlink()
-    code, _, err = study.run_command("resume", "small", "--trials", "12")
-    assert code == 0, err
+    assert_command(study, "resume", "small", "--trials", "12")
     failed = len(study.query_rows("select number from widthwise_slot where outcome = 'error'"))
     assert study.query_rows(
         "select number from widthwise_slot where failures >= 3"
@@ -79,10 +79,9 @@ def test_a_study_that_was_stopped_by_hand_goes_on(
 ) -> None:
     study.submit(small.write_small_study(study.folder, trials=6))
     (study.folder / "wait").touch()
-    worker = study.start("worker", "small", "--lease", "3")
+    worker = study.start("worker", "small", "--lease", "1")
     study.wait_until(worker, lambda: "bound" in study.event_kinds())
-    code, _, err = study.run_command(verb, "small")
-    assert code == 0, err
+    assert_command(study, verb, "small")
     (study.folder / "wait").unlink()
     if verb == "pause":  # its workers wait
         study.wait_until(worker, lambda: "leased" not in study.slot_states())
@@ -91,6 +90,5 @@ def test_a_study_that_was_stopped_by_hand_goes_on(
     assert worker.returncode == (75 if verb == "pause" else 0), err
     assert "leased" not in study.slot_states()
     assert study.slot_states().count("done") < 6
-    code, _, err = study.run_command("resume", "small", "--trials", "+2")
-    assert code == 0, err
+    assert_command(study, "resume", "small", "--trials", "+2")
     record_counts(**assert_complete(study, 8))

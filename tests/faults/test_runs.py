@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import time
@@ -13,23 +12,17 @@ from typing import Any
 import psutil
 import pytest
 
+from . import small
 from .command import CommandStudy
-
-SPEC = """\
-study = { name = "slow", trials = 8 }
-model = { family = "mlp" }
-widths = { a = { low = 2, high = 64 }, b = { low = 2, high = 64 } }
-limits = { parameters = "5k" }
-proxy = { data = "digits", epochs = 60, patience = 0, batch_size = 16 }
-"""
 
 
 class RunStudy(CommandStudy):
-    """The study `slow`."""
+    """A study of eight trials, in the database and not begun; a trial takes more than a second."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "slow")
-        (folder / "slow.toml").write_text(SPEC)
+        super().__init__(folder, "small")
+        self.submit(small.write_small_study(folder, trials=8, epochs=4))
+        (folder / "slow").touch()
 
     def trials(self) -> list[dict[str, Any]]:
         return list(self.report()["history"])
@@ -44,6 +37,13 @@ class RunStudy(CommandStudy):
                 return
             time.sleep(0.05)
         raise AssertionError(f"never came so far: {self.slot_states()}")
+
+    def finish(self, budget: str) -> None:
+        """Resume it with another budget, and let it end soon."""
+        (self.folder / "slow").unlink()
+        arguments = ("--trials", budget, "--workers", "2", "--lease", "3")
+        resumed = self.run_in_process("resume", "small", *arguments)
+        assert resumed.code == 0, resumed.err
 
 
 @pytest.fixture
@@ -60,9 +60,7 @@ def assert_resumed(study: RunStudy, total: int, before: list[dict[str, Any]]) ->
     by_number = {trial["trial"]: trial for trial in after}
     for trial in before:
         assert by_number[trial["trial"]]["metric"] == trial["metric"]
-    code, out, _ = study.run_command("status", "slow", "--json")
-    assert code == 0
-    assert json.loads(out)["trials"] == {
+    assert study.run_in_process("status", "small", "--json").json["trials"] == {
         "complete": total,
         "running": 0,
         "failed": 0,
@@ -80,7 +78,7 @@ def assert_resumed(study: RunStudy, total: int, before: list[dict[str, Any]]) ->
 def test_kill_9_of_everything_then_resume(
     study: RunStudy, record_counts: Callable[..., None]
 ) -> None:
-    run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
+    run = study.start("run", "small.toml", "--workers", "2", "--lease", "3")
     study.wait_for(2, run)
     family = psutil.Process(run.pid)
     for process in [family, *family.children(recursive=True)]:
@@ -88,10 +86,7 @@ def test_kill_9_of_everything_then_resume(
     run.communicate()
     before = study.trials()
     assert 2 <= len(before) < 8
-    code, _, err = study.run_command(
-        "resume", "slow", "--trials", "+4", "--workers", "2", "--lease", "3"
-    )
-    assert code == 0, err
+    study.finish("+4")
     assert_resumed(study, 12, before)
     record_counts(**study.audit())
 
@@ -102,18 +97,17 @@ def test_kill_9_of_everything_then_resume(
 def test_ctrl_c_gives_the_slots_back_then_resume(
     study: RunStudy, record_counts: Callable[..., None]
 ) -> None:
-    run = study.start("run", "slow.toml", "--workers", "2")
+    run = study.start("resume", "small", "--workers", "2")
     study.wait_for(1, run)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 75, err
     assert "Traceback" not in err
-    assert "resume slow" in err
+    assert "resume small" in err
     # Nobody holds anything any more, so that `resume` need not wait for a lease.
     assert "leased" not in study.slot_states()
     before = study.trials()
-    code, _, err = study.run_command("resume", "slow", "--trials", "9", "--workers", "2")
-    assert code == 0, err
+    study.finish("9")
     assert_resumed(study, 9, before)
     record_counts(**study.audit())
 
@@ -121,9 +115,10 @@ def test_ctrl_c_gives_the_slots_back_then_resume(
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_one_dead_worker_of_two_does_not_stop_a_run(study: RunStudy) -> None:
-    run = study.start("run", "slow.toml", "--workers", "2", "--lease", "3")
+    run = study.start("resume", "small", "--workers", "2", "--lease", "2")
     study.wait_for(1, run)
     psutil.Process(run.pid).children()[0].kill()
+    (study.folder / "slow").unlink()
     _, err = run.communicate(timeout=240)
     assert run.returncode == 0, err
     assert_resumed(study, 8, [])
@@ -132,7 +127,7 @@ def test_one_dead_worker_of_two_does_not_stop_a_run(study: RunStudy) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_workers_end_with_the_run_they_belong_to(study: RunStudy) -> None:
-    run = study.start("run", "slow.toml", "--workers", "2")
+    run = study.start("resume", "small", "--workers", "2")
     study.wait_for(1, run)
     workers = psutil.Process(run.pid).children()
     assert len(workers) == 2

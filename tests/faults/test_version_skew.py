@@ -30,24 +30,28 @@ def assert_complete(study: CommandStudy) -> dict[str, int]:
     return figures
 
 
-@pytest.mark.parametrize("file", ["small.py", "small_data.py"])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_other_code_is_refused_before_a_claim(
-    study: CommandStudy, record_counts: Callable[..., None], file: str
+    study: CommandStudy, record_counts: Callable[..., None]
 ) -> None:
-    path = study.folder / file
-    right = path.read_text()
-    path.write_text(right.replace("nn.ReLU", "nn.Tanh").replace("[:, :3]", "[:, 1:]"))
-    code, _, err = study.run_command("worker", "small")
-    assert code == 5, err
-    assert "other code or data" in err
-    code, _, err = study.run_command("worker", "--idle", "1")
-    assert code == 0, err
-    assert "other code or data" in err
+    """Another model or other data; a worker of the study ends, a pool's passes the study over."""
+    changes = {"small.py": ("nn.ReLU", "nn.Tanh"), "small_data.py": ("[:, :3]", "[:, 1:]")}
+    for file, (original, changed) in changes.items():
+        path = study.folder / file
+        source = path.read_text()
+        assert original in source
+        path.write_text(source.replace(original, changed))
+        worker = study.run_in_process("worker", "small")
+        assert worker.code == 5, worker.err
+        assert "other code or data" in worker.err
+        if file == "small.py":
+            pool_worker = study.run_in_process("worker", "--idle", "1")
+            assert pool_worker.code == 0, pool_worker.err
+            assert "other code or data" in pool_worker.err
+        path.write_text(source)
     assert "claimed" not in study.event_kinds()
-    path.write_text(right)
-    code, _, err = study.run_command("worker", "small")
-    assert code == 0, err
+    worker = study.run_in_process("worker", "small")
+    assert worker.code == 0, worker.err
     record_counts(**assert_complete(study))
 
 
@@ -70,11 +74,11 @@ def test_a_worker_drains_when_the_tables_change(
     assert f"are of schema version {SCHEMA_VERSION + 1}" in err
     assert study.event_kinds().count("claimed") == study.event_kinds().count("done") == 1
     assert sorted(study.slot_states()) == ["done", "free"]
-    code, _, err = study.run_command("worker", "small")
-    assert code == 5, err
+    refused = study.run_in_process("worker", "small")
+    assert refused.code == 5, refused.err
     set_version(study, SCHEMA_VERSION)
-    code, _, err = study.run_command("worker", "small")
-    assert code == 0, err
+    finished = study.run_in_process("worker", "small")
+    assert finished.code == 0, finished.err
     record_counts(**assert_complete(study))
 
 
