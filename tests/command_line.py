@@ -5,6 +5,7 @@ Entry points: `run_in_process`, `CommandResult`.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import warnings
@@ -48,7 +49,7 @@ def run_in_process(
     code = 0
     with (
         pytest.MonkeyPatch.context() as patch,
-        warnings.catch_warnings(),
+        warnings.catch_warnings(action="ignore", category=ResourceWarning),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
@@ -60,5 +61,8 @@ def run_in_process(
             main()
         except SystemExit as exit_request:
             code = int(exit_request.code or 0)
+        # A process leaves its connections to its end, which here does not come.
+        if "postgresql" in environment.get("WIDTHWISE_STORAGE", ""):
+            gc.collect()
     assert Path.cwd() == working_directory
     return CommandResult(code, out.getvalue(), err.getvalue())

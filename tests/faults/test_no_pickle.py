@@ -69,7 +69,7 @@ def test_a_study_that_goes_on_from_a_checkpoint_reads_none(
         "WIDTHWISE_CHECKPOINT_SECONDS": "0",
     }
     study.submit(small.write_small_study(tmp_path, trials=2, epochs=40))
-    worker = study.start("worker", "small")
+    worker = study.start("worker", "small", "--lease", "3")
     study.wait_until(worker, lambda: checkpoints(tmp_path))
     (tmp_path / "wait").touch()
     for process in [*psutil.Process(worker.pid).children(recursive=True), worker]:

@@ -22,7 +22,7 @@ def _refuse_pickle(*_arguments, **_options):
 def _guarded_import(name, *arguments, **options):
     """Give torch its guard once it is there: it must not load anything but plain weights."""
     module = _import(name, *arguments, **options)
-    torch = getattr(module, "torch", module)
+    torch = vars(module).get("torch", module)  # a lazy attribute would be imported too early
     if getattr(torch, "__name__", "") == "torch" and hasattr(torch, "load"):
         builtins.__import__ = _import
         original_load = torch.load
