@@ -67,7 +67,7 @@ def _message(details: Any, path: list[str], model: type[BaseModel]) -> str:
             else f"expected one of {', '.join(known_keys)}"
         )
         return f"unknown key; {hint}"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return f"found {_format_value(value)}, expected {context['expected']}"
     if kind in _BOUNDS:
         comparison, context_key = _BOUNDS[kind]

@@ -20,6 +20,8 @@ from pydantic import (
 )
 
 from ..errors import SpecError
+from ..goal import GoalKind
+from ..space.constraints import OrderDirection
 from ..space.limits import LIMIT_NAMES
 from ..space.space import Divisible, Order, Space, Tie, Width
 
@@ -65,7 +67,7 @@ class StudySection(Section):
     name: Annotated[str, Field(max_length=200), AfterValidator(_check_study_name)]
     trials: int = Field(default=40, ge=1, le=10_000_000)
     """Budget in trainings, exact over all workers and restarts."""
-    goal: Literal["best", "smallest", "front"] = "best"
+    goal: Annotated[GoalKind, Field(strict=False)] = GoalKind.BEST
     target: float | None = Field(default=None, allow_inf_nan=False)
     """For the goal "smallest": the metric that is good enough."""
     cost: CostName | None = None
@@ -74,11 +76,11 @@ class StudySection(Section):
 
     @model_validator(mode="after")
     def _check_goal(self) -> StudySection:
-        if self.goal == "smallest" and self.target is None:
+        if self.goal is GoalKind.SMALLEST and self.target is None:
             raise ValueError('goal "smallest" needs a target: the metric that is good enough')
-        if self.goal != "smallest" and self.target is not None:
+        if self.goal is not GoalKind.SMALLEST and self.target is not None:
             raise ValueError(f'target goes with goal "smallest", found goal "{self.goal}"')
-        if self.goal == "best" and self.cost is not None:
+        if not self.goal.uses_cost and self.cost is not None:
             raise ValueError('cost goes with goal "smallest" or "front", found goal "best"')
         return self
 
@@ -150,9 +152,6 @@ class WidthEntry(Section):
         return Width.range(
             name, self.low, self.high, 1 if self.step is None else self.step, scale=self.scale
         )
-
-
-OrderDirection = Literal["non-increasing", "non-decreasing"]
 
 
 class OrderTable(Section):

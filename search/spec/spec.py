@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import SpecError
-from ..goal import Goal, GoalKind, MetricDirection
+from ..goal import Goal, MetricDirection
 from .limits_section import LimitsSection
 from .messages import error_messages
 from .proxy_section import ProxySection
@@ -71,7 +71,7 @@ class Spec(Section):
     def goal_for(self, direction: Literal["maximize", "minimize"]) -> Goal:
         """Return what to look for, given the direction of the metric."""
         return Goal(
-            kind=GoalKind(self.study.goal),
+            kind=self.study.goal,
             direction=MetricDirection(direction),
             target=self.study.target,
             cost=self.cost,
