@@ -1,6 +1,6 @@
 """Other counters, each as a function of a model and its input; imported only when called.
 
-They are wanted by the benchmark alone: one that is not installed is reported as such. FLOPs are
+Only the benchmark needs them: one that is not installed is reported as such. FLOPs are
 compared as MACs, which all five call by one name or another.
 
 Entry points: `TOOLS`, `ToolCounts`, `count_with_tool`.

@@ -56,7 +56,7 @@ class Costs(_Figures):  # type: ignore[misc]  # its fields are those of the regi
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, int]:
-        """Return the costs by name, in the order they are shown."""
+        """Return the costs by name, in the order of the registry."""
         return {name: getattr(self, name) for name in FIELDS}
 
 

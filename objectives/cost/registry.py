@@ -49,7 +49,7 @@ class Derivation(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """What a trace tells of the whole batch; costs may share one.
+    """A figure of the whole batch that is read from a trace; costs may share one.
 
     Attributes:
         name: Its name in stored fits.
@@ -215,13 +215,13 @@ COSTS = (
         limit_rank=6,
     ),
 )
-"""All costs, in the order they are shown."""
+"""All costs, in the order of tables and JSON."""
 
 COUNTED_COSTS = tuple(cost for cost in COSTS if cost.quantity is not None)
-"""The costs that a trace tells exactly."""
+"""The costs that are counted exactly from a trace."""
 
 FIELDS = tuple(cost.name for cost in COUNTED_COSTS)
-"""Names of the counted costs, in the order they are shown."""
+"""Names of the counted costs, in the order of tables and JSON."""
 
 LIMITABLE_COSTS = tuple(
     sorted(
@@ -236,7 +236,7 @@ QUANTITIES = tuple(dict.fromkeys(cost.quantity for cost in COSTS if cost.quantit
 
 
 def derive_costs(quantities: Mapping[str, CountT], step: StepSpec) -> dict[str, CountT]:
-    """Return the counted costs of what a trace told.
+    """Return the counted costs of what was read from a trace.
 
     Args:
         quantities: By name of `QUANTITIES`: numbers of one candidate, or arrays [n] of many.

@@ -53,7 +53,7 @@ class UserCosts:
 
     Attributes:
         values: Costs by name, of `registry.FIELDS`.
-        lower_bound: Whether train_memory leaves something out: never, the function is believed.
+        lower_bound: Whether train_memory leaves something out: never, as the function is trusted.
         uncounted: Operations without a formula: none, for the same reason.
         notes: Sentences on what to know about these figures.
     """
@@ -76,7 +76,7 @@ class UserCostModel:
         names: The widths, in the order of the columns.
         trace_count: Candidates traced: always 0.
         notes: Sentences on what to know about the figures.
-        lower_bound: Always False: the function is believed.
+        lower_bound: Always False: the function is trusted.
         uncounted: Always empty, for the same reason.
         exact_by: "given".
     """

@@ -45,7 +45,7 @@ class Fans:
 
 
 def is_known_layer(module: nn.Module) -> bool:
-    """Return whether the layer's own parameters can be told apart by their names."""
+    """Return whether the layer's own parameters can be distinguished by their names."""
     return isinstance(module, (*_GAINS, *_EMBEDDINGS, *_OUTPUT_FIRST))
 
 

@@ -53,8 +53,8 @@ def infer_roles(tables: Sequence[ParameterTable]) -> dict[str, Role]:
         tables: Parameters of builds at several widths, which between them move every width.
 
     Raises:
-        MupInapplicable: The builds differ in more than sizes, a parameter's axes cannot be told
-            apart, or layers share one in different roles.
+        MupInapplicable: The builds differ in more than sizes, a parameter's axes cannot be
+            distinguished, or layers share one in different roles.
     """
     base_occurrences = _occurrences(tables[0])
     for table in tables[1:]:

@@ -64,7 +64,7 @@ def convolution_backward_flops(
 ) -> int:
     """Count the gradients of a convolution: each multiplies what the forward pass multiplied.
 
-    FLOPs = (input wanted + weight wanted) × 2 × N × positions × numel(weight), where the weight
+    FLOPs = (input needed + weight needed) × 2 × N × positions × numel(weight), where the weight
     [out, in / groups, *kernel] already holds the groups and positions are the output's (of a
     transposed convolution, the input's). Worked example: a depthwise 3 × 3 convolution of 4
     channels, 5 × 5 to 3 × 3, one sample: 2 × 9 × 36 = 648 FLOPs a gradient.
@@ -87,7 +87,7 @@ def lstm_layer_flops(inputs: Shape, weight_ih: Shape, weight_hh: Shape, *_: Any,
 def lstm_layer_backward_flops(*args: Any, **kwargs: Any) -> int:
     """Count the gradients of input, state and both weights: twice the forward pass.
 
-    The fused kernel computes the input's gradient whether or not it is wanted.
+    The fused kernel computes the input's gradient whether or not it is needed.
     """
     return 2 * lstm_layer_flops(*args, **kwargs)
 

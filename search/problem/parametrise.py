@@ -24,7 +24,7 @@ BASE_WIDTH = 64
 """Below it the best rate hardly depends on the width, above it does under the standard
 parametrisation (docs/decisions/0005)."""
 
-# A width has to move by this factor for its parameters to be told from the others.
+# A width has to move by this factor for its parameters to be distinguished from the others.
 _PROBE_FACTOR = 2
 
 

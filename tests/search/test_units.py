@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from widthwise.search.units import (
     format_compact,
+    format_cost,
     format_count,
     format_memory,
+    parse_cost,
     parse_count,
     parse_memory,
 )
@@ -154,7 +156,7 @@ def test_refuses_what_is_no_memory(value, sentence):
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"),
+    ("text", "expected"),
     [
         (format_count(4392), "4,392"),
         (format_compact(2_000_000, "FLOPs"), "2 MFLOPs"),
@@ -176,17 +178,34 @@ def test_refuses_what_is_no_memory(value, sentence):
     ],
     ids=lambda text: str(text),
 )
-def test_shows(shown, expected):
-    assert shown == expected
+def test_formats(text, expected):
+    assert text == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "amount", "formatted"),
+    [
+        ("parameters", "4.392k", 4392, "4,392"),
+        ("trainable_parameters", "4392", 4392, "4.39k"),
+        ("flops", "2 MFLOPs", 2_000_000, "2M"),
+        ("macs", "1 MMACs", 1_000_000, "1M"),
+        ("train_memory", "64 MiB", 64 * 2**20, "64 MiB"),
+        ("file_size", "1 kB", 1000, "1,000 B"),
+        ("latency", "5 ms", 0.005, "5 ms"),
+    ],
+)
+def test_a_cost_is_read_and_formatted_by_its_unit(name, text, amount, formatted):
+    assert parse_cost(name, text) == amount
+    assert format_cost(name, amount) == formatted
 
 
 @given(counts, units)
-def test_every_digit_shown_is_read_back(number, unit):
+def test_every_digit_formatted_is_read_back(number, unit):
     assert parse_count(format_count(number), unit) == number
 
 
 @given(counts, units)
-def test_what_is_shown_is_read_back_to_three_digits(number, unit):
+def test_what_is_formatted_is_read_back_to_three_digits(number, unit):
     assert abs(parse_count(format_compact(number, unit), unit) - number) <= 0.005 * number
 
 
@@ -194,12 +213,12 @@ def test_what_is_shown_is_read_back_to_three_digits(number, unit):
 def test_what_is_rounded_up_is_never_less(number, unit):
     read = parse_count(format_compact(number, unit, round_up=True), unit)
     assert number <= read <= 1.01 * number
-    # What is shown already short is not pushed further up.
+    # What is short already is not rounded up further.
     assert format_compact(read, unit, round_up=True) == format_compact(number, unit, round_up=True)
 
 
 @given(counts, st.booleans())
-def test_memory_shown_is_read_back_to_three_digits(size, decimal):
+def test_formatted_memory_is_read_back_to_three_digits(size, decimal):
     near = parse_memory(format_memory(size, decimal=decimal))
     assert abs(near - size) <= 0.0051 * size + 1
     assert (

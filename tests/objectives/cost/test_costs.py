@@ -303,7 +303,7 @@ def raising() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
         (raising, ["ZeroDivisionError: no width", "test_costs.py line"]),
         (lambda: None, ["returned None", "torch.nn.Module"]),
@@ -311,11 +311,11 @@ def raising() -> nn.Module:
     ],
     ids=["raises", "None", "no module"],
 )
-def test_builders_that_are_refused(build: Callable[[], Any], said: list[str]) -> None:
+def test_builders_that_are_refused(build: Callable[[], Any], message: list[str]) -> None:
     with pytest.raises(ModelError) as refusal:
         count_costs(build, step(3))
     assert refusal.value.exit_code == 2
-    assert_one_sentence(refusal.value, said)
+    assert_one_sentence(refusal.value, message)
 
 
 def branches(layer: nn.Module, x: Tensor) -> Tensor:
@@ -344,7 +344,7 @@ def test_an_operator_of_the_users_own_is_named_as_uncounted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "said"),
+    ("forward", "message"),
     [
         (lambda layer, x: layer(x) * x.sum().item(), ["depends on the data", "torch.where"]),
         (branches, ["depends on the data", "test_costs.py line"]),
@@ -368,25 +368,25 @@ def test_an_operator_of_the_users_own_is_named_as_uncounted() -> None:
         "wrong shape",
     ],
 )
-def test_steps_that_are_refused(forward: Callable[..., Any], said: list[str]) -> None:
+def test_steps_that_are_refused(forward: Callable[..., Any], message: list[str]) -> None:
     with pytest.raises(CostError) as refusal:
         count_costs(lambda: Calls(forward), step(3))
     assert refusal.value.exit_code == 2
-    assert_one_sentence(refusal.value, said)
+    assert_one_sentence(refusal.value, message)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"batch_size": 0}, ["0", "at least 1"]),
         ({"optimizer": "lion"}, ["'lion'", "adamw"]),
     ],
     ids=["batch size", "optimizer"],
 )
-def test_step_specs_that_are_refused(options: dict[str, Any], said: list[str]) -> None:
+def test_step_specs_that_are_refused(options: dict[str, Any], message: list[str]) -> None:
     with pytest.raises(CostError) as refusal:
         step(3, **options)
-    assert_one_sentence(refusal.value, said)
+    assert_one_sentence(refusal.value, message)
 
 
 def assert_one_sentence(error: Exception, phrases: list[str]) -> None:

@@ -82,7 +82,7 @@ def raising() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("build", "options", "error", "said"),
+    ("build", "options", "error", "message"),
     [
         (lambda: nn.Linear(3, 2), {}, CostError, "forward pass raised RuntimeError"),
         (raising, {}, ModelError, "ZeroDivisionError: no width"),
@@ -94,7 +94,7 @@ def raising() -> nn.Module:
     ids=["wrong shape", "raises", "None", "no repeats", "negative warm-up", "no batch"],
 )
 def test_what_cannot_be_measured_is_refused(
-    build: Callable[[], nn.Module], options: dict[str, int], error: type[Exception], said: str
+    build: Callable[[], nn.Module], options: dict[str, int], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         measure_latency(build, INPUT, **options)

@@ -100,8 +100,9 @@ assert cost_columns(limits.as_dict())[NAME] == "largest tensor"
 from typer.testing import CliRunner
 from widthwise.search.cli.app import app
 
-shown = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "160"}).output
-assert "--max-largest-tensor-size" in shown and "Limit, of the largest tensor." in shown, shown
+help_text = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "160"}).output
+assert "--max-largest-tensor-size" in help_text, help_text
+assert "Limit, of the largest tensor." in help_text, help_text
 Path("models.py").write_text(
     "from torch import nn\\ndef build(widths):\\n    return nn.Linear(3, widths['a'])\\n"
 )

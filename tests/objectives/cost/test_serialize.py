@@ -87,7 +87,7 @@ def test_notes_and_marks_travel_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"batch_size": 8}, "fitted with batch_size 4, expected 8"),
         ({"device_type": "cuda"}, "fitted with device_type cpu, expected cuda"),
@@ -95,9 +95,9 @@ def test_notes_and_marks_travel_too() -> None:
     ],
     ids=["batch size", "device", "autocast"],
 )
-def test_costs_of_another_step_are_refused(options: dict[str, Any], said: str) -> None:
+def test_costs_of_another_step_are_refused(options: dict[str, Any], message: str) -> None:
     state = CostModel(mlp, STEP, "ab").state()
-    with pytest.raises(CostError, match=said):
+    with pytest.raises(CostError, match=message):
         CostModel(mlp, replace(STEP, **options), "ab").restore(state)
 
 

@@ -1,4 +1,4 @@
-"""Costs from the user's own function: believed, checked, and never silently missing."""
+"""Costs from the user's own function: taken as given, checked, and never silently missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -88,7 +88,7 @@ def test_no_candidates_give_no_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (None, "returned a NoneType for a=8, b=4"),
         (7, "returned a int"),
@@ -101,8 +101,8 @@ def test_no_candidates_give_no_costs() -> None:
     ],
     ids=["None", "number", "unknown", "float", "negative", "bool", "huge", "FLOPs and MACs"],
 )
-def test_what_is_no_cost_is_refused(value: Any, said: str) -> None:
-    with pytest.raises(CostError, match=said) as refusal:
+def test_what_is_no_cost_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(CostError, match=message) as refusal:
         user_costs_of(value).fit(Space())
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Models of searched widths: every kind of layer whose axes have to be told apart."""
+"""Models of searched widths: every kind of layer whose axes have to be distinguished."""
 
 from collections.abc import Callable, Mapping
 

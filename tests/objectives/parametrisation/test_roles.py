@@ -1,4 +1,4 @@
-"""Roles: told by shapes and layer types for every kind of layer; what is ambiguous is refused."""
+"""Roles: recognised by shapes and layer types for every kind of layer; ambiguity is refused."""
 
 from collections.abc import Mapping
 

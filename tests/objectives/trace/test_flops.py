@@ -29,7 +29,7 @@ class InputGradientFree(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention without projections: every input gradient is wanted but the first."""
+    """Attention without projections: every input gradient is needed but the first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def forward_and_step(case: str) -> tuple[Callable[[], nn.Module], tuple[int, ...
             layer,
             3 * layer - 3 * T * D * D,
         ),
-        # The fused kernel computes the input's gradient, wanted or not.
+        # The fused kernel computes the input's gradient, needed or not.
         "lstm": (
             lambda: InputGradientFree(nn.LSTM(5, 7, batch_first=True)),
             (T, 5),

@@ -102,15 +102,15 @@ def test_a_measured_step_is_of_the_same_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"autocast": torch.float64}, "autocast is torch.float64"),
         ({"device_type": "mps"}, "device type is 'mps'"),
     ],
     ids=["float64", "mps"],
 )
-def test_refuses_what_torch_has_not(options: dict[str, object], said: str) -> None:
-    with pytest.raises(CostError, match=said):
+def test_refuses_what_torch_has_not(options: dict[str, object], message: str) -> None:
+    with pytest.raises(CostError, match=message):
         step((20,), 8, "sgd", **options)
 
 
