@@ -1,4 +1,4 @@
-"""What can go wrong with the place where studies are kept.
+"""Errors of the storage, each with the exit code of the command that meets it.
 
     StorageError                 69
     ├── StorageUnreachable       69   the database is not there, refuses us, or stays away
@@ -12,13 +12,13 @@
     ├── SchemaMismatch            5   the tables were made by another release
     └── LeaseLost                75   the slot belongs to another holder now
 
-Every message is one clear sentence that never holds a password. `exit_code` is what the command
-line leaves with when such an error reaches it.
+Every message is one sentence and never holds a password. `exit_code` is the command line's, when
+such an error reaches it.
 """
 
 
 class StorageError(Exception):
-    """Base of everything this room refuses."""
+    """Base of the storage's errors."""
 
     exit_code: int = 69
 

@@ -1,15 +1,15 @@
 """The database: transactions that outlast locks and restarts, and Optuna's storage beside ours.
 
-`resolve_url` finds the URL, `Database.open` connects and makes our tables, `write` and `read` run
+`resolve_url` gives the URL, `Database.open` connects and makes our tables, `write` and `read` run
 one transaction each.
 
     database = Database.open(resolve_url())
     database.write(lambda connection: connection.execute(…))
 
 SQLite runs in WAL mode with `BEGIN IMMEDIATE` for every write, so that a transaction never fails
-half-way for a lock it did not ask for at the start. Both engines retry what passes by itself (see
-`retry`) up to `retry_seconds`. A `Database` may be used by several threads; a forked or spawned
-process opens its own.
+half-way for a lock that it did not ask for at the start. Transient errors (see `retry`) are retried
+up to `retry_seconds`. A `Database` may be used by several threads; a forked or spawned process
+opens its own.
 """
 
 import threading
@@ -24,8 +24,7 @@ from sqlalchemy import URL, Connection, Engine, insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import StorageUnreachable, UrlRefused
-from . import optuna_storage as optuna_side
-from . import retry, schema_version
+from . import optuna_storage, retry, schema_version
 from .dialect import advisory_lock, is_postgresql
 from .engine import BEGIN_OPTION, DURABLE_OPTION, connect_args, make_engine
 from .filesystem import network_mount
@@ -37,7 +36,7 @@ __all__ = ["DEFAULT_URL", "Database", "format_url", "resolve_url"]
 T = TypeVar("T")
 
 OPEN_SECONDS = 3.0
-"""How long `open` waits for what may pass, such as a server that is starting up."""
+"""How long `open` retries transient errors, such as a server that is starting up."""
 
 RETRY_SECONDS = 120.0
 """How long a transaction is retried: longer than a PostgreSQL restart."""
@@ -73,16 +72,16 @@ class Database:
     def open(
         cls, url: URL, *, create: bool = True, retry_seconds: float = RETRY_SECONDS
     ) -> "Database":
-        """Connect, and see to it that our tables are there.
+        """Connect to a database that has our tables, or gets them.
 
         Args:
             url: As `resolve_url` gives it.
             create: Make the database file and our tables where they are missing; any number of
                 processes may do so at the same moment. False for those who only read.
-            retry_seconds: How long each transaction is retried later on.
+            retry_seconds: How long each later transaction is retried.
 
         Raises:
-            StorageUnreachable: If there is no such database, or it refuses us, within seconds.
+            StorageUnreachable: If there is no such database, or it refuses us.
             UrlRefused: If it is a SQLite file on a network file system.
             SchemaMismatch: If the tables were made by another release.
         """
@@ -100,7 +99,7 @@ class Database:
 
     @classmethod
     def open_unchecked(cls, url: URL, *, retry_seconds: float) -> "Database":
-        """Connect whatever version our tables have: for those who upgrade them.
+        """Connect whatever version our tables have, to upgrade them.
 
         Raises:
             StorageUnreachable: If it is a SQLite file that is not there.
@@ -120,16 +119,16 @@ class Database:
         Args:
             work: Must be safe to repeat: after a lost connection nobody knows whether the commit
                 arrived.
-            durable: Wait until it is on the disk. Without, a power cut or a crash of the server may
-                take back the last moments, always the newest first and never a durable one; the
-                end of a process takes back nothing.
-            seconds: How long it is retried, in place of `retry_seconds`.
+            durable: Wait until it is on the disk. Otherwise a power cut or a crash of the server
+                may undo it, the newest transactions first and never one before a durable one; the
+                end of a process undoes nothing.
+            seconds: How long it is retried, instead of `retry_seconds`.
 
         Returns:
             What `work` returns.
 
         Raises:
-            StorageUnreachable: If the database stays away for `retry_seconds`, or refuses for good.
+            StorageUnreachable: If the database is not back within the time, or refuses us.
         """
 
         def transaction() -> T:
@@ -150,15 +149,15 @@ class Database:
         return self.retry(transaction)
 
     def retry(self, call: Callable[[], T]) -> T:
-        """Run any call on this database, such as one of Optuna's, with the patience of `write`."""
+        """Run any call on this database, such as one of Optuna's, with the retries of `write`."""
         return self._retry(call, seconds=self._retry_seconds)
 
     def optuna_storage(self) -> RDBStorage:
-        """Optuna's storage on this database, made once; its URL holds no password."""
+        """Return Optuna's storage on this database, made once; its URL holds no password."""
         with self._optuna_storage_lock:
             if self._optuna_storage is None:
                 self._optuna_storage = self.retry(
-                    lambda: optuna_side.open_storage(self.url, connect_args(self.url))
+                    lambda: optuna_storage.open_storage(self.url, connect_args(self.url))
                 )
             return self._optuna_storage
 
@@ -185,7 +184,7 @@ class Database:
 
     def _retry(self, call: Callable[[], T], *, seconds: float) -> T:
         try:
-            with optuna_side.silence_optuna():
+            with optuna_storage.silence_optuna():
                 return retry.call_with_retries(call, seconds=seconds)
         except (SQLAlchemyError, StorageInternalError) as error:
             if not retry.is_outage(error):
@@ -206,7 +205,7 @@ class Database:
                 connection.execute(insert(schema).values(id=1, version=SCHEMA_VERSION))
 
     def _tables_exist(self, connection: Connection) -> bool:
-        """Whether our tables are there; raises SchemaMismatch when they are of another release."""
+        """Return whether our tables exist; SchemaMismatch if they are of another release."""
         exist = schema_version.tables_exist(connection)
         if exist:
             schema_version.check(connection, self.url)
@@ -214,7 +213,7 @@ class Database:
 
 
 def lock_tables(connection: Connection) -> None:
-    """Let nobody else make or change our tables until the transaction ends."""
+    """Keep others from making or changing our tables until the transaction ends."""
     advisory_lock(connection, TABLES_LOCK_KEY)
 
 
@@ -228,7 +227,7 @@ def _unreachable(url: URL, cause: str) -> StorageUnreachable:
 
 
 def _check_file(url: URL, *, create: bool) -> None:
-    """Refuse a SQLite file that is not there or cannot be, before an empty one is made."""
+    """Refuse a SQLite file that does not exist or cannot, before an empty one is made."""
     if is_postgresql(url):
         return
     path = Path((url.database or "").removeprefix("file:"))

@@ -1,7 +1,7 @@
 """Engines: how we connect to SQLite and PostgreSQL.
 
-`make_engine` gives one; on SQLite the statement that begins a transaction is taken from the
-execution option `BEGIN_OPTION`, because its driver would begin too late for a writer.
+`make_engine` makes SQLAlchemy's engine for a URL. On SQLite the statement that begins a transaction
+is the execution option `BEGIN_OPTION`, because the driver itself begins too late for a writer.
 """
 
 from typing import Any
@@ -25,10 +25,10 @@ BUSY_SECONDS = 10.0
 
 
 def connect_args(url: URL) -> dict[str, Any]:
-    """Options of the driver, for our engine and for Optuna's."""
+    """Return the driver's options, for our engine and for Optuna's."""
     if not is_postgresql(url):
         return {"timeout": BUSY_SECONDS}
-    # A peer that vanished without a word (a machine switched off) is noticed within half a minute.
+    # A peer that vanished without closing (a machine switched off) is noticed in half a minute.
     defaults = {
         "connect_timeout": CONNECT_SECONDS,
         "keepalives_idle": 15,
@@ -41,7 +41,7 @@ def connect_args(url: URL) -> dict[str, Any]:
 
 
 def make_engine(url: URL, *, wal: bool) -> Engine:
-    """An engine for a URL.
+    """Make the engine for a URL.
 
     Args:
         url: The database.

@@ -1,9 +1,9 @@
-"""File systems on which a SQLite file may not lie: those that other machines share.
+"""File systems on which a SQLite file must not lie: those that other machines share.
 
 SQLite in WAL mode keeps its index in memory that all processes share, so they must be on one
 machine (https://www.sqlite.org/wal.html), and many network file systems do not keep the locks that
 any mode needs (https://www.sqlite.org/faq.html#q5). Two workers would claim one slot, or tear the
-file, without an error. `network_mount` tells before that happens.
+file, without an error. `network_mount` tells before a file is opened.
 """
 
 import re
@@ -52,15 +52,15 @@ NETWORK_TYPES = frozenset(
         "fuse.sshfs",
     }
 )
-"""Types, as the kernel names them, whose files other machines see too."""
+"""Types of file systems, as the kernel names them, whose files other machines see too."""
 
-# 9p carries a container's or a virtual machine's own files as well: only over a network is it one.
+# 9p also carries the files of a container or a virtual machine; only over TCP or RDMA is it shared.
 _NETWORK_9P = re.compile(r"(^|,)trans=(tcp|rdma)(,|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """Where a file system is mounted, and of which type it is."""
+    """A mounted file system: its folder and its type."""
 
     point: Path
     kind: str

@@ -1,8 +1,8 @@
-"""Optuna's storage on the same database: opened race-safely, and joined to a transaction of ours.
+"""Optuna's storage on the same database.
 
-`open_storage(url)` gives an `RDBStorage` whose URL holds no password; `join_transaction(storage, connection)`
-gives one whose every call becomes part of the transaction on `connection`, so that a trial and its
-slot change together or not at all.
+`open_storage` opens it, safely also where several processes make its tables at once, and with no
+password in its URL. `join_transaction` makes its calls part of one of our transactions, so that
+Optuna's rows and ours change together or not at all. `silence_optuna` keeps it from writing logs.
 """
 
 import logging
@@ -21,11 +21,11 @@ from .retry import call_with_retries, is_creation_conflict, is_transient
 from .url import format_url
 
 TABLE_CREATION_SECONDS = 20.0
-"""How long several processes may get in each other's way while they make Optuna's tables."""
+"""How long conflicts are retried with other processes that make Optuna's tables too."""
 
 
 def open_storage(url: URL, connect_args: dict[str, Any]) -> RDBStorage:
-    """Optuna's storage for a URL, its tables made if they are missing.
+    """Open Optuna's storage for a URL; its tables are made if they are missing.
 
     Args:
         url: The database.
@@ -49,25 +49,25 @@ def open_storage(url: URL, connect_args: dict[str, Any]) -> RDBStorage:
     storage = call_with_retries(
         lambda: RDBStorage(text, engine_kwargs=dict(arguments), skip_compatibility_check=True),
         seconds=TABLE_CREATION_SECONDS,
-        # Optuna checks which tables are missing and then makes them, unguarded: who comes second
-        # looks again.
+        # Optuna checks which tables are missing and then makes them, without a lock: the second
+        # process checks once more.
         is_retryable=lambda error: is_transient(error) or is_creation_conflict(error),
     )
     stored_version, expected_version = storage.get_current_version(), storage.get_head_version()
     if stored_version != expected_version:
         storage.engine.dispose()
         raise SchemaMismatch(
-            f"Optuna's tables in {format_url(url)} are of version {stored_version}, the Optuna installed here "
-            f"expects {expected_version}; use the release that made them, or another database."
+            f"Optuna's tables in {format_url(url)} are of version {stored_version}, the Optuna "
+            f"installed here expects {expected_version}; use the release that made them, or "
+            "another database."
         )
     return storage
 
 
 def join_transaction(storage: RDBStorage, connection: Connection) -> RDBStorage:
-    """The same storage, inside the transaction on `connection`: its commits are savepoints."""
-    joined_storage = RDBStorage.__new__(
-        RDBStorage
-    )  # __init__ would connect, and __copy__ make a new engine
+    """Return the storage inside the transaction on `connection`: its commits are savepoints."""
+    # __init__ would connect, and __copy__ would make a new engine.
+    joined_storage = RDBStorage.__new__(RDBStorage)
     joined_storage.__dict__.update(storage.__dict__)
     joined_storage.scoped_session = scoped_session(
         sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
@@ -79,18 +79,24 @@ def join_transaction(storage: RDBStorage, connection: Connection) -> RDBStorage:
 def silence_optuna() -> Iterator[None]:
     """Keep Optuna's storage and the driver from writing to stderr in this thread.
 
-    Optuna announces every study, and warns with the SQL of every outage; psycopg warns of a batch
-    that an outage cut short. Callers say it in their words.
+    Optuna logs every study, and warns with the SQL of every outage; psycopg warns of a batch that
+    an outage cut short. Our callers report these in their own words.
     """
-    previous = getattr(_silenced, "here", False)
-    _silenced.here = True
+    previous = getattr(_silenced, "active", False)
+    _silenced.active = True
     try:
         yield
     finally:
-        _silenced.here = previous
+        _silenced.active = previous
 
 
-# A filter, not a level: levels are the user's, and threads would restore each other's.
+# A filter, not a level: levels are the user's, and threads would overwrite each other's.
 _silenced = threading.local()
+
+
+def _is_audible(_record: logging.LogRecord) -> bool:
+    return not getattr(_silenced, "active", False)
+
+
 for _logger_name in ("optuna.storages._rdb.storage", "psycopg"):
-    logging.getLogger(_logger_name).addFilter(lambda _record: not getattr(_silenced, "here", False))
+    logging.getLogger(_logger_name).addFilter(_is_audible)

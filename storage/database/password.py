@@ -1,7 +1,8 @@
-"""Passwords of database URLs: kept out of the process list, also for the processes we start.
+"""Passwords of database URLs, kept out of the process list.
 
-A password goes from process to process in a nameless file that only the child inherits; its URL
-goes without it. `hide_password` does the same for a URL that was typed on our own command line.
+`child_credentials` hands a password to a child process in an unnamed file that only the child
+inherits, and the URL without it in its environment. `hide_password` does the same for a URL that
+was typed on our own command line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .url import PASSWORD_FILE_VARIABLE, STORAGE_VARIABLE
 
 
 def _without_password(url: URL) -> str:
-    """The URL as text, its password left out."""
+    """Return the URL as text without its password."""
     # `set(password=None)` leaves it in, by SQLAlchemy's contract.
     query = {key: value for key, value in url.query.items() if key != "password"}
     return URL.create(
@@ -33,17 +34,17 @@ def _without_password(url: URL) -> str:
 
 
 def _password_of(url: URL) -> str | None:
-    """The password of a URL, wherever it stands in it."""
+    """Return the password of a URL, from its authority or its query; None without one."""
     password = url.password or url.query.get("password")
     return None if password is None else str(password)
 
 
 def child_credentials(url: URL) -> tuple[dict[str, str], IO[bytes] | None]:
-    """What a child process needs to reach the same database.
+    """Return what a child process needs to reach the same database.
 
     Returns:
-        Environment variables, and the file to hand down (`pass_fds`) and close after; None where
-        there is no password.
+        Environment variables, and the file to hand down (`pass_fds`) and to close after the start;
+        None if there is no password.
     """
     environment = {STORAGE_VARIABLE: _without_password(url)}
     password = _password_of(url)
@@ -60,11 +61,11 @@ def child_credentials(url: URL) -> tuple[dict[str, str], IO[bytes] | None]:
 
 
 def hide_password(arguments: Sequence[str], *, program: str) -> None:
-    """Start this program anew if its command line shows a password; return if it does not.
+    """Replace this process by one whose command line shows no password, if this one's does.
 
     Args:
         arguments: The command line, after the program's name.
-        program: Name of the module that is started anew.
+        program: Name of the module that is started.
     """
     redacted_arguments = list(arguments)
     for index, argument in enumerate(arguments):

@@ -1,11 +1,11 @@
-"""Which failures of a database pass by themselves, and how long to wait for that.
+"""Which failures of a database are transient, and how they are retried.
 
-`call_with_retries` calls until it succeeds, the error is not a passing one, or the time is up; `is_transient`
-tells a locked SQLite file, a lost connection or a restarting server from a refused password or a
-full disk; `describe_error` says in one line what the database said.
+`call_with_retries` calls until it succeeds, the error is not transient, or the time is up.
+`is_transient` tells a locked SQLite file, a lost connection or a restarting server from a refused
+password or a full disk; `is_outage` the database's faults from ours; `describe_error` gives a
+database's error in one line.
 """
 
-import itertools
 import random
 import sqlite3
 import time
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 INITIAL_BACKOFF = 0.05
 MAX_BACKOFF = 3.0
-"""Seconds; the pause doubles from the first to the longest."""
+"""Seconds; the pause doubles from the initial one to the maximum."""
 
 # Jitter from the system: workers that share a seed must not retry in step, nor must a retry move a
 # seeded generator.
@@ -33,7 +33,7 @@ _TRANSIENT_SQLITE_CODES = {5, 6, 15, 17}
 # rollback (serialization, deadlock), insufficient resources, operator intervention (shutdown,
 # starting up), lock not available.
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "57P", "55P03")
-# psycopg gives a connection that never came about no SQLSTATE, only the server's words.
+# For a connection that was never made psycopg has no SQLSTATE, only the server's message.
 _PERMANENT_MESSAGES = (
     "authentication failed",
     "no password supplied",
@@ -58,17 +58,18 @@ def call_with_retries(
     Args:
         call: Must be safe to repeat.
         seconds: No new attempt starts later than this.
-        is_retryable: Tells the errors that are worth another attempt; `is_transient` by default.
+        is_retryable: Whether an error is worth another attempt; `is_transient` by default.
 
     Returns:
         What the call returns.
 
     Raises:
-        Exception: The last error, once it is not a passing one or the time is up.
+        Exception: The last error, once it is not retryable or the time is up.
     """
     is_retryable = is_retryable or is_transient
     deadline = time.monotonic() + seconds
-    for attempt in itertools.count():
+    attempt = 0
+    while True:
         try:
             return call()
         except Exception as error:
@@ -78,11 +79,11 @@ def call_with_retries(
             if not is_retryable(error) or time.monotonic() + delay > deadline:
                 raise
         time.sleep(delay)
-    raise AssertionError("an endless loop ended")
+        attempt += 1
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether the same call may succeed a little later."""
+    """Return whether the same call may succeed a little later."""
     match error:
         case StorageInternalError():  # Optuna's wrapping of whatever SQLAlchemy raised
             return is_transient(error.__cause__)
@@ -95,7 +96,7 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def is_creation_conflict(error: BaseException | None) -> bool:
-    """Whether another process made the same table, type or row at the same moment."""
+    """Return whether another process made the same table, type or row at the same moment."""
     if not isinstance(error, DBAPIError):
         return False
     if isinstance(error, IntegrityError):
@@ -105,7 +106,7 @@ def is_creation_conflict(error: BaseException | None) -> bool:
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether the database is at fault (away, full, read-only, closed to us), not our SQL."""
+    """Return whether the database is at fault (away, full, read-only, closed), not our SQL."""
     if isinstance(error, StorageInternalError):
         return is_outage(error.__cause__)
     if is_transient(error):
@@ -123,7 +124,7 @@ def is_outage(error: BaseException | None) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """One line of what the database said."""
+    """Return the database's error message in one line."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         return describe_error(error.__cause__)
     original: object = error.orig if isinstance(error, DBAPIError) else error
@@ -132,7 +133,7 @@ def describe_error(error: BaseException) -> str:
     lines = [line.strip("- \t") for line in str(original).splitlines() if line.strip()] or [
         "no reason given"
     ]
-    # psycopg lists one line per address tried; the last is as good as any.
+    # psycopg lists one line for each address that it tried; any of them will do.
     line = lines[-1] if lines[0].startswith("Multiple connection attempts") else lines[0]
     for prefix in ("connection failed: ", "FATAL:  ", "FATAL: "):
         line = line.replace(prefix, "")

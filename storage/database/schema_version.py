@@ -1,7 +1,7 @@
-"""The version of our tables: checked when a database is opened and again with every claim.
+"""The version of our tables, checked when a database is opened and with every claim.
 
-A worker of another release than the tables' must not write into them. So a worker that is at work
-while the tables are upgraded finishes its trial, and is refused the next.
+A worker of another release than the tables' must not claim from them: one that trains while the
+tables are upgraded finishes its trial, and is refused the next.
 """
 
 from sqlalchemy import URL, Connection, inspect, select
@@ -12,7 +12,7 @@ from .url import format_url
 
 
 def check(connection: Connection, url: URL) -> None:
-    """Nothing if the tables are of this release's version.
+    """Check that the tables are of this release's version.
 
     Raises:
         SchemaMismatch: If they are of another one.
@@ -23,16 +23,16 @@ def check(connection: Connection, url: URL) -> None:
 
 
 def tables_exist(connection: Connection) -> bool:
-    """Whether our tables were made, of whatever version."""
+    """Return whether our tables exist, of whatever version."""
     return inspect(connection).has_table(schema.name)
 
 
 def schema_mismatch(url: URL, stored_version: int) -> SchemaMismatch:
-    """The error for tables of another version than this release's."""
+    """Return the error for tables of another version than this release's."""
     remedy = "use the release that made them, or another database"
     if stored_version < SCHEMA_VERSION:
         remedy = "run `widthwise db upgrade`, or use the release that made them"
     return SchemaMismatch(
-        f"The tables in {format_url(url)} are of schema version {stored_version}, this release of Widthwise "
-        f"expects version {SCHEMA_VERSION}; {remedy}."
+        f"The tables in {format_url(url)} are of schema version {stored_version}, this release of "
+        f"Widthwise expects version {SCHEMA_VERSION}; {remedy}."
     )

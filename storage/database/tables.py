@@ -1,12 +1,12 @@
 """Widthwise's own tables, beside Optuna's in the same database.
 
-`schema` holds one row with the version of these tables; `study` one row per study; `slot` the
-ledger: one row per unit of a study's budget; `event` an append-only record of every change to a
-study and its slots; `worker` one row per worker that lives or died lately. A slot's `stage` says
-what a claim or a repair looks for (`BOUND`, `UNBOUND`, `UNPROJECTED`); by its index neither grows with the
-study. Times are seconds since the epoch by the database's clock. What must never happen is refused
-by the tables themselves: two slots of one number (primary key) and two slots of one study with the
-same widths (`widths_key` is unique within a study; unbound slots hold NULL).
+`schema` holds one row with the version of these tables; `study` one row for each study; `slot`, the
+ledger, one row for each unit of a study's budget; `event` the append-only record of every change to
+a study and its slots; `worker` one row for each worker that was seen within a day. A slot's `stage`
+is what claims and repairs search by (`BOUND`, `UNBOUND`, `UNPROJECTED`): with its index their cost
+does not grow with the study. Times are seconds since the epoch by the database's clock. The tables
+themselves refuse two slots of one number (primary key) and two slots of one study with the same
+widths (`widths_key` is unique within a study; slots without widths hold NULL).
 """
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ STAGE_SQL = """
 CASE WHEN state <> 'done' THEN CASE WHEN widths_key IS NULL THEN 'fresh' ELSE 'begun' END
      WHEN projected THEN 'told' ELSE 'late' END
 """
-"""SQL: how far a slot has come, computed by the database with every change of it."""
+"""SQL: a slot's stage, computed by the database with every change of the slot."""
 
 metadata = MetaData()
 
@@ -119,7 +119,7 @@ slots = Table(
 )
 
 PAUSED_SLOTS = slots.c.hold.is_not(None)
-"""SQL: slots that nobody may claim until somebody continues them."""
+"""SQL: slots that nobody may claim until they are continued."""
 Index(
     "widthwise_slot_held",
     slots.c.study_id,
@@ -129,13 +129,13 @@ Index(
 )
 
 BOUND = slots.c.stage == "begun"
-"""SQL: slots that are not done and have their widths."""
+"""SQL: slots that are not done and have widths."""
 UNBOUND = slots.c.stage == "fresh"
 """SQL: slots that are not done and have no widths yet."""
 UNPROJECTED = slots.c.stage == "late"
-"""SQL: done slots that Optuna was not told of."""
+"""SQL: done slots whose end Optuna's trial does not show yet."""
 DONE = slots.c.stage.in_(("late", "told"))
-"""SQL: done slots, to be searched by number."""
+"""SQL: done slots, searched by number through the index of stages."""
 
 events = Table(
     "widthwise_event",

@@ -1,6 +1,6 @@
 """The storage URL: where it comes from, which ones are accepted, and how it is shown.
 
-`resolve_url` decides; `format_url` is the only way a URL may reach a person or a log.
+`resolve_url` returns it; `format_url` is the only form in which a URL may reach a person or a log.
 """
 
 import os
@@ -13,25 +13,25 @@ from sqlalchemy.exc import ArgumentError
 from ..errors import UrlRefused
 
 DEFAULT_URL = "sqlite:///widthwise.db"
-"""A file in the folder where the command is started."""
+"""A file in the current folder."""
 
 STORAGE_VARIABLE = "WIDTHWISE_STORAGE"
 URL_VARIABLES = (STORAGE_VARIABLE, "OPTUNA_STORAGE")
 PASSWORD_FILE_VARIABLE = "WIDTHWISE_STORAGE_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 
 SECRET_OPTIONS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key")
-"""Connection options of libpq that a URL may carry after its `?` and that nobody must see."""
+"""Connection options of libpq that a URL may have after its `?` and that are never shown."""
 
 
 def resolve_url(flag: str | None = None, environment: Mapping[str, str] = os.environ) -> URL:
-    """The URL of the study's database: flag > WIDTHWISE_STORAGE > OPTUNA_STORAGE > `DEFAULT_URL`.
+    """Return the database's URL: flag > WIDTHWISE_STORAGE > OPTUNA_STORAGE > `DEFAULT_URL`.
 
     `postgres://` and every `postgresql+driver://` become `postgresql+psycopg://`; a password that
     the URL lacks is read from the file named by WIDTHWISE_STORAGE_PASSWORD_FILE.
 
     Raises:
-        UrlRefused: If the text is no URL, names another engine, an in-memory database, or the
-        password file is unusable.
+        UrlRefused: If the text is no URL, names another engine or an in-memory database, or the
+            password file is unusable.
     """
     source, text = "the default", DEFAULT_URL
     if flag:
@@ -46,7 +46,7 @@ def resolve_url(flag: str | None = None, environment: Mapping[str, str] = os.env
 
 
 def format_url(url: URL) -> str:
-    """The URL for people and logs: every secret in it is `***`."""
+    """Return the URL for people and logs: every secret in it is `***`."""
     redactions = {key: "***" for key in SECRET_OPTIONS if key in url.query}
     return url.update_query_dict(redactions).render_as_string(hide_password=True)
 

@@ -1,7 +1,7 @@
-"""Binding: widths become a slot's own, and no two slots of a study have the same.
+"""Binding: a slot gets its widths, and no two slots of a study have the same.
 
-`bind` binds those of a whole batch in one transaction. The unique index of the slot table is the
-judge; asking first spares the batch from failing for one of its members.
+`bind` binds those of a whole batch in one transaction. The unique index of the slot table decides;
+the owners of the widths are read first, so that the batch does not fail for one of its members.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from .slot import Slot, dump_json, load_json, of_study, plain_widths, widths_key
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WidthBinding:
-    """Widths that a slot shall have.
+    """The widths that a slot is to have.
 
     Attributes:
         slot: The slot, as claimed.
@@ -45,13 +45,13 @@ def bind(
     """Bind widths to slots in the caller's transaction.
 
     Returns:
-        For each, the slot with its widths, or why it has none. Where two of the batch want the same
+        For each, the slot with its widths, or why it has none. Where two of the batch have the same
         widths the first gets them.
 
     Raises:
         ValueError: If a slot already holds other widths.
-        sqlalchemy.exc.IntegrityError: If another transaction bound some of these widths at this
-            very moment.
+        sqlalchemy.exc.IntegrityError: If another transaction bound some of these widths since their
+            owners were read.
     """
     rows = fence.lock_rows(connection, [binding.slot for binding in bindings])
     keys = [widths_key(binding.widths) for binding in bindings]
@@ -105,7 +105,8 @@ def _write(
     if not unbound:
         return
     statement = update(slots).where(of_study(study_id), slots.c.number == bindparam("slot_number"))
-    # In the order of the keys, as everybody does: so nobody waits in a circle at the unique index.
+    # Every transaction writes in the order of the keys, so that no two wait for each other at the
+    # unique index.
     columns = sorted((row for _, row in unbound), key=lambda row: str(row["widths_key"]))
     connection.execute(statement, columns)
     entries = [

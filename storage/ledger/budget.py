@@ -1,7 +1,7 @@
 """The budget: how many slots a study has.
 
-`extend` adds slots and `set_budget` sees to it that there are so many. A budget never shrinks: a
-slot that exists may hold a training that was paid for.
+`extend` adds a number of slots, `set_budget` raises their number to a total. A budget never
+shrinks: a slot may hold a training that has already run.
 """
 
 import uuid
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 
 def extend(database: "Database", study: "StudyRow", *, additional: int, worker: str) -> int:
-    """Add exactly that many slots, whoever else adds some; returns the new budget."""
+    """Add exactly that many slots, whoever else adds some; return the new budget.
+
+    Raises:
+        BudgetRefused: If the number is negative.
+    """
     if additional < 0:
         raise BudgetRefused(
-            f"The study '{study.name}' cannot be extended by {additional} trials; expected 0 or more."
+            f"The study '{study.name}' cannot be extended by {additional} trials; expected 0 or "
+            "more."
         )
     request = uuid.uuid4().hex
 
@@ -37,7 +42,7 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
             detail={"slots": additional},
         )
         if not events.append(connection, study.id, entry):
-            return current  # repeated after a lost reply: the slots are there already
+            return current  # an earlier attempt arrived, its reply did not
         add_slots(connection, study.id, current=current, total=current + additional)
         return current + additional
 
@@ -45,7 +50,11 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
 
 
 def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: str) -> int:
-    """Make it so many slots; BudgetRefused if there are more already. Returns the budget."""
+    """Raise the number of slots to `total`; return the budget.
+
+    Raises:
+        BudgetRefused: If there are more already.
+    """
 
     def grow_to_total(connection: Connection) -> int:
         current = _lock_budget(connection, study.id)
@@ -65,13 +74,13 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
 
 
 def add_slots(connection: Connection, study_id: int, *, current: int, total: int) -> None:
-    """Add free slots numbered from `current` up to `total`, in the caller's transaction."""
+    """Add free slots numbered from `current` to below `total`, in the caller's transaction."""
     if total > current:
         rows = [{"study_id": study_id, "number": number} for number in range(current, total)]
         connection.execute(insert(slots), rows)
 
 
 def _lock_budget(connection: Connection, study_id: int) -> int:
-    """Let no other transaction change this budget until ours ends; returns its size."""
+    """Keep other transactions from changing this budget until ours ends; return its size."""
     connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update())
     return connection.execute(select(func.count()).where(of_study(study_id))).scalar_one()

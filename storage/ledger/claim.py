@@ -1,12 +1,12 @@
-"""Claims: how workers take slots, each a few at a time and none twice.
+"""Claims: how workers lease slots, a few at a time and none twice.
 
-A slot whose widths are bound goes first: a training that was begun is finished before a new one
-starts, also when nothing new can be proposed any more. Two queries, one over the begun slots and
-one over the fresh ones, each by the index of the slots' stages, so that a claim costs the same in a
-study of a hundred trials and of a hundred thousand. Once a study is no longer open nothing of it is
-claimed, and a slot that is held back is passed over.
+Slots with widths come first: a training that was begun is finished before a new one starts, also
+when nothing new can be proposed any more. There is one query over the slots with widths and one
+over those without, each by the index of the slots' stages, so that a claim costs the same in a
+study of a hundred trials and of a hundred thousand. Of a study that is not open nothing is claimed;
+a paused slot is passed over.
 
-Entry point: `claim`.
+Entry point: `claim`. `is_leased` and `claimable` are the conditions that other queries share.
 """
 
 import itertools
@@ -27,7 +27,7 @@ LEASE_SECONDS = 30.0
 """How long a claim or a beat holds a slot, unless a ledger is opened with another time."""
 
 CLAIM_NAME_BYTES = 12
-"""Of a claim's name: 96 random bits, 24 hexadecimal digits; a slot number of 8 more fits beside."""
+"""Of a claim's name: 24 hexadecimal digits, beside which a slot number of 8 digits fits."""
 
 
 def claim(
@@ -42,15 +42,15 @@ def claim(
     """Lease up to `limit` claimable slots, in one transaction.
 
     Args:
-        database: Where.
+        database: Where the study is.
         study: Whose slots.
         fence: Records the claims.
         limit: 1 or more.
-        worker: Name of the claimant.
+        worker: Name of the worker.
         lease_seconds: How long the leases last.
 
     Returns:
-        The slots, begun ones first and then by number; none while the study is not open.
+        The slots, those with widths first and then by number; none while the study is not open.
 
     Raises:
         SchemaMismatch: If the tables were upgraded since this worker began.
@@ -84,10 +84,10 @@ def is_leased() -> ColumnElement[bool]:
 
 
 def claimable(lease_seconds: float) -> ColumnElement[bool]:
-    """SQL: slots that a claim takes, if they are not done: free ones and those left behind.
+    """SQL: of the slots that are not done those that a claim takes: free, or their leases ended.
 
-    After a restart of the server no ended lease is taken over for one lease period: its holder
-    could not beat while the server was away.
+    For one lease period after a start of the server no ended lease is taken over: its holder could
+    not extend it while the server was away.
     """
     now = database_now()
     expired = and_(
@@ -99,11 +99,11 @@ def claimable(lease_seconds: float) -> ColumnElement[bool]:
 
 
 def _is_open(connection: Connection, study_id: int) -> bool:
-    """Whether slots of the study may be claimed.
+    """Return whether slots of the study may be claimed.
 
-    Without a lock: a claim that is under way when the study is paused may take its slots all the
-    same. Its holder learns of the pause as all holders do, and whoever pauses waits for nobody,
-    which behind claims that never cease could be for seconds.
+    The row is not locked: a claim that is under way when the study is paused may still take its
+    slots, and its holder learns of the pause as all holders do. With a lock, whoever pauses could
+    wait for seconds behind a stream of claims.
     """
     query = select(studies.c.status).where(studies.c.id == study_id)
     return bool(connection.execute(query).scalar_one() == StudyStatus.OPEN)
@@ -162,7 +162,7 @@ def _lease_slots(
 
 
 def _slots_of_claim(connection: Connection, study_id: int, claim_name: str) -> list[Slot]:
-    """The slots that this very claim took, where an earlier try of it arrived unnoticed."""
+    """Return the slots that an earlier attempt of this claim leased, its reply lost."""
     query = (
         select(slots)
         .where(
@@ -182,7 +182,7 @@ def _token(claim_name: str) -> ColumnElement[str]:
 def _lowest_claimable(
     study_id: int, stage: ColumnElement[bool], lease_seconds: float, limit: int
 ) -> Select[tuple[int, str, str | None]]:
-    """SQL: the lowest claimable slots of one part but for those that another claim has locked."""
+    """SQL: the lowest claimable slots of one stage, but for those that another claim has locked."""
     return (
         select(slots.c.number, slots.c.state, slots.c.worker)
         .where(of_study(study_id), stage, claimable(lease_seconds))

@@ -1,17 +1,18 @@
 """Events: the append-only record of every change to a study's ledger.
 
 `append` writes one inside the transaction of the change that it records, `append_all` those of a
-batch; `read` gives a study's, oldest first. A transaction that is repeated because its reply
-was lost names its event with `once`: the second one is not written, and the caller is told so.
+batch; `read` returns a study's, oldest first. A transaction that is repeated because its reply was
+lost gives its event an idempotency key: the event is not written a second time, and `append` says
+so.
 """
 
 import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..database.dialect import database_now, insert_for
@@ -50,9 +51,9 @@ class Event:
         at: Seconds since the epoch by the database's clock.
         kind: What happened.
         number: The slot, where the change concerns one.
-        token: The holder's fence at that moment.
+        token: The holder's token at that moment.
         worker: The holder's name.
-        detail: Anything more, by kind.
+        detail: Further facts, by kind.
     """
 
     id: int
@@ -63,6 +64,19 @@ class Event:
     worker: str | None
     detail: Mapping[str, Any]
 
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        """Return a row of the event table as an event."""
+        return cls(
+            id=row.id,
+            at=row.at,
+            kind=EventKind(row.kind),
+            number=row.number,
+            token=row.token,
+            worker=row.worker,
+            detail=json.loads(row.detail),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
@@ -70,11 +84,11 @@ class NewEvent:
 
     Attributes:
         kind: What happened.
-        number: The slot, where there is one.
-        token: The holder's fence.
+        number: The slot, where the change concerns one.
+        token: The holder's token.
         worker: The holder's name.
-        idempotency_key: A name that no two events share; None for events that may recur.
-        detail: Anything more that JSON can hold.
+        idempotency_key: Unique among all events; None for events that may recur.
+        detail: Further facts, as JSON can write them.
     """
 
     kind: EventKind
@@ -89,14 +103,14 @@ def append(connection: Connection, study_id: int, entry: NewEvent) -> bool:
     """Write one event in the caller's transaction.
 
     Returns:
-        Whether it was written: False when an event of the same `once` is there already.
+        Whether it was written: False if an event with its idempotency key exists.
     """
     statement = _insert_statement(connection, study_id).returning(events.c.id)
     return connection.execute(statement, _event_values(entry)).first() is not None
 
 
 def append_all(connection: Connection, study_id: int, entries: Sequence[NewEvent]) -> None:
-    """Write events in the caller's transaction, but for those whose `once` is there already."""
+    """Write events in the caller's transaction, but for those whose idempotency key exists."""
     if entries:
         connection.execute(
             _insert_statement(connection, study_id), [_event_values(entry) for entry in entries]
@@ -104,22 +118,11 @@ def append_all(connection: Connection, study_id: int, entries: Sequence[NewEvent
 
 
 def read(database: "Database", study: "StudyRow", *, last: int | None = None) -> list[Event]:
-    """The events of a study, oldest first: all of them, or so many of the newest."""
+    """Return the events of a study, oldest first: all, or the `last` newest."""
     newest = select(events).where(events.c.study_id == study.id).order_by(events.c.id.desc())
     query = newest.limit(last)
     rows = reversed(database.read(lambda connection: connection.execute(query).all()))
-    return [
-        Event(
-            id=row.id,
-            at=row.at,
-            kind=EventKind(row.kind),
-            number=row.number,
-            token=row.token,
-            worker=row.worker,
-            detail=json.loads(row.detail),
-        )
-        for row in rows
-    ]
+    return [Event.from_row(row) for row in rows]
 
 
 def _insert_statement(connection: Connection, study_id: int) -> postgresql.Insert | sqlite.Insert:

@@ -1,9 +1,14 @@
-"""The fence: no change to a slot but by its present holder, and every change with its event.
+"""The fence: a slot is changed by its present holder only, and every change has its event.
 
-A holder's statement names its tokens. Slots that it does not match are looked at once more: with
-our own token on it, an earlier try of the same statement arrived and only its reply was lost; with
-another one, a newer holder has the slot, which is recorded and told. One lost slot of a batch is no
-harm to the others.
+A holder's statement names its tokens. Rows that it does not match are read again: with our own
+token on one, an earlier attempt of the same statement arrived and only its reply was lost; with
+another token, a newer holder has the slot, which is recorded and returned. A lost slot of a batch
+does not hinder the others.
+
+A transaction whose reply was lost is run again, so each must be safe to repeat. There are three
+means: the token here, for whatever a holder does; the claim's name in `claim`, by which a repeated
+claim finds what it took; and idempotency keys of events in `budget`, `storage.study.control` and
+`storage.study.study`, for commands that no token guards.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +26,7 @@ from .slot import Slot, SlotState, StudyRow, of_study
 
 @final
 class Fence:
-    """One worker's way to change slots of one study."""
+    """Changes one worker's slots of one study, and refuses to change any other's."""
 
     def __init__(self, database: Database, study: StudyRow, *, worker: str | None = None) -> None:
         self._database = database
@@ -41,13 +46,13 @@ class Fence:
 
         Args:
             batch: The slots, as claimed.
-            action: What the holder wants, in words for people.
-            values: Columns and what they become.
-            event: Recorded once for each slot and holder, or nothing to record.
-            settled_states: States in which our own token on a slot means that nothing is left to do.
+            action: What the holder does, in words for people.
+            values: The columns' new values.
+            event: Recorded once for each slot and holder; None for no event.
+            settled_states: States in which a slot with our own token needs no change any more.
 
         Returns:
-            Those of the batch that another holder has.
+            Those of the batch that another worker has.
         """
         if not batch:
             return []
@@ -85,10 +90,10 @@ class Fence:
         return self._database.write(update_and_check, durable=False)
 
     def lock_rows(self, connection: Connection, batch: Sequence[Slot]) -> dict[int, Row[Any]]:
-        """The slots' rows by number, locked until the transaction ends."""
+        """Return the slots' rows by number, locked until the transaction ends."""
         if not batch:
             return {}
-        # In the order of their numbers, as everybody does: so nobody waits in a circle.
+        # Every transaction locks in the order of the numbers, so that no two wait for each other.
         query = (
             select(slots)
             .where(of_study(self._study.id), slots.c.number.in_([slot.number for slot in batch]))
@@ -100,7 +105,7 @@ class Fence:
     def new_event(
         self, kind: EventKind, slot: Slot, *, idempotent: bool = False, **detail: Any
     ) -> events.NewEvent:
-        """An event of this slot; `idempotent` for those that a holder can cause only once."""
+        """Return an event of a slot; `idempotent` for those that a holder can cause only once."""
         return events.NewEvent(
             kind=kind,
             number=slot.number,
@@ -115,13 +120,13 @@ class Fence:
         events.append_all(connection, self._study.id, entries)
 
     def record_refusals(self, connection: Connection, batch: Sequence[Slot], **detail: Any) -> None:
-        """Record what the holder of these slots was not allowed."""
+        """Record that a former holder of these slots was refused a change."""
         self.append(
             connection, [self.new_event(EventKind.REFUSED, slot, **detail) for slot in batch]
         )
 
     def lease_lost(self, slot: Slot, action: str) -> LeaseLost:
-        """The error for a holder whose statement matched no row."""
+        """Return the error for a worker that no longer holds its slot."""
         return LeaseLost(
             f"Worker '{self._worker}' no longer holds slot {slot.number} of the study "
             f"'{self._study.name}' and cannot {action}: its lease ended and another worker may "
@@ -131,10 +136,10 @@ class Fence:
 
 
 def is_held(row: Row[Any], slot: Slot) -> bool:
-    """Whether a row that was looked at is still this holder's, with the widths that it bound.
+    """Return whether a row is still this holder's, with the widths that it bound.
 
-    A crash of the server may keep a claim and take back the binding after it, which was not durable
-    yet: a result of those widths is then nobody's.
+    A crash of the server may keep a claim and lose the binding after it, which was not durable yet:
+    a result of those widths then belongs to no slot.
     """
     has_binding = slot.widths is None or row.widths_key is not None
     return bool(row.token == slot.token and row.state == SlotState.LEASED and has_binding)

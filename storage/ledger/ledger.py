@@ -81,7 +81,7 @@ class Ledger:
             study: Whose slots.
             worker: Name of this worker, for people.
             lease_seconds: How long a claim or a beat holds a slot.
-            max_attempts: So many failed attempts make a slot done with the outcome 'error'.
+            max_attempts: After so many failed attempts a slot is done with the outcome 'error'.
         """
         self._database = database
         self._study = study
@@ -92,13 +92,12 @@ class Ledger:
         self.reader = LedgerReader(database, study, lease_seconds=lease_seconds)
 
     def claim_many(self, limit: int) -> list[Slot]:
-        """Take up to `limit` slots, free ones or those whose lease has ended, in one transaction.
-
-        None while the study is paused or cancelled; a trial that is paused is passed over.
+        """Lease up to `limit` slots, free ones or those whose lease has ended, in one transaction.
 
         Returns:
             The slots, each with a token and a lease of its own: those with widths first, then by
-            number; fewer than asked for, or none, where there are no more.
+            number. Fewer than `limit` where there are no more; none while the study is not open. A
+            paused slot is passed over.
 
         Raises:
             SchemaMismatch: If the tables were upgraded since this worker began.
@@ -117,13 +116,10 @@ class Ledger:
     def bind_many(self, bindings: Sequence[WidthBinding]) -> list[Slot | BindFailure]:
         """Bind widths to slots that have none, all in one transaction.
 
-        Args:
-            bindings: Slot, widths and origin of each.
-
         Returns:
-            For each, the slot with its widths, `BindFailure.TAKEN` if another slot of the study
-            holds them, or `BindFailure.LOST` if the slot has another holder. Where two of the batch
-            want the same widths the first gets them.
+            For each, the slot with its widths, `BindFailure.TAKEN` if another slot of the study has
+            them, or `BindFailure.LOST` if another worker has the slot. Where two of the batch have
+            the same widths the first gets them.
 
         Raises:
             ValueError: If a slot already holds other widths.
@@ -137,16 +133,16 @@ class Ledger:
             try:
                 return self._database.write(bind_batch, durable=False)
             except IntegrityError:
-                # Another worker bound some of these widths since we asked. It is seen next time,
-                # so this happens once for each of them at most.
+                # Another worker bound some of these widths since their owners were read. The next
+                # attempt sees it, so this happens at most once for each of them.
                 if collisions == len(bindings):
                     raise
                 collisions += 1
 
     def beat_many(self, batch: Sequence[Slot]) -> list[Slot]:
-        """Extend the leases of slots in one statement; returns those that are lost.
+        """Extend the leases of slots in one statement; return those that another worker has.
 
-        Nothing happens to a slot that we settled ourselves.
+        Slots that this worker settled or gave back stay as they are.
         """
         lease = {"lease_until": database_now() + self._lease_seconds}
         return self._fence.update_slots(
@@ -154,10 +150,12 @@ class Ledger:
         )
 
     def settle_many(self, batch: Sequence[Settlement]) -> list[Slot]:
-        """Settle slots in one transaction: the commit point of each.
+        """Settle slots in one durable transaction: the commit point of each.
+
+        The same call again changes nothing.
 
         Returns:
-            Those that another holder has; nothing of their results is kept, all of the others' is.
+            Those that another worker has; of their results nothing is kept.
         """
         return self._database.write(
             lambda connection: settle(connection, self._study.id, self._fence, batch)
@@ -171,11 +169,11 @@ class Ledger:
             error: One line on what went wrong.
 
         Returns:
-            True if the slot is free again for another attempt; False if it has failed too often
-            and is done with the outcome 'error'.
+            True if the slot is free for another attempt; False if it has failed too often and is
+            done with the outcome 'error'.
 
         Raises:
-            LeaseLost: If the slot has another holder.
+            LeaseLost: If another worker has the slot.
         """
         will_retry = self._database.write(
             lambda connection: fail(
@@ -187,7 +185,7 @@ class Ledger:
         return will_retry
 
     def release_many(self, batch: Sequence[Slot]) -> list[Slot]:
-        """Give slots back on a drain, the attempts not counted; returns those that are lost."""
+        """Give slots back, their attempts not counted; return those that another worker has."""
         values = {"state": SlotState.FREE, "attempts": slots.c.attempts - 1}
         return self._fence.update_slots(
             batch,
@@ -198,11 +196,15 @@ class Ledger:
         )
 
     def extend(self, additional: int) -> int:
-        """Add exactly that many slots, whoever else adds some; returns the new budget."""
+        """Add exactly that many slots, whoever else adds some; return the new budget."""
         return budget.extend(
             self._database, self._study, additional=additional, worker=self._worker
         )
 
     def set_budget(self, total: int) -> int:
-        """See to it that there are so many slots; BudgetRefused if there are more already."""
+        """Raise the number of slots to `total`; return the budget.
+
+        Raises:
+            BudgetRefused: If there are more already.
+        """
         return budget.set_budget(self._database, self._study, total=total, worker=self._worker)

@@ -1,8 +1,8 @@
 """Settlements: how slots end. `settle` is the commit point of every training.
 
-A `Settlement` is one slot with its outcome; `settle` stores any number of them in one transaction,
-each under its own fence: those that another holder has are refused, the rest is kept. `fail` gives
-up an attempt, and settles the slot once that happened too often.
+A `Settlement` is one slot with its outcome; `settle` stores any number of them in one transaction:
+those whose slot another worker has are refused, the others are kept. `fail` gives up an attempt,
+and settles the slot once that has happened too often.
 """
 
 import math
@@ -19,7 +19,7 @@ from .fence import Fence, is_held
 from .slot import Slot, SlotState, TrialOutcome, dump_json, of_study
 
 FAILURE_ACTION = "record a failure"
-"""What a holder wants that calls `fail`, in words for people."""
+"""What a holder does that calls `fail`, in words for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class Settlement:
         slot: The slot, as claimed.
         outcome: What came of it.
         value: The metric, a finite number, of a complete one; None for any other.
-        result: What JSON can hold; `curve` and `attributes` are shown to Optuna, `measured` (name
-            to number) is kept at hand for proposals.
+        result: Of the training, as JSON can write it. `curve` and `attributes` are shown to Optuna;
+            `measured` (name to number) and `rungs` are stored in columns too, for proposals.
         score: The metric so far, also of a pruned one, which has no value.
         fidelity: Epochs that the score is worth.
         spread: Standard error of the value, where several trainings went into it.
@@ -63,7 +63,7 @@ def settle(
     """Store how slots ended, in the caller's transaction.
 
     Returns:
-        The slots that another holder has: nothing of their results is kept.
+        The slots that another worker has: nothing of their results is kept.
     """
     rows = fence.lock_rows(connection, [settlement.slot for settlement in batch])
     accepted = [
@@ -98,8 +98,8 @@ def fail(
     """Give up an attempt at a slot, in the caller's transaction.
 
     Returns:
-        Whether the slot is free for another attempt, or done with the outcome 'error'; None if
-        another holder has it.
+        Whether the slot is free for another attempt, else it is done with the outcome 'error'; None
+        if another worker has it.
     """
     row = fence.lock_rows(connection, [slot])[slot.number]
     if row.token != slot.token:
@@ -128,7 +128,7 @@ def fail(
 
 
 def _is_settled_by(row: Any, slot: Slot) -> bool:
-    """Whether the slot was its holder's to settle, now or in an earlier try of this very call."""
+    """Return whether a holder settled its slot, now or in an earlier attempt of this call."""
     return is_held(row, slot) or bool(row.token == slot.token and row.state == SlotState.DONE)
 
 
@@ -147,5 +147,5 @@ def _columns(settlement: Settlement) -> dict[str, Any]:
 
 
 def _finite_or_none(number: float | None) -> float | None:
-    """The number, None for NaN or infinity: what one engine keeps of them another does not."""
+    """Return the number, None for NaN and infinity, which not every database stores."""
     return number if number is not None and math.isfinite(number) else None

@@ -1,6 +1,6 @@
 """The ledger's data: a slot, how it can end, and the study that it belongs to.
 
-`Slot` is what a holder has, `SlotRecord` one row as anybody reads it, `SlotCounts` a study's slots
+`Slot` is a holder's claim, `SlotRecord` one row as anybody reads it, `SlotCounts` a study's slots
 by condition and `StudyRow` the study. `SlotState`, `TrialOutcome` and `StudyStatus` are their
 closed sets; their values are what the database stores.
 """
@@ -84,7 +84,7 @@ class Slot:
     Attributes:
         number: Index in the study's budget, from 0.
         token: The fence: every change names it, and a newer holder has another.
-        attempt: Which try this is, from 1; drains are not counted.
+        attempt: Number of this attempt, from 1; slots given back are not counted.
         widths: Bound widths in the space's order, or None while nobody bound any.
         origin: Who proposed the widths.
         trial_id: Optuna's id of the bound trial.
@@ -124,12 +124,12 @@ class SlotRecord:
         result: Whatever the training reported.
         trial_id: Optuna's id of the bound trial.
         worker: Name of the present or last holder.
-        attempts: Claims, drains not counted.
+        attempts: Claims, but for those that were given back.
         failures: Attempts that raised.
         started_at: First claim.
         finished_at: When it was done.
         lease_until: End of the present lease.
-        hold: 'paused' while nobody may claim it.
+        paused: Whether nobody may claim it.
     """
 
     number: int
@@ -146,7 +146,7 @@ class SlotRecord:
     started_at: float | None
     finished_at: float | None
     lease_until: float | None
-    hold: str | None = None
+    paused: bool = False
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:
@@ -166,7 +166,7 @@ class SlotRecord:
             started_at=row.started_at,
             finished_at=row.finished_at,
             lease_until=row.lease_until,
-            hold=row.hold,
+            paused=row.hold is not None,
         )
 
 
@@ -176,11 +176,11 @@ class SlotCounts:
 
     Attributes:
         complete: Done, with a value.
-        running: Leased, and the lease has not ended.
+        running: Leased, their leases not ended.
         failed: Done without a value: NaN, out of memory, or an error each time.
         pruned: Done, stopped early or before its training began, or cancelled.
-        waiting: Free, or left behind by a holder whose lease has ended.
-        paused: Those of the waiting ones that nobody may claim until they are continued.
+        waiting: Free, or leased to a worker whose lease has ended.
+        paused: Of the waiting ones, those that nobody may claim until they are continued.
     """
 
     complete: int
@@ -192,32 +192,32 @@ class SlotCounts:
 
     @property
     def budget(self) -> int:
-        """All slots of the study."""
+        """Number of all slots of the study."""
         return self.complete + self.running + self.failed + self.pruned + self.waiting
 
 
 def of_study(study_id: int) -> ColumnElement[bool]:
-    """SQL: the slots of a study."""
+    """SQL: the slots of one study."""
     return slots.c.study_id == study_id
 
 
 def widths_key(widths: Mapping[str, int]) -> str:
-    """Canonical JSON: the same text for the same widths, in whatever order they come."""
+    """Return canonical JSON: the same text for the same widths, whatever their order."""
     return json.dumps(plain_widths(widths), sort_keys=True)
 
 
 def plain_widths(widths: Mapping[str, int]) -> dict[str, int]:
-    """Return widths as Python's integers, which JSON can hold where NumPy's cannot be."""
+    """Return widths as Python's integers, which JSON can write, unlike NumPy's."""
     return {name: int(width) for name, width in widths.items()}
 
 
 def dump_json(value: Mapping[str, Any] | None) -> str | None:
-    """JSON text of a mapping, in its own order."""
+    """Return the JSON text of a mapping, in its own order; None for None."""
     return None if value is None else json.dumps(dict(value))
 
 
 def load_json(text: str | None) -> dict[str, Any] | None:
-    """What `dump_json` wrote."""
+    """Return the mapping that `dump_json` wrote."""
     if text is None:
         return None
     loaded: dict[str, Any] = json.loads(text)
@@ -237,15 +237,15 @@ class StudyRow:
     """A study as the database keeps it.
 
     Attributes:
-        id: Ours.
+        id: Of the row, not Optuna's.
         name: Unique in the database, the same as in Optuna.
         spec: The spec as JSON.
         fingerprint: Hash of spec and objective code; with another one it is another study.
         optuna_study_id: Optuna's id.
-        direction: Whether more or less of the metric is better.
+        direction: Whether the metric is maximised or minimised.
         base: Folder of the spec, from which its references are found.
         created_at: Seconds since the epoch by the database's clock.
-        costs: What was fitted of the candidates' costs, as JSON, so that no worker fits it again.
+        costs: The fitted cost models as JSON, so that no worker fits them again.
         status: Slots are claimed only while it is open. This and `priority` may change at any time:
             they are as they were when the row was read.
         priority: Workers that serve several studies serve the one with the greatest first.

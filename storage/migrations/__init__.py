@@ -1,9 +1,9 @@
-"""Migrations: our tables from one schema version to the next, with every trial that they hold.
+"""Migrations: our tables from one schema version to the next, with every trial in them.
 
-`upgrade(url)` takes them as far as this release knows, all in one transaction; each step is a file
-of its own, named for the version that it makes. Alembic gives the operations. The version stands in
-our own table, where every worker looks before it claims, so workers of the old release finish their
-trials and are refused the next.
+`upgrade` takes them to this release's version in one transaction; each step is a file of its own,
+named for the version that it makes, with Alembic's operations. The version is stored in our own
+table, which every worker reads before it claims: workers of the old release finish their trials and
+are refused the next.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ from ..errors import StorageUnreachable
 from . import v2, v3
 
 STEPS: Mapping[int, Callable[[Operations], None]] = {2: v2.upgrade, 3: v3.upgrade}
-"""Version to what makes it of the one before."""
+"""The step that makes each version from the one before."""
 
 RETRY_SECONDS = 30.0
-"""How long an upgrade waits for what may pass, such as a worker's transaction."""
+"""How long an upgrade retries transient errors, such as the lock of a worker's transaction."""
 
 
 def upgrade(url: URL) -> tuple[int, int]:
-    """Bring our tables to this release's version; Optuna's are left alone.
+    """Upgrade our tables to this release's version; Optuna's stay as they are.
 
     Args:
         url: As `resolve_url` gives it.
@@ -44,8 +44,8 @@ def upgrade(url: URL) -> tuple[int, int]:
         lock_tables(connection)
         if not tables_exist(connection):
             raise StorageUnreachable(
-                f"There is nothing to upgrade in {format_url(url)}: it holds no study of Widthwise; "
-                "check --storage."
+                f"There is nothing to upgrade in {format_url(url)}: it holds no study of "
+                "Widthwise; check --storage."
             )
         stored_version = connection.execute(select(schema.c.version)).scalar_one()
         if stored_version > SCHEMA_VERSION:

@@ -1,7 +1,7 @@
-"""Version 2: what proposals are made from has columns of its own, and a slot knows its stage.
+"""Version 2: columns for what proposals are made from, and for a slot's stage.
 
-`score`, `fidelity`, `spread`, `measured` and `rungs` stood in the JSON of the result, if anywhere.
-What is written here is what that version is, whatever the tables become later.
+`score`, `fidelity`, `spread`, `measured` and `rungs` were in the JSON of the result, or nowhere.
+This file describes that version and stays as it is, whatever the tables become later.
 """
 
 import json
@@ -39,7 +39,7 @@ _slots = table(
 
 
 def upgrade(operations: Operations) -> None:
-    """Make version 2 of version 1."""
+    """Make version 2 from version 1."""
     operations.drop_index("widthwise_slot_by_state", "widthwise_slot")
     with operations.batch_alter_table("widthwise_slot") as slots:
         for new_column in _columns():
@@ -65,7 +65,7 @@ def _columns() -> list[Column[Any]]:
 
 
 def _backfill(connection: Connection) -> None:
-    """Take what was measured out of the results, and give complete slots their score."""
+    """Copy measured costs from the results, and the values of complete slots to their scores."""
     connection.execute(update(_slots).values(score=_slots.c.value))
     with_result = select(_slots.c.study_id, _slots.c.number, _slots.c.result).where(
         _slots.c.result.is_not(None)

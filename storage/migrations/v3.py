@@ -1,7 +1,7 @@
 """Version 3: studies and slots can be paused and cancelled, studies have a priority, workers a row.
 
-Every new column is null or has a default, so the statements of workers of the version before still
-end the trials that they hold. What is written here is what that version is, whatever the tables
+Every new column is null or has a default, so that workers of the version before can still settle
+the trials that they hold. This file describes that version and stays as it is, whatever the tables
 become later.
 """
 
@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Integer, Str
 
 
 def upgrade(operations: Operations) -> None:
-    """Make version 3 of version 2."""
+    """Make version 3 from version 2."""
     _studies(operations)
     _slots(operations)
     _workers(operations)
@@ -18,8 +18,8 @@ def upgrade(operations: Operations) -> None:
     operations.create_index("widthwise_event_by_study", "widthwise_event", ["study_id", "id"])
 
 
-# Columns are added with their checks in place: to make the table anew, as Alembic's batches do on
-# SQLite, would delete the study and with it, by their foreign keys, its slots and events.
+# Columns are added together with their checks: on SQLite Alembic's batches would make the table
+# anew and thereby delete the study and, by their foreign keys, its slots and events.
 def _studies(operations: Operations) -> None:
     operations.add_column(
         "widthwise_study",

@@ -1,10 +1,10 @@
-"""The dashboard: optuna-dashboard on our studies, shown truthfully and read-only unless asked.
+"""The dashboard: optuna-dashboard on our studies, with constraints, and read-only by default.
 
-optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longer writes, so to it
-every trial is feasible, and it names the best trial whatever its constraints. `_ConstraintStorage`
-puts both right on the way, and says of each trial in words whether it is feasible. The dashboard
-has no login and deletes on request, so `application` refuses whatever does not merely read, and
-`make_server` listens on loopback unless told otherwise.
+optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longer writes: to it
+every trial is feasible, and it shows the best trial whatever its constraints. `_ConstraintStorage`
+corrects both while trials are read, and adds to each in words whether it is feasible. The dashboard
+has no login and deletes on request, so `application` refuses every request that is not a GET, and
+`make_server` listens on the loopback address by default.
 
     server = make_server(database)
     print(server.url)
@@ -35,12 +35,12 @@ CONSTRAINTS_ATTRIBUTE = "constraints"
 """Attribute that optuna-dashboard reads, a list; Optuna 5 writes one 'constraints:NAME' each."""
 
 FEASIBLE_ATTRIBUTE = "feasible"
-"""User attribute added on the way: 'yes', or 'no' and by how much each limit is broken."""
+"""User attribute added to trials that are read: 'yes', or 'no' and the violation of each limit."""
 
 
 @final
 class _ConstraintStorage(_CachedStorage):
-    """Optuna's cached storage, whose trials carry their constraints where the dashboard looks."""
+    """Optuna's cached storage, whose trials have constraints where the dashboard reads them."""
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
@@ -58,7 +58,7 @@ class _ConstraintStorage(_CachedStorage):
         return [_with_constraints(trial) for trial in trials]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """The best feasible trial; where none is feasible, the one that breaks its limits least.
+        """Return the best feasible trial; if none is feasible, that of the smallest violation.
 
         Raises:
             ValueError: If no trial is complete.
@@ -69,7 +69,7 @@ class _ConstraintStorage(_CachedStorage):
 
 
 def application(database: Database, *, writable: bool = False) -> "WSGIApplication":
-    """The dashboard as a WSGI application.
+    """Make the dashboard as a WSGI application.
 
     Args:
         database: Whose studies.
@@ -88,13 +88,13 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no error; anything else is reported."""
+        """Report an error, unless a browser closed its connection."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
-        """Address for a browser."""
+        """The address for a browser."""
         host, port = self.server_address[0], self.server_address[1]
         return f"http://{host!s}:{port}/dashboard/"
 
@@ -102,7 +102,7 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
 def make_server(
     database: Database, *, host: str = LOOPBACK, port: int = 8080, writable: bool = False
 ) -> DashboardServer:
-    """A server that listens already; `serve_forever` answers, `server_close` ends it.
+    """Make a server that listens; `serve_forever` answers requests, `server_close` ends it.
 
     Args:
         database: Whose studies.
@@ -134,7 +134,7 @@ def make_server(
 
 class _SilentHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Keep requests off stderr."""
+        """Write nothing to stderr."""
 
 
 def read_only(application: "WSGIApplication") -> "WSGIApplication":
@@ -158,7 +158,7 @@ def read_only(application: "WSGIApplication") -> "WSGIApplication":
 
 
 def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
-    """A copy of the trial with its constraints as the list that optuna-dashboard reads."""
+    """Return a copy of the trial with its constraints as the list that the dashboard reads."""
     constraints = trial.constraints
     if not constraints or CONSTRAINTS_ATTRIBUTE in trial.system_attrs:
         return trial

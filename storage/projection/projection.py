@@ -1,8 +1,8 @@
-"""The projection: Optuna's trials, which follow the ledger and can be made anew from it.
+"""The projection: Optuna's trials, written after the ledger and from it.
 
-`open_many` makes the trials of slots and binds them, in one transaction; `close_many` tells Optuna
-how slots ended, after the ledger's commit point. `repair` closes what other workers left behind. So
-samplers and dashboards read Optuna's tables, and nothing is lost when those lag behind.
+`open_many` makes the trials of slots in one transaction; `close_many` ends them once the slots are
+settled. `repair` ends those whose workers died between the two. So samplers and dashboards can read
+Optuna's tables, and no result is lost where those lag behind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,11 +38,11 @@ _END_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStart:
-    """The trial to be made of one slot.
+    """The trial to be made for one slot.
 
     Attributes:
         slot: The slot, as claimed, its widths bound.
-        constraints: Name to violation: 0 or less is feasible.
+        constraints: Violation by name; 0 or less is feasible.
         attributes: User attributes of the trial.
     """
 
@@ -53,28 +53,28 @@ class TrialStart:
 
 @final
 class Projection:
-    """Optuna's side of one study."""
+    """Optuna's trials of one study."""
 
     def __init__(self, database: Database, study: StudyRow) -> None:
         self._database = database
         self._study = study
         self._fence = Fence(database, study)
         self._orphans_checked = False
-        database.optuna_storage()  # its tables are there, and of a version that we know
+        database.optuna_storage()  # makes its tables, and checks their version
 
     def open_many(
         self, starts: Sequence[TrialStart], *, distributions: Mapping[str, BaseDistribution]
     ) -> list[int | None]:
-        """Make the running trials of slots whose widths are bound, all in one transaction.
+        """Make the running trials of slots that have widths, all in one transaction.
 
-        Each is bound to its slot; a slot that has a trial keeps it.
+        A slot that has a trial keeps it.
 
         Args:
             starts: Slot, constraints and attributes of each.
             distributions: Of every width.
 
         Returns:
-            Optuna's id of each trial, None for a slot that another holder has.
+            Optuna's id of each trial, None for a slot that another worker has.
 
         Raises:
             StudyNotFound: If somebody deleted Optuna's study.
@@ -99,29 +99,29 @@ class Projection:
         return self._database.write(insert_missing_trials)
 
     def close_many(self, numbers: Sequence[int]) -> int:
-        """Tell Optuna how done slots ended, all in one transaction.
+        """End the trials of done slots, all in one transaction.
 
         Of a slot's result, `curve` becomes the intermediate values (one per epoch) and `attributes`
-        the trial's user attributes. A trial that is finished, or gone, stays as it is.
+        the trial's user attributes. A trial that is finished or deleted stays as it is.
 
         Args:
-            numbers: Of the slots. Those that are not done, or were told already, are left alone.
+            numbers: Of the slots. Those that are not done, or are projected already, are skipped.
 
         Returns:
-            How many were told now.
+            The number of slots that were projected now.
         """
         if not numbers:
             return 0
         return self._write_close(slots.c.number.in_(numbers), events.EventKind.PROJECTED)
 
     def repair(self) -> int:
-        """Close the trials of all done slots that Optuna was not told of, and fail orphans.
+        """End the trials of all done slots that are not projected, and fail orphans.
 
-        An orphan is a running trial that names a slot which is bound to another trial. None comes
-        about by what is done here, so they are looked for only the first time.
+        An orphan is a running trial that names a slot which has another trial. The code here makes
+        none, so only the first call searches for them.
 
         Returns:
-            How many trials were put right.
+            The number of trials that were repaired.
         """
         query = select(slots.c.number).where(of_study(self._study.id), UNPROJECTED)
         unprojected = self._database.read(lambda connection: connection.scalars(query).all())
@@ -138,7 +138,7 @@ class Projection:
     def _insert_trials(
         self, connection: Connection, templates: Mapping[int, FrozenTrial]
     ) -> dict[int, int]:
-        """Make the trials of slots, and bind them; returns their ids by the slots' numbers."""
+        """Make the trials of slots and store their ids there; return the ids by slot number."""
         if not templates:
             return {}
         inserted = trial_rows.insert_trials(
@@ -149,10 +149,13 @@ class Projection:
         statement = (
             update(slots)
             .where(of_study(self._study.id), slots.c.number == bindparam("slot_number"))
-            .values(trial_id=bindparam("made"))
+            .values(trial_id=bindparam("new_trial_id"))
         )
         trial_ids = dict(zip(templates, inserted, strict=True))
-        rows = [{"slot_number": number, "made": trial_id} for number, trial_id in trial_ids.items()]
+        rows = [
+            {"slot_number": number, "new_trial_id": trial_id}
+            for number, trial_id in trial_ids.items()
+        ]
         connection.execute(statement, rows)
         return trial_ids
 
@@ -164,7 +167,7 @@ class Projection:
     def _close(
         self, connection: Connection, condition: ColumnElement[bool], kind: events.EventKind
     ) -> int:
-        """Project the wanted ones of those done slots that nobody has projected."""
+        """Project those done slots that meet the condition and are not projected."""
         query = select(*_END_COLUMNS).where(of_study(self._study.id), UNPROJECTED, condition)
         rows = connection.execute(query.order_by(slots.c.number).with_for_update()).all()
         if not rows:

@@ -1,9 +1,10 @@
 """Trials as rows of Optuna's tables, written for a whole batch at a time.
 
-Optuna's own storage makes and ends a trial one value a statement: a hundred statements for six
-widths and ten reports. `insert_trials` and `end_trials` write the same rows in a handful, whatever
-the size of the batch, in the caller's transaction. The tables are Optuna's; a test holds every row
-against the one that Optuna itself writes, and `optuna_side` refuses tables of another version.
+Optuna's own storage writes one value a statement: a hundred statements for a trial of six widths
+and ten reports. `insert_trials` and `end_trials` write the same rows in a handful of statements,
+whatever the size of the batch, in the caller's transaction. The tables are Optuna's: a test
+compares every row with the one that Optuna itself writes, and `optuna_storage` refuses tables of
+another version.
 """
 
 import json
@@ -36,9 +37,9 @@ class TrialEnd:
     Attributes:
         trial_id: Optuna's.
         state: COMPLETE, PRUNED or FAIL.
-        value: The metric, of a complete one.
+        value: The metric, of a complete trial.
         curve: Intermediate values from step 0.
-        attributes: User attributes that are added.
+        attributes: User attributes to add.
     """
 
     trial_id: int
@@ -51,18 +52,18 @@ class TrialEnd:
 def insert_trials(
     connection: Connection, optuna_study_id: int, trials: Sequence[FrozenTrial]
 ) -> list[int] | None:
-    """Make running trials; what `create_new_trial` writes for each as its template.
+    """Make running trials, with the rows that `create_new_trial` writes for each as a template.
 
     Args:
         connection: Of the caller's transaction.
         optuna_study_id: Optuna's.
         trials: Running, with parameters and attributes and without values, as `create_trial` makes
-            them; all of one search space.
+            them; all with the same distributions.
 
     Returns:
         Optuna's ids of the trials, or None if there is no such study.
     """
-    # Optuna makes trials under this lock too: a number is the count of the trials before it.
+    # Optuna makes trials under this lock too: a trial's number is the count of those before it.
     query = select(_studies.c.study_id).where(_studies.c.study_id == optuna_study_id)
     if connection.execute(query.with_for_update()).first() is None:
         return None
@@ -98,7 +99,7 @@ def insert_trials(
 
 
 def end_trials(connection: Connection, ends: Sequence[TrialEnd]) -> None:
-    """End trials, as `Study.tell` does. One that is finished, or gone, stays as it is."""
+    """End trials as `Study.tell` does; one that is finished or deleted stays as it is."""
     ids = [end.trial_id for end in ends]
     query = select(_trials.c.trial_id).where(
         _trials.c.trial_id.in_(ids), _trials.c.state.in_([TrialState.RUNNING, TrialState.WAITING])
@@ -129,7 +130,7 @@ def end_trials(connection: Connection, ends: Sequence[TrialEnd]) -> None:
 def running_attributes(
     connection: Connection, optuna_study_id: int, attribute: str
 ) -> dict[int, Any]:
-    """The value of one user attribute of every running trial that has it, by trial id."""
+    """Return one user attribute of every running trial that has it, by trial id."""
     query = (
         select(_trials.c.trial_id, _user_attributes.c.value_json)
         .join_from(_trials, _user_attributes)
@@ -144,7 +145,7 @@ def running_attributes(
 
 
 def _next_number(connection: Connection, optuna_study_id: int) -> int:
-    # Not count(*), which reads the whole study: numbers rise with the ids.
+    # Not count(*), which reads the whole study: numbers ascend with the ids.
     query = (
         select(_trials.c.number)
         .where(_trials.c.study_id == optuna_study_id)
@@ -211,5 +212,5 @@ def _value_rows(end: TrialEnd) -> list[dict[str, Any]]:
 
 
 def _as_naive_utc(local_time: datetime | None) -> datetime | None:
-    """Optuna's way to keep a local time: in UTC, without saying so."""
+    """Return a local time as Optuna stores it: in UTC, without a time zone."""
     return None if local_time is None else local_time.astimezone(UTC).replace(tzinfo=None)

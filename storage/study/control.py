@@ -1,13 +1,13 @@
-"""Control: people pause, continue and cancel a study or one of its trials, whoever works on it.
+"""Control: people pause, continue and cancel a study or one of its trials while workers train.
 
 `set_status` and `set_priority` change a study, `pause_trial`, `continue_trial` and `cancel_trial` a
-slot. Workers see it at their next claim or beat: of a study that is not open nothing is claimed,
-and a slot that was taken from its holder has a fresh token, so its next beat says that it is lost.
-A slot ends in one way only: what comes after it is done is refused, here and there.
+slot. Workers notice at their next claim or beat: of a study that is not open nothing is claimed,
+and a slot that was taken from its holder has a fresh token, so the holder's next beat returns it as
+lost. A slot ends only once: whatever comes after it is done is refused, a result or a command.
 
-    set_status(database, study, StudyStatus.PAUSED, worker="ann")    # OPEN: what it was before
-    pause_trial(database, study, 7, worker="ann")             # leased or free -> free, held back
-    cancel_trial(database, study, 7, worker="ann")            # -> done, its outcome 'cancelled'
+    set_status(database, study, StudyStatus.PAUSED, worker="ann")    # returns the status before
+    pause_trial(database, study, 7, worker="ann")    # leased or free -> free, not to be claimed
+    cancel_trial(database, study, 7, worker="ann")   # -> done, its outcome CANCELLED
 """
 
 import json
@@ -32,7 +32,7 @@ STATUS_EVENTS: Mapping[StudyStatus, events.EventKind] = {
     StudyStatus.PAUSED: events.EventKind.PAUSED,
     StudyStatus.CANCELLED: events.EventKind.CANCELLED,
 }
-"""A study's new status, and the event that tells of it."""
+"""A study's new status, and the event that records it."""
 
 MAX_PRIORITY = 1_000_000
 """Of a study; the least is its negative."""
@@ -46,16 +46,16 @@ def set_status(
 ) -> StudyStatus:
     """Open, pause or cancel a study; the same again changes nothing.
 
-    Who trains for it is not disturbed here: workers ask for the status with every beat.
+    No slot is changed: workers read the status with every beat.
 
     Args:
         database: Where it is.
-        study: Which.
-        status: What it becomes.
-        worker: Who wants it, for people.
+        study: The study.
+        status: Its new status.
+        worker: Who gives the command, for people.
 
     Returns:
-        What it was before.
+        Its status before.
     """
     idempotency_key = f"{STATUS_EVENTS[status]}:{uuid.uuid4().hex}"
     this_study = studies.c.id == study.id
@@ -81,7 +81,7 @@ def set_status(
 
 
 def set_priority(database: Database, study: StudyRow, priority: int) -> None:
-    """Let the workers that serve several studies serve those of a lower priority after this one.
+    """Set the priority by which workers that serve several studies choose the next one.
 
     Raises:
         PriorityRefused: If it is beyond ±MAX_PRIORITY.
@@ -96,15 +96,15 @@ def set_priority(database: Database, study: StudyRow, priority: int) -> None:
 
 
 def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
-    """Let nobody train a trial until it is continued; whoever does so now loses it.
+    """Keep workers from training a trial until it is continued; one that trains it loses it.
 
-    The attempt that is cut short is not counted. A trial that is paused stays so.
+    The attempt that is cut short is not counted. A paused trial stays paused.
 
     Args:
         database: Where it is.
         study: Whose trial.
         number: Of its slot.
-        worker: Who wants it, for people.
+        worker: Who gives the command, for people.
 
     Raises:
         TrialRefused: If there is no such trial, or it is done.
@@ -124,7 +124,7 @@ def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str
 
 
 def continue_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
-    """Let workers claim a paused trial again, as it was; otherwise as `pause_trial`."""
+    """Let workers claim a paused trial again; arguments and errors are those of `pause_trial`."""
 
     def continued_columns(row: Row[Any]) -> dict[str, Any]:
         return {"hold": None} if row.hold else {}
@@ -135,10 +135,10 @@ def continue_trial(database: Database, study: StudyRow, number: int, *, worker: 
 
 
 def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
-    """End a trial without a result, whoever trains it; otherwise as `pause_trial`.
+    """End a trial without a result, also one in training.
 
-    Optuna is told at once; should that fail, any worker's repair does so. A trial that is cancelled
-    stays so.
+    Optuna's trial is ended at once; if that fails, the next worker's repair does it. A cancelled
+    trial stays cancelled. Arguments and errors are those of `pause_trial`.
     """
     projection = Projection(database, study)
 
@@ -169,15 +169,15 @@ def _change_slot(
     *,
     worker: str,
 ) -> None:
-    """Change a slot that is not done, under its lock, with the event.
+    """Change a slot that is not done, under its lock, and record the event.
 
     Args:
         database: Where it is.
         study: Whose slot.
         number: Its number.
-        kind: Of the event, which is also the word for what is done to the trial.
-        new_columns: From the row to its new columns; none of them: nothing is left to do.
-        worker: Who wants it.
+        kind: Of the event; its value is also the word for the command in messages.
+        new_columns: From the row to its new columns; empty if there is nothing to change.
+        worker: Who gives the command.
     """
     this_slot = (of_study(study.id), slots.c.number == number)
 
@@ -205,12 +205,12 @@ def _change_slot(
 
 
 def _new_token() -> str:
-    """A token that no holder has: whoever held the slot has lost it."""
+    """Return a token that no holder has, by which the present holder loses the slot."""
     return secrets.token_hex(16)
 
 
 def _previous_status(connection: Connection, idempotency_key: str) -> StudyStatus | None:
-    """What the study was before an earlier try of this very call; None if none arrived."""
+    """Return the status before an earlier attempt of this call; None if none arrived."""
     query = select(event_rows.c.detail).where(event_rows.c.once == idempotency_key)
     detail = connection.execute(query).scalar_one_or_none()
     if detail is None:

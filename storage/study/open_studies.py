@@ -1,4 +1,4 @@
-"""The pool's view: which open study a worker without one should serve next.
+"""The open studies, from which a scheduler chooses the one that a worker serves next.
 
 Entry point: `open_studies`, one query whose cost does not grow with the studies' trials.
 """
@@ -14,18 +14,18 @@ from ..ledger.events import EventKind
 from ..ledger.slot import StudyRow, StudyStatus
 
 MAX_COUNTED_SLOTS = 250
-"""Claimable slots of a study are counted no further: the answer shall not cost more with more."""
+"""Claimable slots of a study are counted up to here, so that the query's cost is bounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenStudy:
-    """How an open study stands.
+    """An open study with what its priority depends on.
 
     Attributes:
-        study: Which.
-        claimable: Slots that a claim would take now, counted up to `MAX_COUNTED_SLOTS`.
-        running: Slots whose leases have not ended.
-        last_claim: When a slot of it was last claimed, by the database's clock; None if never.
+        study: The study.
+        claimable: Number of slots that a claim would take now, up to `MAX_COUNTED_SLOTS`.
+        running: Number of slots whose leases have not ended.
+        last_claim: Time of its newest claim by the database's clock; None without one.
     """
 
     study: StudyRow
@@ -35,10 +35,10 @@ class OpenStudy:
 
 
 def open_studies(database: Database, *, lease_seconds: float = LEASE_SECONDS) -> list[OpenStudy]:
-    """The studies that are open: by priority, then the longest without a claim, then the oldest.
+    """Return the open studies by priority, then the longest without a claim, then the oldest.
 
     Args:
-        database: Where they are.
+        database: Where they are stored.
         lease_seconds: Of the ledger that would claim.
     """
     last_claim = _select_last_claim().label("last_claim")
@@ -65,7 +65,7 @@ def open_studies(database: Database, *, lease_seconds: float = LEASE_SECONDS) ->
 
 
 def _count_claimable(lease_seconds: float) -> ScalarSelect[int]:
-    """SQL: how many slots of a study could be claimed."""
+    """SQL: the number of claimable slots of a study."""
     claimable_slots = (
         select(literal(1))
         .where(slots.c.study_id == studies.c.id, or_(BOUND, UNBOUND), claimable(lease_seconds))
@@ -77,13 +77,13 @@ def _count_claimable(lease_seconds: float) -> ScalarSelect[int]:
 
 
 def _count_running() -> ScalarSelect[int]:
-    """SQL: how many slots of a study are held."""
+    """SQL: the number of slots of a study whose leases have not ended."""
     query = select(func.count()).where(slots.c.study_id == studies.c.id, is_leased())
     return query.correlate(studies).scalar_subquery()
 
 
 def _select_last_claim() -> ScalarSelect[float]:
-    """SQL: when a study's newest claim was made, found from the newest event backwards."""
+    """SQL: the time of a study's newest claim, searched from its newest event backwards."""
     return (
         select(events.c.at)
         .where(

@@ -1,8 +1,8 @@
-"""A study's row: its spec, its fingerprint, and the Optuna study that mirrors it.
+"""Studies: each a row with its spec and fingerprint, and the Optuna study that mirrors it.
 
-`create_study` makes the row, Optuna's study and the budget's slots in one transaction, so that
-there is all of it or nothing, however many processes create it and wherever one of them dies;
-`load_study` and `list_studies` read.
+`create_study` makes the row, Optuna's study and the budget's slots in one transaction: all of them
+exist or none, however many processes create the study and wherever one of them dies. `load_study`
+and `list_studies` read.
 """
 
 import uuid
@@ -27,7 +27,7 @@ STUDY_CREATION_LOCK_KEY = 0x77696474687773
 """Of the advisory lock under which studies are created: "widthws" in ASCII."""
 
 FINGERPRINT_ATTRIBUTE = "widthwise:fingerprint"
-METRIC_NAMES_ATTRIBUTE = "study:metric_names"  # what Optuna's own Study.set_metric_names writes
+METRIC_NAMES_ATTRIBUTE = "study:metric_names"  # the one that Optuna's Study.set_metric_names writes
 MAX_LISTED_NAMES = 20
 
 
@@ -43,18 +43,18 @@ def create_study(
     budget: int,
     costs: str | None = None,
 ) -> tuple[StudyRow, bool]:
-    """Create a study with its budget, or find the one that is there.
+    """Create a study with its budget, or return the existing one of that name.
 
     Args:
-        database: Where.
+        database: Where it is stored.
         name: Of the study.
         spec: As JSON.
         fingerprint: Hash of spec and objective code.
         direction: Of the metric.
-        metric: Its name, shown by the dashboard.
+        metric: The metric's name, shown by the dashboard.
         base: Folder of the spec.
         budget: Slots of a new study; one that exists keeps its own.
-        costs: What was fitted of its candidates' costs, as JSON.
+        costs: The fitted cost models as JSON.
 
     Returns:
         The study, and whether this call created it.
@@ -102,7 +102,7 @@ def create_study(
 
 
 def load_study(database: Database, name: str) -> StudyRow:
-    """The study of that name.
+    """Return the study of that name.
 
     Raises:
         StudyNotFound: If there is none.
@@ -123,7 +123,7 @@ def load_study(database: Database, name: str) -> StudyRow:
 
 
 def list_studies(database: Database) -> list[StudyRow]:
-    """Every study in the database, oldest first."""
+    """Return every study in the database, oldest first."""
     query = select(studies).order_by(studies.c.created_at, studies.c.id)
     rows = database.read(lambda connection: connection.execute(query).all())
     return [StudyRow.from_row(row) for row in rows]
@@ -144,7 +144,7 @@ def _find_by_name(connection: Connection, name: str) -> StudyRow | None:
 
 
 def _created_by_request(connection: Connection, request: str) -> bool:
-    """Whether an earlier try of this very call made the study, and only the reply was lost."""
+    """Return whether an earlier attempt of this call made the study, its reply lost."""
     query = select(event_rows.c.id).where(event_rows.c.once == f"created:{request}")
     return connection.execute(query).first() is not None
 
@@ -152,14 +152,15 @@ def _created_by_request(connection: Connection, request: str) -> bool:
 def _check_fingerprint(existing: StudyRow, fingerprint: str, database: Database) -> None:
     if existing.fingerprint != fingerprint:
         raise StudyMismatch(
-            f"The study '{existing.name}' in {format_url(database.url)} was started with another spec or "
-            f"objective code (fingerprint {existing.fingerprint[:12]} there, {fingerprint[:12]} "
-            "here); give this one another name, or restore what that one was started with."
+            f"The study '{existing.name}' in {format_url(database.url)} was started with another "
+            f"spec or objective code (fingerprint {existing.fingerprint[:12]} there, "
+            f"{fingerprint[:12]} here); give this one another name, or restore what that one was "
+            "started with."
         )
 
 
 def _not_a_widthwise_study(name: str, database: Database) -> StudyMismatch:
     return StudyMismatch(
-        f"'{name}' in {format_url(database.url)} is an Optuna study that Widthwise did not create, so "
-        "it has no ledger; give the new study another name."
+        f"'{name}' in {format_url(database.url)} is an Optuna study that Widthwise did not create, "
+        "so it has no ledger; give the new study another name."
     )

@@ -1,23 +1,24 @@
-"""Workers: who is there, as people see it. Nothing of the ledger depends on it.
+"""Workers that run, for people to see; nothing of the ledger depends on them.
 
-A worker announces itself with every sign of life, and leaves when it ends; `list_workers` reads.
-The leases alone decide about slots: a worker may be silent here and still hold some.
+A worker registers with every sign of life and unregisters when it ends; `list_workers` reads. The
+leases alone decide about slots: a worker may be missing here and still hold some.
 
-    presence = WorkerRegistration(database, name="host:4711", beat_seconds=10.0)
-    presence.register(study=None, activity=WorkerActivity.STARTING, device=None)
-    presence.register(study=study, activity=WorkerActivity.TRAINING, device="cpu")
-    presence.unregister()
+    registration = WorkerRegistration(database, name="host:4711", beat_seconds=10.0)
+    registration.register(study=None, activity=WorkerActivity.STARTING, device=None)
+    registration.register(study=study, activity=WorkerActivity.TRAINING, device="cpu")
+    registration.unregister()
 """
 
 import enum
 import os
 import socket
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import final
+from typing import Any, Self, final
 
-from sqlalchemy import Connection, and_, case, delete, select
+from sqlalchemy import Connection, Row, and_, case, delete, select
 
 from ..database.database import Database
 from ..database.dialect import database_now, insert_for
@@ -26,13 +27,13 @@ from ..errors import StorageUnreachable
 from ..ledger.slot import SlotState, StudyRow
 
 MAX_MISSED_BEATS = 3.0
-"""So many beats without a sign of life, and a worker counts as dead."""
+"""After so many beats without a sign of life a worker counts as dead."""
 
 EXPIRY_SECONDS = 86_400.0
-"""A worker without a sign of life for so long, a day, is forgotten."""
+"""After so long without a sign of life, a day, a worker's row is deleted."""
 
 UNREGISTER_SECONDS = 2.0
-"""How long a worker that ends tries to say so: less than it is given to end."""
+"""How long a worker that ends retries to unregister: less than the time it has to end."""
 
 
 class WorkerActivity(enum.StrEnum):
@@ -48,17 +49,17 @@ class WorkerRow:
     """A worker as others see it.
 
     Attributes:
-        name: Unique in the database; the one that its slots bear.
-        host: Where it runs.
-        pid: Its process there.
-        device: What it trains on, None until it knows.
+        name: Unique in the database; the same as in its slots.
+        host: The machine where it runs.
+        pid: Its process on that machine.
+        device: What it trains on, None until that is known.
         study: Name of the study that it serves now.
         activity: What it does.
-        trials: Numbers of the slots of that study that it was the last to claim and has not given
-            back, ascending.
+        trials: Numbers of the slots of that study that are leased to it, ascending; their leases
+            may have ended.
         version: Its release of Widthwise.
         age_seconds: Since its last sign of life, by the database's clock.
-        alive: Whether it missed no more than three signs of life.
+        alive: Whether it missed no more than three beats.
     """
 
     name: str
@@ -72,18 +73,39 @@ class WorkerRow:
     age_seconds: float
     alive: bool
 
+    @classmethod
+    def from_row(cls, row: Row[Any], trials: Iterable[int]) -> Self:
+        """Return a row of `list_workers`' query as a worker.
+
+        Args:
+            row: The worker table's columns, with "study" and "age".
+            trials: Numbers of its slots.
+        """
+        return cls(
+            name=row.name,
+            host=row.host,
+            pid=row.pid,
+            device=row.device,
+            study=row.study,
+            activity=WorkerActivity(row.activity),
+            trials=tuple(sorted(trials)),
+            version=row.version,
+            age_seconds=max(0.0, row.age),
+            alive=row.age <= MAX_MISSED_BEATS * row.beat_seconds,
+        )
+
 
 @final
 class WorkerRegistration:
-    """One worker's signs of life."""
+    """One worker's row in the worker table."""
 
     def __init__(self, database: Database, *, name: str, beat_seconds: float) -> None:
-        """Nothing is written before the first `register`.
+        """Prepare a registration; nothing is written before the first `register`.
 
         Args:
-            database: Where the worker is announced.
+            database: Where the worker registers.
             name: Of the worker, the same as its ledger's.
-            beat_seconds: The longest that it means to be silent.
+            beat_seconds: The longest time between two calls of `register`.
         """
         self._database = database
         self._name = name
@@ -92,10 +114,10 @@ class WorkerRegistration:
     def register(
         self, *, study: StudyRow | None, activity: WorkerActivity, device: str | None
     ) -> None:
-        """Say that the worker lives, and what it does; forget those not seen for a day.
+        """Record that the worker lives, and what it does; delete workers not seen for a day.
 
         Args:
-            study: That it serves now.
+            study: The study that it serves now.
             activity: What it does.
             device: What it trains on, where that is known.
         """
@@ -125,7 +147,7 @@ class WorkerRegistration:
         self._database.write(upsert_row, durable=False)
 
     def unregister(self) -> None:
-        """Say that the worker has ended. Where the database is away its row grows old by itself."""
+        """Delete the worker's row; if the database is away, others delete it after a day."""
         statement = delete(workers).where(workers.c.name == self._name)
         try:
             self._database.write(
@@ -138,7 +160,7 @@ class WorkerRegistration:
 
 
 def list_workers(database: Database) -> list[WorkerRow]:
-    """Every worker that was seen within a day and did not leave, by name."""
+    """Return every worker that was seen within a day and did not unregister, by name."""
     age = database_now() - workers.c.seen_at
     registered = (
         select(workers, studies.c.name.label("study"), age.label("age"))
@@ -158,21 +180,7 @@ def list_workers(database: Database) -> list[WorkerRow]:
     trials = defaultdict[tuple[int, str | None], list[int]](list)
     for study_id, worker, number in leased_rows:
         trials[study_id, worker].append(number)
-    return [
-        WorkerRow(
-            name=row.name,
-            host=row.host,
-            pid=row.pid,
-            device=row.device,
-            study=row.study,
-            activity=WorkerActivity(row.activity),
-            trials=tuple(sorted(trials[row.study_id, row.name])),
-            version=row.version,
-            age_seconds=max(0.0, row.age),
-            alive=row.age <= MAX_MISSED_BEATS * row.beat_seconds,
-        )
-        for row in rows
-    ]
+    return [WorkerRow.from_row(row, trials[row.study_id, row.name]) for row in rows]
 
 
 def _delete_expired(connection: Connection) -> None:
@@ -180,6 +188,6 @@ def _delete_expired(connection: Connection) -> None:
     expired = (
         select(workers.c.name)
         .where(workers.c.seen_at < database_now() - EXPIRY_SECONDS)
-        .with_for_update(skip_locked=True)  # else two who forget the same would wait in a circle
+        .with_for_update(skip_locked=True)  # else two that delete the same rows could deadlock
     )
     connection.execute(delete(workers).where(workers.c.name.in_(expired)))

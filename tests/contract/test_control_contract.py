@@ -158,7 +158,7 @@ def test_a_free_trial_that_is_paused_is_passed_over_until_it_is_continued(
     assert ledger.reader.counts() == SlotCounts(
         complete=0, running=0, failed=0, pruned=0, waiting=5, paused=1
     )
-    assert ledger.reader.record(0).hold == "paused"
+    assert ledger.reader.record(0).paused
     assert [slot.number for slot in ledger.claim_many(5)] == [1, 2, 3, 4]
     for _ in range(2):
         continue_trial(0)
@@ -216,7 +216,7 @@ def test_a_trial_is_cancelled_whatever_holds_it(
         complete=0, running=0, failed=0, pruned=1, waiting=4
     )
     record = ledger.reader.record(0)
-    assert (record.state, record.outcome, record.hold) == ("done", "cancelled", None)
+    assert (record.state, record.outcome, record.paused) == ("done", "cancelled", False)
     assert (record.value, record.widths, record.result) == (None, {"a": 8}, {})
     assert record.started_at <= record.finished_at
     with pytest.raises(LeaseLost):
@@ -372,7 +372,7 @@ def test_of_a_result_and_a_command_at_once_one_wins(open_ledger, pause, cancel):
             assert (ended, type(commanded)) == (None, TrialRefused)
         else:
             assert (type(ended), commanded) == (LeaseLost, None)
-            assert record.outcome == "cancelled" or record.hold == "paused"
+            assert record.outcome == "cancelled" or record.paused
     counts = ledger.reader.counts()
     assert counts.complete + counts.pruned + counts.paused == counts.budget == 20
 
