@@ -1,16 +1,19 @@
-"""Feeding: where data lies while it is trained on, and how batches come to the device.
+"""Batches: in which order the rows come, and how they come to the device.
 
-Data lies on the device whole where it fits well: then a batch is one indexing. What does not fit
-stays in the host's memory, or in a file that is mapped there (`numpy.load(…, mmap_mode="r")` in a
-user's function), and a thread fetches the next batch while the present one is trained on.
+Data that is small beside the device's free memory is moved there whole: then a batch is one
+indexing. Other data stays in the host's memory, or in a file that is mapped there
+(`numpy.load(…, mmap_mode="r")` in a user's function), and a thread gathers the next batch while the
+present one is trained on.
 
-Entry points: `place_data`, `batches`.
+Entry points: `place_data` moves the data, `BatchSampler` draws the rows of each batch, `batches`
+gathers them.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, final
+from enum import StrEnum
+from typing import final
 
 import numpy as np
 import torch
@@ -18,22 +21,35 @@ from torch import Tensor
 
 from .dataset import Data, Split
 
-DataLocation = Literal["auto", "device", "host"]
-
 MAX_MEMORY_FRACTION = 0.25
-"""Of a GPU's free memory that data may take: the rest is for what is trained there."""
+"""Share of a GPU's free memory that data may take: the rest is for training."""
 
 
-def place_data(data: Data, device: torch.device, location: DataLocation = "auto") -> Data:
-    """Return the data where it shall lie.
+class DataLocation(StrEnum):
+    """Where data is while it is trained on.
+
+    `AUTO` is the device if the data takes at most `MAX_MEMORY_FRACTION` of its free memory, else
+    the host.
+    """
+
+    AUTO = "auto"
+    DEVICE = "device"
+    HOST = "host"
+
+
+def place_data(
+    data: Data, device: torch.device, location: DataLocation = DataLocation.AUTO
+) -> Data:
+    """Return the data on the device, or on the host where it is to stay there.
 
     Args:
         data: All splits.
         device: Where it is trained on.
-        location: "device"; "host", where it lies now; or "auto": on the device if it takes at most
-            `MAX_MEMORY_FRACTION` of what is free there.
+        location: Where it is to be.
     """
-    if location == "host" or (location == "auto" and not _fits_on_device(data, device)):
+    if location == DataLocation.HOST or (
+        location == DataLocation.AUTO and not _fits_on_device(data, device)
+    ):
         return data
     return data.to(device)
 
@@ -58,8 +74,8 @@ def batches(
 
     Args:
         split: On the device or on the host.
-        rows: Row numbers of each batch, int64, of any shape; the batch begins with it.
-        device: Where they are wanted.
+        rows: Row numbers of each batch, int64; the batch has their shape and then a sample's.
+        device: Where they are trained on.
     """
     if split.inputs.device.type == device.type:
         for batch_rows in rows:
@@ -71,8 +87,8 @@ def batches(
 def prefetched_batches(
     split: Split, rows: Sequence[Tensor], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what `batches` does, each batch fetched while the one before is worked on."""
-    with ThreadPoolExecutor(1, thread_name_prefix="feed") as fetcher:
+    """Yield what `batches` does, each batch gathered while the one before is trained on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as fetcher:
         pending = [
             fetcher.submit(_fetch_batch, split, batch_rows, device) for batch_rows in rows[:1]
         ]
@@ -86,7 +102,7 @@ def prefetched_batches(
 
 
 def _fetch_batch(split: Split, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Gather a batch on the host; for a GPU in pinned memory, which it copies from by itself."""
+    """Gather a batch on the host; for a GPU in pinned memory, which it copies asynchronously."""
     inputs, targets = _gather_batch(split, rows.to(split.inputs.device))
     if device.type == "cuda":
         return inputs.pin_memory(), targets.pin_memory()
@@ -103,13 +119,13 @@ def _gather_batch(split: Split, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 @final
 class BatchSampler:
-    """The batches of one training, epoch by epoch, in parts of an epoch where asked.
+    """The batches of one training, epoch by epoch or in parts of an epoch.
 
     Every candidate of a seed sees the rows in the same order, whatever its widths.
     """
 
     def __init__(self, rows: int, batch_size: int, seed: int) -> None:
-        """Start the stream.
+        """Seed the order of the rows.
 
         Args:
             rows: Of the training split.
@@ -124,16 +140,16 @@ class BatchSampler:
 
     @property
     def mid_epoch(self) -> bool:
-        """Whether the next batches are of an epoch that has begun."""
+        """Whether the next batches belong to an epoch that has begun."""
         return self._batches_given > 0
 
     @property
     def position(self) -> tuple[int, int]:
-        """Epochs begun, and batches given of the last one; 0 where all were."""
+        """Epochs begun, and batches given of the last one; 0 where all of them were."""
         return self._epochs_begun, self._batches_given
 
     def load_state(self, epochs: int, batches_given: int) -> None:
-        """Go to a `position` of the same stream; this one must not have given anything."""
+        """Go to a `position` of an equal sampler; this one must not have given any batches."""
         for _ in range(epochs):
             self._epoch_batches = self._draw_epoch()
         self._batches_given = batches_given
@@ -145,14 +161,14 @@ class BatchSampler:
         return full + (remainder > 0 and not self._is_single_row(remainder))
 
     def batches_until(self, fraction: float) -> tuple[Tensor, ...]:
-        """Return the batches from where the last call ended to this share of the present epoch.
+        """Return the batches between the end of the last call and this share of the epoch.
 
         Args:
             fraction: In (0, 1]; 1 ends the epoch, and the next call begins another.
 
         Returns:
             Row numbers, int64 on the CPU, one tensor a batch; none where the share ends within a
-            batch that was given already.
+            batch that was given before.
         """
         if self._batches_given == 0:
             self._epoch_batches = self._draw_epoch()
@@ -169,5 +185,5 @@ class BatchSampler:
         return torch.split(order, self._batch_size)
 
     def _is_single_row(self, remainder: int) -> bool:
-        """Whether a rest is one row: BatchNorm cannot train on it; another shuffle brings it."""
+        """Return whether the last batch would be a single row, on which BatchNorm cannot train."""
         return remainder == 1 and self._batch_size > 1 and self._rows > self._batch_size

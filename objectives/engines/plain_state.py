@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..randomness import Randomness
 from ..training.optimizer import adam_moments, load_moments
 from ..training.serialize import Serialiser, UnserialisableValue, cpu_copy, deserialise
-from ..training.snapshot import NetworkState, UnserialisableState, require_matching
+from ..training.snapshot import NetworkMetadata, NetworkState, UnserialisableState, require_matching
 from .base import EpochLoss, TrainingSetup
 from .module_attributes import ModuleAttributes
 
@@ -49,7 +49,7 @@ def capture(network: StatefulNetwork) -> NetworkState:
         f"buffer.{name}": cpu_copy(buffer)
         for name, buffer in _non_persistent_buffers(model).items()
     }
-    metadata = {
+    metadata: NetworkMetadata = {
         "step": network.step,
         "loss": network.epoch_loss.state_dict,
         "streams": packer.serialise(list(network.randomness.streams), "stream"),

@@ -1,7 +1,7 @@
-"""Dropout whose masks depend on seed, layer, step and place alone.
+"""Dropout whose masks depend on seed, layer, step and index alone.
 
 torch draws masks from one stream, so that a mask depends on all that was drawn before it: another
-engine, or a neighbour in the same stack, would change it. Here every element hashes its own place:
+engine, or a neighbour in the same stack, would change it. Here every element hashes its own index:
 
     mask[i, j, …] = hash(… hash(hash(key, i), j) …) ≥ p · 2^31,    key from (seed, layer, step)
 
@@ -10,9 +10,9 @@ A network gets the same masks alone, in a stack, and padded to a larger width.
 The hash is a 32-bit finaliser of two multiplications and three shifts; its constants are those of
 Chris Wellons' search for low bias ("lowbias32", public domain, nullprogram.com/blog/2018/07/31).
 
-Entry points: `install_keyed_dropout` swaps a model's dropout layers, `with_keyed_dropout` those of all that a builder builds,
-`set_step` moves them to a training step, `mask_key`, `hash_word` and `GOLDEN_RATIO` are what another
-engine needs to make the same masks.
+Entry points: `install_keyed_dropout` replaces a model's dropout layers, `with_keyed_dropout` those
+of every model of a builder; `set_step` moves them to a training step; `mask_key`, `hash_word` and
+`GOLDEN_RATIO` are what another engine needs to make the same masks.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 _WORD_MASK = 0xFFFFFFFF
 _FIRST_MULTIPLIER, _SECOND_MULTIPLIER = 0x7FEB352D, 0x846CA68B
 GOLDEN_RATIO = 0x9E3779B9
-"""2^32 over the golden ratio: spreads consecutive places over the whole word."""
+"""2^32 over the golden ratio: spreads consecutive indices over the whole word."""
 
 _SHARED_AXES: dict[type[nn.Module], int] = {
     nn.Dropout: 0,
@@ -33,11 +33,11 @@ _SHARED_AXES: dict[type[nn.Module], int] = {
     nn.Dropout2d: 2,
     nn.Dropout3d: 3,
 }
-"""Layers that can be swapped, with the trailing axes that share one draw."""
+"""Layers that can be replaced, with the trailing axes that share one draw."""
 
 
 class KeyedDropout(nn.Module):
-    """Dropout by hashed places.
+    """Dropout by hashed indices.
 
     Attributes:
         p: Share of zeroed elements.
@@ -53,7 +53,7 @@ class KeyedDropout(nn.Module):
         self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, in training with a share p of its places zeroed and the rest scaled up."""
+        """Return x, in training with a share p of its elements zeroed and the rest scaled up."""
         if not self.training or self.p == 0:
             return x
         if self.p >= 1:
@@ -61,7 +61,7 @@ class KeyedDropout(nn.Module):
         return x.masked_fill(self.drop_mask(x), 0.0) * (1 / (1 - self.p))
 
     def drop_mask(self, x: Tensor) -> Tensor:
-        """Return which places are zeroed: bool, broadcastable to x."""
+        """Return which elements are zeroed: bool, broadcastable to x."""
         # Dropout2d takes [N, C, L] as well, and drops its channels.
         keyed_axes = 2 if self.shared_axes == 2 else x.ndim - self.shared_axes
         hashes = self.key
@@ -74,12 +74,12 @@ class KeyedDropout(nn.Module):
         return (hashes & 0x7FFFFFFF) < drop_threshold(self.p)
 
     def extra_repr(self) -> str:
-        """Return the options for people."""
+        """Return the options, as `repr` shows them."""
         return f"p={self.p}"
 
 
 def drop_threshold(p: float) -> int:
-    """Return the number below which the lower 31 bits of a place's hash mean that it is zeroed."""
+    """Return the bound below which the lower 31 bits of a hash mean that the element is zeroed."""
     return min(round(p * (1 << 31)), _WORD_MASK >> 1)
 
 
@@ -88,7 +88,7 @@ def mask_key(seed: int, layer: int, step: int) -> int:
 
     Args:
         seed: Of the training, 0 to 2**63 - 1.
-        layer: Place of the layer among the swapped ones, in the order of `named_modules`.
+        layer: Index of the layer among the replaced ones, in the order of `named_modules`.
         step: Update, from 0.
     """
     word = hash_word((seed & _WORD_MASK) ^ hash_word(seed >> 32))
@@ -105,7 +105,7 @@ def hash_word(word: int) -> int:
 
 
 def install_keyed_dropout(model: nn.Module, names: Iterable[str]) -> None:
-    """Swap the dropout layers of these names for keyed ones, in place."""
+    """Replace the dropout layers of these names by keyed ones, in place."""
     for name in names:
         parent, _, child = name.rpartition(".")
         old = model.get_submodule(name)
@@ -117,13 +117,13 @@ def install_keyed_dropout(model: nn.Module, names: Iterable[str]) -> None:
 def with_keyed_dropout(
     build: Callable[..., nn.Module], sample: Callable[[int], Tensor]
 ) -> Callable[..., nn.Module]:
-    """Return a builder of the same models with the layers that they are trained with.
+    """Return a builder of the same models with keyed dropout, as they are trained.
 
-    Their masks take other memory than torch's: less in float32, more in bfloat16.
+    Keyed masks take other memory than torch's: less in float32, more in bfloat16.
 
     Args:
         build: Returns a fresh model.
-        sample: Returns so many rows that the model can be called with.
+        sample: Returns as many rows as asked for, which the model can be called with.
     """
     names_by_modules: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -145,7 +145,7 @@ def keyed_layers(model: nn.Module) -> list[KeyedDropout]:
 
 
 def set_step(keyed_modules: Iterable[KeyedDropout], seed: int, step: int) -> None:
-    """Give every layer its key of a training step."""
+    """Set every layer's key to that of a training step."""
     for layer, module in enumerate(keyed_modules):
         module.key.fill_(mask_key(seed, layer, step))
 
@@ -153,9 +153,9 @@ def set_step(keyed_modules: Iterable[KeyedDropout], seed: int, step: int) -> Non
 def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
     """Return the names of the dropout layers that may be keyed: those called once a forward pass.
 
-    A layer that is called twice would drop the same places both times. Tried on a copy, with two
-    rows, so that neither weights nor statistics change; a model that cannot take them keeps its
-    layers.
+    A layer that is called twice would drop the same elements both times. The calls are counted on a
+    copy, with two rows, so that neither weights nor statistics change; a model that cannot take
+    them keeps its layers.
 
     Args:
         model: As built.
@@ -180,13 +180,13 @@ def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
             model_copy.get_submodule(name).register_forward_hook(count_calls_of(name))
         with torch.no_grad():
             model_copy(inputs[:2])
-    except (Exception, SystemExit):  # the training itself will say what is wrong
+    except (Exception, SystemExit):  # the training itself reports what is wrong
         return ()
     return tuple(name for name in names if calls[name] == 1)
 
 
 def _hash_words(words: Tensor) -> Tensor:
-    """Return the hash of every int32 in a fresh tensor of its own, computed in place."""
+    """Return the hash of every int32, as a new tensor."""
     words = words ^ _logical_right_shift(words, 16)
     words = words.mul_(_FIRST_MULTIPLIER)
     words = words.bitwise_xor_(_logical_right_shift(words, 15)).mul_(_as_signed(_SECOND_MULTIPLIER))
@@ -194,7 +194,7 @@ def _hash_words(words: Tensor) -> Tensor:
 
 
 def _logical_right_shift(words: Tensor, bits: int) -> Tensor:
-    """Shift right without dragging the sign along."""
+    """Shift right, filling with zeros instead of the sign."""
     return (words >> bits).bitwise_and_((1 << (32 - bits)) - 1)
 
 

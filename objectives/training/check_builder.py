@@ -1,6 +1,7 @@
-"""Trying an objective out before a study starts.
+"""A check of an objective before a study starts.
 
-Does the builder heed its widths, does the model fit the data, does the metric give a number?
+It finds builders that ignore a width, models that do not fit the data, and metrics that give no
+number.
 
 Entry point: `check_builder`.
 """
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Task
-from ..errors import ModelError, ObjectiveError, describe_error, describe_shape
+from ..errors import ModelError, ObjectiveError, describe_error, describe_shape, describe_type
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory
@@ -26,11 +27,11 @@ _PLAIN_TYPES = (bool, int, float, str)
 def check_builder(
     objective: Objective, smallest: Mapping[str, int], largest: Mapping[str, int]
 ) -> None:
-    """Build, run and judge the smallest candidate, and vary each width alone.
+    """Build, run and evaluate the smallest candidate, and vary each width alone.
 
-    A width counts as heeded when changing it changes the shape of a parameter or buffer, or a
-    plain attribute of a module (the heads of an attention layer change no shape). Variations that
-    the builder refuses (heads that do not divide the model's width) are passed over.
+    A width is used when changing it changes the shape of a parameter or buffer, or a plain
+    attribute of a module (the heads of an attention layer change no shape). Variations that the
+    builder refuses (heads that do not divide the model's width) are skipped.
 
     Args:
         objective: What a study is about to search.
@@ -47,8 +48,8 @@ def check_builder(
         model = objective.build(smallest).to(_CPU)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ModelError(
-                f"{_objective_name(objective)}: the model for {dict(smallest)} has no parameter to train: "
-                "return a module with trainable parameters."
+                f"{_objective_name(objective)}: the model for {dict(smallest)} has no parameter to "
+                "train: return a module with trainable parameters."
             )
         _check_output(objective, model)
         validation = objective.data.validation
@@ -76,24 +77,24 @@ def _check_widths(
     _architecture_signature(objective, largest)
     if ignored:
         raise ModelError(
-            f"{_objective_name(objective)}: build(widths) ignores {', '.join(map(repr, ignored))}: the "
-            f"model is the same for {smallest[ignored[0]]} and for {largest[ignored[0]]}; use "
-            "every width, or take it out of the space."
+            f"{_objective_name(objective)}: build(widths) ignores "
+            f"{', '.join(map(repr, ignored))}: the model is the same for {smallest[ignored[0]]} "
+            f"and for {largest[ignored[0]]}; use every width, or take it out of the space."
         )
 
 
 def _architecture_signature(objective: Objective, widths: Mapping[str, int]) -> list[Any]:
-    """Return what tells two architectures apart, without allocating them where possible."""
+    """Return what distinguishes two architectures, without allocating them where possible."""
     try:
         with torch.device("meta"):
             module = objective.build(widths)
     except ObjectiveError:
-        # Builders that read values (`.item()`) cannot run without data: build in earnest.
+        # Builders that read values (`.item()`) cannot run on the meta device.
         try:
             module = objective.build(widths)
         except Exception as error:
             if is_out_of_memory(error):
-                return []  # too large to look at, and surely unlike the smallest
+                return []  # too large to build, so unlike the smallest
             raise
     tensors = [*module.named_parameters(), *module.named_buffers()]
     shapes: list[Any] = [(name, tuple(tensor.shape)) for name, tensor in tensors]
@@ -142,8 +143,8 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
         ) from error
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
-            f"{name}: the loss is of shape {describe_shape(loss)}: it must be a scalar tensor, the mean "
-            "over the batch."
+            f"{name}: the loss is of shape {describe_shape(loss)}: it must be a scalar tensor, the "
+            "mean over the batch."
         )
     if not loss.requires_grad:
         raise ModelError(
@@ -156,8 +157,8 @@ def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
     unit = "classes" if data.task == Task.CLASSIFICATION else "target columns"
     if not isinstance(output, Tensor):
         raise ModelError(
-            f"{_objective_name(objective)}: the model returns a {type(output).__name__}, the built-in loss "
-            "takes one tensor: return one, or give a loss of your own."
+            f"{_objective_name(objective)}: the model returns {describe_type(output)}, the "
+            "built-in loss takes one tensor: return one, or give a loss of your own."
         )
     output_size = 1 if output.ndim == 1 else output.shape[1]
     fits = (
@@ -167,9 +168,10 @@ def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
     )
     if output.shape[0] != len(targets) or not fits or output.ndim > 2:
         raise ModelError(
-            f"{_objective_name(objective)}: the model gives outputs of shape {describe_shape(output)} for "
-            f"{len(targets)} samples, data '{data.name}' has {data.outputs} {unit}: end the model "
-            f"in an output of shape ({len(targets)}, {data.outputs})."
+            f"{_objective_name(objective)}: the model gives outputs of shape "
+            f"{describe_shape(output)} for {len(targets)} samples, data '{data.name}' has "
+            f"{data.outputs} {unit}: end the model in an output of shape ({len(targets)}, "
+            f"{data.outputs})."
         )
 
 

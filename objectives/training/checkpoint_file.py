@@ -1,9 +1,9 @@
-"""Checkpoints: snapshots as files, of which the newest whole one counts.
+"""Checkpoints: snapshots as files, of which the newest intact one is read.
 
-A folder holds one candidate's, `00000001.safetensors` the first and the two newest at most. A file
-is written beside them, flushed to the disk and then renamed, so that it is there whole or not at
-all; a digest over numbers and facts tells one that was damaged later. Nothing in it is executed
-when it is read: safetensors for the numbers, JSON for the rest.
+A folder holds one candidate's checkpoints: `00000001.safetensors` is the first, and the two newest
+stay. A file is written under another name, flushed to the disk and then renamed, so that it is
+there whole or not at all; a digest over tensors and metadata detects later damage. Nothing in a
+file is executed when it is read: safetensors holds the tensors, JSON the rest.
 
 Entry points: `write`, `read`.
 """
@@ -31,15 +31,15 @@ FORMAT_VERSION = 1
 """Of the file; another one is not read."""
 
 KEPT_FILES = 2
-"""Newest files that stay: should the last one be damaged, there is the one before."""
+"""Newest files that stay: should the last be damaged, the one before is read."""
 
 _LENGTH_BYTES = 8
-"""Bytes of a safetensors file that say how long its header is, which follows as JSON."""
+"""Bytes at the start of a safetensors file that hold the length of its header in JSON."""
 
 _FILE_NAME = re.compile(r"(\d{8,})\.safetensors")
 _UNFINISHED_SUFFIX = ".unfinished"
 _ABANDONED_SECONDS = 3600.0
-"""Seconds after which nobody is still writing a file: a worker may be late, and another on it."""
+"""Seconds after which an unfinished file is taken as left by a killed worker."""
 
 
 def write(folder: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> Path:
@@ -47,11 +47,11 @@ def write(folder: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> Path
 
     Args:
         folder: The candidate's; made where it is missing.
-        snapshot: Where its training stands.
-        identity: What it is of, as JSON has it; `read` wants the same.
+        snapshot: The state of its training.
+        identity: What the snapshot is of, as JSON has it; `read` must be given the same.
 
     Raises:
-        OSError: It cannot be written, the disk is full for one.
+        OSError: It cannot be written: the disk is full, say.
     """
     folder.mkdir(parents=True, exist_ok=True)
     newest = max((number for number, _ in _numbered_files(folder)), default=0)
@@ -69,9 +69,9 @@ def write(folder: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> Path
 
 
 def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
-    """Return the newest snapshot that is whole and of this identity; None without one.
+    """Return the newest intact snapshot of this identity; None without one.
 
-    What is passed over is said in a warning.
+    A warning is logged for each file that is skipped.
     """
     try:
         files = sorted(_numbered_files(folder), reverse=True)
@@ -84,14 +84,14 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
         try:
             return _load(file, identity)
         except FileNotFoundError:
-            continue  # another worker, who has written newer ones, has just cleared it away
+            continue  # another worker, who has written newer ones, has just removed it
         except Exception as error:  # whatever is in the file, it must not end a training
             _log.warning("checkpoint %s is passed over: %s", file, describe_error(error))
     return None
 
 
 class _CorruptCheckpoint(Exception):
-    """A file that is not what was written, or was not written for this."""
+    """A damaged file, or one of another format or identity."""
 
 
 def _save(file: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> None:
@@ -134,7 +134,7 @@ def _load(file: Path, identity: Mapping[str, Any]) -> Snapshot:
 
 
 def _complex_as_real(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return tensors with complex ones as pairs of real numbers, and the names of those."""
+    """Return tensors with complex ones as pairs of real numbers, and the names of the complex."""
     complex_names = [name for name, tensor in tensors.items() if tensor.is_complex()]
     pairs = {name: torch.view_as_real(tensors[name]).clone() for name in complex_names}
     return {**tensors, **pairs}, complex_names
@@ -156,19 +156,18 @@ def _numbered_files(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _remove_old(folder: Path, newest: Path) -> None:
-    """Remove all but the newest, and what killed workers left unfinished long ago."""
+    """Remove all but the newest files, and what killed workers left unfinished long ago."""
     old = [file for _, file in sorted(_numbered_files(folder))[:-KEPT_FILES]]
-    abandoned_before = (
-        newest.stat().st_mtime - _ABANDONED_SECONDS
-    )  # by the clock of the folder's own machine
+    # By the clock of the machine that holds the folder.
+    abandoned_before = newest.stat().st_mtime - _ABANDONED_SECONDS
     for file in (*old, *folder.glob(f"*{_UNFINISHED_SUFFIX}")):
-        with contextlib.suppress(FileNotFoundError):  # another worker clears, too
+        with contextlib.suppress(FileNotFoundError):  # another worker removes files, too
             if file in old or file.stat().st_mtime < abandoned_before:
                 file.unlink()
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Have a folder's entries on the disk, where the file system flushes folders."""
+    """Flush a folder's entries to the disk, where the file system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Evaluation: a model's outputs for a whole split, and the metric's judgement of them.
+"""Evaluation: a model's outputs for a whole split, and their metric.
 
 Entry points: `predict`, `evaluate_metric`.
 """
@@ -34,7 +34,7 @@ def predict(
         inputs: Rows first.
         batch_size: Rows at a time.
         autocast: Type to compute in; outputs of that type come back as float32.
-        device: The model's, where the inputs lie elsewhere: batches are brought to it.
+        device: The model's, where the inputs are elsewhere: batches are moved to it.
     """
     model.eval()
     device = inputs.device if device is None else device
@@ -49,7 +49,7 @@ def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float
     """Return the metric over all rows of a split, in the units of the targets.
 
     Args:
-        objective: Whose metric and data.
+        objective: Gives the metric and the units of the target.
         output: The model's outputs, rows first.
         targets: As the split holds them.
 
@@ -58,8 +58,8 @@ def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float
     """
     data = objective.data
     output = align_to_targets(output, targets, data.task)
-    # Outputs of another shape (a mean and a variance, say) mean something that only the user's
-    # metric knows: then both sides stay as the loss sees them.
+    # Outputs of another shape (a mean and a variance, say) are understood by the user's metric
+    # alone: then both sides stay as the loss has them.
     if (
         data.task == Task.REGRESSION
         and isinstance(output, Tensor)
@@ -70,7 +70,7 @@ def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float
 
 
 def concatenate_outputs(outputs: list[Any]) -> Any:
-    """Join batches of outputs, tensor by tensor."""
+    """Return batches of outputs joined, tensor by tensor."""
     first = outputs[0]
     if isinstance(first, Tensor):
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

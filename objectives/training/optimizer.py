@@ -1,6 +1,6 @@
 """The proxy's optimizer: AdamW, fused where that is safe, with a rate for each parameter.
 
-Entry points: `make_adamw`; `adam_moments` and `load_moments`, what it remembers between steps.
+Entry points: `make_adamw`; `adam_moments` and `load_moments` for its state between steps.
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,7 +58,7 @@ def make_adamw(
 
 
 def adam_moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    """Return copies of what AdamW knows of every parameter it changed: `exp_avg.NAME` and so on."""
+    """Return copies of AdamW's state of every parameter it changed: `exp_avg.NAME` and so on."""
     return {
         f"{kind}.{name}": cpu_copy(optimizer.state[parameter][key])
         for name, parameter in model.named_parameters()
@@ -70,10 +70,10 @@ def adam_moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Te
 def load_moments(
     model: nn.Module, optimizer: torch.optim.AdamW, network_state: NetworkState
 ) -> None:
-    """Have AdamW know what it knew; it must not have done a step.
+    """Load AdamW's state from a snapshot; the optimizer must not have made a step.
 
     Raises:
-        IncompatibleSnapshot: There are moments of other parameters.
+        IncompatibleSnapshot: It holds moments of other parameters.
     """
     means, squares, updates = (network_state.tensors_of(kind) for kind in _TORCH_STATE_KEYS)
     fused = {
@@ -100,7 +100,7 @@ def load_moments(
 
 
 def _supports_fused(parameters: Iterable[nn.Parameter]) -> bool:
-    """Whether the fused kernel, which pairs raw memory, may take them: plain contiguous numbers."""
+    """Return whether all are contiguous floats: the fused kernel pairs raw memory."""
     return all(
         parameter.is_floating_point() and parameter.is_contiguous() for parameter in parameters
     )

@@ -1,11 +1,11 @@
-"""Packing: Python values as JSON and tensors, exact after a round trip, and without pickle.
+"""Python values as JSON and tensors: exact after a round trip, and without pickle.
 
-    packer = Serialiser(device)
-    told = packer.serialise(random.getstate(), "stream")     # JSON; tensors are in `packer.tensors`
-    random.setstate(unpacked(told, packer.tensors, device))
+    serialiser = Serialiser(device)
+    stored = serialiser.serialise(random.getstate(), "stream")      # JSON
+    random.setstate(deserialise(stored, serialiser.tensors, device))
 
-Packed are None, booleans, numbers, strings, tensors and numpy arrays, and lists, tuples, sets and
-dictionaries of them; nothing of a derived class, whose meaning nobody knows here.
+None, booleans, numbers, strings, tensors and numpy arrays can be serialised, and lists, tuples,
+sets and dictionaries of them; no instance of a derived class, whose meaning is not known here.
 
 Entry points: `Serialiser`, `deserialise`.
 """
@@ -30,30 +30,30 @@ _SEQUENCE_TYPES: Mapping[str, Callable[[Any], Any]] = {
 
 
 class UnserialisableValue(Exception):
-    """A value of a kind that is not packed."""
+    """A value of a kind that cannot be serialised."""
 
 
 @final
 class Serialiser:
-    """Packs values into JSON and tensors.
+    """A converter of values into JSON and tensors.
 
     Attributes:
         tensors: Copies on the CPU, by the names that the JSON has for them.
     """
 
     def __init__(self, device: torch.device, excluded: Iterable[Tensor] = ()) -> None:
-        """Begin.
+        """Start without tensors.
 
         Args:
-            device: Where tensors lie that are to follow the training to another device.
-            excluded: Tensors that are kept by other means: what shares their memory is not packed.
+            device: Of the training; tensors on it follow the training to another device.
+            excluded: Tensors that are stored elsewhere: what shares their memory is refused.
         """
         self.tensors: dict[str, Tensor] = {}
         self._device = device
         self._excluded_storages = {_storage_key(tensor) for tensor in excluded}
 
     def shares_excluded_storage(self, tensor: Tensor) -> bool:
-        """Say whether a tensor shares the memory of one that is kept by other means."""
+        """Return whether a tensor shares the memory of an excluded one."""
         return _storage_key(tensor) in self._excluded_storages
 
     def serialise(self, value: Any, prefix: str) -> Any:
@@ -64,7 +64,7 @@ class Serialiser:
             prefix: Of the names of its tensors.
 
         Raises:
-            UnserialisableValue: It is, or holds, something that is not packed.
+            UnserialisableValue: It is, or holds, something that cannot be serialised.
         """
         count_before = len(self.tensors)
         try:
@@ -103,15 +103,15 @@ class Serialiser:
 
 
 def deserialise(serialised: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
-    """Return a value that was packed.
+    """Return a value that was serialised.
 
     Args:
         serialised: As JSON has it.
-        tensors: The packer's, and maybe others.
-        device: Of the training: where tensors go that lay on the former training's.
+        tensors: The serialiser's, and maybe others.
+        device: Of the training: where tensors go that were on the former training's device.
 
     Raises:
-        KeyError, TypeError, ValueError: It was not made by a packer.
+        KeyError, TypeError, ValueError: It was not made by a `Serialiser`.
     """
     if not isinstance(serialised, list):
         return serialised
@@ -135,7 +135,7 @@ def cpu_copy(tensor: Tensor) -> Tensor:
     """Return a contiguous copy on the CPU, which shares nothing with the original.
 
     Raises:
-        UnserialisableValue: Its numbers do not lie row by row: it is sparse or quantised, say.
+        UnserialisableValue: Its layout is not strided: it is sparse or quantised, say.
     """
     if not _is_strided(tensor):
         raise UnserialisableValue(f"a tensor of layout {tensor.layout} and type {tensor.dtype}")
@@ -148,5 +148,5 @@ def _is_strided(tensor: Tensor) -> bool:
 
 
 def _storage_key(tensor: Tensor) -> int:
-    """Return what tells a tensor's memory from others."""
+    """Return what identifies the memory of a tensor."""
     return int(tensor.untyped_storage()._cdata) if _is_strided(tensor) else id(tensor)

@@ -46,19 +46,20 @@ class ProxySettings:
     """How a candidate is trained.
 
     Attributes:
-        epochs: Most passes over the training split.
+        epochs: Passes over the training split, at most.
         batch_size: Rows in a step; the last step of an epoch may have fewer.
         patience: Epochs without a better validation metric before stopping; 0 never stops.
         learning_rate: AdamW's step size.
         weight_decay: AdamW's decoupled decay.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        data_on: Where the data lies: "device", "host", or "auto", see `feed.placed`.
+        data_on: Where the data lies: "device", "host", or "auto", see `batches.place_data`.
         eval_batch: Rows in a batch of evaluation.
         precision: "float32" (the model's own type), or "bfloat16": autocast of forward passes.
-        accumulate: Parts that a whole batch passes through in, their gradients summed: for memory.
-        replicas: Trainings of a candidate from other seeds; its value is their mean.
-        folds: Parts of the training and validation rows that take turns in validating; 1 keeps the
-            one validation split.
+        accumulate: Parts that a whole batch is divided into, whose gradients are summed, to save
+            memory.
+        replicas: Trainings of a candidate from different seeds; its value is their mean.
+        folds: Folds of cross-validation over the training and validation rows; 1 keeps the
+            validation split.
         rate_factors: Learning rates that a candidate is tried with, as factors; the best counts.
         halving: When candidates that fall behind are stopped; None trains all to the end.
     """
@@ -69,7 +70,7 @@ class ProxySettings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     device: str = "auto"
-    data_on: DataLocation = "auto"
+    data_on: DataLocation = DataLocation.AUTO
     eval_batch: int = EVAL_BATCH_SIZE
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulate: int = 1
@@ -84,10 +85,10 @@ class ProxySettings:
         return torch.bfloat16 if self.precision == "bfloat16" else None
 
     def accumulation_steps(self, rows: int) -> int:
-        """Return in how many parts so many rows pass through.
+        """Return how many parts a batch of so many rows is divided into.
 
-        None is larger than a part of a whole batch. A shorter last batch has fewer parts, not
-        smaller ones: BatchNorm cannot train on a row that is alone.
+        No part is larger than those of a whole batch. A shorter last batch has fewer parts, not
+        smaller ones: BatchNorm cannot train on a single row.
         """
         max_rows = math.ceil(self.batch_size / self.accumulate)
         return math.ceil(rows / max_rows)

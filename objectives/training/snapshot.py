@@ -1,8 +1,8 @@
-"""Snapshots: where a candidate's training stands, so that another process can go on from there.
+"""Snapshots: the state of a candidate's training, from which another process can continue it.
 
-A candidate has a member for each fold, replica and learning rate. Of each the course is kept (its
-curve, its best, how it ended) and, while it runs, its network's progress, under names that do not
-depend on the engine that trained it:
+A candidate has a member for each fold, replica and learning rate. A snapshot holds the state of
+each member (its curve, its best, how it ended) and, while it runs, of its network, under names that
+do not depend on the engine that trained it:
 
     model.NAME                          the `state_dict`
     buffer.NAME                         buffers that the `state_dict` leaves out
@@ -10,12 +10,12 @@ depend on the engine that trained it:
     exp_avg.NAME, exp_avg_sq.NAME       AdamW's moments, by parameter
     updates.NAME                        how often AdamW changed the parameter
 
-Entry points: `Snapshot`, `MemberSnapshot`, `NetworkState`; `SnapshotStore`, who keeps them.
+Entry points: `Snapshot`, `MemberSnapshot`, `NetworkState`; `SnapshotStore`, where they go.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from torch import Tensor
 
@@ -23,11 +23,41 @@ from ..errors import ObjectiveError
 
 
 class IncompatibleSnapshot(ObjectiveError):
-    """A snapshot of another network or training than the one that is to go on from it."""
+    """A snapshot of another network or training than the one that is to continue from it."""
 
 
 class UnserialisableState(ObjectiveError):
     """A network with a state that no snapshot can hold."""
+
+
+class NetworkMetadata(TypedDict):
+    """What a network's state holds besides tensors, as JSON has it.
+
+    Attributes:
+        step: Updates so far.
+        loss: Sum and rows of the present epoch's losses.
+        streams: Random streams; only of engines that have their own.
+        attributes: Plain attributes of modules that have changed, likewise.
+        others: Entries of the `state_dict`s that are no tensors, by kind, likewise.
+    """
+
+    step: int
+    loss: Sequence[Any]
+    streams: NotRequired[Any]
+    attributes: NotRequired[Mapping[str, Any]]
+    others: NotRequired[Mapping[str, Mapping[str, Any]]]
+
+
+class MemberMetadata(TypedDict):
+    """One member in a snapshot's metadata; the keys are those of stored checkpoints.
+
+    Attributes:
+        course: The member's state.
+        progress: Its network's; None once it has ended.
+    """
+
+    course: Mapping[str, Any]
+    progress: NetworkMetadata | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +66,11 @@ class NetworkState:
 
     Attributes:
         tensors: By the names above, on the CPU, contiguous, none sharing its memory.
-        metadata: As JSON has them: `step`, the updates so far; `loss`, sum and rows of the present
-            epoch's; and what only some engines have.
+        metadata: The rest.
     """
 
     tensors: Mapping[str, Tensor]
-    metadata: Mapping[str, Any]
+    metadata: NetworkMetadata
 
     def tensors_of(self, kind: str) -> dict[str, Tensor]:
         """Return the tensors of a kind, such as "exp_avg", by the rest of their names."""
@@ -58,7 +87,7 @@ class MemberSnapshot:
     """One member of a candidate.
 
     Attributes:
-        member_state: How it fares, as JSON has it; see `Course.state_dict`.
+        member_state: Its curve, its best and how it ended, as JSON has it; see `loop.member`.
         network_state: Its network's; None once it has ended.
     """
 
@@ -68,12 +97,12 @@ class MemberSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Where a candidate's training stands.
+    """The state of a candidate's training.
 
     Attributes:
-        epochs: How far it is.
+        epochs: Epochs trained.
         tensors: Of all members, `0.model.NAME` the first one's; on the CPU.
-        metadata: The rest, as JSON has it.
+        metadata: As JSON has it: "members", a `MemberMetadata` each, and what they have in common.
     """
 
     epochs: float
@@ -84,7 +113,14 @@ class Snapshot:
     def from_members(
         cls, *, epochs: float, members: Sequence[MemberSnapshot], metadata: Mapping[str, Any]
     ) -> "Snapshot":
-        """Return the snapshot of a candidate's members and what they have in common."""
+        """Return the snapshot of a candidate's members and of what they have in common."""
+        stored_members: list[MemberMetadata] = [
+            {
+                "course": member.member_state,
+                "progress": None if member.network_state is None else member.network_state.metadata,
+            }
+            for member in members
+        ]
         return cls(
             epochs=epochs,
             tensors={
@@ -93,22 +129,15 @@ class Snapshot:
                 if member.network_state is not None
                 for name, tensor in member.network_state.tensors.items()
             },
-            metadata={
-                **metadata,
-                "members": [
-                    {
-                        "course": member.member_state,
-                        "progress": None
-                        if member.network_state is None
-                        else member.network_state.metadata,
-                    }
-                    for member in members
-                ],
-            },
+            metadata={**metadata, "members": stored_members},
         )
 
     def member_snapshots(self) -> list[MemberSnapshot]:
-        """Return the members; raises KeyError or TypeError where it was not made by `from_members`."""
+        """Return the members.
+
+        Raises:
+            KeyError, TypeError: It was not made by `from_members`.
+        """
         tensors_by_member: dict[str, dict[str, Tensor]] = {}
         for name, tensor in self.tensors.items():
             member, _, tensor_name = name.partition(".")
@@ -127,18 +156,18 @@ class Snapshot:
 
 
 class SnapshotStore(Protocol):
-    """Who keeps the snapshots of candidates trained together; they go by their place there."""
+    """Where the snapshots of candidates trained together go, by the candidates' indices."""
 
     def load(self, index: int) -> Snapshot | None:
-        """Return where to go on from; None to begin. Asked once for each, before the training."""
+        """Return the snapshot to continue from, None without one; called once before training."""
         ...
 
     def due(self) -> bool:
-        """Say whether to take snapshots now; asked at every stop and, in long epochs, between."""
+        """Return whether to take snapshots now; called at milestones and within long epochs."""
         ...
 
     def save(self, index: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot, in place of those before. What it raises ends the training."""
+        """Store a snapshot in place of those before. What it raises ends the training."""
         ...
 
 
@@ -158,12 +187,15 @@ def require_equal(name: str, stored: object, expected: object) -> None:
 def require_matching(
     stored: Mapping[str, Tensor], current: Mapping[str, Tensor], kind: str
 ) -> None:
-    """Raise `IncompatibleSnapshot` unless tensors have the names, shapes and types of the network's own.
+    """Compare the names, shapes and types of tensors with those of the network.
 
     Args:
         stored: In a snapshot.
         current: The network's.
         kind: What they are, for people.
+
+    Raises:
+        IncompatibleSnapshot: They differ.
     """
     unmatched = sorted(stored.keys() ^ current.keys())
     if unmatched:
@@ -173,17 +205,22 @@ def require_matching(
         stored_tensor = stored[name]
         if stored_tensor.shape != tensor.shape or stored_tensor.dtype != tensor.dtype:
             raise IncompatibleSnapshot(
-                f"{kind} '{name}' is {stored_tensor.dtype} {list(stored_tensor.shape)} in the snapshot and "
-                f"{tensor.dtype} {list(tensor.shape)} in the model"
+                f"{kind} '{name}' is {stored_tensor.dtype} {list(stored_tensor.shape)} in the "
+                f"snapshot and {tensor.dtype} {list(tensor.shape)} in the model"
             )
 
 
 def require_equal_updates(network_state: NetworkState) -> int:
-    """Return a network's updates; raises `IncompatibleSnapshot` where its parameters have had unequally many."""
+    """Return how many updates a network has had, all parameters equally many.
+
+    Raises:
+        IncompatibleSnapshot: Some have had fewer than others.
+    """
+    steps = network_state.metadata["step"]
     for name, updates in network_state.tensors_of("updates").items():
-        if int(updates) != network_state.metadata["step"]:
+        if int(updates) != steps:
             raise IncompatibleSnapshot(
-                f"'{name}' was changed in {int(updates)} of {network_state.metadata['step']} steps: the "
-                "engine changes all parameters in each"
+                f"'{name}' was changed in {int(updates)} of {steps} steps: the engine changes all "
+                "parameters in each"
             )
-    return int(network_state.metadata["step"])
+    return int(steps)

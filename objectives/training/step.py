@@ -1,13 +1,13 @@
-"""One training step: what the proxy repeats thousands of times, and what the cost counter traces.
+"""One training step, which training repeats and the cost counter traces.
 
-Training and counting share `training_step`, so the memory that is predicted is the memory of the
-very statements that run: the batch, one forward pass, the loss, one backward pass, one update.
+Both call `training_step`, so the memory that is predicted is that of the very statements that run:
+the batch, one forward pass, the loss, one backward pass, one update.
 
     step = StepSpec(inputs=(TensorSpec(shape=(31,)),),
                     targets=TensorSpec(shape=(), dtype=torch.int64), loss=cross_entropy)
 
-Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_step_optimizer`, `training_step`,
-`autocast_context`.
+Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_step_optimizer`,
+`training_step`, `autocast_context`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class StepSpec:
 
     Attributes:
         inputs: What the model is called with, one spec an argument.
-        targets: What the loss compares with; None when the loss needs none.
+        targets: What the loss compares with; None where the loss takes None for them.
         batch_size: Samples a step.
         optimizer: "adamw", "adam" or "sgd" (torch's defaults, one parameter at a time), or a
             function of the model that returns the optimizer really used.
@@ -69,10 +69,10 @@ class StepSpec:
         autocast: Type that torch.autocast computes the forward pass and the loss in
             (torch.bfloat16 or torch.float16); None for no autocast.
         device_type: Where training will run. For "cuda" memory is what torch's allocator is
-            expected to hold (see `cuda`); the trace itself always runs on a fake CPU.
+            expected to hold (see `trace.cuda_allocator`); the trace itself runs on a fake CPU.
         capability: Compute capability of the GPU, such as (9, 0); None assumes the newest, whose
             workspace is largest. Only for "cuda".
-        accumulate: Parts that a batch is passed through in, their gradients summed.
+        accumulate: Parts that a batch is divided into, whose gradients are summed.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -129,7 +129,7 @@ def training_step(
     autocast: torch.dtype | None = None,
     accumulate: int = 1,
 ) -> Tensor:
-    """Do one update and return the loss of the batch, detached.
+    """Make one update and return the loss of the batch, detached.
 
     The output is not kept: the loss holds what it needs of it. Without a trainable parameter only
     the forward pass runs. Autocast, where a type is given, covers forward pass and loss only. With

@@ -19,6 +19,7 @@ from ...objectives.cost.costs import count_costs
 from ...objectives.cost.model import CostModel
 from ...objectives.cost.source import CostSource
 from ...objectives.cost.user_costs import UserCostModel
+from ...objectives.data.batches import DataLocation
 from ...objectives.data.dataset import Task
 from ...objectives.data.load import load_data
 from ...objectives.data.split import check_folds, max_train_rows
@@ -132,11 +133,13 @@ def prefix_errors(location: str) -> Iterator[None]:
 def proxy_settings(spec: Spec) -> ProxySettings:
     """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name."""
     settings = spec.proxy.model_dump(
-        include={field.name for field in fields(ProxySettings)} - {"rate_factors", "halving"}
+        include={field.name for field in fields(ProxySettings)}
+        - {"data_on", "rate_factors", "halving"}
     )
     halving = spec.proxy.halving
     return ProxySettings(
         **settings,
+        data_on=DataLocation(spec.proxy.data_on),
         rate_factors=tuple(spec.proxy.rate_factors or (1.0,)),
         halving=None if halving is None else Halving(**halving.model_dump()),
     )

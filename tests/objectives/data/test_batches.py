@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from widthwise.objectives.data.batches import (
     BatchSampler,
+    DataLocation,
     batches,
     data_bytes,
     place_data,
@@ -95,9 +96,9 @@ def test_only_what_fits_well_is_put_on_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
     free -= 1
     place_data(dataset, gpu)
     assert moved == [gpu]
-    place_data(dataset, gpu, "device")
+    place_data(dataset, gpu, DataLocation.DEVICE)
     assert moved == [gpu, gpu]
-    place_data(dataset, gpu, "host")
+    place_data(dataset, gpu, DataLocation.HOST)
     assert moved == [gpu, gpu]
 
 
