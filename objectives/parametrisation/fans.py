@@ -24,7 +24,7 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _OUTPUT_FIRST = (nn.Linear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 
 _WEIGHTS = {"weight", "weight_ih", "weight_hh", "in_proj_weight"}
-_WEIGHTS |= {f"{one}_proj_weight" for one in "qkv"}
+_WEIGHTS |= {f"{letter}_proj_weight" for letter in "qkv"}
 _RECURRENT_WEIGHTS = ("weight_ih_l", "weight_hh_l", "weight_hr_l")
 
 

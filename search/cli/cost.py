@@ -69,30 +69,30 @@ def cost(
         if not input_shape:
             raise SpecError("--build needs --input, the shape of one sample such as 31 or 3x32x32")
         inputs = tuple(parse_input(shape) for shape in input_shape)
-        costing = from_build(build, inputs, batch_size=batch_size, optimizer=optimizer)
+        cost_survey = from_build(build, inputs, batch_size=batch_size, optimizer=optimizer)
     else:
         assert spec is not None
-        costing = from_spec(spec)
+        cost_survey = from_spec(spec)
     if candidates is not None:
-        _print_candidates(costing, read_candidates(candidates), as_json)
-    elif widths is not None or costing.space is None:
-        _print_candidate(costing, parse_widths(widths or ""), as_json, by_module, verify)
+        _print_candidates(cost_survey, read_candidates(candidates), as_json)
+    elif widths is not None or cost_survey.space is None:
+        _print_candidate(cost_survey, parse_widths(widths or ""), as_json, by_module, verify)
     else:
-        _print_space(costing, as_json)
+        _print_space(cost_survey, as_json)
 
 
 def _print_candidate(
-    costing: CostSurvey, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
+    cost_survey: CostSurvey, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
 ) -> None:
     from ...objectives.cost.registry import COUNTED_COSTS
     from ..units import format_cost, format_memory
 
-    costs = costing.count(widths)
+    costs = cost_survey.count(widths)
     values: dict[str, Any] = dict(costs.as_dict())
     if by_module:
-        values["modules"] = costing.count_by_module(widths)
+        values["modules"] = cost_survey.count_by_module(widths)
     if verify:
-        values["measured"] = costing.measure(widths)
+        values["measured"] = cost_survey.measure(widths)
     if as_json:
         if costs.notes:
             values["notes"] = list(costs.notes)
@@ -112,7 +112,7 @@ def _print_candidate(
         ["largest tensor", format_memory(costs.largest_tensor), f"{costs.largest_tensor:,}"]
     )
     console.print(make_table(["cost", "for people", "exactly"], rows))
-    console.print(f"memory at a batch of {costing.step.batch_size}", style="dim")
+    console.print(f"memory at a batch of {cost_survey.step.batch_size}", style="dim")
     if by_module:
         titles = ["module", "kind", "parameters", "macs", "output_bytes"]
         console.print(
@@ -140,12 +140,14 @@ def _print_candidate(
         console.print(note, markup=False)
 
 
-def _print_candidates(costing: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:
+def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:
     from ...objectives.cost.registry import FIELDS
     from ..report.summary import format_widths
     from ..units import format_cost
 
-    costs: list[dict[str, Any]] = [{"widths": row, **costing.count(row).as_dict()} for row in rows]
+    costs: list[dict[str, Any]] = [
+        {"widths": row, **cost_survey.count(row).as_dict()} for row in rows
+    ]
     if as_json:
         write_json(costs)
         return
@@ -164,12 +166,12 @@ def _print_candidates(costing: CostSurvey, rows: list[dict[str, int]], as_json: 
     )
 
 
-def _print_space(costing: CostSurvey, as_json: bool) -> None:
+def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
     from ...objectives.cost.registry import COUNTED_COSTS
     from ..report.summary import format_widths
     from ..units import format_cost
 
-    survey = costing.survey()
+    survey = cost_survey.survey()
     if as_json:
         write_json(survey)
         return

@@ -99,8 +99,8 @@ class ModelSection(Section):
     @model_validator(mode="after")
     def _check_source(self) -> ModelSection:
         if (self.build is None) == (self.family is None):
-            given = "neither" if self.build is None else "both"
-            raise ValueError(f"expected either build or family, found {given}")
+            present = "neither" if self.build is None else "both"
+            raise ValueError(f"expected either build or family, found {present}")
         if self.build is not None and self.options:
             raise ValueError(
                 f"{', '.join(self.options)} goes with a family, found build: "

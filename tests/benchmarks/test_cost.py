@@ -47,11 +47,11 @@ def test_a_tool_answers_or_says_why_not(
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"),
+    ("error", "text"),
     [(0.0, "0"), (None, "none"), (-0.013, "-0.013 %"), (913.7, "+914 %")],
 )
-def test_errors_are_shown_in_percent(error: float | None, shown: str) -> None:
-    assert _format_percent(error) == shown
+def test_errors_are_formatted_in_percent(error: float | None, text: str) -> None:
+    assert _format_percent(error) == text
 
 
 def test_a_table_has_a_column_for_each_tool() -> None:

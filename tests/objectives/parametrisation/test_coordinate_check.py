@@ -1,4 +1,4 @@
-"""The check of coordinates: flat under muP, growing under the standard one, blind to nothing."""
+"""The coordinate check: flat under muP, growing under the standard one, blind to nothing."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Laws of initialisation are found by measuring, whatever rule a builder draws its weights by."""
+"""Init scaling is found by measuring, whatever rule a builder draws its weights by."""
 
 from collections.abc import Callable
 from math import sqrt

@@ -46,7 +46,7 @@ def test_at_the_base_nothing_changes(derived_case: tuple[str, Mup]) -> None:
 
 
 def test_sizes_follow_the_table(derived_case: tuple[str, Mup]) -> None:
-    """Root mean squares over seeds, at a candidate that the laws were not measured at."""
+    """Root mean squares over seeds, at a candidate that init scaling was not measured at."""
     name, mup = derived_case
     pairs = []
     for seed in range(6):
@@ -179,7 +179,7 @@ def test_a_width_that_no_candidate_moved_is_refused() -> None:
         mup.learning_rate_factors({"a": BASE["a"], "b": 13})
 
 
-def test_what_it_says() -> None:
+def test_its_description() -> None:
     assert MLP.name == "mup"
     assert MLP.describe() == (
         "muP from the base a = 8, b = 12: 1 hidden, 1 output and 4 other parameters."

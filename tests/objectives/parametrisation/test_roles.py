@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[Build, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_told_is_refused_by_name(case: str) -> None:
+def test_an_ambiguous_role_is_refused_by_name(case: str) -> None:
     build, name = REFUSED[case]
     with pytest.raises(MupInapplicable) as refusal:
         derive_mup(build, BASE, WIDENED)
@@ -199,7 +199,7 @@ def test_what_cannot_be_told_is_refused_by_name(case: str) -> None:
 
 
 @pytest.mark.parametrize("scale", ["none", "constant", "1 / size"])
-def test_attention_that_is_called_as_a_function_is_watched(scale: str) -> None:
+def test_attention_that_is_called_as_a_function_is_recorded(scale: str) -> None:
     def build(widths: Widths) -> nn.Module:
         size = widths["a"]
         return Attending(size, {"none": None, "constant": 0.2, "1 / size": 8 / size}[scale])

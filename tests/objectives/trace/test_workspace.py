@@ -57,7 +57,7 @@ def test_a_fused_layer_under_autocast() -> None:
     assert peaks(costs) == real_peaks(lambda: Recurrent(nn.LSTM, 2), spec, OPTIMIZERS["adamw"][1])
 
 
-def test_a_calibrated_figure_says_so() -> None:
+def test_a_calibrated_figure_has_a_note() -> None:
     (note,) = count_costs(lambda: Recurrent(nn.LSTM), step()).notes
     assert note.startswith("calibrated:")
     assert not count_costs(lambda: Recurrent(nn.GRU), step()).notes

@@ -73,7 +73,7 @@ def test_recurrent_nets_are_never_under_predicted(
     assert costs.train_memory >= real
 
 
-def test_checkpointing_saves_what_it_is_said_to_save() -> None:
+def test_checkpointing_saves_memory() -> None:
     entry = ZOO["ResNet-50"]
     plain, less = (
         count_costs(partial(built, entry, recompute), entry.small_step(32)).train_memory

@@ -182,7 +182,7 @@ def test_a_whole_space_with_limits_relative_to_references(models: Any) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_cannot_be_counted_is_said(
+def test_what_cannot_be_counted_is_reported(
     models: Any, arguments: list[str], parts: list[str]
 ) -> None:
     models.write("s.toml", SPACE)

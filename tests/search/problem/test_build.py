@@ -26,7 +26,7 @@ CPU = ProxySettings(epochs=1, device="cpu")
 
 
 @pytest.mark.parametrize(
-    "how",
+    "options",
     [
         {"batch_size": 16},
         {"batch_size": 500},
@@ -39,7 +39,7 @@ CPU = ProxySettings(epochs=1, device="cpu")
     ids=str,
 )
 def test_the_largest_pass_that_is_counted_is_the_largest_that_is_trained(
-    how: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     passes: list[int] = []
 
@@ -50,7 +50,7 @@ def test_the_largest_pass_that_is_counted_is_the_largest_that_is_trained(
             return super().forward(x)
 
     objective = make_objective(build=lambda _: Watching(4, 3), data=IRIS, base=Path())
-    settings = replace(CPU, **how)
+    settings = replace(CPU, **options)
     step = step_spec(objective, settings)
     parts = torch.empty(step.batch_size).tensor_split(step.accumulate)
     train(objective, {}, settings, seed=0)

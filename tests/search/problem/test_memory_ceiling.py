@@ -33,7 +33,7 @@ PREDICTED = pytest.mark.parametrize("costs", ["costs", "parameters"], ids=["pred
 def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
     url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
     with Database.open(url, create=True) as database:
-        yield lambda **how: make_harness(tmp_path, database, **how)
+        yield lambda **options: make_harness(tmp_path, database, **options)
 
 
 def record_out_of_memory(study: StudyHarness, width: int, device: str | None) -> None:
@@ -199,17 +199,17 @@ def test_the_feasible_set_is_without_exactly_what_is_refused(data: st.DataObject
     predicted = data.draw(st.booleans())
     costs = given_costs("parameters", *(["train_memory"] if predicted else []))
     exceeded = data.draw(st.lists(st.sampled_from(ALL.tolist()), min_size=1, max_size=4))
-    out = np.asarray(exceeded)
-    memory = int(costs.evaluate(out)["train_memory"].min()) if predicted else None
+    failed = np.asarray(exceeded)
+    memory = int(costs.evaluate(failed)["train_memory"].min()) if predicted else None
     memory_bound = OutOfMemoryBound(
         device_class="cpu: 1 GiB",
         cost_model=costs,
         names=SPACE.names,
         memory_bound=memory,
-        failed_candidates=out,
+        failed_candidates=failed,
     )
     refused = memory_bound.exceeds(ALL)
-    assert refused[np.isin(hash_rows(ALL), hash_rows(out))].all()
+    assert refused[np.isin(hash_rows(ALL), hash_rows(failed))].all()
     grown = np.minimum(ALL + 1, ALL.max(axis=0))
     grown[:, 2] = ALL[:, 2]
     assert (memory_bound.exceeds(grown) >= refused).all()
@@ -220,34 +220,34 @@ def test_the_feasible_set_is_without_exactly_what_is_refused(data: st.DataObject
     within = limits.is_feasible(costs.evaluate(ALL))
     expected = set(map(tuple, ALL[within & ~refused].tolist()))
     rng = np.random.default_rng(0)
-    for whole in (
+    for unrestricted in (
         FeasibleSet(SPACE, limits, costs.evaluate),
         FeasibleSet.from_candidates(SPACE, limits, costs.evaluate, ALL),
         FeasibleSet(SPACE, limits, costs.evaluate, cost_batch_size=32),
     ):
         if not expected:
             with pytest.raises(NothingFeasible, match=r"^nothing is left$"):
-                whole.excluding(memory_bound.exceeds, "nothing is left")
+                unrestricted.excluding(memory_bound.exceeds, "nothing is left")
             continue
-        left = whole.excluding(memory_bound.exceeds, "nothing is left")
-        assert set(map(tuple, ALL[left.is_feasible(ALL)].tolist())) == expected
-        pool = set(map(tuple, left.candidate_pool(rng, ALL[:3]).tolist()))
+        restricted = unrestricted.excluding(memory_bound.exceeds, "nothing is left")
+        assert set(map(tuple, ALL[restricted.is_feasible(ALL)].tolist())) == expected
+        pool = set(map(tuple, restricted.candidate_pool(rng, ALL[:3]).tolist()))
         assert pool <= expected
-        assert pool == expected or not whole.enumerated
-        if whole.enumerated:
-            assert left.feasible_fraction == pytest.approx(len(expected) / len(ALL))
+        assert pool == expected or not unrestricted.enumerated
+        if unrestricted.enumerated:
+            assert restricted.feasible_fraction == pytest.approx(len(expected) / len(ALL))
 
 
 def test_the_best_candidate_fits_every_class_of_devices(new_harness: HarnessFactory) -> None:
     study = new_harness(trials=3, widths=24)
-    whole = load_feasible_set(study.row, [])
+    unrestricted = load_feasible_set(study.row, [])
     exceeded = [({"a": 20}, "cuda: big"), ({"a": 12}, "cpu: small"), ({"a": 2}, None)]
-    left = load_feasible_set(study.row, exceeded)
-    assert whole is not None
-    assert left is not None
+    restricted = load_feasible_set(study.row, exceeded)
+    assert unrestricted is not None
+    assert restricted is not None
     everywhere = np.arange(1, 25)[:, None]
-    assert whole.is_feasible(everywhere).all()
-    assert everywhere[left.is_feasible(everywhere), 0].max() == 11
+    assert unrestricted.is_feasible(everywhere).all()
+    assert everywhere[restricted.is_feasible(everywhere), 0].max() == 11
 
 
 def test_another_class_of_devices_teaches_a_proposal_nothing(

@@ -112,7 +112,7 @@ def test_otherwise_for_widths_of_64(references: Any) -> None:
     factor=st.integers(1, 200),
     data=st.data(),
 )
-def test_a_ladder_climbs_through_its_base(lows: list[int], factor: int, data: Any) -> None:
+def test_a_width_sweep_contains_its_base(lows: list[int], factor: int, data: Any) -> None:
     space = Space(tuple(Width.range(f"w{n}", low, low * factor, 1) for n, low in enumerate(lows)))
     base = {width.name: data.draw(st.integers(width.low, width.high)) for width in space.widths}
     rungs = width_sweep(space, base)
@@ -122,7 +122,7 @@ def test_a_ladder_climbs_through_its_base(lows: list[int], factor: int, data: An
     assert all(space.contains(candidate) for candidate in rungs)
 
 
-def test_each_rung_of_a_ladder_is_twice_as_wide() -> None:
+def test_each_candidate_of_a_width_sweep_is_twice_as_wide() -> None:
     space = Space((Width.range("a", 1, 4096, 1),))
     widths = [candidate["a"] for candidate in width_sweep(space, {"a": 64})]
     assert widths == [4, 8, 16, 32, 64, 128, 256, 512, 1024]

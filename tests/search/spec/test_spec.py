@@ -1,4 +1,4 @@
-"""A spec says all that is wrong with it at once, each with file, key, found and expected."""
+"""All that is wrong with a spec is reported at once, each with file, key, found and expected."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_a_good_spec_is_what_it_says() -> None:
 
 def test_a_spec_survives_the_database() -> None:
     spec = parse_spec(GOOD)
-    again = Spec.model_validate_json(spec.to_json(), strict=False)
-    assert again == spec
-    assert again.to_json() == spec.to_json()
+    stored = Spec.model_validate_json(spec.to_json(), strict=False)
+    assert stored == spec
+    assert stored.to_json() == spec.to_json()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, sam
     ) == same
 
 
-def test_all_mistakes_are_said_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     spec = changed("study.trials", "many")
     spec["limits"] = {"flops": "2 MiB", "train_memory": "fast"}
     spec["proxy"] = {"data": "digits", "epochs": -1}
@@ -182,7 +182,7 @@ def test_all_mistakes_are_said_at_once() -> None:
         pytest.param(b"\xff\xfe\x00", "cannot be read", id="binary"),
     ],
 )
-def test_an_unreadable_file_is_said_to_be_one(
+def test_an_unreadable_file_is_reported_as_one(
     tmp_path: Path, text: bytes | None, part: str
 ) -> None:
     path = tmp_path / "widthwise.toml"
@@ -215,7 +215,7 @@ def test_a_function_that_workers_cannot_load_is_refused() -> None:
         ({"parameters": "1k"}, {"goal": "front", "cost": "macs"}, "macs"),
     ],
 )
-def test_what_to_make_small_is_the_first_limit_unless_said(
+def test_what_to_make_small_is_the_first_limit_unless_given(
     limits: dict[str, str], goal: dict[str, str], cost: str
 ) -> None:
     spec = deepcopy(GOOD)
