@@ -1,0 +1,178 @@
+"""The check before a study: what a builder, a loss or a metric may get wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from widthwise.objectives.data.arrays import read_result
+from widthwise.objectives.data.dataset import Data
+from widthwise.objectives.data.load import make_dataset
+from widthwise.objectives.errors import MetricError, ModelError
+from widthwise.objectives.model.metrics import Metric
+from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.training.check_builder import check_builder
+from widthwise.objectives.training.evaluate import evaluate_metric
+from widthwise.tests.objectives.model.builders import (
+    BASE,
+    LARGE_WIDTHS,
+    SMALL_WIDTHS,
+    Widths,
+    custom_objective,
+    two_layers,
+)
+
+
+def test_regressions_on_several_columns(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    data = make_dataset(read_result("own", (x, x[:, :2] * 2.5)), seed=0)
+    objective = make_objective(family="mlp", data=data, base=BASE)
+    check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)
+    assert evaluate_metric(objective, data.test.targets, data.test.targets) == 1.0
+
+
+def test_a_sound_objective_passes_and_leaves_the_streams_alone(iris: Data) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    check_builder(custom_objective(two_layers, iris), SMALL_WIDTHS, LARGE_WIDTHS)
+    check_builder(make_objective(family="mlp", data=iris, base=BASE), SMALL_WIDTHS, LARGE_WIDTHS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_space_of_one_candidate_varies_nothing(iris: Data) -> None:
+    check_builder(custom_objective(lambda _: nn.Linear(4, 3), iris), SMALL_WIDTHS, SMALL_WIDTHS)
+
+
+def test_a_builder_that_reads_values_is_built_in_earnest(iris: Data) -> None:
+    def build(widths: Widths) -> nn.Module:
+        rates = [rate.item() for rate in torch.linspace(0, 0.1, 2)]
+        return nn.Sequential(two_layers(widths), nn.Dropout(rates[1]))
+
+    check_builder(custom_objective(build, iris), SMALL_WIDTHS, LARGE_WIDTHS)
+
+
+def test_a_largest_candidate_beyond_the_memory_is_no_mistake(iris: Data) -> None:
+    def build(widths: Widths) -> nn.Module:
+        assert torch.zeros(1).item() == 0
+        return nn.Sequential(nn.Linear(4, widths["a"]), nn.Linear(widths["a"], 3))
+
+    check_builder(custom_objective(build, iris), {"a": 4}, {"a": 2**48})
+
+
+def test_widths_that_change_no_shape_count_when_a_module_holds_them(iris: Data) -> None:
+    class Attention(nn.Module):
+        def __init__(self, width: int, heads: int) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, width)
+            self.mixed = nn.MultiheadAttention(width, heads, batch_first=True)
+            self.last = nn.Linear(width, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            row = self.first(x)[:, None]
+            return self.last(self.mixed(row, row, row)[0][:, 0])  # type: ignore[no-any-return]
+
+    def build(widths: Widths) -> nn.Module:
+        return Attention(widths["a"], widths["heads"])
+
+    check_builder(custom_objective(build, iris), {"a": 8, "heads": 2}, {"a": 24, "heads": 4})
+
+
+def test_a_width_that_cannot_move_alone_is_passed_over(iris: Data) -> None:
+    def build(widths: Widths) -> nn.Module:
+        if widths["a"] % widths["b"]:
+            raise ValueError("b must divide a")
+        return two_layers(widths)
+
+    check_builder(custom_objective(build, iris), {"a": 4, "b": 4}, {"a": 32, "b": 16})
+
+
+class Tuple(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x), x
+
+
+def first_only(widths: Widths) -> nn.Module:
+    return two_layers({"a": widths["a"], "b": 8})
+
+
+def only_small(widths: Widths) -> nn.Module:
+    if widths["a"] > 8 and widths["b"] > 8:
+        raise ValueError("too large")
+    return two_layers(widths)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        pytest.param(first_only, "ignores 'b': the model is the same for 4 and for 16", id="one"),
+        pytest.param(
+            lambda _: two_layers(SMALL_WIDTHS), "build(widths) ignores 'a', 'b'", id="all"
+        ),
+        pytest.param(only_small, "raised ValueError: too large", id="largest"),
+        pytest.param(
+            lambda w: two_layers(w, 2),
+            "gives outputs of shape (2, 2) for 2 samples, data 'iris' has 3 classes",
+            id="outputs",
+        ),
+        pytest.param(
+            lambda w: nn.Sequential(nn.Linear(5, w["a"]), nn.Linear(w["a"], w["b"])),
+            "make it take samples of shape (4,)",
+            id="inputs",
+        ),
+        pytest.param(
+            lambda w: nn.Sequential(Tuple(w["a"] + w["b"])), "the model returns a tuple", id="tuple"
+        ),
+        pytest.param(
+            lambda w: two_layers(w).requires_grad_(False), "no parameter to train", id="frozen"
+        ),
+    ],
+)
+def test_a_builder_that_does_not_fit(
+    build: Callable[[Widths], nn.Module], says: str, iris: Data
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_builder(custom_objective(build, iris), SMALL_WIDTHS, LARGE_WIDTHS)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        pytest.param(lambda o, t: (o[:, 0] - t) ** 2, "the loss is of shape (2,)", id="vector"),
+        pytest.param(lambda *_: None, "the loss is of shape NoneType", id="none"),
+        pytest.param(lambda o, t: o @ t, "the loss raised RuntimeError", id="raises"),
+        pytest.param(lambda o, _: o.detach().mean(), "the loss has no gradient", id="detached"),
+    ],
+)
+def test_a_loss_that_does_not_fit(loss: Any, says: str, iris: Data) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_builder(custom_objective(two_layers, iris, loss=loss), SMALL_WIDTHS, LARGE_WIDTHS)
+    assert says in str(caught.value)
+
+
+def test_a_metric_that_gives_no_number_is_found_before_training(iris: Data) -> None:
+    metric = Metric(name="own", direction="maximize", function=lambda *_: None)
+    with pytest.raises(MetricError, match="returned None"):
+        check_builder(custom_objective(two_layers, iris, metric=metric), SMALL_WIDTHS, LARGE_WIDTHS)
+
+
+def test_several_heads_with_a_loss_and_metric_of_ones_own(iris: Data) -> None:
+    objective = custom_objective(
+        lambda widths: Tuple(widths["a"] + widths["b"]),
+        iris,
+        loss=lambda output, target: nn.functional.cross_entropy(output[0], target),
+        metric=Metric(
+            name="own",
+            direction="maximize",
+            function=lambda output, target: (output[0].argmax(dim=1) == target).float().mean(),
+        ),
+    )
+    check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)

@@ -1,0 +1,68 @@
+"""Evaluation: outputs of a whole split, and the metric in the units of the targets."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from widthwise.objectives.data.dataset import Data
+from widthwise.objectives.model.metrics import METRICS, Metric
+from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.training.evaluate import evaluate_metric, predict
+from widthwise.tests.objectives.model.builders import (
+    BASE,
+)
+
+
+def test_metrics_are_in_the_targets_units(diabetes: Data) -> None:
+    objective = make_objective(family="mlp", data=diabetes, metric=METRICS["mae"], base=BASE)
+    targets = diabetes.validation.targets
+    off_by_one_scale = evaluate_metric(objective, targets[:, None] + 1, targets)
+    assert off_by_one_scale == pytest.approx(diabetes.target_scale[0], rel=1e-4)
+    assert off_by_one_scale > 10
+
+
+def test_a_users_metric_sees_units_and_shapes_alike(diabetes: Data) -> None:
+    observed: list[tuple[Tensor, Tensor]] = []
+
+    def keep(output: Tensor, target: Tensor) -> float:
+        observed.append((output, target))
+        return 0.0
+
+    metric = Metric(name="keep", direction="maximize", function=keep)
+    objective = make_objective(family="mlp", data=diabetes, metric=metric, base=BASE)
+    evaluate_metric(objective, diabetes.test.targets[:, None], diabetes.test.targets)
+    output, target = observed[0]
+    assert output.shape == target.shape == (len(diabetes.test),)
+    assert float(target.min()) >= 25
+    torch.testing.assert_close(output, target)
+
+
+def test_outputs_of_the_users_own_shape_stay_as_they_are(diabetes: Data) -> None:
+    def likelihood(output: Tensor, target: Tensor) -> float:
+        return float(((output[:, 0] - target) ** 2).mean())
+
+    metric = Metric(name="own", direction="minimize", function=likelihood)
+    objective = make_objective(family="mlp", data=diabetes, metric=metric, base=BASE)
+    targets = diabetes.validation.targets
+    assert evaluate_metric(objective, torch.stack([targets, targets * 0], dim=1), targets) == 0.0
+
+
+def test_outputs_are_predicted_in_batches_without_batch_statistics() -> None:
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 2))
+    inputs = torch.randn(10, 3)
+    whole = predict(model, inputs, batch_size=100)
+    torch.testing.assert_close(predict(model, inputs, batch_size=3), whole)
+    assert not whole.requires_grad
+    assert whole.shape == (10, 2)
+
+
+def test_outputs_of_several_heads_are_joined_head_by_head() -> None:
+    class Heads(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Any]:
+            return {"a": x, "b": (x[:, :1], [x * 2])}
+
+    outputs = predict(Heads(), torch.arange(12.0).reshape(6, 2), batch_size=4)
+    assert outputs["a"].shape == (6, 2)
+    assert outputs["b"][0].shape == (6, 1)
+    assert torch.equal(outputs["b"][1][0], outputs["a"] * 2)
