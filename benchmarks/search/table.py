@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from widthwise.search.space.feasible_set import FeasibleSet, hash_rows
+from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
+from widthwise.search.space.neighbourhood import hash_rows
 from widthwise.search.space.space import Space, Width
 
 Floats = NDArray[np.float64]

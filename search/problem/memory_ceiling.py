@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...objectives.cost.source import CostSource
-from ..space.feasible_set import Candidates, stack_rows
+from ..space.feasible_set import stack_rows
+from ..space.neighbourhood import Candidates
 from ..units import format_memory
 from .problem import Problem
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..space.feasible_set import Candidates, FeasibleSet
+from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
+from ..space.neighbourhood import Candidates
 
 LARGEST_FEASIBLE = "largest that fits"
 UNIFORM_SCALING = "uniform scaling"

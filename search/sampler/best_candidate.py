@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..goal import Goal, GoalKind, cheapest_index, confidently_meets_target
-from ..space.feasible_set import Candidates, FeasibleSet, hash_rows
+from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
+from ..space.neighbourhood import Candidates, hash_rows
 from ..surrogate.observations import Floats
 from .acquisition import MAX_SCORED, top_by_ei
 from .companions import CompanionParameters

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..space.feasible_set import Candidates, hash_rows, stack_rows
+from ..space.feasible_set import stack_rows
+from ..space.neighbourhood import Candidates, hash_rows
 from ..space.space import Space
 from ..surrogate.observations import Floats
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..space.feasible_set import Candidates, hash_rows
+from ..space.neighbourhood import Candidates, hash_rows
 from ..surrogate.observations import Floats
 from .companions import CompanionParameters
 from .history import History, hash_pairs

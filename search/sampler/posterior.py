@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from ..space.feasible_set import Candidates, FeasibleSet
+from ..space.feasible_set import FeasibleSet
+from ..space.neighbourhood import Candidates
 from ..space.space import Space
 from ..surrogate.model_average import ModelAveragePosterior, fit_model_average
 from ..surrogate.observations import Floats

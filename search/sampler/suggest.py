@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from ..errors import Exhausted
 from ..goal import Goal
-from ..space.feasible_set import Candidates, FeasibleSet, hash_rows
+from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
+from ..space.neighbourhood import Candidates, hash_rows
 from ..surrogate.blas_threads import single_blas_thread
 from ..surrogate.observations import Floats
 from .acquisition import MAX_SCORED, make_acquisition_function, top_by_ei

@@ -10,16 +10,27 @@ So a space only needs to know which pairs of values a link allows.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpecError
 
-OrderDirection = Literal["non-increasing", "non-decreasing"]
+
+class OrderDirection(enum.StrEnum):
+    """How neighbouring widths compare.
+
+    Attributes:
+        NON_INCREASING: Each is at most the one before it.
+        NON_DECREASING: Each is at least the one before it.
+    """
+
+    NON_INCREASING = "non-increasing"
+    NON_DECREASING = "non-decreasing"
 
 
 @final
@@ -30,32 +41,33 @@ class Order:
     names: tuple[str, ...]
     """The widths in order, at least two."""
     direction: OrderDirection
-    """``non-increasing``: each is at most the one before it; ``non-decreasing``: at least."""
+    """Which way; its text, "non-increasing" or "non-decreasing", will do."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", _checked_names("order", self.names))
-        if self.direction not in ("non-increasing", "non-decreasing"):
+        if self.direction not in tuple(OrderDirection):
             raise SpecError(
                 f"order is {self.direction!r}, expected 'non-increasing' or 'non-decreasing'"
             )
+        object.__setattr__(self, "direction", OrderDirection(self.direction))
 
     def links(self) -> list[tuple[str, str]]:
-        """The pairs of widths the constraint speaks of."""
+        """Return the pairs of widths that the constraint compares."""
         return list(pairwise(self.names))
 
     def holds(self, first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Where a link's two values agree with the constraint; the arrays broadcast."""
-        if self.direction == "non-increasing":
+        """Return where the two values of a link keep the constraint; the arrays broadcast."""
+        if self.direction is OrderDirection.NON_INCREASING:
             return np.greater_equal(first, second)
         return np.less_equal(first, second)
 
     def requirement(self, first: str, second: str) -> str:
-        """What the constraint asks of a link, for a sentence."""
-        bound_word = "most" if self.direction == "non-increasing" else "least"
+        """Return what the constraint requires of a link, for a sentence."""
+        bound_word = "most" if self.direction is OrderDirection.NON_INCREASING else "least"
         return f"{second} must be at {bound_word} {first}"
 
     def __str__(self) -> str:
-        return f"order = {self.direction!r} over {', '.join(self.names)}"
+        return f"order = {str(self.direction)!r} over {', '.join(self.names)}"
 
 
 @final
@@ -70,15 +82,15 @@ class Tie:
         object.__setattr__(self, "names", _checked_names("tie", self.names))
 
     def links(self) -> list[tuple[str, str]]:
-        """The pairs of widths the constraint speaks of."""
+        """Return the pairs of widths that the constraint compares."""
         return list(pairwise(self.names))
 
     def holds(self, first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Where a link's two values agree with the constraint; the arrays broadcast."""
+        """Return where the two values of a link keep the constraint; the arrays broadcast."""
         return np.equal(first, second)
 
     def requirement(self, first: str, second: str) -> str:
-        """What the constraint asks of a link, for a sentence."""
+        """Return what the constraint requires of a link, for a sentence."""
         return f"{second} must equal {first}"
 
     def __str__(self) -> str:
@@ -104,15 +116,15 @@ class Divisible:
         return (self.name, self.by)
 
     def links(self) -> list[tuple[str, str]]:
-        """The pairs of widths the constraint speaks of."""
+        """Return the pairs of widths that the constraint compares."""
         return [(self.name, self.by)]
 
     def holds(self, first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Where a link's two values agree with the constraint; the arrays broadcast."""
+        """Return where the two values of a link keep the constraint; the arrays broadcast."""
         return np.equal(np.remainder(first, second), 0)
 
     def requirement(self, first: str, second: str) -> str:
-        """What the constraint asks of a link, for a sentence."""
+        """Return what the constraint requires of a link, for a sentence."""
         return f"{first} must be divisible by {second}"
 
     def __str__(self) -> str:

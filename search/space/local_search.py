@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..surrogate.observations import Floats
-from .feasible_set import Candidates, FeasibleSet
-from .neighbourhood import hash_rows, neighbours, swap_moves, unique_rows
+from .feasible_set import FeasibleSet
+from .neighbourhood import Candidates, hash_rows, neighbours, swap_moves, unique_rows
 
 # Candidates that are followed at once, swaps tried from each, and rounds at most.
 _BEAM_WIDTH = 6

@@ -157,7 +157,7 @@ class WidthEntry(Section):
 class OrderTable(Section):
     """An order over the widths named, in the order given; over all of them if none is."""
 
-    direction: OrderDirection
+    direction: Annotated[OrderDirection, Field(strict=False)]
     widths: list[str] | None = Field(default=None, min_length=2)
 
 

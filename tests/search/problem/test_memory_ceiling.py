@@ -17,8 +17,9 @@ from widthwise.search.problem.memory_ceiling import OutOfMemoryBound
 from widthwise.search.report.status import load_feasible_set
 from widthwise.search.sampler.history import History
 from widthwise.search.sampler.suggest import Suggester
-from widthwise.search.space.feasible_set import FeasibleSet, hash_rows
+from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
+from widthwise.search.space.neighbourhood import hash_rows
 from widthwise.search.space.space import Space, Width
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from widthwise.search.errors import NothingFeasible
-from widthwise.search.space.feasible_set import FeasibleSet, hash_rows, no_costs
+from widthwise.search.space.feasible_set import FeasibleSet, no_costs
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.local_search import beam_search
-from widthwise.search.space.neighbourhood import neighbours, swap_moves, unique_rows
+from widthwise.search.space.neighbourhood import hash_rows, neighbours, swap_moves, unique_rows
 from widthwise.search.space.space import Divisible, Order, Space, Tie, Width
 
 SPACE = Space(tuple(Width.range(f"w{i}", 1, 10) for i in range(3)))
