@@ -1,301 +1,333 @@
-"""The ledger against a model of it: whatever workers do in whatever order, the books balance."""
+"""Slots are claimed, bound, held and settled, each by one worker at a time."""
 
-from collections import Counter
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from sqlalchemy import update
 from widthwise.storage.database.database import Database
-from widthwise.storage.database.tables import slots
-from widthwise.storage.errors import LeaseLost, TrialRefused
+from widthwise.storage.database.tables import SCHEMA_VERSION, schema
+from widthwise.storage.errors import BudgetRefused, LeaseLost, SchemaMismatch
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Ledger
-from widthwise.storage.study import control
-from widthwise.storage.study.open_studies import open_studies
-from widthwise.storage.study.study import create_study
-from widthwise.tests.one_slot import Taken, beat_one, bind_one, claim_one, release_one, settle_one
+from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot, SlotCounts
+from widthwise.storage.study.study import StudyRow
+from widthwise.tests.one_slot import (
+    Taken,
+    beat_one,
+    bind_one,
+    claim_one,
+    put_trial,
+    release_one,
+    settle_one,
+)
 
-WORKERS = ("ann", "bob", "cid")
-WIDTHS = st.integers(1, 4)
-MAX_ATTEMPTS = 2
-MAX_BUDGET = 6
-LEASE_SECONDS = 0.01
-"""So long is an ended lease respected after a start of the server; `hold` makes leases longer."""
-FOR_EVER, LONG_AGO = 9e9, 1.0
+LEASE = 0.25
 
 
-class LedgerMachine(RuleBasedStateMachine):
-    """Three workers at one study, who hold a slot at most and do not know when they lose it.
+def claim_slot(ledger: Ledger) -> Slot:
+    slot = claim_one(ledger)
+    assert slot is not None
+    return slot
 
-    Somebody else pauses, continues and cancels the study and its trials as they like.
-    """
 
-    database: Database
-    studies = 0
-    ended: Counter[str]
+def claim_after_lease(ledger: Ledger) -> Slot:
+    """Claim what another worker left behind, as soon as that is allowed."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        wait = ledger.reader.seconds_until_claimable()
+        assert wait is not None
+        time.sleep(wait + 0.01)
+        while ledger.reader.seconds_until_claimable() == 0.0:
+            if (slot := claim_one(ledger)) is not None and slot.attempt > 1:
+                return slot
+    raise AssertionError("no lease ended")
 
-    def __init__(self):
-        super().__init__()
-        type(self).studies += 1
-        self.study, _ = create_study(
-            self.database,
-            name=f"study-{self.studies}",
-            spec="{}",
-            fingerprint="f",
-            direction="maximize",
-            metric="accuracy",
-            base="",
-            budget=3,
-        )
-        self.ledgers = {
-            name: Ledger(
-                self.database,
-                self.study,
-                worker=name,
-                lease_seconds=LEASE_SECONDS,
-                max_attempts=MAX_ATTEMPTS,
-            )
-            for name in WORKERS
-        }
-        self.claims_of = {}  # worker -> the slot as it got it
-        self.status = "open"
-        self.budget = 3
-        # 'free', 'paused', 'done' or 'cancelled', or the worker that holds it, or 'ended' and that
-        self.states = ["free"] * 3
-        self.failures = [0] * 3
-        self.widths = [None] * 3
-        self.values = [None] * 3
 
-    def try_action(self, worker, action):
-        """Act on what the worker holds; it succeeds exactly if the slot is still the worker's."""
-        slot = self.claims_of[worker]
-        if self.holds(worker):
-            action(self.ledgers[worker], slot)
-            return slot.number
-        with pytest.raises(LeaseLost):
-            action(self.ledgers[worker], slot)
-        del self.claims_of[worker]
-        return None
+def finish(ledger: Ledger, slot: Slot, value: float = 0.5) -> None:
+    settle_one(ledger, slot, outcome="complete", value=value, result={"curve": [value]})
 
-    def hold(self, number, until):
-        """Let the lease of a slot end at that time."""
-        this_slot = (slots.c.study_id == self.study.id) & (slots.c.number == number)
-        ends = update(slots).where(this_slot).values(lease_until=until)
-        self.database.write(lambda connection: connection.execute(ends), durable=False)
 
-    def claimable(self):
-        return [
-            number
-            for number, state in enumerate(self.states)
-            if state == "free" or state.startswith("ended")
-        ]
+def test_slots_are_claimed_by_number_and_once(open_ledger):
+    slots = [claim_slot(open_ledger(f"worker{i}")) for i in range(5)]
+    assert [slot.number for slot in slots] == [0, 1, 2, 3, 4]
+    assert [slot.attempt for slot in slots] == [1] * 5
+    assert len({slot.token for slot in slots}) == 5
+    assert claim_one(open_ledger()) is None
 
-    def holds(self, worker):
-        slot = self.claims_of[worker]
-        state = self.states[slot.number]
-        return state == worker or (state == f"ended {worker}")
 
-    @precondition(lambda self: len(self.claims_of) < len(WORKERS))
-    @rule(data=st.data())
-    def claim(self, data):
-        worker = data.draw(
-            st.sampled_from([name for name in WORKERS if name not in self.claims_of])
-        )
-        claimable = self.claimable() if self.status == "open" else []
-        claimable.sort(key=lambda number: self.widths[number] is None)  # what was begun goes first
-        slot = claim_one(self.ledgers[worker])
-        assert (slot.number if slot else None) == (claimable[0] if claimable else None)
-        if slot is not None:
-            assert (slot.widths or {}).get("a") == self.widths[slot.number]
-            self.hold(slot.number, FOR_EVER)
-            self.states[slot.number] = worker
-            self.claims_of[worker] = slot
+def test_concurrent_claims_get_different_slots(open_ledger):
+    ledger = open_ledger()
+    ledger.extend(15)
+    with ThreadPoolExecutor(8) as pool:
+        slots = list(pool.map(lambda _: claim_one(ledger), range(24)))
+    numbers = [slot.number for slot in slots if slot is not None]
+    # A claim comes back empty-handed only when every slot is taken or in another claim's hands.
+    assert sorted(numbers) == list(range(20))
 
-    @precondition(lambda self: any(state in WORKERS for state in self.states))
-    @rule(data=st.data())
-    def end_lease(self, data):
-        held = [number for number, state in enumerate(self.states) if state in WORKERS]
-        number = data.draw(st.sampled_from(held))
-        self.hold(number, LONG_AGO)
-        self.states[number] = f"ended {self.states[number]}"
 
-    @precondition(lambda self: any(slot.widths is None for slot in self.claims_of.values()))
-    @rule(data=st.data(), width=WIDTHS)
-    def bind(self, data, width):
-        unbound = [name for name, slot in self.claims_of.items() if slot.widths is None]
-        worker = data.draw(st.sampled_from(unbound))
-        slot = self.claims_of[worker]
+def test_a_bound_slot_keeps_widths_in_the_order_of_the_space(open_ledger):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"wide": 64, "a": 8}, "largest that fits")
+    assert list(slot.widths.items()) == [("wide", 64), ("a", 8)]
+    record = ledger.reader.record(slot.number)
+    assert list(record.widths.items()) == [("wide", 64), ("a", 8)]
+    assert (record.state, record.origin, record.worker) == ("leased", "largest that fits", "first")
+    [tried] = ledger.reader.tried()
+    assert tried.widths == {"wide": 64, "a": 8}
 
-        def act(ledger, slot):
-            self.claims_of[worker] = bind_one(ledger, slot, {"a": width}, "sampler")
 
-        if self.holds(worker) and width in self.widths:
-            with pytest.raises(Taken):
-                act(self.ledgers[worker], slot)
-            return
-        number = self.try_action(worker, act)
-        if number is not None:
-            self.widths[number] = width
+def test_widths_belong_to_one_slot_whatever_their_order(open_ledger):
+    ledger = open_ledger()
+    first, second = claim_slot(ledger), claim_slot(ledger)
+    bind_one(ledger, first, {"a": 8, "b": 16}, "sampler")
+    with pytest.raises(Taken):
+        bind_one(ledger, second, {"b": 16, "a": 8}, "sampler")
+    assert bind_one(ledger, second, {"a": 16, "b": 8}, "sampler").widths == {"a": 16, "b": 8}
 
-    @precondition(lambda self: self.claims_of)
-    @rule(data=st.data())
-    def beat(self, data):
-        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
-        number = self.try_action(worker, lambda ledger, slot: beat_one(ledger, slot))
-        if number is not None:
-            self.hold(number, FOR_EVER)
-            self.states[number] = worker
 
-    @precondition(lambda self: self.claims_of)
-    @rule(data=st.data(), value=st.floats(0, 1))
-    def done(self, data, value):
-        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
+def test_concurrent_binds_of_the_same_widths_have_one_winner(open_ledger):
+    ledger = open_ledger()
+    slots = [claim_slot(ledger) for _ in range(5)]
 
-        def act(ledger, slot):
-            settle_one(ledger, slot, outcome="complete", value=value, result={"curve": [value]})
+    def bind(slot):
+        try:
+            return bind_one(ledger, slot, {"a": 8}, "sampler")
+        except Taken:
+            return None
 
-        number = self.try_action(worker, act)
-        if number is not None:
-            self.states[number], self.values[number] = "done", value
-            del self.claims_of[worker]
+    with ThreadPoolExecutor(5) as pool:
+        bound = [slot for slot in pool.map(bind, slots) if slot is not None]
+    assert len(bound) == 1
+    assert [one.widths for one in ledger.reader.tried()] == [{"a": 8}]
 
-    @precondition(lambda self: self.claims_of)
-    @rule(data=st.data())
-    def fail(self, data):
-        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
-        number = self.try_action(worker, lambda ledger, slot: ledger.fail_attempt(slot, "boom"))
-        if number is not None:
-            self.failures[number] += 1
-            again = self.failures[number] < MAX_ATTEMPTS
-            self.states[number] = "free" if again else "done"
-            del self.claims_of[worker]
 
-    @precondition(lambda self: self.claims_of)
-    @rule(data=st.data())
-    def release(self, data):
-        worker = data.draw(st.sampled_from(sorted(self.claims_of)))
-        number = self.try_action(worker, lambda ledger, slot: release_one(ledger, slot))
-        if number is not None:
-            self.states[number] = "free"
-            del self.claims_of[worker]
+def test_other_widths_are_not_bound_over_the_first(open_ledger):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
+    with pytest.raises(ValueError, match=r"holds the widths \{'a': 8\}, so \{'a': 9\}"):
+        bind_one(ledger, slot, {"a": 9}, "sampler")
+    assert bind_one(ledger, slot, {"a": 8}, "sampler") == slot
 
-    @rule(status=st.sampled_from(["open", "open", "paused", "cancelled"]))
-    def set_status(self, status):
-        before = control.set_status(self.database, self.study, status, worker="eve")
-        assert before == self.status
-        self.status = status
 
-    @rule(
-        command=st.sampled_from(
-            [control.pause_trial, control.continue_trial, control.cancel_trial]
-        ),
-        number=st.integers(0, MAX_BUDGET),
+def test_a_slot_left_behind_is_adopted_with_its_widths_and_trial(open_ledger, database, study):
+    slow, quick = (
+        open_ledger("slow", lease_seconds=LEASE),
+        open_ledger("quick", lease_seconds=LEASE),
     )
-    def control_trial(self, command, number):
-        def act():
-            command(self.database, self.study, number, worker="eve")
-
-        state = self.states[number] if number < self.budget else "absent"
-        again = state == "cancelled" and command is control.cancel_trial
-        if state in ("absent", "done", "cancelled") and not again:
-            with pytest.raises(TrialRefused):
-                act()
-            return
-        act()
-        if command is control.continue_trial:
-            self.states[number] = "free" if state == "paused" else state
-        else:
-            self.states[number] = "paused" if command is control.pause_trial else "cancelled"
-
-    @precondition(lambda self: self.budget < MAX_BUDGET)
-    @rule(worker=st.sampled_from(WORKERS), more=st.integers(0, 1))
-    def extend(self, worker, more):
-        self.budget += more
-        for column, empty in (
-            (self.states, "free"),
-            (self.failures, 0),
-            (self.widths, None),
-            (self.values, None),
-        ):
-            column.extend([empty] * more)
-        assert self.ledgers[worker].extend(more) == self.budget
-
-    @invariant()
-    def the_books_balance(self):
-        ledger = self.ledgers["ann"]
-        records = ledger.reader.records()
-        assert [record.number for record in records] == list(range(self.budget))
-        assert [record.value for record in records] == self.values
-        assert [record.failures for record in records] == self.failures
-        assert [(record.widths or {}).get("a") for record in records] == self.widths
-        counts = ledger.reader.counts()
-        assert counts.budget == self.budget
-        assert counts.running == sum(state in WORKERS for state in self.states)
-        assert counts.complete == sum(value is not None for value in self.values)
-        assert counts.paused == self.states.count("paused")
-        assert counts.pruned == self.states.count("cancelled")
-        ended = self.states.count("done") + self.states.count("cancelled")
-        assert ledger.reader.open_slots() == self.budget - ended
-        assert ledger.reader.status() == self.status
-
-    @invariant()
-    def the_pool_sees_what_a_claim_would(self):
-        standings = open_studies(self.database, lease_seconds=LEASE_SECONDS)
-        listed = {open_study.study.id: open_study for open_study in standings}.get(self.study.id)
-        assert (listed is not None) == (self.status == "open")
-        if listed is not None:
-            assert listed.claimable == len(self.claimable())
-            assert listed.running == sum(state in WORKERS for state in self.states)
-
-    def teardown(self):
-        records = self.ledgers["ann"].reader.records()
-        event_log = events.read(self.database, self.study)
-        kinds = Counter(event.kind for event in event_log)
-        cut_short = [
-            each_event
-            for each_event in event_log
-            if each_event.kind == "paused" and "taken_from" in each_event.detail
-        ]
-        claims = kinds["claimed"] + kinds["reclaimed"] - kinds["released"] - len(cut_short)
-        assert claims == sum(record.attempts for record in records)
-        assert kinds["done"] == sum(value is not None for value in self.values)
-        ends = [each_event.number for each_event in event_log if ends_a_slot(each_event)]
-        assert sorted(ends) == [record.number for record in records if record.state == "done"]
-        control.set_status(self.database, self.study, "cancelled", worker="eve")
-        self.ended.update(
-            budget=self.budget,
-            complete=kinds["done"],
-            cancelled=self.states.count("cancelled"),
-            failed=self.states.count("done") - kinds["done"],
-            duplicates=len(ends) - len(set(ends)),
-            lost=sum(value is not None for value in self.values) - kinds["done"],
-        )
+    slot = bind_one(slow, claim_slot(slow), {"a": 8}, "sampler")
+    slot = put_trial(database, study, slot, 41)
+    adopted = claim_after_lease(quick)
+    assert (adopted.number, adopted.attempt) == (slot.number, 2)
+    assert (adopted.widths, adopted.origin, adopted.trial_id) == ({"a": 8}, "sampler", 41)
+    assert adopted.token != slot.token
 
 
-def ends_a_slot(event):
-    """Whether a slot was done with this event."""
-    return event.number is not None and (
-        event.kind in ("done", "cancelled")
-        or (event.kind == "failed" and not event.detail["again"])
+@pytest.mark.parametrize(
+    "late",
+    [
+        pytest.param(lambda ledger, slot: beat_one(ledger, slot), id="beat"),
+        pytest.param(lambda ledger, slot: finish(ledger, slot), id="done"),
+        pytest.param(lambda ledger, slot: bind_one(ledger, slot, {"a": 9}, "sampler"), id="bind"),
+        pytest.param(lambda ledger, slot: ledger.fail_attempt(slot, "boom"), id="fail_attempt"),
+        pytest.param(lambda ledger, slot: release_one(ledger, slot), id="release"),
+    ],
+)
+def test_a_late_holder_is_refused(open_ledger, database, study, late):
+    slow, quick = (
+        open_ledger("slow", lease_seconds=LEASE),
+        open_ledger("quick", lease_seconds=LEASE),
     )
+    slot = claim_slot(slow)
+    adopted = claim_after_lease(quick)
+    before = quick.reader.record(adopted.number)
+    with pytest.raises(LeaseLost, match="no longer holds slot 0"):
+        late(slow, slot)
+    assert quick.reader.record(adopted.number) == before
+    finish(quick, adopted, 0.75)
+    assert quick.reader.record(adopted.number).value == 0.75
+    refused = [event for event in events.read(database, study) if event.kind == "refused"]
+    assert [(event.number, event.worker) for event in refused] == [(0, "slow")]
 
 
-@pytest.mark.slow
-@pytest.mark.promise("model")
-def test_whatever_the_workers_do_the_books_balance(database, record_property):
-    from hypothesis.stateful import run_state_machine_as_test
-
-    LedgerMachine.database, LedgerMachine.ended = database, Counter()
-    run_state_machine_as_test(
-        LedgerMachine,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=25,
-            deadline=None,
-            phases=[Phase.generate],  # shrinking a failure would take minutes
-            suppress_health_check=list(HealthCheck),
-        ),
+def test_a_beat_keeps_the_slot(open_ledger):
+    holder, other = (
+        open_ledger("holder", lease_seconds=0.6),
+        open_ledger("other", lease_seconds=0.6),
     )
-    record_property("counts", dict(LedgerMachine.ended))
+    slot = claim_slot(holder)
+    for _ in range(4):
+        time.sleep(0.25)
+        beat_one(holder, slot)
+    while (claimed_slot := claim_one(other)) is not None:
+        assert claimed_slot.number != slot.number
+    finish(holder, slot)
+
+
+def test_an_unclaimed_late_holder_may_still_finish(open_ledger):
+    ledger = open_ledger(lease_seconds=0.05)
+    slot = claim_slot(ledger)
+    time.sleep(0.1)
+    finish(ledger, slot)
+    assert ledger.reader.counts().complete == 1
+
+
+def test_done_is_the_commit_point_and_safe_to_repeat(open_ledger, database, study):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
+    for _ in range(2):
+        settle_one(ledger, slot, outcome="complete", value=0.5, result={"curve": [0.25, 0.5]})
+    record = ledger.reader.record(slot.number)
+    assert (record.state, record.outcome, record.value) == ("done", "complete", 0.5)
+    assert record.result == {"curve": [0.25, 0.5]}
+    assert record.started_at <= record.finished_at
+    kinds = [event.kind for event in events.read(database, study)]
+    assert kinds == ["created", "claimed", "bound", "done"]
+
+
+def test_what_comes_after_done_is_harmless_to_its_own_holder(open_ledger):
+    ledger = open_ledger()
+    slot = claim_slot(ledger)
+    finish(ledger, slot)
+    before = ledger.reader.record(slot.number)
+    beat_one(ledger, slot)
+    release_one(ledger, slot)
+    assert ledger.reader.record(slot.number) == before
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value"),
+    [
+        pytest.param("complete", None, id="complete without a value"),
+        pytest.param("complete", float("nan"), id="complete with NaN"),
+        pytest.param("nan", 0.5, id="NaN with a value"),
+    ],
+)
+def test_done_refuses_what_does_not_fit(open_ledger, outcome, value):
+    ledger = open_ledger()
+    slot = claim_slot(ledger)
+    with pytest.raises(ValueError, match=f"cannot end as '{outcome}'"):
+        settle_one(ledger, slot, outcome=outcome, value=value, result={})
+    assert ledger.reader.record(slot.number).state == "leased"
+
+
+def test_a_failed_attempt_frees_the_slot_until_it_failed_too_often(open_ledger):
+    ledger = open_ledger(max_attempts=2)
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
+    assert ledger.fail_attempt(slot, "boom") is True
+    again = claim_slot(ledger)
+    assert (again.number, again.attempt, again.widths) == (0, 2, {"a": 8})
+    assert ledger.fail_attempt(again, "boom again") is False
+    assert ledger.fail_attempt(again, "boom again") is False
+    record = ledger.reader.record(0)
+    assert (record.state, record.outcome, record.value) == ("done", "error", None)
+    assert (record.result, record.failures) == ({"error": "boom again"}, 2)
+    assert claim_slot(ledger).number == 1
+
+
+def test_a_released_slot_is_free_and_the_attempt_not_counted(open_ledger):
+    ledger = open_ledger()
+    slot = bind_one(ledger, claim_slot(ledger), {"a": 8}, "sampler")
+    release_one(ledger, slot)
+    release_one(ledger, slot)
+    again = claim_slot(ledger)
+    assert (again.number, again.attempt, again.widths) == (0, 1, {"a": 8})
+
+
+@pytest.mark.parametrize("outcome", ["pruned", "nan", "out_of_memory", "error", "infeasible"])
+def test_counts_add_up_to_the_budget(open_ledger, outcome):
+    ledger = open_ledger()
+    assert ledger.reader.counts() == SlotCounts(
+        complete=0, running=0, failed=0, pruned=0, waiting=5
+    )
+    finish(ledger, claim_slot(ledger))
+    settle_one(ledger, claim_slot(ledger), outcome=outcome, value=None, result={})
+    claim_slot(ledger)
+    claim_slot(open_ledger(lease_seconds=-1.0))  # a lease that has ended
+    counts = ledger.reader.counts()
+    pruned = int(outcome in ("pruned", "infeasible"))
+    expected = SlotCounts(complete=1, running=1, failed=1 - pruned, pruned=pruned, waiting=2)
+    assert counts == expected
+    assert counts.budget == 5
+    assert ledger.reader.open_slots() == 3
+
+
+def test_the_seconds_until_a_slot_is_claimable_are_those_of_its_lease(open_ledger):
+    ledger = open_ledger(lease_seconds=50.0)
+    assert ledger.reader.seconds_until_claimable() is None
+    claim_slot(ledger)
+    assert 45 < ledger.reader.seconds_until_claimable() <= 50
+
+
+def test_extensions_add_up_exactly(open_ledger, database, study):
+    ledger = open_ledger()
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(ledger.extend, [3, 3, 3, 3]))
+    assert sorted(sizes) == [8, 11, 14, 17]
+    assert [record.number for record in ledger.reader.records()] == list(range(17))
+    extended = [event for event in events.read(database, study) if event.kind == "extended"]
+    assert sum(event.detail["slots"] for event in extended) == 12
+
+
+def test_a_budget_is_set_but_never_cut(open_ledger):
+    ledger = open_ledger()
+    assert ledger.set_budget(8) == 8
+    assert ledger.set_budget(8) == 8
+    with pytest.raises(BudgetRefused, match="has 8 trials and cannot be cut to 2; expected 8"):
+        ledger.set_budget(2)
+    with pytest.raises(BudgetRefused, match="cannot be extended by -1"):
+        ledger.extend(-1)
+    assert ledger.reader.counts().budget == 8
+
+
+def test_events_record_every_change(open_ledger, database: Database, study: StudyRow):
+    slow = open_ledger("slow", lease_seconds=LEASE)
+    claim_slot(slow)
+    quick = open_ledger("quick", lease_seconds=LEASE)
+    adopted = claim_after_lease(quick)
+    release_one(quick, adopted)
+    event_log = [(event.kind, event.number, event.worker) for event in events.read(database, study)]
+    event_log = [entry for entry in event_log if entry[1] in (None, 0)]
+    assert event_log == [
+        ("created", None, None),
+        ("claimed", 0, "slow"),
+        ("reclaimed", 0, "quick"),
+        ("released", 0, "quick"),
+    ]
+    times = [event.at for event in events.read(database, study)]
+    assert times == sorted(times)
+
+
+def test_the_newest_events_are_read_by_themselves(open_ledger, database, study):
+    open_ledger().claim_many(5)
+    event_log = events.read(database, study)
+    assert len(event_log) == 6
+    assert events.read(database, study, last=2) == event_log[-2:]
+    assert events.read(database, study, last=9) == event_log
+    assert events.read(database, study, last=0) == []
+
+
+@pytest.fixture
+def set_schema_version(database):
+    """Make the tables those of another release, for as long as the test runs."""
+
+    def set_version(version):
+        change = update(schema).values(version=version)
+        database.write(lambda connection: connection.execute(change))
+
+    yield set_version
+    set_version(SCHEMA_VERSION)
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1], ids=["old", "new"])
+def test_a_worker_finishes_its_trial_but_claims_none_of_another_schema(
+    open_ledger, set_schema_version, version
+):
+    ledger = open_ledger()
+    slot = claim_one(ledger)
+    set_schema_version(version)
+    with pytest.raises(SchemaMismatch, match=f"of schema version {version}, .* {SCHEMA_VERSION};"):
+        claim_one(ledger)
+    beat_one(ledger, slot)
+    end = Settlement(slot=slot, outcome="complete", value=0.5)
+    assert ledger.settle_many([end]) == []
+    assert ledger.reader.counts().complete == 1

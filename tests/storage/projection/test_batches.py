@@ -6,6 +6,7 @@ import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 from sqlalchemy import event, update
+from widthwise.storage.database.database import Database
 from widthwise.storage.database.tables import slots
 from widthwise.storage.errors import StudyNotFound
 from widthwise.storage.ledger import events
@@ -14,6 +15,12 @@ from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.tests.one_slot import bind_one, claim_one
 
 DISTRIBUTIONS = {"a": IntDistribution(1, 64)}
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """The database that all such tests share."""
+    return shared_database
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import math
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import select
+from widthwise.storage.database.database import Database
 from widthwise.storage.projection import trial_rows
 
 DISTRIBUTIONS = {
@@ -23,6 +25,12 @@ CHILDREN = (
     models.TrialIntermediateValueModel,
     models.TrialHeartbeatModel,
 )
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """The database that all such tests share."""
+    return shared_database
 
 
 def template(hidden=8, heads=4, attributes=None):

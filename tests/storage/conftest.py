@@ -1,6 +1,7 @@
-"""A fresh study of five slots on each engine, and workers on its ledger.
+"""A fresh study of five slots on SQLite and on PostgreSQL, and workers on its ledger.
 
-The studies of all contract tests share one database per engine: that is what databases are for.
+Tests with a study of their own share one database of each kind, `shared_database`; where their
+folder or module makes that their `database`.
 """
 
 import uuid
@@ -15,11 +16,12 @@ from widthwise.storage.study.study import StudyRow, create_study
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def database(
+def shared_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
+    """One database of each kind for the whole session."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('contract') / 'widthwise.db'}"
+        url = f"sqlite:///{tmp_path_factory.mktemp('shared') / 'widthwise.db'}"
         with Database.open(resolve_url(url), retry_seconds=20) as opened:
             yield opened
     else:
@@ -33,6 +35,7 @@ def database(
 
 @pytest.fixture
 def study(database: Database) -> StudyRow:
+    """A fresh study of five free slots."""
     row, created = create_study(
         database,
         name=f"digits-{uuid.uuid4().hex}",

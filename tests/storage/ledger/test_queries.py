@@ -1,13 +1,9 @@
-"""What every engine must give those who only look: what was tried, and which tables these are."""
+"""What is read of a ledger without holding a slot of it."""
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
-from widthwise.storage.database.tables import SCHEMA_VERSION, schema
-from widthwise.storage.errors import SchemaMismatch
-from widthwise.storage.ledger.ledger import Settlement, WidthBinding
-from widthwise.tests.one_slot import beat_one, claim_one, settle_one
+from widthwise.storage.ledger.ledger import WidthBinding
+from widthwise.tests.one_slot import claim_one, settle_one
 
 
 @settings(
@@ -84,30 +80,3 @@ def test_what_ran_out_of_memory_is_known_with_its_device(open_ledger):
         ({"a": 9}, None),
         ({"a": 10}, "cpu: 24 GiB"),
     ]
-
-
-@pytest.fixture
-def set_schema_version(database):
-    """Make the tables those of another release, for as long as the test runs."""
-
-    def set_version(version):
-        change = update(schema).values(version=version)
-        database.write(lambda connection: connection.execute(change))
-
-    yield set_version
-    set_version(SCHEMA_VERSION)
-
-
-@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1], ids=["old", "new"])
-def test_a_worker_finishes_its_trial_but_claims_none_of_another_schema(
-    open_ledger, set_schema_version, version
-):
-    ledger = open_ledger()
-    slot = claim_one(ledger)
-    set_schema_version(version)
-    with pytest.raises(SchemaMismatch, match=f"of schema version {version}, .* {SCHEMA_VERSION};"):
-        claim_one(ledger)
-    beat_one(ledger, slot)
-    end = Settlement(slot=slot, outcome="complete", value=0.5)
-    assert ledger.settle_many([end]) == []
-    assert ledger.reader.counts().complete == 1

@@ -5,6 +5,7 @@ import math
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
+from widthwise.storage.database.database import Database
 from widthwise.storage.errors import LeaseLost, StudyNotFound
 from widthwise.storage.ledger import events
 from widthwise.storage.projection.projection import Projection
@@ -21,6 +22,12 @@ DISTRIBUTIONS = {
     "hidden": IntDistribution(8, 64, step=8),
     "heads": CategoricalDistribution([1, 2, 4, 8]),
 }
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    """The database that all such tests share."""
+    return shared_database
 
 
 @pytest.fixture
