@@ -1,4 +1,4 @@
-"""A user's code: loaded by reference, and its errors told in one sentence."""
+"""A user's code: loaded by reference, and its errors reported in one sentence."""
 
 import pickle
 import subprocess

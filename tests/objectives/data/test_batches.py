@@ -1,4 +1,4 @@
-"""Feeding: batches are the same wherever the data lies, and what fits is put on the device."""
+"""Batches: the same wherever the data is; data that fits well is moved to the device."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def data(of: Split) -> Data:
 @given(
     parts=st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=7), max_size=5),
 )
-def test_batches_fetched_ahead_are_those_gathered_at_once(parts: list[list[int]]) -> None:
+def test_prefetched_batches_are_those_gathered_at_once(parts: list[list[int]]) -> None:
     rows = [torch.tensor(part) for part in parts]
     whole = split()
     direct = list(batches(whole, rows, CPU))
@@ -85,7 +85,7 @@ def test_a_mapped_file_is_read_by_the_batch_and_never_whole(tmp_path: Path) -> N
     assert rows_read[0].tolist() == [[12, 13, 14], [6, 7, 8]]
 
 
-def test_only_what_fits_well_is_put_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_data_that_fits_well_is_moved_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu, moved = torch.device("cuda"), []
     monkeypatch.setattr(Data, "to", lambda self, device: moved.append(device) or self)
     dataset = data(split())
@@ -103,7 +103,7 @@ def test_only_what_fits_well_is_put_on_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("engine", [PlainEngine, StackedEngine])
-def test_a_training_is_the_same_where_its_batches_are_fetched_ahead(
+def test_a_training_is_the_same_with_prefetched_batches(
     engine: type[Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objective = family_objective("mlp", make_clusters(rows=40), dropout=0.3, norm="batch")
@@ -121,7 +121,7 @@ def test_a_training_is_the_same_where_its_batches_are_fetched_ahead(
     assert trained() == at_once
 
 
-SHARES = st.lists(st.floats(0.001, 0.999), max_size=5).map(lambda found: [*sorted(found), 1.0])
+SHARES = st.lists(st.floats(0.001, 0.999), max_size=5).map(lambda shares: [*sorted(shares), 1.0])
 
 
 def epoch(order: BatchSampler, shares: list[float]) -> list[Tensor]:

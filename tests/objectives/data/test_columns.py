@@ -117,7 +117,7 @@ def test_many_categories_are_cut_to_the_commonest(tmp_path: Path) -> None:
         pytest.param([[1, 2]] * ROWS, "neither numbers, text nor dates", id="lists", marks=[]),
     ],
 )
-def test_a_column_without_use_is_dropped_and_said(column: Any, says: str, tmp_path: Path) -> None:
+def test_a_useless_column_is_dropped_and_noted(column: Any, says: str, tmp_path: Path) -> None:
     suffix = ".parquet" if isinstance(column[0], list) else ".csv"
     data = load(tmp_path, suffix=suffix, a=column, b=NUMBER)
     assert data.input_shape == (1,)

@@ -21,7 +21,7 @@ from widthwise.tests.objectives.data.sources import (
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_the_separator_is_found(separator: str, tmp_path: Path) -> None:
+def test_the_separator_is_detected(separator: str, tmp_path: Path) -> None:
     table = pd.DataFrame({"a": NUMBER, "b, c": NUMBER**2, "label": LABEL})
     plain = load_file(save(tmp_path, "rows.csv", table), "label", seed=0)
     other = load_file(save(tmp_path, "rows.csv", table, sep=separator), "label", seed=0)
@@ -37,7 +37,7 @@ def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
-def test_the_encoding_is_found(encoding: str, tmp_path: Path) -> None:
+def test_the_encoding_is_detected(encoding: str, tmp_path: Path) -> None:
     names = np.array(["Köln", "Überlingen"])[np.arange(ROWS) % 2]
     table = pd.DataFrame({"größe": NUMBER, "stadt": names})
     data = load_file(save(tmp_path, "rows.csv", table, encoding=encoding), "stadt", seed=0)

@@ -35,7 +35,7 @@ def test_dates_in_text_become_numbers(style: str, parts: int, tmp_path: Path) ->
     assert torch.isfinite(all_inputs(data)).all()
 
 
-def test_american_dates_are_told_from_european_ones(tmp_path: Path) -> None:
+def test_american_dates_are_distinguished_from_european_ones(tmp_path: Path) -> None:
     same = [load(tmp_path, when=DAYS.strftime(style)) for style in ("%m/%d/%Y", "%Y-%m-%d")]
     torch.testing.assert_close(same[0].train.inputs, same[1].train.inputs)
 

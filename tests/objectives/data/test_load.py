@@ -95,7 +95,7 @@ def test_out_of_memory_in_a_function_is_no_mistake_of_its_author() -> None:
         pytest.param("missing.csv", {"target": "a"}, "there is no file", id="file"),
     ],
 )
-def test_a_source_that_is_none(
+def test_an_unknown_source_is_refused(
     source: str, options: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError) as caught:

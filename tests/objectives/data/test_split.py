@@ -60,7 +60,7 @@ def test_quantities_are_cut_60_20_20() -> None:
     )
 
 
-def test_a_rare_class_is_kept_for_training_and_said(tmp_path: Path) -> None:
+def test_a_rare_class_is_kept_for_training_and_noted(tmp_path: Path) -> None:
     label = LABEL.astype(object)
     label[:2] = "perhaps"
     data = load(tmp_path, a=NUMBER, label=label)
@@ -100,7 +100,7 @@ DATA = st.lists(st.integers(0, 3), min_size=8, max_size=60).map(
 
 @settings(deadline=None, max_examples=50)
 @given(data=DATA, folds=st.integers(2, 8))
-def test_every_row_validates_once_and_teaches_otherwise(data: Data, folds: int) -> None:
+def test_every_row_validates_once_and_trains_otherwise(data: Data, folds: int) -> None:
     folds_ = make_folds(data, folds)
     everything = list(range(len(data.train) + len(data.validation)))
     validating = [fold.validation.inputs[:, 0].int().tolist() for fold in folds_]
@@ -139,7 +139,9 @@ def test_one_fold_is_the_data_itself() -> None:
     ],
     ids=["one quantity", "two quantities", "two classes a row"],
 )
-def test_rows_without_one_class_are_dealt_out_as_they_come(targets: Tensor, task: str) -> None:
+def test_rows_without_a_single_class_are_dealt_out_in_shuffled_order(
+    targets: Tensor, task: str
+) -> None:
     folds_ = make_folds(numbered(targets, 3, task), 5)
     assert sorted(len(fold.validation) for fold in folds_) == [2, 2, 2, 3, 3]
     assert folds_[0].validation.inputs[:, 0].tolist() != [0.0, 5.0, 10.0]

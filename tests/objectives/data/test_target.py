@@ -39,7 +39,7 @@ from widthwise.tests.objectives.data.sources import (
         pytest.param(np.arange(ROWS) % 15, "regression", 1, id="integers with four rows each"),
     ],
 )
-def test_the_task_is_recognised_and_said(
+def test_the_task_is_recognised_and_noted(
     target: NDArray[Any], task: str, outputs: int, tmp_path: Path
 ) -> None:
     data = load(tmp_path, a=NUMBER, label=target)
@@ -94,7 +94,7 @@ def test_the_target_scale_comes_from_the_training_rows(tmp_path: Path) -> None:
     assert torch.equal(before.train.targets, after.train.targets)
 
 
-def test_rows_without_a_target_are_dropped_and_said(tmp_path: Path) -> None:
+def test_rows_without_a_target_are_dropped_and_noted(tmp_path: Path) -> None:
     label = np.where(np.arange(ROWS) < 10, None, LABEL)
     data = load(tmp_path, a=NUMBER, label=label)
     assert len(all_inputs(data)) == ROWS - 10

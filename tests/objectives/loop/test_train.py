@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import settings as hypothesis
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.arrays import read_result
 from widthwise.objectives.data.dataset import Data, Split
@@ -24,9 +20,7 @@ from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.training.evaluate import evaluate_metric, predict
-from widthwise.objectives.training.optimizer import make_adamw
-from widthwise.objectives.training.settings import ProxySettings, resolve_device
-from widthwise.objectives.training.step import training_step
+from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 BASE = Path()
@@ -157,19 +151,6 @@ def test_what_a_callback_draws_does_not_change_the_training(objective: ModuleObj
         objective, WIDTHS, SHORT_SETTINGS, seed=7, on_epoch=lambda *_: torch.manual_seed(0)
     )
     assert without_seconds(drawing) == without_seconds(plain)
-
-
-def test_randomness_goes_on_where_it_was_left() -> None:
-    def draw(parts: int) -> list[Tensor]:
-        randomness = Randomness(3, torch.device("cpu"))
-        samples: list[Tensor] = []
-        for _ in range(parts):
-            with randomness:
-                samples += [torch.rand(2) for _ in range(4 // parts)]
-            torch.rand(1)
-        return samples
-
-    assert torch.equal(torch.stack(draw(1)), torch.stack(draw(4)))
 
 
 @pytest.mark.parametrize("seed", [0, 2**32, 2**63 - 1])
@@ -348,46 +329,6 @@ def test_the_model_is_in_the_right_mode(iris: Data) -> None:
 # Parts of a batch, and lower precision
 
 
-def gradients(model: nn.Module, x: Tensor, y: Tensor, parts: int) -> tuple[float, list[Tensor]]:
-    model = deepcopy(model)
-    loss = training_step(
-        model, None, nn.functional.cross_entropy, (x,), y, autocast=None, accumulate=parts
-    )
-    return float(loss), [parameter.grad for parameter in model.parameters()]  # type: ignore[misc]
-
-
-@hypothesis(deadline=None, max_examples=40)
-@given(rows=st.integers(1, 23), parts=st.integers(1, 25), seed=st.integers(0, 5))
-def test_parts_of_a_batch_give_the_whole_batchs_gradients(rows: int, parts: int, seed: int) -> None:
-    """Uneven parts too, and more parts than rows."""
-    stream = torch.Generator().manual_seed(seed)
-    x = torch.randn(rows, 4, generator=stream, dtype=torch.float64)
-    y = torch.randint(3, (rows,), generator=stream)
-    model = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.GELU(), nn.Linear(5, 3)).double()
-    whole, parted = gradients(model, x, y, 1), gradients(model, x, y, parts)
-    assert parted[0] == pytest.approx(whole[0], rel=1e-12)
-    for item, other in zip(parted[1], whole[1], strict=True):
-        torch.testing.assert_close(item, other, rtol=1e-10, atol=1e-12)
-
-
-@hypothesis(deadline=None)
-@given(batch=st.integers(1, 64), accumulate=st.integers(1, 64), rows=st.integers(1, 64))
-def test_no_part_is_larger_than_those_of_a_whole_batch(
-    batch: int, accumulate: int, rows: int
-) -> None:
-    accumulate, rows = min(accumulate, batch), min(rows, batch)
-    settings = ProxySettings(batch_size=batch, accumulate=accumulate)
-    sizes = [
-        len(part) for part in torch.empty(rows).tensor_split(settings.accumulation_steps(rows))
-    ]
-    largest = -(-batch // accumulate)
-    assert settings.accumulation_steps(batch) <= accumulate
-    assert sum(sizes) == rows
-    assert max(sizes) <= largest
-    # BatchNorm needs two rows.
-    assert min(sizes) > 1 or largest < 3 or rows == 1
-
-
 def test_a_training_in_parts_is_the_training_in_whole_batches() -> None:
     objective = family_objective("mlp", make_clusters(rows=41))
     whole, parts = (
@@ -528,41 +469,6 @@ def test_a_metric_that_gives_no_number_is_the_users(iris: Data) -> None:
 # Devices and the optimizer
 
 
-def test_auto_takes_cuda_where_there_is_one() -> None:
-    expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert resolve_device("auto").type == expected
-    assert resolve_device("cpu") == torch.device("cpu")
-
-
-@pytest.mark.parametrize(
-    ("name", "says"), [("tpu", "write auto, cpu or cuda"), ("cuda:99", "is not there")]
-)
-def test_a_device_that_is_not_there(name: str, says: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        resolve_device(name)
-    assert says in str(caught.value)
-
-
-def test_the_fused_step_equals_the_plain_one() -> None:
-    """The fused kernel is only an optimisation: the same numbers in float64."""
-
-    def trained(fused: bool) -> list[Tensor]:
-        torch.manual_seed(0)
-        model = nn.Linear(3, 2).double()
-        if not fused:  # a parameter that is not contiguous takes the plain way
-            model.weight = nn.Parameter(model.weight.detach().t().contiguous().t())
-        optimizer = make_adamw(model, 0.1, 0.1)
-        assert bool(optimizer.defaults["fused"]) is fused
-        for _ in range(5):
-            optimizer.zero_grad()
-            model(torch.ones(4, 3, dtype=torch.float64)).square().sum().backward()
-            optimizer.step()
-        return [parameter.detach() for parameter in model.parameters()]
-
-    for fused, plain in zip(trained(True), trained(False), strict=True):
-        torch.testing.assert_close(fused, plain)
-
-
 def test_frozen_parameters_stay(iris: Data) -> None:
     kept: list[nn.Linear] = []
 
@@ -575,11 +481,6 @@ def test_frozen_parameters_stay(iris: Data) -> None:
     assert result.parameters == 20 + 15
     with torch.random.fork_rng(devices=[]), Randomness(0, torch.device("cpu")):
         assert torch.equal(nn.Linear(4, 4).weight, kept[-1].weight)
-
-
-def test_a_model_without_parameters_cannot_be_trained() -> None:
-    with pytest.raises(ModelError, match="no parameter to train"):
-        make_adamw(nn.Identity(), 0.1)
 
 
 def test_a_users_regression_trains_with_flat_outputs() -> None:

@@ -84,7 +84,7 @@ def test_widths_count_in_their_order_whatever_their_names() -> None:
         ("cnn", {}, (64,), "takes images (channels, height, width), the data has samples of"),
     ],
 )
-def test_a_family_that_cannot(
+def test_an_option_that_does_not_fit_is_refused(
     family: str, options: dict[str, Any], shape: tuple[int, ...] | None, says: str
 ) -> None:
     with pytest.raises(ModelError) as caught:
@@ -94,6 +94,6 @@ def test_a_family_that_cannot(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_that_can(family: str) -> None:
+def test_options_that_fit_are_accepted(family: str) -> None:
     options = {"activation": "gelu", "dropout": 0}
     assert check_family(family, options, (3, 8, 8)) is FAMILIES[family]

@@ -1,4 +1,4 @@
-"""Keyed dropout: masks depend on seed, layer, step and place, and on nothing else."""
+"""Keyed dropout: masks depend on seed, layer, step and index, and on nothing else."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ def test_rows_and_columns_of_a_mask_are_unrelated() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(seed=SEEDS, which=st.integers(0, 50), step=st.integers(0, 10**6), p=st.floats(0, 1))
-def test_masks_are_made_as_other_engines_are_told(
-    seed: int, which: int, step: int, p: float
-) -> None:
+def test_masks_follow_from_the_public_functions(seed: int, which: int, step: int, p: float) -> None:
     """From `mask_key`, `hash_word` and `drop_threshold` alone, in whole numbers."""
     key = mask_key(seed, which, step)
     assert -(2**31) <= key < 2**31
@@ -140,7 +138,7 @@ def test_what_stays_is_scaled_up(dtype: torch.dtype) -> None:
     assert torch.equal(gradient, out.detach())
 
 
-def test_evaluation_and_a_share_of_none_change_nothing() -> None:
+def test_evaluation_and_a_share_of_zero_change_nothing() -> None:
     x = torch.randn(4, 3)
     assert layer(0.5, 1).eval()(x) is x
     assert layer(0.0, 1)(x) is x
@@ -194,7 +192,7 @@ def test_each_layer_and_step_has_a_key_of_its_own() -> None:
 
 
 class SharedDropout(nn.Module):
-    """One dropout for two places, and one for one."""
+    """One dropout called twice in a pass, and one called once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,7 +224,7 @@ def test_a_layer_that_is_not_used_is_left_alone() -> None:
     assert swappable_layers(model, torch.zeros(2, 7)) == ()
 
 
-def test_trying_a_model_out_changes_nothing_of_it() -> None:
+def test_finding_the_layers_does_not_change_the_model() -> None:
     model = nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert swappable_layers(model, torch.randn(9, 7)) == ("2",)
@@ -237,7 +235,7 @@ def test_trying_a_model_out_changes_nothing_of_it() -> None:
 
 
 class Uncopyable(nn.Module):
-    """Holds a tensor with a history, which torch refuses to copy."""
+    """A module with a non-leaf tensor, which torch refuses to copy."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -251,7 +249,7 @@ class Uncopyable(nn.Module):
 @pytest.mark.parametrize(
     "model", [Uncopyable(), nn.Sequential(nn.Linear(8, 5), nn.Dropout(0.5))], ids=["copy", "run"]
 )
-def test_a_model_that_cannot_be_tried_out_keeps_its_layers(model: nn.Module) -> None:
+def test_a_model_that_cannot_be_called_keeps_its_layers(model: nn.Module) -> None:
     assert swappable_layers(model, torch.zeros(2, 7)) == ()
 
 
@@ -268,7 +266,7 @@ def test_a_model_that_cannot_be_copied_is_trained_with_torchs_own_layers() -> No
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("width", [16, 256])
 def test_the_memory_of_the_masks_is_predicted(width: int, autocast: torch.dtype | None) -> None:
-    """In bfloat16 masks of whole numbers take more than torch's own: a limit must know."""
+    """In bfloat16 integer masks take more memory than torch's own; limits must count it."""
 
     def build() -> nn.Module:
         return nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 5))

@@ -28,7 +28,7 @@ def test_losses_are_scalars(name: str, tmp_path: Path) -> None:
         ("mse", "is for a regression, the data asks for a classification: choose one of cross"),
     ],
 )
-def test_a_loss_that_cannot_be_taken(name: str, says: str, tmp_path: Path) -> None:
+def test_an_unknown_or_unsuitable_loss_is_refused(name: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(MetricError) as caught:
         load_loss(name, "classification", tmp_path)
     assert says in str(caught.value)

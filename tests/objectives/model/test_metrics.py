@@ -175,7 +175,7 @@ def test_the_direction_may_be_an_attribute(tmp_path: Path) -> None:
         ("own_metric.py:metric", None, "does not say which direction is better"),
     ],
 )
-def test_a_metric_that_cannot_be_taken(
+def test_an_unknown_or_unsuitable_metric_is_refused(
     name: str, direction: str | None, says: str, tmp_path: Path
 ) -> None:
     write_metric(tmp_path, "return 1")

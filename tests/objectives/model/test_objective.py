@@ -99,7 +99,7 @@ def test_a_builder_that_runs_out_of_memory_made_no_mistake(iris: Data) -> None:
         ({"family": "mlp", "loss": "huber"}, MetricError, "is for a regression"),
     ],
 )
-def test_an_objective_that_cannot_be(
+def test_an_impossible_objective_is_refused(
     options: dict[str, Any], error: type[Exception], says: str, iris: Data
 ) -> None:
     with pytest.raises(error) as caught:

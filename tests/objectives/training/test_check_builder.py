@@ -46,7 +46,7 @@ def test_a_space_of_one_candidate_varies_nothing(iris: Data) -> None:
     check_builder(custom_objective(lambda _: nn.Linear(4, 3), iris), SMALL_WIDTHS, SMALL_WIDTHS)
 
 
-def test_a_builder_that_reads_values_is_built_in_earnest(iris: Data) -> None:
+def test_a_builder_that_reads_values_is_built_with_real_tensors(iris: Data) -> None:
     def build(widths: Widths) -> nn.Module:
         rates = [rate.item() for rate in torch.linspace(0, 0.1, 2)]
         return nn.Sequential(two_layers(widths), nn.Dropout(rates[1]))
@@ -80,7 +80,7 @@ def test_widths_that_change_no_shape_count_when_a_module_holds_them(iris: Data) 
     check_builder(custom_objective(build, iris), {"a": 8, "heads": 2}, {"a": 24, "heads": 4})
 
 
-def test_a_width_that_cannot_move_alone_is_passed_over(iris: Data) -> None:
+def test_a_width_that_cannot_vary_alone_is_skipped(iris: Data) -> None:
     def build(widths: Widths) -> nn.Module:
         if widths["a"] % widths["b"]:
             raise ValueError("b must divide a")

@@ -1,4 +1,4 @@
-"""Checkpoints: the newest whole one of the right candidate is read, whatever lies in the folder."""
+"""Checkpoint files: the newest intact one of the right candidate is read."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_read_snapshot_outlives_its_file(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
-def test_a_truncated_one_falls_back_to_the_one_before(data: Any) -> None:
+def test_a_truncated_file_falls_back_to_the_one_before(data: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint_file.write(folder, snapshot(1), IDENTITY)
@@ -191,7 +191,7 @@ def write_other_format(file: Path) -> None:
 
 
 class Bomb:
-    """Goes off when it is unpickled."""
+    """Ends the process when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return os._exit, (77,)
@@ -220,7 +220,7 @@ def write_with_torch(file: Path) -> None:
     ],
     ids=lambda one: one.__name__,
 )
-def test_whatever_lies_there_falls_back_and_is_said(
+def test_an_unreadable_file_falls_back_with_a_warning(
     damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint_file.write(tmp_path, snapshot(1), IDENTITY)
@@ -234,7 +234,7 @@ def test_whatever_lies_there_falls_back_and_is_said(
     assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(3))
 
 
-def test_where_all_are_damaged_the_training_begins_anew(tmp_path: Path) -> None:
+def test_nothing_is_read_where_all_files_are_damaged(tmp_path: Path) -> None:
     for epochs in (1, 2):
         write_rubbish(checkpoint_file.write(tmp_path, snapshot(epochs), IDENTITY))
     assert checkpoint_file.read(tmp_path, IDENTITY) is None
@@ -245,7 +245,7 @@ def test_where_all_are_damaged_the_training_begins_anew(tmp_path: Path) -> None:
     [{"fingerprint": "abd"}, {"slot": 4}, {"widths": {"a": 5}}, {"seed": 1}, {"more": None}],
     ids=lambda one: next(iter(one)),
 )
-def test_a_foreign_one_is_not_read(
+def test_a_checkpoint_of_another_identity_is_not_read(
     other: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint_file.write(tmp_path, snapshot(1), IDENTITY)
@@ -255,7 +255,7 @@ def test_a_foreign_one_is_not_read(
     assert checkpoint_file.read(tmp_path, {}) is None
 
 
-def test_a_folder_that_cannot_be_read_is_said(
+def test_an_unreadable_folder_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -291,7 +291,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) 
         checkpoint_file.write(tmp_path / "file" / "slot", snapshot(), IDENTITY)
 
 
-def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     checkpoint_file.write(tmp_path, snapshot(1), IDENTITY)
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -306,7 +306,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
     assert is_same_snapshot(checkpoint_file.read(tmp_path, IDENTITY), snapshot(1))
 
 
-def test_what_a_killed_worker_left_is_cleared_later_and_what_another_writes_is_not(
+def test_only_abandoned_unfinished_files_are_removed(
     tmp_path: Path,
 ) -> None:
     abandoned, present = (tmp_path / f"00000001.{n}.unfinished" for n in (7, 8))
@@ -332,7 +332,7 @@ while True:
 
 
 @pytest.mark.slow
-def test_a_writer_killed_at_any_moment_leaves_whole_ones(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_intact_files(tmp_path: Path) -> None:
     for attempt in range(6):
         folder = tmp_path / str(attempt)
         writer = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Packing: values come back as they were, type by type and bit by bit."""
+"""Values as JSON and tensors come back as they were, type by type and bit by bit."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ VALUES = st.recursive(
 
 
 def pack_and_unpack(value: Any) -> Any:
-    packer = Serialiser(CPU)
-    packed_json = json.loads(json.dumps(packer.serialise(value, "some")))
-    assert all(name.startswith("some.") for name in packer.tensors)
-    assert all(tensor.is_contiguous() for tensor in packer.tensors.values())
-    return deserialise(packed_json, packer.tensors, CPU)
+    serialiser = Serialiser(CPU)
+    stored = json.loads(json.dumps(serialiser.serialise(value, "some")))
+    assert all(name.startswith("some.") for name in serialiser.tensors)
+    assert all(tensor.is_contiguous() for tensor in serialiser.tensors.values())
+    return deserialise(stored, serialiser.tensors, CPU)
 
 
 def assert_same(value: Any, other: Any) -> None:
@@ -85,7 +85,7 @@ def assert_same(value: Any, other: Any) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(value=VALUES)
-def test_there_and_back(value: Any) -> None:
+def test_a_value_survives_the_round_trip(value: Any) -> None:
     assert_same(pack_and_unpack(value), value)
 
 
@@ -134,21 +134,21 @@ ENDLESS.append(ENDLESS)
     ],
     ids=lambda one: type(one).__name__,
 )
-def test_what_nobody_knows_is_refused_and_leaves_nothing_behind(value: Any) -> None:
-    packer = Serialiser(CPU)
-    packer.serialise(torch.zeros(2), "some")
+def test_an_unknown_value_is_refused_and_leaves_no_tensors(value: Any) -> None:
+    serialiser = Serialiser(CPU)
+    serialiser.serialise(torch.zeros(2), "some")
     with pytest.raises(UnserialisableValue):
-        packer.serialise(value, "some")
-    assert list(packer.tensors) == ["some.0"]
+        serialiser.serialise(value, "some")
+    assert list(serialiser.tensors) == ["some.0"]
 
 
-def test_a_tensor_that_is_kept_by_other_means_is_refused() -> None:
+def test_a_tensor_that_shares_excluded_memory_is_refused() -> None:
     weight = torch.zeros(4, 2)
-    packer = Serialiser(CPU, [weight])
-    assert packer.shares_excluded_storage(weight[1:].t())
-    assert not packer.shares_excluded_storage(weight.clone())
+    serialiser = Serialiser(CPU, [weight])
+    assert serialiser.shares_excluded_storage(weight[1:].t())
+    assert not serialiser.shares_excluded_storage(weight.clone())
     with pytest.raises(UnserialisableValue, match="shares its memory"):
-        packer.serialise({"view": weight.view(8)}, "some")
+        serialiser.serialise({"view": weight.view(8)}, "some")
 
 
 def test_a_copy_shares_nothing() -> None:

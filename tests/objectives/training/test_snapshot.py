@@ -1,4 +1,4 @@
-"""Going on where something went wrong: failures, engines that break down, strange snapshots."""
+"""Resuming after failures, with engines that break down, and from snapshots that do not fit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from widthwise.tests.objectives.loop.snapshots import (
     pause_every,
 )
 
-# Trouble
+# Failures
 
 
 class FaultyModule(nn.Module):
-    """Explodes or runs out of memory at width 3, from its fourth step on."""
+    """A module that fails at width 3, from its fourth step on."""
 
     roomy = False
 
@@ -52,7 +52,7 @@ class FaultyModule(nn.Module):
 
 
 @pytest.mark.parametrize("way", ["nan", "out_of_memory", "error"])
-def test_failures_end_as_they_would_have(way: str, tmp_path: Path) -> None:
+def test_failures_are_the_same_after_resuming(way: str, tmp_path: Path) -> None:
     run = ResumableTraining(
         make_custom_objective(lambda n: FaultyModule(n, way)),
         make_candidates(2, 3, 4),
@@ -72,10 +72,10 @@ def test_failures_end_as_they_would_have(way: str, tmp_path: Path) -> None:
         assert results[1].outcome == way
 
 
-def test_what_ran_out_of_memory_is_not_kept_so(
+def test_out_of_memory_is_tried_again_after_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another machine may have more: it is tried there."""
+    """Another machine may have more memory."""
     run = ResumableTraining(
         make_custom_objective(lambda n: FaultyModule(n, "out_of_memory")),
         make_candidates(2, 3),
@@ -89,7 +89,7 @@ def test_what_ran_out_of_memory_is_not_kept_so(
     assert [result.outcome for result in results] == ["complete", "complete"]
 
 
-def test_a_failed_rate_stays_failed_beside_one_that_goes_on(tmp_path: Path) -> None:
+def test_a_failed_learning_rate_stays_failed_beside_running_ones(tmp_path: Path) -> None:
     settings_ = replace(SHORT_SETTINGS, rate_factors=(1e200, 1.0), replicas=2)
     run = ResumableTraining(mlp_objective(norm="none"), make_candidates(3), settings_, PlainEngine)
     results, stores = run.train_in_pieces(tmp_path, 2)
@@ -126,8 +126,8 @@ class FailingEngine:
 
 
 @pytest.mark.parametrize("call", range(4))
-def test_an_engine_that_breaks_down_after_going_on(call: int, tmp_path: Path) -> None:
-    """The plain engine takes over where the training was taken up, or begins anew: same numbers."""
+def test_an_engine_that_breaks_down_after_resuming(call: int, tmp_path: Path) -> None:
+    """The plain engine continues from the snapshot or starts over: the numbers are the same."""
     objective = mlp_objective()
     run = ResumableTraining(
         objective,
@@ -146,7 +146,7 @@ def test_an_engine_that_breaks_down_after_going_on(call: int, tmp_path: Path) ->
         assert replace(result, engine="plain") == expected_result
 
 
-def test_an_engine_that_breaks_down_while_it_takes_up_a_training(tmp_path: Path) -> None:
+def test_an_engine_that_breaks_down_while_it_loads_a_state(tmp_path: Path) -> None:
     class OutOfMemoryEngine:
         name = "full"
 
@@ -169,8 +169,8 @@ def test_an_engine_that_breaks_down_while_it_takes_up_a_training(tmp_path: Path)
     assert min(epochs for _, epochs in store.saved) == 3.0
 
 
-def test_what_broke_down_at_once_does_not_lose_the_epochs_before(tmp_path: Path) -> None:
-    """Else a training that is stopped again and again would never end."""
+def test_an_engine_that_breaks_down_at_once_keeps_the_earlier_epochs(tmp_path: Path) -> None:
+    """Otherwise a training that is interrupted again and again would never end."""
     run = ResumableTraining(
         make_custom_objective(Counted), make_candidates(3), SHORT_SETTINGS, PlainEngine
     )
@@ -182,7 +182,7 @@ def test_what_broke_down_at_once_does_not_lose_the_epochs_before(tmp_path: Path)
 
 
 class Counted(nn.Sequential):
-    """Counts the steps of all its kind."""
+    """A network that counts the training steps of all its instances."""
 
     steps = 0
 
@@ -198,7 +198,7 @@ class Counted(nn.Sequential):
 
 
 class TamperedSnapshotStore(FileSnapshotStore):
-    """Gives back snapshots that were changed."""
+    """A store that returns changed snapshots."""
 
     def __init__(self, folder: Path, change: Callable[[Snapshot], Snapshot]) -> None:
         super().__init__(folder)
@@ -293,8 +293,8 @@ INCOMPATIBLE_SNAPSHOTS = [
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("change", INCOMPATIBLE_SNAPSHOTS, ids=lambda one: one.__name__)
-def test_what_does_not_fit_is_said_and_begun_anew(
+@pytest.mark.parametrize("change", INCOMPATIBLE_SNAPSHOTS, ids=lambda change: change.__name__)
+def test_an_incompatible_snapshot_is_warned_of_and_training_starts_over(
     change: Callable[[Snapshot], Snapshot],
     engine: str,
     tmp_path: Path,
@@ -315,7 +315,7 @@ def test_what_does_not_fit_is_said_and_begun_anew(
     assert "'a': 3" in caplog.text
 
 
-def test_one_that_does_not_fit_is_no_trouble_of_its_neighbour(
+def test_an_incompatible_snapshot_leaves_other_candidates_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two candidates of two folds; a member of one candidate's second fold does not fit."""
@@ -348,7 +348,7 @@ def test_one_that_does_not_fit_is_no_trouble_of_its_neighbour(
     assert caplog.text.count("begins anew") == 1
 
 
-def test_a_model_that_cannot_be_built_any_more_fails_as_ever(
+def test_a_model_that_can_no_longer_be_built_fails_as_without_a_snapshot(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = ResumableTraining(
