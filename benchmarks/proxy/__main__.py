@@ -13,14 +13,13 @@ from typing import Any
 import optuna
 import torch
 from threadpoolctl import threadpool_limits
-from widthwise.objectives.engines.choose import ENGINES
+from widthwise.objectives.engines.registry import ENGINES, PLAIN_ENGINE
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.training.settings import resolve_device
 
 from benchmarks.learning_rate.signals import signals
 
 from . import honesty, search_cost, speed
-from .difference import EQUALITY_TOLERANCE
 from .tables import honesty_table, search_table, speed_table
 from .workloads import VALIDATION_ROWS, log_uniform, mlp, uniform, workloads
 
@@ -39,6 +38,8 @@ JSON_KEYS = (
 
 GPU_CANDIDATES = 256
 
+COMPARED_ENGINES = [name for name in ENGINES if name != PLAIN_ENGINE.name]
+
 Rows = list[dict[str, Any]]
 
 
@@ -51,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     names = [name.strip() for name in options.engines.split(",")]
-    if unknown := [name for name in names if name not in EQUALITY_TOLERANCE]:
+    if unknown := [name for name in names if name not in COMPARED_ENGINES]:
         print(
-            f"error: no engine {unknown[0]!r}; there are {', '.join(EQUALITY_TOLERANCE)}",
+            f"error: no engine {unknown[0]!r}; there are {', '.join(COMPARED_ENGINES)}",
             file=sys.stderr,
         )
         return 2
@@ -112,7 +113,7 @@ def _run_search_cost(options: argparse.Namespace) -> Rows:
         mlp("8-256 log-uniform", log_uniform(8, 256), data),
         mlp("8-64 uniform", uniform(8, 64), data),
     ]
-    engine = ENGINES[options.engine]()
+    engine = ENGINES[options.engine].create()
     rows = [
         row
         for space in spaces
@@ -126,7 +127,7 @@ def _run_search_cost(options: argparse.Namespace) -> Rows:
 
 def _run_honesty(options: argparse.Namespace) -> Rows:
     plan = honesty.QUICK if options.quick else honesty.FULL
-    engine = ENGINES[options.engine]()
+    engine = ENGINES[options.engine].create()
     figures = honesty.measure_rank_fidelity(plan, options.parametrisation, engine)
     rows = list(_log_progress(figures, "pool", "proxy"))
     print(honesty_table(rows), end="\n\n")
@@ -153,7 +154,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument(
-        "--engines", default=",".join(EQUALITY_TOLERANCE), help="whose speed is measured"
+        "--engines", default=",".join(COMPARED_ENGINES), help="whose speed is measured"
     )
     parser.add_argument("--candidates", type=int, help="trained together")
     parser.add_argument(

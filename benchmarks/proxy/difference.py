@@ -1,6 +1,6 @@
 """Whether an engine gives the plain engine's networks: the largest difference in float64.
 
-Entry points: `max_difference`, `EQUALITY_TOLERANCE`; `make_training` and `make_members`, an engine's arguments.
+Entry points: `max_difference`; `make_training` and `make_members`, an engine's arguments.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from widthwise.tests.objectives.engines.equality import train_epochs
 
 from .workloads import as_float64
 
-EQUALITY_TOLERANCE = {"dense": 1e-9, "replay": 0.0, "stacked": 1e-9}
-"""Largest difference that counts as equal: sums in another order, or none at all."""
-
 
 def max_difference(
     engine: Engine,
@@ -32,14 +29,14 @@ def max_difference(
     """Return the largest difference of a weight, statistic or output after all epochs.
 
     Args:
-        engine: To compare with the plain one.
-        objective: In float32; float64 is made of it.
+        engine: The engine to compare with the plain one.
+        objective: In float32; trained in float64.
         candidates: What to train.
-        settings: How.
-        device: Where.
+        settings: How to train.
+        device: Where to train.
 
     Raises:
-        EngineUnsupported: The engine does not serve.
+        EngineUnsupported: The engine cannot train these networks.
     """
     training = make_training(as_float64(objective), settings, device)
     members = make_members(candidates, settings)
@@ -60,7 +57,7 @@ def max_difference(
 def make_training(
     objective: ModuleObjective, settings: ProxySettings, device: torch.device
 ) -> TrainingSetup:
-    """Return what the members of a team have in common."""
+    """Return what the members of a session have in common."""
     data = objective.data.to(device)
     return TrainingSetup(objective=objective, data=data, settings=settings, device=device)
 

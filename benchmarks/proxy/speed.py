@@ -1,4 +1,4 @@
-"""Trials a second of each engine beside the plain one.
+"""How many trials a second each engine trains, beside the plain one.
 
 Seconds are of this process's CPU time, so that other work on the machine does not count; on a GPU
 of the clock. All contestants take turns within a round, and a ratio is the median over rounds.
@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 from widthwise.objectives.engines.base import Engine, EngineUnsupported, TrainingSetup
-from widthwise.objectives.engines.choose import ENGINES, choose_engine
+from widthwise.objectives.engines.choose import EngineChoice, choose_engine
 from widthwise.objectives.engines.plain import PlainEngine
+from widthwise.objectives.engines.registry import ENGINES, EngineDescriptor
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
@@ -27,20 +28,22 @@ from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.training.settings import ProxySettings
 
 from .by_hand import train_by_hand
-from .difference import EQUALITY_TOLERANCE, make_members, make_training, max_difference
+from .difference import make_members, make_training, max_difference
 from .utilisation import measure_utilisation
 from .workloads import TRAIN_ROWS, Workload
 
 PLAIN, BY_HAND = "plain", "loop by hand"
 
 STUDY_TRAININGS = 10_000
-"""Trainings that the chooser is told of: enough that compiling is worth it."""
+"""Trainings of the study that an engine is chosen for: enough that compiling is worth it."""
 
 COMPARED_EPOCHS = 2
-"""Of the trainings in float64."""
+"""Epochs of the trainings that are compared in float64."""
 
 Task = Callable[[], object]
 Figures = dict[str, Any]
+Chooser = Callable[..., EngineChoice]
+"""What has the arguments of `choose_engine`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +53,9 @@ class Plan:
     Attributes:
         candidates: Trained together.
         heavy: Likewise, of networks that take long.
-        rows: Most in a training split.
-        epochs: Of each training, judged after each.
-        rounds: In which every contestant trains all candidates once.
+        rows: Most rows in a training split.
+        epochs: Epochs of each training, validated after each.
+        rounds: Rounds, in each of which every contestant trains all candidates once.
         compared_candidates: Candidates that are compared in float64.
         batch_sizes: Rows in a step; each is measured.
     """
@@ -73,15 +76,31 @@ QUICK = Plan(
 
 
 def measure(
-    workload: Workload, plan: Plan, names: Sequence[str], device: torch.device, batch_size: int
-) -> Iterator[dict[str, Any]]:
-    """Yield a row for each engine, one for the loop by hand, and one for the chooser's pick.
+    workload: Workload,
+    plan: Plan,
+    names: Sequence[str],
+    device: torch.device,
+    batch_size: int,
+    *,
+    engines: Mapping[str, EngineDescriptor] = ENGINES,
+    choose: Chooser = choose_engine,
+) -> Iterator[Figures]:
+    """Yield a row for each engine, one for the loop by hand, and one for the engine chosen.
 
-    An engine that serves has `equal` and `max_error`; one that does not has `refused`, the reason.
-    `preload_imports` is the seconds that its first training took beyond a later one: it compiles, records
-    or proves. `stack_sizes` are the sizes of the stacked engine's groups, `utilisation` how busy a GPU
-    was, in percent. The row "auto" repeats the figures of the engine `chosen`, where that was
-    measured; its warm-up is the calibration.
+    An engine that can train the networks has `equal` and `max_error`; another has `refused`, the
+    reason. `warm_up` is the seconds that its first training took beyond a later one: it compiles,
+    records or compares. `stacks` are the sizes of the stacked engine's groups, `utilisation` how
+    busy a GPU was, in percent. The row "auto" repeats the figures of the engine `chosen`, where
+    that was measured; its warm-up is the calibration.
+
+    Args:
+        workload: What is trained.
+        plan: How much is measured.
+        names: Engines to measure beside the plain one.
+        device: Where to train.
+        batch_size: Rows in a step.
+        engines: All engines, by name.
+        choose: Chooses an engine.
     """
     comparison = _Comparison(
         workload=workload,
@@ -89,20 +108,21 @@ def measure(
         settings=ProxySettings(epochs=plan.epochs, patience=0, batch_size=batch_size),
         device=device,
     )
-    engines: dict[str, Engine] = {PLAIN: PlainEngine()}
+    measured: dict[str, Engine] = {PLAIN: PlainEngine()}
     extra_figures: dict[str, Figures] = {PLAIN: {"equal": True, "max_error": 0.0}, BY_HAND: {}}
     for name in names:
-        engine = ENGINES[name]()
+        engine = engines[name].create()
         try:
-            extra_figures[name] = comparison.compare(engine, plan.compared_candidates)
-        except EngineUnsupported as error:
-            yield {**comparison.row_key, "engine": name, "refused": str(error)}
-        else:
-            engines[name] = engine
-    if "stacked" in engines:
-        extra_figures["stacked"]["stacks"] = comparison.stack_sizes()
+            error = comparison.max_difference(engine, plan.compared_candidates)
+        except EngineUnsupported as reason:
+            yield {**comparison.row_key, "engine": name, "refused": str(reason)}
+            continue
+        measured[name] = engine
+        extra_figures[name] = {"equal": error <= engines[name].tolerance, "max_error": error}
+        if isinstance(engine, StackedEngine):
+            extra_figures[name]["stacks"] = comparison.stack_sizes(engine)
     tasks: dict[str, Task] = {
-        name: partial(comparison.train, entry) for name, entry in engines.items()
+        name: partial(comparison.train, engine) for name, engine in measured.items()
     }
     figures = _time_in_turns({**tasks, BY_HAND: comparison.train_by_hand}, plan.rounds, device)
     rows = {
@@ -110,14 +130,14 @@ def measure(
         for name, entry in figures.items()
     }
     yield from ({**row, "engine": name} for name, row in rows.items() if name != PLAIN)
-    chosen, seconds = comparison.choose_engine()
+    chosen, seconds = comparison.choose(choose)
     if chosen in rows:
         yield {**rows[chosen], "engine": "auto", "chosen": chosen, "warm_up": seconds}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Comparison:
-    """The same trainings for everybody."""
+    """The trainings that every contestant does."""
 
     workload: Workload
     candidates: Sequence[Candidate]
@@ -126,7 +146,7 @@ class _Comparison:
 
     @property
     def row_key(self) -> Figures:
-        """What a row is about."""
+        """What tells the rows of this comparison from others."""
         return {
             "family": self.workload.family,
             "widths": self.workload.widths,
@@ -135,15 +155,14 @@ class _Comparison:
             "device": self.device.type,
         }
 
-    def compare(self, engine: Engine, count: int) -> Figures:
+    def max_difference(self, engine: Engine, count: int) -> float:
         """Return how far the first so many networks are from the plain engine's, in float64."""
         settings = replace(self.settings, epochs=COMPARED_EPOCHS)
         candidates, objective = self.candidates[:count], self.workload.objective
-        error = max_difference(engine, objective, candidates, settings, self.device)
-        return {"equal": error <= EQUALITY_TOLERANCE[engine.name], "max_error": error}
+        return max_difference(engine, objective, candidates, settings, self.device)
 
     def train(self, engine: Engine) -> None:
-        """Train all by an engine, which must not leave it to another."""
+        """Train all candidates with an engine, which must not fall back to the plain one."""
         results = train_together(
             self.workload.objective,
             self.candidates,
@@ -156,24 +175,22 @@ class _Comparison:
             assert result.engine == engine.name, result.engine
 
     def train_by_hand(self) -> None:
-        """Train all by the loop."""
+        """Train all candidates with the loop by hand."""
         train_by_hand(self.workload.objective, self.candidates, self.settings, self.device)
 
-    def stack_sizes(self) -> list[int]:
+    def stack_sizes(self, engine: StackedEngine) -> list[int]:
         """Return how many candidates share each stack of the stacked engine."""
         members = make_members(self.candidates, self.settings)
-        return [
-            len(group.indices) for group in StackedEngine().plan_stacks(self._training, members)
-        ]
+        return [len(group.indices) for group in engine.plan_stacks(self._training, members)]
 
-    def choose_engine(self) -> tuple[str, float]:
+    def choose(self, choose: Chooser) -> tuple[str, float]:
         """Return the engine that a long study would be trained with, and what choosing took."""
         members = make_members(self.candidates, self.settings)
         members.sort(key=lambda member: sum(member.widths.values()))
         samples = [members[index] for index in (0, len(members) // 2, -1)]
         clock = _clock(self.device)
         started = clock()
-        choice = choose_engine(
+        choice = choose(
             self._training, samples, training_count=STUDY_TRAININGS, stack_samples=members
         )
         return choice.engine.name, clock() - started
@@ -186,7 +203,7 @@ class _Comparison:
 def _time_in_turns(
     tasks: Mapping[str, Task], rounds: int, device: torch.device
 ) -> dict[str, Figures]:
-    """Return everybody's figures; once round without counting, then taking turns."""
+    """Return the figures of each task: a first round that does not count, then in turns."""
     first_seconds = {name: _seconds(task, device) for name, task in tasks.items()}
     utilisations: dict[str, list[float]] = {}
     rounds_seconds: list[dict[str, float]] = []

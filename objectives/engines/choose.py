@@ -1,60 +1,59 @@
 """Which engine: a short calibration on real steps, never slower than the plain loop.
 
 A few candidates of the space, the smallest and the largest among them, take a few steps with every
-engine that will have them. From the time of a start and of a step follows what the whole study
+engine that supports them. From the time of a start and of a step follows what the whole study
 costs; an engine that is slower than plain at any of these candidates, or whose losses differ, is
-out. Where all of the study would take the plain engine only seconds, nothing is measured.
+ruled out. Where all of the study would take the plain engine only seconds, nothing is measured.
 
-Entry points: `choose_engine`, `EngineChoice`, `named`.
+Entry points: `choose_engine`, `EngineChoice`; `worth_trying`, the engines that are measured.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+import torch
 from torch import Tensor
 
 from ..data.batches import BatchSampler
 from ..errors import ModelError
 from .base import Engine, EngineUnsupported, Member, TrainingSetup
 from .plain import PlainEngine
-from .replay.engine import ReplayEngine
-from .stacked.engine import StackedEngine
+from .registry import ENGINES, PLAIN_ENGINE, EngineDescriptor
 
 _log = logging.getLogger(__name__)
-
-
-def _dense_engine() -> Engine:
-    from .dense.engine import DenseEngine  # loads numba
-
-    return DenseEngine()
-
-
-ENGINES: Mapping[str, Callable[[], Engine]] = {
-    "plain": PlainEngine,
-    "replay": ReplayEngine,
-    "stacked": StackedEngine,
-    "dense": _dense_engine,
-}
-
-MIN_STUDY_SECONDS = 10.0
-"""A study that the plain engine trains in less is not worth a calibration."""
-
-_SLOW_STEP_SECONDS = 0.1
-"""Seconds of a step that is all arithmetic: what other engines save does not matter there."""
 
 _WARMUP_STEPS = 4
 """Steps before the clock starts: an engine may watch the first few, or compile."""
 
 _TIMED_STEPS, _TIMING_ROUNDS = 8, 3
 _MIN_STACKED_MEMBERS, _MAX_PLAIN_SAMPLES = 4, 8
-_MIN_COMPILE_SECONDS = 45.0
-"""Seconds of a study from which an engine may compile, which takes up to a third of that once."""
 
 _LOSS_TOLERANCE = 1e-3
 """Relative difference of the first losses, in float32, beyond which an engine is not trusted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationLimits:
+    """When a calibration is worth its time; all in seconds.
+
+    Attributes:
+        min_study: A study that the plain engine trains in less is not calibrated.
+        slow_step: A step that takes longer is all arithmetic: what other engines save does not
+            matter there.
+        min_compile: A study that the plain engine trains in less is not worth compiling, which
+            takes up to a third of that, once.
+    """
+
+    min_study: float = 10.0
+    slow_step: float = 0.1
+    min_compile: float = 45.0
+
+
+_LIMITS = CalibrationLimits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ class EngineChoice:
 
     Attributes:
         engine: The one to use.
-        reason: What was found, for people; empty where nothing was measured.
+        reason: What was measured, for people; empty where nothing was.
     """
 
     engine: Engine
@@ -72,7 +71,7 @@ class EngineChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class _Timing:
-    """Seconds: once for all, for a start with its first steps, and for each further step."""
+    """Seconds that members take: once for all, for a start with its first steps, and for a step."""
 
     setup: float
     startup: float
@@ -90,6 +89,8 @@ def choose_engine(
     training_count: int,
     stack_samples: Sequence[Member] = (),
     requested: str = "auto",
+    engines: Mapping[str, EngineDescriptor] = ENGINES,
+    limits: CalibrationLimits = _LIMITS,
 ) -> EngineChoice:
     """Return the engine that trains a study fastest.
 
@@ -97,166 +98,189 @@ def choose_engine(
         training: What the members have in common.
         samples: Candidates of the space, the smallest and the largest among them.
         training_count: Members that are still to be trained.
-        stack_samples: Different members, as they would be trained at once; a stack is tried on them.
-        requested: A name in `ENGINES`, or "auto".
+        stack_samples: Different members, as they would be trained at once; a stack is tried on
+            them.
+        requested: The name of an engine, or "auto".
+        engines: Those there are, by name.
+        limits: When a calibration is worth its time.
 
     Raises:
-        ModelError: The engine asked for cannot train these models.
+        ModelError: The engine requested cannot train these models.
     """
     if requested != "auto":
-        return _requested_engine(requested, training, samples)
-    steps = BatchSampler(len(training.data.train), training.settings.batch_size, 0).steps_per_epoch
-    steps *= training.settings.epochs
-    plain_engine = PlainEngine()
-    plain_timings: list[_Timing] = []
-    expected_losses: list[float] = []
-    for sample in samples:
-        timing, losses = _time_engine(plain_engine, training, [sample])
-        plain_timings.append(timing)
-        expected_losses.append(losses[0])
-        if timing.step > _SLOW_STEP_SECONDS:
-            return EngineChoice(engine=plain_engine)
-    plain_seconds = training_count * _mean(
-        [timing.training_seconds(steps) for timing in plain_timings]
-    )
-    if not math.isfinite(plain_seconds) or plain_seconds < MIN_STUDY_SECONDS:
-        return EngineChoice(engine=plain_engine)
-    best, best_seconds = EngineChoice(engine=plain_engine), plain_seconds
-    for name in _candidate_engines(training, len(stack_samples), plain_seconds):
-        engine = ENGINES[name]()
+        return _requested_engine(engines[requested], training, samples)
+    plain = EngineChoice(engine=PlainEngine())
+    calibration = _Calibration(training, samples, training_count, limits)
+    plain_seconds = calibration.time_plain(plain.engine)
+    if not limits.min_study <= plain_seconds < math.inf:
+        return plain
+    best, best_seconds = plain, plain_seconds
+    for descriptor in worth_trying(
+        engines.values(), training.device, len(stack_samples), plain_seconds, limits
+    ):
+        engine = descriptor.create()
         try:
-            if name == "stacked":
-                engine_seconds = _stacked_seconds(
-                    engine, training, stack_samples, steps, plain_seconds
-                )
+            if descriptor.takes_stack:
+                seconds = calibration.time_stacked(engine, stack_samples)
             else:
-                engine_seconds = _sequential_seconds(
-                    engine, training, samples, plain_timings, expected_losses, steps, training_count
-                )
-        except Exception as error:  # it cannot serve: whatever the reason, the plain engine does
-            _log.debug("engine '%s' is out: %s", name, error)
+                seconds = calibration.time_sequential(engine)
+        except Exception as error:  # whatever the reason, the plain engine serves
+            _log.debug("engine '%s' is ruled out: %s", descriptor.name, error)
             continue
-        if engine_seconds < best_seconds:
-            best_seconds = engine_seconds
-            best = EngineChoice(
-                engine=engine,
-                reason=f"engine '{name}': {plain_seconds / engine_seconds:.1f} × the plain one's speed",
-            )
+        if seconds < best_seconds:
+            best_seconds = seconds
+            speedup = f"{plain_seconds / seconds:.1f} × the plain one's speed"
+            best = EngineChoice(engine=engine, reason=f"engine '{descriptor.name}': {speedup}")
     return best
 
 
+def worth_trying(
+    engines: Iterable[EngineDescriptor],
+    device: torch.device,
+    stack_size: int,
+    plain_seconds: float,
+    limits: CalibrationLimits = _LIMITS,
+) -> list[EngineDescriptor]:
+    """Return the engines that are worth measuring beside the plain one.
+
+    Args:
+        engines: Those there are.
+        device: Where the study is trained.
+        stack_size: Members that would be trained at once.
+        plain_seconds: What the study takes the plain engine.
+        limits: When a calibration is worth its time.
+    """
+    return [
+        engine
+        for engine in engines
+        if engine.name != PLAIN_ENGINE.name
+        and (device.type == "cpu" or not engine.cpu_only)
+        and (stack_size >= _MIN_STACKED_MEMBERS or not engine.takes_stack)
+        and (plain_seconds > limits.min_compile or not engine.needs_compiling)
+    ]
+
+
 def _requested_engine(
-    requested: str, training: TrainingSetup, samples: Sequence[Member]
+    descriptor: EngineDescriptor, training: TrainingSetup, samples: Sequence[Member]
 ) -> EngineChoice:
-    engine = ENGINES[requested]()
+    engine = descriptor.create()
     try:
         engine.start(training, samples)
     except EngineUnsupported as error:
         raise ModelError(
-            f"engine '{requested}' cannot train this model: {error}; set engine = \"auto\"."
+            f"engine '{descriptor.name}' cannot train this model: {error}; set engine = \"auto\"."
         ) from error
     return EngineChoice(engine=engine)
 
 
-def _candidate_engines(training: TrainingSetup, stack_size: int, plain_seconds: float) -> list[str]:
-    """Return the engines worth a try on this device."""
-    stacked = ["stacked"] if stack_size >= _MIN_STACKED_MEMBERS else []
-    if training.device.type != "cpu":
-        return stacked
-    compiled = ["dense"] if plain_seconds > _MIN_COMPILE_SECONDS else []
-    return [*compiled, "replay", *stacked]
+class _Calibration:
+    """What a study costs with each engine, measured on a few of its candidates."""
 
+    def __init__(
+        self,
+        training: TrainingSetup,
+        samples: Sequence[Member],
+        training_count: int,
+        limits: CalibrationLimits,
+    ) -> None:
+        self._training, self._samples, self._limits = training, samples, limits
+        self._training_count = training_count
+        settings, rows = training.settings, len(training.data.train)
+        sampler = BatchSampler(rows, settings.batch_size, 0)
+        self._steps = settings.epochs * sampler.steps_per_epoch
+        self._plain_timings: list[_Timing] = []
+        self._plain_losses: list[float] = []
 
-def _sequential_seconds(
-    engine: Engine,
-    training: TrainingSetup,
-    samples: Sequence[Member],
-    plain_timings: Sequence[_Timing],
-    expected_losses: Sequence[float],
-    steps: int,
-    training_count: int,
-) -> float:
-    """Return the seconds of a study whose members train one by one.
+    def time_plain(self, plain: Engine) -> float:
+        """Return the seconds of the study with the plain engine; infinite where steps are slow."""
+        for sample in self._samples:
+            timing, losses = self._time(plain, [sample])
+            if timing.step > self._limits.slow_step:
+                return math.inf
+            self._plain_timings.append(timing)
+            self._plain_losses.append(losses[0])
+        return self._study_seconds(self._plain_timings)
 
-    Raises:
-        EngineUnsupported: The engine cannot train a sample, gives other losses, or is slower there.
-    """
-    timings = []
-    for sample, plain_timing, loss in zip(samples, plain_timings, expected_losses, strict=True):
-        timing, losses = _time_setup_and_steps(engine, training, [sample])
-        _require_same_loss(losses[0], loss)
-        if timing.training_seconds(steps) > plain_timing.training_seconds(steps):
-            raise EngineUnsupported(f"it is slower than plain at the widths {dict(sample.widths)}")
-        timings.append(timing)
-    setup = max(timing.setup for timing in timings)
-    return setup + training_count * _mean([timing.training_seconds(steps) for timing in timings])
+    def time_sequential(self, engine: Engine) -> float:
+        """Return the seconds of the study with an engine that trains members one by one.
 
+        Raises:
+            EngineUnsupported: It cannot train a sample, gives other losses, or is slower there.
+        """
+        timings = []
+        for sample, plain_timing, plain_loss in zip(
+            self._samples, self._plain_timings, self._plain_losses, strict=True
+        ):
+            timing, losses = self._time_setup_and_steps(engine, [sample])
+            _require_same_loss(losses[0], plain_loss)
+            if timing.training_seconds(self._steps) > plain_timing.training_seconds(self._steps):
+                raise EngineUnsupported(
+                    f"it is slower than plain at the widths {dict(sample.widths)}"
+                )
+            timings.append(timing)
+        return max(timing.setup for timing in timings) + self._study_seconds(timings)
 
-def _stacked_seconds(
-    engine: Engine,
-    training: TrainingSetup,
-    stack_samples: Sequence[Member],
-    steps: int,
-    plain_seconds: float,
-) -> float:
-    """Return the seconds of a study whose members train in stacks, by a crowd of them.
+    def time_stacked(self, engine: Engine, stack: Sequence[Member]) -> float:
+        """Return the seconds of the study with an engine that trains such a stack at once.
 
-    Raises:
-        EngineUnsupported: The engine cannot train the crowd, or gives other losses.
-    """
-    plain_samples = stack_samples[:: max(1, len(stack_samples) // _MAX_PLAIN_SAMPLES)]
-    plain_results = [_time_engine(PlainEngine(), training, [member]) for member in plain_samples]
-    timing, losses = _time_setup_and_steps(engine, training, stack_samples)
-    _require_same_loss(losses[0], plain_results[0][1][0])
-    member_seconds = timing.training_seconds(steps) / len(stack_samples)
-    return timing.setup + plain_seconds * member_seconds / _mean(
-        [plain_timing.training_seconds(steps) for plain_timing, _ in plain_results]
-    )
+        Raises:
+            EngineUnsupported: It cannot train the stack, or gives other losses.
+        """
+        plain_samples = stack[:: max(1, len(stack) // _MAX_PLAIN_SAMPLES)]
+        plain_results = [self._time(PlainEngine(), [member]) for member in plain_samples]
+        timing, losses = self._time_setup_and_steps(engine, stack)
+        _require_same_loss(losses[0], plain_results[0][1][0])
+        member_seconds = timing.training_seconds(self._steps) / len(stack)
+        plain_member_seconds = fmean(
+            plain_timing.training_seconds(self._steps) for plain_timing, _ in plain_results
+        )
+        study_seconds = self._study_seconds(self._plain_timings)
+        return timing.setup + study_seconds * member_seconds / plain_member_seconds
 
+    def _study_seconds(self, timings: Sequence[_Timing]) -> float:
+        return self._training_count * fmean(
+            timing.training_seconds(self._steps) for timing in timings
+        )
 
-def _time_setup_and_steps(
-    engine: Engine, training: TrainingSetup, members: Sequence[Member]
-) -> tuple[_Timing, list[float]]:
-    """Return what a team costs, and apart from it what only the first one of its kind costs."""
-    cold, losses = _time_engine(engine, training, members)
-    warm, _ = _time_engine(engine, training, members)
-    timing = _Timing(
-        setup=max(0.0, cold.startup - warm.startup),
-        startup=min(cold.startup, warm.startup),
-        step=min(cold.step, warm.step),
-    )
-    return timing, losses
+    def _time_setup_and_steps(
+        self, engine: Engine, members: Sequence[Member]
+    ) -> tuple[_Timing, list[float]]:
+        """Return what members cost, and apart from it what only the first start costs."""
+        cold, losses = self._time(engine, members)
+        warm, _ = self._time(engine, members)
+        timing = _Timing(
+            setup=max(0.0, cold.startup - warm.startup),
+            startup=min(cold.startup, warm.startup),
+            step=min(cold.step, warm.step),
+        )
+        return timing, losses
+
+    def _time(self, engine: Engine, members: Sequence[Member]) -> tuple[_Timing, list[float]]:
+        """Return what members cost, and each one's mean loss over the first steps.
+
+        Raises:
+            Exception: A member failed.
+        """
+        started = time.perf_counter()
+        session = engine.start(self._training, members)
+        batches = _calibration_batches(self._training, members[0].seed)
+        indices = range(len(members))
+        losses = _losses_or_raise(session.advance(dict.fromkeys(indices, batches[:_WARMUP_STEPS])))
+        startup = time.perf_counter() - started
+        timed_batches = batches[_WARMUP_STEPS:]
+        elapsed: list[float] = []
+        for _ in range(_TIMING_ROUNDS):
+            started = time.perf_counter()
+            _losses_or_raise(session.advance(dict.fromkeys(indices, timed_batches)))
+            elapsed.append(time.perf_counter() - started)
+            if elapsed[0] > self._limits.slow_step * len(timed_batches):
+                break
+        return _Timing(setup=0.0, startup=startup, step=min(elapsed) / len(timed_batches)), losses
 
 
 def _require_same_loss(loss: float, expected: float) -> None:
     if not math.isclose(loss, expected, rel_tol=_LOSS_TOLERANCE):
         raise EngineUnsupported(f"its first losses are {loss} instead of {expected}")
-
-
-def _time_engine(
-    engine: Engine, training: TrainingSetup, members: Sequence[Member]
-) -> tuple[_Timing, list[float]]:
-    """Return what a team costs, and each member's mean loss over the first steps.
-
-    Raises:
-        Exception: A member failed.
-    """
-    started = time.perf_counter()
-    session = engine.start(training, members)
-    batches = _calibration_batches(training, members[0].seed)
-    losses = _losses_or_raise(
-        session.advance(dict.fromkeys(range(len(members)), batches[:_WARMUP_STEPS]))
-    )
-    startup = time.perf_counter() - started
-    timed_batches = batches[_WARMUP_STEPS:]
-    elapsed = []
-    for _ in range(_TIMING_ROUNDS):
-        started = time.perf_counter()
-        _losses_or_raise(session.advance(dict.fromkeys(range(len(members)), timed_batches)))
-        elapsed.append(time.perf_counter() - started)
-        if elapsed[0] > _SLOW_STEP_SECONDS * len(timed_batches):
-            break
-    return _Timing(setup=0.0, startup=startup, step=min(elapsed) / len(timed_batches)), losses
 
 
 def _calibration_batches(training: TrainingSetup, seed: int) -> list[Tensor]:
@@ -278,7 +302,3 @@ def _losses_or_raise(results: Mapping[int, float | Exception]) -> list[float]:
             raise loss
         losses.append(loss)
     return losses
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from ...objectives.engines.registry import ENGINES
 from .sections import Reference, Section
 
 _MAX_AT_ONCE = 4096
 _MAX_RATE_FACTORS = 16
+
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal["auto", *ENGINES]
 
 REMOVED_ENGINE = "fused"
 """An engine of earlier releases: the specs of stored studies may name it."""
@@ -93,9 +99,7 @@ class ProxySection(Section):
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch passes through in, to save memory."""
     halving: Annotated[HalvingTable | None, BeforeValidator(_expand_halving)] = None
-    engine: Annotated[
-        Literal["auto", "plain", "replay", "stacked", "dense"], BeforeValidator(_without_removed)
-    ] = "auto"
+    engine: Annotated[EngineName, BeforeValidator(_without_removed)] = "auto"
     """What computes the trainings; all give the same results."""
     at_once: Annotated[Literal["auto"] | int, BeforeValidator(_check_at_once)] = "auto"
     """Candidates that a worker claims and trains together."""

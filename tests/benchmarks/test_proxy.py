@@ -14,6 +14,7 @@ import torch
 from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.choose import EngineChoice
 from widthwise.objectives.engines.plain import PlainEngine, PlainSession
+from widthwise.objectives.engines.registry import ENGINES
 from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.training.settings import ProxySettings
 
@@ -124,29 +125,21 @@ def test_the_loop_by_hand_learns_what_the_plain_engine_learns() -> None:
     assert min(by_hand_results) > 0.2
 
 
-@pytest.fixture
-def recorded_choices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the chooser takes, the engine named last; the true one would compile for its trial."""
-    names = ["plain"]
-    monkeypatch.setattr(
-        speed, "choose_engine", lambda *_, **__: EngineChoice(engine=speed.ENGINES[names[-1]]())
-    )
-    return names
+def always(name: str) -> speed.Chooser:
+    """A choice that is made beforehand: the true one would compile for its calibration."""
+    return lambda *_, **__: EngineChoice(engine=ENGINES[name].create())
 
 
-def test_rows_say_who_serves_and_what_the_chooser_took(
-    small_workload: Workload, recorded_choices: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_say_which_engines_serve_and_which_was_chosen(small_workload: Workload) -> None:
     engines = {
-        "dense": lambda: SkewedRateEngine(1.5),
-        "stacked": UnsupportedEngine,
-        "replay": speed.ENGINES["replay"],
+        "dense": replace(ENGINES["dense"], create=lambda: SkewedRateEngine(1.5)),
+        "stacked": replace(ENGINES["stacked"], create=UnsupportedEngine),
+        "replay": ENGINES["replay"],
     }
-    monkeypatch.setattr(speed, "ENGINES", engines)
-    recorded_choices.append("replay")
-    rows = {
-        row["engine"]: row for row in speed.measure(small_workload, PLAN, list(engines), CPU, 32)
-    }
+    measured = speed.measure(
+        small_workload, PLAN, list(engines), CPU, 32, engines=engines, choose=always("replay")
+    )
+    rows = {row["engine"]: row for row in measured}
     assert rows["stacked"]["refused"] == "it will not"
     assert rows["dense"]["equal"] is False
     assert rows["replay"]["equal"] is True
@@ -159,31 +152,27 @@ def test_rows_say_who_serves_and_what_the_chooser_took(
     assert "| NO |" in output
 
 
-@pytest.mark.usefixtures("recorded_choices")
-def test_the_chooser_taking_the_plain_engine_is_a_ratio_of_one(small_workload: Workload) -> None:
-    rows = {row["engine"]: row for row in speed.measure(small_workload, PLAN, [], CPU, 32)}
+def test_a_choice_of_the_plain_engine_is_a_ratio_of_one(small_workload: Workload) -> None:
+    measured = speed.measure(small_workload, PLAN, [], CPU, 32, choose=always("plain"))
+    rows = {row["engine"]: row for row in measured}
     assert rows["auto"]["chosen"] == "plain"
     assert (rows["auto"]["ratio_to_plain"], rows["auto"]["equal"]) == (1.0, True)
 
 
-def test_the_chooser_is_shown_the_narrowest_and_the_widest(
-    small_workload: Workload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output: list[int] = []
+def test_the_engine_is_chosen_on_the_narrowest_and_the_widest(small_workload: Workload) -> None:
+    sample_sizes: list[int] = []
 
-    def choose(_: TrainingSetup, samples: Sequence[Member], **__: int) -> EngineChoice:
-        output.extend(sum(member.widths.values()) for member in samples)
+    def choose(_: TrainingSetup, samples: Sequence[Member], **__: Any) -> EngineChoice:
+        sample_sizes.extend(sum(member.widths.values()) for member in samples)
         return EngineChoice(engine=PlainEngine())
 
-    monkeypatch.setattr(speed, "choose_engine", choose)
-    list(speed.measure(small_workload, PLAN, [], CPU, 32))
+    list(speed.measure(small_workload, PLAN, [], CPU, 32, choose=choose))
     sizes = [
         sum(candidate.widths.values()) for candidate in small_workload.candidates(PLAN.candidates)
     ]
-    assert (output[0], output[-1]) == (min(sizes), max(sizes))
+    assert (sample_sizes[0], sample_sizes[-1]) == (min(sizes), max(sizes))
 
 
-@pytest.mark.usefixtures("recorded_choices")
 def test_the_json_has_the_promised_form(
     tmp_path: Path,
     small_workload: Workload,

@@ -1,18 +1,23 @@
-"""The calibration: fast engines are taken, slow, lying or unable ones are not."""
+"""The calibration: fast engines are taken; slow ones, and those that err or cannot, are not."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from widthwise.objectives.engines import choose as chooser
 from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
-from widthwise.objectives.engines.choose import choose_engine
+from widthwise.objectives.engines.choose import (
+    CalibrationLimits,
+    choose_engine,
+    worth_trying,
+)
 from widthwise.objectives.engines.plain import PlainEngine
+from widthwise.objectives.engines.registry import ENGINES, EngineDescriptor
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.training.settings import ProxySettings
 
@@ -33,10 +38,8 @@ def training() -> TrainingSetup:
     )
 
 
-@pytest.fixture(autouse=True)
-def _any_step_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No step is taken for slow: how busy the machine is must not matter."""
-    monkeypatch.setattr(chooser, "_SLOW_STEP_SECONDS", 1e9)
+LIMITS = CalibrationLimits(slow_step=1e9)
+"""No step is taken for slow: how busy the machine is must not matter."""
 
 
 class DelayedReplayEngine:
@@ -70,18 +73,24 @@ class UnsupportedEngine:
         raise EngineUnsupported("it is a Tuesday")
 
 
-def choose_engine_name(
-    monkeypatch: pytest.MonkeyPatch, training: TrainingSetup, engine: Any
-) -> str:
-    monkeypatch.setattr(chooser, "ENGINES", {"plain": PlainEngine, "replay": lambda: engine})
-    monkeypatch.setattr(chooser, "_candidate_engines", lambda *_: ["replay"])
-    return choose_engine(training, MEMBERS, training_count=MANY).engine.name
+def registry_of(name: str, engine: Any) -> dict[str, EngineDescriptor]:
+    """The plain engine, and another one in place of all others."""
+    return {"plain": ENGINES["plain"], name: replace(ENGINES[name], create=lambda: engine)}
 
 
-def test_an_engine_that_saves_time_is_taken(
-    monkeypatch: pytest.MonkeyPatch, training: TrainingSetup
-) -> None:
-    assert choose_engine_name(monkeypatch, training, DelayedReplayEngine()) == "replay"
+def choose_engine_name(training: TrainingSetup, engine: Any) -> str:
+    choice = choose_engine(
+        training,
+        MEMBERS,
+        training_count=MANY,
+        engines=registry_of("replay", engine),
+        limits=LIMITS,
+    )
+    return choice.engine.name
+
+
+def test_an_engine_that_saves_time_is_taken(training: TrainingSetup) -> None:
+    assert choose_engine_name(training, DelayedReplayEngine()) == "replay"
 
 
 @pytest.mark.parametrize(
@@ -89,36 +98,39 @@ def test_an_engine_that_saves_time_is_taken(
     [DelayedReplayEngine(error=0.1), DelayedReplayEngine(pause=0.2), UnsupportedEngine()],
     ids=["other losses", "slow", "unable"],
 )
-def test_an_engine_that_lies_dawdles_or_cannot_is_not(
-    monkeypatch: pytest.MonkeyPatch, training: TrainingSetup, engine: Any
-) -> None:
-    assert choose_engine_name(monkeypatch, training, engine) == "plain"
+def test_an_engine_that_errs_dawdles_or_cannot_is_not(training: TrainingSetup, engine: Any) -> None:
+    assert choose_engine_name(training, engine) == "plain"
 
 
-def test_a_short_study_is_not_calibrated(
-    monkeypatch: pytest.MonkeyPatch, training: TrainingSetup
-) -> None:
-    def never(*_: Any) -> Any:
-        raise AssertionError("an engine was tried")
+def test_a_short_study_is_not_calibrated(training: TrainingSetup) -> None:
+    def never() -> Any:
+        raise AssertionError("an engine was made")
 
-    monkeypatch.setattr(chooser, "_time_setup_and_steps", never)
-    monkeypatch.setattr(chooser, "MIN_STUDY_SECONDS", 1e12)
-    choice = choose_engine(training, MEMBERS, training_count=1)
+    engines = {**ENGINES, "replay": replace(ENGINES["replay"], create=never)}
+    limits = replace(LIMITS, min_study=1e12)
+    choice = choose_engine(training, MEMBERS, training_count=1, engines=engines, limits=limits)
     assert (choice.engine.name, choice.reason) == ("plain", "")
 
 
+@pytest.mark.parametrize(
+    ("device", "stack_size", "plain_seconds", "names"),
+    [
+        pytest.param("cpu", 1, 1e6, {"replay", "dense"}, id="no stack"),
+        pytest.param("cpu", 8, 1e6, {"replay", "dense", "stacked"}, id="stack"),
+        pytest.param("cpu", 8, 20.0, {"replay", "stacked"}, id="too short to compile"),
+        pytest.param("cpu", 8, 60.0, {"replay", "dense", "stacked"}, id="long enough to compile"),
+        pytest.param("cuda", 8, 1e6, {"stacked"}, id="GPU"),
+        pytest.param("cuda", 1, 1e6, set(), id="GPU, no stack"),
+    ],
+)
 def test_stacks_are_for_several_at_once_and_compiling_is_for_long_studies(
-    training: TrainingSetup,
+    device: str, stack_size: int, plain_seconds: float, names: set[str]
 ) -> None:
-    assert "stacked" not in chooser._candidate_engines(training, 1, 1e6)
-    assert "stacked" in chooser._candidate_engines(training, 8, 1e6)
-    assert "dense" not in chooser._candidate_engines(training, 8, 20.0)
-    assert "dense" in chooser._candidate_engines(training, 8, 60.0)
+    tried = worth_trying(ENGINES.values(), torch.device(device), stack_size, plain_seconds)
+    assert {engine.name for engine in tried} == names
 
 
-def test_a_stack_is_tried_on_members_that_differ(
-    monkeypatch: pytest.MonkeyPatch, training: TrainingSetup
-) -> None:
+def test_a_stack_is_tried_on_members_that_differ(training: TrainingSetup) -> None:
     varied_members = [
         Member(widths={"a": width, "b": width}, seed=width, learning_rate=1e-3)
         for width in range(4, 12)
@@ -132,14 +144,19 @@ def test_a_stack_is_tried_on_members_that_differ(
             call_sizes.append(len({member.widths["a"] for member in members}))
             return super().start(training, members)
 
-    monkeypatch.setattr(chooser, "ENGINES", {"plain": PlainEngine, "stacked": Watching})
-    monkeypatch.setattr(chooser, "_candidate_engines", lambda *_: ["stacked"])
-    choice = choose_engine(training, MEMBERS, training_count=MANY, stack_samples=varied_members)
+    choice = choose_engine(
+        training,
+        MEMBERS,
+        training_count=MANY,
+        stack_samples=varied_members,
+        engines=registry_of("stacked", Watching()),
+        limits=LIMITS,
+    )
     assert choice.engine.name == "stacked"
     assert call_sizes == [8, 8]
 
 
-@pytest.mark.parametrize("name", ["plain", "replay", "stacked", "dense"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_that_was_asked_for_is_used(name: str, training: TrainingSetup) -> None:
     choice = choose_engine(training, MEMBERS, training_count=1, requested=name)
     assert choice.engine.name == name
