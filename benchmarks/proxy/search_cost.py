@@ -45,8 +45,8 @@ class Plan:
         candidates: To choose from.
         epochs: Of a full training.
         draw_count: Times that other candidates are drawn, with other seeds, and everybody chooses.
-        extra_draws: Further draws for the engine alone, whose full training names the winner there: how
-            often halving finds it takes more draws to tell than what it costs.
+        extra_draws: Further draws for the engine alone, whose full training names the winner there:
+            how often halving finds it takes more draws to estimate than what it costs.
         first_rungs: Epochs before the first rung of halving; each is tried.
         batch_size: Rows in a step.
     """

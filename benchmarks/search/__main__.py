@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(job: tuple[str, int], *, table: Table, trials: int, batch: int) -> dict[str, Any]:
-    """One sampler's figures with one seed."""
+    """Return one sampler's figures with one seed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     name, seed = job
     return evaluate_replay(table, run_replay(table, name, seed, trials, batch), checkpoints(trials))

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from .replay import Replay, make_history, make_suggester
 from .table import Table
-
-Floats = NDArray[np.float64]
 
 CHECKPOINTS = (5, 10, 15, 20, 30, 40, 48, 50, 60, 80, 100, 150, 200, 300, 500, 1000)
 """Trial counts that are reported; the last trial always is."""
@@ -22,12 +19,12 @@ OVERALL_FIGURES = ("infeasible_share", "duplicate_share", "seconds_per_proposal"
 
 
 def checkpoints(trials: int) -> list[int]:
-    """The trial counts that a run of so many trials is judged at."""
+    """Return the trial counts that a run of so many trials is judged at."""
     return sorted({count for count in CHECKPOINTS if count < trials} | {trials})
 
 
 def evaluate_replay(table: Table, result: Replay, counts: Sequence[int]) -> dict[str, Any]:
-    """One replay's figures; a sampler that ran out of candidates keeps its last ones."""
+    """Return a replay's figures; a sampler that ran out of candidates keeps its last ones."""
     suggester = make_suggester(table)
     feasible = table.feasible
     figures: dict[str, Any] = {name: {} for name in FIGURES_PER_COUNT}
@@ -68,7 +65,7 @@ def evaluate_replay(table: Table, result: Replay, counts: Sequence[int]) -> dict
 def summarise(
     results: Mapping[str, Sequence[Mapping[str, Any]]], counts: Sequence[int]
 ) -> dict[str, Any]:
-    """For each sampler the means over seeds, the standard errors, and tests against the first.
+    """Return means over seeds, standard errors, and tests against the first sampler.
 
     The tests are one-sided Mann–Whitney tests of the regret at each count: `first_better_p` is
     small where the first sampler's regret is lower beyond chance, `first_worse_p` where higher.

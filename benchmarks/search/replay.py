@@ -62,7 +62,7 @@ def run_replay(table: Table, name: str, seed: int, trials: int, batch: int = 1) 
 
 
 def make_history(table: Table, rows: IntArray) -> History:
-    """What trainings of the given rows tell."""
+    """Return the history of trainings of the given rows."""
     is_trained = np.isfinite(table.observed_metric[rows])
     no_candidates = table.widths[:0]
     return History(
@@ -74,7 +74,7 @@ def make_history(table: Table, rows: IntArray) -> History:
 
 
 def make_suggester(table: Table) -> Suggester:
-    """Widthwise on a table: `WidthSampler` as it stands in anybody's Optuna study.
+    """Return Widthwise on a table: `WidthSampler` as it is in anybody's Optuna study.
 
     A study of `widthwise run` trains the baselines first, to judge the answer by them; a table of
     ranks or of shares does not tell them all, and they are not the sampler's choice.

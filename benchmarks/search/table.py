@@ -13,8 +13,8 @@ from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.neighbourhood import hash_rows
 from widthwise.search.space.space import Space, Width
+from widthwise.search.surrogate.observations import Floats
 
-Floats = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
@@ -31,7 +31,8 @@ class Table:
             positive integers.
         ranks: Each row's positions among its columns' values, [n, d], from 0.
         observed_metric: Metric of the run that a search sees, [n], higher is better; NaN failed.
-        held_out_metric: Mean metric of the other runs, [n]; of the same run where there is only one.
+        held_out_metric: Mean metric of the other runs, [n]; of the same run where it is the only
+            one.
         cost: What the limit bounds, [n].
         limit: The largest cost that is feasible.
         space: The lattice that the rows lie on; not every point of it need be a row.
@@ -52,7 +53,7 @@ class Table:
 
     @cached_property
     def optimum(self) -> float:
-        """The best seen metric of all feasible rows."""
+        """The best observed metric of all feasible rows."""
         return float(self.observed_metric[self.feasible].max())
 
     @cached_property
@@ -62,16 +63,16 @@ class Table:
         return hashes[order], order
 
     def row_indices(self, widths: IntArray) -> IntArray:
-        """Indices of rows by their widths, [m]; each must be there."""
+        """Return indices of rows by their widths, [m]; each must be there."""
         hashes, order = self._sorted_hashes
         return order[np.searchsorted(hashes, hash_rows(widths))]
 
     def nearest_row(self, ranks: IntArray) -> int:
-        """The row at a lattice point, or the nearest by ranks where the table has no such row."""
+        """Return the row at a lattice point, or the nearest by ranks if there is none."""
         return int(np.argmin(((self.ranks - ranks) ** 2).sum(axis=1)))
 
     def feasible_set(self) -> FeasibleSet:
-        """The rows within the limit, as the sampler takes them."""
+        """Return the rows within the limit, as the sampler takes them."""
 
         def cost(widths: IntArray) -> Mapping[str, IntArray]:
             costs = np.asarray(np.round(self.cost[self.row_indices(widths)]), dtype=np.int64)
@@ -125,7 +126,7 @@ def read_table(path: Path, metric: str, cost: str, percentile: float) -> Table:
 
 
 def _parse_column(name: str, raw: NDArray[np.generic]) -> tuple[Width, IntArray, IntArray]:
-    """A column as a width of the lattice: itself where it holds positive integers, else ranks."""
+    """Return a column as a width: itself where it holds positive integers, else its ranks."""
     levels, ranks = np.unique(raw, return_inverse=True)
     is_numeric = np.issubdtype(raw.dtype, np.number)
     is_integer = is_numeric and bool((levels == np.round(levels)).all() and levels[0] >= 1)

@@ -72,7 +72,7 @@ def _study_table(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[l
 
 
 def _status_word(study_state: Mapping[str, Any]) -> str:
-    """The study's status in a word; one whose budget is spent has nothing left to open."""
+    """Return the study's status in a word; one whose budget is spent has nothing left to open."""
     spent = not study_state["trials"]["running"] and not study_state["trials"]["waiting"]
     return "finished" if spent else str(study_state["status"])
 
@@ -97,7 +97,7 @@ def _format_numbers(numbers: Sequence[int], limit: int = 4) -> str:
 
 
 def _format_event(study: str, event: Mapping[str, Any]) -> str:
-    """An event in words: when, what, of which trial, by whom, and what else is known."""
+    """Return an event in words: when, what, of which trial, by whom, and what else is known."""
     timestamp = datetime.fromtimestamp(event["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     trial = "" if event["trial"] is None else f" trial {event['trial']}"
     worker = f" by {event['worker']}" if event["worker"] else ""
@@ -108,5 +108,5 @@ def _format_event(study: str, event: Mapping[str, Any]) -> str:
 
 
 def _last_line(value: Any) -> str:
-    """A traceback's message; anything else as it is."""
+    """Return a traceback's message; anything else as it is."""
     return (str(value).strip().splitlines() or [""])[-1]

@@ -1,6 +1,7 @@
 """Progress of a study on stderr: a live display on a terminal, plain lines elsewhere.
 
-`follow_progress` gives a function to call a few times a second; it reads the ledger and tells what is new.
+`follow_progress` yields a function to call a few times a second; it reads the ledger and shows
+what is new.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class ProgressDisplay:
         self._best = self._best_trial(records)
 
     def update(self) -> None:
-        """Read the ledger; say what has finished or was paused since the last time."""
+        """Read the ledger; log what has finished or was paused since the last time."""
         counts = self._reader.counts()
         self._log_pauses(self._reader.status(), counts.paused)
         if count_finished(counts) != count_finished(self._counts) or len(
@@ -108,7 +109,7 @@ class ProgressDisplay:
         )
 
     def __rich__(self) -> Group:
-        """The live display: bar, states, best so far, limits, rate and time left."""
+        """Return the live display: bar, states, best so far, limits, rate and time left."""
         counts, done = self._counts, count_finished(self._counts)
         grid = Table.grid(padding=(0, 1))
         grid.add_row(
@@ -119,7 +120,8 @@ class ProgressDisplay:
         )
         best_line = "no metric yet"
         if self._best is not None:
-            best_line = f"best {self._metric} {self._best.value:.4f} with {format_widths(self._best.widths)}"
+            best_widths = format_widths(self._best.widths)
+            best_line = f"best {self._metric} {self._best.value:.4f} with {best_widths}"
         return Group(grid, Text(best_line), Text(f"limits: {self._limits or 'none'}", style="dim"))
 
     def _format_rate(self, done: int) -> str:
@@ -133,7 +135,7 @@ class ProgressDisplay:
 
 
 def count_finished(counts: SlotCounts) -> int:
-    """Trials that will not run again."""
+    """Return the number of trials that will not run again."""
     return counts.complete + counts.failed + counts.pruned
 
 
@@ -152,7 +154,7 @@ def follow_progress(
     metric: str,
     limits: dict[str, int],
 ) -> Iterator[Callable[[], None]]:
-    """A function that brings the display up to date, live where `console` is a terminal."""
+    """Yield a function that updates the display, which is live where `console` is a terminal."""
 
     def log(line: str) -> None:
         console.print(line, markup=False)

@@ -91,13 +91,13 @@ class _Judged:
     noise: float | None
 
     def qualifies(self, goal: Goal) -> NDArray[np.bool_]:
-        """Which meet the target, [n]: with confidence where there is a posterior."""
+        """Return which meet the target, [n]: with confidence where there is a posterior."""
         if self.deviation is None:
             return meets_target(self.metric, goal)
         return confidently_meets_target(self.metric, self.deviation, goal)
 
     def best_index(self, goal: Goal) -> int:
-        """The index of the best for the goal; where nothing qualifies, of the best metric."""
+        """Return the index of the best for the goal; of the best metric where none qualifies."""
         if goal.kind is GoalKind.SMALLEST:
             cheapest = cheapest_index(self.qualifies(goal), self.metric, self.cost)
             if cheapest is not None:
@@ -189,7 +189,7 @@ def _judge_against_baselines(judged: _Judged, goal: Goal) -> tuple[int, str]:
 
 
 def _describe_saving(judged: _Judged, goal: Goal, best_index: int, baselines: Sequence[int]) -> str:
-    """The sentence for a trial that is smaller than the baselines that reach the target."""
+    """Return the sentence for a trial that is smaller than the baselines that reach the target."""
     cheapest = min(baselines, key=lambda index: judged.cost[index])
     share = judged.cost[best_index] / judged.cost[cheapest]
     return (

@@ -1,6 +1,6 @@
-"""The plain baselines: what an engineer would pick without any search.
+"""The plain baselines: what an engineer would choose without any search.
 
-Every study trains these three first and is judged against them: the largest candidate that fits,
+Every study trains these three first and is compared with them: the largest candidate that fits,
 the uniform scaling that fits, and a rule of thumb. Entry point: `baselines`.
 """
 
@@ -26,10 +26,10 @@ _MAX_MULTIPLIERS = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A candidate picked without any search.
+    """A candidate chosen without any search.
 
     Attributes:
-        name: Which baselines pick it; several may agree on one candidate.
+        name: Which baselines choose it; several may agree on one candidate.
         widths: Its widths by name.
     """
 
@@ -40,12 +40,12 @@ class Baseline:
 def baselines(
     feasible_set: FeasibleSet, rule_of_thumb: Sequence[float] | None = None
 ) -> list[Baseline]:
-    """The baselines of a feasible set, without repetition.
+    """Return the baselines of a feasible set, without repetition.
 
     Args:
-        feasible_set: Where they are picked from; every baseline keeps the limits.
-        rule_of_thumb: Widths by the rule of thumb, as many as the space has, positive; None leaves that
-            baseline out.
+        feasible_set: Where they are chosen from; every baseline keeps the limits.
+        rule_of_thumb: Widths by the rule of thumb, as many as the space has, positive; None leaves
+            that baseline out.
     """
     pool = feasible_set.candidate_pool(
         np.random.default_rng(0), feasible_set.space.smallest()[None, :]
@@ -72,7 +72,7 @@ def baselines(
 
 
 def pyramid(features: int, outputs: int, layers: int) -> list[float]:
-    """Hidden widths that shrink geometrically from the inputs to the outputs.
+    """Return hidden widths that shrink geometrically from the inputs to the outputs.
 
     w_i = n (m/n)^(i/(k+1)) for i = 1 … k, with n inputs, m outputs and k hidden layers.
     Source: Masters, Practical Neural Network Recipes in C++ (1993), the geometric pyramid rule.
@@ -83,7 +83,7 @@ def pyramid(features: int, outputs: int, layers: int) -> list[float]:
 
 
 def doubling(first: float, layers: int) -> list[float]:
-    """Channels that double from block to block.
+    """Return channels that double from block to block.
 
     Source: Simonyan and Zisserman, Very Deep Convolutional Networks (2015), table 1.
     """
@@ -91,7 +91,7 @@ def doubling(first: float, layers: int) -> list[float]:
 
 
 def _log_size(feasible_set: FeasibleSet, candidates: Candidates) -> NDArray[np.float64]:
-    """What "large" means, [n]: parameters times FLOPs; without costs, the product of widths."""
+    """Return log2 of the size, [n]: parameters × FLOPs; without costs, the product of widths."""
     costs = feasible_set.cost_function(candidates)
     if "parameters" in costs and "flops" in costs:
         sizes = [costs["parameters"], costs["flops"]]
@@ -100,7 +100,7 @@ def _log_size(feasible_set: FeasibleSet, candidates: Candidates) -> NDArray[np.f
 
 
 def _largest_candidate(feasible_set: FeasibleSet, pool: Candidates) -> NDArray[np.int64]:
-    """The largest of the pool, then uphill while there is a larger feasible neighbour."""
+    """Return the largest of the pool, then of its surroundings while that is larger."""
     best = pool[int(np.argmax(_log_size(feasible_set, pool)))]
     if feasible_set.enumerated:
         return np.asarray(best)
@@ -109,7 +109,7 @@ def _largest_candidate(feasible_set: FeasibleSet, pool: Candidates) -> NDArray[n
 
 
 def _uniform_candidate(feasible_set: FeasibleSet) -> NDArray[np.int64] | None:
-    """All widths at the same fraction of their high: the largest fraction that fits."""
+    """Return all widths at the same fraction of their high: the largest that fits."""
     highs = np.asarray([width.high for width in feasible_set.space.widths], dtype=np.float64)
     fractions = np.unique(
         np.concatenate(
@@ -130,7 +130,7 @@ def _uniform_candidate(feasible_set: FeasibleSet) -> NDArray[np.int64] | None:
 def _nearest_candidate(
     feasible_set: FeasibleSet, pool: Candidates, point: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """The feasible candidate nearest to a point, by the ratio of widths (log distance)."""
+    """Return the feasible candidate nearest to a point, by the ratio of widths (log distance)."""
     snapped = feasible_set.space.snap(point)
     if feasible_set.is_feasible(snapped[None, :])[0]:
         return snapped

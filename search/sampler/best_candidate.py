@@ -118,7 +118,7 @@ class _AnswerScores:
         self.companion_row = _best_companions(posterior, history)
 
     def __call__(self, candidates: Candidates) -> Floats:
-        """The scores, [n]."""
+        """Return the scores, [n]."""
         mean, _ = self.posterior.metric.predict(self.encode(candidates))
         is_possible = self.is_usable(candidates) & ~self.history.is_excluded(
             candidates, self.companion_row
@@ -126,7 +126,7 @@ class _AnswerScores:
         return np.where(is_possible, mean, -np.inf)
 
     def encode(self, candidates: Candidates) -> Floats:
-        """The surrogate's columns, [n, columns]."""
+        """Return the surrogate's columns, [n, columns]."""
         companion_rows = (
             None
             if self.companion_row is None
@@ -135,13 +135,13 @@ class _AnswerScores:
         return encode_candidates(self.feasible_set, candidates, companion_rows)
 
     def is_usable(self, candidates: Candidates) -> NDArray[np.bool_]:
-        """Which candidates kept every measured limit, or are likely to, [n]."""
+        """Return which candidates kept every measured limit, or are likely to, [n]."""
         return self.history.has_proven(
             candidates, self.companion_row
         ) | self.posterior.is_probably_feasible(self.encode(candidates))
 
     def shortlist(self, pool: Candidates) -> Candidates:
-        """The candidates of a large pool that the polynomial surface thinks most of."""
+        """Return the candidates of a large pool with the best polynomial means and improvements."""
         encoded = self.encode(pool)
         polynomial_mean, _ = self.posterior.metric.polynomial_only().predict(encoded)
         top_by_mean = np.argpartition(-polynomial_mean, _SHORTLIST_SIZE)[:_SHORTLIST_SIZE]
@@ -149,7 +149,7 @@ class _AnswerScores:
 
 
 def _cheapest_confident(mean: Floats, deviation: Floats, cost: Floats, goal: Goal) -> int:
-    """Index of the cheapest that meets the target with confidence, else of the likeliest to."""
+    """Return the index of the cheapest that meets the target, else of the likeliest to."""
     cheapest = cheapest_index(confidently_meets_target(mean, deviation, goal), mean, cost)
     if cheapest is not None:
         return cheapest
@@ -157,7 +157,7 @@ def _cheapest_confident(mean: Floats, deviation: Floats, cost: Floats, goal: Goa
 
 
 def _best_companions(posterior: ConstrainedPosterior, history: History) -> Floats | None:
-    """The companions of the best observed trial by mean that broke no measured limit, [columns]."""
+    """Return the companions, [columns], of the best observed trial that broke no limit."""
     if history.encoded_companions is None:
         return None
     mean, _ = posterior.metric.predict(posterior.train_inputs[: len(history.values)])
@@ -172,7 +172,7 @@ def _describe(
     goal: Goal,
     companion_parameters: CompanionParameters | None,
 ) -> BestCandidate:
-    """The candidate with its interval, and whether it was trained."""
+    """Return the candidate with its interval, and whether it was trained."""
     history, companion_row = answers.history, answers.companion_row
     row_mean, row_deviation = answers.posterior.metric.predict(answers.encode(row[None, :]))
     mean, deviation = goal.sign * float(row_mean[0]), float(row_deviation[0])

@@ -1,4 +1,4 @@
-"""Riders: parameters that ride along with the widths, such as activation, dropout, learning rate.
+"""Companion parameters: searched along with the widths, such as dropout or the learning rate.
 
 They are Optuna parameters of any kind. The surrogate sees numbers by their position between low and
 high (on the parameter's own scale) and each choice of a category as a column of its own.
@@ -38,7 +38,7 @@ class CompanionParameters:
         return sum(_column_count(distribution) for distribution in self.distributions.values())
 
     def encode(self, parameters: Sequence[Mapping[str, Any]]) -> Floats:
-        """Each set of parameters as a row, [n, columns]; values out of range are clipped."""
+        """Return each set of parameters as a row, [n, columns]; values out of range are clipped."""
         encoded = np.zeros((len(parameters), self.column_count))
         for row, values in zip(encoded, parameters, strict=True):
             row[:] = np.concatenate(
@@ -50,7 +50,7 @@ class CompanionParameters:
         return encoded
 
     def decode(self, row: Floats) -> dict[str, Any]:
-        """The parameters of an encoded row, [columns]."""
+        """Return the parameters of an encoded row, [columns]."""
         values, start = {}, 0
         for name, distribution in self.distributions.items():
             end = start + _column_count(distribution)
@@ -59,7 +59,7 @@ class CompanionParameters:
         return values
 
     def midpoint(self) -> Floats:
-        """A plain row, [columns]: every number at its middle, the first choice of a category."""
+        """Return a plain row, [columns]: numbers at their middle, a category's first choice."""
         parts = []
         for distribution in self.distributions.values():
             if isinstance(distribution, CategoricalDistribution):
@@ -69,7 +69,7 @@ class CompanionParameters:
         return np.asarray(self._snap_to_values(np.concatenate(parts)[None, :])[0])
 
     def sample(self, count: int, rng: np.random.Generator) -> Floats:
-        """Random rows, uniform on each parameter's own scale; [number, columns]."""
+        """Return random rows, uniform on each parameter's own scale; [count, columns]."""
         parts = []
         for distribution in self.distributions.values():
             if isinstance(distribution, CategoricalDistribution):
@@ -80,7 +80,7 @@ class CompanionParameters:
         return self._snap_to_values(np.hstack(parts))
 
     def perturbed(self, row: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Rows that differ a little from the given one, [number, columns]."""
+        """Return rows that differ a little from the given one, [count, columns]."""
         perturbed_rows = np.tile(row, (count, 1))
         random_rows = self.sample(count, rng)
         start = 0
@@ -97,7 +97,7 @@ class CompanionParameters:
         return self._snap_to_values(perturbed_rows)
 
     def _snap_to_values(self, encoded: Floats) -> Floats:
-        """Rows moved to values that the parameters can take."""
+        """Return rows moved to values that the parameters can take."""
         return self.encode([self.decode(row) for row in encoded])
 
 

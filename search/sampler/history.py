@@ -135,7 +135,7 @@ class History:
     def is_excluded(
         self, candidates: Candidates, companion_row: Floats | None = None
     ) -> NDArray[np.bool_]:
-        """Which candidates can never be the answer, [n]: they failed or broke a measured limit.
+        """Return which candidates can never be the answer, [n]: they failed or broke a limit.
 
         Args:
             candidates: Widths, [n, d].
@@ -150,13 +150,13 @@ class History:
     def has_proven(
         self, candidates: Candidates, companion_row: Floats | None = None
     ) -> NDArray[np.bool_]:
-        """Which candidates are among the proven ones, [n]; arguments as of `is_excluded`."""
+        """Return which candidates are among the proven ones, [n]; arguments as of `is_excluded`."""
         return self._is_among(candidates, companion_row, self.is_proven)
 
     def _is_among(
         self, candidates: Candidates, companion_row: Floats | None, selected: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Which candidates are among the selected observed ones, [n]."""
+        """Return which candidates are among the selected observed ones, [n]."""
         if not selected.any():
             return np.zeros(len(candidates), dtype=bool)
         if companion_row is None or self.encoded_companions is None:
@@ -168,7 +168,7 @@ class History:
         )
 
     def with_pending(self, widths: Candidates, encoded_companions: Floats | None) -> History:
-        """The history with more candidates in training, [k, d]."""
+        """Return the history with more candidates in training, [k, d]."""
         pending_encoded_companions = self.pending_encoded_companions
         if encoded_companions is not None:
             pending_encoded_companions = (
@@ -238,5 +238,5 @@ def _stack_companions(tried: Sequence[TriedCandidate], count: int) -> Floats:
 
 
 def hash_pairs(candidates: Candidates, encoded_companions: Floats) -> NDArray[np.uint64]:
-    """Each pair of widths and companions as one number, companions to six decimals, [n]."""
+    """Return each pair of widths and companions as one number, [n]; companions to six decimals."""
     return hash_rows(np.hstack([candidates, np.round(encoded_companions * 1e6).astype(np.int64)]))

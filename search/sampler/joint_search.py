@@ -1,7 +1,7 @@
-"""Pairs of widths and companions: the best one by turns over either part.
+"""Joint search of widths and companion parameters, by coordinate ascent.
 
-Widths form a lattice that can be judged whole, companions may be continuous; so the best pair is
-found from random pairs, then by improving one part while the other is held. Entry point:
+Widths form a lattice that can be scored whole, companions may be continuous; so the best pair is
+found from random pairs, then by improving one part while the other is fixed. Entry point:
 `optimise_jointly`.
 """
 
@@ -17,7 +17,7 @@ from ..surrogate.observations import Floats
 from .companions import CompanionParameters
 from .history import History, hash_pairs
 
-# Random pairs to start from, candidates and companions looked at in a turn, and turns.
+# Random pairs to start from, candidates and companions scored in a round, and rounds.
 _INITIAL_PAIRS = 4096
 _CANDIDATES_PER_ROUND = 4096
 _COMPANIONS_PER_ROUND = 256
@@ -25,10 +25,10 @@ _MAX_ROUNDS = 3
 
 
 class ScoreFunction(Protocol):
-    """What is expected of each pair."""
+    """Scores pairs of widths and companions."""
 
     def __call__(self, candidates: Candidates, encoded_companions: Floats | None = None) -> Floats:
-        """Higher is better, [n]."""
+        """Return the scores, [n], higher being better."""
         ...
 
 
@@ -39,17 +39,17 @@ def optimise_jointly(
     history: History,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], Floats] | None:
-    """The open pair with the highest score: widths [d] and encoded companions [e].
+    """Return the untried pair with the highest score: widths [d] and encoded companions [e].
 
     Args:
         pool: Feasible candidates, [n, d], n ≥ 1.
         companion_parameters: The companions.
         score: What to maximise.
-        history: Pairs in it are closed, and so are widths that failed.
+        history: Pairs in it are excluded, and so are widths that failed.
         rng: Draws pairs and companions.
 
     Returns:
-        The pair, or None where every pair that was looked at is closed.
+        The pair, or None where every pair that was scored is excluded.
     """
     tried_hashes = _tried_pair_hashes(history)
     failed_hashes = hash_rows(history.failed)

@@ -28,7 +28,7 @@ _WITH_COMPANIONS = (CandidateState.COMPLETE, CandidateState.PENDING)
 def infer_companion_parameters(
     trials: Sequence[FrozenTrial], space: Space
 ) -> CompanionParameters | None:
-    """The parameters besides the widths that every complete trial has, as last distributed.
+    """Return the parameters besides the widths that every complete trial has.
 
     None where there are none, or where no complete trial has all widths.
     """
@@ -106,7 +106,7 @@ def read_history(
 
 
 def _candidate_state(trial: FrozenTrial, measured: Sequence[str]) -> CandidateState:
-    """What a trial's state means to the search."""
+    """Return what a trial's state means to the search."""
     if not trial.state.is_finished():
         return CandidateState.PENDING
     if trial.state == TrialState.COMPLETE and np.isfinite(trial.value or 0.0):
@@ -119,7 +119,7 @@ def _candidate_state(trial: FrozenTrial, measured: Sequence[str]) -> CandidateSt
 
 
 def _trial_params(trial: FrozenTrial) -> Mapping[str, Any]:
-    """What a trial uses: its parameters, and of one under way what it is going to use."""
+    """Return a trial's parameters; of one under way, those it is going to use."""
     attributes = trial.system_attrs
     return {
         **attributes.get(SUGGESTION_KEY, {}),
@@ -129,7 +129,7 @@ def _trial_params(trial: FrozenTrial) -> Mapping[str, Any]:
 
 
 def _width_row(trial: FrozenTrial, space: Space) -> list[int] | None:
-    """The trial's widths in the space's order; None where it has none on the lattice."""
+    """Return the trial's widths in the space's order; None where it has none on the lattice."""
     values = _trial_params(trial)
     try:
         widths = [values[name] for name in space.names]
@@ -145,7 +145,7 @@ def _has_companions(trial: FrozenTrial, companion_parameters: CompanionParameter
 def _encode_companions(
     trial: FrozenTrial, companion_parameters: CompanionParameters
 ) -> NDArray[np.float64]:
-    """A trial's companions, [columns]: the middle where they are not known yet."""
+    """Return a trial's companions, [columns]: the middle where they are not known yet."""
     values = _trial_params(trial)
     if all(name in values for name in companion_parameters.distributions):
         return np.asarray(companion_parameters.encode([values])[0])
@@ -153,12 +153,12 @@ def _encode_companions(
 
 
 def _full_fidelity(trials: Sequence[FrozenTrial], name: str | None) -> float:
-    """The longest training that the trials report under a name, 1 where none does."""
+    """Return the longest training that the trials report under a name, 1 where none does."""
     reported = [trial.user_attrs.get(name) for trial in trials if name is not None]
     return max((float(length) for length in reported if length is not None), default=1.0)
 
 
 def _fidelity(trial: FrozenTrial, name: str | None, full_fidelity: float) -> float:
-    """How long a trial trained; one that does not say is taken to have trained in full."""
+    """Return how long a trial trained; one that does not report it trained in full."""
     length = None if name is None else trial.user_attrs.get(name)
     return full_fidelity if length is None else float(length)

@@ -1,12 +1,12 @@
-"""The sampler: Widthwise's proposals in any Optuna study with plain `suggest_int` calls.
+"""The sampler: Widthwise's suggestions in any Optuna study with plain `suggest_int` calls.
 
-`WidthSampler` proposes widths that keep every limit and that nobody has tried; other parameters of
-a trial ride along and are searched together with them. It keeps nothing: what it knows it reads
-from the study, so a study goes on wherever its storage is opened. `WidthSampler.recommend` says
-which candidate is best now, tried or not.
+`WidthSampler` suggests widths that keep every limit and that nobody has tried; other parameters of
+a trial are companions, searched together with them. It is stateless: all it knows it reads from
+the study, so a study goes on wherever its storage is opened. `WidthSampler.recommend` returns the
+candidate that is best now, tried or not.
 
-A trial's proposal is written into the trial (`SUGGESTION_KEY`) before it is used, and made again where
-another worker's trial holds the same: no two workers ever train the same widths.
+A trial's suggestion is written into the trial (`SUGGESTION_KEY`) before it is used, and made again
+where another worker's trial holds the same: no two workers ever train the same widths.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 EXHAUSTED_KEY = "widthwise:exhausted"
 """User attribute of a study whose feasible candidates have all been tried; its value says so."""
 
-# Proposals for one trial: each further one means that another worker holds the same widths.
+# Suggestions for one trial: each further one means that another worker holds the same widths.
 _MAX_SUGGESTIONS = 20
 
 
@@ -54,7 +54,7 @@ class StudyExhausted(Exhausted, TrialPruned):
 
 @final
 class WidthSampler(BaseSampler):
-    """An Optuna sampler that proposes feasible, untried widths only.
+    """An Optuna sampler that suggests feasible, untried widths only.
 
     Example:
         ```python
@@ -70,11 +70,11 @@ class WidthSampler(BaseSampler):
             searched along with the widths from their second trial on.
         limits: Upper bounds of the costs; none by default.
         cost: Costs by name of candidates [n, d]; needed where there are limits.
-        seed: Makes proposals repeatable: they depend on it, the trial's number and the study.
-        baselines: Candidates to propose first.
+        seed: Makes suggestions repeatable: they depend on it, the trial's number and the study.
+        baselines: Candidates to suggest first.
         goal: What to look for. Its kind, target and cost count; the study says the direction.
         measured: Names of constraints that `trial.set_constraint` gives after the training, such
-            as latency: at most 0 is feasible. Their chance is learned and takes part.
+            as latency: at most 0 is feasible. The probability to keep them is learned.
         fidelity: Name of a user attribute of trials that says how long they trained, such as
             "epochs": shorter trainings inform, only the longest count.
         cost_batch_size: How many candidates `cost` may be asked for in one go.
@@ -117,7 +117,7 @@ class WidthSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Nothing: a trial's proposal is made whole, but handed out as each parameter is asked for.
+        """Return nothing: each parameter of a suggestion is handed out as it is asked for.
 
         So a width may be asked for as a range, a log range or a choice, whatever suits the user.
         """
@@ -127,7 +127,7 @@ class WidthSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A value for each parameter of a search space."""
+        """Return a value for each parameter of a search space."""
         self._raise_error_if_multi_objective(study)
         return {
             name: self.sample_independent(study, trial, name, distribution)
@@ -141,7 +141,7 @@ class WidthSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The trial's proposal for one parameter.
+        """Return the trial's suggestion for one parameter.
 
         Raises:
             StudyExhausted: Every feasible candidate was tried; the study stops.
@@ -177,7 +177,7 @@ class WidthSampler(BaseSampler):
     def _suggested_params(
         self, study: Study, trial: FrozenTrial, param_name: str
     ) -> Mapping[str, Any]:
-        """What the trial shall use by name; made once, when the first parameter is asked for."""
+        """Return what the trial shall use by name; made when the first parameter is asked for."""
         storage = study._storage
         stored_params = storage.get_trial(trial._trial_id).system_attrs.get(SUGGESTION_KEY)
         if stored_params is not None:
@@ -196,7 +196,7 @@ class WidthSampler(BaseSampler):
             rng = np.random.default_rng(self._derive_seed(trial, attempt))
             try:
                 if attempt and not fixed:
-                    # Workers that proposed the same would do so again: each takes another rank.
+                    # Workers that suggested the same would do so again: each takes another rank.
                     rank = 1 + int(rng.integers(2 ** min(attempt, 4)))
                     suggestion = suggester.suggest_batch(history, rng, rank)[-1]
                 else:
@@ -205,7 +205,7 @@ class WidthSampler(BaseSampler):
                 raise self._stop_exhausted(study, error) from None
             suggested_params = {**suggestion.widths, **suggestion.companions}
             storage.set_trial_system_attr(trial._trial_id, SUGGESTION_KEY, suggested_params)
-            # Whoever writes second sees the first one's proposal here, and makes another.
+            # Whoever writes second sees the first one's suggestion here, and makes another.
             trials = storage.get_all_trials(study._study_id, deepcopy=False)
             other_trials = [other for other in trials if other.number != trial.number]
             if not any(
@@ -252,7 +252,7 @@ class WidthSampler(BaseSampler):
 
 
 def _check_contains(name: str, value: Any, distribution: BaseDistribution, space: Space) -> None:
-    """That a study asks for a width by a range that holds the proposed value."""
+    """Raise ValueError unless a range holds the suggested value of a width."""
     try:
         is_contained = distribution._contains(distribution.to_internal_repr(value))
     except ValueError:
@@ -262,6 +262,6 @@ def _check_contains(name: str, value: Any, distribution: BaseDistribution, space
             name, "other values"
         )
         raise ValueError(
-            f"the trial asks for {name!r} by {distribution}, which does not hold the proposed {value}; "
-            f"the space has {declared_values}: ask for all of it"
+            f"the trial asks for {name!r} by {distribution}, which does not hold the proposed "
+            f"{value}; the space has {declared_values}: ask for all of it"
         )

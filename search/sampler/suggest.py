@@ -1,12 +1,12 @@
-"""The proposer: from what a study has tried to the candidate that is worth training next.
+"""The suggester: from what a study has tried to the candidate to train next.
 
-The first proposals are the plain baselines and a few feasible candidates at random; after that,
-the untried feasible candidate with the most expected gain under the surrogate. It keeps nothing
-between calls: a study can be resumed from what it recorded.
+The first suggestions are the plain baselines and a few feasible candidates at random (the initial
+design); after that, the untried feasible candidate with the most expected gain under the surrogate.
+It is stateless: a study can be resumed from what it recorded.
 
-    proposal = proposer.suggest(history, rng)             # one
-    proposals = proposer.suggest_batch(history, rng, 8)   # eight that do not crowd each other
-    proposer.suggest(history, rng, last=True)             # confirms the pick if it is untrained
+    suggestion = suggester.suggest(history, rng)             # one
+    suggestions = suggester.suggest_batch(history, rng, 8)   # eight, apart from each other
+    suggester.suggest(history, rng, last=True)               # the best candidate, if untrained
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from .origin import CONFIRMATION, INITIAL_DESIGN, SAMPLER, Origin
 from .posterior import ConstrainedPosterior, encode_candidates, fit_posterior
 
 _SHORTLIST_SIZE = 2048
-# Numbers that the response surface may work out for one proposal: 2^20 candidates of 37 terms.
+# Numbers that the polynomial surface may compute for one suggestion: 2^20 candidates of 37 terms.
 _MAX_SCREENED_TERMS = 40_000_000
-# Where the climb starts from.
+# Candidates that the beam search starts from.
 _BEAM_STARTS = 6
-# Trainings that the surrogate needs at least: a level, a slope that all widths share, and one to
-# judge them by. Its priors stand in for the rest, so the start-up design need not grow with the
+# Trainings that the surrogate needs at least: for a level, for a slope that all widths share, and
+# for the noise. Its priors stand in for the rest, so the initial design need not grow with the
 # number of widths (docs/decisions/0004-the-surrogate.md).
 _MIN_INITIAL_DESIGN = 3
 _NO_FIXED_WIDTHS: Mapping[str, Any] = MappingProxyType({})
@@ -83,13 +83,13 @@ class _Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Suggester:
-    """Proposes candidates of a feasible set for a goal.
+    """Suggests candidates of a feasible set for a goal.
 
     Attributes:
         feasible_set: The candidates.
         goal: What is looked for.
         baselines: What is trained first.
-        companion_parameters: Parameters that ride along; None where only widths are searched.
+        companion_parameters: What is searched along with the widths; None where nothing is.
     """
 
     feasible_set: FeasibleSet
@@ -99,7 +99,7 @@ class Suggester:
 
     @property
     def initial_design_size(self) -> int:
-        """Candidates of the start-up design: the baselines and at least one at random."""
+        """Candidates of the initial design: the baselines and at least one at random."""
         return max(len(self.baselines) + 1, _MIN_INITIAL_DESIGN)
 
     @single_blas_thread()
@@ -111,13 +111,13 @@ class Suggester:
         last: bool = False,
         fixed: Mapping[str, Any] = _NO_FIXED_WIDTHS,
     ) -> Suggestion:
-        """The next candidate to train.
+        """Return the next candidate to train.
 
         Args:
             history: All that was tried.
-            rng: Source of all randomness; the same history and state give the same proposal.
-            last: Whether the budget ends with it: then the pick is trained if it never was, so
-                that what is recommended has been seen.
+            rng: Source of all randomness; the same history and state give the same suggestion.
+            last: Whether the budget ends with it: then the best candidate is trained if it never
+                was, so that what is recommended has been confirmed.
             fixed: Widths that somebody else has set, by name: only candidates with these.
 
         Raises:
@@ -143,10 +143,10 @@ class Suggester:
     def suggest_batch(
         self, history: History, rng: np.random.Generator, count: int
     ) -> list[Suggestion]:
-        """The next candidates to train at once, each chosen as if those before it were running.
+        """Return the next candidates, each chosen as if those before it were in training.
 
         Returns:
-            `count` proposals, or fewer where fewer untried feasible candidates are left.
+            `count` suggestions, or fewer where fewer untried feasible candidates are left.
 
         Raises:
             Exhausted: Every feasible candidate was tried.
@@ -156,7 +156,7 @@ class Suggester:
         while len(suggestions) < count:
             choice = self._next_baseline(history) or self._draw_initial_design(history, rng)
             if choice is None and len(history.observed):
-                # Hyperparameters are learned once a batch; each further one is conditioned on.
+                # Hyperparameters are fitted once a batch; each further choice is conditioned on.
                 if posterior is None:
                     posterior = fit_posterior(self.feasible_set.space, history).condition_on(
                         self._encoded_pending(history)
@@ -167,8 +167,8 @@ class Suggester:
                     break
                 raise Exhausted(
                     "every feasible candidate was tried: "
-                    f"{len(np.unique(hash_rows(history.tried))):,} of {self.feasible_set.space.size:,} "
-                    "candidates keep the limits or were refused"
+                    f"{len(np.unique(hash_rows(history.tried))):,} of "
+                    f"{self.feasible_set.space.size:,} candidates keep the limits or were refused"
                 )
             suggestions.append(self._suggestion(choice))
             history = history.with_pending(choice.widths, choice.companions)
@@ -181,7 +181,7 @@ class Suggester:
     def _suggest_with_fixed(
         self, history: History, rng: np.random.Generator, fixed: Mapping[str, Any]
     ) -> Suggestion:
-        """The best of the open candidates with some widths given; of a few thousand at most."""
+        """Return the best untried candidate with some widths given, of a few thousand at most."""
         space = self.feasible_set.space
         pool = self._candidate_pool(history, rng).copy()
         column_indices = [space.names.index(name) for name in fixed]
@@ -254,7 +254,7 @@ class Suggester:
         return None
 
     def _draw_initial_design(self, history: History, rng: np.random.Generator) -> _Choice | None:
-        """While the start-up design lasts, a random open candidate.
+        """Return a random untried candidate while the initial design lasts, else None.
 
         Spreading it out, by corners or by medoids, taught no more (docs/decisions/0004).
         """
@@ -275,7 +275,7 @@ class Suggester:
         return self.feasible_set.candidate_pool(rng, history.top_observed)
 
     def _untried(self, pool: Candidates, history: History) -> Candidates:
-        """The candidates of a pool that were not tried."""
+        """Return the candidates of a pool that were not tried."""
         if self.companion_parameters is not None:
             return pool
         return pool[~np.isin(self.feasible_set.row_hashes(pool), hash_rows(history.tried))]
@@ -283,7 +283,7 @@ class Suggester:
     def _maximise_acquisition(
         self, posterior: ConstrainedPosterior, history: History, rng: np.random.Generator
     ) -> _Choice | None:
-        """The open candidate with the most expected gain."""
+        """Return the untried candidate with the most expected gain."""
         pool = self._candidate_pool(history, rng)
         score = self._score_function(posterior, history)
         if self.companion_parameters is not None:
@@ -307,7 +307,7 @@ class Suggester:
         )
 
     def _score_function(self, posterior: ConstrainedPosterior, history: History) -> ScoreFunction:
-        """What is expected of training candidates."""
+        """Return the function that scores candidates by their expected gain."""
         acquisition = make_acquisition_function(
             posterior, self.goal, self._goal_cost(np.vstack([history.observed, history.pending]))
         )
@@ -327,7 +327,7 @@ class Suggester:
         history: History,
         rng: np.random.Generator,
     ) -> Candidates:
-        """Candidates worth a closer look: the response surface's favourites and random ones."""
+        """Return the candidates with the best polynomial improvements, and random ones."""
         max_rows = max(_MAX_SCREENED_TERMS // posterior.metric.feature_count, 4 * _SHORTLIST_SIZE)
         if len(pool) > max_rows:
             pool = pool[rng.integers(len(pool), size=max_rows)]

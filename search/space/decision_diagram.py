@@ -1,4 +1,4 @@
-"""The layered graph whose paths are the points of a lattice with pairwise constraints.
+"""The decision diagram: a layered graph whose paths are the points of a constrained lattice.
 
 The variables are placed one after another. After each placement only the *frontier* matters: the
 values of those variables that a constraint still links to one not yet placed. All partial
@@ -8,8 +8,8 @@ becomes a layered graph whose paths are exactly its points:
     root --value of variable 1--> state --value of variable 2--> … --> end
 
 For a chain x1 ≥ x2 ≥ … of d variables with v values each it has d·v²/2 edges where the full
-product has v^d points. All values are indices into a variable's list of values. `build_decision_diagram`
-makes the graph; `frontier` counts, lists and draws its paths.
+product has v^d points. All values are indices into a variable's list of values.
+`build_decision_diagram` makes the graph; `paths` counts, lists and draws its paths.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from ..errors import SpaceTooLarge
 
 MAX_WORK_STEPS = 2**24
-"""Most pairs of a state and a value looked at; bounds set-up at about a second and 200 MB."""
+"""Most pairs of a state and a value examined; bounds set-up at about a second and 200 MB."""
 
 IntArray = npt.NDArray[np.int64]
 
@@ -60,7 +60,7 @@ class Layer:
 
 
 def build_decision_diagram(sizes: Sequence[int], relations: Sequence[Relation]) -> list[Layer]:
-    """The graph of all points; without an edge in any layer if there is no point.
+    """Return the graph of all points; without an edge in any layer if there is no point.
 
     Args:
         sizes: the number of values of each variable.
@@ -85,7 +85,7 @@ class _DiagramBuilder:
             self._adjacent[relation.second].add(relation.first)
 
     def _placement_order(self) -> tuple[int, ...]:
-        """Greedily the variable that leaves the fewest possible states, else the first declared."""
+        """Order variables greedily: next the one that leaves the fewest possible states."""
         order: list[int] = []
         frontier: list[int] = []
         unplaced = set(range(len(self._sizes)))
@@ -107,7 +107,7 @@ class _DiagramBuilder:
     def _frontier_after(
         self, frontier: Sequence[int], variable: int, unplaced: AbstractSet[int]
     ) -> list[int]:
-        """The frontier once the variable is placed too."""
+        """Return the frontier once the variable is placed too."""
         return [
             member
             for member in (*frontier, variable)
@@ -128,8 +128,8 @@ class _DiagramBuilder:
             if work_steps > MAX_WORK_STEPS:
                 raise SpaceTooLarge(
                     f"the constraints between {len(self._sizes)} widths of up to "
-                    f"{max(self._sizes):,} values take more than {MAX_WORK_STEPS:,} steps to count; "
-                    "drop a constraint or use larger steps"
+                    f"{max(self._sizes):,} values take more than {MAX_WORK_STEPS:,} steps to "
+                    "count; drop a constraint or use larger steps"
                 )
             allowed = self._allowed(frontier, states, variable)
             sources, values = np.nonzero(allowed)
@@ -156,7 +156,7 @@ class _DiagramBuilder:
     def _allowed(
         self, frontier: Sequence[int], states: IntArray, variable: int
     ) -> npt.NDArray[np.bool_]:
-        """Which values of the variable each state allows; [states, values]."""
+        """Return which values of the variable each state allows; [states, values]."""
         allowed = np.ones((len(states), self._sizes[variable]), dtype=np.bool_)
         for relation in self._relations:
             if relation.second == variable and relation.first in frontier:
@@ -167,7 +167,7 @@ class _DiagramBuilder:
 
 
 def _prune_dead_ends(layers: Sequence[Layer]) -> list[Layer]:
-    """The same paths, without the states and edges from which no path reaches the end."""
+    """Return the same paths, without the states and edges from which none reaches the end."""
     pruned = []
     is_alive = np.ones(1, dtype=np.bool_)
     for layer in reversed(layers):

@@ -157,7 +157,7 @@ class FeasibleSet:
         return remaining_set
 
     def _smallest_and_pool(self) -> Candidates:
-        """Candidates of a set that cannot be listed, the smallest one first where it is in it."""
+        """Return a draw of a set that cannot be listed, its smallest candidate first."""
         smallest = self.space.smallest()[None, :]
         pool = self.candidate_pool(np.random.default_rng(0), self._known.rows)
         return np.vstack([smallest[self.is_feasible(smallest)], pool])

@@ -47,7 +47,7 @@ class Lattice:
         return prod(component.count for component in self._components)
 
     def points(self) -> IntArray:
-        """Every point once, in lexicographic order; [count, variables]."""
+        """Return every point once, in lexicographic order; [count, variables]."""
         points = np.empty((self.count, len(self._sizes)), dtype=np.int64)
         if self.is_empty:
             return points
@@ -64,14 +64,14 @@ class Lattice:
         return points[np.lexsort(points.T[::-1])]
 
     def sample(self, count: int, rng: np.random.Generator) -> IntArray:
-        """Independent uniform points, with replacement; [number, variables]."""
+        """Return independent uniform points, with replacement; [count, variables]."""
         points = np.empty((count, len(self._sizes)), dtype=np.int64)
         for members, component in zip(self._component_members, self._components, strict=True):
             points[:, members] = component.sample(count, rng)
         return points
 
     def min_cost_point(self, costs: Sequence[npt.NDArray[np.float64]]) -> IntArray | None:
-        """The point with the least sum of costs, or None if every sum is infinite; [variables].
+        """Return the point with the least sum of costs, [variables]; None if all are infinite.
 
         Args:
             costs: for each variable the cost of each of its values.
@@ -85,7 +85,7 @@ class Lattice:
         return point
 
     def neighbours(self, point: IntArray) -> IntArray:
-        """The next points down and up along each variable, the others held; [m, variables].
+        """Return the next points down and up along each variable, the others held; [m, variables].
 
         Values that break a relation are stepped over, so whatever moves along one variable alone
         can be reached, and a point is its neighbours' neighbour.
@@ -124,7 +124,7 @@ class Lattice:
 
 
 def connected_components(count: int, links: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Partition 0 … number - 1 into the sets that links connect; ascending, by first member."""
+    """Partition 0 … count − 1 into the sets that links connect; ascending, by first member."""
     component_ids = list(range(count))
     for first, second in links:
         old, new = (

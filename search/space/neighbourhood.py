@@ -1,7 +1,7 @@
-"""Moves on the lattice: the candidates one step away, and trades of one width for another.
+"""Neighbourhoods on the lattice: candidates one step away, and swaps of one width for another.
 
-Where a limit binds, widening one layer has to be paid for by narrowing another: `swap_moves` are the
-moves along the limit that single steps cannot make. Entry points: `neighbours`, `swap_moves`; `hash_rows` and
+Where a limit binds, widening one layer requires narrowing another: `swap_moves` are the moves along
+the limit that single steps cannot make. Entry points: `neighbours`, `swap_moves`; `hash_rows` and
 `unique_rows` compare candidates.
 """
 
@@ -17,7 +17,7 @@ Candidates = NDArray[np.int64]
 
 
 def neighbours(space: Space, candidates: Candidates) -> Candidates:
-    """All candidates one lattice step from any of the given ones; [m, d], without duplicates."""
+    """Return all candidates one lattice step from any of the given ones, once each; [m, d]."""
     if not len(candidates):
         return candidates
     if _has_coupled_widths(space):
@@ -32,13 +32,13 @@ def neighbours(space: Space, candidates: Candidates) -> Candidates:
 def swap_moves(
     space: Space, candidates: Candidates, rng: np.random.Generator, count: int
 ) -> Candidates:
-    """Random candidates with one width a step up and another a step down; [m, d].
+    """Return random candidates with one width a step up and another a step down; [m, d].
 
     Args:
         space: The lattice.
         candidates: Where to start, [k, d], each in the space.
         rng: Draws the pairs of widths.
-        count: Trades tried from each start.
+        count: Swaps tried from each start.
     """
     if not len(candidates) or space.dimensions < 2:
         return candidates[:0]
@@ -62,12 +62,12 @@ def swap_moves(
 
 
 def _has_coupled_widths(space: Space) -> bool:
-    """Whether widths must move together, so that single steps alone would leave the space."""
+    """Return whether widths must move together: single steps alone would leave the space."""
     return not all(isinstance(constraint, Order) for constraint in space.constraints)
 
 
 def _apply_shifts(space: Space, candidates: Candidates, shifts: NDArray[np.int64]) -> Candidates:
-    """Candidates moved by steps of the lattice: shifts [k, moves, d]; those in the space."""
+    """Return candidates moved by steps of the lattice, [k, moves, d], that are in the space."""
     moved_columns = []
     is_inside = np.ones(shifts.shape[:2], dtype=bool)
     for index, width in enumerate(space.widths):
@@ -84,9 +84,9 @@ def _apply_shifts(space: Space, candidates: Candidates, shifts: NDArray[np.int64
 
 
 def hash_rows(candidates: Candidates) -> NDArray[np.uint64]:
-    """Each row as one number, so that a million rows are compared as sets at once.
+    """Return each row as one number, so that a million rows are compared as sets at once.
 
-    A multilinear hash modulo 2^64 with odd random factors. Two candidates share a key once in some
+    A multilinear hash modulo 2^64 with odd random factors. Two candidates share a hash once in some
     2^63 pairs; then an untried one counts as tried, which does no harm.
     """
     factors = np.random.default_rng(0).integers(2**63, size=candidates.shape[1], dtype=np.uint64)
@@ -95,6 +95,6 @@ def hash_rows(candidates: Candidates) -> NDArray[np.uint64]:
 
 
 def unique_rows(candidates: Candidates) -> Candidates:
-    """The candidates without repetition, in an order that depends on them alone."""
+    """Return the candidates without repetition, in an order that depends on them alone."""
     _, first_indices = np.unique(hash_rows(candidates), return_index=True)
     return candidates[first_indices]

@@ -1,9 +1,9 @@
 """Exact counting, uniform sampling and best-point search on a lattice with pairwise constraints.
 
-The points are the paths of a layered graph, see `layers`. They are counted by adding path counts
-backward; drawn by walking forward, each edge taken with the share of paths it leads to; listed by
-following every edge, which never runs into a dead end; and the point that minimises a sum of
-per-variable costs is a shortest path.
+The points are the paths of a layered graph, see `decision_diagram`. They are counted by adding path
+counts backward; drawn by walking forward, each edge taken with the share of paths it leads to;
+listed by following every edge, which never runs into a dead end; and the point that minimises a sum
+of per-variable costs is a shortest path.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DiagramPaths:
             relations: the allowed pairs; several may speak of the same two variables.
 
         Raises:
-            SpaceTooLarge: the graph needs more than `WORK` steps.
+            SpaceTooLarge: the graph needs more than `MAX_WORK_STEPS` steps.
         """
         self._layers = build_decision_diagram(sizes, relations)
         self.placement_order = tuple(layer.variable for layer in self._layers)
@@ -54,7 +54,7 @@ class DiagramPaths:
         return int(counts[0])
 
     def points(self) -> IntArray:
-        """Every point once, lexicographic in placement order; [count, variables]."""
+        """Return every point once, lexicographic in placement order; [count, variables]."""
         states = np.zeros(0 if self.is_empty else 1, dtype=np.int64)
         points = np.zeros((len(states), len(self.placement_order)), dtype=np.int64)
         for layer in self._layers:
@@ -70,7 +70,7 @@ class DiagramPaths:
         return points
 
     def sample(self, count: int, rng: np.random.Generator) -> IntArray:
-        """Independent uniform points, with replacement; [number, variables]."""
+        """Return independent uniform points, with replacement; [count, variables]."""
         points = np.empty((count, len(self.placement_order)), dtype=np.int64)
         states = np.zeros(count, dtype=np.int64)
         for layer, cumulative_shares in zip(self._layers, self._cumulative_shares, strict=True):
@@ -85,7 +85,7 @@ class DiagramPaths:
         return points
 
     def min_cost_point(self, costs: Sequence[npt.NDArray[np.float64]]) -> IntArray | None:
-        """The point with the least sum of costs, or None if every sum is infinite.
+        """Return the point with the least sum of costs, or None if every sum is infinite.
 
         Args:
             costs: for each variable the cost of each of its values.
@@ -119,7 +119,7 @@ class DiagramPaths:
         for layer in reversed(self._layers):
             edges = weights[layer.targets]
             totals = np.add.reduceat(edges, layer.edge_offsets[:-1])
-            # Each state's shares add to one, so no state drowns in another's rounding, and
+            # Each state's shares add to one, so no state is lost to another's rounding, and
             # rescaled totals never overflow however many points the lattice has.
             edges = edges / np.repeat(totals, np.diff(layer.edge_offsets))
             cumulative_shares.append(np.concatenate([[0.0], np.cumsum(edges)]))

@@ -14,7 +14,7 @@ the mappings that builders and storage take.
     space.encode(candidates)        # positions in [0, 1] for a surrogate
     space.snap([100.0, 90.0])       # the nearest candidate
 
-Counting, drawing and nearest points are exact at any size; see `layers` for how.
+Counting, drawing and nearest points are exact at any size; see `decision_diagram` for how.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Space:
             raise SpecError(describe_conflict(self.widths, self.constraints))
 
     def __getstate__(self) -> dict[str, Any]:
-        # What is worked out from these two is cheaper to work out again than to send.
+        # What is computed from these two is cheaper to compute again than to send.
         return {"widths": self.widths, "constraints": self.constraints}
 
     @cached_property
@@ -84,7 +84,7 @@ class Space:
         return self._variables.lattice.count
 
     def as_row(self, candidate: CandidateLike) -> IntArray:
-        """The candidate as a row [d]; it need not be in the space.
+        """Return the candidate as a row [d]; it need not be in the space.
 
         Raises:
             SpecError: a name is missing or unknown, or a value is no integer.
@@ -99,15 +99,15 @@ class Space:
         return np.array(values, dtype=np.int64)
 
     def as_mapping(self, row: npt.ArrayLike) -> dict[str, int]:
-        """The row [d] as name → Python int, in declared order."""
+        """Return the row [d] as name → Python int, in declared order."""
         return dict(zip(self.names, np.asarray(row).tolist(), strict=True))
 
     def contains(self, candidate: CandidateLike) -> bool:
-        """Whether the candidate is on the lattice and meets every constraint."""
+        """Return whether the candidate is on the lattice and meets every constraint."""
         return self.explain(candidate) is None
 
     def contains_rows(self, candidates: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Which of the candidates [n, d] are in the space; [n]."""
+        """Return which of the candidates [n, d] are in the space; [n]."""
         rows = np.asarray(candidates)
         columns = dict(zip(self.names, rows.T, strict=True))
         is_inside = np.ones(len(rows), dtype=np.bool_)
@@ -119,7 +119,7 @@ class Space:
         return is_inside
 
     def explain(self, candidate: CandidateLike) -> str | None:
-        """Why the candidate is not in the space, in one sentence; None if it is."""
+        """Return why the candidate is not in the space, in one sentence; None if it is."""
         try:
             values_by_name = self.as_mapping(self.as_row(candidate))
         except SpecError as error:
@@ -131,30 +131,30 @@ class Space:
             for first, second in constraint.links():
                 if not constraint.holds(values_by_name[first], values_by_name[second]):
                     return (
-                        f"{first} is {values_by_name[first]} and {second} is {values_by_name[second]}, but "
-                        f"{constraint.requirement(first, second)}"
+                        f"{first} is {values_by_name[first]} and {second} is "
+                        f"{values_by_name[second]}, but {constraint.requirement(first, second)}"
                     )
         return None
 
     def enumerate(self) -> IntArray:
-        """Every candidate once, in lexicographic order; [size, d].
+        """Return every candidate once, in lexicographic order; [size, d].
 
         Raises:
             SpaceTooLarge: there are more than `MAX_ENUMERATED` candidates.
         """
         if self.size > MAX_ENUMERATED:
             raise SpaceTooLarge(
-                f"the space has {self.size:,} candidates, more than the {MAX_ENUMERATED:,} that can be "
-                "listed; draw a sample, or use larger steps"
+                f"the space has {self.size:,} candidates, more than the {MAX_ENUMERATED:,} that "
+                "can be listed; draw a sample, or use larger steps"
             )
         return self._variables.to_rows(self._variables.lattice.points())
 
     def sample(self, count: int, rng: np.random.Generator) -> IntArray:
-        """Independent candidates, each uniform over the space, with replacement; [number, d]."""
+        """Return independent uniform candidates, with replacement; [count, d]."""
         return self._variables.to_rows(self._variables.lattice.sample(count, rng))
 
     def neighbours(self, candidate: CandidateLike) -> IntArray:
-        """The next candidates down and up along each width, tied ones together; [m, d].
+        """Return the next candidates down and up along each width, tied ones together; [m, d].
 
         The other widths are held; values that a constraint forbids are stepped over.
 
@@ -167,22 +167,22 @@ class Space:
         return self._variables.to_rows(self._variables.lattice.neighbours(point))
 
     def encode(self, candidates: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Positions in [0, 1] between each width's low and high, on its scale; [n, d] or [d]."""
+        """Return each width's position between low (0) and high (1) on its scale; [n, d] or [d]."""
         rows = np.asarray(candidates)
         return np.stack(
             [width.encode(rows[..., column]) for column, width in enumerate(self.widths)], axis=-1
         )
 
     def smallest(self) -> IntArray:
-        """Every width at its least if the constraints allow it, else the least sum of log2; [d]."""
+        """Return the candidate with the least sum of log2; [d]."""
         return self._min_cost_row(lambda _column, values: np.log2(values))
 
     def largest(self) -> IntArray:
-        """Every width at its most if the constraints allow it, else the most sum of log2; [d]."""
+        """Return the candidate with the greatest sum of log2; [d]."""
         return self._min_cost_row(lambda _column, values: -np.log2(values))
 
     def snap(self, target: TargetLike) -> IntArray:
-        """The candidate nearest to positive numbers, by Euclidean distance of encodings; [d].
+        """Return the candidate nearest to positive numbers, by distance of encodings; [d].
 
         Which of several equally near ones it is never changes.
 
@@ -197,7 +197,10 @@ class Space:
         )
 
     def snap_down(self, target: TargetLike) -> IntArray | None:
-        """The largest candidate, by sum of log2, with no width above the target; [d] or None.
+        """Return the candidate with the greatest sum of log2 and no width above the target.
+
+        Returns:
+            The row [d], or None where there is none.
 
         Raises:
             SpecError: a name is missing or unknown, or a number is not positive.
@@ -211,7 +214,7 @@ class Space:
         return None if point is None else self._variables.to_rows(point)
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna's description of each width by itself; it cannot say the constraints."""
+        """Return Optuna's description of each width by itself; it cannot state the constraints."""
         return {width.name: width.distribution() for width in self.widths}
 
     @cached_property
@@ -233,7 +236,7 @@ class Space:
     def _in_declared_order(
         self, numbers: Mapping[str, Any] | Sequence[Any] | npt.NDArray[Any]
     ) -> list[Any]:
-        """The numbers in declared order; a mapping's names must be exactly the widths'."""
+        """Return the numbers in declared order; a mapping's names must be exactly the widths'."""
         if isinstance(numbers, Mapping):
             check_exact_names(numbers, self.names)
             return [numbers[name] for name in self.names]

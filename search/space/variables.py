@@ -69,14 +69,14 @@ class Variables:
         return self.lattice.is_empty
 
     def to_rows(self, points: IntArray) -> IntArray:
-        """Points of value indices [n, variables] or [variables] as width rows [n, d] or [d]."""
+        """Return points of value indices, [n, variables] or [variables], as rows [n, d] or [d]."""
         rows = np.empty((*points.shape[:-1], len(self._variable_by_column)), dtype=np.int64)
         for variable, members in enumerate(self.member_columns):
             rows[..., members] = self.values[variable][points[..., variable, None]]
         return rows
 
     def to_point(self, row: IntArray) -> IntArray:
-        """The value indices [variables] of a width row [d] that is in the space."""
+        """Return the value indices [variables] of a width row [d] that is in the space."""
         return np.array(
             [
                 np.searchsorted(values, row[members[0]])
@@ -86,7 +86,7 @@ class Variables:
         )
 
     def min_cost_point(self, cost: WidthCost) -> IntArray | None:
-        """The point [variables] with the least sum of all widths' costs; None if all infinite."""
+        """Return the point [variables] with the least sum of costs; None if all are infinite."""
         return self.lattice.min_cost_point(
             [
                 np.sum([cost(column, values) for column in members], axis=0)
@@ -135,14 +135,14 @@ def check_exact_names(given_names: Iterable[str], names: Sequence[str]) -> None:
 
 
 def describe_unknown_name(name: str, names: Sequence[str]) -> str:
-    """The sentence for a name that is no width's."""
+    """Return the sentence for a name that is no width's."""
     close_matches = get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {close_matches[0]!r}?" if close_matches else ""
     return f"there is no width {name!r} among {', '.join(names)}{hint}"
 
 
 def describe_conflict(widths: Sequence[Width], constraints: Sequence[Constraint]) -> str:
-    """The sentence that names constraints no candidate can meet together, and no needless one."""
+    """Return the sentence that names constraints which no candidate can meet together."""
 
     def is_infeasible(subset: Sequence[Constraint]) -> bool:
         return Variables(widths, subset).is_empty

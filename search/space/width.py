@@ -62,7 +62,7 @@ class Width:
 
     @classmethod
     def range(cls, name: str, low: int, high: int, step: int = 1, scale: Scale = "log") -> Width:
-        """Values low, low + step, … up to the last one that is not above high."""
+        """Return values low, low + step, … up to the last one that is not above high."""
         low = _checked_positive(name, "low", low)
         high = _checked_positive(name, "high", high)
         step = _checked_positive(name, "step", step)
@@ -73,7 +73,7 @@ class Width:
 
     @classmethod
     def of(cls, name: str, choices: Iterable[int], scale: Scale = "log") -> Width:
-        """Exactly these values, in any order; duplicates count once."""
+        """Return exactly these values, in any order; duplicates count once."""
         return cls(name, choices, scale)  # type: ignore[arg-type]  # made a tuple on arrival
 
     @property
@@ -87,7 +87,7 @@ class Width:
         return self.values[-1]
 
     def encode(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Where values lie between low (0) and high (1) on the width's scale, any shape.
+        """Return where values lie between low (0) and high (1) on the width's scale, any shape.
 
         Log scale: log2(value / low) / log2(high / low); linear: (value - low) / (high - low).
         Values outside the range fall outside [0, 1]; a constant width answers 0.
@@ -101,7 +101,7 @@ class Width:
         return np.asarray((numbers - self.low) / (self.high - self.low))
 
     def distribution(self) -> BaseDistribution:
-        """Optuna's description of this width; integers wherever they form a progression."""
+        """Return Optuna's description of this width; integers where they form a progression."""
         steps = set(np.diff(self.values).tolist()) or {1}
         if len(steps) > 1:
             return CategoricalDistribution(self.values)
@@ -111,7 +111,7 @@ class Width:
         return IntDistribution(self.low, self.high, log=log, step=step)
 
     def explain(self, value: int) -> str | None:
-        """Why the width cannot be the value, in one sentence; None if it can."""
+        """Return why the width cannot be the value, in one sentence; None if it can."""
         if value in self.values:
             return None
         nearest = min(self.values, key=lambda choice: abs(choice - value))
@@ -121,7 +121,7 @@ class Width:
         )
 
     def format_values(self) -> str:
-        """The values for people, such as ``16 to 512`` or ``64``."""
+        """Return the values for people, such as ``16 to 512`` or ``64``."""
         return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
 
 

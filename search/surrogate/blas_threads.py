@@ -1,4 +1,4 @@
-"""One thread for small matrices: what a proposal works on is too small to share out.
+"""One thread for linear algebra: the matrices of a suggestion are too small to be shared.
 
 With many threads the linear algebra library spends its time waiting for them: on a busy machine a
 192 × 192 eigendecomposition takes 0.5 CPU-seconds with two threads and 0.005 with one.

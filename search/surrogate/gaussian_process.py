@@ -75,7 +75,8 @@ class KernelPrior:
     Attributes:
         has_trend: Whether there is a gentle quadratic below the rough part.
         matern_variance: Variance of the Matérn part.
-        length_scale: Its length scale: root mean square distance per column, as a share of the range.
+        length_scale: Its length scale: root mean square distance per column, as a share of the
+            range.
     """
 
     has_trend: bool

@@ -1,11 +1,11 @@
-"""The evidence: how well a Gaussian prior over surfaces explains the trainings that were seen.
+"""The marginal likelihood: how well a Gaussian prior over surfaces explains the observations.
 
 A prior is given by its covariance between the trainings, up to an unknown signal variance s² and
 with an unknown noise variance s² r for one training:
 
     y ~ N(0, s² (K + r V)),   V = diag(noise factors)
 
-`fit_marginal_likelihood` tries every noise ratio r of a grid at the price of one eigendecomposition.
+`fit_marginal_likelihood` tries every noise ratio r of a grid for one eigendecomposition.
 Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), §5.4.1.
 """
 
@@ -18,7 +18,7 @@ from scipy.special import logsumexp
 
 from .observations import Floats
 
-# Noise variance over signal variance: from a training that tells all to one that tells nothing.
+# Noise variance over signal variance, from next to no noise to next to no signal.
 _NOISE_RATIOS = np.logspace(-4, 2, 25)
 # One pseudo-observation of this variance keeps the signal off zero where nothing differs.
 _PSEUDO_VARIANCE = 0.1
@@ -26,11 +26,11 @@ _PSEUDO_VARIANCE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class MarginalLikelihood:
-    """What one prior makes of the observations.
+    """How well one prior explains the observations.
 
     Attributes:
-        log_marginal_likelihood: Log marginal likelihood, averaged over the noise ratios, up to a constant
-            that is the same for every prior.
+        log_marginal_likelihood: Averaged over the noise ratios, up to a constant that is the same
+            for every prior.
         noise_ratio: The likeliest noise ratio r.
         signal_variance: The likeliest signal variance s² at that ratio.
     """

@@ -1,6 +1,6 @@
-"""The response surface: a Bayesian polynomial in the encoded widths.
+"""The polynomial surface: Bayesian linear regression on powers of the encoded widths.
 
-Quality is smooth in log-width, so a quadratic with a Gaussian prior on its coefficients tells
+Quality is smooth in log-width, so a quadratic with a Gaussian prior on its coefficients learns
 more from twenty trainings than a black box:
 
     y = Φ(x) w + ε,   w ~ N(0, s² diag(prior)),   ε ~ N(0, s² r)
@@ -8,9 +8,9 @@ more from twenty trainings than a black box:
 Φ holds an intercept, the slope of each width, one slope that all widths share (wider is better,
 or worse, whichever width it is), squares, one square that all widths share (uneven widths are
 worse, or better, whichever stand out), and products of pairs. How strong each kind of term is
-(`POLYNOMIAL_PRIORS`) is not known beforehand: every shape is weighed by its evidence, and the posterior is
-the Gaussian with the moments of their mixture. It works in the space of the coefficients, so ten
-thousand trainings cost no more than their sums of products.
+(`POLYNOMIAL_PRIORS`) is not known beforehand: every prior is weighed by its marginal likelihood,
+and the posterior is the Gaussian with the moments of their mixture. It works in the space of the
+coefficients, so ten thousand trainings cost no more than their sums of products.
 
 Bishop, Pattern Recognition and Machine Learning (2006), §3.3 and §3.5.
 Entry points: `PolynomialBasis`, `POLYNOMIAL_PRIORS`, `condition`.
@@ -60,8 +60,8 @@ class PolynomialBasis:
     Attributes:
         column_count: Encoded columns.
         width_count: How many of them, the first ones, are widths: these share a slope and a square.
-        offset_count: Fidelities besides the one that counts; each is a column after the encoded ones,
-            1 for its trainings, and has an offset of its own.
+        offset_count: Fidelities besides the one that counts; each is a column after the encoded
+            ones, 1 for its trainings, and has an offset of its own.
     """
 
     column_count: int
@@ -89,7 +89,7 @@ class PolynomialBasis:
         return self.column_count * (self.column_count - 1) // 2
 
     def features(self, encoded: Floats) -> Floats:
-        """Each candidate's terms, [n, p].
+        """Return each candidate's terms, [n, p].
 
         Args:
             encoded: Candidates, [n, columns] with columns in [0, 1]; or [n, columns + offsets].
@@ -114,7 +114,7 @@ class PolynomialBasis:
         return np.hstack(parts)
 
     def prior_variances(self, polynomial_prior: PolynomialPrior) -> Floats:
-        """Prior variance of each coefficient, [p]."""
+        """Return prior variance of each coefficient, [p]."""
         product_count = self._product_count if self.has_products else 0
         return np.concatenate(
             [
@@ -128,12 +128,12 @@ class PolynomialBasis:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PolynomialPosterior:
-    """A Gaussian belief about the coefficients, for standardised values.
+    """A Gaussian posterior of the coefficients, for standardised values.
 
     Attributes:
         basis: What the coefficients stand for.
         coefficient_mean: Their posterior mean, [p].
-        covariance_root: A root of their posterior covariance, [p, p]: covariance = factor factorᵀ.
+        covariance_root: A root R of their posterior covariance, [p, p]: covariance = R Rᵀ.
     """
 
     basis: PolynomialBasis
@@ -141,11 +141,11 @@ class PolynomialPosterior:
     covariance_root: Floats
 
     def mean(self, encoded: Floats) -> Floats:
-        """Mean of the noiseless value, [n]: far cheaper than its deviation."""
+        """Return mean of the noiseless value, [n]: far cheaper than its deviation."""
         return np.asarray(self.basis.features(encoded) @ self.coefficient_mean)
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the noiseless value, two arrays [n]."""
+        """Return mean and standard deviation of the noiseless value, two arrays [n]."""
         mean, deviation = np.empty(len(encoded)), np.empty(len(encoded))
         for start in range(0, len(encoded), _CHUNK_ROWS):
             chunk = slice(start, start + _CHUNK_ROWS)
@@ -163,11 +163,11 @@ def condition(
     values: Floats,
     noise_factors: Floats,
 ) -> PolynomialPosterior:
-    """The belief about the coefficients after the observations.
+    """Return the posterior of the coefficients after the observations.
 
     Args:
         basis: The polynomial.
-        weighted_priors: The shapes, each with its weight (they sum to 1) and its evidence.
+        weighted_priors: The priors with their weights, which sum to 1, and marginal likelihoods.
         encoded: Observed candidates, [n, columns + offsets].
         values: Their standardised values, [n].
         noise_factors: Noise variance of each relative to a plain training's, [n].

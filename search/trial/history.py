@@ -115,7 +115,7 @@ def build_history(
 def _candidate_state(
     slot: TriedSlot, out_of_memory_elsewhere: Sequence[Mapping[str, int]]
 ) -> CandidateState:
-    """What a slot's outcome means to the search."""
+    """Return what a slot's outcome means to the search."""
     match slot.outcome:
         case None:
             return CandidateState.PENDING

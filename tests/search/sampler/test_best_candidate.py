@@ -1,4 +1,4 @@
-"""The best candidate: one answer through a report's door and an Optuna study's, nothing that failed."""
+"""The best candidate: one answer for a report and an Optuna study, and never one that failed."""
 
 from __future__ import annotations
 

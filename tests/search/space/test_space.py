@@ -198,8 +198,8 @@ def test_encodings_lie_in_the_unit_cube_and_rise_with_the_width(space):
         order = np.argsort(rows[:, column], kind="stable")
         rises = np.diff(encoded[order, column])[np.diff(rows[order, column]) > 0]
         assert (rises > 0).all()
-        assert width.position(width.low) == 0
-        assert width.position(width.high) == (0 if width.low == width.high else 1)
+        assert width.encode(width.low) == 0
+        assert width.encode(width.high) == (0 if width.low == width.high else 1)
 
 
 @pytest.mark.parametrize(("scale", "position"), [("log", 0.4), ("linear", 48 / 496)])
