@@ -135,7 +135,7 @@ def test_a_resumed_study_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> N
     assert trial_widths(part) == trial_widths(whole)
 
 
-def test_open_trials_are_not_proposed_again() -> None:
+def test_open_trials_are_not_suggested_again() -> None:
     study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=0))
     study.optimize(objective, n_trials=8)
     for _ in range(10):
@@ -198,9 +198,9 @@ def test_companion_parameters_are_searched() -> None:
     best = study.best_trial
     assert best.params["kind"] == "relu"
     assert abs(np.log10(best.params["rate"]) + 2.0) < 0.6
-    pick = WidthSampler(SPACE, LIMITS, cost).recommend(study)
-    assert pick is not None
-    assert set(pick.companions) == {"rate", "kind"}
+    answer = WidthSampler(SPACE, LIMITS, cost).recommend(study)
+    assert answer is not None
+    assert set(answer.companions) == {"rate", "kind"}
 
 
 def test_a_measured_limit_is_learned() -> None:
@@ -215,9 +215,9 @@ def test_a_measured_limit_is_learned() -> None:
     study.optimize(measuring, n_trials=18)
     kept = [trial for trial in study.trials if trial.constraints["latency"] <= 0]
     assert max(trial.value for trial in kept) == quality(16, 24)
-    pick = WidthSampler(SPACE, LIMITS, cost, measured=["latency"]).recommend(study)
-    assert pick is not None
-    assert pick.widths["a"] == 16
+    answer = WidthSampler(SPACE, LIMITS, cost, measured=["latency"]).recommend(study)
+    assert answer is not None
+    assert answer.widths["a"] == 16
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -225,12 +225,12 @@ def test_the_recommendation_sees_through_luck(seed: int) -> None:
     rng = np.random.default_rng(seed)
     study = run_study(WidthSampler(SPACE, LIMITS, cost, seed=seed))
     study.optimize(lambda trial: objective(trial) + rng.normal(0, 0.4), n_trials=25)
-    pick = WidthSampler(SPACE, LIMITS, cost).recommend(study)
-    assert pick is not None
-    truth = quality(**pick.widths)
+    answer = WidthSampler(SPACE, LIMITS, cost).recommend(study)
+    assert answer is not None
+    truth = quality(**answer.widths)
     assert truth > -0.5
-    assert pick.low - 0.1 <= truth <= pick.high + 0.1
-    assert pick.trained == (tuple(pick.widths.values()) in trial_widths(study))
+    assert answer.low - 0.1 <= truth <= answer.high + 0.1
+    assert answer.trained == (tuple(answer.widths.values()) in trial_widths(study))
 
 
 def test_nothing_is_recommended_before_a_trial_is_complete() -> None:
@@ -243,11 +243,11 @@ def test_the_smallest_that_meets_a_target_is_recommended() -> None:
     sampler = WidthSampler(SPACE, LIMITS, cost, seed=0, goal=goal)
     study = run_study(sampler)
     study.optimize(objective, n_trials=25)
-    pick = sampler.recommend(study)
-    assert pick is not None
-    assert quality(**pick.widths) > -0.7
+    answer = sampler.recommend(study)
+    assert answer is not None
+    assert quality(**answer.widths) > -0.7
     good = [a * b for a in range(8, 65, 8) for b in range(8, 65, 8) if quality(a, b) >= -0.6]
-    assert np.prod(list(pick.widths.values())) <= 1.5 * min(good)
+    assert np.prod(list(answer.widths.values())) <= 1.5 * min(good)
 
 
 def test_shorter_trainings_inform_without_counting() -> None:
@@ -257,11 +257,11 @@ def test_shorter_trainings_inform_without_counting() -> None:
         asked_trial.set_user_attr("epochs", 20 if trial % 4 == 0 else 2)
         study.tell(asked_trial, objective(asked_trial) - (0.0 if trial % 4 == 0 else 3.0))
     sampler = WidthSampler(SPACE, LIMITS, cost, seed=0, fidelity="epochs")
-    pick = sampler.recommend(study)
-    assert pick is not None
-    assert quality(**pick.widths) > -0.5
+    answer = sampler.recommend(study)
+    assert answer is not None
+    assert quality(**answer.widths) > -0.5
     # In the unit of the full training, not of the short ones.
-    assert abs(pick.mean - quality(**pick.widths)) < 0.7
+    assert abs(answer.mean - quality(**answer.widths)) < 0.7
 
 
 def test_order_constraints_hold_in_a_study() -> None:

@@ -1,4 +1,4 @@
-"""The proposer: always feasible and untried, repeatable, spread out in batches, fast."""
+"""The suggester: always feasible and untried, repeatable, spread out in batches, fast."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def history(space: Space, tried: Candidates, values: np.ndarray) -> History:
 
 
 def run_search(
-    proposer: Suggester, truth: np.ndarray, trials: int, seed: int = 0, noise: float = 0.0
+    suggester: Suggester, truth: np.ndarray, trials: int, seed: int = 0, noise: float = 0.0
 ) -> Candidates:
     """Candidates in the order they were tried, quality peaking at `truth`, an encoded point."""
-    space = proposer.feasible_set.space
+    space = suggester.feasible_set.space
     rng = np.random.default_rng(seed)
     tried = np.empty((0, space.dimensions), dtype=np.int64)
     values = np.empty(0)
     for number in range(trials):
-        proposal = proposer.suggest(
+        suggestion = suggester.suggest(
             history(space, tried, values), np.random.default_rng((seed, number))
         )
-        row = space.as_row(proposal.widths)[None, :]
+        row = space.as_row(suggestion.widths)[None, :]
         tried = np.vstack([tried, row])
         values = np.append(values, quality(space, row, truth) + rng.normal(0, noise))
     return tried
@@ -73,27 +73,29 @@ def spaces(draw: st.DrawFn) -> Space:
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), space=spaces(), seed=st.integers(0, 2**32 - 1), listed=st.booleans())
-def test_ten_thousand_proposals_are_feasible_and_never_repeated(
+def test_ten_thousand_suggestions_are_feasible_and_never_repeated(
     data: st.DataObject, space: Space, seed: int, listed: bool
 ) -> None:
-    # 100 spaces of up to 100 proposals each: five batches of 20.
+    # 100 spaces of up to 100 suggestions each: five batches of 20.
     everything = cost(space.sample(200, np.random.default_rng(0)))["parameters"]
     limit = int(np.quantile(everything, data.draw(st.floats(0.02, 1.0))))
     limits = Limits(parameters=max(limit, int(cost(space.smallest()[None, :])["parameters"][0])))
     # A set that may not be enumerated draws its candidates instead.
     feasible = FeasibleSet(space, limits, cost, cost_batch_size=2**20 if listed else 16)
-    proposer = Suggester(feasible_set=feasible, baselines=baselines(feasible))
+    suggester = Suggester(feasible_set=feasible, baselines=baselines(feasible))
     tried = np.empty((0, space.dimensions), dtype=np.int64)
     rng = np.random.default_rng(seed)
     for number in range(5):
         trial_history = history(space, tried, rng.normal(size=len(tried)))
         try:
-            batch = proposer.suggest_batch(trial_history, np.random.default_rng((seed, number)), 20)
+            batch = suggester.suggest_batch(
+                trial_history, np.random.default_rng((seed, number)), 20
+            )
         except Exhausted:
             if feasible.enumerated:
                 assert len(tried) == feasible.is_feasible(space.enumerate()).sum()
             break
-        rows = np.array([space.as_row(proposal.widths) for proposal in batch])
+        rows = np.array([space.as_row(suggestion.widths) for suggestion in batch])
         assert space.contains_rows(rows).all()
         assert limits.is_feasible(cost(rows)).all()
         tried = np.vstack([tried, rows])
@@ -113,7 +115,7 @@ def test_the_peak_is_found_within_twenty_trainings(seed: int) -> None:
     assert quality(SMALL, tried, truth).max() > best - 0.02
 
 
-def test_the_same_history_and_seed_give_the_same_proposal() -> None:
+def test_the_same_history_and_seed_give_the_same_suggestion() -> None:
     feasible = FeasibleSet(SMALL, Limits(parameters=3000), cost)
     first = run_search(Suggester(feasible_set=feasible), np.full(3, 0.5), 12, seed=4)
     second = run_search(Suggester(feasible_set=feasible), np.full(3, 0.5), 12, seed=4)
@@ -132,16 +134,16 @@ def test_the_surrogate_takes_over_after_the_design(
 ) -> None:
     feasible = FeasibleSet(SMALL, Limits(parameters=3000), cost)
     first = [] if thumb is None else baselines(feasible, thumb)
-    proposer = Suggester(feasible_set=feasible, baselines=first)
+    suggester = Suggester(feasible_set=feasible, baselines=first)
     samples = [INITIAL_DESIGN] * max(3 - len(before), 1)
-    assert proposer.initial_design_size == len(before) + len(samples)
+    assert suggester.initial_design_size == len(before) + len(samples)
     tried = SMALL.enumerate()[:0]
     origins = []
-    for number in range(proposer.initial_design_size + 1):
+    for number in range(suggester.initial_design_size + 1):
         trial_history = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
-        proposal = proposer.suggest(trial_history, np.random.default_rng(number))
-        origins.append(proposal.origin)
-        tried = np.vstack([tried, SMALL.as_row(proposal.widths)[None, :]])
+        suggestion = suggester.suggest(trial_history, np.random.default_rng(number))
+        origins.append(suggestion.origin)
+        tried = np.vstack([tried, SMALL.as_row(suggestion.widths)[None, :]])
     assert [origin.text.split()[0] for origin in origins[: len(before)]] == before
     assert origins[len(before) :] == [*samples, SAMPLER]
 
@@ -158,13 +160,13 @@ def test_a_bottleneck_is_found_sooner_than_by_chance() -> None:
         return space.encode(candidates).min(axis=1) + 0.3 * space.encode(candidates).mean(axis=1)
 
     trials, ours, chance = 12, [], []
-    proposer = Suggester(feasible_set=feasible, baselines=baselines(feasible)[:1])
+    suggester = Suggester(feasible_set=feasible, baselines=baselines(feasible)[:1])
     for seed in range(4):
         tried = allowed[:0]
         for number in range(trials):
             trial_history = history(space, tried, truth(tried))
-            proposal = proposer.suggest(trial_history, np.random.default_rng((seed, number)))
-            tried = np.vstack([tried, space.as_row(proposal.widths)[None, :]])
+            suggestion = suggester.suggest(trial_history, np.random.default_rng((seed, number)))
+            tried = np.vstack([tried, space.as_row(suggestion.widths)[None, :]])
         ours.append(truth(tried).max())
     for seed in range(200):
         samples = np.random.default_rng(seed).choice(len(allowed), size=trials, replace=False)
@@ -173,61 +175,61 @@ def test_a_bottleneck_is_found_sooner_than_by_chance() -> None:
 
 
 def test_candidates_of_a_batch_keep_apart() -> None:
-    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
-    tried = run_search(proposer, np.full(3, 0.5), 12)
+    suggester = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
+    tried = run_search(suggester, np.full(3, 0.5), 12)
     trial_history = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.5)))
-    batch = proposer.suggest_batch(trial_history, np.random.default_rng(0), 8)
-    rows = np.array([list(proposal.widths.values()) for proposal in batch])
+    batch = suggester.suggest_batch(trial_history, np.random.default_rng(0), 8)
+    rows = np.array([list(suggestion.widths.values()) for suggestion in batch])
     assert len(np.unique(np.vstack([rows, tried]), axis=0)) == 20
-    # What no proposal knew of the others would do: the eight best by today's scores.
+    # What no suggestion knew of the others would do: the eight best by today's scores.
     gaps = SMALL.encode(rows)[:, None, :] - SMALL.encode(rows)[None, :, :]
     assert np.sqrt((gaps**2).sum(axis=2)).max() > 0.3
 
 
 def test_a_batch_ends_with_the_candidates() -> None:
     space = Space((Width.of("w0", [1, 2]), Width.of("w1", [1, 2])))
-    proposer = Suggester(feasible_set=FeasibleSet(space, Limits(), cost))
+    suggester = Suggester(feasible_set=FeasibleSet(space, Limits(), cost))
     none = history(space, np.empty((0, 2), dtype=np.int64), np.empty(0))
-    assert len(proposer.suggest_batch(none, np.random.default_rng(0), 9)) == 4
+    assert len(suggester.suggest_batch(none, np.random.default_rng(0), 9)) == 4
 
 
 def test_pending_candidates_keep_others_away() -> None:
-    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
+    suggester = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
     truth = np.full(3, 0.5)
-    tried = run_search(proposer, truth, 12)
+    tried = run_search(suggester, truth, 12)
     trial_history = history(SMALL, tried, quality(SMALL, tried, truth))
-    first = proposer.suggest(trial_history, np.random.default_rng(0))
+    first = suggester.suggest(trial_history, np.random.default_rng(0))
     waiting = trial_history.with_pending(SMALL.as_row(first.widths)[None, :], None)
-    assert proposer.suggest(waiting, np.random.default_rng(0)).widths != first.widths
+    assert suggester.suggest(waiting, np.random.default_rng(0)).widths != first.widths
 
 
 def test_the_last_trial_confirms_the_best_candidate() -> None:
-    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
+    suggester = Suggester(feasible_set=FeasibleSet(SMALL, Limits(parameters=3000), cost))
     rng = np.random.default_rng(0)
-    feasible = proposer.feasible_set.candidate_pool(rng, SMALL.smallest()[None, :])
+    feasible = suggester.feasible_set.candidate_pool(rng, SMALL.smallest()[None, :])
     tried = feasible[rng.choice(len(feasible), size=10, replace=False)]
     trial_history = history(SMALL, tried, quality(SMALL, tried, np.full(3, 0.6)))
-    pick = proposer.best_candidate(trial_history)
-    assert not pick.trained
-    last = proposer.suggest(trial_history, np.random.default_rng(0), last=True)
-    assert (last.origin, dict(last.widths)) == (CONFIRMATION, dict(pick.widths))
+    best = suggester.best_candidate(trial_history)
+    assert not best.trained
+    last = suggester.suggest(trial_history, np.random.default_rng(0), last=True)
+    assert (last.origin, dict(last.widths)) == (CONFIRMATION, dict(best.widths))
     row = SMALL.as_row(last.widths)[None, :]
     after = history(
         SMALL,
         np.vstack([tried, row]),
         np.append(trial_history.values, quality(SMALL, row, np.full(3, 0.6))),
     )
-    if proposer.best_candidate(after).trained:
-        again = proposer.suggest(after, np.random.default_rng(0), last=True)
+    if suggester.best_candidate(after).trained:
+        again = suggester.suggest(after, np.random.default_rng(0), last=True)
         assert again.origin != CONFIRMATION
 
 
 def test_everything_tried_is_said() -> None:
     space = Space((Width.of("w0", [1, 2]),))
-    proposer = Suggester(feasible_set=FeasibleSet(space, Limits(), cost))
+    suggester = Suggester(feasible_set=FeasibleSet(space, Limits(), cost))
     trial_history = history(space, np.array([[1], [2]]), np.array([0.1, 0.2]))
     with pytest.raises(Exhausted, match="every feasible candidate was tried"):
-        proposer.suggest(trial_history, np.random.default_rng(0))
+        suggester.suggest(trial_history, np.random.default_rng(0))
 
 
 def chance_of_random(
@@ -279,25 +281,25 @@ def test_thirty_widths_under_a_tight_limit_are_searched_in_time_and_beat_random(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [3, 7, 20, 60])
-def test_ten_thousand_trials_leave_a_proposal_fast(dimensions: int) -> None:
+def test_ten_thousand_trials_leave_a_suggestion_fast(dimensions: int) -> None:
     space = Space(tuple(Width.range(f"w{i}", 8, 256, step=8) for i in range(dimensions)))
     feasible = FeasibleSet(space, Limits(), cost)
     rng = np.random.default_rng(0)
     tried = np.unique(space.sample(10_000, rng), axis=0)
     values = quality(space, tried, np.full(dimensions, 0.6)) + rng.normal(0, 0.1, len(tried))
     trial_history = history(space, tried, values)
-    proposer = Suggester(feasible_set=feasible)
-    proposer.suggest(trial_history, rng)
+    suggester = Suggester(feasible_set=feasible)
+    suggester.suggest(trial_history, rng)
     started = time.process_time()
-    proposer.suggest(trial_history, rng)
+    suggester.suggest(trial_history, rng)
     assert time.process_time() - started < 0.5
 
 
 def test_tied_widths_move_together() -> None:
     widths = tuple(Width.range(f"w{i}", 1, 64) for i in range(6))
     space = Space(widths, (Tie(("w0", "w3")),))
-    proposer = Suggester(feasible_set=FeasibleSet(space, Limits(parameters=2000), cost))
-    tried = run_search(proposer, np.full(6, 0.5), 14)
+    suggester = Suggester(feasible_set=FeasibleSet(space, Limits(parameters=2000), cost))
+    tried = run_search(suggester, np.full(6, 0.5), 14)
     assert (tried[:, 0] == tried[:, 3]).all()
 
 
@@ -309,9 +311,9 @@ def test_tied_widths_move_together() -> None:
     ],
 )
 def test_other_goals_search_where_they_matter(goal: Goal) -> None:
-    proposer = Suggester(feasible_set=FeasibleSet(SMALL, Limits(), cost), goal=goal)
+    suggester = Suggester(feasible_set=FeasibleSet(SMALL, Limits(), cost), goal=goal)
     truth = np.full(3, 0.7)
-    tried = run_search(proposer, truth, 25)
+    tried = run_search(suggester, truth, 25)
     value = quality(SMALL, tried, truth)
     everything = SMALL.enumerate()
     good = quality(SMALL, everything, truth) >= -0.1
