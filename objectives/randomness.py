@@ -1,7 +1,7 @@
-"""Randomness of one's own: streams that depend on a seed and on nothing that ran before.
+"""Random streams that depend on a seed and on nothing that ran before.
 
 Inside `with randomness:` torch (CPU and one CUDA device), numpy and `random` draw from the seeded
-streams; outside, the caller's go on undisturbed. It can be left and entered again:
+streams; outside, the caller's streams are undisturbed. It can be left and entered again:
 
     randomness = Randomness(seed, device)
     with randomness:
@@ -24,7 +24,7 @@ import torch
 
 @final
 class Randomness:
-    """Seeded global streams, in force inside `with`.
+    """Seeded streams that replace torch's, numpy's and Python's global ones inside `with`.
 
     Attributes:
         seed: Any integer from 0 up to 2**63 - 1.
@@ -49,7 +49,7 @@ class Randomness:
 
     @contextmanager
     def fork(self) -> Iterator[None]:
-        """Draw from copies of these streams, so that what is drawn leaves no trace in them."""
+        """Draw from copies of these streams inside `with`; they stay as they are themselves."""
         with self:
             pass
         states_before = self._seeded_states
@@ -65,7 +65,7 @@ class Randomness:
         return self._seeded_states or ()
 
     def load_state(self, streams: Sequence[Any]) -> None:
-        """Have these `streams` in force; a GPU's stays its own where they have none."""
+        """Load the states of `streams`; a GPU's stays as it is where they have none."""
         with self:
             pass
         assert self._seeded_states is not None, "it was just left"

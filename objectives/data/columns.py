@@ -54,7 +54,7 @@ class _Features:
 def encode_columns(
     table: pd.DataFrame, partition: Partition
 ) -> tuple[list[Tensor], tuple[str, ...]]:
-    """Return the features of each split, `rows x features`, and notes on how they came about.
+    """Return the features of each split, `rows x features`, and notes on what became of columns.
 
     Args:
         table: Feature columns only, one row for each row that the partition counts.
@@ -185,7 +185,7 @@ def _as_seconds(column: "pd.Series[Any]") -> FloatArray | None:
 
 
 def _read_numbers(column: "pd.Series[Any]") -> FloatArray:
-    """Read the whole of a column that its training rows show to be numbers."""
+    """Return all values of a column whose training rows are numbers."""
     if is_text(column):
         column = pd.to_numeric(column, errors="coerce")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)

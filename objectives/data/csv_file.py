@@ -1,4 +1,4 @@
-"""CSV files as people have them: separated by commas, semicolons, tabs or bars, in UTF-8 or not.
+"""CSV files: separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Latin-1.
 
 Entry point: `read_csv`.
 """
@@ -16,14 +16,14 @@ from ..errors import DataError
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 HEAD_BYTES = 65_536
-"""Bytes looked at to find separator and encoding."""
+"""Bytes at the start of a file from which separator and decimal sign are detected."""
 
 _DECIMAL_COMMA = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
 _DECIMAL_POINT = re.compile(r"(?:^|;)\s*-?\d+\.\d+\s*(?=;|$)", re.MULTILINE)
 
 
 def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the table and notes on how the file was read.
+    """Return the table, and notes for the user on how the file was read.
 
     Raises:
         DataError: Empty, not text, without a header, or with rows that do not fit it.
@@ -83,7 +83,7 @@ def _detect_encoding(path: Path, head: bytes) -> str:
 
 
 def _detect_separator(text: str) -> str:
-    """Return the separator that cuts the first lines into most fields, as many in each."""
+    """Return the separator that divides the first lines most consistently into most fields."""
     lines = [line for line in text.splitlines()[:20] if line.strip()]
     if len(text) >= HEAD_BYTES and len(lines) > 1:
         lines = lines[:-1]  # the last one may be cut off

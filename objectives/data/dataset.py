@@ -1,7 +1,8 @@
 """Data: three splits of tensors, what to predict from them, and notes on how they were made.
 
-The training split teaches, the validation split chooses, the test split only reports. Whatever is
-learnt from data (medians, scales, categories) is learnt from the training split alone.
+The network learns from the training split, the validation split decides between candidates, and
+the test split is only reported on. Medians, scales and categories are learnt from the training
+split alone.
 
 Entry points: `Data` and its `Split`s, which `load.load_data` makes from a name, file or function;
 `RawData`, what a source gives before anything is decided about it.
@@ -102,9 +103,9 @@ class Data:
     Attributes:
         name: What people call it: a built-in name, a file name, a reference.
         task: Whether classes or quantities are predicted.
-        train: The rows that teach.
-        validation: The rows that choose: metric, early stopping, widths.
-        test: The rows that only report; may be empty in a user's own `Data`.
+        train: The rows that are learnt from.
+        validation: The rows that decide: metric, early stopping, widths.
+        test: The rows that are only reported on; may be empty in a user's own `Data`.
         outputs: Classes, or target columns.
         classes: Class names in the order of their numbers; None for a regression.
         notes: Sentences on what was recognised and how it was handled.

@@ -2,7 +2,7 @@
 
     read          what the source holds                     files, arrays       RawData
     recognise     what is to be predicted                   target              Target
-    split         which row teaches, chooses or reports     split               Partition
+    split         which row goes into which split           split               Partition
     encode        columns and target as numbers             columns, arrays, target
     data set      three splits of tensors                   dataset             Data
 
@@ -204,7 +204,7 @@ def data_fingerprint(source: str, base: Path) -> str:
 
 
 def _encode_inputs(raw: RawData, partition: Partition) -> tuple[list[Tensor], tuple[str, ...]]:
-    """Return the inputs of each split as tensors, and notes on how they came about."""
+    """Return the inputs of each split as tensors, and notes on what was done to them."""
     if isinstance(raw.inputs, Tensor):  # of a user's function: taken as it is
         return [raw.inputs[torch.from_numpy(rows)] for rows in partition.splits], ()
     if not isinstance(raw.inputs, pd.DataFrame):

@@ -2,7 +2,8 @@
 
 Classes are spread over the splits in proportion (stratified), and a class of at least three rows
 is in every split. A class of one or two rows cannot be: its rows go to the training split, so that
-the network keeps an output for it, and a note says that validation and test cannot speak for it.
+the network keeps an output for it, and a note tells the user that validation and test do not cover
+it.
 Rejected: refusing the file (one rare label would block thousands of good rows), and dropping the
 class (the recommended network would have fewer outputs than the user's).
 
@@ -70,7 +71,7 @@ def split_rows(values: NDArray[Any], classes: Sequence[str] | None, seed: int) -
 
 
 def split_as_given(sizes: Sequence[int], seed: int) -> Partition:
-    """Return the partition of rows that come divided already, split after split.
+    """Return the partition of rows that the source has divided, split after split.
 
     Args:
         sizes: Rows of the training, validation and test split; without the third, half of the
@@ -133,7 +134,11 @@ def _rare_class_notes(labels: NDArray[np.int64], classes: Sequence[str]) -> tupl
 
 
 def check_folds(data: Data, folds: int) -> None:
-    """Raise DataError where there are fewer training and validation rows than folds."""
+    """Check that there are as many training and validation rows as folds.
+
+    Raises:
+        DataError: There are fewer.
+    """
     rows = _rows_for_folds(data)
     if folds > rows:
         raise DataError(
@@ -149,7 +154,7 @@ def max_train_rows(data: Data, folds: int) -> int:
 
 
 def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
-    """Return the data once for every fold; the data itself for one fold.
+    """Return the data of every fold; the data itself for one fold.
 
     Classes are spread evenly over the folds. The test split stays as it is.
 

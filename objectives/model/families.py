@@ -1,4 +1,4 @@
-"""Model families: networks of a known shape, whose layers' widths are the candidate's.
+"""Model families: built-in networks whose layers have the widths of the candidate.
 
 `mlp` flattens its inputs and stacks Linear - norm - activation - dropout; `cnn` takes images and
 stacks 3x3 convolutions, halving the side after each while it is 4 or more. Widths count in the
@@ -83,12 +83,12 @@ def build_cnn(
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A family and what it may be asked.
+    """A family and its options.
 
     Attributes:
         name: As written in the spec.
         build: The builder; options are its keyword arguments.
-        options: Option name to the words that it may be, or None for a share in [0, 1).
+        options: Option name to the words that are allowed, or None for a share in [0, 1).
         requires_images: Whether the inputs must be images `[c, h, w]`.
     """
 

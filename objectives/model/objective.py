@@ -23,7 +23,7 @@ Builder = Callable[[Mapping[str, int]], nn.Module]
 
 
 class Objective(Protocol):
-    """What the runner and the cost counter need."""
+    """What training and cost counting need."""
 
     @property
     def data(self) -> Data:
@@ -32,7 +32,7 @@ class Objective(Protocol):
 
     @property
     def metric(self) -> Metric:
-        """Return what the validation split is judged by."""
+        """Return the metric of the validation split."""
         ...
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
@@ -53,8 +53,8 @@ class ModuleObjective:
         name: The builder for people: a reference or "family 'mlp'".
         builder: `builder(widths)`, user code or a family.
         data: The splits.
-        metric: What is judged by.
-        loss_name: The loss for people.
+        metric: Of the validation split.
+        loss_name: Of the loss, for people.
         loss_function: `(output, targets) -> scalar tensor`.
     """
 
@@ -69,8 +69,8 @@ class ModuleObjective:
         """Return a fresh model for the widths.
 
         Raises:
-            ModelError: The builder raised, or returned no module. Running out of memory is passed
-                on as it is: it is an outcome of the trial, not a mistake.
+            ModelError: The builder raised, or returned no module. An exception for memory that ran
+                out is passed on as it is: it is an outcome of the trial, not a mistake.
         """
         try:
             module: Any = self.builder(dict(widths))
@@ -89,7 +89,7 @@ class ModuleObjective:
         return module
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:
-        """Return the scalar loss of a batch; a regression's output is brought to its targets."""
+        """Return the scalar loss of a batch; a regression's output gets its targets' shape."""
         return self.loss_function(align_to_targets(output, targets, self.data.task), targets)
 
 
