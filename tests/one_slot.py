@@ -87,8 +87,8 @@ def open_one(
 
 def put_trial(database: Database, study: StudyRow, slot: Slot, trial_id: int | None) -> Slot:
     """Write another trial into a slot's row, by hand; returns the slot with it."""
-    mine = (slots.c.study_id == study.id) & (slots.c.number == slot.number)
-    change = update(slots).where(mine).values(trial_id=trial_id)
+    this_slot = (slots.c.study_id == study.id) & (slots.c.number == slot.number)
+    change = update(slots).where(this_slot).values(trial_id=trial_id)
     database.write(lambda connection: connection.execute(change))
     return dataclasses.replace(slot, trial_id=trial_id)
 

@@ -73,7 +73,7 @@ OpenLedger = Callable[..., Ledger]
 
 @pytest.fixture
 def open_ledger(database: Database, study: StudyRow) -> OpenLedger:
-    """Join the study as a worker; its leases are long unless the test says otherwise."""
+    """Open the study's ledger as a worker, by default with long leases."""
 
     def make_ledger(
         worker: str = "first", lease_seconds: float = 60.0, max_attempts: int = 3

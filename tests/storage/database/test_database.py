@@ -123,7 +123,7 @@ def test_a_connection_cut_in_mid_transaction_repeats_the_transaction(
     assert len(tries) == 2
 
 
-def test_a_batch_cut_short_is_repeated_without_a_word(postgresql_url, postgresql_server, caplog):
+def test_a_batch_cut_short_is_repeated_without_a_warning(postgresql_url, postgresql_server, caplog):
     """psycopg sends a batch in a pipeline, and warns when an outage ends that."""
     tries = []
 
@@ -188,7 +188,7 @@ def test_only_durable_transactions_wait_for_the_disk(database, durable, setting)
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "expected"),
     [
         pytest.param(lambda path: path / "none" / "w.db", "there is no folder", id="no folder"),
         pytest.param(lambda path: path, "it is a folder", id="a folder"),
@@ -199,19 +199,21 @@ def test_only_durable_transactions_wait_for_the_disk(database, durable, setting)
         ),
     ],
 )
-def test_a_bad_sqlite_file_is_said_in_one_sentence(tmp_path, make, says, short_open_timeout):
+def test_a_bad_sqlite_file_is_reported_in_one_sentence(
+    tmp_path, make, expected, short_open_timeout
+):
     path = make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageUnreachable) as caught:
         Database.open(sqlite_url(path))
     message = str(caught.value)
-    assert says in message
+    assert expected in message
     assert "\n" not in message
     assert "sqlalche" not in message
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_sqlite_file_that_cannot_be_written_is_said(tmp_path, short_open_timeout):
+def test_a_sqlite_file_that_cannot_be_written_is_reported(tmp_path, short_open_timeout):
     sqlite3.connect(tmp_path / "w.db").close()
     (tmp_path / "w.db").touch()
     url = resolve_url(f"sqlite:///file:{tmp_path / 'w.db'}?mode=ro&uri=true", {})
@@ -220,7 +222,7 @@ def test_a_sqlite_file_that_cannot_be_written_is_said(tmp_path, short_open_timeo
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "expected"),
     [
         pytest.param("postgresql://me@127.0.0.1:1/db", "Connection refused", id="no server"),
         pytest.param("postgresql://me@no.invalid/db", "failed to resolve host", id="no host"),
@@ -228,16 +230,16 @@ def test_a_sqlite_file_that_cannot_be_written_is_said(tmp_path, short_open_timeo
         pytest.param("postgresql:///db?sslmodee=1", "invalid connection option", id="bad option"),
     ],
 )
-def test_a_server_that_is_not_there_is_said_within_seconds(url, says, short_open_timeout):
+def test_an_unreachable_server_is_reported_within_seconds(url, expected, short_open_timeout):
     started = time.monotonic()
     with pytest.raises(StorageUnreachable) as caught:
         Database.open(resolve_url(url, {}))
     assert time.monotonic() - started < 6
-    assert says in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_database_that_does_not_exist_is_said_at_once(postgresql_server):
+def test_a_database_that_does_not_exist_is_reported_at_once(postgresql_server):
     with pytest.raises(StorageUnreachable, match='database "nope" does not exist'):
         Database.open(resolve_url(postgresql_server.url("nope"), {}))
 

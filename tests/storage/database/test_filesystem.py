@@ -38,7 +38,7 @@ def mounted(tmp_path):
         ("9p", "rw,relatime,trans=tcp,port=564"),
     ],
 )
-def test_network_file_systems_are_told(mounted, kind, options):
+def test_a_network_file_system_is_recognised(mounted, kind, options):
     folder, partitions = mounted(("shared", kind, options))
     expected = Mount(point=folder / "shared", kind=kind)
     assert network_mount(folder / "shared" / "deep" / "w.db", partitions) == expected
@@ -55,7 +55,7 @@ def test_network_file_systems_are_told(mounted, kind, options):
         ("virtiofs", "rw"),
     ],
 )
-def test_local_ones_are_not(mounted, kind, options):
+def test_a_local_file_system_is_not(mounted, kind, options):
     folder, partitions = mounted(("disk", kind, options))
     assert network_mount(folder / "disk" / "w.db", partitions) is None
 

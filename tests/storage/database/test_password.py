@@ -31,7 +31,7 @@ def whole_traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def test_a_refused_password_is_said_at_once_and_not_shown(password_url, caplog, capfd):
+def test_a_refused_password_is_reported_at_once_and_not_shown(password_url, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     with pytest.raises(
         StorageUnreachable, match='authentication failed for user "guarded"'
@@ -42,12 +42,12 @@ def test_a_refused_password_is_said_at_once_and_not_shown(password_url, caplog, 
     assert "guarded:***@" in str(caught.value)
 
 
-def test_a_missing_password_is_said(password_url):
+def test_a_missing_password_is_reported(password_url):
     with pytest.raises(StorageUnreachable, match="no password supplied"):
         Database.open(password_url)
 
 
-def test_a_server_that_is_not_there_does_not_bring_it_out(caplog, capfd, monkeypatch):
+def test_an_unreachable_server_does_not_reveal_the_password(caplog, capfd, monkeypatch):
     monkeypatch.setattr(database_module, "OPEN_SECONDS", 0.2)
     caplog.set_level(logging.DEBUG)
     url = resolve_url("postgresql://me@127.0.0.1:1/db", {}).set(password=WRONG)
@@ -57,7 +57,7 @@ def test_a_server_that_is_not_there_does_not_bring_it_out(caplog, capfd, monkeyp
     assert not any("tr0ub" in text for text in written)
 
 
-def test_a_whole_life_with_a_password_does_not_bring_it_out(password_url, caplog, capfd, tmp_path):
+def test_no_use_of_a_database_reveals_its_password(password_url, caplog, capfd, tmp_path):
     caplog.set_level(logging.DEBUG)
     secret = tmp_path / "secret"
     secret.write_text(PASSWORD + "\n")

@@ -55,13 +55,13 @@ OURS = [
 
 
 @pytest.mark.parametrize("error", PASSING)
-def test_what_passes_is_tried_again(error):
+def test_a_transient_error_is_retried(error):
     assert is_transient(error)
     assert is_outage(error)
 
 
 @pytest.mark.parametrize("error", LASTING)
-def test_what_lasts_is_an_outage_at_once(error):
+def test_a_lasting_error_is_an_outage(error):
     assert not is_transient(error)
     assert is_outage(error)
 
@@ -73,7 +73,7 @@ def test_our_own_mistakes_are_neither(error):
     assert not is_creation_conflict(error)
 
 
-def test_repeat_ends_with_the_first_success():
+def test_retries_end_with_the_first_success():
     answers = iter([sqlite_error(5), sqlite_error(5), "done"])
 
     def call():
@@ -85,7 +85,7 @@ def test_repeat_ends_with_the_first_success():
     assert call_with_retries(call, seconds=10) == "done"
 
 
-def test_repeat_gives_up_at_its_bound():
+def test_retries_end_at_their_bound():
     calls = []
 
     def call():
@@ -97,7 +97,7 @@ def test_repeat_gives_up_at_its_bound():
     assert 2 <= len(calls) <= 10
 
 
-def test_repeat_does_not_repeat_a_lasting_error():
+def test_a_lasting_error_is_not_retried():
     calls = []
 
     def call():

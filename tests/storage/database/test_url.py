@@ -46,7 +46,7 @@ def test_every_spelling_of_postgresql_uses_psycopg(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         pytest.param("hunter2 is no URL", "not a URL that can be read", id="no URL"),
         pytest.param("postgresql://me:x@host:hunter2/db", "not a URL", id="port is no number"),
@@ -59,11 +59,11 @@ def test_every_spelling_of_postgresql_uses_psycopg(text):
         pytest.param("sqlite:///file:x?mode=memory&uri=true", "in memory", id="memory by URI"),
     ],
 )
-def test_what_cannot_be_used_is_refused_without_repeating_it(text, says):
+def test_what_cannot_be_used_is_refused_without_repeating_it(text, expected):
     with pytest.raises(UrlRefused) as caught:
         resolve_url(text, {})
     message = str(caught.value)
-    assert says in message
+    assert expected in message
     assert "--storage" in message
     assert "hunter2" not in message
     assert caught.value.__cause__ is None
@@ -87,7 +87,7 @@ def test_a_password_is_read_from_its_file(tmp_path):
     assert "hun" not in format_url(url)
 
 
-def test_a_password_file_that_is_not_there_is_said(tmp_path):
+def test_a_missing_password_file_is_reported(tmp_path):
     environment = {"WIDTHWISE_STORAGE_PASSWORD_FILE": str(tmp_path / "none")}
     with pytest.raises(UrlRefused, match=r"none' named by .*_FILE cannot be read \(No such file"):
         resolve_url("postgresql://me@host/db", environment)

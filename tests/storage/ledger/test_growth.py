@@ -1,4 +1,4 @@
-"""What workers ask again and again costs no more in a large study than in a small one.
+"""What workers query again and again costs no more in a large study than in a small one.
 
 Work is counted, not timed: the steps of SQLite's virtual machine, and the pages that PostgreSQL
 looks at for each statement.
@@ -26,13 +26,13 @@ QUIET = 10
 """Those of a study whose events all lie before the others'."""
 
 
-def assert_as_cheap(costs):
-    """Whether both cost about the same, though one has ten times as much."""
+def are_as_cheap(costs):
+    """Return whether all cost about the same, though one has ten times as much."""
     return 0 < max(costs) <= 1.5 * min(costs) + 10
 
 
 def fill(database, size):
-    """A study of `size` done slots with their events, and `size` free ones; one is held back."""
+    """Make a study of `size` done slots and `size` free ones; one of these is paused."""
     study, _ = create_study(
         database,
         name=f"study-{size}",
@@ -143,14 +143,14 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)
-def test_a_worker_asks_a_large_study_as_cheaply_as_a_small_one(database, studies, question):
+def test_a_workers_query_costs_no_more_in_a_large_study(database, studies, question):
     costs = []
     for study in studies:
         ledger = Ledger(database, study, worker="w")
         with count_work(database) as work:
             question(ledger)
         costs.append(len(work))
-    assert assert_as_cheap(costs), costs
+    assert are_as_cheap(costs), costs
 
 
 def test_the_newest_events_are_read_at_the_cost_of_those_few(database, studies):
@@ -159,10 +159,10 @@ def test_the_newest_events_are_read_at_the_cost_of_those_few(database, studies):
         with count_work(database) as work:
             assert len(events.read(database, study, last=10)) == 10
         costs.append(len(work))
-    assert assert_as_cheap(costs), costs
+    assert are_as_cheap(costs), costs
 
 
-def test_the_pool_looks_over_large_studies_as_cheaply_as_over_small_ones(database, studies):
+def test_open_studies_costs_no_more_for_large_studies(database, studies):
     costs = []
     for study in studies:
         others = [other for other in studies if other is not study]
@@ -175,18 +175,18 @@ def test_the_pool_looks_over_large_studies_as_cheaply_as_over_small_ones(databas
         assert (open_study.study.id, open_study.claimable) == (study.id, MAX_COUNTED_SLOTS)
         assert open_study.last_claim >= 1.0
         costs.append(len(work))
-    assert assert_as_cheap(costs), costs
+    assert are_as_cheap(costs), costs
 
 
 def test_the_workers_are_listed_at_the_cost_of_what_they_hold(database, studies):
     costs = []
     for study in studies:
-        presence = WorkerRegistration(database, name="ann", beat_seconds=1.0)
-        presence.register(study=study, activity="training", device=None)
+        registration = WorkerRegistration(database, name="ann", beat_seconds=1.0)
+        registration.register(study=study, activity="training", device=None)
         Ledger(database, study, worker="ann").claim_many(3)
         with count_work(database) as work:
             [worker] = list_workers(database)
         assert (worker.study, len(worker.trials)) == (study.name, 3)
         costs.append(len(work))
-    assert assert_as_cheap(costs), costs
+    assert are_as_cheap(costs), costs
     assert max(costs) < SMALL, "it looks at slots that nobody holds"

@@ -31,7 +31,7 @@ def claim_slot(ledger: Ledger) -> Slot:
 
 
 def claim_after_lease(ledger: Ledger) -> Slot:
-    """Claim what another worker left behind, as soon as that is allowed."""
+    """Claim a slot whose lease has ended, as soon as that is allowed."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         wait = ledger.reader.seconds_until_claimable()
@@ -61,7 +61,7 @@ def test_concurrent_claims_get_different_slots(open_ledger):
     with ThreadPoolExecutor(8) as pool:
         slots = list(pool.map(lambda _: claim_one(ledger), range(24)))
     numbers = [slot.number for slot in slots if slot is not None]
-    # A claim comes back empty-handed only when every slot is taken or in another claim's hands.
+    # A claim returns nothing only if every slot is leased or locked by another claim.
     assert sorted(numbers) == list(range(20))
 
 
@@ -98,7 +98,7 @@ def test_concurrent_binds_of_the_same_widths_have_one_winner(open_ledger):
     with ThreadPoolExecutor(5) as pool:
         bound = [slot for slot in pool.map(bind, slots) if slot is not None]
     assert len(bound) == 1
-    assert [one.widths for one in ledger.reader.tried()] == [{"a": 8}]
+    assert [tried.widths for tried in ledger.reader.tried()] == [{"a": 8}]
 
 
 def test_other_widths_are_not_bound_over_the_first(open_ledger):
@@ -184,7 +184,7 @@ def test_done_is_the_commit_point_and_safe_to_repeat(open_ledger, database, stud
     assert kinds == ["created", "claimed", "bound", "done"]
 
 
-def test_what_comes_after_done_is_harmless_to_its_own_holder(open_ledger):
+def test_calls_after_done_change_nothing(open_ledger):
     ledger = open_ledger()
     slot = claim_slot(ledger)
     finish(ledger, slot)

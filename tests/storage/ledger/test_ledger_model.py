@@ -247,9 +247,9 @@ class LedgerMachine(RuleBasedStateMachine):
         assert ledger.reader.status() == self.status
 
     @invariant()
-    def the_pool_sees_what_a_claim_would(self):
-        standings = open_studies(self.database, lease_seconds=LEASE_SECONDS)
-        listed = {open_study.study.id: open_study for open_study in standings}.get(self.study.id)
+    def open_studies_counts_what_a_claim_would_take(self):
+        listing = open_studies(self.database, lease_seconds=LEASE_SECONDS)
+        listed = {open_study.study.id: open_study for open_study in listing}.get(self.study.id)
         assert (listed is not None) == (self.status == "open")
         if listed is not None:
             assert listed.claimable == len(self.claimable())

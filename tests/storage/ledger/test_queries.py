@@ -12,8 +12,8 @@ from widthwise.tests.one_slot import claim_one, settle_one
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=6))
-def test_what_was_tried_is_what_the_records_say(open_ledger, sizes):
-    """However often it is read in between, and whatever is under way."""
+def test_tried_slots_agree_with_the_records(open_ledger, sizes):
+    """However often they are read in between, and whatever is in training."""
     ledger = open_ledger()
     for size in sizes:
         ledger.extend(size)
@@ -58,7 +58,7 @@ def test_a_slot_that_failed_before_it_had_widths_was_not_tried(open_ledger):
     assert ledger.reader.unbound() == 4
 
 
-def test_what_ran_out_of_memory_is_known_with_its_device(open_ledger):
+def test_what_ran_out_of_memory_is_read_with_its_device(open_ledger):
     ledger = open_ledger()
     batch = ledger.claim_many(5)
     results = [

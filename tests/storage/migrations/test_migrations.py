@@ -52,7 +52,7 @@ def upgraded(old_url, version):
 
 
 def holder_of_slot_4(url):
-    """The token of the one slot that is leased, though its lease has ended."""
+    """Return the token of the one slot that is leased, though its lease has ended."""
     with Database.open_unchecked(url, retry_seconds=20) as database:
         query = text("SELECT token FROM widthwise_slot WHERE state = 'leased' AND number = 4")
         return database.read(lambda connection: connection.execute(query).scalar_one())
@@ -101,7 +101,7 @@ def test_what_proposals_need_is_taken_out_of_the_results(upgraded):
 def test_the_study_goes_on(upgraded):
     ledger = join(upgraded, lease_seconds=0.05)
     projection = Projection(upgraded, load_study(upgraded, "digits"))
-    assert projection.repair() == 1  # slot 1 was done, and Optuna not told
+    assert projection.repair() == 1  # slot 1 was done, and not projected
     begun, fresh = ledger.claim_many(3)
     assert (begun.number, begun.widths, begun.attempt) == (4, {"hidden": 32}, 2)
     fresh = bind_one(ledger, fresh, {"hidden": 40}, "sampler")
@@ -124,14 +124,14 @@ def test_the_study_goes_on(upgraded):
 
 
 def plain_value(element):
-    """What the inspector tells, its expressions as their text."""
+    """Return what the inspector reports, expressions as their text."""
     if isinstance(element, dict):
         return {name: plain_value(value) for name, value in element.items()}
     return str(element) if isinstance(element, TextClause) else element
 
 
 def schema_shape(database):
-    """Everything that the engine tells of our tables, a line each."""
+    """Return everything that the inspector reports of our tables, as lines."""
 
     def read(connection):
         inspector = inspect(connection)
@@ -275,6 +275,6 @@ def test_tables_of_a_later_release_are_left_alone(database):
         migrations.upgrade(database.url)
 
 
-def test_a_database_without_a_study_is_said(database_url):
+def test_a_database_without_our_tables_is_reported(database_url):
     with pytest.raises(StorageUnreachable, match=r"no such file|holds no study of Widthwise"):
         migrations.upgrade(resolve_url(database_url, {}))

@@ -1,4 +1,4 @@
-"""What every engine must give a batch: one transaction, and no slot pays for its neighbour."""
+"""A batch is one transaction, and a lost slot of it does not hinder the others."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -161,11 +161,11 @@ def test_batches_that_want_the_same_widths_at_once_share_them(open_ledger):
     with ThreadPoolExecutor(4) as pool:
         results = [result for done in pool.map(bind, batches) for result in done]
     assert results.count(BindFailure.TAKEN) == 24
-    assert sorted(one.widths["a"] for one in ledger.reader.tried()) == list(range(1, 9))
+    assert sorted(tried.widths["a"] for tried in ledger.reader.tried()) == list(range(1, 9))
 
 
 def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledger, listen):
-    """The index judges: what it refuses is asked for once more, and no more often than that."""
+    """What the unique index refuses is tried once more, and no more often than that."""
     ledger, queries = open_ledger(), []
     first, second = ledger.claim_many(2)
     bind_one(ledger, first, {"a": 8}, "sampler")
@@ -183,7 +183,7 @@ def test_widths_bound_by_another_since_we_asked_are_seen_the_next_time(open_ledg
     assert len(queries) == 2
 
 
-def test_leases_are_extended_together_and_the_lost_ones_told(open_ledger, steal, database, study):
+def test_leases_are_extended_together_and_lost_slots_returned(open_ledger, steal, database, study):
     ledger = open_ledger()
     batch = ledger.claim_many(3)
     steal(batch[1])
@@ -236,7 +236,7 @@ def test_trials_are_opened_and_closed_together(open_ledger, database, study, ste
     assert [trial.intermediate_values for trial in trials] == [{0: 0.25, 1: 0.5}] * 2
 
 
-def test_a_batch_for_a_study_that_somebody_deleted_leaves_nothing(open_ledger, database, study):
+def test_a_batch_for_a_deleted_study_leaves_nothing(open_ledger, database, study):
     ledger = open_ledger()
     batch = ledger.bind_many(bindings_of(ledger.claim_many(2)))
     database.optuna_storage().delete_study(study.optuna_study_id)
@@ -278,8 +278,8 @@ def test_a_batch_of_any_size_takes_the_same_few_statements(
     assert cost(1) == cost(4) == cost(30) <= 32
 
 
-def test_a_slot_whose_binding_a_crash_took_back_is_lost(open_ledger, database, study):
-    """Its claim was flushed to the disk with some other transaction, its binding was not."""
+def test_a_slot_whose_binding_a_crash_undid_is_lost(open_ledger, database, study):
+    """Its claim was flushed to the disk with another transaction, its binding was not."""
     ledger, projection = open_ledger(), Projection(database, study)
     batch = ledger.bind_many(bindings_of(ledger.claim_many(2)))
     taken_back = (

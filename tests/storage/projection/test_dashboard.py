@@ -125,7 +125,7 @@ def test_it_listens_on_loopback_only(database):
         assert server.url == f"http://127.0.0.1:{server.server_address[1]}/dashboard/"
 
 
-def test_a_port_in_use_is_said(database):
+def test_a_port_in_use_is_reported(database):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(PortRefused, match=f"127.0.0.1:{port} .another program") as caught:
@@ -134,6 +134,6 @@ def test_a_port_in_use_is_said(database):
 
 
 @pytest.mark.parametrize("port", [-1, 70000])
-def test_a_port_that_is_none_is_said(database, port):
+def test_an_invalid_port_is_reported(database, port):
     with pytest.raises(PortRefused, match="choose another port"):
         make_server(database, port=port)

@@ -1,4 +1,4 @@
-"""What every engine must give the projection: Optuna's trials follow the ledger."""
+"""Optuna's trials follow the ledger, on SQLite and PostgreSQL."""
 
 import math
 
@@ -81,7 +81,7 @@ def test_open_makes_and_binds_a_running_trial(projection, bound_slot, trials):
     assert len(trials()) == 1
 
 
-def test_close_tells_optuna_everything(projection, bound_slot, trials, database, study):
+def test_close_writes_everything_to_optunas_trial(projection, bound_slot, trials, database, study):
     ledger, slot = bound_slot()
     open_trial(projection, slot)
     record = settle(ledger, slot)
@@ -105,7 +105,7 @@ def test_close_tells_optuna_everything(projection, bound_slot, trials, database,
         pytest.param("error", (), TrialState.FAIL, None, id="error"),
     ],
 )
-def test_other_ends_are_told_as_what_they_are(
+def test_other_outcomes_become_optunas_states(
     projection, bound_slot, trials, outcome, curve, state, value
 ):
     ledger, slot = bound_slot()
@@ -148,7 +148,7 @@ def test_a_slot_that_failed_before_its_trial_was_made_needs_none(projection, ope
 def test_a_trial_taken_from_its_slot_is_made_anew_and_the_first_one_failed(
     projection, bound_slot, trials, database, study, open_ledger
 ):
-    """No worker leaves a slot without the trial that it made; somebody's hand may."""
+    """No worker takes a trial from its slot; somebody who edits the table may."""
     ledger, slot = bound_slot()
     first = open_trial(projection, slot)
     put_trial(database, study, slot, None)
@@ -187,7 +187,7 @@ def test_a_late_holder_opens_nothing(projection, bound_slot, trials, open_ledger
     assert trials() == []
 
 
-def test_a_stranger_s_trial_is_never_touched(projection, bound_slot, trials, database, study):
+def test_a_trial_that_is_not_ours_is_never_changed(projection, bound_slot, trials, database, study):
     foreign_trial = database.optuna_storage().create_new_trial(study.optuna_study_id)
     ledger, slot = bound_slot()
     assert open_trial(projection, slot) != foreign_trial
@@ -197,7 +197,7 @@ def test_a_stranger_s_trial_is_never_touched(projection, bound_slot, trials, dat
     assert states[foreign_trial] == TrialState.RUNNING
 
 
-def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
+def test_a_trial_that_was_deleted_or_finished_does_no_harm(
     projection, bound_slot, trials, database
 ):
     ledger, slot = bound_slot()
@@ -208,7 +208,7 @@ def test_a_trial_that_somebody_deleted_or_finished_stops_nothing(
     assert ledger.reader.record(slot.number).value == 0.5
 
 
-def test_optunas_side_deleted_in_a_dashboard_is_said(projection, bound_slot, database, study):
+def test_a_study_of_optunas_that_was_deleted_is_reported(projection, bound_slot, database, study):
     ledger, slot = bound_slot()
     database.optuna_storage().delete_study(study.optuna_study_id)
     with pytest.raises(StudyNotFound, match="somebody deleted it"):

@@ -102,7 +102,7 @@ def test_numbers_go_on_whoever_makes_the_trials(database, study):
     assert [trial._trial_id for trial in trials][3:] == ids
 
 
-def test_a_study_that_is_gone_is_told(database, study):
+def test_no_trials_are_made_for_a_deleted_study(database, study):
     database.optuna_storage().delete_study(study.optuna_study_id)
     assert insert(database, study, [template()]) is None
 

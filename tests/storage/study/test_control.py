@@ -79,7 +79,7 @@ def test_of_a_study_that_is_not_open_nothing_is_claimed(open_ledger, set_status,
     assert claim_one(ledger).number == 1
 
 
-def test_a_status_that_is_set_again_changes_nothing_and_is_not_told_twice(
+def test_a_status_that_is_set_again_changes_nothing_and_is_recorded_once(
     set_status, control_events
 ):
     assert [set_status("paused"), set_status("paused")] == ["open", "paused"]
@@ -109,7 +109,7 @@ def test_a_cancelled_study_can_be_extended_and_goes_on_once_it_is_open(open_ledg
     assert len(ledger.claim_many(9)) == 8
 
 
-def test_whoever_reads_a_study_sees_its_status_and_priority(database, study, set_status):
+def test_status_and_priority_are_read_with_the_study(database, study, set_status):
     assert (study.status, study.priority) == ("open", 0)
     control.set_priority(database, study, -3)
     set_status("paused")
@@ -118,7 +118,7 @@ def test_whoever_reads_a_study_sees_its_status_and_priority(database, study, set
     assert LedgerReader(database, study).status() == "paused"
 
 
-def test_a_priority_beyond_measure_is_refused(database, study):
+def test_a_priority_out_of_range_is_refused(database, study):
     with pytest.raises(PriorityRefused, match=r"priority 1000001; expected -1000000 to 1000000"):
         control.set_priority(database, study, 1_000_001)
     assert load_study(database, study.name).priority == 0
@@ -170,7 +170,7 @@ def test_a_trial_that_is_paused_is_taken_from_its_holder(
     assert control_events() == [("paused", 0, {"taken_from": "holder"}), ("continued", 0, {})]
 
 
-def test_what_a_dead_worker_left_can_be_paused(open_ledger, pause):
+def test_a_slot_of_a_dead_worker_can_be_paused(open_ledger, pause):
     slot = claim_one(open_ledger(lease_seconds=-1.0))
     pause(slot.number)
     new_holder = open_ledger("heir", lease_seconds=0.05)
@@ -178,11 +178,11 @@ def test_what_a_dead_worker_left_can_be_paused(open_ledger, pause):
     assert new_holder.reader.record(0).attempts == 0
 
 
-@pytest.mark.parametrize("state", ["free", "paused", "leased", "left behind"])
-def test_a_trial_is_cancelled_whatever_holds_it(
+@pytest.mark.parametrize("state", ["free", "paused", "leased", "expired"])
+def test_a_trial_is_cancelled_in_whatever_state(
     open_ledger, pause, cancel, begin_trial, control_events, state
 ):
-    ledger = open_ledger("holder", lease_seconds=-1.0 if state == "left behind" else 60.0)
+    ledger = open_ledger("holder", lease_seconds=-1.0 if state == "expired" else 60.0)
     slot = begin_trial(ledger)
     if state == "free":
         release_one(ledger, slot)
@@ -201,7 +201,7 @@ def test_a_trial_is_cancelled_whatever_holds_it(
         finish(ledger, slot)
     assert ledger.reader.record(0) == record
     assert claim_one(open_ledger()).number == 1
-    detail = {"taken_from": "holder"} if state in ("leased", "left behind") else {}
+    detail = {"taken_from": "holder"} if state in ("leased", "expired") else {}
     assert control_events()[-1] == ("cancelled", 0, detail)
     assert [control_event[0] for control_event in control_events()].count("cancelled") == 1
 
@@ -272,7 +272,7 @@ def slot_states(database, study):
     return read_states
 
 
-def test_optuna_is_told_at_once_of_a_cancelled_trial(
+def test_optunas_trial_is_ended_as_soon_as_it_is_cancelled(
     open_ledger, begin_trial, cancel, slot_states, database, study
 ):
     begin_trial(open_ledger())
@@ -282,7 +282,7 @@ def test_optuna_is_told_at_once_of_a_cancelled_trial(
     assert Projection(database, study).repair() == 0
 
 
-def test_a_cancellation_that_died_before_optuna_was_told_is_repaired(
+def test_a_cancellation_that_died_before_optunas_trial_ended_is_repaired(
     open_ledger, begin_trial, cancel, slot_states, database, study, monkeypatch
 ):
     ledger = open_ledger()

@@ -15,7 +15,7 @@ def finish(ledger, slot):
 
 
 def run_concurrently(*actions):
-    """Let all act at once; gives what each returned, or the refusal that it met."""
+    """Run all at once; return what each returned, or the error that refused it."""
     ready = threading.Barrier(len(actions))
 
     def run_action(act):
@@ -54,7 +54,7 @@ def test_of_a_result_and_a_command_at_once_one_wins(open_ledger, pause, cancel):
 def test_a_claim_that_is_under_way_when_its_study_is_paused_does_no_harm(
     open_ledger, set_status, listen
 ):
-    """It may come through, as if it had come before; its holder learns of the pause."""
+    """It may succeed, as if it had come before; its holder learns of the pause."""
     ledger, pausing = open_ledger(), threading.Thread(target=set_status, args=("paused",))
 
     def pause_once_the_status_is_read(_connection, _cursor, statement, *_rest):

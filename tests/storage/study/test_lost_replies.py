@@ -1,4 +1,4 @@
-"""A transaction may arrive while its reply is lost, and is run again: nothing happens twice."""
+"""A transaction whose reply was lost is run again: it takes effect once."""
 
 import uuid
 from collections import Counter
@@ -25,7 +25,7 @@ from widthwise.tests.one_slot import (
 
 @pytest.fixture
 def lost_replies(study, monkeypatch):
-    """From now on every call on the database succeeds, is not believed, and is made again."""
+    """Run every transaction from now on twice, as if the reply to the first were lost."""
 
     def call_twice(call, **_options):
         call()
@@ -88,7 +88,7 @@ def test_bound_slots_go_first_also_when_the_reply_is_lost(open_ledger, lost_repl
     assert [slot.number for slot in ledger.claim_many(3)] == [1, 0, 2]
 
 
-def test_a_drain_is_counted_once(open_ledger, lost_replies, event_kinds):
+def test_a_release_is_counted_once(open_ledger, lost_replies, event_kinds):
     ledger = open_ledger()
     release_one(ledger, claim_one(ledger))
     assert ledger.reader.record(0).attempts == 0
@@ -126,7 +126,7 @@ def test_a_study_is_created_once_and_its_creator_knows(database, lost_replies):
     assert [event.kind for event in events.read(database, study)] == ["created"]
 
 
-def test_a_command_is_obeyed_once_and_its_giver_knows_what_was_before(
+def test_a_command_takes_effect_once_and_returns_the_status_before(
     open_ledger, lost_replies, event_kinds, database, study
 ):
     assert control.set_status(database, study, "paused", worker="eve") == "open"
@@ -144,7 +144,7 @@ def test_a_command_is_obeyed_once_and_its_giver_knows_what_was_before(
 
 
 def test_a_command_that_arrived_unnoticed_does_not_undo_the_next_one(database, study, monkeypatch):
-    """Its reply is lost; before it is tried again somebody else wants something else."""
+    """Its reply is lost; before it is repeated somebody else gives another command."""
 
     def interrupted(call, **_options):
         call()
@@ -159,10 +159,10 @@ def test_a_command_that_arrived_unnoticed_does_not_undo_the_next_one(database, s
     assert LedgerReader(database, study).status() == "open"
 
 
-def test_a_worker_is_announced_once(lost_replies, database, study):
+def test_a_worker_is_registered_once(lost_replies, database, study):
     name = uuid.uuid4().hex
-    presence = WorkerRegistration(database, name=name, beat_seconds=1.0)
-    presence.register(study=study, activity="training", device=None)
+    registration = WorkerRegistration(database, name=name, beat_seconds=1.0)
+    registration.register(study=study, activity="training", device=None)
     assert [worker.name for worker in list_workers(database)].count(name) == 1
-    presence.unregister()
+    registration.unregister()
     assert name not in [worker.name for worker in list_workers(database)]

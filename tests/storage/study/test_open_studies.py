@@ -1,4 +1,4 @@
-"""What every engine must give a pool: the open studies, in the order in which to serve them."""
+"""The open studies, in the order in which a scheduler serves them."""
 
 import uuid
 
@@ -52,7 +52,7 @@ def claim_in_the_past(database):
 
 @pytest.fixture
 def list_open(database):
-    """How some studies stand, in the pool's order; the database holds those of other tests too."""
+    """List some studies in the order of service; the database holds those of other tests too."""
 
     def list_some(*studies):
         names = {study.name for study in studies}
@@ -64,7 +64,7 @@ def list_open(database):
 
 @pytest.fixture
 def serving_order(list_open):
-    """The places of some studies in the pool's order."""
+    """List the indices of some studies in the order of service."""
     return lambda *studies: [
         [study.id for study in studies].index(open_study.study.id)
         for open_study in list_open(*studies)
@@ -79,15 +79,15 @@ def test_a_study_is_counted_by_what_a_claim_would_take(create_open_study, list_o
     bind_one(ledger, batch[1], {"a": 8}, "sampler")
     release_one(ledger, batch[2])
     control.pause_trial(database, study, 6, worker="eve")
-    left = claim_one(Ledger(database, study, worker="dead", lease_seconds=-1.0))
-    assert left.number == 2
+    expired = claim_one(Ledger(database, study, worker="dead", lease_seconds=-1.0))
+    assert expired.number == 2
     [open_study] = list_open(study)
     assert (open_study.claimable, open_study.running) == (3, 2)  # 2, 4 and 5; 1 and 3
     new_holder = Ledger(database, study, worker="heir", lease_seconds=LEASE)
     assert len(new_holder.claim_many(7)) == open_study.claimable
 
 
-def test_the_newest_claim_is_told_whoever_made_it(
+def test_the_time_of_the_newest_claim_is_that_of_any_worker(
     create_open_study, claim_in_the_past, list_open, database
 ):
     study = create_open_study()
@@ -134,7 +134,7 @@ def test_priority_goes_first_then_the_longest_without_a_claim_then_the_oldest(
     assert serving_order(*studies) == [4, 3, 1, 0, 2]
 
 
-def test_of_very_many_slots_only_so_many_are_counted(create_open_study, list_open):
+def test_claimable_slots_are_counted_up_to_a_bound(create_open_study, list_open):
     study = create_open_study(budget=MAX_COUNTED_SLOTS + 50)
     [open_study] = list_open(study)
     assert open_study.claimable == MAX_COUNTED_SLOTS

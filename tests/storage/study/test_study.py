@@ -1,4 +1,4 @@
-"""What every engine must give a study: all of it or nothing, once."""
+"""A study is created once, with all that belongs to it or not at all."""
 
 import subprocess
 import sys
@@ -116,7 +116,7 @@ print(created)
 
 
 def test_processes_may_open_and_create_in_a_new_database_at_once(database_url):
-    """Both Optuna's tables and ours are made by whoever comes first; the others look again."""
+    """The first process makes Optuna's tables and ours; the others check once more."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", CREATOR, database_url],

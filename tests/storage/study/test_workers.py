@@ -1,4 +1,4 @@
-"""What every engine must give those who look at workers: who is there, and what each one does."""
+"""Workers register, are listed with what they do, and are deleted once they are gone."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from widthwise.tests.one_slot import claim_one, release_one
 
 @pytest.fixture
 def worker_name():
-    """Of a worker that no other test has; as long as a name may be."""
+    """Make the name of a worker that no other test has; as long as a name may be."""
     return uuid.uuid4().hex.ljust(256, "x")
 
 
@@ -28,13 +28,13 @@ def registration(database, worker_name):
 
 @pytest.fixture
 def find_worker(database, worker_name):
-    """The worker as others see it, None if they do not."""
+    """Return the worker as it is listed, None if it is not."""
     return lambda: {worker.name: worker for worker in list_workers(database)}.get(worker_name)
 
 
 @pytest.fixture
 def age_worker(database, worker_name):
-    """Let the worker's last sign of life be so many seconds ago."""
+    """Shift the worker's last sign of life so many seconds into the past."""
 
     def shift_times(seconds):
         this_worker = tables.workers.c.name == worker_name
@@ -48,7 +48,7 @@ def age_worker(database, worker_name):
     return shift_times
 
 
-def test_a_worker_is_seen_from_its_first_announcement_until_it_leaves(
+def test_a_worker_is_listed_from_its_registration_until_it_unregisters(
     registration, find_worker, worker_name
 ):
     assert find_worker() is None
@@ -67,7 +67,7 @@ def test_a_worker_is_seen_from_its_first_announcement_until_it_leaves(
         assert find_worker() is None
 
 
-def test_a_worker_says_what_it_does_and_others_see_the_trials_it_holds(
+def test_a_worker_is_listed_with_its_activity_and_its_trials(
     registration, find_worker, worker_name, open_ledger, study, database
 ):
     registration.register(study=study, activity="training", device="cpu: 24 GiB")
@@ -105,7 +105,7 @@ def test_a_worker_is_alive_while_it_missed_no_more_than_three_beats(
     assert find_worker().alive
 
 
-def test_a_worker_not_seen_for_a_day_is_forgotten_by_the_others(
+def test_a_worker_not_seen_for_a_day_is_deleted_by_the_others(
     registration, find_worker, age_worker, database
 ):
     registration.register(study=None, activity="waiting", device=None)
@@ -118,7 +118,7 @@ def test_a_worker_not_seen_for_a_day_is_forgotten_by_the_others(
     assert find_worker() is None
 
 
-def test_a_start_is_that_of_the_process(
+def test_the_start_of_a_worker_is_that_of_its_process(
     registration, age_worker, database, worker_name, monkeypatch
 ):
     def started():
@@ -145,8 +145,8 @@ def test_a_study_that_is_deleted_leaves_its_workers_without_one(
     assert (find_worker().study, find_worker().trials) == (None, ())
 
 
-def test_a_worker_leaves_in_silence_where_the_database_is_away():
-    """And soon: it may be given seconds to end, where a transaction may wait for minutes."""
+def test_a_worker_ends_without_an_error_where_the_database_is_away():
+    """And soon: it has seconds to end, where a transaction may be retried for minutes."""
     nowhere = URL.create("postgresql+psycopg", host="127.0.0.1", port=1, database="w")
     with Database(nowhere, wal=False, retry_seconds=3600.0) as away:
         WorkerRegistration(away, name="w", beat_seconds=1.0).unregister()
