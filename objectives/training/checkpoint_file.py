@@ -90,6 +90,16 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
     return None
 
 
+def content_digest(header_json: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a checkpoint's header and tensors."""
+    digest = hashlib.sha256(header_json.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 class _CorruptCheckpoint(Exception):
     """A damaged file, or one of another format or identity."""
 
@@ -105,7 +115,9 @@ def _save(file: Path, snapshot: Snapshot, identity: Mapping[str, Any]) -> None:
             "complex": complex_names,
         }
     )
-    contents = save(tensors, {"snapshot": header_json, "digest": _digest(header_json, tensors)})
+    contents = save(
+        tensors, {"snapshot": header_json, "digest": content_digest(header_json, tensors)}
+    )
     with file.open("wb") as stream:
         stream.write(contents)
         stream.flush()
@@ -119,7 +131,7 @@ def _load(file: Path, identity: Mapping[str, Any]) -> Snapshot:
     header_end = _LENGTH_BYTES + int.from_bytes(contents[:_LENGTH_BYTES], "little")
     metadata = json.loads(contents[_LENGTH_BYTES:header_end]).get("__metadata__", {})
     header_json = metadata.get("snapshot", "")
-    if metadata.get("digest") != _digest(header_json, tensors):
+    if metadata.get("digest") != content_digest(header_json, tensors):
         raise _CorruptCheckpoint("its digest is not that of its contents")
     header = json.loads(header_json)
     if header["format"] != FORMAT_VERSION:
@@ -138,15 +150,6 @@ def _complex_as_real(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
     complex_names = [name for name, tensor in tensors.items() if tensor.is_complex()]
     pairs = {name: torch.view_as_real(tensors[name]).clone() for name in complex_names}
     return {**tensors, **pairs}, complex_names
-
-
-def _digest(header_json: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(header_json.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _numbered_files(folder: Path) -> list[tuple[int, Path]]:

@@ -186,7 +186,7 @@ def write_other_format(file: Path) -> None:
     header = json.dumps(
         {"format": 99, "identity": IDENTITY, "epochs": 1.0, "facts": {}, "complex": []}
     )
-    digest = checkpoint_file._digest(header, {})
+    digest = checkpoint_file.content_digest(header, {})
     file.write_bytes(save({}, {"snapshot": header, "digest": digest}))
 
 
@@ -218,7 +218,7 @@ def write_with_torch(file: Path) -> None:
         write_pickle,
         write_with_torch,
     ],
-    ids=lambda one: one.__name__,
+    ids=lambda change: change.__name__,
 )
 def test_an_unreadable_file_falls_back_with_a_warning(
     damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -243,7 +243,7 @@ def test_nothing_is_read_where_all_files_are_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [{"fingerprint": "abd"}, {"slot": 4}, {"widths": {"a": 5}}, {"seed": 1}, {"more": None}],
-    ids=lambda one: next(iter(one)),
+    ids=lambda identity: next(iter(identity)),
 )
 def test_a_checkpoint_of_another_identity_is_not_read(
     other: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture

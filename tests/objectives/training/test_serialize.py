@@ -132,7 +132,7 @@ ENDLESS.append(ENDLESS)
         ENDLESS,
         [1, {"deep": (torch.zeros(2), {"deeper": object()})}],
     ],
-    ids=lambda one: type(one).__name__,
+    ids=lambda value: type(value).__name__,
 )
 def test_an_unknown_value_is_refused_and_leaves_no_tensors(value: Any) -> None:
     serialiser = Serialiser(CPU)
