@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...storage.ledger.queries import LedgerReader
-from ...storage.ledger.slot import SlotCounts, SlotRecord
+from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyStatus, TrialOutcome
 from ..goal import Goal
 from ..trial.history import CompletedTrial, completed_trials
 from ..units import format_cost
@@ -52,7 +52,7 @@ class ProgressDisplay:
         )
         self._started_at = time.monotonic()
         self._counts = reader.counts()
-        self._status, self._paused_trials = "open", 0
+        self._status, self._paused_trials = StudyStatus.OPEN, 0
         records = reader.records()
         self._logged = {record.number for record in records if record.outcome is not None}
         self._finished_before = len(self._logged)
@@ -75,14 +75,14 @@ class ProgressDisplay:
                 self._log(self._trial_line(record))
         self._counts = counts
 
-    def _log_pauses(self, status: str, paused_trials: int) -> None:
+    def _log_pauses(self, status: StudyStatus, paused_trials: int) -> None:
         name = self._name
         if status != self._status:
             self._log(
                 {
-                    "open": f"study {name} goes on",
-                    "paused": f"study {name} is paused; `widthwise continue {name}` goes on",
-                    "cancelled": f"study {name} was cancelled; its workers end",
+                    StudyStatus.OPEN: f"study {name} goes on",
+                    StudyStatus.PAUSED: f"study {name} is paused; `widthwise continue {name}` goes on",
+                    StudyStatus.CANCELLED: f"study {name} was cancelled; its workers end",
                 }[status]
             )
         if paused_trials > self._paused_trials:
@@ -98,7 +98,7 @@ class ProgressDisplay:
 
     def _trial_line(self, record: SlotRecord) -> str:
         widths = format_widths(record.widths or {})
-        if record.outcome != "complete" or record.value is None:
+        if record.outcome != TrialOutcome.COMPLETE or record.value is None:
             reason = failure_reason(record)
             suffix = f": {reason}" if reason else ""
             return f"trial {record.number}: {record.outcome} ({widths}){suffix}"
@@ -116,7 +116,7 @@ class ProgressDisplay:
             Text(f"{done}/{counts.budget}"),
             ProgressBar(total=max(counts.budget, 1), completed=done, width=40),
             Text(f"{counts.running} running, {counts.failed} failed, {self._format_rate(done)}"),
-            Text("" if self._status == "open" else self._status),
+            Text("" if self._status == StudyStatus.OPEN else self._status),
         )
         best_line = "no metric yet"
         if self._best is not None:

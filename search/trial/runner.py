@@ -23,6 +23,7 @@ from ...objectives.training.settings import resolve_device
 from ...objectives.user_code import is_out_of_memory
 from ...storage.errors import LeaseLost, StorageError
 from ...storage.ledger.ledger import Ledger, Settlement, Slot
+from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ..errors import Drained, SearchError, TrainerDied
 from ..problem.memory_ceiling import DeviceProblem
@@ -147,7 +148,7 @@ class Runner:
             return
         for outcome in outcomes:
             if outcome.kind == "lost":
-                settled = self.ledger.reader.record(outcome.number).state == "done"
+                settled = self.ledger.reader.record(outcome.number).state == SlotState.DONE
             else:
                 settled = outcome.kind != "retry"
             if settled:

@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ...storage.database.database import Database, resolve_url
 from ...storage.ledger.ledger import Ledger, Slot
+from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
 from ..problem.stored import base_folder, check_fingerprint, stored_spec
@@ -186,7 +187,7 @@ def _build_runner(
     ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
     checkpoints = StudyCheckpoints.from_environment(Path(config.checkpoints), study.fingerprint)
     checkpoints.discard_settled(
-        {tried.number for tried in ledger.reader.tried() if tried.state == "done"}
+        {tried.number for tried in ledger.reader.tried() if tried.state == SlotState.DONE}
     )
     runner = Runner(
         problem=problem,

@@ -132,7 +132,7 @@ class Worker:
         """Wait, the device freed, until the study is not paused any more or a stop is asked for."""
         self.release_device()
         self.on_activity(WorkerActivity.WAITING)
-        while not self.stop() and self.ledger.reader.status() == "paused":
+        while not self.stop() and self.ledger.reader.status() == StudyStatus.PAUSED:
             self.stop.wait(_POLL_SECONDS)
         self.on_activity(WorkerActivity.STARTING)
 
