@@ -1,18 +1,18 @@
-"""Trials of an ordinary Optuna study, read as the suggester's history.
+"""Trials of an ordinary Optuna study: read as a history, and written as a sampler may.
 
-Entry points: `read_history`, and `infer_companion_parameters` for the parameters that are searched
-along with the widths.
+Entry points: `read_history`, `infer_companion_parameters` for the parameters that are searched
+along with the widths, and `StoredTrial` for what a trial was given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..space.space import Space
@@ -21,6 +21,9 @@ from .history import CandidateState, History, TriedCandidate, make_history
 
 SUGGESTION_KEY = "widthwise:proposed"
 """System attribute of a trial: what was suggested to it, by name."""
+
+EXHAUSTED_KEY = "widthwise:exhausted"
+"""User attribute of a study whose feasible candidates have all been tried; its value says so."""
 
 _WITH_COMPANIONS = (CandidateState.COMPLETE, CandidateState.PENDING)
 
@@ -162,3 +165,45 @@ def _fidelity(trial: FrozenTrial, name: str | None, full_fidelity: float) -> flo
     """Return how long a trial trained; one that does not report it trained in full."""
     length = None if name is None else trial.user_attrs.get(name)
     return full_fidelity if length is None else float(length)
+
+
+@final
+class StoredTrial:
+    """A trial with its study as the storage has them now.
+
+    Optuna gives samplers no public way to read past its cache or to write a system attribute: what
+    is needed of its private side is here and in the two functions below.
+    """
+
+    def __init__(self, study: Study, trial: FrozenTrial) -> None:
+        self._storage, self._study_id = study._storage, study._study_id
+        self._trial_id, self._number = trial._trial_id, trial.number
+
+    def suggestion(self) -> dict[str, Any] | None:
+        """Return what was suggested to the trial, by name; None while nothing was."""
+        params = self._storage.get_trial(self._trial_id).system_attrs.get(SUGGESTION_KEY)
+        return None if params is None else dict(params)
+
+    def store_suggestion(self, params: Mapping[str, Any]) -> None:
+        """Write what the trial is going to use, by name."""
+        self._storage.set_trial_system_attr(self._trial_id, SUGGESTION_KEY, dict(params))
+
+    def other_trials(self) -> list[FrozenTrial]:
+        """Return the study's other trials."""
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        return [trial for trial in trials if trial.number != self._number]
+
+
+def end_exhausted_study(study: Study, reason: str) -> None:
+    """Mark a study as exhausted, and stop it where it is being optimised."""
+    study._storage.set_study_user_attr(study._study_id, EXHAUSTED_KEY, reason)
+    if study._thread_local.in_optimize_loop:
+        study.stop()
+
+
+def holds_value(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether a parameter's distribution can give a value."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:
+        return False

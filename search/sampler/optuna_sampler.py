@@ -32,13 +32,17 @@ from ..space.space import Space
 from .baselines import Baseline
 from .best_candidate import BestCandidate
 from .history import History
-from .optuna_history import SUGGESTION_KEY, infer_companion_parameters, read_history
-from .suggest import Suggester
+from .optuna_history import (
+    SUGGESTION_KEY,
+    StoredTrial,
+    end_exhausted_study,
+    holds_value,
+    infer_companion_parameters,
+    read_history,
+)
+from .suggest import Suggester, Suggestion
 
 _log = logging.getLogger(__name__)
-
-EXHAUSTED_KEY = "widthwise:exhausted"
-"""User attribute of a study whose feasible candidates have all been tried; its value says so."""
 
 # Suggestions for one trial: each further one means that another worker holds the same widths.
 _MAX_SUGGESTIONS = 20
@@ -178,36 +182,28 @@ class WidthSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str
     ) -> Mapping[str, Any]:
         """Return what the trial shall use by name; made when the first parameter is asked for."""
-        storage = study._storage
-        stored_params = storage.get_trial(trial._trial_id).system_attrs.get(SUGGESTION_KEY)
-        if stored_params is not None:
-            return dict(stored_params)
-        trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        other_trials = [other for other in trials if other.number != trial.number]
+        own = StoredTrial(study, trial)
+        if (stored_params := own.suggestion()) is not None:
+            return stored_params
+        other_trials = own.other_trials()
         suggester = self._make_suggester(study, other_trials)
         if param_name not in self.space.names and not (
             suggester.companion_parameters
             and param_name in suggester.companion_parameters.distributions
         ):
             return {}
-        fixed = trial.system_attrs.get("fixed_params", {})
         for attempt in range(_MAX_SUGGESTIONS):
             history = self._read_history(study, other_trials, suggester)
-            rng = np.random.default_rng(self._derive_seed(trial, attempt))
             try:
-                if attempt and not fixed:
-                    # Workers that suggested the same would do so again: each takes another rank.
-                    rank = 1 + int(rng.integers(2 ** min(attempt, 4)))
-                    suggestion = suggester.suggest_batch(history, rng, rank)[-1]
-                else:
-                    suggestion = suggester.suggest(history, rng, fixed=fixed)
+                suggestion = self._suggest(suggester, history, trial, attempt)
             except Exhausted as error:
-                raise self._stop_exhausted(study, error) from None
+                _log.warning("%s; the study ends here", error, extra={"event": "exhausted"})
+                end_exhausted_study(study, str(error))
+                raise StudyExhausted(str(error)) from None
             suggested_params = {**suggestion.widths, **suggestion.companions}
-            storage.set_trial_system_attr(trial._trial_id, SUGGESTION_KEY, suggested_params)
+            own.store_suggestion(suggested_params)
             # Whoever writes second sees the first one's suggestion here, and makes another.
-            trials = storage.get_all_trials(study._study_id, deepcopy=False)
-            other_trials = [other for other in trials if other.number != trial.number]
+            other_trials = own.other_trials()
             if not any(
                 other.system_attrs.get(SUGGESTION_KEY) == suggested_params for other in other_trials
             ):
@@ -217,12 +213,17 @@ class WidthSampler(BaseSampler):
             "start fewer workers on a space this small"
         )
 
-    def _stop_exhausted(self, study: Study, error: Exhausted) -> StudyExhausted:
-        _log.warning("%s; the study ends here", error, extra={"event": "exhausted"})
-        study._storage.set_study_user_attr(study._study_id, EXHAUSTED_KEY, str(error))
-        if study._thread_local.in_optimize_loop:
-            study.stop()
-        return StudyExhausted(str(error))
+    def _suggest(
+        self, suggester: Suggester, history: History, trial: FrozenTrial, attempt: int
+    ) -> Suggestion:
+        """Return a suggestion for a trial, after so many that other workers made as well."""
+        rng = np.random.default_rng(self._derive_seed(trial, attempt))
+        fixed = trial.system_attrs.get("fixed_params", {})
+        if attempt and not fixed:
+            # Workers that suggested the same would do so again: each takes another rank.
+            rank = 1 + int(rng.integers(2 ** min(attempt, 4)))
+            return suggester.suggest_batch(history, rng, rank)[-1]
+        return suggester.suggest(history, rng, fixed=fixed)
 
     def _make_suggester(self, study: Study, trials: Sequence[FrozenTrial]) -> Suggester:
         minimize = study.direction == StudyDirection.MINIMIZE
@@ -253,11 +254,7 @@ class WidthSampler(BaseSampler):
 
 def _check_contains(name: str, value: Any, distribution: BaseDistribution, space: Space) -> None:
     """Raise ValueError unless a range holds the suggested value of a width."""
-    try:
-        is_contained = distribution._contains(distribution.to_internal_repr(value))
-    except ValueError:
-        is_contained = False
-    if not is_contained:
+    if not holds_value(distribution, value):
         declared_values = {width.name: width.format_values() for width in space.widths}.get(
             name, "other values"
         )

@@ -30,9 +30,9 @@ from optuna.distributions import BaseDistribution
 
 from ..errors import SpaceTooLarge, SpecError
 from ..units import as_int
-from .constraints import Constraint, Divisible, Order, Tie
+from .constraints import Constraint, Divisible, Order, Tie, check_exact_names, check_names
 from .decision_diagram import IntArray
-from .variables import Variables, WidthCost, check_exact_names, check_names, describe_conflict
+from .variables import Variables, WidthCost, describe_conflict
 from .width import MAX_WIDTH, Scale, Width
 
 __all__ = ["MAX_ENUMERATED", "Constraint", "Divisible", "Order", "Scale", "Space", "Tie", "Width"]

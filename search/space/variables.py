@@ -8,14 +8,13 @@ that name no width, or that contradict one another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Sequence
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SpaceTooLarge, SpecError
+from ..errors import SpaceTooLarge
 from .constraints import Constraint, Tie
 from .decision_diagram import MAX_WORK_STEPS, IntArray, Relation
 from .lattice import Lattice, connected_components
@@ -107,38 +106,6 @@ class Variables:
             second=b,
             allowed=constraint.holds(self.values[a][:, None], self.values[b][None, :]),
         )
-
-
-def check_names(widths: Sequence[Width], constraints: Sequence[Constraint]) -> None:
-    """Raise SpecError if there is no width, two have one name, or a constraint names none."""
-    names = [width.name for width in widths]
-    if not names:
-        raise SpecError("the space has no widths; give at least one")
-    for name in names:
-        if names.count(name) > 1:
-            raise SpecError(f"width {name!r} is declared {names.count(name)} times; rename one")
-    for constraint in constraints:
-        for name in constraint.names:
-            if name not in names:
-                raise SpecError(f"{constraint}: {describe_unknown_name(name, names)}")
-
-
-def check_exact_names(given_names: Iterable[str], names: Sequence[str]) -> None:
-    """Raise SpecError unless the names found are exactly the widths' names, in any order."""
-    given_names = list(given_names)
-    for name in given_names:
-        if name not in names:
-            raise SpecError(describe_unknown_name(name, names))
-    for name in names:
-        if name not in given_names:
-            raise SpecError(f"width {name!r} has no value; give one for each of {', '.join(names)}")
-
-
-def describe_unknown_name(name: str, names: Sequence[str]) -> str:
-    """Return the sentence for a name that is no width's."""
-    close_matches = get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {close_matches[0]!r}?" if close_matches else ""
-    return f"there is no width {name!r} among {', '.join(names)}{hint}"
 
 
 def describe_conflict(widths: Sequence[Width], constraints: Sequence[Constraint]) -> str:

@@ -18,7 +18,8 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import TrialState
 from widthwise.search.errors import Exhausted, NothingFeasible
 from widthwise.search.goal import Goal
-from widthwise.search.sampler.optuna_sampler import EXHAUSTED_KEY, WidthSampler
+from widthwise.search.sampler.optuna_history import EXHAUSTED_KEY
+from widthwise.search.sampler.optuna_sampler import WidthSampler
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Order, Space, Width
 
