@@ -62,7 +62,7 @@ def run_in_process(
         except SystemExit as exit_request:
             code = int(exit_request.code or 0)
         # A process leaves its connections to its end, which here does not come.
-        if "postgresql" in environment.get("WIDTHWISE_STORAGE", ""):
+        if any("postgresql" in str(text) for text in (*environment.values(), *arguments)):
             gc.collect()
     assert Path.cwd() == working_directory
     return CommandResult(code, out.getvalue(), err.getvalue())

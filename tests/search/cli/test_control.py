@@ -193,7 +193,7 @@ def test_a_cancelled_study_ends_its_run_and_resume_opens_it_again(studies: Study
     assert code == 0, err
     assert "was cancelled" in err
     studies.finish_quickly()
-    again = studies.cli("resume", "s", "--json", *QUICK)
+    again = studies.cli.run_in_process("resume", "s", "--json", *QUICK)
     assert again.code == 0, again.err
     assert "was cancelled, is open again" in again.err
     assert again.json["trials"]["complete"] == 2

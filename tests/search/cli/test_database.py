@@ -31,11 +31,11 @@ def test_an_old_database_is_refused_upgraded_and_served(cli: Any, version: int) 
 
 def test_an_empty_database_gets_its_tables(cli: Any, database_url: str) -> None:
     storage = ("--storage", database_url)
-    result = cli("db", "upgrade", *storage)
+    result = cli.run_in_process("db", "upgrade", *storage)
     assert (result.code, result.err) == (0, "")
     assert f"was empty and has tables of version {SCHEMA_VERSION} now" in result.out
-    assert cli("status", "--json", *storage).json == []
-    assert "already" in cli("db", "upgrade", *storage).out
+    assert cli.run_in_process("status", "--json", *storage).json == []
+    assert "already" in cli.run_in_process("db", "upgrade", *storage).out
     with Database.open(resolve_url(database_url), create=False) as database:
         assert database.optuna_storage().get_all_studies() == []
 

@@ -65,11 +65,11 @@ def test_progress_goes_to_stderr_and_data_to_stdout(iris_cli: Any) -> None:
 
 
 def test_status_and_best_keep_their_promised_form(iris_cli: Any, report: dict[str, Any]) -> None:
-    status = iris_cli("status", "iris", "--json").json
+    status = iris_cli.run_in_process("status", "iris", "--json").json
     assert status["study"] == "iris"
     assert status["budget"] == 8
     assert status["trials"] == report["trials"]
-    best = iris_cli("best", "iris", "--json").json
+    best = iris_cli.run_in_process("best", "iris", "--json").json
     assert best["widths"] == report["best"]["widths"]
     assert best["metric"] == report["best"]["metric"]
     assert best["metric"]["name"] == "accuracy"
@@ -82,17 +82,17 @@ def test_status_and_best_keep_their_promised_form(iris_cli: Any, report: dict[st
 
 
 def test_the_verbs_speak_to_people_too(iris_cli: Any) -> None:
-    status = iris_cli("status").out
+    status = iris_cli.run_in_process("status").out
     assert "iris" in status
     assert "finished" in status
-    assert "recommended" in iris_cli("best", "iris").out
-    assert "Best of all feasible candidates" in iris_cli("best", "iris").out
-    text = iris_cli("report", "iris").out
+    assert "recommended" in iris_cli.run_in_process("best", "iris").out
+    assert "Best of all feasible candidates" in iris_cli.run_in_process("best", "iris").out
+    text = iris_cli.run_in_process("report", "iris").out
     assert text.startswith("# iris\n")
     assert "| largest that fits" in text
     assert text.count("| a=") >= 8
-    assert iris_cli("report", "iris", "--json").json["study"] == "iris"
-    written = iris_cli("report", "iris", "--output", "report.md")
+    assert iris_cli.run_in_process("report", "iris", "--json").json["study"] == "iris"
+    written = iris_cli.run_in_process("report", "iris", "--output", "report.md")
     assert (written.code, written.out) == (0, "")
     assert (iris_cli.folder / "report.md").read_text() == text
 
@@ -112,7 +112,7 @@ def test_optunas_tables_show_what_the_ledger_holds(iris_cli: Any, report: dict[s
 
 
 def test_running_the_same_spec_again_joins_the_study(iris_cli: Any) -> None:
-    again = iris_cli("run", "iris.toml", "--json")
+    again = iris_cli.run_in_process("run", "iris.toml", "--json")
     assert again.code == 0, again.err
     assert "there already with the same spec: 8 of 8" in again.err
     assert again.json["trials"]["complete"] == 8
@@ -147,7 +147,7 @@ def test_a_data_file_needs_no_spec(cli: Any) -> None:
         for x, y in rng.normal(size=(120, 2))
     ]
     cli.write("people.csv", "\n".join(["x,y,colour,answer", *rows]) + "\n")
-    result = cli(
+    result = cli.run_in_process(
         *("run", "--data", "people.csv", "--target", "answer", "--max-parameters", "2k"),
         *("--trials", "3", "--epochs", "2", "--json"),
     )
@@ -157,7 +157,7 @@ def test_a_data_file_needs_no_spec(cli: Any) -> None:
     assert "classification with 2 classes" in result.err
     assert all(trial["costs"]["parameters"] <= 2000 for trial in result.json["history"])
     # The same file and flags join the study; another limit is another study.
-    other = cli("run", "--data", "people.csv", "--target", "answer", "--trials", "3")
+    other = cli.run_in_process("run", "--data", "people.csv", "--target", "answer", "--trials", "3")
     assert other.code == 5
     assert "another name" in other.err
 
@@ -187,13 +187,13 @@ widths = { a = { low = 1, high = 4 } }
 proxy = { data = "wine", metric = "mine.py:error_rate", epochs = 2 }
 """,
     )
-    result = cli("run", "mine.toml", "--json")
+    result = cli.run_in_process("run", "mine.toml", "--json")
     assert result.code == 0, result.err
     values = [trial["metric"]["value"] for trial in result.json["history"]]
     assert result.json["metric"]["direction"] == "minimize"
     assert result.json["best"]["metric"]["value"] == min(values)
     # Four candidates are all there are: more budget ends as exhausted, and says so.
-    more = cli("resume", "mine", "--trials", "+2", "--json")
+    more = cli.run_in_process("resume", "mine", "--trials", "+2", "--json")
     assert more.code == 0, more.err
     assert "every feasible candidate was tried" in more.err
     assert more.json["trials"]["complete"] == 4
@@ -208,7 +208,7 @@ def test_a_changed_builder_is_refused_before_anything_is_claimed(cli: Any) -> No
         "study = {name='m', trials=2}\nmodel = {build='m.py:build'}\nwidths = {a = [2, 4, 8]}\n"
         "proxy = {data='iris', epochs=1}\n",
     )
-    assert cli("run", "m.toml").code == 0
+    assert cli.run_in_process("run", "m.toml").code == 0
     path.write_text(path.read_text() + "# another version\n")
     for command in (("run", "m.toml"), ("resume", "m", "--trials", "+1"), ("worker", "m")):
         refused = cli.run_in_process(*command)
@@ -220,13 +220,13 @@ def test_a_changed_builder_is_refused_before_anything_is_claimed(cli: Any) -> No
 
 
 def test_init_writes_a_spec_that_check_accepts(cli: Any) -> None:
-    assert cli("init").code == 0
-    checked = cli("check", "widthwise.toml", "--json")
+    assert cli.run_in_process("init").code == 0
+    checked = cli.run_in_process("check", "widthwise.toml", "--json")
     assert checked.code == 0, checked.err
     assert checked.json["candidates"] == 528
     assert checked.json["costs"]["smallest"]["feasible"]
-    assert "is fine" in cli("check", "widthwise.toml").out
-    again = cli("init")
+    assert "is fine" in cli.run_in_process("check", "widthwise.toml").out
+    again = cli.run_in_process("init")
     assert again.code == 2
     assert "--force" in again.err
 
@@ -244,7 +244,7 @@ def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> Non
         "study = {name='old', trials=1}\nmodel = {family='mlp'}\nwidths = {a = [2, 4, 8]}\n"
         "proxy = {data='iris', epochs=1}\n",
     )
-    assert cli("run", "old.toml").code == 0
+    assert cli.run_in_process("run", "old.toml").code == 0
     database = sqlite3.connect(cli.folder / "study.db")
     with closing(database), database:
         for change in MADE_WITH_FUSED:
@@ -255,7 +255,7 @@ def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> Non
         assert ran.code == 0, ran.err
         assert ran.err.count('made with the engine "fused", which was removed: "auto"') >= 1
         assert "Traceback" not in ran.err
-    assert cli("report", "old", "--json").json["trials"]["complete"] == 2
+    assert cli.run_in_process("report", "old", "--json").json["trials"]["complete"] == 2
 
 
 def test_ctrl_c_ends_the_dashboard_quietly(iris_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

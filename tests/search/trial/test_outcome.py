@@ -191,7 +191,7 @@ def test_a_model_that_cannot_be_traced_needs_its_costs_given(
     assert result.code == code, result.err
     assert part in result.err
     if code == 0:
-        assert cli("run", "reads.toml").code == 0
+        assert cli.run_in_process("run", "reads.toml").code == 0
         history = cli.run_in_process("report", "reads", "--json").json["history"]
         assert len(history) == 2
         assert all(
