@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from widthwise.objectives.cost.by_module import count_modules
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
-from widthwise.objectives.cost.measure import measure_step
 from widthwise.objectives.errors import CostError
 from widthwise.tests.objectives.trace.real_step import CLASS, OPTIMIZERS, real_peaks
 
@@ -86,19 +84,6 @@ def test_lower_precision_needs_less_memory_and_the_same_work() -> None:
         full.step_flops,
         full.file_size,
     )
-
-
-def test_modules_return_what_autocast_makes_of_them() -> None:
-    full, half = (
-        count_modules(mlp, step((20,), 8, "sgd", autocast=dtype)) for dtype in (None, torch.float16)
-    )
-    assert half[0].output_bytes == full[0].output_bytes // 2 == 8 * 5 * 2
-
-
-def test_a_measured_step_is_of_the_same_precision() -> None:
-    spec = step((20,), 32, "sgd", autocast=torch.bfloat16)
-    measured = measure_step(mlp, spec, torch.device("cpu"))
-    assert measured.train_memory == count_costs(mlp, spec).train_memory
 
 
 @pytest.mark.parametrize(

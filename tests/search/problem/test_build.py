@@ -1,4 +1,4 @@
-"""The training step whose costs count is the one that is trained."""
+"""The parts of a problem: the step whose costs count is the one that is trained."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.search.errors import SpecError
-from widthwise.search.problem.build import check_limits_counted, step_spec, trained_builder
+from widthwise.search.problem.build import (
+    check_limits_counted,
+    proxy_settings,
+    step_spec,
+    trained_builder,
+)
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
+from widthwise.search.spec.spec import Spec, parse_spec
 
 IRIS = load_data("iris", base=Path(), seed=0)
 MLP = make_objective(family="mlp", options={"dropout": 0.5}, data=IRIS, base=Path())
@@ -98,3 +104,24 @@ def test_a_memory_limit_is_refused_where_memory_is_only_bounded_from_below(
             check_limits_counted(costs, Limits(**limits))
     else:
         check_limits_counted(costs, Limits(**limits))
+
+
+@pytest.mark.parametrize(
+    ("halving", "rungs"),
+    [
+        (None, ()),
+        (3, (1.0, 3.0, 9.0)),
+        ({"eta": 2, "first": 0.25}, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
+        ({"first": 30}, ()),
+    ],
+)
+def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) -> None:
+    sections = {
+        "study": {"name": "s"},
+        "model": {"family": "mlp"},
+        "widths": {"a": [1, 2]},
+        "proxy": {"data": "digits", "halving": halving},
+    }
+    spec = parse_spec(sections)
+    assert proxy_settings(spec).rungs == rungs
+    assert Spec.model_validate_json(spec.to_json(), strict=False) == spec

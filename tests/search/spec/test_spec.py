@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from widthwise.search.errors import SpecError
-from widthwise.search.problem.build import proxy_settings
-from widthwise.search.problem.problem import problem_fingerprint
 from widthwise.search.spec.spec import Spec, load_spec, parse_spec
 
 GOOD: dict[str, Any] = {
@@ -122,46 +120,9 @@ def test_each_mistake_is_one_clear_line(path: str, value: Any, parts: list[str])
         assert part in message
 
 
-@pytest.mark.parametrize(
-    ("halving", "rungs"),
-    [
-        (None, ()),
-        (3, (1.0, 3.0, 9.0)),
-        ({"eta": 2, "first": 0.25}, (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
-        ({"first": 30}, ()),
-    ],
-)
-def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) -> None:
-    spec = parse_spec(changed("proxy.halving", halving))
-    assert proxy_settings(spec).rungs == rungs
-    assert Spec.model_validate_json(spec.to_json(), strict=False) == spec
-
-
 @pytest.mark.parametrize(("at_once", "fixed"), [("auto", None), (1, 1), (4096, 4096)])
 def test_how_many_are_claimed_at_once(at_once: Any, fixed: int | None) -> None:
     assert parse_spec(changed("proxy.at_once", at_once)).proxy.fixed_claim_size == fixed
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "same"),
-    [
-        ("engine", "plain", True),
-        ("at_once", 64, True),
-        ("device", "cpu", True),
-        ("replicas", 2, False),
-        ("folds", 3, False),
-        ("halving", 3, False),
-        ("precision", "bfloat16", False),
-        ("accumulate", 2, False),
-        ("rate_factors", [0.5, 1.0], False),
-        ("parametrisation", "standard", False),
-    ],
-)
-def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:
-    first = problem_fingerprint(parse_spec(GOOD), Path())
-    assert (
-        problem_fingerprint(parse_spec(changed(f"proxy.{key}", value)), Path()) == first
-    ) == same
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
@@ -222,16 +183,3 @@ def test_what_to_make_small_is_the_first_limit_unless_given(
     spec["limits"] = limits
     spec["study"].update(goal)
     assert parse_spec(spec).cost == cost
-
-
-def test_shares_of_a_reference_become_numbers() -> None:
-    spec = deepcopy(GOOD)
-    spec["limits"] = {"flops": "60% of today", "parameters": "100 % of big", "macs": "1k"}
-    spec["references"] = {
-        "today": {"hidden1": 64, "hidden2": 32, "hidden3": 8},
-        "big": "models.py:big",
-    }
-    parsed = parse_spec(spec)
-    assert parsed.limits.relative_bounds == {"flops": (0.6, "today"), "parameters": (1.0, "big")}
-    resolved = parsed.limits.resolve({"today": {"flops": 1001}, "big": {"parameters": 77}})
-    assert resolved.to_limits().as_dict() == {"flops": 600, "macs": 1000, "parameters": 77}

@@ -1,0 +1,50 @@
+"""What a problem is to its workers: which keys of a spec change its fingerprint."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from widthwise.search.problem.problem import problem_fingerprint
+from widthwise.search.spec.spec import parse_spec
+
+SECTIONS: dict[str, Any] = {
+    "study": {"name": "digits", "trials": 40},
+    "model": {"family": "mlp"},
+    "widths": {"hidden1": {"low": 16, "high": 512, "step": 16}},
+    "limits": {"flops": "2M"},
+    "proxy": {"data": "digits", "metric": "accuracy"},
+}
+
+
+def fingerprint(key: str | None = None, value: Any = None) -> str:
+    sections = deepcopy(SECTIONS)
+    if key is not None:
+        section, _, name = key.partition(".")
+        sections[section][name] = value
+    return problem_fingerprint(parse_spec(sections), Path())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "same"),
+    [
+        ("study.name", "other", True),
+        ("study.trials", 50, True),
+        ("study.seed", 1, False),
+        ("limits.flops", "3M", False),
+        ("proxy.engine", "plain", True),
+        ("proxy.at_once", 64, True),
+        ("proxy.device", "cpu", True),
+        ("proxy.replicas", 2, False),
+        ("proxy.folds", 3, False),
+        ("proxy.halving", 3, False),
+        ("proxy.precision", "bfloat16", False),
+        ("proxy.accumulate", 2, False),
+        ("proxy.rate_factors", [0.5, 1.0], False),
+        ("proxy.parametrisation", "standard", False),
+    ],
+)
+def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:
+    assert (fingerprint(key, value) == fingerprint()) == same
