@@ -17,7 +17,7 @@ from widthwise.search.sampler.suggest import Suggester
 
 from .table import IntArray, Table
 
-# Optuna's samplers by name, and whether they are told of the limit.
+# Optuna's samplers by name, and whether they are given the limit.
 OPTUNA_SAMPLERS: dict[str, tuple[Callable[[int], BaseSampler], bool]] = {
     "random": (lambda seed: RandomSampler(seed=seed), False),
     "tpe": (lambda seed: TPESampler(seed=seed), False),

@@ -74,14 +74,14 @@ def build_history(
 ) -> History:
     """Read a ledger's trials as a history: every bound candidate, with its metric if it has one.
 
-    A candidate that was stopped early tells what it reached in so many epochs; to set this against
-    the others, what those had at the same rung is told as well.
+    A candidate that was stopped early has what it reached in so many epochs; to set this against
+    the others, what those had at the same rung is in the history as well.
 
     Args:
         space: The lattice.
         tried: The study's slots that have widths.
         goal: Says which metric is better.
-        epochs: Of a whole training.
+        epochs: Of a full training.
         known_infeasible: Candidates that must not be suggested either, each [d].
         out_of_memory_elsewhere: What ran out of memory on other classes of devices than the one
             here; empty for an answer that is to hold on any of them.

@@ -16,7 +16,7 @@ from widthwise.search.sampler.best_candidate import BestCandidate, best_candidat
 from widthwise.search.sampler.companions import CompanionParameters
 from widthwise.search.sampler.history import History
 from widthwise.search.sampler.optuna_sampler import WidthSampler
-from widthwise.search.sampler.origin import SAMPLER
+from widthwise.search.sampler.origin import CONFIRMATION, SAMPLER
 from widthwise.search.sampler.posterior import fit_posterior
 from widthwise.search.sampler.suggest import Suggester
 from widthwise.search.space.feasible_set import FeasibleSet, no_costs
@@ -199,6 +199,23 @@ def test_both_doors_give_the_same_answer(seed: int) -> None:
         )
     goal = Goal(direction="minimize" if seed % 3 else "maximize")  # type: ignore[arg-type]
     assert ask_report(trials, goal, limits) == ask_sampler(trials, goal, limits)
+
+
+def test_the_last_trial_confirms_what_the_report_recommends() -> None:
+    """The best is 32, which was never trained; 48 and 64 failed."""
+    peaked = {width: -((np.log2(width) - 5.0) ** 2) for width in WIDTHS}
+    trials = [
+        *(Trial(width=width, value=peaked[width]) for width in WIDTHS if width not in (32, 48, 64)),
+        *(Trial(width=width, outcome=TrialOutcome.OUT_OF_MEMORY) for width in (48, 64)),
+    ]
+    slots = [trial.slot(number) for number, trial in enumerate(trials)]
+    history = build_history(SPACE, slots, Goal(), epochs=EPOCHS)
+    suggester = Suggester(feasible_set=FeasibleSet(SPACE, Limits(), no_costs))
+    suggestion = suggester.suggest(history, np.random.default_rng(0), last=True)
+    answer = ask_report(trials, Goal(), {})
+    assert answer is not None
+    assert (answer.widths["a"], answer.trained) == (32, False)
+    assert (suggestion.origin, suggestion.widths) == (CONFIRMATION, answer.widths)
 
 
 def make_history(**columns: Any) -> History:

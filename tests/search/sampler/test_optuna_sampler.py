@@ -127,13 +127,13 @@ def test_the_same_seed_gives_the_same_study_and_another_another() -> None:
 
 
 def test_a_resumed_study_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    whole = run_study(WidthSampler(SPACE, LIMITS, cost, seed=3))
-    whole.optimize(objective, n_trials=14)
+    uninterrupted = run_study(WidthSampler(SPACE, LIMITS, cost, seed=3))
+    uninterrupted.optimize(objective, n_trials=14)
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for _ in range(2):
         part = run_study(WidthSampler(SPACE, LIMITS, cost, seed=3), url)
         part.optimize(objective, n_trials=7)
-    assert trial_widths(part) == trial_widths(whole)
+    assert trial_widths(part) == trial_widths(uninterrupted)
 
 
 def test_open_trials_are_not_suggested_again() -> None:

@@ -18,8 +18,8 @@ limits = st.dictionaries(names, bounds, max_size=5).map(lambda bounds: Limits(**
 
 
 @st.composite
-def costs(draw, most=5):
-    number = draw(st.integers(1, most))
+def costs(draw, max_count=5):
+    number = draw(st.integers(1, max_count))
     row = st.lists(amounts, min_size=number, max_size=number)
     return {name: np.array(draw(row), dtype=np.int64) for name in LIMIT_NAMES}
 
@@ -156,7 +156,7 @@ def test_keeps_the_unit_the_limit_was_written_in():
     assert 'train_memory = "1.24 GB"' in sentence
 
 
-@given(limits, costs(most=1))
+@given(limits, costs(max_count=1))
 @example(
     Limits(inference_memory=1, parameters=10**22 + 1),
     {name: np.array([2 if name == "inference_memory" else 1]) for name in LIMIT_NAMES},
