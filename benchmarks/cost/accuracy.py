@@ -27,7 +27,7 @@ def percent_error(estimate: int | None, expected: int) -> float | None:
 
 
 def counted_errors(quick: bool) -> Iterator[dict[str, Any]]:
-    """Yield for each network the true figures and everybody's errors, in percent."""
+    """Yield for each network the true figures and the errors of all counters, in percent."""
     for name, entry in ZOO.items():
         expected = EXPECTED_COSTS[name]
         if quick and expected.forward > QUICK_MACS:

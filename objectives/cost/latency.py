@@ -5,7 +5,7 @@
 What is timed is what a caller waits for: one forward pass in eval mode without gradients, on a GPU
 until its work is done, the launching of kernels included. The median of the repeats is the figure,
 as a busy machine only ever adds time to some of them. (`torch.utils.benchmark.Timer` would run two
-passes more before each that it times, and tells the mean of a block rather than single passes.)
+passes more before each that it times, and reports the mean of a block rather than single passes.)
 
 Entry point: `measure_latency`.
 """

@@ -1,4 +1,4 @@
-"""What training asks of a parametrisation, and the one that leaves a model as it was built.
+"""The interface of a parametrisation, and the one that leaves a model as it was built.
 
     model = objective.build(widths)
     parametrisation.initialise(model, widths)

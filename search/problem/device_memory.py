@@ -57,13 +57,13 @@ class HostMemory:
     read_process_limit: Callable[[int], tuple[int, int]] = resource.getrlimit
 
     def free(self) -> int | None:
-        """Return the bytes that are left; None where nobody can say."""
+        """Return the bytes that are left; None where it is not known."""
         machine = self._machine()
         sizes = [None if machine is None else machine.available, self._free_in_container()]
         return min((size for size in sizes if size is not None), default=None)
 
     def total(self) -> int | None:
-        """Return the bytes that a process may have; None where nobody can say."""
+        """Return the bytes that a process may have; None where it is not known."""
         machine = self._machine()
         sizes = [None if machine is None else machine.total, self._container_limit()]
         for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
@@ -82,7 +82,7 @@ class HostMemory:
         limit, used = self._container_limit(), _read_number(self.cgroup / "memory.current")
         if limit is None or used is None:
             return None
-        # Pages of files that nobody used lately count as used, and are given up on demand.
+        # Pages of files that were not used lately count as used, and are given up on demand.
         reclaimed = _read_table_entry(self.cgroup / "memory.stat", "inactive_file") or 0
         return max(limit - used + reclaimed, 0)
 
@@ -96,7 +96,7 @@ THIS_HOST = HostMemory()
 
 
 def free_memory(device: torch.device, host: HostMemory = THIS_HOST) -> int | None:
-    """Return the bytes that a device, or the host, has left; None where nobody can say."""
+    """Return the bytes that a device, or the host, has left; None where it is not known."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free

@@ -175,7 +175,7 @@ def _format_limit(name: str, limit: int) -> str:
 
 
 def _format_need_and_limit(name: str, cost: int, limit: int) -> str:
-    """Return what a candidate needs and what it may have, told apart however close they are."""
+    """Return what a candidate needs and what it may have, distinct however close they are."""
     if not _is_memory(name):
         return f"{format_count(cost)} {COST_BY_NAME[name].unit} (limit {format_count(limit)})"
     need, allowed = (format_memory(size, decimal=_is_decimal(limit)) for size in (cost, limit))
