@@ -38,14 +38,34 @@ escapes is a bug of ours: exit 1.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What a program of Widthwise exits with.
+
+    The errors of `storage` and `objectives` carry the same numbers as plain integers.
+    """
+
+    DONE = 0
+    BUG = 1
+    BAD_INPUT = 2
+    NOTHING_FEASIBLE = 3
+    TOO_MANY_FAILURES = 4
+    MISMATCH = 5
+    STORAGE = 69
+    DRAINED = 75
+    INTERRUPTED = 130
 
 
 class SearchError(Exception):
     """Base of every error of the search room; its message is one sentence for people."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: ExitCode = ExitCode.BAD_INPUT
     """What the process exits with when this error ends it."""
+
+    belongs_to_study: bool = True
+    """Whether the study is at fault: a worker of the pool then goes on with the others."""
 
 
 class SpecError(SearchError):
@@ -59,31 +79,32 @@ class SpaceTooLarge(SearchError):
 class NothingFeasible(SearchError):
     """No candidate of the space meets the limits."""
 
-    exit_code = 3
+    exit_code = ExitCode.NOTHING_FEASIBLE
 
 
 class TooManyFailures(SearchError):
     """So many trials failed one after another that going on would waste the budget."""
 
-    exit_code = 4
+    exit_code = ExitCode.TOO_MANY_FAILURES
 
 
 class FingerprintMismatch(SearchError):
     """The study was made with another spec or with other objective code."""
 
-    exit_code = 5
+    exit_code = ExitCode.MISMATCH
 
 
 class Drained(SearchError):
     """The worker stopped on request with budget left: start it again to go on."""
 
-    exit_code = 75
+    exit_code = ExitCode.DRAINED
+    belongs_to_study = False
 
 
 class Exhausted(SearchError):
     """Every feasible candidate has been tried: there is nothing left to propose."""
 
-    exit_code = 0
+    exit_code = ExitCode.DONE
 
 
 class TrainerDied(Exception):

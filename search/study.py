@@ -19,12 +19,13 @@ from ..storage.ledger.slot import StudyRow, StudyStatus
 from ..storage.study.control import set_priority, set_status
 from ..storage.study.study import create_study, load_study
 from .errors import Drained, SpecError
-from .fleet.run import Launcher, run_fleet
+from .fleet.run import run_fleet
+from .fleet.worker_fleet import Launcher
 from .problem.stored import check_fingerprint
 from .report.progress import count_finished
 from .report.status import load_summary
 from .spec.spec import Spec
-from .worker.serve import WorkerOptions
+from .worker.options import FleetWorkerOptions
 from .worker.shutdown import worker_name
 
 
@@ -142,7 +143,7 @@ def run(
     base: Path | None = None,
     lease: float = 30.0,
     checkpoints: str | None = None,
-    on: Launcher = "local",
+    on: str = Launcher.LOCAL,
 ) -> dict[str, Any]:
     """Search widths from Python: what `widthwise run SPEC` does.
 
@@ -165,12 +166,17 @@ def run(
         ObjectiveError: The model, the data or the metric does not work.
         StorageError: The database refuses.
     """
+    launcher = Launcher.parse(on)
     console = Console(stderr=True, highlight=False)
-    options = WorkerOptions(lease_seconds=lease, threads=threads, checkpoints=checkpoints)
+    options = FleetWorkerOptions(
+        lease_seconds=lease,
+        threads=threads,
+        checkpoints=Path(checkpoints) if checkpoints else None,
+    )
     with Database.open(resolve_url(storage), create=True) as database:
         study = create_or_join_study(spec, base or Path.cwd(), lambda: database, console)
         exit_code = run_fleet(
-            database, study.name, options, console, worker_count=workers, launcher=on
+            database, study.name, options, console, worker_count=workers, launcher=launcher
         )
         if exit_code:
             raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")

@@ -18,13 +18,8 @@ from typing import Annotated
 import typer
 
 from ...storage.database.password import hide_password
-from ..errors import SearchError
+from ..errors import ExitCode
 from . import check, control, cost, database, report, run, status
-
-# Exit codes that no exception class carries.
-EXIT_BUG = 1
-EXIT_INTERRUPTED = 130
-EXIT_DRAINED = 75
 
 app = typer.Typer(
     name="widthwise",
@@ -72,7 +67,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _exit("interrupted", EXIT_INTERRUPTED)
+        _exit("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,29 +75,18 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("WIDTHWISE_DEBUG"):
             logging.getLogger(__name__).exception("traceback of the error")
-        code = _exit_code(error)
-        if code is None:
-            _exit(f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)", EXIT_BUG)
+        # The errors of all three rooms know their exit code; any other is a bug of ours.
+        exit_code: int | None = getattr(error, "exit_code", None)
+        if exit_code is None:
+            message = f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)"
+            _exit(message, ExitCode.BUG)
         else:
-            _exit(str(error), code)
-
-
-def _exit_code(error: Exception) -> int | None:
-    """The exit code of an error of ours, None for any other."""
-    if isinstance(error, SearchError):
-        return error.exit_code
-    from ...storage.errors import StorageError
-
-    if isinstance(error, StorageError):
-        return error.exit_code
-    from ...objectives.errors import ObjectiveError
-
-    return error.exit_code if isinstance(error, ObjectiveError) else None
+            _exit(str(error), exit_code)
 
 
 def _exit(message: str, code: int) -> None:
     # To be done, drained or interrupted is no error.
-    prefix = "" if code in (0, EXIT_DRAINED, EXIT_INTERRUPTED) else "error: "
+    prefix = "" if code in (ExitCode.DONE, ExitCode.DRAINED, ExitCode.INTERRUPTED) else "error: "
     for line in message.splitlines():
         sys.stderr.write(f"{prefix}{line}\n")
     raise SystemExit(code)

@@ -1,15 +1,15 @@
-"""The verbs that spend budget: `run`, `resume` and `worker`."""
+"""The verbs that spend budget: `run`, `resume` and `worker`; and `submit`, which leaves it."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import SpecError
+from ..worker.options import FleetWorkerOptions, WorkerOptions
 from .options import (
     JsonOption,
     StorageOption,
@@ -26,26 +26,8 @@ from .options import (
 from .study_options import StudyRequest
 
 if TYPE_CHECKING:
-    from ..fleet.run import Launcher
-    from ..worker.serve import WorkerOptions
+    from ...storage.database.database import Database
 
-ThreadsOption = Annotated[
-    int,
-    typer.Option(min=1, help="CPU threads of each worker; small networks gain nothing from more."),
-]
-LeaseOption = Annotated[
-    float,
-    typer.Option(min=1.0, help="Seconds without a heartbeat until a trial is taken over."),
-]
-CheckpointsOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder for checkpoints of interrupted trials; where workers share it, any of them "
-        "goes on. Else WIDTHWISE_CHECKPOINTS, else beside a SQLite file or in your home.",
-        file_okay=False,
-        show_default=False,
-    ),
-]
 LauncherOption = Annotated[
     str,
     typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
@@ -55,8 +37,8 @@ LauncherOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command("run")(expand_options(run))
-    app.command("resume")(resume)
-    app.command("worker")(worker)
+    app.command("resume")(expand_options(resume))
+    app.command("worker")(expand_options(worker))
     app.command("submit")(expand_options(submit))
 
 
@@ -64,25 +46,23 @@ def run(
     request: StudyRequest,
     *,
     workers: WorkersOption = 1,
-    threads: ThreadsOption = 1,
-    lease: LeaseOption = 30.0,
-    checkpoints: CheckpointsOption = None,
+    options: FleetWorkerOptions,
     on: LauncherOption = "local",
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
-    launcher = _parse_launcher(on)
+    from ..fleet.run import run_fleet
+    from ..fleet.worker_fleet import Launcher
+
+    launcher = Launcher.parse(on)
     request.check_source("run")
     study_name = request.create_or_join(storage).name
-    _run_workers(
-        study_name,
-        _worker_options(lease, threads, checkpoints),
-        workers,
-        launcher,
-        storage,
-        as_json,
+    database = open_database(storage)
+    exit_code = run_fleet(
+        database, study_name, options, stderr(), worker_count=workers, launcher=launcher
     )
+    _report_run(database, study_name, exit_code, as_json=as_json)
 
 
 def resume(
@@ -93,22 +73,24 @@ def resume(
         typer.Option("--trials", "-n", help='"+20" adds twenty to the budget, "60" makes it 60.'),
     ] = None,
     workers: WorkersOption = 1,
-    threads: ThreadsOption = 1,
-    lease: LeaseOption = 30.0,
-    checkpoints: CheckpointsOption = None,
+    options: FleetWorkerOptions,
     on: LauncherOption = "local",
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a study, also a paused or cancelled one: finish its budget, or extend it first."""
+    from ..fleet.run import run_fleet
+    from ..fleet.worker_fleet import Launcher
     from ..study import parse_budget_change, reopen_study
 
-    launcher = _parse_launcher(on)
+    launcher = Launcher.parse(on)
     change = parse_budget_change(trials)
-    reopen_study(open_database(storage), name, change, stderr())
-    _run_workers(
-        name, _worker_options(lease, threads, checkpoints), workers, launcher, storage, as_json
+    database = open_database(storage)
+    reopen_study(database, name, change, stderr())
+    exit_code = run_fleet(
+        database, name, options, stderr(), worker_count=workers, launcher=launcher
     )
+    _report_run(database, name, exit_code, as_json=as_json)
 
 
 def worker(
@@ -118,12 +100,7 @@ def worker(
     ] = None,
     *,
     storage: StorageOption = None,
-    lease: LeaseOption = 30.0,
-    threads: ThreadsOption = 1,
-    grace: Annotated[
-        float, typer.Option(min=0.0, help="Seconds that a training may go on after a stop.")
-    ] = 25.0,
-    checkpoints: CheckpointsOption = None,
+    options: WorkerOptions,
     idle: Annotated[
         float | None,
         typer.Option(
@@ -132,13 +109,11 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Work on a study until its budget is spent, or on all that come; start as many as you like."""
     from ..worker.pool import serve_open_studies
     from ..worker.serve import serve_study
 
-    options = _worker_options(lease, threads, checkpoints, grace_seconds=grace, parent_pid=parent)
     database = open_database(storage)
     if name is None:
         serve_open_studies(database, options, stderr(), idle_seconds=idle)
@@ -151,49 +126,10 @@ def worker(
     serve_study(database, name, options, stderr())
 
 
-def _parse_launcher(text: str) -> Launcher:
-    launchers: dict[str, Launcher] = {"local": "local", "ray": "ray"}
-    if text in launchers:
-        return launchers[text]
-    raise SpecError(f'--on: found "{text}", expected local or ray')
-
-
-def _worker_options(
-    lease_seconds: float,
-    threads: int,
-    checkpoints: Path | None,
-    *,
-    grace_seconds: float = 25.0,
-    parent_pid: int | None = None,
-) -> WorkerOptions:
-    from ..worker.serve import WorkerOptions
-
-    folder = None if checkpoints is None else str(checkpoints.absolute())
-    return WorkerOptions(
-        lease_seconds=lease_seconds,
-        threads=threads,
-        grace_seconds=grace_seconds,
-        checkpoints=folder,
-        parent_pid=parent_pid,
-    )
-
-
-def _run_workers(
-    name: str,
-    options: WorkerOptions,
-    workers: int,
-    launcher: Launcher,
-    storage: str | None,
-    as_json: bool,
-) -> None:
-    """Run workers on a study until they end, then report."""
-    from ..fleet.run import run_fleet
+def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool) -> None:
+    """Print the report of a study whose workers have ended; exit if they did not finish."""
     from ..report.status import load_summary
 
-    database = open_database(storage)
-    exit_code = run_fleet(
-        database, name, options, stderr(), worker_count=workers, launcher=launcher
-    )
     summary = load_summary(database, name)
     if as_json:
         write_json(summary.to_json())
@@ -224,7 +160,6 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Put a study into the database for the workers that stand by, and return."""
-    from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import MAX_PRIORITY
     from ...storage.study.study import load_study
     from ..report.status import study_status
@@ -243,7 +178,7 @@ def submit(
         return
     next_step = (
         "every `widthwise worker` that runs without a name serves it"
-        if row.status == StudyStatus.OPEN
+        if row.status == "open"
         else f"it is {row.status}: `widthwise continue {study_name}` opens it"
     )
     stdout().print(

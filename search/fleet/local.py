@@ -1,65 +1,43 @@
-"""The local fleet: worker processes of `widthwise run` on this machine, watched until they end."""
+"""The local fleet: worker processes of `widthwise run` on this machine."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from signal import SIGKILL, Signals
+from typing import final
 
-from sqlalchemy.engine import URL
-
+from .worker_fleet import WorkerFleet
 from .worker_process import WorkerExit, WorkerProcess
 
-# What a drained worker may take: its grace time and a database call or two.
-_DRAIN_SECONDS = 60.0
-_POLL_SECONDS = 0.2
 
-
-class LocalFleet:
-    """Worker processes that end with this one.
+@final
+class LocalFleet(WorkerFleet):
+    """Workers on this machine.
 
     Args:
-        arguments: Command line of each worker, after the program's name and without `--parent`.
-        fleet_size: How many to start.
-        url: The storage, password included; it reaches the workers out of everybody's sight.
+        workers: Their processes, started.
     """
 
-    def __init__(self, arguments: Sequence[str], fleet_size: int, url: URL) -> None:
-        command = [*arguments, "--parent", str(os.getpid())]
-        self._workers = [WorkerProcess(command, url) for _ in range(fleet_size)]
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+        self._workers = workers
 
-    def running(self) -> int:
-        """How many workers have not ended."""
-        return len(self._workers) - len(self.exits())
-
-    def watch(self, tick: Callable[[], None]) -> list[WorkerExit]:
-        """Call `tick` a few times a second until every worker has ended."""
-        while self.running():
-            tick()
-            time.sleep(_POLL_SECONDS)
-        tick()
-        return self.exits()
-
-    def drain(self) -> None:
-        """Ask every worker to stop after the epoch at hand, and wait for it."""
-        self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        while self.running() and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-
-    def close(self) -> None:
-        """End what still runs, at once; its slots come back when their leases expire."""
-        self._signal(signal.SIGKILL)
-        for worker in self._workers:
-            worker.close()
+    def size(self) -> int:
+        """Return how many workers were started."""
+        return len(self._workers)
 
     def exits(self) -> list[WorkerExit]:
-        """How each worker that ended did."""
+        """Return how each worker that has ended did."""
         return [
             worker_exit for worker in self._workers if (worker_exit := worker.poll()) is not None
         ]
 
-    def _signal(self, signum: signal.Signals) -> None:
+    def signal(self, signum: Signals) -> None:
+        """Send a signal to every worker that runs."""
         for worker in self._workers:
             worker.signal(signum)
+
+    def close(self) -> None:
+        """End what still runs, at once; its slots come back when their leases expire."""
+        self.signal(SIGKILL)
+        for worker in self._workers:
+            worker.close()

@@ -1,10 +1,10 @@
-"""A fleet on Ray: its scheduler finds each worker of `widthwise run --on ray` a place.
+"""A fleet on Ray, whose scheduler places each worker of `widthwise run --on ray` on a node.
 
-On its node a worker is the same `widthwise worker` as anywhere else, watched over by a Ray actor
-(`WorkerActor`). Nothing of the search passes through Ray: the database is the queue, and it knows what a
-lost node had in hand. Ray starts the lost worker anew elsewhere.
+On its node a worker is the same `widthwise worker` as anywhere else, supervised by a Ray actor
+(`WorkerActor`). Nothing of the search passes through Ray: the database is the queue, and it knows
+what a lost node held. Ray starts the lost worker anew elsewhere.
 
-Entry point: `RayFleet`, which is used as `fleet.Fleet` is.
+Entry point: `RayFleet`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL, Signals
 from typing import Any, final
 
 from sqlalchemy.engine import URL
@@ -23,20 +23,19 @@ from sqlalchemy.engine import URL
 from ...storage.database.url import PASSWORD_FILE_VARIABLE, STORAGE_VARIABLE
 from ..errors import Drained, SpecError
 from .ray_cluster import connect, import_ray, worker_capacity
+from .worker_fleet import WorkerFleet
 from .worker_process import WorkerExit, WorkerProcess
 
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
-# What a drained worker may take: its grace time and a database call or two.
-_DRAIN_SECONDS = 60.0
-# What a worker may take to be killed and its host to say so.
+# What a worker may take to be killed and its actor to report it.
 _KILL_SECONDS = 5.0
 
 
 @final
 class WorkerActor:
-    """A worker's keeper on its node: starts it, hands signals on, tells how it ended."""
+    """Runs a worker on its node: starts it, hands signals on, returns how it ended."""
 
     def __init__(self) -> None:
         self._pending_signals: deque[Signals] = deque()
@@ -47,16 +46,16 @@ class WorkerActor:
         """Run a worker until it ends.
 
         Args:
-            arguments: Its command line, after the program's name.
+            arguments: Its command line, after the program's name and without `--parent`.
             url: The storage, password included.
             folder: Where it works, if that is there on this node.
             environment: Variables that it gets beside the node's own.
         """
         if self._pending_signals:
             return WorkerExit(exit_code=Drained.exit_code, message="")
-        # It drains when this process dies, as it does when Ray takes the place away.
+        # It drains when this process dies, as it does when Ray takes the resources away.
         process = WorkerProcess(
-            [*arguments, "--parent", str(os.getpid())],
+            arguments,
             url,
             working_folder=Path(folder) if Path(folder).is_dir() else None,
             environment=environment,
@@ -76,7 +75,7 @@ class WorkerActor:
 
 
 @final
-class RayFleet:
+class RayFleet(WorkerFleet):
     """Workers on a Ray cluster that end with this process.
 
     The cluster is the one that RAY_ADDRESS names or that this machine is a node of; where there is
@@ -127,41 +126,34 @@ class RayFleet:
         ]
         self._exits: dict[int, WorkerExit] = {}
 
-    def running(self) -> int:
-        """How many workers have not ended, those that wait for a place included."""
-        self._collect_exits()
-        return len(self._actors) - len(self._exits)
+    def size(self) -> int:
+        """Return how many workers were asked for, those that are not placed yet included."""
+        return len(self._actors)
 
-    def watch(self, tick: Callable[[], None]) -> list[WorkerExit]:
-        """Call `tick` a few times a second until every worker has ended."""
-        while self.running():
-            tick()
-            time.sleep(_POLL_SECONDS)
-        tick()
-        return self.exits()
-
-    def drain(self) -> None:
-        """Ask every worker to stop after the epoch at hand, and wait for it."""
+    def signal(self, signum: Signals) -> None:
+        """Send a signal to every worker; one that is not placed yet never will be."""
         self._kill_unplaced(WorkerExit(exit_code=Drained.exit_code, message=""))
-        self._signal(SIGTERM)
-        self._wait_for_exits(_DRAIN_SECONDS)
+        for index, actor in enumerate(self._actors):
+            if index not in self._exits:
+                actor.signal.remote(signum)
 
     def close(self) -> None:
         """End what still runs, at once; its slots come back when their leases expire."""
         if self.running():
-            self._signal(SIGKILL)
-            self._wait_for_exits(_KILL_SECONDS)
+            self.signal(SIGKILL)
+            self.wait_for_exits(_KILL_SECONDS)
         for index in range(len(self._actors)):
             if index not in self._exits:
                 self._kill_actor(index, WorkerExit(exit_code=-SIGKILL, message=""))
         self._disconnect()
 
     def exits(self) -> list[WorkerExit]:
-        """How each worker that ended did."""
+        """Return how each worker that has ended did."""
+        self._collect_exits()
         return [self._exits[index] for index in sorted(self._exits)]
 
     def _collect_exits(self) -> None:
-        """Note who ended since the last look, and give their places back."""
+        """Note which workers have ended, and give their resources back."""
         for index, result in enumerate(self._results):
             if index in self._exits or not self._is_ready(result):
                 continue
@@ -174,7 +166,7 @@ class RayFleet:
                 )
             self._kill_actor(index, worker_exit)
             if worker_exit.exit_code == 0:
-                # Nothing is left to do; a busy cluster may never have a place for the others.
+                # Nothing is left to do; a busy cluster may never have resources for the others.
                 self._kill_unplaced(WorkerExit(exit_code=0, message=""))
 
     def _kill_actor(self, index: int, worker_exit: WorkerExit) -> None:
@@ -186,16 +178,6 @@ class RayFleet:
             if index not in self._exits and not self._is_ready(placement):
                 self._kill_actor(index, worker_exit)
 
-    def _signal(self, signum: Signals) -> None:
-        for index, actor in enumerate(self._actors):
-            if index not in self._exits:
-                actor.signal.remote(signum)
-
-    def _wait_for_exits(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self.running() and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-
     def _is_ready(self, reference: Any) -> bool:
         ready, _ = self._ray.wait([reference], timeout=0)
         return bool(ready)
@@ -206,7 +188,7 @@ class RayFleet:
 
 
 def _worker_environment(gpu: bool) -> dict[str, str]:
-    """Variables for every worker: our own settings, the storage's excepted, which go their way."""
+    """Return our own settings for every worker, but for the storage's, which it is given apart."""
     variables = {
         name: value
         for name, value in os.environ.items()

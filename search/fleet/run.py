@@ -1,15 +1,13 @@
-"""Attendance: `widthwise run` starts a fleet of workers on a study and stays until they end.
+"""Running a fleet: `widthwise run` starts workers on a study and stays until they end.
 
 Entry point: `run_fleet`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Sequence
 
 from rich.console import Console
-from sqlalchemy.engine import URL
 
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
@@ -18,44 +16,21 @@ from ...storage.study.study import load_study
 from ..errors import Drained
 from ..problem.stored import stored_spec
 from ..report.progress import count_finished, follow_progress
-from ..spec.spec import Spec
-from ..worker.serve import WorkerOptions
+from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
 from .local import LocalFleet
-from .worker_process import WorkerExit
-
-Launcher = Literal["local", "ray"]
-"""Where workers are started: as processes of this machine, or where Ray's scheduler puts them."""
-
-
-class WorkerFleet(Protocol):
-    """Worker processes, wherever they are."""
-
-    def running(self) -> int:
-        """How many have not ended."""
-        ...
-
-    def watch(self, tick: Callable[[], None]) -> list[WorkerExit]:
-        """Call `tick` until every one has ended; returns how they did."""
-        ...
-
-    def drain(self) -> None:
-        """Ask each to stop in good order, and wait for it."""
-        ...
-
-    def close(self) -> None:
-        """End what still runs."""
-        ...
+from .worker_fleet import Launcher, WorkerFleet
+from .worker_process import WorkerExit, WorkerProcess
 
 
 def run_fleet(
     database: Database,
     name: str,
-    options: WorkerOptions,
+    options: FleetWorkerOptions,
     console: Console,
     *,
     worker_count: int,
-    launcher: Launcher = "local",
+    launcher: Launcher = Launcher.LOCAL,
 ) -> int:
     """Run worker processes on a study and show its progress until they end.
 
@@ -63,7 +38,7 @@ def run_fleet(
         database: Where the study is.
         name: The study's name.
         options: How each of them works.
-        console: Where progress is told.
+        console: Where progress is written.
         worker_count: How many to start at most.
         launcher: Where.
 
@@ -86,9 +61,15 @@ def run_fleet(
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
     _log_running_elsewhere(reader, console)
     fleet_size = min(worker_count, counts.budget - count_finished(counts))
-    fleet = _launch(
-        launcher, _worker_command(name, options), fleet_size, database.url, options, spec
-    )
+    arguments = ["worker", name, *options.to_arguments()]
+    fleet: WorkerFleet
+    if launcher is Launcher.RAY:
+        from .ray import RayFleet  # Ray is an extra
+
+        gpu = spec.proxy.device == "cuda"
+        fleet = RayFleet(arguments, fleet_size, database.url, threads=options.threads, gpu=gpu)
+    else:
+        fleet = LocalFleet([WorkerProcess(arguments, database.url) for _ in range(fleet_size)])
     stop_request = StopRequest()
     try:
         with (
@@ -108,31 +89,6 @@ def run_fleet(
     return _report_end(reader, name, exits, console)
 
 
-def _worker_command(name: str, options: WorkerOptions) -> list[str]:
-    """The command line of a worker."""
-    checkpoint_arguments = (
-        [] if options.checkpoints is None else ["--checkpoints", options.checkpoints]
-    )
-    number_arguments = ["--threads", str(options.threads), "--lease", str(options.lease_seconds)]
-    return ["worker", name, *number_arguments, *checkpoint_arguments]
-
-
-def _launch(
-    launcher: Launcher,
-    command: Sequence[str],
-    fleet_size: int,
-    url: URL,
-    options: WorkerOptions,
-    spec: Spec,
-) -> WorkerFleet:
-    if launcher == "local":
-        return LocalFleet(command, fleet_size, url)
-    from .ray import RayFleet  # Ray is an extra
-
-    gpu = spec.proxy.device == "cuda"
-    return RayFleet(command, fleet_size, url, threads=options.threads, gpu=gpu)
-
-
 def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
     running, lease_seconds_left = reader.counts().running, reader.seconds_until_claimable()
     if lease_seconds_left is not None and running:
@@ -146,7 +102,7 @@ def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
 def _report_end(
     reader: LedgerReader, name: str, exits: Sequence[WorkerExit], console: Console
 ) -> int:
-    """Say how it ended; returns the exit code."""
+    """Write how the fleet ended; return the exit code."""
     counts = reader.counts()
     finished_trials, budget = count_finished(counts), counts.budget
     if finished_trials == budget:
@@ -162,7 +118,8 @@ def _report_end(
         return 0
     ending = "cancelled" if cancelled else "stopped"
     console.print(
-        f"{ending} with {finished_trials} of {budget} trials done; `widthwise resume {name}` goes on",
+        f"{ending} with {finished_trials} of {budget} trials done; `widthwise resume {name}` goes "
+        "on",
         markup=False,
     )
     return max((exit_code for exit_code in exit_codes if exit_code > 0), default=Drained.exit_code)

@@ -1,13 +1,12 @@
 """A worker process that this program starts: a `widthwise worker` as on any other machine.
 
-How the storage's password reaches it is told in `secrets`. Entry point: `WorkerProcess`.
+Entry point: `WorkerProcess`.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import final
 
 from sqlalchemy.engine import URL
 
-from ...storage.database.password import child_credentials
+from ..worker.child_process import child_command
 
 COMMAND_LINE = __package__.rpartition(".")[0] + ".cli.app"
 """The module that a worker runs: imported here, the command line would import itself."""
@@ -38,10 +37,10 @@ class WorkerExit:
 
 @final
 class WorkerProcess:
-    """A worker, from its start to its end.
+    """A worker, from its start to its end; it drains when this process dies.
 
     Args:
-        arguments: Its command line, after the program's name.
+        arguments: Its command line, after the program's name and without `--parent`.
         url: The storage, password included; it reaches the worker out of everybody's sight.
         working_folder: Where it works; None for where this process does.
         environment: Variables that it gets beside those of this process.
@@ -57,26 +56,24 @@ class WorkerProcess:
     ) -> None:
         # Its own pipe would fill up unread; a file never blocks the worker.
         self._stderr_file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        credentials, password_file = child_credentials(url)
-        # A second URL, and its password, would only lie about.
-        base_environment = {key: os.environ[key] for key in os.environ if key != "OPTUNA_STORAGE"}
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", COMMAND_LINE, *arguments],
-            cwd=working_folder,
-            env={**base_environment, **(environment or {}), **credentials},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr_file,
-            text=True,
-            pass_fds=() if password_file is None else (password_file.fileno(),),
-            # Ctrl-C goes to the whole foreground group: `run` passes it on in order.
-            start_new_session=True,
-        )
-        if password_file is not None:
-            password_file.close()
+        with child_command(
+            COMMAND_LINE, [*arguments, "--parent", str(os.getpid())], url, environment=environment
+        ) as command:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                command.arguments,
+                cwd=working_folder,
+                env=command.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr_file,
+                text=True,
+                pass_fds=command.inherited_fds,
+                # Ctrl-C goes to the whole foreground group: `run` passes it on in order.
+                start_new_session=True,
+            )
 
     def poll(self) -> WorkerExit | None:
-        """How it ended; None while it runs."""
+        """Return how it ended; None while it runs."""
         exit_code = self._process.poll()
         if exit_code is None:
             return None

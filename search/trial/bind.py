@@ -1,6 +1,6 @@
 """Binding: from claimed slots to candidates that may be trained.
 
-Widths are proposed for the slots that have none, gated by exact costs and bound in the ledger;
+Widths are suggested for the slots that have none, gated by exact costs and bound in the ledger;
 what only a measurement can tell is measured; Optuna's trials are opened.
 
 Entry points: `Binder`, `BoundSlot`.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
@@ -32,16 +33,18 @@ class BoundSlot:
 
     Attributes:
         slot: With widths.
+        seed: Of its training: the same for every worker that runs it.
         costs: As counted on the candidate's own training step.
         measured_costs: What was measured of it, by the limit's name.
-        violations: By how much the measured ones break their limits; at most 0 keeps them.
+        constraints: By how much each cost breaks its limit; at most 0 keeps it.
         too_large_reason: Why it is known not to fit the device here, in a sentence.
     """
 
     slot: Slot
+    seed: int
     costs: Mapping[str, int]
     measured_costs: Mapping[str, float]
-    violations: Mapping[str, float]
+    constraints: Mapping[str, float]
     too_large_reason: str | None = None
 
     @property
@@ -52,12 +55,13 @@ class BoundSlot:
 
     @property
     def is_feasible(self) -> bool:
-        """Whether a training may be spent on it."""
+        """Whether a training may be spent on it: it fits, and was measured to keep the limits."""
         return self.too_large_reason is None and all(
-            violation <= 0 for violation in self.violations.values()
+            self.constraints[name] <= 0 for name in self.measured_costs
         )
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Binder:
     """Finds candidates for slots.
@@ -66,7 +70,7 @@ class Binder:
         problem: What is searched.
         ledger: The budget.
         projection: Optuna's view of it.
-        out_of_memory_elsewhere: What ran out of memory on other classes of devices than the one here.
+        out_of_memory_elsewhere: What ran out of memory on other classes of devices.
     """
 
     problem: Problem
@@ -78,7 +82,7 @@ class Binder:
         """Bind widths to the slots that have none; adopted ones keep what they have.
 
         Returns:
-            The slots with widths. Slots for which there is nothing to propose now are given back,
+            The slots with widths. Slots for which there is nothing to suggest now are given back,
             and those lost to other workers are left out.
 
         Raises:
@@ -97,7 +101,7 @@ class Binder:
                 if bound:
                     return bound
                 raise
-            # The last one is for a slot that waits for what the others teach.
+            # The study's very last slot waits for the results of the others.
             unbound = self._release_surplus(unbound, len(suggestions))
             feasible = [
                 suggestion
@@ -107,39 +111,45 @@ class Binder:
             newly_bound, unbound = self._bind_suggestions(unbound, feasible)
             bound += newly_bound
         raise SearchError(
-            f"slot {unbound[0].number}: other workers bound each of {_MAX_SUGGESTION_ROUNDS} proposals first; "
-            "start fewer workers on a space this small"
+            f"slot {unbound[0].number}: other workers bound each of {_MAX_SUGGESTION_ROUNDS} "
+            "proposals first; start fewer workers on a space this small"
         )
 
-    def evaluate_costs(self, slot: Slot) -> BoundSlot:
-        """Count a slot's costs, and measure what must be of one that may fit the device.
+    def evaluate_costs(self, slot: Slot) -> BoundSlot | BaseException:
+        """Count a slot's costs, and measure what must be measured of one that may fit the device.
 
-        Raises:
-            Exception: Whatever the user's code raises.
+        Returns:
+            The slot with its costs, or what the user's code raised.
         """
         assert slot.widths is not None, "widths are bound before they are measured"
-        too_large_reason = self.problem.too_large_reason(slot.widths)
-        measured_costs = {} if too_large_reason else self.problem.measure(slot.widths)
+        problem = self.problem
+        try:
+            too_large_reason = problem.too_large_reason(slot.widths)
+            measured_costs = {} if too_large_reason else problem.measure(slot.widths)
+            costs = problem.exact_costs(slot.widths)
+        except (Exception, SystemExit) as error:
+            return error
         return BoundSlot(
             slot=slot,
-            costs=self.problem.exact_costs(slot.widths),
+            seed=trial_seed(problem.spec.study.seed, slot.number),
+            costs=costs,
             measured_costs=measured_costs,
-            violations=self.problem.measured_violations(measured_costs),
+            constraints={
+                **problem.limits.violations(costs),
+                **problem.measured_violations(measured_costs),
+            },
             too_large_reason=too_large_reason,
         )
 
     def open_trials(self, bound_slots: Sequence[BoundSlot]) -> list[BoundSlot]:
-        """Open Optuna's trials; returns those whose slots are still held."""
+        """Open Optuna's trials; return the slots that this worker still holds."""
         trial_starts = [
             TrialStart(
                 slot=bound_slot.slot,
-                constraints={
-                    **self.problem.limits.violations(bound_slot.costs),
-                    **bound_slot.violations,
-                },
+                constraints=bound_slot.constraints,
                 attributes={
                     "origin": bound_slot.slot.origin,
-                    "seed": trial_seed(self.problem.spec.study.seed, bound_slot.slot.number),
+                    "seed": bound_slot.seed,
                     **bound_slot.costs,
                     **{
                         f"{name}_seconds": value
@@ -149,19 +159,19 @@ class Binder:
             )
             for bound_slot in bound_slots
         ]
-        trials = self.projection.open_many(
+        trial_ids = self.projection.open_many(
             trial_starts, distributions=self.problem.space.distributions()
         )
         return [
             bound_slot
-            for bound_slot, trial in zip(bound_slots, trials, strict=True)
-            if trial is not None
+            for bound_slot, trial_id in zip(bound_slots, trial_ids, strict=True)
+            if trial_id is not None
         ]
 
     def _suggest(
         self, slots: Sequence[Slot], round_number: int, *, nothing_bound: bool
     ) -> list[Suggestion]:
-        """Propose for the slots; of the study's last ones, the very last only when it is alone."""
+        """Suggest for the slots; for the study's very last one only when it comes alone."""
         problem = self.problem
         past = build_history(
             problem.space,
@@ -179,7 +189,7 @@ class Binder:
         return problem.suggester.suggest_batch(past, rng, len(slots) - reaches_last)
 
     def _release_surplus(self, slots: list[Slot], keep: int) -> list[Slot]:
-        """Release what there is no proposal for."""
+        """Give back the slots that there is no suggestion for."""
         if keep < len(slots):
             self.ledger.release_many(slots[keep:])
         return slots[:keep]
@@ -187,7 +197,7 @@ class Binder:
     def _bind_suggestions(
         self, slots: list[Slot], suggestions: Sequence[Suggestion]
     ) -> tuple[list[Slot], list[Slot]]:
-        """Bind proposals; returns the slots that have widths now, and those without."""
+        """Bind suggestions; return the slots that have widths now, and those without."""
         bindings = [
             WidthBinding(slot=slot, widths=suggestion.widths, origin=suggestion.origin.text)
             for slot, suggestion in zip(slots, suggestions, strict=False)

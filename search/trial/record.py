@@ -1,38 +1,46 @@
-"""Recording: what the ledger and Optuna keep of a training.
+"""Recording: what the ledger and Optuna keep of a trial, and the way it gets there.
 
-Entry points: `training_settlement`, `out_of_memory_settlement`, `infeasible_settlement`.
+`Ledger.settle_many` is the commit point of every result; what another worker has taken over is
+refused there, and its neighbours are kept. Imports no torch: the supervisor records crashes.
+
+Entry points: `training_settlement`, `out_of_memory_settlement`, `infeasible_settlement`,
+`crashed_settlement`; `record_settlements`, `record_failure`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ...objectives.loop.result import TrainingResult
-from ...storage.ledger.ledger import Settlement, Slot
+from ...storage.errors import LeaseLost
+from ...storage.ledger.ledger import Ledger, Settlement, Slot
 from ...storage.ledger.slot import TrialOutcome
 from ..units import format_duration
-from .bind import BoundSlot
+from .outcome import SlotOutcome, Unsettled
+
+if TYPE_CHECKING:
+    from ...objectives.loop.result import TrainingResult
+    from .bind import BoundSlot
 
 
 def training_settlement(
-    bound_slot: BoundSlot, result: TrainingResult, seed: int, device_class: str
+    bound_slot: BoundSlot, result: TrainingResult, device_class: str
 ) -> Settlement:
-    """The record of a training: complete, pruned, or what went wrong.
+    """Return the record of a training: complete, pruned, or what went wrong.
 
     Args:
         bound_slot: What was trained.
         result: What came of it.
-        seed: Of the training.
         device_class: What memory ran out on, if it did.
     """
-    device_fields = {"device_class": device_class} if result.outcome == "out_of_memory" else {}
+    outcome = TrialOutcome(result.outcome)
+    device_fields = {"device_class": device_class} if outcome is TrialOutcome.OUT_OF_MEMORY else {}
     attributes = {
         "test": result.test_value,
-        "outcome": result.outcome,
+        "outcome": outcome.value,
         "detail": result.detail,
         "spread": result.spread,
-        "score": result.score if result.outcome == "pruned" else None,
+        "score": result.score if outcome is TrialOutcome.PRUNED else None,
         "learning_rate": result.learning_rate,
         "engine": result.engine,
         "measured_memory": result.peak_memory,
@@ -53,14 +61,14 @@ def training_settlement(
         "learning_rate": result.learning_rate,
         "predicted_memory": bound_slot.costs.get("train_memory"),
         "measured_memory": result.peak_memory,
-        "seed": seed,
+        "seed": bound_slot.seed,
         "detail": result.detail,
         **device_fields,
         "attributes": {name: value for name, value in attributes.items() if value is not None},
     }
     return Settlement(
         slot=bound_slot.slot,
-        outcome=TrialOutcome(result.outcome),
+        outcome=outcome,
         value=result.value,
         result=stored_result,
         score=result.score,
@@ -70,12 +78,11 @@ def training_settlement(
 
 
 def out_of_memory_settlement(slot: Slot, reason: str, device_class: str) -> Settlement:
-    """The record of a candidate for which memory ran out before or beside its training."""
+    """Return the record of a candidate for which memory ran out before or beside its training."""
     attributes = {"detail": reason, "device_class": device_class}
     return Settlement(
         slot=slot,
         outcome=TrialOutcome.OUT_OF_MEMORY,
-        value=None,
         result={**attributes, "attributes": attributes},
     )
 
@@ -83,9 +90,10 @@ def out_of_memory_settlement(slot: Slot, reason: str, device_class: str) -> Sett
 def infeasible_settlement(
     bound_slot: BoundSlot, measured_limits: Mapping[str, float]
 ) -> Settlement:
-    """The record of a candidate that breaks a measured limit, or is too large for the device."""
+    """Return the record of a candidate that breaks a measured limit or is too large here."""
     reason = bound_slot.too_large_reason or ", ".join(
-        f"{name} {format_duration(value)} against a limit of {format_duration(measured_limits[name])}"
+        f"{name} {format_duration(value)} against a limit of "
+        f"{format_duration(measured_limits[name])}"
         for name, value in bound_slot.measured_costs.items()
     )
     result = {
@@ -93,6 +101,44 @@ def infeasible_settlement(
         "detail": reason,
         "attributes": {"detail": reason},
     }
-    return Settlement(
-        slot=bound_slot.slot, outcome=TrialOutcome.INFEASIBLE, value=None, result=result
-    )
+    return Settlement(slot=bound_slot.slot, outcome=TrialOutcome.INFEASIBLE, result=result)
+
+
+def crashed_settlement(slot: Slot, reason: str) -> Settlement:
+    """Return the record of a trial that no worker survives."""
+    return Settlement(slot=slot, outcome=TrialOutcome.ERROR, result={"error": reason})
+
+
+def record_settlements(ledger: Ledger, settlements: Sequence[Settlement]) -> list[SlotOutcome]:
+    """Record how slots ended, in one transaction: the commit point of each."""
+    if not settlements:
+        return []
+    lost_numbers = {slot.number for slot in ledger.settle_many(settlements)}
+    return [
+        SlotOutcome(number=settlement.slot.number, kind=Unsettled.LOST)
+        if settlement.slot.number in lost_numbers
+        else SlotOutcome(
+            number=settlement.slot.number,
+            kind=settlement.outcome,
+            value=settlement.value,
+            detail=settlement.result.get("detail") or settlement.result.get("error"),
+        )
+        for settlement in settlements
+    ]
+
+
+def record_failure(ledger: Ledger, slot: Slot, error: str, *, detail: str) -> SlotOutcome:
+    """Charge a failed attempt; the trial is tried again unless it failed too often.
+
+    Args:
+        ledger: The budget.
+        slot: As claimed.
+        error: What the ledger keeps: a traceback where there is one.
+        detail: The same for people, in one line.
+    """
+    try:
+        will_retry = ledger.fail_attempt(slot, error)
+    except LeaseLost:
+        return SlotOutcome(number=slot.number, kind=Unsettled.LOST)
+    kind = Unsettled.RETRY if will_retry else TrialOutcome.ERROR
+    return SlotOutcome(number=slot.number, kind=kind, detail=detail)

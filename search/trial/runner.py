@@ -1,16 +1,17 @@
 """The runner: from claimed slots to recorded results, a few trials at a time.
 
-`Runner.run` is the whole way of a batch: suggest → train → record. The ledger's `done` is the
-commit point; what Optuna shows is projected from it afterwards and can be repaired by any worker.
+`Runner.run_batch` is the way of a batch in the trainer process: suggest, train, record. The
+ledger's settlement is the commit point; what Optuna shows is projected from it afterwards and can
+be repaired by any worker.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import final
 
 import torch
 
@@ -21,25 +22,32 @@ from ...objectives.loop.loop import train_together
 from ...objectives.loop.result import TrainingResult
 from ...objectives.training.settings import resolve_device
 from ...objectives.user_code import is_out_of_memory
-from ...storage.errors import LeaseLost, StorageError
-from ...storage.ledger.ledger import Ledger, Settlement, Slot
-from ...storage.ledger.slot import SlotState
+from ...storage.errors import StorageError
+from ...storage.ledger.ledger import Ledger, Slot
+from ...storage.ledger.slot import SlotState, TrialOutcome
 from ...storage.projection.projection import Projection
 from ..errors import Drained, SearchError, TrainerDied
 from ..problem.memory_ceiling import DeviceProblem
 from ..problem.problem import Problem
-from ..problem.seeds import trial_seed
 from ..sampler.origin import Origin
 from .bind import Binder, BoundSlot
-from .checkpoints import CheckpointedTrial, CheckpointWriter, StudyCheckpoints
+from .checkpoints import CheckpointWriter, StudyCheckpoints
 from .claim_size import ClaimSizer
-from .outcome import Outcome
-from .record import infeasible_settlement, out_of_memory_settlement, training_settlement
+from .outcome import SlotOutcome, Unsettled
+from .record import (
+    infeasible_settlement,
+    out_of_memory_settlement,
+    record_failure,
+    record_settlements,
+    training_settlement,
+)
+from .watch import BatchWatch
 
-TrainedCandidate = tuple[BoundSlot, TrainingResult | BaseException | None]
-"""A candidate and its result, what its code raised, or None where another worker has the slot."""
+TrainedSlot = tuple[BoundSlot, TrainingResult | BaseException | None]
+"""A slot and its result, what its code raised, or None where another worker has the slot."""
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Runs the slots of one study in this process.
@@ -48,7 +56,6 @@ class Runner:
         problem: What is searched.
         ledger: The budget; the authority on who runs what.
         projection: Optuna's view of it.
-        stop_requested: Whether the worker was asked to stop.
         device_class: Class of the device that the trainings run on.
         claim_sizer: How many slots to claim at once.
         engine: What computes the trainings.
@@ -58,169 +65,122 @@ class Runner:
     problem: Problem
     ledger: Ledger
     projection: Projection
-    stop_requested: Callable[[], bool]
     device_class: str
     claim_sizer: ClaimSizer = field(default_factory=ClaimSizer)
     engine: Engine = field(default_factory=PlainEngine)
     checkpoints: StudyCheckpoints | None = None
-
-    @cached_property
-    def _device_problem(self) -> DeviceProblem:
-        return DeviceProblem(problem=self.problem, device_class=self.device_class)
 
     @property
     def claim_size(self) -> int:
         """How many slots to claim now."""
         return self.claim_sizer.claim_size(self.ledger.reader.unbound)
 
-    def start(self) -> None:
-        """Nothing: the model is loaded."""
-
-    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
+    def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         """Take claimed slots all the way; every one of them is settled, given back or lost.
 
         Args:
             slots: As claimed; somebody else keeps their leases.
-            lost: Numbers of those that another worker may hold by now.
+            watch: What may interrupt the trainings.
 
         Raises:
-            Drained: The worker was asked to stop.
+            Drained: A stop was asked for.
             Exhausted: Every feasible candidate was tried.
             TrainerDied: The device can be used again only by another process.
         """
-        out_of_memory_records = self.ledger.reader.out_of_memory()
-        binder = Binder(
-            problem=self._device_problem.restricted(out_of_memory_records),
+        # Suggest: widths for the slots that have none, and what they cost.
+        binder = self._binder()
+        bound_slots: list[BoundSlot] = []
+        outcomes: list[SlotOutcome] = []
+        for slot in binder.bind(slots):
+            evaluated = binder.evaluate_costs(slot)
+            if isinstance(evaluated, BoundSlot):
+                bound_slots.append(evaluated)
+            else:
+                outcomes.append(self._record_error(slot, evaluated))
+        opened = binder.open_trials(bound_slots)
+        outcomes += [_lost(bound_slot) for bound_slot in bound_slots if bound_slot not in opened]
+        measured_limits = self.problem.spec.limits.measured_limits
+        infeasible = [
+            infeasible_settlement(bound_slot, measured_limits)
+            for bound_slot in opened
+            if not bound_slot.is_feasible
+        ]
+        outcomes += record_settlements(self.ledger, infeasible)
+
+        # Train. Where several run out of memory together nobody knows which of them is too large:
+        # each is trained again by itself.
+        trained = self._train([slot for slot in opened if slot.is_feasible], watch)
+        too_large = [slot for slot, result in trained if _ran_out_of_memory(result)]
+        to_repeat = too_large if len(trained) > 1 else []
+
+        # Record.
+        outcomes += self._record([item for item in trained if item[0] not in to_repeat])
+        for bound_slot in to_repeat:
+            outcomes += self._record(self._train([bound_slot], watch))
+        self._discard_checkpoints(outcomes)
+        return sorted(outcomes, key=lambda outcome: outcome.number)
+
+    @cached_property
+    def _device_problem(self) -> DeviceProblem:
+        return DeviceProblem(problem=self.problem, device_class=self.device_class)
+
+    def _binder(self) -> Binder:
+        records = self.ledger.reader.out_of_memory()
+        return Binder(
+            problem=self._device_problem.restricted(records),
             ledger=self.ledger,
             projection=self.projection,
-            out_of_memory_elsewhere=self._device_problem.out_of_memory_elsewhere(
-                out_of_memory_records
-            ),
+            out_of_memory_elsewhere=self._device_problem.out_of_memory_elsewhere(records),
         )
-        outcomes: list[Outcome] = []
-        evaluated: list[BoundSlot] = []
-        for slot in binder.bind(slots):
-            try:
-                evaluated.append(binder.evaluate_costs(slot))
-            except (Exception, SystemExit) as error:
-                outcomes.append(self._settle_failure(slot, error))
-        owned = binder.open_trials(evaluated)
-        lost_numbers = {bound_slot.slot.number for bound_slot in evaluated} - {
-            bound_slot.slot.number for bound_slot in owned
-        }
-        outcomes += [Outcome(number=number, kind="lost") for number in lost_numbers]
-        measured_limits = self.problem.spec.limits.measured_limits
-        outcomes += self._settle(
-            [
-                infeasible_settlement(bound_slot, measured_limits)
-                for bound_slot in owned
-                if not bound_slot.is_feasible
-            ]
-        )
-        trainings = self._train(
-            [bound_slot for bound_slot in owned if bound_slot.is_feasible], lost
-        )
-        # Of several in memory nobody knows which one was too large: each has to be so by itself.
-        to_repeat_alone = [
-            bound_slot
-            for bound_slot, result in trainings
-            if len(trainings) > 1 and _ran_out_of_memory(result)
-        ]
-        outcomes += self._settle_trainings(
-            [training for training in trainings if training[0] not in to_repeat_alone]
-        )
-        for bound_slot in to_repeat_alone:
-            outcomes += self._settle_trainings(self._train([bound_slot], lost))
-        self._discard_checkpoints(outcomes)
-        return sorted(outcomes, key=lambda bound_slot: bound_slot.number)
 
-    def restricted_problem(self) -> Problem:
-        """The problem without what ran out of memory on devices like the one here.
-
-        Raises:
-            NothingFeasible: No candidate is left for them.
-        """
-        return self._device_problem.restricted(self.ledger.reader.out_of_memory())
-
-    def _discard_checkpoints(self, outcomes: Sequence[Outcome]) -> None:
-        """Throw away the checkpoints of what is settled, by us or by whoever took it from us."""
-        if self.checkpoints is None:
-            return
-        for outcome in outcomes:
-            if outcome.kind == "lost":
-                settled = self.ledger.reader.record(outcome.number).state == SlotState.DONE
-            else:
-                settled = outcome.kind != "retry"
-            if settled:
-                self.checkpoints.discard(outcome.number)
-
-    def _train(
-        self, bound_slots: Sequence[BoundSlot], lost: Callable[[], frozenset[int]]
-    ) -> list[TrainedCandidate]:
+    def _train(self, bound_slots: Sequence[BoundSlot], watch: BatchWatch) -> list[TrainedSlot]:
         """Train candidates together."""
+        if not bound_slots:
+            return []
 
         def check_interruption(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
             del epochs, metrics
-            if self.stop_requested():
+            if watch.stop_requested():
                 raise Drained(f"stopped in {len(bound_slots)} trials")
-            return [
-                index
-                for index, bound_slot in enumerate(bound_slots)
-                if bound_slot.slot.number in lost()
-            ]
+            lost = watch.lost()
+            return [index for index, bound in enumerate(bound_slots) if bound.slot.number in lost]
 
         problem = self.problem
-        candidates = [
-            Candidate(
-                widths=bound_slot.widths,
-                seed=self.training_seed(bound_slot.slot),
-                never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
-            )
-            for bound_slot in bound_slots
-        ]
-        if not candidates:
-            return []
-        checkpoint_writer = self._checkpoint_writer(bound_slots, lost)
+        results: Sequence[TrainingResult | BaseException | None]
         try:
-            results: Sequence[Any] = train_together(
+            results = train_together(
                 problem.objective,
-                candidates,
+                [
+                    Candidate(
+                        widths=bound_slot.widths,
+                        seed=bound_slot.seed,
+                        never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
+                    )
+                    for bound_slot in bound_slots
+                ],
                 problem.settings,
                 device=resolve_device(problem.settings.device),
                 engine=self.engine,
                 parametrisation=problem.parametrisation,
                 other_rung_scores=self._earlier_scores(),
                 callback=check_interruption,
-                store=checkpoint_writer,
+                store=None
+                if self.checkpoints is None
+                else CheckpointWriter(self.checkpoints, bound_slots, watch),
             )
         except (SearchError, StorageError):
             raise
         except (Exception, SystemExit) as error:
             results = [error] * len(bound_slots)
-        for bound_slot in results:
-            raise_if_gpu_lost(bound_slot)
+        for result in results:
+            raise_if_gpu_lost(result)
         self.claim_sizer.observe(
-            [bound_slot for bound_slot in results if isinstance(bound_slot, TrainingResult)]
+            [result for result in results if isinstance(result, TrainingResult)]
         )
         return list(zip(bound_slots, results, strict=True))
 
-    def _checkpoint_writer(
-        self, bound_slots: Sequence[BoundSlot], lost: Callable[[], frozenset[int]]
-    ) -> CheckpointWriter | None:
-        if self.checkpoints is None:
-            return None
-        trials = [
-            CheckpointedTrial(
-                number=bound_slot.slot.number,
-                widths=bound_slot.widths,
-                seed=self.training_seed(bound_slot.slot),
-            )
-            for bound_slot in bound_slots
-        ]
-        return CheckpointWriter(self.checkpoints, trials, self.stop_requested, lost)
-
     def _earlier_scores(self) -> dict[float, list[float]]:
-        """What earlier trials had at each rung."""
+        """Return the scores that earlier trials had at each rung."""
         scores_by_rung: dict[float, list[float]] = {
             rung: [] for rung in self.problem.settings.rungs
         }
@@ -230,67 +190,56 @@ class Runner:
                     scores_by_rung.setdefault(epochs, []).append(score)
         return scores_by_rung
 
-    def _settle_trainings(self, trainings: Sequence[TrainedCandidate]) -> list[Outcome]:
-        """Record what came of trainings."""
-        outcomes: list[Outcome] = []
-        settlements: list[Settlement] = []
-        for bound_slot, result in trainings:
+    def _record(self, trained: Sequence[TrainedSlot]) -> list[SlotOutcome]:
+        """Record what came of trainings, all results in one transaction."""
+        outcomes: list[SlotOutcome] = []
+        settlements = []
+        for bound_slot, result in trained:
             if isinstance(result, TrainingResult):
-                settlements.append(
-                    training_settlement(
-                        bound_slot, result, self.training_seed(bound_slot.slot), self.device_class
-                    )
-                )
+                settlements.append(training_settlement(bound_slot, result, self.device_class))
             elif result is None:
-                outcomes.append(Outcome(number=bound_slot.slot.number, kind="lost"))
+                outcomes.append(_lost(bound_slot))
             else:
-                outcomes.append(self._settle_failure(bound_slot.slot, result))
-        return outcomes + self._settle(settlements)
+                outcomes.append(self._record_error(bound_slot.slot, result))
+        return outcomes + record_settlements(self.ledger, settlements)
 
-    def _settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
-        """Record all results in one transaction: the commit point."""
-        if not settlements:
-            return []
-        lost_numbers = {slot.number for slot in self.ledger.settle_many(settlements)}
-        return [
-            Outcome(number=settlement.slot.number, kind="lost")
-            if settlement.slot.number in lost_numbers
-            else Outcome(
-                number=settlement.slot.number,
-                kind=settlement.outcome,
-                value=settlement.value,
-                detail=settlement.result.get("detail"),
-            )
-            for settlement in settlements
-        ]
-
-    def _settle_failure(self, slot: Slot, error: BaseException) -> Outcome:
+    def _record_error(self, slot: Slot, error: BaseException) -> SlotOutcome:
         """Record an exception of the user's code; it is tried again a few times.
 
         Memory that ran out is a result, and never tried again.
         """
         reason = f"{type(error).__name__}: {error}"
         if is_out_of_memory(error):
-            return self._settle([out_of_memory_settlement(slot, reason, self.device_class)])[0]
-        try:
-            will_retry = self.ledger.fail_attempt(slot, "".join(traceback.format_exception(error)))
-        except LeaseLost:
-            return Outcome(number=slot.number, kind="lost")
-        return Outcome(number=slot.number, kind="retry" if will_retry else "error", detail=reason)
+            settlement = out_of_memory_settlement(slot, reason, self.device_class)
+            return record_settlements(self.ledger, [settlement])[0]
+        trace = "".join(traceback.format_exception(error))
+        return record_failure(self.ledger, slot, trace, detail=reason)
 
-    def training_seed(self, slot: Slot) -> int:
-        """The seed of a slot's training: the same for every worker that runs it."""
-        return trial_seed(self.problem.spec.study.seed, slot.number)
+    def _discard_checkpoints(self, outcomes: Sequence[SlotOutcome]) -> None:
+        """Delete the checkpoints of what is settled, by us or by the worker that took it over."""
+        if self.checkpoints is None:
+            return
+        for outcome in outcomes:
+            if outcome.kind is Unsettled.LOST:
+                settled = self.ledger.reader.record(outcome.number).state is SlotState.DONE
+            else:
+                settled = isinstance(outcome.kind, TrialOutcome)
+            if settled:
+                self.checkpoints.discard(outcome.number)
+
+
+def _lost(bound_slot: BoundSlot) -> SlotOutcome:
+    return SlotOutcome(number=bound_slot.slot.number, kind=Unsettled.LOST)
 
 
 def _ran_out_of_memory(result: TrainingResult | BaseException | None) -> bool:
     if isinstance(result, TrainingResult):
-        return result.outcome == "out_of_memory"
+        return TrialOutcome(result.outcome) is TrialOutcome.OUT_OF_MEMORY
     return result is not None and is_out_of_memory(result)
 
 
 def raise_if_gpu_lost(result: object) -> None:
-    """Nothing, unless what came of a training is a failed kernel's error.
+    """Raise if what came of a training is the error of a failed kernel.
 
     Raises:
         TrainerDied: It is: this process is of no more use.

@@ -1,14 +1,16 @@
-"""The heartbeat: a thread that keeps the leases of slots while their training runs.
+"""Heartbeats: threads that keep the leases of slots in training, and announce the worker.
 
-With every beat it also reads what became of the study, so that a pause or a cancellation reaches
-the training within a beat.
+With every beat the lease heartbeat also reads the study's status, so that a pause or a cancellation
+reaches the training within a beat.
+
+Entry points: `LeaseHeartbeat`, `WorkerHeartbeat`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import final
@@ -26,25 +28,40 @@ BEATS_PER_LEASE = 3
 
 
 class LeaseHeartbeat:
-    """Extends the leases of slots until the block ends.
+    """Extends the leases of slots until the block ends, and watches what interrupts their training.
 
     Example:
         ```python
-        with LeaseHeartbeat(ledger, slots, 30.0) as heartbeat:
+        with LeaseHeartbeat(ledger, slots, 30.0, stop) as watch:
             for epoch in range(20):
-                ...                  # train
-                heartbeat.lost       # numbers of the slots that another worker may hold now
-                heartbeat.last_status     # "open"; "paused" or "cancelled": stop, give the slots back
+                ...                      # train
+                watch.lost()             # numbers of the slots that another worker may hold now
+                watch.stop_requested()   # the study is not open any more, or `stop()` says so
         ```
     """
 
-    def __init__(self, ledger: Ledger, slots: Sequence[Slot], lease_seconds: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        slots: Sequence[Slot],
+        lease_seconds: float,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Prepare; the first beat is a third of a lease after the block began.
+
+        Args:
+            ledger: Of the study.
+            slots: As claimed.
+            lease_seconds: How long a beat holds them.
+            stop: Whether this worker was asked to stop.
+        """
         self._ledger, self._slots = ledger, list(slots)
         self._interval_seconds = lease_seconds / BEATS_PER_LEASE
+        self._stop = stop
         self._stop_event = threading.Event()
         self._lost: frozenset[int] = frozenset()
         self._last_status = StudyStatus.OPEN
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="lease heartbeat", daemon=True)
 
     def __enter__(self) -> LeaseHeartbeat:
         self._thread.start()
@@ -59,15 +76,13 @@ class LeaseHeartbeat:
         self._stop_event.set()
         self._thread.join()
 
-    @property
     def lost(self) -> frozenset[int]:
-        """Numbers of the slots whose leases were lost; what is computed for them is refused."""
+        """Return the slots whose leases were lost; what is computed for them is refused."""
         return self._lost
 
-    @property
-    def last_status(self) -> StudyStatus:
-        """The study's status at the last beat: open, paused or cancelled."""
-        return self._last_status
+    def stop_requested(self) -> bool:
+        """Return whether to give all slots back: a stop, or the study is paused or cancelled."""
+        return self._stop() or self._last_status is not StudyStatus.OPEN
 
     def _beat(self) -> None:
         while self._slots and not self._stop_event.wait(self._interval_seconds):
@@ -81,26 +96,26 @@ class LeaseHeartbeat:
                 _log.warning("no heartbeat for %d slots: %s", len(self._slots), error)
 
 
-# A worker that goes from batch to batch within moments need not say so each time.
+# The shortest time between two announcements of what a worker does.
 _MIN_INTERVAL_SECONDS = 1.0
-# How long the end of a worker waits for its sign to be taken down.
+# How long the end of a worker waits until it is no longer announced.
 _LEAVE_TIMEOUT_SECONDS = 2.0
 
 
 @final
 class WorkerHeartbeat:
-    """Announces one worker until the block ends, then takes its sign down.
+    """Announces one worker in the database until the block ends.
 
     Example:
         ```python
-        with WorkerHeartbeat(database, name="host:4711", beat_seconds=10.0) as announcer:
-            announcer.set_activity(WorkerActivity.STARTING, study=row)
-            announcer.set_activity(WorkerActivity.TRAINING, study=row, device="cpu")
+        with WorkerHeartbeat(database, name="host:4711", beat_seconds=10.0) as heartbeat:
+            heartbeat.set_activity(WorkerActivity.STARTING, study=row)
+            heartbeat.set_activity(WorkerActivity.TRAINING, study=row, device="cpu")
         ```
     """
 
     def __init__(self, database: Database, *, name: str, beat_seconds: float) -> None:
-        self._presence = WorkerRegistration(database, name=name, beat_seconds=beat_seconds)
+        self._registration = WorkerRegistration(database, name=name, beat_seconds=beat_seconds)
         self._interval_seconds = beat_seconds
         self._state: tuple[WorkerActivity, StudyRow | None, str | None] = (
             WorkerActivity.STARTING,
@@ -109,7 +124,7 @@ class WorkerHeartbeat:
         )
         self._changed = threading.Event()
         self._stop_event = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="worker heartbeat", daemon=True)
 
     def __enter__(self) -> WorkerHeartbeat:
         self._thread.start()
@@ -128,7 +143,7 @@ class WorkerHeartbeat:
     def set_activity(
         self, activity: WorkerActivity, *, study: StudyRow | None = None, device: str | None = None
     ) -> None:
-        """Say what this worker does from now on.
+        """Announce what this worker does from now on.
 
         Args:
             activity: What it does.
@@ -148,11 +163,11 @@ class WorkerHeartbeat:
             self._stop_event.wait(min_interval)
             self._changed.wait(self._interval_seconds - min_interval)
         with suppress(StorageError):
-            self._presence.unregister()
+            self._registration.unregister()
 
     def _write_state(self) -> None:
         activity, study, device = self._state
         try:
-            self._presence.register(study=study, activity=activity, device=device)
+            self._registration.register(study=study, activity=activity, device=device)
         except StorageError as error:
             _log.debug("this worker could not be announced: %s", error)

@@ -3,8 +3,8 @@
 Greater priority first; among equals the study with the fewest workers on it, and of those the one
 that was not served for the longest time. A worker stays with a study from batch to batch, since
 loading another one costs seconds, until a more urgent one has slots to claim, or, after a while,
-one that fewer workers serve. What does not run here (other code or data, a failing model) is set
-aside with its reason.
+one that fewer workers serve. From a study that does not run here (other code or data, a failing
+model) it backs off.
 
 Entry points: `serve_open_studies`; `StudyScheduler.run`, the loop.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from random import Random
+from typing import final
 
 from rich.console import Console
 
@@ -27,20 +28,19 @@ from ...storage.ledger.slot import StudyRow
 from ...storage.study.open_studies import OpenStudy, open_studies
 from ...storage.study.workers import WorkerActivity, WorkerRow, list_workers
 from ..errors import Drained, Exhausted, SearchError, TooManyFailures
-from .serve import WorkerOptions, build_worker, worker_context
+from .options import WorkerOptions
+from .serve import build_supervisor, worker_context
 from .shutdown import StopRequest, worker_name
-from .worker import Worker
+from .supervisor import TrialSupervisor
 
 # Seconds on a study before it is left for another one of the same priority.
 _QUANTUM_SECONDS = 30.0
-# Seconds between two looks at what is open.
+# Seconds between two readings of what is open.
 _REFRESH_SECONDS = 2.0
-# Seconds until a study whose slots were gone when we came is looked at again,
+# Seconds until a study is tried again whose slots were gone when this worker came to it,
 _NO_SLOT_BACKOFF_SECONDS = 5.0
 # and one that does not run here: its files may have been brought back.
 _FAILURE_BACKOFF_SECONDS = 300.0
-# Exit codes of errors that are a study's own; any other ends the worker.
-_STUDY_EXIT_CODES = frozenset({1, 2, 3, 5})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class WorkerCounts:
         )
 
     def with_arrival(self, study_name: str) -> WorkerCounts:
-        """The same after one that looked for a study has come to this one."""
+        """Return the counts after one that looked for a study has come to this one."""
         arrival = Counter({study_name: 1})
         return WorkerCounts(
             serving=self.serving + arrival, starting=self.starting + arrival, ahead=self.ahead - 1
@@ -81,25 +81,42 @@ class WorkerCounts:
 
 
 @dataclass(kw_only=True)
+class _StudyState:
+    """What this worker remembers of an open study.
+
+    Attributes:
+        supervisor: Runs its batches; None before the first visit.
+        backoff_until: When it may be served again, by the scheduler's clock.
+        logged_reason: Why it was set aside, as it was last written.
+    """
+
+    supervisor: TrialSupervisor | None = None
+    backoff_until: float = -inf
+    logged_reason: str = ""
+
+
+@final
+@dataclass(kw_only=True)
 class StudyScheduler:
     """Serves open studies, one at a time.
 
     Attributes:
         list_open: The open studies, read anew.
         count_workers: The other workers.
-        make_worker: A worker on a study, nothing loaded yet.
+        make_supervisor: What runs a study's batches, nothing loaded yet.
         stop: Asked between batches.
         on_idle: Called when there is nothing to do now.
-        log: Tells people.
+        log: Writes a sentence for people.
         record_failure: Records that a study failed too often here, with the reason.
         idle_seconds: Seconds without work after which this worker ends; None for never.
         quantum_seconds: Seconds on a study before it is left for another one of its priority.
         draw_uniform: Draws from [0, 1).
+        clock: Seconds that never go back.
     """
 
     list_open: Callable[[], Sequence[OpenStudy]]
     count_workers: Callable[[], WorkerCounts]
-    make_worker: Callable[[StudyRow], Worker]
+    make_supervisor: Callable[[StudyRow], TrialSupervisor]
     stop: StopRequest
     on_idle: Callable[[], None]
     log: Callable[[str], None]
@@ -107,28 +124,27 @@ class StudyScheduler:
     idle_seconds: float | None = None
     quantum_seconds: float = _QUANTUM_SECONDS
     draw_uniform: Callable[[], float] = Random().random  # noqa: S311 - no secret
-    _workers: dict[int, Worker] = field(default_factory=dict, init=False)
-    _backoff_until: dict[int, float] = field(default_factory=dict, init=False)
-    _logged_reasons: dict[int, str] = field(default_factory=dict, init=False)
+    clock: Callable[[], float] = time.monotonic
+    _states: dict[int, _StudyState] = field(default_factory=dict, init=False)
     _deferred: bool = field(default=False, init=False)
 
     def run(self) -> None:
-        """Serve until a stop is asked for, or there was no work for so long.
+        """Serve until a stop is asked for, or there was no work for `idle_seconds`.
 
         Raises:
             Drained: Stopped on request.
             SchemaMismatch: The tables were upgraded.
         """
-        last_work_at = time.monotonic()
+        last_work_at = self.clock()
         while not self.stop():
             study = self._next_study()
             if study is not None and self._run_study(study):
-                last_work_at = time.monotonic()
+                last_work_at = self.clock()
             elif study is None:
                 self.on_idle()
                 if (
                     self.idle_seconds is not None
-                    and time.monotonic() - last_work_at >= self.idle_seconds
+                    and self.clock() - last_work_at >= self.idle_seconds
                 ):
                     self.log(f"no work for {self.idle_seconds:g} s")
                     return
@@ -136,7 +152,7 @@ class StudyScheduler:
         raise Drained("stopped on request")
 
     def _next_study(self) -> StudyRow | None:
-        """The study to serve next; None if there is none now."""
+        """Return the study to serve next; None if there is none now."""
         claimable = self._claimable()
         if not claimable:
             return None
@@ -149,34 +165,35 @@ class StudyScheduler:
         return study
 
     def _claimable(self) -> list[OpenStudy]:
-        """The open studies that have slots to claim and are not set aside."""
+        """Return the open studies that have slots to claim and are not set aside."""
         listed_studies = self.list_open()
         open_ids = {open_study.study.id for open_study in listed_studies}
-        # One that was paused, or finished for all we know, is met anew when it is opened again.
-        for remembered in (self._workers, self._backoff_until, self._logged_reasons):
-            for closed_id in remembered.keys() - open_ids:
-                del remembered[closed_id]
-        now = time.monotonic()
+        # Nothing is remembered of one that was paused, or has finished, when it is opened again.
+        for closed_id in self._states.keys() - open_ids:
+            del self._states[closed_id]
+        now = self.clock()
         return [
             open_study
             for open_study in listed_studies
-            if open_study.claimable and self._backoff_until.get(open_study.study.id, -inf) <= now
+            if open_study.claimable and self._state(open_study.study).backoff_until <= now
         ]
 
+    def _state(self, study: StudyRow) -> _StudyState:
+        return self._states.setdefault(study.id, _StudyState())
+
     def _run_study(self, study: StudyRow) -> bool:
-        """Run batches of a study until it is another one's turn; whether there were any."""
-        if study.id not in self._workers:
-            self._workers[study.id] = self.make_worker(study)
-        worker = self._workers[study.id]
+        """Run batches of a study until it is another one's turn; return whether there were any."""
+        state = self._state(study)
+        supervisor = state.supervisor = state.supervisor or self.make_supervisor(study)
         self.log(f"serving {study.name}")
-        ran_batch, started_at = False, time.monotonic()
+        ran_batch, started_at = False, self.clock()
         checked_at = started_at
         try:
-            worker.prepare()
-            while not self.stop() and worker.run_batch():
+            supervisor.prepare()
+            while not self.stop() and supervisor.run_batch():
                 ran_batch = True
-                if time.monotonic() - checked_at >= _REFRESH_SECONDS:
-                    checked_at = time.monotonic()
+                if self.clock() - checked_at >= _REFRESH_SECONDS:
+                    checked_at = self.clock()
                     if self._should_leave(study, checked_at - started_at):
                         break
         except Exhausted:
@@ -185,20 +202,18 @@ class StudyScheduler:
             self._back_off(study, str(error), inf)
             self.record_failure(study, str(error))
         except SearchError as error:
-            if error.exit_code not in _STUDY_EXIT_CODES:
+            if not error.belongs_to_study:
                 raise
             self._back_off(study, str(error), _FAILURE_BACKOFF_SECONDS)
         finally:
-            worker.release_device()
+            supervisor.trainer.release_device()
         if not ran_batch:
-            earliest = time.monotonic() + _NO_SLOT_BACKOFF_SECONDS
-            self._backoff_until[study.id] = max(
-                earliest, self._backoff_until.get(study.id, earliest)
-            )
+            earliest = self.clock() + _NO_SLOT_BACKOFF_SECONDS
+            state.backoff_until = max(earliest, state.backoff_until)
         return ran_batch
 
     def _should_leave(self, study: StudyRow, seconds: float) -> bool:
-        """Whether, after so long on a study, it is another one's turn."""
+        """Return whether, after so many seconds on a study, it is another one's turn."""
         claimable = self._claimable()
         current = next(
             (open_study for open_study in claimable if open_study.study.id == study.id), None
@@ -223,18 +238,20 @@ class StudyScheduler:
         fewest_workers = min(worker_counts.serving[open_study.study.name] for open_study in others)
         if fewest_workers and fewest_workers + 2 > own_count:
             return False
-        # All that are with me may see the same at this moment, and half the difference shall go.
+        # All workers of this study may see the same now: half the difference shall leave.
         return self.draw_uniform() < max(1, (own_count - fewest_workers) // 2) / own_count
 
     def _back_off(self, study: StudyRow, reason: str, backoff_seconds: float) -> None:
-        self._backoff_until[study.id] = time.monotonic() + backoff_seconds
-        if self._logged_reasons.get(study.id) != reason:
-            self._logged_reasons[study.id] = reason
+        """Leave a study alone for some time; write the reason, unless it is the same again."""
+        state = self._state(study)
+        state.backoff_until = self.clock() + backoff_seconds
+        if state.logged_reason != reason:
+            state.logged_reason = reason
             self.log(f"study {study.name} is set aside here: {reason}")
 
 
 def _assigned_study(claimable: Sequence[OpenStudy], worker_counts: WorkerCounts) -> StudyRow | None:
-    """The study for this worker, once those before it that look for one have theirs.
+    """Return the study for this worker, once those before it that look for one have theirs.
 
     None where that leaves no slot.
     """
@@ -251,14 +268,14 @@ def _assigned_study(claimable: Sequence[OpenStudy], worker_counts: WorkerCounts)
 
 
 def _has_free_slot(open_study: OpenStudy, worker_counts: WorkerCounts) -> bool:
-    """Whether slots are left over for one more worker than those on their way there."""
+    """Return whether there are more slots than workers that are starting on the study."""
     return open_study.claimable > worker_counts.starting[open_study.study.name]
 
 
 def _priority_key(
     open_study: OpenStudy, worker_counts: WorkerCounts
 ) -> tuple[int, int, float, int]:
-    """What the studies are put in order by: the first one's turn it is."""
+    """Return what studies are ordered by: the least is served next."""
     study = open_study.study
     last_claim = -inf if open_study.last_claim is None else open_study.last_claim
     return -study.priority, worker_counts.serving[study.name], last_claim, study.id
@@ -276,7 +293,7 @@ def serve_open_studies(
     Args:
         database: Where the studies are.
         options: How to work.
-        console: Where each trial is told.
+        console: Where the end of each trial is written.
         idle_seconds: Seconds without work after which the worker ends; None for never.
 
     Raises:
@@ -299,7 +316,7 @@ def serve_open_studies(
         StudyScheduler(
             list_open=list_open,
             count_workers=lambda: WorkerCounts.from_workers(list_workers(database), worker_name()),
-            make_worker=lambda row: build_worker(row, context),
+            make_supervisor=lambda row: build_supervisor(row, context),
             stop=context.stop,
             on_idle=lambda: context.heartbeat.set_activity(WorkerActivity.WAITING),
             log=context.log,

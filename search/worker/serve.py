@@ -1,8 +1,8 @@
 """Serving: what a worker process is made of, and the worker that serves one study by name.
 
-A child process trains; this one keeps the leases and says that it is there.
+A child process trains; this one keeps the leases and announces the worker.
 
-Entry points: `serve_study`; `build_worker`, a worker on one study, for the pool too.
+Entry points: `serve_study`; `build_supervisor`, what runs one study's batches, for the pool too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import final
 
 from rich.console import Console
 
@@ -21,31 +22,14 @@ from ...storage.study.study import load_study
 from ...storage.study.workers import WorkerActivity
 from ..problem.stored import stored_spec
 from ..trial.checkpoints import checkpoint_folder
-from ..trial.outcome import Outcome
+from ..trial.outcome import SlotOutcome
 from .heartbeat import BEATS_PER_LEASE, WorkerHeartbeat
+from .messages import TrainerConfig
+from .options import WorkerOptions
 from .shutdown import StopRequest, stop_on_signals, worker_name
 from .supervisor import TrialSupervisor
 from .trainer_process import TrainerProcess
 from .worker import Worker
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerOptions:
-    """How a worker process works, whatever it serves.
-
-    Attributes:
-        lease_seconds: Seconds without a heartbeat until another worker takes a slot over.
-        threads: CPU threads of a training.
-        grace_seconds: Seconds that a training may go on once a stop was asked for.
-        checkpoints: Folder for checkpoints; None for the usual place.
-        parent_pid: Process whose end is a request to stop; None for none.
-    """
-
-    lease_seconds: float = 30.0
-    threads: int = 1
-    grace_seconds: float = 25.0
-    checkpoints: str | None = None
-    parent_pid: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +40,8 @@ class WorkerContext:
         database: Where the studies are.
         options: How it works.
         stop: Whether it was asked to end.
-        heartbeat: Says in the database that it is there.
-        console: Where each trial is told.
+        heartbeat: Announces the worker in the database.
+        console: Where the end of each trial is written.
     """
 
     database: Database
@@ -67,7 +51,7 @@ class WorkerContext:
     console: Console
 
     def log(self, sentence: str) -> None:
-        """Tell people."""
+        """Write a sentence for people."""
         self.console.print(sentence, markup=False)
 
 
@@ -75,7 +59,7 @@ class WorkerContext:
 def worker_context(
     database: Database, options: WorkerOptions, console: Console
 ) -> Iterator[WorkerContext]:
-    """A worker process on duty: its stop signals are heard, and it is announced."""
+    """Announce a worker process and hear its stop signals until the block ends."""
     stop_request = StopRequest(parent_pid=options.parent_pid)
     heartbeat = WorkerHeartbeat(
         database, name=worker_name(), beat_seconds=options.lease_seconds / BEATS_PER_LEASE
@@ -90,6 +74,30 @@ def worker_context(
         )
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class _StudyObserver:
+    """Announces what the worker does, and writes how each trial of a study ended."""
+
+    context: WorkerContext
+    study: StudyRow
+    metric: str | None
+    trainer: TrainerProcess
+
+    def activity_changed(self, activity: WorkerActivity) -> None:
+        self.context.heartbeat.set_activity(
+            activity, study=self.study, device=self.trainer.device_class or None
+        )
+
+    def slot_ended(self, outcome: SlotOutcome) -> None:
+        if self.trainer.engine_note:
+            self.context.log(self.trainer.engine_note)
+            self.trainer.engine_note = ""
+        value_text = "" if outcome.value is None else f" {self.metric} {outcome.value:.4f}"
+        detail_text = f" ({outcome.detail})" if outcome.detail else ""
+        self.context.log(f"trial {outcome.number}: {outcome.kind}{value_text}{detail_text}")
+
+
 def serve_study(database: Database, name: str, options: WorkerOptions, console: Console) -> None:
     """Work on a study until its budget is spent or it is cancelled; wait while it is paused.
 
@@ -97,7 +105,7 @@ def serve_study(database: Database, name: str, options: WorkerOptions, console: 
         database: Where the study is.
         name: The study's name.
         options: How to work.
-        console: Where each trial is told.
+        console: Where the end of each trial is written.
 
     Raises:
         FingerprintMismatch: The model's code or the data changed since the study began.
@@ -107,60 +115,41 @@ def serve_study(database: Database, name: str, options: WorkerOptions, console: 
     """
     study = load_study(database, name)
     with worker_context(database, options, console) as context:
-        worker = build_worker(study, context)
+        supervisor = build_supervisor(study, context)
         try:
-            status = worker.run()
+            status = Worker(supervisor=supervisor).run()
         finally:
-            worker.release_device()
-    if status == StudyStatus.CANCELLED:
+            supervisor.trainer.release_device()
+    if status is StudyStatus.CANCELLED:
         context.log(f"study {name} was cancelled; `widthwise resume {name}` opens it again")
 
 
-def build_worker(study: StudyRow, context: WorkerContext) -> Worker:
-    """A worker on one study: nothing is loaded and nothing claimed before its first step.
+def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor:
+    """Return what runs one study's batches; nothing is loaded or claimed before the first one.
 
-    The child that its first step starts compares the study's fingerprint with what is here, before
-    anything is claimed.
+    The trainer that the first batch starts compares the study's fingerprint with what is here,
+    before anything is claimed.
     """
-    options, stop_request = context.options, context.stop
-    spec = stored_spec(study)
-    ledger = Ledger(
-        context.database, study, worker=worker_name(), lease_seconds=options.lease_seconds
-    )
+    database, options = context.database, context.options
     trainer = TrainerProcess(
-        study.name,
-        context.database.url,
-        worker=worker_name(),
-        lease_seconds=options.lease_seconds,
-        threads=options.threads,
+        TrainerConfig(
+            study=study.name,
+            worker=worker_name(),
+            lease_seconds=options.lease_seconds,
+            threads=options.threads,
+            checkpoints=checkpoint_folder(options.checkpoints, database.url, study),
+        ),
+        database.url,
         grace_seconds=options.grace_seconds,
-        stop_requested=lambda: stop_request() or supervisor.last_status != StudyStatus.OPEN,
-        checkpoints=checkpoint_folder(options.checkpoints, context.database.url, study),
+        stop_requested=context.stop,
     )
-
-    def report_activity(activity: WorkerActivity) -> None:
-        context.heartbeat.set_activity(activity, study=study, device=trainer.device_class or None)
-
-    def log_outcome(outcome: Outcome) -> None:
-        if trainer.engine_note:
-            context.log(trainer.engine_note)
-            trainer.engine_note = ""
-        value_text = "" if outcome.value is None else f" {spec.metric} {outcome.value:.4f}"
-        detail_text = f" ({outcome.detail})" if outcome.detail else ""
-        context.log(f"trial {outcome.number}: {outcome.kind}{value_text}{detail_text}")
-
-    supervisor = TrialSupervisor(
-        ledger=ledger,
-        projection=Projection(context.database, study),
+    return TrialSupervisor(
+        ledger=Ledger(database, study, worker=worker_name(), lease_seconds=options.lease_seconds),
+        projection=Projection(database, study),
         trainer=trainer,
         lease_seconds=options.lease_seconds,
-        on_activity=report_activity,
-    )
-    return Worker(
-        supervisor=supervisor,
-        ledger=ledger,
-        stop=stop_request,
-        on_outcome=log_outcome,
-        release_device=trainer.kill,
-        on_activity=report_activity,
+        stop=context.stop,
+        observer=_StudyObserver(
+            context=context, study=study, metric=stored_spec(study).metric, trainer=trainer
+        ),
     )

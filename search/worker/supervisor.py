@@ -1,38 +1,44 @@
-"""The holder: it claims slots, keeps their leases while they are trained, and settles what is left.
+"""The supervisor: it claims slots, keeps their leases while they are trained, and settles the rest.
 
-Who trains is another's matter: a child process (`child.Child`) whose death is the trial's and not
-the holder's, or the runner in this process.
+It loads no model. A trainer does (`trainer_process.TrainerProcess`): its death is the trial's, and
+the supervisor outlives it.
 
 Entry point: `TrialSupervisor.run_batch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, final
 
-from ...storage.errors import LeaseLost, StorageError
-from ...storage.ledger.ledger import Ledger, Settlement, Slot
-from ...storage.ledger.slot import SlotState, StudyStatus, TrialOutcome
+from ...storage.errors import StorageError
+from ...storage.ledger.ledger import Ledger, Slot
+from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.workers import WorkerActivity
-from ..errors import SearchError, TooManyFailures, TrainerDied
-from ..trial.outcome import Outcome
+from ..errors import Drained, SearchError, TooManyFailures, TrainerDied
+from ..trial.outcome import SlotOutcome, Unsettled
+from ..trial.record import (
+    crashed_settlement,
+    out_of_memory_settlement,
+    record_failure,
+    record_settlements,
+)
+from ..trial.watch import BatchWatch
 from .heartbeat import LeaseHeartbeat
+from .observer import SilentObserver, WorkerObserver
+from .shutdown import StopRequest
 
 # Claims of one slot after which its widths are held to kill their workers: a bound for a trial that
 # takes its whole machine down each time, far above what random deaths of workers come to.
 MAX_CLAIMS = 10
-
-
-def ignore_activity(activity: WorkerActivity) -> None:
-    """Told what a worker does where nobody asks."""
-    del activity
+# Exceptions in a row, over trials, after which the fault is hardly the candidate's.
+MAX_CONSECUTIVE_FAILURES = 6
 
 
 class Trainer(Protocol):
-    """Who trains slots."""
+    """What trains slots."""
 
     @property
     def claim_size(self) -> int:
@@ -45,116 +51,135 @@ class Trainer(Protocol):
         ...
 
     def start(self) -> None:
-        """Get ready."""
+        """Load the study; raises TrainerDied if that takes the process down."""
         ...
 
-    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
-        """Take claimed slots all the way."""
+    def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
+        """Take claimed slots all the way; return how they ended.
+
+        Raises TrainerDied, Drained, Exhausted or another SearchError.
+        """
+        ...
+
+    def release_device(self) -> None:
+        """Free the device while there is nothing to train for long."""
         ...
 
 
+@final
 @dataclass(kw_only=True)
 class TrialSupervisor:
-    """Holds the leases of the slots in training.
+    """Runs batches of one study's slots, and holds their leases meanwhile.
 
     Attributes:
         ledger: The budget; the authority on who runs what.
         projection: Optuna's view of it.
-        trainer: Who trains.
+        trainer: What trains.
         lease_seconds: How long a claim or a heartbeat holds a slot.
-        on_activity: Told that it is training when slots were claimed, for whoever watches this worker.
+        stop: Asked between trials and epochs.
+        observer: Told what this worker does.
     """
 
     ledger: Ledger
     projection: Projection
     trainer: Trainer
     lease_seconds: float
-    on_activity: Callable[[WorkerActivity], None] = field(default=ignore_activity)
+    stop: StopRequest = field(default_factory=StopRequest)
+    observer: WorkerObserver = field(default_factory=SilentObserver)
     _one_at_a_time: int = field(default=0, init=False)
-    _heartbeat: LeaseHeartbeat | None = field(default=None, init=False)
+    _consecutive_failures: int = field(default=0, init=False)
+    _failed_slots: set[int] = field(default_factory=set, init=False)
 
-    @property
-    def last_status(self) -> StudyStatus:
-        """What the study wants with the slots in training: open (go on), paused or cancelled."""
-        return StudyStatus.OPEN if self._heartbeat is None else self._heartbeat.last_status
+    def prepare(self) -> None:
+        """Repair what dead workers left unprojected; before the first batch."""
+        self.observer.activity_changed(WorkerActivity.STARTING)
+        self.projection.repair()
 
-    def run_batch(self) -> list[Outcome]:
-        """Run a batch of slots.
+    def run_batch(self) -> list[SlotOutcome]:
+        """Run a batch of slots: claim, train (which suggests and records), settle what is left.
 
         Returns:
-            How each ended; empty if no slot can be claimed now.
+            How each ended; empty if no slot can be claimed now, or the study was paused or
+            cancelled under way.
 
         Raises:
-            Drained: The worker was asked to stop, or the study was paused or cancelled; the slots
-                are free again, no attempt charged.
+            Drained: This worker was asked to stop; the slots are free again, no attempt charged.
             Exhausted: Every feasible candidate was tried; the slots are free again.
+            TooManyFailures: The model cannot be loaded, or training failed too often in a row.
         """
         try:
             self.trainer.start()
         except TrainerDied as crash:
             raise TooManyFailures(f"the model could not be loaded: {crash}") from None
-        slots = self.ledger.claim_many(1 if self._one_at_a_time else self.trainer.claim_size)
-        self._one_at_a_time = max(0, self._one_at_a_time - 1)
-        outcomes = [
-            self._settle_repeated_crashes(slot) for slot in slots if slot.attempt > MAX_CLAIMS
-        ]
-        slots = [slot for slot in slots if slot.attempt <= MAX_CLAIMS]
-        if not slots:
-            return outcomes
-        self.on_activity(WorkerActivity.TRAINING)
-        try:
-            with LeaseHeartbeat(self.ledger, slots, self.lease_seconds) as heartbeat:
-                self._heartbeat = heartbeat
-                outcomes += self.trainer.run(slots, lambda: heartbeat.lost)
-        except TrainerDied as crash:
-            outcomes += self._settle_crash(slots, crash)
-        except StorageError:
-            # No database to give the slots back to: their leases will end by themselves.
-            raise
-        except (SearchError, KeyboardInterrupt):
-            self.ledger.release_many(slots)
-            raise
-        finally:
-            self._heartbeat = None
-        self.projection.repair()
+        slots, outcomes = self._claim()
+        if slots:
+            self.observer.activity_changed(WorkerActivity.TRAINING)
+            try:
+                with LeaseHeartbeat(self.ledger, slots, self.lease_seconds, self.stop) as watch:
+                    outcomes += self.trainer.run_batch(slots, watch)
+            except TrainerDied as crash:
+                outcomes += self._settle_crash(slots, crash)
+            except StorageError:
+                # No database to give the slots back to: their leases will end by themselves.
+                raise
+            except (SearchError, KeyboardInterrupt) as interruption:
+                self.ledger.release_many(slots)
+                if isinstance(interruption, Drained) and not self.stop():
+                    return []
+                raise
+            self.projection.repair()
+        for outcome in outcomes:
+            self.observer.slot_ended(outcome)
+        self._count_failures(outcomes)
         return outcomes
 
-    def _settle_crash(self, slots: Sequence[Slot], crash: TrainerDied) -> list[Outcome]:
+    def _claim(self) -> tuple[list[Slot], list[SlotOutcome]]:
+        """Claim slots; return those to train, and the outcomes of those that kill their workers."""
+        claimed = self.ledger.claim_many(1 if self._one_at_a_time else self.trainer.claim_size)
+        self._one_at_a_time = max(0, self._one_at_a_time - 1)
+        reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
+        crashed = [
+            crashed_settlement(slot, reason) for slot in claimed if slot.attempt > MAX_CLAIMS
+        ]
+        outcomes = record_settlements(self.ledger, crashed)
+        return [slot for slot in claimed if slot.attempt <= MAX_CLAIMS], outcomes
+
+    def _settle_crash(self, slots: Sequence[Slot], crash: TrainerDied) -> list[SlotOutcome]:
         """Settle what a dead trainer left.
 
         Of several slots nobody knows which one killed it: all are given back, no attempt charged,
         and the next ones are claimed one by one. Nothing is charged for what it had recorded.
         """
-        slots = [
-            slot
-            for slot in slots
-            if self.ledger.reader.record(slot.number).state == SlotState.LEASED
-        ]
-        if not slots:
-            return []
-        if len(slots) > 1:
-            self._one_at_a_time = len(slots)
-            self.ledger.release_many(slots)
+        reader, reason = self.ledger.reader, str(crash)
+        leased = [slot for slot in slots if reader.record(slot.number).state is SlotState.LEASED]
+        if len(leased) > 1:
+            self._one_at_a_time = len(leased)
+            self.ledger.release_many(leased)
             return [
-                Outcome(number=slot.number, kind="returned", detail=str(crash)) for slot in slots
+                SlotOutcome(number=slot.number, kind=Unsettled.RETURNED, detail=reason)
+                for slot in leased
             ]
-        (slot,) = slots
+        if not leased:
+            return []
+        [slot] = leased
         if crash.out_of_memory:
-            details = {"detail": str(crash), "device_class": self.trainer.device_class}
-            result = {**details, "attributes": details}
-            settlement = Settlement(slot=slot, outcome=TrialOutcome.OUT_OF_MEMORY, result=result)
-            lost = bool(self.ledger.settle_many([settlement]))
-            kind = "lost" if lost else "out_of_memory"
-        else:
-            try:
-                kind = "retry" if self.ledger.fail_attempt(slot, str(crash)) else "error"
-            except LeaseLost:
-                kind = "lost"
-        detail = None if kind == "lost" else str(crash)
-        return [Outcome(number=slot.number, kind=kind, detail=detail)]
+            settlement = out_of_memory_settlement(slot, reason, self.trainer.device_class)
+            return record_settlements(self.ledger, [settlement])
+        return [record_failure(self.ledger, slot, reason, detail=reason)]
 
-    def _settle_repeated_crashes(self, slot: Slot) -> Outcome:
-        reason = f"no worker survived its {MAX_CLAIMS} attempts at this trial"
-        result = {"error": reason}
-        self.ledger.settle_many([Settlement(slot=slot, outcome=TrialOutcome.ERROR, result=result)])
-        return Outcome(number=slot.number, kind="error", detail=reason)
+    def _count_failures(self, outcomes: Sequence[SlotOutcome]) -> None:
+        failed = [outcome for outcome in outcomes if outcome.raised]
+        if len(failed) < len(outcomes):
+            # The order within a batch is by chance: one that went well speaks for the code.
+            self._consecutive_failures = 0
+        elif failed:
+            # A batch of nothing but second attempts says little more than the first did.
+            numbers = {outcome.number for outcome in failed}
+            self._consecutive_failures += max(1, len(numbers - self._failed_slots))
+        self._failed_slots |= {outcome.number for outcome in failed}
+        if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            failures, self._consecutive_failures = self._consecutive_failures, 0
+            raise TooManyFailures(
+                f"training failed {failures} times in a row, last with {failed[-1].detail}; "
+                "mend the model or the data, then `widthwise resume` the study"
+            )

@@ -1,89 +1,66 @@
-"""The trainer: a worker's child process, which loads the model, proposes and trains.
+"""The trainer: a worker's child process, which loads the model, suggests and trains.
 
 What a training may do to a process (a segmentation fault, the kernel's out-of-memory killer, a loop
-that holds the interpreter's lock) it does to this one: the parent holds the leases and goes on.
-Orders come as lines of JSON on one pipe, answers go on another; standard output is the user's.
+that holds the interpreter's lock) it does to this one: the supervisor holds the leases and goes on.
+Messages (`messages`) come on one pipe, replies go on another; standard output is the user's.
 
-    order   {"run": [slot, …]}   {"stop": true}   {"lost": [number, …]}
-    answer  {"ready": most, …}   {"outcomes": [outcome, …], "most": n}      {"raised": {…}}
-
-Started by `child.Child`; not meant to be started by people.
+Started by `trainer_process.TrainerProcess`; not meant to be started by people.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, final
 
 from ...storage.database.database import Database, resolve_url
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
+from ..errors import ExitCode
 from ..problem.stored import base_folder, check_fingerprint, stored_spec
 from ..trial.checkpoints import StudyCheckpoints
-from .trainer_process import COMPARE_ENGINES
+from .messages import (
+    BatchFinished,
+    Raised,
+    Ready,
+    Reply,
+    RunSlots,
+    SlotsLost,
+    TrainerConfig,
+    encode,
+    parse_command,
+)
 
 if TYPE_CHECKING:
     from ...objectives.engines.choose import EngineChoice
     from ..problem.problem import Problem
     from ..trial.runner import Runner
 
-EXIT_ORPHANED = 75
 
+@final
+class CommandReader:
+    """Reads the supervisor's commands; the end of the pipe is its end, and ours.
 
-@dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
-    """What a trainer is there for.
-
-    Attributes:
-        study: Name of the study.
-        worker: Name of the worker.
-        lease_seconds: Seconds that a claim or a heartbeat holds a slot.
-        threads: CPU threads of a training.
-        checkpoints: Folder of the study's checkpoints.
-        compare_engines: Whether to try engines out.
+    It is the `BatchWatch` of the trainings.
     """
 
-    study: str
-    worker: str
-    lease_seconds: float
-    threads: int
-    checkpoints: str
-    compare_engines: bool
-
-    @classmethod
-    def from_arguments(cls, arguments: Sequence[str]) -> TrainerConfig:
-        """From a command line."""
-        study, worker, lease_seconds, threads, checkpoints, engine_mode = arguments
-        return cls(
-            study=study,
-            worker=worker,
-            lease_seconds=float(lease_seconds),
-            threads=int(threads),
-            checkpoints=checkpoints,
-            compare_engines=engine_mode == COMPARE_ENGINES,
-        )
-
-
-class CommandReader:
-    """What the parent asks for; the end of the pipe is the parent's end, and ours."""
-
     def __init__(self, pipe: IO[str]) -> None:
+        """Read the configuration, and the commands in a thread of their own.
+
+        Args:
+            pipe: What the supervisor writes to.
+        """
         self._pipe = pipe
         self._batches: list[list[Slot]] = []
         self._batch_arrived = threading.Condition()
         self._stop_requested = False
         self._lost: frozenset[int] = frozenset()
-        threading.Thread(target=self._read_commands, name="orders", daemon=True).start()
+        self.config = TrainerConfig.model_validate_json(self._pipe.readline() or _exit_orphaned())
+        threading.Thread(target=self._read_commands, name="commands", daemon=True).start()
 
     def next_batch(self) -> list[Slot]:
         """Wait for slots to run."""
@@ -92,125 +69,120 @@ class CommandReader:
             return self._batches.pop(0)
 
     def stop_requested(self) -> bool:
-        """Whether to stop at the next epoch."""
+        """Return whether to stop at the next epoch."""
         return self._stop_requested
 
     def lost(self) -> frozenset[int]:
-        """Numbers of the slots, of those that run now, that another worker may hold."""
+        """Return the numbers of the slots, of those in training, that another worker may hold."""
         return self._lost
 
     def _read_commands(self) -> None:
         for line in self._pipe:
-            command = json.loads(line)
-            self._stop_requested = self._stop_requested or bool(command.get("stop"))
-            self._lost |= frozenset(command.get("lost", ()))
-            if "run" in command:
+            command = parse_command(line)
+            if isinstance(command, RunSlots):
                 self._lost = frozenset()  # one that was paused may have come back
                 with self._batch_arrived:
-                    self._batches.append([Slot(**slot) for slot in command["run"]])
+                    self._batches.append(list(command.slots))
                     self._batch_arrived.notify()
-        os._exit(EXIT_ORPHANED)
+            elif isinstance(command, SlotsLost):
+                self._lost |= frozenset(command.numbers)
+            else:
+                self._stop_requested = True
+        _exit_orphaned()
+
+
+def _exit_orphaned() -> str:
+    """End this process at once: nobody waits for it any more."""
+    os._exit(ExitCode.DRAINED)
 
 
 def main(arguments: list[str]) -> None:
     """Load a study and run the slots that come.
 
     Args:
-        arguments: Study name, the worker's name, seconds of a lease, CPU threads, folder of the
-            checkpoints, whether to try engines out, descriptors of both pipes.
+        arguments: Descriptors of both pipes: of commands to read, of replies to write.
     """
     # Ctrl-C reaches the whole foreground group, a scheduler's SIGTERM all processes of its task:
-    # what they mean, the parent says.
+    # what they mean, the supervisor says.
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
-    *config_arguments, command_fd, reply_fd = arguments
-    with os.fdopen(int(reply_fd), "w") as pipe:
+    command_fd, reply_fd = map(int, arguments)
+    with os.fdopen(reply_fd, "wb") as pipe:
 
-        def reply(**values: Any) -> None:
-            pipe.write(json.dumps(values) + "\n")
+        def reply(message: Reply) -> None:
+            pipe.write(encode(message))
             pipe.flush()
 
         try:
-            commands = CommandReader(os.fdopen(int(command_fd)))
-            _run_commands(TrainerConfig.from_arguments(config_arguments), commands, reply)
+            commands = CommandReader(os.fdopen(command_fd))
+            with Database.open(resolve_url(None)) as database:
+                runner, engine_note = _build_runner(database, commands.config)
+                reply(
+                    Ready(
+                        claim_size=runner.claim_size,
+                        engine_note=engine_note,
+                        device_class=runner.device_class,
+                    )
+                )
+                while True:
+                    slots = commands.next_batch()
+                    try:
+                        outcomes = runner.run_batch(slots, commands)
+                    except Exception as error:
+                        reply(Raised.from_error(error, runner.claim_size))
+                    else:
+                        reply(BatchFinished(outcomes=tuple(outcomes), claim_size=runner.claim_size))
         except BaseException as error:
-            reply(raised=serialise_error(error))
+            reply(Raised.from_error(error))
 
 
-def serialise_error(error: BaseException) -> dict[str, Any]:
-    """An exception in words: its class, message, and exit code if it is one of ours."""
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "code": getattr(error, "exit_code", None),
-    }
-
-
-def _run_commands(
-    config: TrainerConfig, commands: CommandReader, reply: Callable[..., None]
-) -> None:
+def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str]:
+    """Return what runs the study's slots, and a sentence on the engine that it uses."""
     import torch
 
-    torch.set_num_threads(config.threads)
-    with Database.open(resolve_url(None)) as database:
-        runner, engine_note = _build_runner(database, config, commands.stop_requested)
-        reply(ready=runner.claim_size, note=engine_note, device=runner.device_class)
-        while True:
-            slots = commands.next_batch()
-            try:
-                outcomes = runner.run(slots, commands.lost)
-            except Exception as error:
-                reply(raised=serialise_error(error), most=runner.claim_size)
-            else:
-                reply(
-                    outcomes=[dataclasses.asdict(outcome) for outcome in outcomes],
-                    most=runner.claim_size,
-                )
-
-
-def _build_runner(
-    database: Database, config: TrainerConfig, stop_requested: Callable[[], bool]
-) -> tuple[Runner, str]:
-    """What runs the study's slots, and a sentence on the engine that it uses."""
     from ...objectives.training.settings import resolve_device
     from ..problem.device_memory import classify_device
+    from ..problem.memory_ceiling import DeviceProblem
     from ..problem.problem import Problem
     from ..trial.claim_size import ClaimSizer
     from ..trial.runner import Runner
 
+    torch.set_num_threads(config.threads)
     study = load_study(database, config.study)
     check_fingerprint(study)
     spec = stored_spec(study)
     # Before the user's code is loaded: a limit that it sets on itself is no property of the device.
-    device = classify_device(resolve_device(spec.proxy.device))
+    device_class = classify_device(resolve_device(spec.proxy.device))
     problem = Problem.load(spec, base_folder(study), study.costs)
     ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
-    checkpoints = StudyCheckpoints.from_environment(Path(config.checkpoints), study.fingerprint)
+    checkpoints = StudyCheckpoints.from_environment(config.checkpoints, study.fingerprint)
     checkpoints.discard_settled(
-        {tried.number for tried in ledger.reader.tried() if tried.state == SlotState.DONE}
+        {slot.number for slot in ledger.reader.tried() if slot.state == SlotState.DONE}
+    )
+    fitting_problem = DeviceProblem(problem=problem, device_class=device_class).restricted(
+        ledger.reader.out_of_memory()
+    )
+    choice = _choose_engine(
+        fitting_problem, ledger.reader.open_slots(), compare_engines=config.compare_engines
     )
     runner = Runner(
         problem=problem,
         ledger=ledger,
         projection=Projection(database, study),
-        stop_requested=stop_requested,
-        device_class=device,
+        device_class=device_class,
+        claim_sizer=ClaimSizer(
+            fixed=spec.proxy.fixed_claim_size, max_in_memory=fitting_problem.max_in_memory()
+        ),
+        engine=choice.engine,
         checkpoints=checkpoints,
     )
-    restricted_problem = runner.restricted_problem()
-    choice = _choose_engine(
-        restricted_problem, ledger.reader.open_slots(), compare_engines=config.compare_engines
-    )
-    claim_size = ClaimSizer(
-        fixed=problem.spec.proxy.fixed_claim_size, max_in_memory=restricted_problem.max_in_memory()
-    )
-    return dataclasses.replace(runner, engine=choice.engine, claim_sizer=claim_size), choice.reason
+    return runner, choice.reason
 
 
 def _choose_engine(problem: Problem, open_slots: int, *, compare_engines: bool) -> EngineChoice:
-    """What trains the study's slots: the plain engine where a sample cannot even be tried out.
+    """Return what trains the slots: the plain engine where a sample cannot even be tried out.
 
-    Whether that is the sample's fault, or its size, is found and recorded when its trial comes.
+    Whether that is the sample's fault, or its size, is known and recorded when its trial comes.
     """
     from ...objectives.engines.choose import EngineChoice
     from ...objectives.engines.plain import PlainEngine

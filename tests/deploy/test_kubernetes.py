@@ -11,9 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 from widthwise.objectives.errors import ModelError
-from widthwise.search.cli import app
 from widthwise.search.errors import (
     Drained,
+    ExitCode,
     FingerprintMismatch,
     NothingFeasible,
     SpecError,
@@ -194,7 +194,7 @@ def action_on(code: int, *, disrupted: bool = False) -> str:
         pytest.param(NothingFeasible.exit_code, "FailJob", id="nothing feasible"),
         pytest.param(TooManyFailures.exit_code, "FailIndex", id="failures in a row"),
         pytest.param(StorageUnreachable.exit_code, "Count", id="no database"),
-        pytest.param(app.EXIT_BUG, "Count", id="a bug"),
+        pytest.param(ExitCode.BUG, "Count", id="a bug"),
         pytest.param(137, "Count", id="out of memory"),
     ],
 )

@@ -9,19 +9,19 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import IntDistribution
-from widthwise.search.trial.outcome import Outcome
-from widthwise.search.worker.shutdown import StopRequest
+from widthwise.search.trial.outcome import SlotOutcome, Unsettled
+from widthwise.search.trial.watch import BatchWatch
 from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.search.worker.worker import Worker
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot, WidthBinding
+from widthwise.storage.ledger.ledger import Ledger, Settlement, Slot, TrialOutcome, WidthBinding
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study.study import load_study
 
@@ -90,6 +90,7 @@ class SleepingTrainer:
     ledger: Ledger
     projection: Projection
     claim_size: int = field(default=1, init=False)
+    device_class: str = field(default="none", init=False)
 
     def start(self) -> None:
         self.setup.status_board.set_activity(self.worker_index, Activity.WORKING)
@@ -97,8 +98,8 @@ class SleepingTrainer:
             time.sleep(0.02)
         self.claim_size = random.choice((1, 1, 2))
 
-    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
-        del lost  # a nap is short: that a slot is lost is said when it is settled
+    def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
+        del watch  # a nap is short: that a slot is lost is said when it is settled
         bound_slots = [item for item in map(self.bind_random_widths, slots) if item is not None]
         starts = [
             TrialStart(slot=slot, constraints={"flops": -1.0}, attributes={})
@@ -114,10 +115,14 @@ class SleepingTrainer:
         recorded = [item for item in settlements if item.slot.number not in lost_numbers]
         self.log_acknowledged(recorded)
         outcomes = [
-            Outcome(number=item.slot.number, kind="complete", value=item.value) for item in recorded
+            SlotOutcome(number=item.slot.number, kind=TrialOutcome.COMPLETE, value=item.value)
+            for item in recorded
         ]
         unrecorded = {slot.number for slot in slots} - {item.number for item in outcomes}
-        return outcomes + [Outcome(number=number, kind="lost") for number in unrecorded]
+        return outcomes + [SlotOutcome(number=number, kind=Unsettled.LOST) for number in unrecorded]
+
+    def release_device(self) -> None:
+        """Do nothing: a nap takes no device."""
 
     def bind_random_widths(self, slot: Slot) -> Slot | None:
         """Bind widths by chance to a slot that has none; None if the slot is lost."""
@@ -186,6 +191,4 @@ def run_worker(
             ),
             lease_seconds=setup.lease_seconds,
         )
-        Worker(
-            supervisor=supervisor, ledger=ledger, stop=StopRequest(), on_outcome=lambda _: None
-        ).run()
+        Worker(supervisor=supervisor).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from widthwise.search.problem.device_memory import classify_device
 from widthwise.search.problem.problem import Problem
 from widthwise.search.spec.spec import parse_spec
 from widthwise.search.trial.claim_size import ClaimSizer
-from widthwise.search.trial.outcome import Outcome
+from widthwise.search.trial.outcome import SlotOutcome
 from widthwise.search.trial.runner import Runner
+from widthwise.search.trial.watch import BatchWatch
 from widthwise.search.worker.heartbeat import LeaseHeartbeat
+from widthwise.search.worker.observer import SilentObserver, WorkerObserver
 from widthwise.search.worker.shutdown import StopRequest
 from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.search.worker.worker import Worker
@@ -27,6 +29,7 @@ from widthwise.storage.ledger.ledger import Ledger, Slot, SlotRecord
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.study import create_study
+from widthwise.storage.study.workers import WorkerActivity
 
 MODEL = '''
 import sys
@@ -84,6 +87,62 @@ def load():
 '''
 
 
+class ScriptedStop(StopRequest):
+    """A request to stop whose answers are given."""
+
+    def __init__(self, answer: Callable[[], bool]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def __call__(self) -> bool:
+        return self._answer()
+
+
+@dataclass(frozen=True)
+class FixedWatch:
+    """A watch over a batch whose answers are given."""
+
+    lost: Callable[[], frozenset[int]] = frozenset
+    stop_requested: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class OutcomeCollector:
+    """An observer that keeps the outcomes."""
+
+    outcomes: list[SlotOutcome] = field(default_factory=list)
+
+    def activity_changed(self, activity: WorkerActivity) -> None:
+        """Keep nothing of it."""
+
+    def slot_ended(self, outcome: SlotOutcome) -> None:
+        self.outcomes.append(outcome)
+
+
+@dataclass(kw_only=True)
+class InProcessTrainer:
+    """A trainer without a process of its own."""
+
+    runner: Runner
+
+    @property
+    def claim_size(self) -> int:
+        return self.runner.claim_size
+
+    @property
+    def device_class(self) -> str:
+        return self.runner.device_class
+
+    def start(self) -> None:
+        """The model is loaded."""
+
+    def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
+        return self.runner.run_batch(slots, watch)
+
+    def release_device(self) -> None:
+        """The device is this process's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyHarness:
     """A study and what works on it."""
@@ -99,36 +158,36 @@ class StudyHarness:
     def projection(self) -> Projection:
         return Projection(self.database, self.row)
 
-    def runner(self, stop_requested: Callable[[], bool] = lambda: False, **options: Any) -> Runner:
+    def runner(self, **options: Any) -> Runner:
         claim_sizer = ClaimSizer(fixed=self.problem.spec.proxy.fixed_claim_size)
         return Runner(
             problem=self.problem,
             ledger=self.ledger(),
             projection=self.projection,
-            stop_requested=stop_requested,
             device_class=classify_device(torch.device("cpu")),
             **{"claim_sizer": claim_sizer, **options},
         )
 
-    def supervisor(self, **options: Any) -> TrialSupervisor:
+    def supervisor(
+        self,
+        stop_requested: Callable[[], bool] | None = None,
+        observer: WorkerObserver | None = None,
+        **options: Any,
+    ) -> TrialSupervisor:
         return TrialSupervisor(
             ledger=self.ledger(),
             projection=self.projection,
-            trainer=self.runner(**options),
+            trainer=InProcessTrainer(runner=self.runner(**options)),
             lease_seconds=60.0,
+            stop=StopRequest() if stop_requested is None else ScriptedStop(stop_requested),
+            observer=observer or SilentObserver(),
         )
 
-    def run_worker(self, **options: Any) -> list[Outcome]:
+    def run_worker(self, **options: Any) -> list[SlotOutcome]:
         """Work until nothing is left; returns all outcomes."""
-        outcomes: list[Outcome] = []
-        worker = Worker(
-            supervisor=self.supervisor(**options),
-            ledger=self.ledger(),
-            stop=StopRequest(),
-            on_outcome=outcomes.append,
-        )
-        worker.run()
-        return outcomes
+        observer = OutcomeCollector()
+        Worker(supervisor=self.supervisor(observer=observer, **options)).run()
+        return observer.outcomes
 
     def records(self) -> list[SlotRecord]:
         return self.ledger().reader.records()
@@ -193,5 +252,5 @@ def make_harness(
 def wait_until_lost(heartbeat: LeaseHeartbeat, numbers: set[int]) -> None:
     """Wait until a heartbeat knows that slots are lost."""
     timer = threading.Event()
-    while not numbers <= heartbeat.lost:
+    while not numbers <= heartbeat.lost():
         timer.wait(0.01)

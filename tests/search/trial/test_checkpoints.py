@@ -12,18 +12,18 @@ import pytest
 import torch
 from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.search.errors import Drained, SpecError
-from widthwise.search.trial import checkpoints as keeping
-from widthwise.search.trial import checkpoints as place
+from widthwise.search.trial import checkpoints as module
+from widthwise.search.trial.bind import BoundSlot
 from widthwise.search.trial.checkpoints import (
-    CheckpointedTrial,
     CheckpointWriter,
     StudyCheckpoints,
     checkpoint_folder,
 )
+from widthwise.search.trial.watch import BatchWatch, Unwatched
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger.slot import StudyRow
+from widthwise.storage.ledger.slot import Slot, StudyRow
 from widthwise.tests.one_slot import settle_one
-from widthwise.tests.search.bench import StudyHarness, make_harness
+from widthwise.tests.search.bench import FixedWatch, StudyHarness, make_harness
 
 HarnessFactory = Callable[..., StudyHarness]
 
@@ -38,7 +38,8 @@ STUDY = StudyRow(
     created_at=1e9,
 )
 SNAPSHOT = Snapshot(epochs=1.5, tensors={"0.model.a": torch.arange(3.0)}, metadata={"members": []})
-TRIAL = CheckpointedTrial(number=3, widths={"a": 8, "b": 4}, seed=7)
+SLOT = Slot(number=3, token="t", attempt=1, widths={"a": 8, "b": 4}, origin="sampler", trial_id=1)
+TRIAL = BoundSlot(slot=SLOT, seed=7, costs={}, measured_costs={}, constraints={})
 
 
 @pytest.fixture
@@ -50,14 +51,15 @@ def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (place.FOLDER_VARIABLE, place.INTERVAL_VARIABLE, "XDG_STATE_HOME"):
+    for name in (module.FOLDER_VARIABLE, module.INTERVAL_VARIABLE, "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
-def make_writer(checkpoints: StudyCheckpoints, **options: Any) -> CheckpointWriter:
-    callbacks = {"stop_requested": lambda: False, "lost": frozenset, **options}
-    return CheckpointWriter(checkpoints, [TRIAL], callbacks["stop_requested"], callbacks["lost"])
+def make_writer(
+    checkpoints: StudyCheckpoints, *trials: BoundSlot, watch: BatchWatch | None = None, **clock: Any
+) -> CheckpointWriter:
+    return CheckpointWriter(checkpoints, trials or [TRIAL], watch or Unwatched(), **clock)
 
 
 # Where
@@ -76,13 +78,13 @@ def test_a_flag_comes_before_the_environment_and_that_before_the_usual_place(
         checkpoint_folder(None, server, STUDY).parent
         == tmp_path / "state" / "widthwise" / "checkpoints"
     )
-    monkeypatch.setenv(place.FOLDER_VARIABLE, str(tmp_path / "shared"))
+    monkeypatch.setenv(module.FOLDER_VARIABLE, str(tmp_path / "shared"))
     assert checkpoint_folder(None, server, STUDY).parent == tmp_path / "shared"
     assert checkpoint_folder(None, sqlite, STUDY).parent == tmp_path / "shared"
     monkeypatch.chdir(tmp_path)
-    assert checkpoint_folder("mine", sqlite, STUDY).parent == tmp_path / "mine"
-    monkeypatch.setenv(place.FOLDER_VARIABLE, "")
-    assert checkpoint_folder("", sqlite, STUDY).parent == tmp_path / "study.db.checkpoints"
+    assert checkpoint_folder(Path("own"), sqlite, STUDY).parent == tmp_path / "own"
+    monkeypatch.setenv(module.FOLDER_VARIABLE, "")
+    assert checkpoint_folder(None, sqlite, STUDY).parent == tmp_path / "study.db.checkpoints"
 
 
 def test_a_user_without_a_home_has_a_folder_all_the_same(
@@ -91,17 +93,15 @@ def test_a_user_without_a_home_has_a_folder_all_the_same(
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(place.Path, "home", homeless)
-    monkeypatch.setattr(place.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(module.Path, "home", homeless)
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
     folder = checkpoint_folder(None, resolve_url("postgresql://me@db/widths"), STUDY)
     assert folder.parent == tmp_path / "widthwise" / "checkpoints"
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "a b", "ä", "x" * 500, "-", "con:"])
 def test_any_name_makes_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
-    folder = checkpoint_folder(
-        str(tmp_path), resolve_url("sqlite:///s.db"), replace(STUDY, name=name)
-    )
+    folder = checkpoint_folder(tmp_path, resolve_url("sqlite:///s.db"), replace(STUDY, name=name))
     assert folder.resolve().parent == tmp_path.resolve()
     folder.mkdir()
     assert folder.is_dir()
@@ -116,20 +116,18 @@ def test_another_study_has_another_folder_also_under_the_same_name(tmp_path: Pat
         replace(STUDY, fingerprint="0" * 64),
         replace(STUDY, created_at=STUDY.created_at + 1e-6),
     ]
-    assert len({checkpoint_folder(str(tmp_path), url, item) for item in others}) == len(others)
+    assert len({checkpoint_folder(tmp_path, url, item) for item in others}) == len(others)
     again = replace(STUDY, id=9, optuna_study_id=4, costs="{}")
-    assert checkpoint_folder(str(tmp_path), url, again) == checkpoint_folder(
-        str(tmp_path), url, STUDY
-    )
+    assert checkpoint_folder(tmp_path, url, again) == checkpoint_folder(tmp_path, url, STUDY)
 
 
 # When
 
 
-def test_checkpoints_come_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_come_by_the_clock(tmp_path: Path) -> None:
     now = 100.0
-    monkeypatch.setattr(keeping.time, "monotonic", lambda: now)
-    writer = make_writer(StudyCheckpoints(folder=tmp_path, fingerprint="f", interval=30.0))
+    checkpoints = StudyCheckpoints(folder=tmp_path, fingerprint="f", interval=30.0)
+    writer = make_writer(checkpoints, clock=lambda: now)
     assert not writer.due()
     now = 129.9
     assert not writer.due()
@@ -147,8 +145,7 @@ def test_a_stop_and_a_slot_that_was_taken_away_are_written_at_once(tmp_path: Pat
     stop, lost = False, frozenset[int]()
     writer = make_writer(
         StudyCheckpoints(folder=tmp_path, fingerprint="f"),
-        stop_requested=lambda: stop,
-        lost=lambda: lost,
+        watch=FixedWatch(stop_requested=lambda: stop, lost=lambda: lost),
     )
     assert not writer.due()
     lost = frozenset({3})
@@ -161,19 +158,21 @@ def test_a_stop_and_a_slot_that_was_taken_away_are_written_at_once(tmp_path: Pat
     assert writer.due()
 
 
-@pytest.mark.parametrize(("said", "every"), [("", 30.0), ("0", 0.0), ("2.5", 2.5), ("60", 60.0)])
+@pytest.mark.parametrize(
+    ("value", "interval"), [("", 30.0), ("0", 0.0), ("2.5", 2.5), ("60", 60.0)]
+)
 def test_how_often_is_a_matter_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, every: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, interval: float
 ) -> None:
-    monkeypatch.setenv(place.INTERVAL_VARIABLE, said)
-    assert StudyCheckpoints.from_environment(tmp_path, "f").interval == every
+    monkeypatch.setenv(module.INTERVAL_VARIABLE, value)
+    assert StudyCheckpoints.from_environment(tmp_path, "f").interval == interval
 
 
-@pytest.mark.parametrize("said", ["often", "-1", "nan", "inf", "1e3", " 5"])
+@pytest.mark.parametrize("value", ["often", "-1", "nan", "inf", "1e3", " 5"])
 def test_what_is_no_number_of_seconds_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    monkeypatch.setenv(place.INTERVAL_VARIABLE, said)
+    monkeypatch.setenv(module.INTERVAL_VARIABLE, value)
     with pytest.raises(SpecError, match=r'^WIDTHWISE_CHECKPOINT_SECONDS is ".*", expected seconds'):
         StudyCheckpoints.from_environment(tmp_path, "f")
 
@@ -194,17 +193,17 @@ def test_what_was_written_is_found_by_the_next_holder_of_that_very_trial(tmp_pat
 @pytest.mark.parametrize(
     "other",
     [
-        replace(TRIAL, widths={"a": 8, "b": 5}),
+        replace(TRIAL, slot=replace(SLOT, widths={"a": 8, "b": 5})),
         replace(TRIAL, seed=8),
     ],
     ids=["widths", "seed"],
 )
 def test_another_trials_checkpoint_is_not_gone_on_with(
-    tmp_path: Path, other: CheckpointedTrial, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, other: BoundSlot, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoints = StudyCheckpoints(folder=tmp_path, fingerprint="f")
     make_writer(checkpoints).save(0, SNAPSHOT)
-    assert CheckpointWriter(checkpoints, [other], lambda: False, frozenset).load(0) is None
+    assert make_writer(checkpoints, other).load(0) is None
     assert "is passed over" in caplog.text
 
 
@@ -216,8 +215,7 @@ def test_other_code_and_another_slot_find_nothing_of_theirs(
     make_writer(checkpoints).save(0, SNAPSHOT)
     assert make_writer(StudyCheckpoints(folder=tmp_path, fingerprint="g")).load(0) is None
     checkpoints.slot_folder(3).rename(checkpoints.slot_folder(4))
-    trials = [replace(TRIAL, number=4), TRIAL]
-    writer = CheckpointWriter(checkpoints, trials, lambda: False, frozenset)
+    writer = make_writer(checkpoints, replace(TRIAL, slot=replace(SLOT, number=4)), TRIAL)
     assert writer.load(0) is None
     assert writer.load(1) is None
     assert caplog.text.count("is passed over") == 2
@@ -330,7 +328,7 @@ def test_a_lost_slots_checkpoint_stays_for_whoever_has_it_now(
                 settle_one(other_worker, slot, outcome="complete", value=1.0, result={})
         return frozenset(taken_slots)
 
-    outcomes = runner.run(slots, lost)
+    outcomes = runner.run_batch(slots, FixedWatch(lost))
     assert [outcome.kind for outcome in outcomes] == ["lost", "complete"]
     assert checkpoints.slot_folder(0).exists() == (not done)
     assert not checkpoints.slot_folder(1).exists()

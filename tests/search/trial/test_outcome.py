@@ -23,7 +23,7 @@ class Moody(nn.Module):
         self.layers = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
 
     def forward(self, x):
-        if self.width in {trouble} and self.training and len(x) == 16:
+        if self.width in {faults} and self.training and len(x) == 16:
             {what}
         return self.layers(x)
 

@@ -15,11 +15,12 @@ from widthwise.search.errors import Drained, Exhausted, TooManyFailures
 from widthwise.search.problem.seeds import trial_seed
 from widthwise.search.sampler.suggest import Suggester, Suggestion
 from widthwise.search.trial.claim_size import ClaimSizer
+from widthwise.search.trial.watch import Unwatched
 from widthwise.search.worker.heartbeat import LeaseHeartbeat
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import WidthBinding
-from widthwise.tests.search.bench import StudyHarness, make_harness, wait_until_lost
+from widthwise.tests.search.bench import FixedWatch, StudyHarness, make_harness, wait_until_lost
 
 HarnessFactory = Callable[..., StudyHarness]
 
@@ -215,13 +216,13 @@ def test_a_drained_batch_is_given_back_whole_and_goes_on_where_it_was(
     study = new_harness(trials=6, at_once=4)
     stop_calls: list[bool] = []
 
-    def stopping() -> bool:
+    def stop_requested() -> bool:
         stop_calls.append(True)
         return True
 
     with pytest.raises(Drained, match="stopped in 4 trials"):
-        study.supervisor(stop_requested=stopping).run_batch()
-    assert len(stop_calls) == 1, "after the first epoch"
+        study.supervisor(stop_requested=stop_requested).run_batch()
+    assert len(stop_calls) == 2, "after the first epoch, and by the supervisor whose stop it is"
     records = study.records()
     assert [record.state for record in records] == ["free"] * 6
     assert [record.attempts for record in records] == [0] * 6
@@ -259,7 +260,7 @@ def test_a_lost_slot_is_given_up_while_its_neighbours_go_on(new_harness: Harness
     study = new_harness(trials=6, at_once=4, epochs=3)
     runner = study.runner()
     slots = runner.ledger.claim_many(4)
-    outcomes = runner.run(slots, lambda: frozenset({1}))
+    outcomes = runner.run_batch(slots, FixedWatch(lambda: frozenset({1})))
     assert {outcome.number: outcome.kind for outcome in outcomes} == {
         0: "complete",
         1: "lost",
@@ -274,7 +275,7 @@ def test_all_lost_is_said_so_and_ends_the_training(new_harness: HarnessFactory) 
     study = new_harness(trials=4, at_once=2, epochs=50)
     runner = study.runner()
     slots = runner.ledger.claim_many(2)
-    outcomes = runner.run(slots, lambda: frozenset({0, 1}))
+    outcomes = runner.run_batch(slots, FixedWatch(lambda: frozenset({0, 1})))
     assert [outcome.kind for outcome in outcomes] == ["lost", "lost"]
 
 
@@ -291,7 +292,7 @@ def test_what_a_late_holder_trained_is_refused_and_its_neighbours_recorded(
             stolen.extend(study.steal_leases([1]))
         return frozenset()
 
-    outcomes = runner.run(runner.ledger.claim_many(3), lost)
+    outcomes = runner.run_batch(runner.ledger.claim_many(3), FixedWatch(lost))
     assert [outcome.kind for outcome in outcomes] == ["complete", "lost", "complete"]
     record = study.records()[1]
     assert (record.state, record.worker, record.value) == ("leased", "thief", None)
@@ -309,7 +310,7 @@ def test_a_slot_lost_before_its_trial_is_opened_is_not_trained(new_harness: Harn
         ]
     )
     study.steal_leases([0])
-    outcomes = runner.run(bound, frozenset)
+    outcomes = runner.run_batch(bound, Unwatched())
     assert [(outcome.number, outcome.kind) for outcome in outcomes] == [
         (0, "lost"),
         (1, "complete"),
@@ -324,7 +325,7 @@ def test_heartbeats_keep_a_whole_batch_and_tell_what_is_lost(new_harness: Harnes
     with LeaseHeartbeat(ledger, slots, 0.06) as heartbeat:
         study.steal_leases([1])
         wait_until_lost(heartbeat, {1})
-        assert heartbeat.lost == {1}
+        assert heartbeat.lost() == {1}
     records = study.records()
     for number in (0, 2):
         assert (records[number].lease_until or 0) > (before[number] or 0)

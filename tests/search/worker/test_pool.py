@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.search.errors import Drained, Exhausted, TooManyFailures
-from widthwise.search.worker import pool as module
+from widthwise.search.errors import Drained, Exhausted, FingerprintMismatch, TooManyFailures
+from widthwise.search.worker.messages import Raised, TrainerFailed
 from widthwise.search.worker.pool import StudyScheduler, WorkerCounts
 from widthwise.search.worker.shutdown import StopRequest
-from widthwise.search.worker.trainer_process import TrainerFailed
 from widthwise.storage.errors import StorageUnreachable
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.study.open_studies import OpenStudy
@@ -26,11 +25,11 @@ from widthwise.storage.study.workers import WorkerRow
 
 @dataclass
 class FakeClock:
-    """Takes the place of the module `time`."""
+    """A clock that is set by hand."""
 
     now: float = 0.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
@@ -114,32 +113,33 @@ class FakeWorld:
             starting=Counter(),
         )
 
-    def worker(self, study: StudyRow) -> Any:
-        return FakeWorker(self, self.studies[study.id])
+    def supervisor(self, study: StudyRow) -> Any:
+        return FakeSupervisor(self, self.studies[study.id])
 
     def run(self, *, until: float = 1000.0, **options: Any) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "time", self.clock)
-            StudyScheduler(
-                list_open=self.list_open,
-                count_workers=self.worker_counts,
-                make_worker=self.worker,
-                stop=FakeStopRequest(self.clock, until),
-                on_idle=lambda: None,
-                log=self.logged.append,
-                record_failure=lambda study, reason: self.given_up.append(
-                    f"{study.name}: {reason}"
-                ),
-                **{"idle_seconds": 3.0, "draw_uniform": lambda: 0.0, **options},
-            ).run()
+        StudyScheduler(
+            list_open=self.list_open,
+            count_workers=self.worker_counts,
+            make_supervisor=self.supervisor,
+            stop=FakeStopRequest(self.clock, until),
+            on_idle=lambda: None,
+            log=self.logged.append,
+            record_failure=lambda study, reason: self.given_up.append(f"{study.name}: {reason}"),
+            clock=self.clock,
+            **{"idle_seconds": 3.0, "draw_uniform": lambda: 0.0, **options},
+        ).run()
 
 
 @dataclass
-class FakeWorker:
-    """A worker on one study."""
+class FakeSupervisor:
+    """Runs batches of one study, and is its own trainer."""
 
     world: FakeWorld
     study: FakeStudy
+
+    @property
+    def trainer(self) -> FakeSupervisor:
+        return self
 
     def prepare(self) -> None:
         self.world.visits.append(self.study.name)
@@ -175,7 +175,7 @@ def row(index: int, study: FakeStudy) -> StudyRow:
 
 
 def make_mismatch() -> Exception:
-    return TrainerFailed({"type": "FingerprintMismatch", "message": "other code", "code": 5})
+    return TrainerFailed(Raised.from_error(FingerprintMismatch("other code")))
 
 
 def test_the_greatest_priority_is_served_first() -> None:
@@ -300,12 +300,12 @@ def test_a_study_with_nothing_left_to_propose_is_backed_off() -> None:
 
 def test_slots_that_are_gone_when_we_come_do_not_keep_us_busy() -> None:
     world = FakeWorld([FakeStudy("taken", 3)])
-    world.worker = lambda study: EmptyFirstClaim(world, world.studies[study.id])  # type: ignore[method-assign]
+    world.supervisor = lambda study: EmptyFirstClaim(world, world.studies[study.id])  # type: ignore[method-assign]
     run_until_drained(world, until=20.0)
     assert len(world.visits) <= 5
 
 
-class EmptyFirstClaim(FakeWorker):
+class EmptyFirstClaim(FakeSupervisor):
     def run_batch(self) -> bool:
         return False
 
@@ -316,7 +316,7 @@ class EmptyFirstClaim(FakeWorker):
         pytest.param(Drained("stopped on request"), id="a stop"),
         pytest.param(StorageUnreachable("the database is away"), id="no database"),
         pytest.param(
-            TrainerFailed({"type": "StorageUnreachable", "message": "away", "code": 69}),
+            TrainerFailed(Raised.from_error(StorageUnreachable("away"))),
             id="no database for the child",
         ),
     ],

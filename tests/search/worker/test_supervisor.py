@@ -1,4 +1,4 @@
-"""The holder outlives its trainer: what a dead one leaves behind is settled, and fairly charged."""
+"""The supervisor outlives its trainer: what a dead one leaves is settled, and fairly charged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from widthwise.search.errors import TooManyFailures, TrainerDied
-from widthwise.search.trial.outcome import Outcome
+from widthwise.search.trial.outcome import SlotOutcome
 from widthwise.search.trial.runner import Runner
+from widthwise.search.trial.watch import BatchWatch
 from widthwise.search.worker.supervisor import TrialSupervisor
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot
@@ -47,13 +48,16 @@ class DyingTrainer:
     def start(self) -> None:
         """It is there again."""
 
-    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
+    def release_device(self) -> None:
+        """It has none."""
+
+    def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         self.sizes.append(len(slots))
         dying = self.deaths > 0
         self.deaths -= dying
         if dying and not self.after_recording:
             raise TrainerDied("its process was killed", out_of_memory=self.out_of_memory)
-        outcomes = self.runner.run(slots, lost)
+        outcomes = self.runner.run_batch(slots, watch)
         if dying:
             raise TrainerDied("its process was killed", out_of_memory=self.out_of_memory)
         return outcomes

@@ -1,4 +1,4 @@
-"""A worker on one study: it sits out a pause with its device freed, and ends when that is right."""
+"""A worker on one study: during a pause its device is free, and it ends when that is right."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from typing import Any
 
 import pytest
 from widthwise.search.errors import Drained, TooManyFailures
-from widthwise.search.trial.outcome import Outcome
+from widthwise.search.trial.outcome import SlotOutcome, Unsettled
+from widthwise.search.trial.watch import BatchWatch
 from widthwise.search.worker.shutdown import StopRequest
-from widthwise.search.worker.supervisor import TrialSupervisor
-from widthwise.search.worker.worker import MAX_CONSECUTIVE_FAILURES, Worker
+from widthwise.search.worker.supervisor import MAX_CONSECUTIVE_FAILURES, TrialSupervisor
+from widthwise.search.worker.worker import Worker
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger, Slot
-from widthwise.storage.ledger.slot import StudyRow, StudyStatus
+from widthwise.storage.ledger.slot import StudyRow, StudyStatus, TrialOutcome
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.control import cancel_trial, pause_trial, set_status
 from widthwise.storage.study.study import create_study
+from widthwise.storage.study.workers import WorkerActivity
 from widthwise.tests.one_slot import bind_one, settle_one
 
 LEASE = 0.6
+
+Hook = Callable[[Sequence[Slot], BatchWatch], None]
 
 
 @dataclass
@@ -33,14 +37,14 @@ class WorkerHarness:
 
     Attributes:
         on_run: Called with the numbers of a batch before it is recorded, the first time only.
-        actions: What was done, in order: ("run", numbers), ("rest",) and ("tell", activity).
+        actions: What was done, in order: ("run", numbers), ("release",) and ("activity", activity).
     """
 
     database: Database
     study: StudyRow
-    on_run: Callable[[Sequence[Slot]], None] | None = None
+    on_run: Hook | None = None
     actions: list[tuple[Any, ...]] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[SlotOutcome] = field(default_factory=list)
     stop: StopRequest = field(default_factory=StopRequest)
 
     claim_size = 2
@@ -53,44 +57,49 @@ class WorkerHarness:
             projection=Projection(self.database, self.study),
             trainer=self,
             lease_seconds=LEASE,
-        )
-        self.worker = Worker(
-            supervisor=self.supervisor,
-            ledger=self.ledger,
             stop=self.stop,
-            on_outcome=self.outcomes.append,
-            release_device=lambda: self.actions.append(("rest",)),
-            on_activity=lambda activity: self.actions.append(("tell", activity)),
+            observer=self,
         )
+        self.worker = Worker(supervisor=self.supervisor)
+
+    def activity_changed(self, activity: WorkerActivity) -> None:
+        self.actions.append(("activity", activity))
+
+    def slot_ended(self, outcome: SlotOutcome) -> None:
+        self.outcomes.append(outcome)
+
+    def release_device(self) -> None:
+        self.actions.append(("release",))
 
     def start(self) -> None:
         self.actions.append(("start",))
 
-    def run(self, slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
+    def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         self.actions.append(("run", [slot.number for slot in slots]))
         hook, self.on_run = self.on_run, None
         if hook is not None:
-            hook(slots)
+            hook(slots, watch)
         outcomes = []
         for slot in slots:
-            if slot.number in lost():
-                outcomes.append(Outcome(number=slot.number, kind="lost"))
+            if slot.number in watch.lost():
+                outcomes.append(SlotOutcome(number=slot.number, kind=Unsettled.LOST))
                 continue
             if slot.widths is None:
                 slot = bind_one(self.ledger, slot, {"a": slot.number + 1}, "test")
             settle_one(self.ledger, slot, outcome="complete", value=1.0, result={})
-            outcomes.append(Outcome(number=slot.number, kind="complete", value=1.0))
+            outcomes.append(SlotOutcome(number=slot.number, kind=TrialOutcome.COMPLETE, value=1.0))
         return outcomes
 
     def set_study_status(self, status: StudyStatus) -> None:
         set_status(self.database, self.study, status, worker="somebody")
 
-    def drain_at_status(self, status: StudyStatus) -> Callable[[Sequence[Slot]], None]:
+    def drain_at_status(self, status: StudyStatus) -> Hook:
         """A training that stops once the heartbeat has told it that the study is not open."""
 
-        def set_and_drain(slots: Sequence[Slot]) -> None:
+        def set_and_drain(slots: Sequence[Slot], watch: BatchWatch) -> None:
+            del slots
             self.set_study_status(status)
-            wait_until(lambda: self.supervisor.last_status == status)
+            wait_until(watch.stop_requested)
             raise Drained("stopped in the middle")
 
         return set_and_drain
@@ -128,7 +137,7 @@ def when_idle(harness: WorkerHarness, work: Callable[[], None]) -> Iterator[None
     """Do something, in another thread, as soon as the worker has freed its device."""
 
     def wait() -> None:
-        wait_until(lambda: ("rest",) in harness.actions)
+        wait_until(lambda: ("release",) in harness.actions)
         work()
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -141,7 +150,7 @@ def test_a_study_is_worked_on_until_its_budget_is_spent(harness: WorkerHarness) 
     assert harness.worker.run() == "open"
     assert harness.batches() == [[0, 1], [2, 3]]
     assert [outcome.kind for outcome in harness.outcomes] == ["complete"] * 4
-    assert ("rest",) not in harness.actions
+    assert ("release",) not in harness.actions
 
 
 def test_a_pause_stops_the_training_frees_the_device_and_charges_nothing(
@@ -154,16 +163,16 @@ def test_a_pause_stops_the_training_frees_the_device_and_charges_nothing(
     assert {(record.attempts, record.failures) for record in harness.ledger.reader.records()} == {
         (1, 0)
     }
-    # Said to whoever watches: it waits while it rests, and starts anew before it trains.
-    activities = [what[1] for what in harness.actions if what[0] == "tell"]
-    assert activities[:4] == ["starting", "waiting", "waiting", "starting"]
+    # What is announced: it waits while its device is free, and starts anew before it trains.
+    activities = [what[1] for what in harness.actions if what[0] == "activity"]
+    assert activities[:5] == ["starting", "training", "waiting", "waiting", "starting"]
 
 
 def test_a_worker_on_a_paused_study_loads_nothing_until_it_goes_on(harness: WorkerHarness) -> None:
     harness.set_study_status("paused")
     with when_idle(harness, lambda: harness.set_study_status("open")):
         assert harness.worker.run() == "open"
-    assert harness.actions.index(("rest",)) < harness.actions.index(("start",))
+    assert harness.actions.index(("release",)) < harness.actions.index(("start",))
     assert harness.batches() == [[0, 1], [2, 3]]
 
 
@@ -195,14 +204,10 @@ def test_a_study_that_is_paused_when_all_is_done_keeps_nobody(harness: WorkerHar
 
 
 def test_trials_taken_from_their_holder_are_lost_to_it_and_no_other(harness: WorkerHarness) -> None:
-    def take(slots: Sequence[Slot]) -> None:
+    def take(slots: Sequence[Slot], watch: BatchWatch) -> None:
+        del slots
         pause_trial(harness.database, harness.study, 1, worker="somebody")
-        wait_until(
-            lambda: (
-                harness.supervisor._heartbeat is not None
-                and harness.supervisor._heartbeat.lost == {1}
-            )
-        )
+        wait_until(lambda: watch.lost() == {1})
         cancel_trial(harness.database, harness.study, 1, worker="somebody")
 
     harness.on_run = take
@@ -218,12 +223,14 @@ def test_trials_taken_from_their_holder_are_lost_to_it_and_no_other(harness: Wor
 
 
 def test_failures_in_a_row_are_counted_over_the_steps(harness: WorkerHarness) -> None:
-    def fail(slots: Sequence[Slot], lost: Callable[[], frozenset[int]]) -> list[Outcome]:
+    def fail(slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
+        del watch
         harness.ledger.release_many(slots)
-        return [Outcome(number=slots[0].number, kind="retry", detail="the moon is full")]
+        number = slots[0].number
+        return [SlotOutcome(number=number, kind=Unsettled.RETRY, detail="the moon is full")]
 
-    harness.run = fail  # type: ignore[method-assign]
+    harness.run_batch = fail  # type: ignore[method-assign]
     for _ in range(MAX_CONSECUTIVE_FAILURES - 1):
-        assert harness.worker.run_batch()
+        assert harness.supervisor.run_batch()
     with pytest.raises(TooManyFailures, match="the moon is full"):
-        harness.worker.run_batch()
+        harness.supervisor.run_batch()

@@ -1,0 +1,82 @@
+"""A worker's options: each is one field, with its flag and its help.
+
+The verbs that run or start workers take these dataclasses (`cli.options.expand_options`), and
+`to_arguments` gives the command line of a worker that is started. To add an option is to add a
+field, and to use it.
+
+Entry points: `FleetWorkerOptions`, what `run` and `resume` hand on to the workers that they start;
+`WorkerOptions`, what a worker takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, get_type_hints
+
+import typer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetWorkerOptions:
+    """How each worker of a fleet works.
+
+    Attributes:
+        threads: CPU threads of a training.
+        lease_seconds: Seconds without a heartbeat until another worker takes a slot over.
+        checkpoints: Folder for checkpoints; None for the usual place.
+    """
+
+    threads: Annotated[
+        int,
+        typer.Option(
+            "--threads",
+            min=1,
+            help="CPU threads of each worker; small networks gain nothing from more.",
+        ),
+    ] = 1
+    lease_seconds: Annotated[
+        float,
+        typer.Option(
+            "--lease", min=1.0, help="Seconds without a heartbeat until a trial is taken over."
+        ),
+    ] = 30.0
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoints",
+            help="Folder for checkpoints of interrupted trials; where workers share it, any of "
+            "them goes on. Else WIDTHWISE_CHECKPOINTS, else beside a SQLite file or in your home.",
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None
+
+    def to_arguments(self) -> list[str]:
+        """Return the arguments that give these options to `widthwise worker`."""
+        hints = get_type_hints(type(self), include_extras=True)
+        arguments: list[str] = []
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is not None:
+                # Within `Annotated` the first argument of typer.Option is the flag.
+                flag = hints[option.name].__metadata__[0].default
+                # A worker may run in another folder.
+                arguments += [flag, str(value.absolute() if isinstance(value, Path) else value)]
+        return arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions(FleetWorkerOptions):
+    """How a worker process works, whatever it serves.
+
+    Attributes:
+        grace_seconds: Seconds that a training may go on once a stop was asked for.
+        parent_pid: Process whose end is a request to stop; None for none.
+    """
+
+    grace_seconds: Annotated[
+        float,
+        typer.Option("--grace", min=0.0, help="Seconds that a training may go on after a stop."),
+    ] = 25.0
+    parent_pid: Annotated[int | None, typer.Option("--parent", hidden=True)] = None
