@@ -160,6 +160,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Put a study into the database for the workers that stand by, and return."""
+    from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import MAX_PRIORITY
     from ...storage.study.study import load_study
     from ..report.status import study_status
@@ -178,7 +179,7 @@ def submit(
         return
     next_step = (
         "every `widthwise worker` that runs without a name serves it"
-        if row.status == "open"
+        if row.status == StudyStatus.OPEN
         else f"it is {row.status}: `widthwise continue {study_name}` opens it"
     )
     stdout().print(
