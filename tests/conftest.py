@@ -26,6 +26,19 @@ from widthwise.tests.one_slot import bind_one, claim_one, open_one, settle_one
 os.environ.pop("COLUMNS", None)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take longest, so that no core ends with one of them."""
+    seconds_by_file: dict[Path, float] = {}
+    for item in items:
+        timeout = item.get_closest_marker("timeout")
+        seconds = (
+            timeout.args[0] if timeout else 0 if item.get_closest_marker("slow") is None else 1
+        )
+        seconds_by_file[item.path] = max(seconds, seconds_by_file.get(item.path, 0))
+    items.sort(key=lambda item: -seconds_by_file[item.path])
+
+
 class PostgresqlServer:
     """One PostgreSQL server for the whole session, on a socket of its own; never on the network."""
 

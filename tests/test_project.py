@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,26 @@ DIRECT = [
     Requirement(line)
     for line in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
 ]
+PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 MAX_LINES = 400
+MAX_MODULES = 12
+"""Of a folder, `__init__.py` not counted."""
+
+TESTS_OF_NO_MODULE = {
+    "objectives/zoo/test_costs": "the costs of well-known models, by nine modules together",
+    "objectives/zoo/test_memory": "the predicted peak of well-known models",
+    "objectives/zoo/test_polynomials": "polynomials against tracing, in spaces of four families",
+    "search/cli/test_bad_input": "what every verb says of bad input",
+    "search/space/test_feasible_set_exact_costs": "the feasible set on costs of real models",
+    "search/test_public": "what `import widthwise` offers, and what it does not load",
+    "storage/ledger/test_growth": "what a statement costs as a study grows",
+    "storage/ledger/test_ledger_model": "the ledger against a model of it, by random histories",
+    "storage/migrations/test_migrations": "the migrations, which are the folder",
+    "storage/projection/test_batches": "many slots at once, from the claim to Optuna's tables",
+    "storage/study/test_control_at_once": "control from several processes at once",
+    "storage/study/test_lost_replies": "replies of the database that never arrive",
+}
+"""Tests of several modules together, with what they are about; all others stand for one module."""
 
 MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:root|home|tmp|srv|mnt|work|Users)/\w")
 INDEX = re.compile(r"pypi\.org/simple|pythonhosted\.org|npmjs\.(?:org|com)|--(?:extra-)?index-url")
@@ -41,6 +61,11 @@ def repository_files() -> list[str]:
 
 FILES = repository_files()
 MODULES = [name for name in FILES if re.match(r"(search|objectives|storage)/.*[.]py$", name)]
+ROOM_TESTS = [
+    name
+    for name in FILES
+    if re.match(r"tests/(search|objectives|storage)/(.*/)?test_[^/]*[.]py$", name)
+]
 
 
 def text_of(name: str) -> str:
@@ -54,6 +79,37 @@ def test_no_module_is_too_long() -> None:
     lengths = {name: len(text_of(name).splitlines()) for name in MODULES}
     assert lengths
     assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    counts = Counter(
+        Path(name).parent.as_posix() for name in MODULES if not name.endswith("/__init__.py")
+    )
+    assert {folder: count for folder, count in counts.items() if count > MAX_MODULES} == {}
+
+
+def test_every_folder_of_modules_is_shipped_and_named_in_contributing() -> None:
+    folders = {Path(name).parent.as_posix() for name in MODULES}
+    assert {f"widthwise.{folder.replace('/', '.')}" for folder in folders} == {*PACKAGES} - {
+        "widthwise"
+    }
+    named = set(
+        re.findall(r"`((?:search|objectives|storage)/[a-z_/]*)`", text_of("CONTRIBUTING.md"))
+    )
+    assert {f"{folder}/" for folder in folders} - named == set()
+
+
+def test_tests_stand_where_their_module_does() -> None:
+    """`tests/search/space/test_width.py` is of `search/space/width.py`."""
+    tested = {
+        name: re.sub(r"test_([^/]*)$", r"\1", name.removeprefix("tests/")) for name in ROOM_TESTS
+    }
+    of_no_module = {
+        name.removeprefix("tests/").removesuffix(".py")
+        for name, module in tested.items()
+        if module not in MODULES
+    }
+    assert of_no_module == {*TESTS_OF_NO_MODULE}
 
 
 def test_the_package_file_is_the_only_python_at_the_root() -> None:

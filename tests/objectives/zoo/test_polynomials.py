@@ -6,7 +6,7 @@ from widthwise.tests.objectives.zoo.spaces import SPACES, count_mismatches
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("name", "candidates"),
     # A wrong term shows at nearly every candidate, and 40 miss what is wrong at one in 13 once in

@@ -140,6 +140,7 @@ def test_a_trial_can_be_repeated_exactly(iris_cli: Any, report: dict[str, Any]) 
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_data_file_needs_no_spec(cli: Any) -> None:
     rng = np.random.default_rng(0)
     rows = [
@@ -162,6 +163,7 @@ def test_a_data_file_needs_no_spec(cli: Any) -> None:
     assert "another name" in other.err
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_is_searched(cli: Any) -> None:
     cli.write(
         "mine.py",
@@ -200,6 +202,7 @@ proxy = { data = "wine", metric = "mine.py:error_rate", epochs = 2 }
     assert more.json["trials"]["waiting"] == 2
 
 
+@pytest.mark.slow
 def test_a_changed_builder_is_refused_before_anything_is_claimed(cli: Any) -> None:
     source = "from torch import nn\ndef build(w):\n    return nn.Linear(4, 3) if w['a'] < 0 else "
     path = cli.write("m.py", source + "nn.Sequential(nn.Linear(4, w['a']), nn.Linear(w['a'], 3))\n")
@@ -238,6 +241,7 @@ MADE_WITH_FUSED = (
 )
 
 
+@pytest.mark.slow
 def test_a_study_made_with_a_removed_engine_is_read_and_goes_on(cli: Any) -> None:
     cli.write(
         "old.toml",
