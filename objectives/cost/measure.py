@@ -1,4 +1,4 @@
-"""Predicted against measured: one real training step beside the figure that was traced for it.
+"""What one real training step takes, to compare with the figure that was traced for it.
 
 On a CPU what is measured is the live bytes of real tensors, byte for byte what the trace predicts.
 On a GPU it is what torch's allocator held at its peak, which rounds each tensor up and keeps the
@@ -44,22 +44,24 @@ def measure_step(build: ModelFactory, step: StepSpec, device: torch.device) -> M
     model = build().to(device)
     inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
     targets = None if step.targets is None else _zero_batch(step.targets, step.batch_size, device)
+
+    def run_step() -> None:
+        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     if device.type == "cpu":
         peak = record_step(model, step, inputs, targets).timeline().peak
         optimizer = make_step_optimizer(step.optimizer, model)
     else:
         model.train()
         optimizer = make_step_optimizer(step.optimizer, model)
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
-        torch.cuda.synchronize(device)
+        run_step()
         torch.cuda.reset_peak_memory_stats(device)
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
-        torch.cuda.synchronize(device)
+        run_step()
         peak = torch.cuda.max_memory_allocated(device)
     started = time.perf_counter()
-    training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    run_step()
     return MeasuredStep(
         train_memory=peak, seconds=time.perf_counter() - started, device=str(device)
     )
