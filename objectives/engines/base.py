@@ -1,13 +1,14 @@
-"""What an engine is: it trains the members of a team, batch by batch, as it is told.
+"""What an engine is: it trains the members of a session on the batches that the loop gives it.
 
 The loop (`objectives.loop`) decides everything that a result depends on: seeds, order of the rows,
-when to judge, when to stop, what is best. An engine only computes: so all engines give the same
+when to validate, when to stop, what is best. An engine only computes: so all engines give the same
 result, and a faster one needs no rules of its own.
 
-    team = engine.start(training, members)
-    losses = team.advance({0: batches, 1: others})   # member -> mean loss, or what went wrong
-    outputs = team.predict([0, 1], inputs)
-    team.save_best([0]); team.restore_best([0]); team.drop([1])
+    session = engine.start(training, members)
+    losses = session.advance({0: batches, 1: other_batches})   # member -> mean loss
+    outputs = session.predict([0, 1], inputs)                  # member -> outputs
+    session.failures                                           # member -> what it raised
+    session.save_best([0]); session.restore_best([0]); session.drop([1])
 
 Entry points: `Member`, `TrainingSetup`, the protocols `Engine` and `Session`.
 """
@@ -47,7 +48,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSetup:
-    """What the members of a team have in common.
+    """What the members of a session have in common.
 
     Attributes:
         objective: Model, loss and metric.
@@ -115,29 +116,37 @@ class TrainingSetup:
 
 
 class Session(Protocol):
-    """Networks in training; members go by their place in the sequence that it was started with.
+    """Networks in training; members go by their index in the sequence that it was started with.
 
-    What one member does (not a number, an exception, memory) never changes another.
+    What one member does (a loss that is not finite, an exception, memory) never changes another.
     """
+
+    @property
+    def failures(self) -> Mapping[int, Exception]:
+        """Return the members that failed, with what their model, loss or memory raised."""
+        ...
 
     def advance(
         self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
-    ) -> dict[int, float | Exception]:
+    ) -> dict[int, float]:
         """Train members on batches of their own.
 
         Args:
             batches: Member to row numbers of the training split (int64, on the CPU), in order.
-            mid_epoch: Members in the middle of an epoch, whose mean goes on from the call before: an
-                epoch has the same one, bit for bit, in however many parts it comes.
+            mid_epoch: Members in the middle of an epoch, whose mean goes on from the call before:
+                an epoch has the same mean, bit for bit, in however many parts it is trained.
 
         Returns:
-            Member to its mean training loss over those rows, NaN or infinite where it is so; or
-            to the exception that its model, loss or memory raised, after which it stays dropped.
+            Member to its mean training loss over those rows, NaN or infinite where it is so. A
+            member that fails has none: it is in `failures` from now on, and dropped.
+
+        Raises:
+            Exception: The session as a whole broke down; it is of no use any more.
         """
         ...
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
-        """Return each member's outputs for all rows, in evaluation mode; or its exception."""
+        """Return members' outputs for all rows, in evaluation mode; none of a member that fails."""
         ...
 
     def save_best(self, members: Sequence[int]) -> None:
@@ -149,14 +158,14 @@ class Session(Protocol):
         ...
 
     def drop(self, members: Sequence[int]) -> None:
-        """Give up the members' memory; their copies too."""
+        """Free the members' memory, their copies included."""
         ...
 
     def network_state(self, member: int) -> NetworkState:
-        """Return all that a member's next step depends on, for another team to go on from.
+        """Return all that a member's next step depends on, for another session to go on from.
 
         Raises:
-            UnserialisableState: Its network has a state that cannot be taken down.
+            UnserialisableState: Its network has a state that cannot be stored.
         """
         ...
 
@@ -164,7 +173,7 @@ class Session(Protocol):
         """Put members where they were, all of them before the first step.
 
         Returns:
-            Member to why its progress does not fit its network; such a member is of no use then.
+            Member to why its state does not fit its network; such a member is of no use then.
         """
         ...
 
@@ -190,38 +199,39 @@ class Engine(Protocol):
         ...
 
     def start(self, training: TrainingSetup, members: Sequence[Member]) -> Session:
-        """Build all members; one that cannot be built answers with its exception later.
+        """Return a session of the members; one that cannot be built is among its failures.
 
         Raises:
-            EngineUnsupported: The engine cannot train these networks with the plain loop's result.
+            EngineUnsupported: The engine cannot train these networks with the plain engine's
+                result.
         """
         ...
 
 
 class EngineUnsupported(Exception):
-    """An engine that cannot serve: the sentence says why; the plain engine always can."""
+    """These networks are not supported by an engine, for the reason given; by plain they are."""
 
 
 @dataclass
 class EpochLoss:
-    """The rows of the present epoch so far.
+    """The training loss over the rows of the current epoch so far.
 
     Attributes:
-        total: Sum of their losses.
-        rows: How many.
+        total: Sum of the rows' losses.
+        rows: How many rows.
     """
 
     total: float = 0.0
     rows: int = 0
 
     def resume_total(self, mid_epoch: bool) -> float:
-        """Return the sum to add to: of an epoch's rows so far, or zero where one begins."""
+        """Return the sum to add to: that of the epoch's rows so far, or zero where one begins."""
         if not mid_epoch:
             self.total, self.rows = 0.0, 0
         return self.total
 
     def update(self, total: float, new_rows: int) -> float:
-        """Take the sum to which so many more rows were added; returns the mean."""
+        """Take the sum, to which so many rows were added; return the mean."""
         self.total, self.rows = total, self.rows + new_rows
         return self.total / self.rows
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..data.batches import BatchSampler
 from ..errors import ModelError
-from .base import Engine, EngineUnsupported, Member, TrainingSetup
+from .base import Engine, EngineUnsupported, Member, Session, TrainingSetup
 from .plain import PlainEngine
 from .registry import ENGINES, PLAIN_ENGINE, EngineDescriptor
 
@@ -264,14 +264,13 @@ class _Calibration:
         started = time.perf_counter()
         session = engine.start(self._training, members)
         batches = _calibration_batches(self._training, members[0].seed)
-        indices = range(len(members))
-        losses = _losses_or_raise(session.advance(dict.fromkeys(indices, batches[:_WARMUP_STEPS])))
+        losses = _advance_all(session, members, batches[:_WARMUP_STEPS])
         startup = time.perf_counter() - started
         timed_batches = batches[_WARMUP_STEPS:]
         elapsed: list[float] = []
         for _ in range(_TIMING_ROUNDS):
             started = time.perf_counter()
-            _losses_or_raise(session.advance(dict.fromkeys(indices, timed_batches)))
+            _advance_all(session, members, timed_batches)
             elapsed.append(time.perf_counter() - started)
             if elapsed[0] > self._limits.slow_step * len(timed_batches):
                 break
@@ -293,12 +292,11 @@ def _calibration_batches(training: TrainingSetup, seed: int) -> list[Tensor]:
     return full_batches[: _WARMUP_STEPS + _TIMED_STEPS]
 
 
-def _losses_or_raise(results: Mapping[int, float | Exception]) -> list[float]:
-    """Return the losses in the members' order, or raise what one of them raised."""
-    losses = []
-    for index in sorted(results):
-        loss = results[index]
-        if isinstance(loss, Exception):
-            raise loss
-        losses.append(loss)
-    return losses
+def _advance_all(
+    session: Session, members: Sequence[Member], batches: Sequence[Tensor]
+) -> list[float]:
+    """Train all members on the same batches; return their losses, or raise what one raised."""
+    losses = session.advance(dict.fromkeys(range(len(members)), batches))
+    for error in session.failures.values():
+        raise error
+    return [losses[index] for index in range(len(members))]

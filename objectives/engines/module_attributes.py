@@ -1,9 +1,9 @@
 """Attributes of modules: what a network keeps besides parameters and buffers.
 
 A count of its calls, a temperature that cools down, a tensor or a random generator of its own: the
-next step depends on them as well, and no `state_dict` has them. What can be packed goes into a
-snapshot. Of what cannot (functions, configurations), it is enough that it is what it was when the
-network was built; where another object has taken its place, there is no snapshot.
+next step depends on them as well, and no `state_dict` has them. Values that can be serialised go
+into a snapshot. Others (functions, configurations) must be the objects that the network was built
+with; where one was exchanged, no snapshot can be taken.
 
 Entry point: `ModuleAttributes`.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..training.serialize import Serialiser, UnserialisableValue, cpu_copy, deserialise
+from ..training.serialize import Serialiser, UnserialisableValue, bitwise_equal, deserialise
 from ..training.snapshot import IncompatibleSnapshot, UnserialisableState
 
 _TORCH_ATTRIBUTES = frozenset(vars(nn.Module()))
@@ -28,7 +28,7 @@ class ModuleAttributes:
     """The attributes of one network's modules."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Note them as built."""
+        """Remember the attributes as they are built."""
         self._model = model
         self._initial = {
             path: value
@@ -37,10 +37,10 @@ class ModuleAttributes:
         }
 
     def pack(self, packer: Serialiser) -> dict[str, Any]:
-        """Return them as JSON has them, by the names of modules and attributes.
+        """Return the attributes as JSON has them, by the names of modules and attributes.
 
         Raises:
-            UnserialisableState: One that cannot be packed is not what the network was built with.
+            UnserialisableState: One that cannot be serialised is another object than at first.
         """
         packed = {}
         for path, _, _, value in self._items():
@@ -59,15 +59,15 @@ class ModuleAttributes:
     def load_state(
         self, packed: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device
     ) -> None:
-        """Give them the values that they had.
+        """Give the attributes their stored values.
 
         Args:
-            packed: As packed; an attribute that it does not name stays.
-            tensors: Those packed.
-            device: Of the training.
+            packed: What `pack` returned; an attribute that is not in it stays as it is.
+            tensors: The tensors of the snapshot.
+            device: Where the network is trained.
 
         Raises:
-            IncompatibleSnapshot: They are those of other modules.
+            IncompatibleSnapshot: The values are of other modules.
         """
         modules = dict(self._model.named_modules())
         for path, value in packed.items():
@@ -99,7 +99,7 @@ def _restore_value(
     tensors: Mapping[str, Tensor],
     device: torch.device,
 ) -> None:
-    """Put a value back; a tensor stays the object that it is: others may have it, too."""
+    """Set an attribute; a tensor is written to in place, since other objects may share it."""
     current = vars(module).get(attribute)
     if isinstance(packed, list) and packed[0] == "generator":
         _set_generator_state(current, deserialise(packed[1], tensors, torch.device("cpu")))
@@ -142,11 +142,11 @@ def _set_generator_state(generator: Any, state: Any) -> None:
 
 
 def _equal(left: Any, right: Any) -> bool:
-    """Whether two values of packed kinds are equal, type by type and bit by bit."""
+    """Return whether two serialisable values are equal, type by type and bit by bit."""
     if type(left) is not type(right):
         return False
     if isinstance(left, Tensor):
-        return _same_layout(left, right) and _bytes_of(left) == _bytes_of(right)
+        return _same_layout(left, right) and bitwise_equal(left, right)
     if isinstance(left, np.ndarray | np.generic):
         return _same_layout(left, right) and left.tobytes() == right.tobytes()
     if isinstance(left, list | tuple):
@@ -157,13 +157,9 @@ def _equal(left: Any, right: Any) -> bool:
 
 
 def _same_layout(left: Any, right: Any) -> bool:
-    """Whether two tensors, or arrays, are of one type, shape and device."""
+    """Return whether two tensors, or arrays, are of one type, shape and device."""
     return bool(
         left.dtype == right.dtype
         and left.shape == right.shape
         and getattr(left, "device", None) == getattr(right, "device", None)
     )
-
-
-def _bytes_of(tensor: Tensor) -> list[int]:
-    return cpu_copy(tensor).reshape(-1).view(torch.uint8).tolist()

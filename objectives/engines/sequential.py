@@ -1,12 +1,15 @@
-"""Members that are trained one after the other: what one of them raises is its own, and ends it.
+"""Members that are trained one after the other: what one raises is its own, and ends only it.
 
-Entry points: `Sequential`, the part of a team that does not depend on how a network computes; `MemberNetwork`,
-what it asks of a network.
+Entry points: `Sequential`, the part of a session that does not depend on how a network computes;
+`MemberNetwork`, what it asks of a network.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import methodcaller
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
 
 from ..errors import as_exception
 from ..training.snapshot import NetworkState
@@ -38,24 +41,28 @@ class MemberNetwork(Protocol):
         ...
 
     def load_state(self, state: NetworkState) -> None:
-        """Be where it was, before the first step."""
+        """Take over a state, before the first step."""
         ...
 
 
 NetworkT = TypeVar("NetworkT", bound=MemberNetwork)
 
 
-class Sequential(Generic[NetworkT]):
-    """Networks that take turns; see `Team`."""
+class Sequential(ABC, Generic[NetworkT]):
+    """A session whose networks take turns; see `Session`.
+
+    Attributes:
+        failures: Members that failed, with what their model, loss or memory raised.
+    """
 
     def __init__(self, members: Sequence[Member], build: Callable[[Member], NetworkT]) -> None:
-        """Build all members; one that cannot be built answers with its exception later.
+        """Build all members; one that cannot be built has failed.
 
         Raises:
             EngineUnsupported: The engine cannot train one of them.
         """
+        self.failures: dict[int, Exception] = {}
         self._networks: dict[int, NetworkT] = {}
-        self._failures: dict[int, Exception] = {}
         self._parameter_counts = dict.fromkeys(range(len(members)), 0)
         for index, member in enumerate(members):
             try:
@@ -63,35 +70,70 @@ class Sequential(Generic[NetworkT]):
             except EngineUnsupported:
                 raise
             except (Exception, SystemExit) as error:
-                self._failures[index] = as_exception(error)
+                self.failures[index] = as_exception(error)
             else:
                 self._networks[index] = network
                 self._parameter_counts[index] = network.parameter_count
 
+    @abstractmethod
+    def _advance_member(
+        self, network: NetworkT, batches: Sequence[Tensor], mid_epoch: bool
+    ) -> float:
+        """Train one member; return its mean loss."""
+
+    @abstractmethod
+    def _predict_member(self, network: NetworkT, inputs: Tensor) -> Any:
+        """Return one member's outputs for all rows."""
+
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
+    ) -> dict[int, float]:
+        """Train members on batches of their own; see `Session`."""
+        losses = {}
+        for index, network in self._working(batches):
+            with self._own_failure(index):
+                losses[index] = self._advance_member(network, batches[index], index in mid_epoch)
+        return losses
+
+    def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
+        """Return the members' outputs for all rows; see `Session`."""
+        outputs = {}
+        for index, network in self._working(members):
+            with self._own_failure(index):
+                outputs[index] = self._predict_member(network, inputs)
+        return outputs
+
     def save_best(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers."""
-        for index in members:
-            self.run_member(index, lambda network: network.save_best())
+        for index, network in self._working(members):
+            with self._own_failure(index):
+                network.save_best()
 
     def restore_best(self, members: Sequence[int]) -> None:
         """Put the copies back into place."""
-        for index in members:
-            self.run_member(index, lambda network: network.restore_best())
+        for index, network in self._working(members):
+            with self._own_failure(index):
+                network.restore_best()
 
     def drop(self, members: Sequence[int]) -> None:
-        """Give up the members' memory."""
+        """Free the members' memory."""
         for index in members:
             self._networks.pop(index, None)
 
+    def network(self, member: int) -> NetworkT:
+        """Return a member's network; raises KeyError where it failed or was dropped."""
+        return self._networks[member]
+
     def network_state(self, member: int) -> NetworkState:
-        """Return all that a member's next step depends on; see `Team`."""
+        """Return all that a member's next step depends on; see `Session`."""
         return self._networks[member].network_state()
 
     def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
-        """Put members where they were; see `Team`."""
-        for index, member_state in states.items():
-            self.run_member(index, methodcaller("load_state", member_state))
-        return {index: self._failures[index] for index in states if index in self._failures}
+        """Put members where they were; see `Session`."""
+        for index, network in self._working(states):
+            with self._own_failure(index):
+                network.load_state(states[index])
+        return {index: self.failures[index] for index in states if index in self.failures}
 
     def state_dict(self, member: int) -> dict[str, Any]:
         """Return the present weights and buffers, copied to the CPU."""
@@ -101,13 +143,17 @@ class Sequential(Generic[NetworkT]):
         """Return the numbers in the network's parameters; 0 if it could not be built."""
         return self._parameter_counts[member]
 
-    def run_member(self, index: int, action: Callable[[NetworkT], Any]) -> Any:
-        """Let one member work; what it raises is its own, ends it, and answers from then on."""
-        if index in self._failures:
-            return self._failures[index]
+    def _working(self, members: Iterable[int]) -> Iterator[tuple[int, NetworkT]]:
+        """Yield the networks of the members that have not failed."""
+        for index in members:
+            if index not in self.failures:
+                yield index, self._networks[index]
+
+    @contextmanager
+    def _own_failure(self, index: int) -> Iterator[None]:
+        """Catch what a member raises: it has failed, and the others go on."""
         try:
-            return action(self._networks[index])
+            yield
         except (Exception, SystemExit) as error:
-            self._failures[index] = as_exception(error)
+            self.failures[index] = as_exception(error)
             self.drop([index])
-            return self._failures[index]

@@ -123,9 +123,12 @@ class Fold:
         pending = {index: rows for index, rows in batches.items() if rows}
         losses = session.advance(pending, mid_epoch) if pending else {}
         for index in self._trained:
-            self.member_states[index].record_training(
-                milestone, losses.get(index), session.peak_memory(index)
-            )
+            state = self.member_states[index]
+            if index in session.failures:
+                state.epochs = milestone.epochs
+                state.fail(session.failures[index])
+            else:
+                state.record_training(milestone, losses.get(index), session.peak_memory(index))
 
     def _validate(self, milestone: Milestone, session: Session) -> None:
         if not self._trained:
@@ -162,12 +165,13 @@ class Fold:
         scores, targets = {}, split.targets.to(self._training.device)
         for index, output in session.predict(indices, split.inputs).items():
             try:
-                if isinstance(output, Exception):
-                    raise output
                 with self._metric_randomness(index):
                     scores[index] = evaluate_metric(self._training.objective, output, targets)
             except (Exception, SystemExit) as error:
                 self.member_states[index].fail(as_exception(error))
+        for index in indices:
+            if index in session.failures:
+                self.member_states[index].fail(session.failures[index])
         return scores
 
     def _metric_randomness(self, index: int) -> AbstractContextManager[None]:

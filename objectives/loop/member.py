@@ -138,20 +138,16 @@ class MemberState:
         self.order.load_state(*stored["order"])
 
     def record_training(
-        self, milestone: Milestone, loss: float | Exception | None, peak_memory: int | None
+        self, milestone: Milestone, loss: float | None, peak_memory: int | None
     ) -> None:
         """Record what came of training up to a milestone.
 
         Args:
             milestone: The point reached.
-            loss: The mean over the current epoch so far, what training raised, or None where no
-                batch was left to train on.
+            loss: The mean over the current epoch so far; None where no batch was left to train on.
             peak_memory: Most bytes held on a GPU in this training, where that was measured.
         """
         self.epochs = milestone.epochs
-        if isinstance(loss, Exception):
-            self.fail(loss, built=self.parameters > 0)
-            return
         if loss is not None:
             self.epoch_loss = loss
         if milestone.validate:
@@ -181,14 +177,10 @@ class MemberState:
         impatient = settings.patience > 0 and epochs_waited >= settings.patience
         return bool(self.curve) and (impatient or len(self.curve) >= settings.epochs)
 
-    def fail(self, error: Exception, *, built: bool = True) -> None:
-        """Record what its model, metric or memory raised; this ends the training.
-
-        Args:
-            error: The exception.
-            built: Whether the network had been built.
-        """
+    def fail(self, error: Exception) -> None:
+        """Record what its builder, model, metric or memory raised; this ends the training."""
         if is_out_of_memory(error):
+            built = self.parameters > 0
             when = f"in epoch {len(self.curve)}" if built else "while it was built"
             self.status = MemberStatus.OUT_OF_MEMORY
             self.detail = f"memory ran out {when}: {describe_error(error):.200}"

@@ -131,6 +131,14 @@ def deserialise(serialised: Any, tensors: Mapping[str, Tensor], device: torch.de
     return _SEQUENCE_TYPES[kind](deserialise(item, tensors, device) for item in contents)
 
 
+def bitwise_equal(left: Tensor, right: Tensor) -> bool:
+    """Return whether two tensors are of one type and shape and hold the same bits."""
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    bits = (tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (left, right))
+    return torch.equal(*bits)
+
+
 def cpu_copy(tensor: Tensor) -> Tensor:
     """Return a contiguous copy on the CPU, which shares nothing with the original.
 

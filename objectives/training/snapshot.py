@@ -210,6 +210,25 @@ def require_matching(
             )
 
 
+def matching_states(
+    network_state: NetworkState, current: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the tensors of the stored `state_dict`, and those of the best one (or none).
+
+    Args:
+        network_state: A network's, in a snapshot.
+        current: The tensors in the present `state_dict` of the network that is to take it over.
+
+    Raises:
+        IncompatibleSnapshot: They have other names, shapes or types than the network's own.
+    """
+    model, best = network_state.tensors_of("model"), network_state.tensors_of("best")
+    require_matching(model, current, "the state")
+    if best:
+        require_matching(best, current, "the best state")
+    return model, best
+
+
 def require_equal_updates(network_state: NetworkState) -> int:
     """Return how many updates a network has had, all parameters equally many.
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
+from widthwise.objectives.engines.base import EngineUnsupported, Member, Session, TrainingSetup
 from widthwise.objectives.engines.choose import EngineChoice
-from widthwise.objectives.engines.plain import PlainEngine, PlainSession
+from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.registry import ENGINES
 from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.training.settings import ProxySettings
@@ -39,7 +39,7 @@ class SkewedRateEngine:
     def __init__(self, slant: float) -> None:
         self._slant = slant
 
-    def start(self, training: TrainingSetup, members: Sequence[Member]) -> PlainSession:
+    def start(self, training: TrainingSetup, members: Sequence[Member]) -> Session:
         slanted = [
             replace(member, learning_rate=member.learning_rate * self._slant) for member in members
         ]
@@ -51,7 +51,7 @@ class UnsupportedEngine:
 
     name = "stacked"
 
-    def start(self, *_: object) -> PlainSession:
+    def start(self, *_: object) -> Session:
         raise EngineUnsupported("it will not")
 
 

@@ -1,13 +1,13 @@
 """The dense engine: multi-layer perceptrons on the CPU, each at its exact widths, compiled.
 
 For small networks torch's time goes into calling operators, not into numbers. Here one call trains
-a member through all its batches (`dense_kernel`), with the plain engine's result up to rounding.
+a member through all its batches (`kernel`), with the plain engine's result up to rounding.
 
 Entry point: `DenseEngine`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, final
 
 import numpy as np
@@ -73,16 +73,16 @@ def _compiled_kernels(dtype: torch.dtype) -> CompiledKernels:
 
 @cache
 def _blas_controller() -> ThreadpoolController:
-    """Return what sets the threads of BLAS: products this small lose by sharing them out."""
+    """Return what limits BLAS to one thread: products this small lose by sharing the work."""
     return ThreadpoolController()
 
 
 @final
 class DenseSession(Sequential[DenseNetwork]):
-    """Members that take turns; see `Team`."""
+    """The members of a dense engine; see `Session`."""
 
     def __init__(self, training: TrainingSetup, members: Sequence[Member]) -> None:
-        """Build all members.
+        """Build all members; one that cannot be built has failed.
 
         Raises:
             EngineUnsupported: See `DenseEngine.start`.
@@ -99,25 +99,15 @@ class DenseSession(Sequential[DenseNetwork]):
 
     def advance(
         self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
-    ) -> dict[int, float | Exception]:
-        """Train members on batches of their own; see `Team`."""
+    ) -> dict[int, float]:
+        """Train members on batches of their own; see `Session`."""
         with _blas_controller().limit(limits=1, user_api="blas"):
-            return {
-                index: self.run_member(
-                    index,
-                    partial(self._advance, batches=member_batches, mid_epoch=index in mid_epoch),
-                )
-                for index, member_batches in batches.items()
-            }
+            return super().advance(batches, mid_epoch)
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
-        """Return each member's outputs for all rows; see `Team`."""
-        rows = _flatten_rows(inputs)
+        """Return the members' outputs for all rows; see `Session`."""
         with _blas_controller().limit(limits=1, user_api="blas"):
-            return {
-                index: self.run_member(index, partial(self._predict, inputs=rows))
-                for index in members
-            }
+            return super().predict(members, inputs)
 
     def peak_memory(self, member: int) -> int | None:  # noqa: ARG002
         """Return None: there is no GPU."""
@@ -138,7 +128,9 @@ class DenseSession(Sequential[DenseNetwork]):
             learning_rate_factors=training.learning_rate_factors(member),
         )
 
-    def _advance(self, network: DenseNetwork, batches: Sequence[Tensor], mid_epoch: bool) -> float:
+    def _advance_member(
+        self, network: DenseNetwork, batches: Sequence[Tensor], mid_epoch: bool
+    ) -> float:
         sizes, max_rows = [batch.shape[0] for batch in batches], self._training.settings.batch_size
         smallest, largest = min(sizes, default=0), max(sizes, default=0)
         if not 1 <= smallest <= largest <= max_rows:
@@ -158,8 +150,9 @@ class DenseSession(Sequential[DenseNetwork]):
             self._kernels, self._arrays, row_order, sizes, self._workspace, mid_epoch
         )
 
-    def _predict(self, network: DenseNetwork, inputs: Array) -> Tensor:
-        return torch.from_numpy(network.predict(self._kernels, inputs, self._workspace))
+    def _predict_member(self, network: DenseNetwork, inputs: Tensor) -> Tensor:
+        rows = _flatten_rows(inputs)
+        return torch.from_numpy(network.predict(self._kernels, rows, self._workspace))
 
 
 def _flatten_rows(inputs: Tensor) -> Array:
@@ -169,10 +162,10 @@ def _flatten_rows(inputs: Tensor) -> Array:
 
 
 def _training_arrays(training: TrainingSetup) -> TrainingArrays:
-    """Return what is to be learnt.
+    """Return the training data as arrays.
 
     Raises:
-        EngineUnsupported: Nothing that the compiled code knows.
+        EngineUnsupported: A setting, type, loss or task that the compiled code does not know.
     """
     data, settings = training.data, training.settings
     inputs, targets = data.train.inputs, data.train.targets
@@ -212,7 +205,7 @@ def _loss_kind(objective: Objective) -> tuple[LossKind, Task]:
 
 
 def _require_matching_targets(arrays: TrainingArrays, output_width: int) -> None:
-    """Raise `EngineUnsupported` for outputs that are no match for the targets."""
+    """Raise `EngineUnsupported` for outputs that do not match the targets."""
     if arrays.loss == LossKind.CROSS_ENTROPY:
         lowest, highest = arrays.labels.min(), arrays.labels.max()
         if lowest < 0 or highest >= output_width:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...model.keyed_dropout import mask_key
-from ...training.snapshot import NetworkState, require_equal_updates, require_matching
+from ...training.snapshot import NetworkState, matching_states, require_equal_updates
 from ..base import EpochLoss
 from .activations import CHUNK
 from .compile import Array, DenseProgram, ParameterSlot
@@ -148,7 +148,7 @@ class DenseNetwork:
 
     def restore_best(self) -> None:
         """Put the copy back into place."""
-        assert self._best_arrays is not None, "it was remembered"
+        assert self._best_arrays is not None, "save_best comes first"
         self._parameter_state[0], self._statistics[:], self._batch_count = self._best_arrays
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -179,13 +179,11 @@ class DenseNetwork:
         Raises:
             IncompatibleSnapshot: It is of another network.
         """
-        require_matching(state.tensors_of("model"), self.state_dict(), "the state")
-        best_state = state.tensors_of("best")
-        if best_state:
-            require_matching(best_state, self.state_dict(), "the best state")
-            self._best_arrays = self._from_state_dict(best_state)
+        model, best = matching_states(state, self.state_dict())
+        if best:
+            self._best_arrays = self._from_state_dict(best)
         self._parameter_state[0], self._statistics[:], self._batch_count = self._from_state_dict(
-            state.tensors_of("model")
+            model
         )
         self.step = require_equal_updates(state)
         for kind, values in zip(("exp_avg", "exp_avg_sq"), self._parameter_state[2:], strict=True):

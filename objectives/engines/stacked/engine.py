@@ -7,7 +7,7 @@ compute otherwise when padded are found by a probe and refused.
 Entry point: `StackedEngine`.
 """
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, final
 from weakref import WeakKeyDictionary
 
@@ -90,7 +90,7 @@ class StackedEngine:
         networks: Sequence[BuiltMember],
         template: nn.Module,
     ) -> None:
-        """Probe what was not probed before; raises Unsuitable."""
+        """Raise `EngineUnsupported` unless such networks can be stacked; remembered by structure."""
         padded = frozenset(
             name
             for name, width in group.widths.items()
@@ -108,7 +108,11 @@ class StackedEngine:
 
 @final
 class StackedSession:
-    """Members in stacks; see `Team`."""
+    """Members in stacks; see `Session`.
+
+    Attributes:
+        failures: Members that failed, with what their model, loss or memory raised.
+    """
 
     def __init__(
         self,
@@ -117,17 +121,17 @@ class StackedSession:
         parameter_counts: Mapping[int, int],
         device: torch.device,
     ) -> None:
-        self._stacks, self._failures = stacks, failures
+        self._stacks, self.failures = stacks, failures
         self._parameter_counts, self._device = parameter_counts, device
 
     def advance(
         self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
-    ) -> dict[int, float | Exception]:
-        """Train members on batches of their own; see `Team`.
+    ) -> dict[int, float]:
+        """Train members on batches of their own; see `Session`.
 
-        An exception in a stack of several is everybody's and propagates.
+        An exception in a stack of several members is no single one's, and propagates.
         """
-        results: dict[int, float | Exception] = dict(self._failures_of(batches))
+        results: dict[int, float] = {}
         for stack in self._aligned_stacks(batches, mid_epoch):
             member_batches = [batches[index] for index in stack.member_indices]
             try:
@@ -141,15 +145,13 @@ class StackedSession:
             except (Exception, SystemExit) as error:
                 if len(member_batches) > 1:
                     raise
-                results[stack.member_indices[0]] = self._failures[stack.member_indices[0]] = (
-                    as_exception(error)
-                )
+                self.failures[stack.member_indices[0]] = as_exception(error)
                 self.drop(stack.member_indices)
         return results
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
-        """Return each member's outputs for all rows; see `Team`."""
-        results: dict[int, Any] = self._failures_of(members)
+        """Return the members' outputs for all rows; see `Session`."""
+        results: dict[int, Any] = {}
         for stack, positions in self._stacks_with(members):
             outputs = stack.predict(positions, inputs)
             results.update(
@@ -171,7 +173,7 @@ class StackedSession:
             stack.restore_best(positions)
 
     def drop(self, members: Sequence[int]) -> None:
-        """Give up the members' memory: the others close up."""
+        """Free the members' memory: the stacks shrink to the others."""
         dropped = frozenset(members)
         self._stacks = [
             piece
@@ -181,13 +183,13 @@ class StackedSession:
         ]
 
     def network_state(self, member: int) -> NetworkState:
-        """Return all that a member's next step depends on; see `Team`."""
+        """Return all that a member's next step depends on; see `Session`."""
         ((stack, (position,)),) = self._stacks_with([member])
         return stack.network_state(position)
 
     def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
-        """Put members where they were; see `Team`. Those after one step stay together."""
-        incompatible = self._failures_of(states)
+        """Put members where they were; see `Session`. Those after the same step stay together."""
+        incompatible = {index: self.failures[index] for index in states if index in self.failures}
         self._split_by(
             {index: member_state.metadata["step"] for index, member_state in states.items()}
         )
@@ -215,9 +217,6 @@ class StackedSession:
     def peak_memory(self, member: int) -> None:  # noqa: ARG002
         """Return None: the allocator's figure is the whole stack's."""
         return
-
-    def _failures_of(self, members: Iterable[int]) -> dict[int, Any]:
-        return {index: self._failures[index] for index in members if index in self._failures}
 
     def _stacks_with(self, members: Sequence[int]) -> Iterator[tuple[Stack, list[int]]]:
         """Yield the stacks that hold some of the members, with their indices there, rising."""

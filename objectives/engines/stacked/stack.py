@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map
 
 from ...model.keyed_dropout import KeyedDropout, mask_key
 from ...training.evaluate import concatenate_outputs
-from ...training.snapshot import NetworkState, require_equal_updates, require_matching
+from ...training.snapshot import NetworkState, matching_states, require_equal_updates
 from ...user_code import is_out_of_memory
 from ..base import EpochLoss, TrainingSetup
 from .adamw import StackedAdamW
@@ -224,12 +224,10 @@ class Stack:
         return incompatible
 
     def _restore_member(self, position: int, state: NetworkState) -> None:
-        expected, sizes = self.state_dict(position), self._sizes[position]
+        sizes = self._sizes[position]
         require_equal_updates(state)
-        model, best = state.tensors_of("model"), state.tensors_of("best")
-        require_matching(model, expected, "the state")
+        model, best = matching_states(state, self.state_dict(position))
         if best:
-            require_matching(best, expected, "the best state")
             self._current.write(
                 position, sizes, {self._state_names[key]: tensor for key, tensor in best.items()}
             )

@@ -74,9 +74,8 @@ def train_epochs(
             {index: orders[index].batches_until(1.0) for index in indices}
         )
         for index in indices:
-            loss = epoch_losses[index]
-            assert isinstance(loss, float), loss
-            losses[index].append(loss)
+            assert index in epoch_losses, session.failures[index]
+            losses[index].append(epoch_losses[index])
     outputs = session.predict(indices, training.data.validation.inputs)
     return (
         [session.state_dict(index) for index in indices],

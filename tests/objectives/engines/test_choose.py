@@ -54,13 +54,13 @@ class DelayedReplayEngine:
         session = PlainEngine().start(training, members)
         plain, call_count = session.advance, [0]
 
-        def advance(batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float | Exception]:
+        def advance(batches: Mapping[int, Sequence[Tensor]]) -> dict[int, float]:
             call_count[0] += 1
             if call_count[0] > 1 and self._pause is None:
                 return dict.fromkeys(batches, 0.5)
             time.sleep(self._pause or 0.0)
             losses = plain(batches)
-            return {n: loss + self._error for n, loss in losses.items()}  # type: ignore[operator]
+            return {n: loss + self._error for n, loss in losses.items()}
 
         session.advance = advance  # type: ignore[method-assign]
         return session

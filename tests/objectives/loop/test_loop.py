@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.engines.base import Engine, EngineUnsupported, Member, TrainingSetup
-from widthwise.objectives.engines.plain import PlainEngine, PlainSession
+from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.candidate import Candidate, replica_seed
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
@@ -248,7 +248,7 @@ class FailingEngine:
 
     def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
         self.called("start")
-        session = PlainSession(training, members)
+        session = PlainEngine().start(training, members)
         for name in ("advance", "predict", "save_best", "restore_best", "drop"):
             setattr(session, name, self._count_calls(name, getattr(session, name)))
         return session

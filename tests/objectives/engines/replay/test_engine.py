@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
+from widthwise.objectives.engines.module_network import ModuleSession
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.engines.replay.engine import ReplayEngine, ReplaySession
+from widthwise.objectives.engines.replay.engine import ReplayEngine, check_support
+from widthwise.objectives.engines.replay.network import ReplayNetwork
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.model.families import ACTIVATIONS
@@ -80,10 +82,10 @@ def training(objective: ModuleObjective, settings: ProxySettings = SETTINGS) -> 
     return TrainingSetup(objective=objective, data=objective.data, settings=settings, device=CPU)
 
 
-def is_replayed(session: ReplaySession, index: int = 0) -> bool:
+def is_replayed(session: ModuleSession[ReplayNetwork], index: int = 0) -> bool:
     """Whether a member's steps are really replayed, those of a full batch and the rest."""
-    player = session._runners[index]
-    return player.unsupported_reason is None and player.is_proven(16) and player.is_proven(10)
+    network = session.network(index)
+    return network.unsupported_reason is None and network.is_proven(16) and network.is_proven(10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -323,10 +325,10 @@ def test_an_empty_batch_harms_no_neighbour() -> None:
             batches = order.batches_until(1.0)
             losses = session.advance({0: batches, 1: [*batches, batches[0][:0]], 2: batches})
         collected.append(
-            (losses[0], str(losses[1]), losses[2], session.state_dict(0), session.state_dict(2))
+            (losses, str(session.failures[1]), session.state_dict(0), session.state_dict(2))
         )
-    assert collected[0][:3] == collected[1][:3]
-    for state, other in zip(collected[0][3:], collected[1][3:], strict=True):
+    assert collected[0][:2] == collected[1][:2]
+    for state, other in zip(collected[0][2:], collected[1][2:], strict=True):
         assert all(torch.equal(state[name], other[name]) for name in state)
 
 
@@ -357,14 +359,15 @@ def test_a_member_whose_steps_cannot_be_repeated_is_trained_plainly() -> None:
     for _ in range(3):
         session.advance(dict.fromkeys((0, 1), order.batches_until(1.0)))
     assert is_replayed(session, 0)
-    assert "more than parameters" in session._runners[1].unsupported_reason
+    assert "more than parameters" in session.network(1).unsupported_reason
 
 
 def test_a_session_of_which_no_member_can_be_built_starts() -> None:
     session = ReplayEngine().start(
         training(custom_objective(Exploding, make_clusters())), members({"a": 13})
     )
-    assert "thirteen" in str(session.advance({0: [torch.arange(4)]})[0])
+    assert session.advance({0: [torch.arange(4)]}) == {}
+    assert "thirteen" in str(session.failures[0])
 
 
 def test_only_a_cpu_is_served() -> None:
@@ -375,15 +378,15 @@ def test_only_a_cpu_is_served() -> None:
         ReplayEngine().start(unsupported, members({"a": 4}))
 
 
-def test_support_of_a_structure_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from widthwise.objectives.engines.replay import engine as replay
+def test_support_of_a_structure_is_checked_once() -> None:
+    checked: list[ReplayNetwork] = []
 
-    rehearse, rehearsed = replay.check_support, []
-    monkeypatch.setattr(
-        replay, "check_support", lambda *given: rehearsed.append(given) or rehearse(*given)
-    )
-    engine, objective = ReplayEngine(), family_objective("mlp", make_clusters())
+    def check(setup: TrainingSetup, network: ReplayNetwork) -> str | None:
+        checked.append(network)
+        return check_support(setup, network)
+
+    engine, objective = ReplayEngine(check), family_objective("mlp", make_clusters())
     for width in (4, 5, 6):
         engine.start(training(objective), members({"a": width}))
     engine.start(training(objective), members({"a": 4, "b": 4}))
-    assert len(rehearsed) == 2
+    assert len(checked) == 2
