@@ -111,8 +111,9 @@ def worker(
     ] = None,
 ) -> None:
     """Work on a study until its budget is spent, or on all that come; start as many as you like."""
+    from ...storage.ledger.slot import StudyStatus
     from ..worker.pool import serve_open_studies
-    from ..worker.serve import serve_study
+    from ..worker.serve import study_worker
 
     database = open_database(storage)
     if name is None:
@@ -123,7 +124,12 @@ def worker(
             f"--idle goes with a worker without a study: leave {name} out, since a worker of one "
             "study ends with its budget"
         )
-    serve_study(database, name, options, stderr())
+    with study_worker(database, name, options, stderr()) as study:
+        status = study.run()
+    if status is StudyStatus.CANCELLED:
+        stderr().print(
+            f"study {name} was cancelled; `widthwise resume {name}` opens it again", markup=False
+        )
 
 
 def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 A child process trains; this one keeps the leases and announces the worker.
 
-Entry points: `serve_study`; `build_supervisor`, what runs one study's batches, for the pool too.
+Entry points: `study_worker`; `build_supervisor`, what runs one study's batches, for the pool too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ...storage.database.database import Database
 from ...storage.ledger.ledger import Ledger
-from ...storage.ledger.slot import StudyRow, StudyStatus
+from ...storage.ledger.slot import StudyRow
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
 from ...storage.study.workers import WorkerActivity
@@ -98,30 +98,25 @@ class _StudyObserver:
         self.context.log(f"trial {outcome.number}: {outcome.kind}{value_text}{detail_text}")
 
 
-def serve_study(database: Database, name: str, options: WorkerOptions, console: Console) -> None:
-    """Work on a study until its budget is spent or it is cancelled; wait while it is paused.
+@contextmanager
+def study_worker(
+    database: Database, name: str, options: WorkerOptions, console: Console
+) -> Iterator[Worker]:
+    """Make a worker on one study; its stop signals are heard until the block ends.
 
     Args:
         database: Where the study is.
         name: The study's name.
         options: How to work.
         console: Where the end of each trial is written.
-
-    Raises:
-        FingerprintMismatch: The model's code or the data changed since the study began.
-        Drained: A signal asked to stop.
-        Exhausted: Every feasible candidate was tried.
-        TooManyFailures: Training failed too often in a row.
     """
     study = load_study(database, name)
     with worker_context(database, options, console) as context:
         supervisor = build_supervisor(study, context)
         try:
-            status = Worker(supervisor=supervisor).run()
+            yield Worker(supervisor=supervisor)
         finally:
             supervisor.trainer.release_device()
-    if status is StudyStatus.CANCELLED:
-        context.log(f"study {name} was cancelled; `widthwise resume {name}` opens it again")
 
 
 def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor:
