@@ -148,7 +148,7 @@ def test_the_command_keeps_the_budget_though_ray_loses_a_worker_and_shows_no_pas
     ]
     assert any("widthwise.search.cli.app" in part for part in process_texts)
     assert not any("s}3cret" in part or "s%7D3cret" in part for part in process_texts)
-    hosts = processes_named("ray::Host")
+    hosts = processes_named("ray::WorkerActor")
     hosts[0].kill()
     out, err = run.communicate(timeout=200)
     assert run.returncode == 0, err
@@ -213,7 +213,7 @@ def test_a_lost_node_takes_no_trial_with_it(
     try:
         wait_until(lambda: watch.any_leased() or fleet.exits())
         (worker,) = worker_processes()
-        (host,) = processes_named("ray::Host")
+        (host,) = processes_named("ray::WorkerActor")
         machine = [worker, *worker.children(recursive=True)]
         for process in machine:
             process.suspend()  # a machine that is gone gives nothing back
