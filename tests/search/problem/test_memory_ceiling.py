@@ -21,6 +21,7 @@ from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.neighbourhood import hash_rows
 from widthwise.search.space.space import Space, Width
+from widthwise.search.trial.watch import Unwatched
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot
 from widthwise.tests.one_slot import bind_one, claim_one, release_one, settle_one
@@ -177,7 +178,7 @@ def test_a_process_that_lost_its_gpu_is_given_up(new_harness: HarnessFactory) ->
     study = new_harness(trials=5, at_once=4, faults=dict.fromkeys(range(1, 41), "poison"))
     runner = study.runner()
     with pytest.raises(TrainerDied, match="lost the GPU: CUDA error: an illegal memory access"):
-        runner.run(runner.ledger.claim_many(4), frozenset)
+        runner.run_batch(runner.ledger.claim_many(4), Unwatched())
     assert [record.state for record in study.records()[:4]] == ["leased"] * 4
 
 
