@@ -21,6 +21,8 @@ def make_adamw(
     learning_rate: float,
     weight_decay: float = 0.0,
     factors: Mapping[str, float] | None = None,
+    *,
+    fused: bool | None = None,
 ) -> torch.optim.AdamW:
     """Return AdamW over the model's trainable parameters; the cost counter traces the very same.
 
@@ -32,6 +34,7 @@ def make_adamw(
         learning_rate: Adam's step size.
         weight_decay: Decoupled decay.
         factors: Parameter name to the factor on its rate; 1 where it is not named.
+        fused: Whether to use torch's fused kernel; None to do so where that is safe.
 
     Raises:
         ModelError: There is nothing to train.
@@ -42,6 +45,8 @@ def make_adamw(
             groups.setdefault((factors or {}).get(name, 1.0), []).append(parameter)
     if not groups:
         raise ModelError("the model has no parameter to train: give it at least one.")
+    if fused is None:
+        fused = _supports_fused(parameter for group in groups.values() for parameter in group)
     return torch.optim.AdamW(
         [
             {
@@ -52,8 +57,7 @@ def make_adamw(
             for factor, parameters in groups.items()
         ],
         lr=learning_rate,
-        fused=_supports_fused(parameter for group in groups.values() for parameter in group)
-        or None,
+        fused=fused or None,
     )
 
 

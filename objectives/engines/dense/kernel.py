@@ -1,6 +1,6 @@
 """The dense engine's compiled code: whole epochs of one network's training, without Python.
 
-A network is a table (`dense_table`), its parameters one flat array. The functions interpret the
+A network is a table (see `program`), its parameters one flat array. The functions interpret the
 table, so that one compilation for each type of number serves every depth and width.
 
 Entry point: `CompiledKernels`.
@@ -56,17 +56,17 @@ def _adamw_step(
         )
 
 
-def _source_checksum() -> int:
-    """Return a checksum of all compiled sources."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(keyed_dropout.__file__)]
+def source_checksum(folder: Path = Path(__file__).parent) -> int:
+    """Return a checksum of all compiled sources: those of a folder, and the keyed dropout's."""
+    files = [*sorted(folder.glob("*.py")), Path(keyed_dropout.__file__)]
     return crc32(b"".join(file.read_bytes() for file in files))
 
 
 def _make_train(checksum: int) -> Callable[..., float]:
     """Return the function to compile, `train`.
 
-    numba's cache on disk notices a change of this file, and of what a function encloses: the
-    revision stands for the other files.
+    numba's cache on disk notices a change of this file, and of the values that a function encloses:
+    the checksum stands for the other files.
     """
 
     def train(
@@ -90,7 +90,7 @@ def _make_train(checksum: int) -> Callable[..., float]:
         Args:
             table: operations x columns.
             coefficients: operations x 2.
-            arrays: What to learn.
+            arrays: The training data.
             row_order: Row numbers of all batches, one batch after the other.
             batch_ends: Where each batch ends.
             dropout_keys: batches x dropout layers.
@@ -99,8 +99,8 @@ def _make_train(checksum: int) -> Callable[..., float]:
             rates: groups x 2: step size, and step size x weight decay.
             state: 4 x parameters: values, gradients and the two moments.
             statistics: Flat; those of batch normalisation.
-            workspace: Workspace.
-            resume_total: The sum to go on from.
+            workspace: Memory for activations and gradients.
+            resume_total: The sum of the losses so far, to be added to.
             training: True; a constant would have `forward` compiled once more for it.
         """
         _ = checksum
@@ -165,7 +165,7 @@ def _make_evaluate(checksum: int) -> Callable[..., None]:
         outputs: Any,
         training: bool,
     ) -> None:
-        """Put a network's outputs for all rows into place, so many rows at once."""
+        """Write a network's outputs for all rows, computed so many rows at once."""
         _ = checksum
         input_width, output_width = inputs.shape[1], outputs.shape[1]
         for start in range(0, len(inputs), batch_size):
@@ -185,8 +185,8 @@ def _make_evaluate(checksum: int) -> Callable[..., None]:
 class CompiledKernels:
     """The compiled functions for one type of number.
 
-    Compiling takes seconds, and its result is kept on disk where that can be written and read;
-    where it cannot (no folder, a full disk, a damaged file), it is compiled for this process.
+    Compiling takes seconds, and its result is cached on disk; where that cannot be written or read
+    (no folder, a full disk, a damaged file), it is compiled for this process alone.
 
     Attributes:
         train: See `_make_train`.
@@ -196,20 +196,24 @@ class CompiledKernels:
     train: Callable[..., float]
     evaluate: Callable[..., None]
 
-    def __init__(self, warm_up: Callable[["CompiledKernels"], object]) -> None:
+    def __init__(
+        self,
+        warm_up: Callable[["CompiledKernels"], object],
+        compiler: Callable[..., Callable[[Any], Any]] = njit,
+    ) -> None:
         """Compile.
 
         Args:
             warm_up: Calls both functions, with arguments of the types to compile for.
+            compiler: numba's `njit`.
         """
-        train, evaluate = _make_train(_source_checksum()), _make_evaluate(_source_checksum())
+        checksum = source_checksum()
+        train, evaluate = _make_train(checksum), _make_evaluate(checksum)
         try:
-            self.train = njit(cache=True, **NUMBA_OPTIONS)(train)
-            self.evaluate = njit(cache=True, **NUMBA_OPTIONS)(evaluate)
+            self.train = compiler(cache=True, **NUMBA_OPTIONS)(train)
+            self.evaluate = compiler(cache=True, **NUMBA_OPTIONS)(evaluate)
             warm_up(self)
         except Exception:
-            self.train, self.evaluate = (
-                njit(**NUMBA_OPTIONS)(train),
-                njit(**NUMBA_OPTIONS)(evaluate),
-            )
+            self.train = compiler(**NUMBA_OPTIONS)(train)
+            self.evaluate = compiler(**NUMBA_OPTIONS)(evaluate)
             warm_up(self)

@@ -1,15 +1,15 @@
 """CUDA graphs: a stack's step is captured once and then started as a whole.
 
-A step is some hundred small kernels, and a GPU is done with most of them before the CPU has started
-the next. A graph starts them all at once. It works on the memory that it was captured with: the
-batch is copied to where the captured one lay, and the stack keeps weights, statistics and moments
-where they are.
+A step is some hundred small kernels, and a GPU finishes most of them before the CPU has started the
+next. A graph starts them all at once. It works on the memory that it was captured with: the batch is
+copied into the captured batch's memory, and the stack keeps weights, statistics and moments in
+place.
 
-What cannot be captured is trained step by step, with the same result: a model that reads values,
-brings numbers from the host, or keeps a state that no operator tells of, which a graph would repeat
-as it was.
+Steps that cannot be captured are done one by one, with the same result: those of a model that reads
+values, copies numbers from the host, or keeps a state outside tensors, which a graph would not
+change.
 
-**Not run on a GPU so far**: the tests capture by another recorder, on a CPU.
+**Not run on a GPU so far**: the tests capture with the replay engine's recorder, on a CPU.
 
 Entry points: `GraphedStep`, `capture_function`.
 """
@@ -34,11 +34,11 @@ StepFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class CapturedStep(NamedTuple):
-    """Work that was taken down.
+    """A captured function.
 
     Attributes:
-        launch: Does it again.
-        result: What it returns lies here, each time.
+        launch: Does again what the function did.
+        result: Holds what the function returned, after each launch.
     """
 
     launch: Callable[[], object]
@@ -46,20 +46,23 @@ class CapturedStep(NamedTuple):
 
 
 CaptureFunction = Callable[[Callable[[], Tensor]], CapturedStep]
-"""Takes down what a function does on the device, without doing it."""
+"""Captures what a function does on the device, without doing it."""
+
+CaptureFactory = Callable[[torch.device], CaptureFunction | None]
+"""Returns how steps are captured on a device; None where they are not."""
 
 EAGER_STEPS = 2
-"""Steps at a size of batch before one is captured: libraries set themselves up, a state that no
-operator tells of shows, and an epoch's last batch is not worth it."""
+"""Steps at a size of batch before one is captured: libraries initialise themselves, a state outside
+tensors is noticed, and an epoch's last batch is not worth a graph."""
 
 _uncapturable: WeakSet[Objective] = WeakSet()
-"""Objectives whose steps cannot be captured. Each failure may cost memory that torch never gives
-back (pytorch/pytorch#190308), so nobody tries again."""
+"""Objectives whose steps cannot be captured. Each failure may cost memory that torch never frees
+(pytorch/pytorch#190308), so it is not tried again."""
 
 
 @final
 class GraphedStep:
-    """Does a stack's steps; by a graph, one at a time, where a size of batch is worth it."""
+    """Does a stack's steps, by a graph where there are enough batches of a size."""
 
     def __init__(
         self, objective: Objective, model: nn.Module, capture: CaptureFunction | None
@@ -76,13 +79,13 @@ class GraphedStep:
         self._graph: tuple[torch.Size, StepFunction] | None = None
 
     def __call__(self, step: StepFunction, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do a step, the same in all calls; the losses are only there until the next one."""
+        """Do a step, always the same function; the losses are valid until the next step."""
         if self._capture is None or self._objective in _uncapturable:
             return step(inputs, targets)
         size = inputs.shape
         if self._graph is not None and self._graph[0] == size:
             return self._graph[1](inputs, targets)
-        self._graph = None  # nobody else can have the memory that a graph keeps
+        self._graph = None  # frees the memory that a graph keeps
         step_count = self._step_counts[size] = self._step_counts.get(size, 0) + 1
         if step_count < EAGER_STEPS:
             return step(inputs, targets)
@@ -95,7 +98,7 @@ class GraphedStep:
         return graphed(inputs, targets)
 
     def _checked_step(self, step: StepFunction, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do a step, and give up capturing if it changes what a graph would not."""
+        """Do a step, and give up capturing if it changes a state that a graph would not."""
         state_before = self._hidden_state()
         losses = step(inputs, targets)
         if self._hidden_state() != state_before:
@@ -112,7 +115,7 @@ class GraphedStep:
         batch = inputs.clone(), targets.clone()
         try:
             captured = capture(partial(step, *batch))
-        except Exception as error:  # memory too: without a graph less of it may do
+        except Exception as error:  # also out of memory: without a graph less may be enough
             self._mark_uncapturable(describe_error(error))
             return None
 

@@ -7,7 +7,7 @@ compute otherwise when padded are found by a probe and refused.
 Entry point: `StackedEngine`.
 """
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, final
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ from ...errors import as_exception
 from ...model.objective import Objective
 from ...training.snapshot import NetworkState
 from ..base import EngineUnsupported, Member, TrainingSetup
+from .cuda_graph import CaptureFactory, capture_function
 from .groups import build_groups
 from .padding import BuiltMember, structure
 from .plan import StackGroup
@@ -32,20 +33,44 @@ ProbeKey = tuple[Hashable, frozenset[str], bool]
 """What a verdict is about: the structure, the widths that are padded, whether there is decay."""
 
 
+Probe = Callable[[TrainingSetup, Sequence[BuiltMember], nn.Module], str | None]
+"""Returns why networks cannot be stacked under a template; None if they can."""
+
+
+def probe_failure(
+    training: TrainingSetup, networks: Sequence[BuiltMember], template: nn.Module
+) -> str | None:
+    """Return why networks cannot be stacked, or None."""
+    try:
+        require_stackable(template)
+        check_equivalence(training, networks, template)
+    except EngineUnsupported as difference:
+        return str(difference)
+    return None
+
+
 @final
 class StackedEngine:
     """Trains networks in stacks; see `Engine`."""
 
     name = "stacked"
 
-    def __init__(self, overhead_macs: float = STEP_OVERHEAD_MACS) -> None:
-        """Set the price of a stack.
+    def __init__(
+        self,
+        overhead_macs: float = STEP_OVERHEAD_MACS,
+        *,
+        capture: CaptureFactory = capture_function,
+        probe: Probe = probe_failure,
+    ) -> None:
+        """Begin without any knowledge of networks.
 
         Args:
-            overhead_macs: Of its step, in multiplications of a forward pass: the larger, the fewer and
-                the wider the stacks.
+            overhead_macs: Cost of a stack's step, in multiplications of a forward pass: the larger,
+                the fewer and the wider the stacks.
+            capture: Returns how steps are captured on a device.
+            probe: Finds out whether networks can be stacked, once for those of a structure.
         """
-        self._overhead_macs = overhead_macs
+        self._overhead_macs, self._capture, self._probe = overhead_macs, capture, probe
         self._probe_failures: WeakKeyDictionary[Objective, dict[ProbeKey, str | None]] = (
             WeakKeyDictionary()
         )
@@ -63,7 +88,7 @@ class StackedEngine:
             training, networks, self._overhead_macs
         ):
             self._require_stackable(training, group, group_networks, template)
-            stacks.append(Stack(training, group_networks, template))
+            stacks.append(Stack(training, group_networks, template, self._capture))
         parameters = {
             network.index: sum(parameter.numel() for parameter in network.model.parameters())
             for network in networks
@@ -100,7 +125,7 @@ class StackedEngine:
         key = (structure(template), padded, has_decay)
         failures = self._probe_failures.setdefault(training.objective, {})
         if key not in failures:
-            failures[key] = _probe_failure(training, most_padded(networks), template)
+            failures[key] = self._probe(training, most_padded(networks), template)
         failure = failures[key]
         if failure is not None:
             raise EngineUnsupported(failure)
@@ -281,15 +306,3 @@ def _require_supported(training: TrainingSetup) -> None:
         raise EngineUnsupported(f"precision '{settings.precision}' is not computed in stacks")
     if settings.accumulate > 1:
         raise EngineUnsupported(f"a stack takes whole batches, accumulate is {settings.accumulate}")
-
-
-def _probe_failure(
-    training: TrainingSetup, networks: Sequence[BuiltMember], template: nn.Module
-) -> str | None:
-    """Return why networks cannot be stacked, or None."""
-    try:
-        require_stackable(template)
-        check_equivalence(training, networks, template)
-    except EngineUnsupported as difference:
-        return str(difference)
-    return None

@@ -27,7 +27,7 @@ from ..base import EpochLoss, TrainingSetup
 from .adamw import StackedAdamW
 from .attention import mappable_attention
 from .contents import StackedTensors
-from .cuda_graph import GraphedStep, capture_function
+from .cuda_graph import CaptureFactory, GraphedStep, capture_function
 from .padded_norms import member_masks, replace_norms
 from .padding import BuiltMember, crop, frozen_and_buffers, trainable_parameters
 
@@ -41,14 +41,19 @@ class Stack:
     """
 
     def __init__(
-        self, training: TrainingSetup, networks: Sequence[BuiltMember], template: nn.Module
+        self,
+        training: TrainingSetup,
+        networks: Sequence[BuiltMember],
+        template: nn.Module,
+        capture: CaptureFactory = capture_function,
     ) -> None:
         """Stack networks.
 
         Args:
             training: What they have in common.
-            networks: Of the template's structure; copied from.
-            template: A network of the common widths; its norms are swapped in place.
+            networks: Networks of the template's structure; their tensors are copied.
+            template: A network of the common widths; its norms are replaced in place.
+            capture: Returns how steps are captured on a device.
         """
         replace_norms(template, [network.model for network in networks])
         parameters, other_tensors = trainable_parameters(template), frozen_and_buffers(template)
@@ -58,7 +63,7 @@ class Stack:
             | member_masks(template, network.model)
             for network in networks
         ]
-        self._training, self._template = training, template
+        self._training, self._template, self._capture = training, template, capture
         self.member_indices = [network.index for network in networks]
         self._seeds = [network.member.seed for network in networks]
         self._sizes = [
@@ -102,7 +107,7 @@ class Stack:
         batch_rows = torch.split(rows, list(batch_sizes), dim=1)
         # Gone with this call, graphs and all: another stack, or evaluation, needs their memory.
         graphed_step = GraphedStep(
-            self._training.objective, self._template, capture_function(rows.device)
+            self._training.objective, self._template, self._capture(rows.device)
         )
         for step, batch in enumerate(self._training.load_batches(batch_rows)):
             self._set_keys(keys[step])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import Engine, Member, TrainingSetup
@@ -19,6 +19,7 @@ from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.parametrisation.standard import Parametrisation
+from widthwise.objectives.training.optimizer import make_adamw
 from widthwise.objectives.training.settings import ProxySettings
 
 CPU = torch.device("cpu")
@@ -52,6 +53,26 @@ def family_objective(name: str, data: Data, **options: Any) -> ModuleObjective:
     return replace(
         single_precision,
         builder=lambda widths: single_precision.builder(widths).to(data.train.inputs.dtype),
+    )
+
+
+class _OtherOptimizer(TrainingSetup):
+    """A setup whose optimizer is torch's other implementation of AdamW."""
+
+    def optimizer(self, model: nn.Module, member: Member) -> torch.optim.AdamW:
+        return make_adamw(
+            model,
+            member.learning_rate,
+            self.settings.weight_decay,
+            self.learning_rate_factors(member),
+            fused=False,
+        )
+
+
+def without_fused_optimizer(setup: TrainingSetup) -> TrainingSetup:
+    """The same, but for the order in which the optimizer computes."""
+    return _OtherOptimizer(
+        objective=setup.objective, data=setup.data, settings=setup.settings, device=setup.device
     )
 
 

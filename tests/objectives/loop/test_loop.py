@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.split import make_folds
-from widthwise.objectives.engines.base import Engine, EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.candidate import Candidate, replica_seed
 from widthwise.objectives.loop.loop import train_together
@@ -233,93 +232,6 @@ def test_seconds_are_shared_out() -> None:
     assert len(seconds) == 3
     assert min(seconds) > 0
     assert sum(seconds) <= spent
-
-
-# Engines that give up
-
-
-class FailingEngine:
-    """The plain engine under another name, which breaks down at a call of one of its methods."""
-
-    name = "flaky"
-
-    def __init__(self, method: str, call: int, error: BaseException) -> None:
-        self.method, self.calls_left, self.error = method, call, error
-
-    def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
-        self.called("start")
-        session = PlainEngine().start(training, members)
-        for name in ("advance", "predict", "save_best", "restore_best", "drop"):
-            setattr(session, name, self._count_calls(name, getattr(session, name)))
-        return session
-
-    def called(self, method: str) -> None:
-        self.calls_left -= method == self.method
-        if method == self.method and self.calls_left == 0:
-            raise self.error
-
-    def _count_calls(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(*arguments: Any) -> Any:
-            returned = method(*arguments)
-            self.called(name)
-            return returned
-
-        return watched
-
-
-@pytest.mark.parametrize(
-    ("method", "call", "error"),
-    [
-        ("start", 1, EngineUnsupported("not this one")),
-        ("start", 1, SystemExit(1)),
-        ("advance", 1, torch.OutOfMemoryError("the whole stack")),
-        ("advance", 4, SystemExit(1)),
-        ("predict", 3, RuntimeError("boom")),
-        ("save_best", 2, RuntimeError("boom")),
-        ("restore_best", 1, RuntimeError("boom")),
-        ("drop", 2, RuntimeError("boom")),
-    ],
-    ids=lambda value: str(value) if not isinstance(value, BaseException) else type(value).__name__,
-)
-def test_an_engine_that_breaks_down_is_replaced_without_a_trace(
-    method: str, call: int, error: BaseException
-) -> None:
-    """Also with members that ended before: by patience, at a rung, by trouble of their own."""
-
-    objective = custom_objective(lambda widths: FaultyModule(widths["a"], _return_nan))
-    training_settings = replace(
-        SHORT_SETTINGS, epochs=6, patience=2, halving=Halving(eta=2, first=0.5), replicas=2
-    )
-    batch = make_candidates(2, 3, 5, 8, 9, 12, never_pruned=[2])
-    engine: Engine = FailingEngine(method, call, error)
-    results, expected = (
-        train_results(objective, batch, training_settings, engine=engine),
-        train_results(objective, batch, training_settings),
-    )
-    assert len({result.outcome for result in expected}) == 3
-    for result, plain in zip(results, expected, strict=True):
-        assert result.engine.startswith("plain (flaky: ")
-        assert repr(replace(result, engine="plain")) == repr(plain), "repr, for NaN is not itself"
-
-
-def test_an_engine_that_serves_says_its_name() -> None:
-    (result,) = train_results(
-        MLP,
-        [Candidate(widths={"a": 2, "b": 2}, seed=0)],
-        replace(SHORT_SETTINGS, folds=2),
-        engine=FailingEngine("never", 1, EngineUnsupported()),
-    )
-    assert result.engine == "flaky"
-
-
-def test_a_replacement_of_one_fold_is_told_too() -> None:
-    results = train_results(
-        MLP,
-        [Candidate(widths={"a": 2, "b": 2}, seed=0)],
-        replace(SHORT_SETTINGS, folds=2),
-        engine=FailingEngine("start", 2, EngineUnsupported("too odd")),
-    )
-    assert results[0].engine == "flaky, plain (flaky: EngineUnsupported: too odd)"
 
 
 # Replicas, folds and rates

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.engines.base import Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.tests.objectives.loop.snapshots import (
@@ -101,84 +99,6 @@ def test_a_failed_learning_rate_stays_failed_beside_running_ones(tmp_path: Path)
     assert states[1] == states[3] == "running"
     assert results == run.train_uninterrupted()
     assert results[0].outcome == "complete"
-
-
-class FailingEngine:
-    """An engine that breaks down in one of its calls, as when a GPU's memory runs out."""
-
-    name = "breaking"
-
-    def __init__(self, call: int) -> None:
-        self._calls_left = call
-
-    def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
-        session = PlainEngine().start(training, members)
-        advance = session.advance
-
-        def fail_on_last_call(*arguments: Any) -> Any:
-            self._calls_left -= 1
-            if self._calls_left < 0:
-                raise RuntimeError("it broke down")
-            return advance(*arguments)
-
-        session.advance = fail_on_last_call  # type: ignore[method-assign]
-        return session
-
-
-@pytest.mark.parametrize("call", range(4))
-def test_an_engine_that_breaks_down_after_resuming(call: int, tmp_path: Path) -> None:
-    """The plain engine continues from the snapshot or starts over: the numbers are the same."""
-    objective = mlp_objective()
-    run = ResumableTraining(
-        objective,
-        make_candidates(3, 8),
-        SHORT_SETTINGS,
-        PlainEngine,
-        make_slicer=pause_every(2),
-    )
-    with pytest.raises(TrainingInterrupted):
-        run.train_with_store(FileSnapshotStore(tmp_path, 4))
-    results = replace(run, engine=lambda: FailingEngine(call)).train_with_store(
-        FileSnapshotStore(tmp_path)
-    )
-    for result, expected_result in zip(results, run.train_uninterrupted(), strict=True):
-        assert result.engine == "plain, plain (breaking: RuntimeError: it broke down)"
-        assert replace(result, engine="plain") == expected_result
-
-
-def test_an_engine_that_breaks_down_while_it_loads_a_state(tmp_path: Path) -> None:
-    class OutOfMemoryEngine:
-        name = "full"
-
-        def start(self, training: TrainingSetup, members: Sequence[Member]) -> Any:
-            session = PlainEngine().start(training, members)
-
-            def load_state(_: Any) -> Any:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-
-            session.load_state = load_state  # type: ignore[method-assign]
-            return session
-
-    run = ResumableTraining(mlp_objective(), make_candidates(3, 8), SHORT_SETTINGS, PlainEngine)
-    with pytest.raises(TrainingInterrupted):
-        run.train_with_store(FileSnapshotStore(tmp_path, 2))
-    store = FileSnapshotStore(tmp_path)
-    results = replace(run, engine=OutOfMemoryEngine).train_with_store(store)
-    assert [replace(result, engine="plain") for result in results] == run.train_uninterrupted()
-    assert "plain (full: OutOfMemoryError" in results[0].engine
-    assert min(epochs for _, epochs in store.saved) == 3.0
-
-
-def test_an_engine_that_breaks_down_at_once_keeps_the_earlier_epochs(tmp_path: Path) -> None:
-    """Otherwise a training that is interrupted again and again would never end."""
-    run = ResumableTraining(
-        make_custom_objective(Counted), make_candidates(3), SHORT_SETTINGS, PlainEngine
-    )
-    with pytest.raises(TrainingInterrupted):
-        run.train_with_store(FileSnapshotStore(tmp_path, 3))
-    Counted.steps = 0
-    replace(run, engine=lambda: FailingEngine(0)).train_with_store(FileSnapshotStore(tmp_path))
-    assert Counted.steps == 3
 
 
 class Counted(nn.Sequential):

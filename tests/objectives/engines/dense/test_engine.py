@@ -30,6 +30,7 @@ from widthwise.tests.objectives.engines.equality import (
     family_objective,
     make_clusters,
     train_epochs,
+    without_fused_optimizer,
 )
 
 DATA = make_clusters()
@@ -367,25 +368,25 @@ def test_what_it_cannot_train_it_refuses(kind: str, says: str) -> None:
 
 
 @pytest.mark.slow  # numba compiles once more, where nothing is on the disk
-def test_in_float32_it_is_as_near_to_plain_torch_and_the_truth_as_another_optimizer_of_torch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_in_float32_it_is_as_near_to_plain_torch_and_the_truth_as_another_optimizer_of_torch() -> (
+    None
+):
     members = [member(6, 9), member(33, 20, seed=8), member(64, seed=1)]
 
-    def weights(engine: Any, dtype: torch.dtype) -> list[Tensor]:
+    def weights(engine: Any, dtype: torch.dtype, fused: bool = True) -> list[Tensor]:
         objective = family_objective(
             "mlp", make_clusters(rows=320, dtype=dtype), norm="layer", dropout=0.1
         )
-        states = train_epochs(engine, training(objective), members, 3)[0]
+        setup = training(objective)
+        setup = setup if fused else without_fused_optimizer(setup)
+        states = train_epochs(engine, setup, members, 3)[0]
         return [
             torch.cat([value.double().flatten() for value in state.values()]) for state in states
         ]
 
     fused, dense = weights(PlainEngine(), torch.float32), weights(DenseEngine(), torch.float32)
     truth = weights(PlainEngine(), torch.float64)
-    with monkeypatch.context() as patch:
-        patch.setattr("widthwise.objectives.training.optimizer._supports_fused", lambda _: False)
-        reordered = weights(PlainEngine(), torch.float32)
+    reordered = weights(PlainEngine(), torch.float32, fused=False)
     for actual, plain, other in zip(dense, fused, reordered, strict=True):
         assert (actual - plain).norm() <= 2 * (other - plain).norm()
     exact, actual_value, usual = (torch.cat(tensors) for tensors in (truth, dense, fused))

@@ -111,30 +111,26 @@ def train_with_changes(session: Session) -> list[Any]:
     ids=["plain", "batch norm, dropout", "layer norm, gelu"],
 )
 def test_steps_started_as_a_whole_give_the_same_bits(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any],
 ) -> None:
     case = training(family_objective("mlp", FLAT, **options)), members((4, 9), (8, 3), (5, 5))
     expected = train_with_changes(single_stack_engine().start(*case))
     recordings = FakeCapture()
-    monkeypatch.setattr(
-        "widthwise.objectives.engines.stacked.stack.capture_function", lambda _: recordings
-    )
-    actual = train_with_changes(single_stack_engine().start(*case))
+    capturing = single_stack_engine(capture=lambda _: recordings)
+    actual = train_with_changes(capturing.start(*case))
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
     # Six batches an epoch, the last a short one; with the epoch the graph goes.
     assert recordings.launched == [5 - EAGER_STEPS] * 3
 
 
-def test_images_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_too() -> None:
     proxy = ProxySettings(batch_size=5, weight_decay=0.1)
     case = training(family_objective("cnn", IMAGES, dropout=0.2), proxy), members((3, 5), (4, 2))
     batches = dict.fromkeys(range(2), BatchSampler(50, 5, 1).batches_until(1.0))
     expected = single_stack_engine().start(*case).advance(batches)
     recordings = FakeCapture()
-    monkeypatch.setattr(
-        "widthwise.objectives.engines.stacked.stack.capture_function", lambda _: recordings
-    )
-    assert single_stack_engine().start(*case).advance(batches) == expected
+    capturing = single_stack_engine(capture=lambda _: recordings)
+    assert capturing.start(*case).advance(batches) == expected
     assert recordings.launched == [10 - EAGER_STEPS]
 
 
@@ -182,16 +178,14 @@ class DecayingOutput(nn.Module):
         return self.inner(x) / (1 + self.calls)
 
 
-def test_a_step_with_a_state_of_its_own_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_with_a_state_of_its_own_is_not_captured() -> None:
     objective = family_objective("mlp", FLAT)
     fading = replace(objective, builder=lambda widths: DecayingOutput(objective.builder(widths)))
     case = training(fading), members((4, 9), (8, 3), (5, 5))
     expected = train_with_changes(single_stack_engine().start(*case))
     recordings = FakeCapture()
-    monkeypatch.setattr(
-        "widthwise.objectives.engines.stacked.stack.capture_function", lambda _: recordings
-    )
-    actual = train_with_changes(single_stack_engine().start(*case))
+    capturing = single_stack_engine(capture=lambda _: recordings)
+    actual = train_with_changes(capturing.start(*case))
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
     assert recordings.launched == []
 

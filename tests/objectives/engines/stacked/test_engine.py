@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.plain import PlainEngine
-from widthwise.objectives.engines.stacked import engine as stacked
-from widthwise.objectives.engines.stacked.engine import StackedEngine
+from widthwise.objectives.engines.stacked.engine import StackedEngine, probe_failure
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.families import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective
-from widthwise.objectives.training import optimizer
 from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (
     CPU,
@@ -31,6 +29,7 @@ from widthwise.tests.objectives.engines.equality import (
     family_objective,
     make_clusters,
     train_epochs,
+    without_fused_optimizer,
 )
 
 FLAT = make_clusters()
@@ -38,9 +37,9 @@ IMAGES = make_clusters(shape=(2, 6, 6), rows=50)
 SHORT_SETTINGS = ProxySettings(epochs=2, batch_size=16, weight_decay=0.1)
 
 
-def single_stack_engine() -> StackedEngine:
+def single_stack_engine(**options: Any) -> StackedEngine:
     """The engine that pads whatever it can."""
-    return StackedEngine(overhead_macs=math.inf)
+    return StackedEngine(overhead_macs=math.inf, **options)
 
 
 def members(*widths: tuple[int, ...], rates: tuple[float, ...] = (0.01, 0.003)) -> list[Member]:
@@ -137,14 +136,14 @@ def test_early_stopping_rungs_and_replicas_come_out_alike(halving: Halving | Non
     assert len(epochs) > 1, "nobody stopped early: the test shows nothing"
 
 
-def test_in_float32_it_is_as_near_to_the_truth_as_the_plain_engine(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_in_float32_it_is_as_near_to_the_truth_as_the_plain_engine() -> None:
     batch = members((40, 9), (8, 33), (25, 25), (16, 16))
     proxy = ProxySettings(batch_size=16, weight_decay=0.1)
 
-    def after(engine: Any, data: Data) -> list[dict[str, Tensor]]:
-        return train_epochs(engine, training(family_objective("mlp", data), proxy), batch, 4)[0]
+    def after(engine: Any, data: Data, fused: bool = True) -> list[dict[str, Tensor]]:
+        setup = training(family_objective("mlp", data), proxy)
+        setup = setup if fused else without_fused_optimizer(setup)
+        return train_epochs(engine, setup, batch, 4)[0]
 
     def distance(some: list[dict[str, Tensor]], others: list[dict[str, Tensor]]) -> float:
         return math.sqrt(
@@ -158,8 +157,7 @@ def test_in_float32_it_is_as_near_to_the_truth_as_the_plain_engine(
     single = make_clusters(dtype=torch.float32)
     truth = after(PlainEngine(), to_double(single))
     plain, actual = after(PlainEngine(), single), after(single_stack_engine(), single)
-    monkeypatch.setattr(optimizer, "_supports_fused", lambda _: False)
-    reordered = after(PlainEngine(), single)
+    reordered = after(PlainEngine(), single, fused=False)
     assert distance(actual, truth) <= 1.5 * distance(plain, truth)
     assert distance(actual, plain) <= 2 * distance(reordered, plain)
 
@@ -364,13 +362,14 @@ def test_networks_of_another_structure_have_a_stack_of_their_own() -> None:
     assert_equal_sessions(single_stack_engine(), objective, batch, SHORT_SETTINGS)
 
 
-def test_a_verdict_is_found_once_for_an_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_one_structure_are_probed_once() -> None:
     probes = []
-    prove = stacked.check_equivalence
-    monkeypatch.setattr(
-        stacked, "check_equivalence", lambda *args: (probes.append(args), prove(*args))
-    )
-    engine, objective = single_stack_engine(), family_objective("mlp", FLAT)
+
+    def probe(*arguments: Any) -> str | None:
+        probes.append(arguments)
+        return probe_failure(*arguments)
+
+    engine, objective = single_stack_engine(probe=probe), family_objective("mlp", FLAT)
     engine.start(training(objective), members((4, 9), (8, 3)))
     engine.start(training(objective), members((5, 9), (3, 2)))
     assert len(probes) == 1
