@@ -85,7 +85,7 @@ def assert_settled_once(
         "running": 0,
         "duplicates": 0,
         "lost": 0,
-    }
+    }, figures
     records = LedgerReader(database, study).records()
     assert [record.number for record in records] == list(range(budget))
     assert [record.value for record in records] == [

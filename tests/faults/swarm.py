@@ -77,6 +77,7 @@ def kill_workers(setup: WorkerSetup, pids: dict[int, int], kills: int) -> None:
     """Kill workers that are at work by chance, and put another one into each place."""
     for killed in range(1, kills + 1):
         time.sleep(random.uniform(0.0, 2.0 * setup.mean_training_seconds / len(pids)))
+        wait_until_working(setup, pids)
         worker_index = choose_worker(
             pids, setup, random.choice((Activity.WORKING, Activity.HOLDING))
         )
@@ -103,6 +104,15 @@ def suspend_workers(setup: WorkerSetup, pids: dict[int, int], suspensions: int) 
                 os.kill(pids[worker_index], signal.SIGCONT)
                 del wake_times[worker_index]
         setup.status_board.set_progress(100 * count // suspensions)
+
+
+def wait_until_working(setup: WorkerSetup, pids: Collection[int]) -> None:
+    """Wait for workers that start, so that on a busy machine not the same few slots are hit."""
+    deadline = time.monotonic() + 10.0
+    while any(setup.status_board.activity_of(index) < Activity.WORKING for index in pids):
+        time.sleep(0.01)
+        if time.monotonic() > deadline:
+            return
 
 
 def choose_worker(candidates: Collection[int], setup: WorkerSetup, activity: Activity) -> int:
