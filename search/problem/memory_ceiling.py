@@ -161,10 +161,13 @@ class DeviceProblem:
     Attributes:
         problem: Without anything that is known of devices.
         device_class: The class.
+        known_infeasible: Candidates, each [d], that turned out not to be trainable: by their own
+            costs, though the feasible set had taken them for feasible, or by their size.
     """
 
     problem: Problem
     device_class: str
+    known_infeasible: list[NDArray[np.int64]] = field(default_factory=list)
     _failed_widths: list[Mapping[str, int]] = field(default_factory=list, init=False)
     _restricted: Problem | None = field(default=None, init=False)
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...objectives.cost.latency import measure_latency
 from ...objectives.cost.source import CostSource
@@ -82,8 +80,6 @@ class Problem:
         too_large_reason: Why a candidate is too large for the device here, in a sentence; None
             where it is not known to be.
         time_forward: Returns the seconds of a candidate's forward pass.
-        known_infeasible: Candidates whose own costs broke a limit that the feasible set had thought
-            kept; grows while workers bind.
     """
 
     spec: Spec
@@ -98,7 +94,6 @@ class Problem:
     fingerprint: str
     too_large_reason: Callable[[Mapping[str, int]], str | None] = _never_too_large
     time_forward: Callable[..., float] = measure_latency
-    known_infeasible: list[NDArray[np.int64]] = field(default_factory=list)
 
     @classmethod
     def load(cls, spec: Spec, folder: Path, serialised_costs: str | None = None) -> Problem:
@@ -180,12 +175,11 @@ class Problem:
         bounds = self.spec.limits.measured_limits
         return {name: (value - bounds[name]) / bounds[name] for name, value in measured.items()}
 
-    def check_feasible(self, widths: Mapping[str, int]) -> bool:
-        """Return whether a candidate may be trained; one that may not is never proposed again."""
-        if self.limits.admits(self.exact_costs(widths)) and self.too_large_reason(widths) is None:
-            return True
-        self.known_infeasible.append(self.space.as_row(widths))
-        return False
+    def may_train(self, widths: Mapping[str, int]) -> bool:
+        """Return whether a candidate keeps the limits by its own costs, and may fit the device."""
+        return self.limits.admits(self.exact_costs(widths)) and (
+            self.too_large_reason(widths) is None
+        )
 
     def max_in_memory(
         self, free_bytes: Callable[[torch.device], int | None] = free_memory

@@ -9,10 +9,11 @@ Entry points: `Binder`, `BoundSlot`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...storage.ledger.ledger import BindFailure, Ledger, Slot, WidthBinding
 from ...storage.projection.projection import Projection, TrialStart
@@ -70,12 +71,14 @@ class Binder:
         problem: What is searched.
         ledger: The budget.
         projection: Optuna's view of it.
+        known_infeasible: Candidates, each [d], that must not be suggested; grows while it binds.
         out_of_memory_elsewhere: What ran out of memory on other classes of devices.
     """
 
     problem: Problem
     ledger: Ledger
     projection: Projection
+    known_infeasible: list[NDArray[np.int64]] = field(default_factory=list)
     out_of_memory_elsewhere: Sequence[Mapping[str, int]] = ()
 
     def bind(self, slots: Sequence[Slot]) -> list[Slot]:
@@ -104,9 +107,7 @@ class Binder:
             # The study's very last slot waits for the results of the others.
             unbound = self._release_surplus(unbound, len(suggestions))
             feasible = [
-                suggestion
-                for suggestion in suggestions
-                if self.problem.check_feasible(suggestion.widths)
+                suggestion for suggestion in suggestions if self._may_train(suggestion.widths)
             ]
             newly_bound, unbound = self._bind_suggestions(unbound, feasible)
             bound += newly_bound
@@ -168,6 +169,13 @@ class Binder:
             if trial_id is not None
         ]
 
+    def _may_train(self, widths: Mapping[str, int]) -> bool:
+        """Return whether a candidate may be trained; one that may not is not suggested again."""
+        may_train = self.problem.may_train(widths)
+        if not may_train:
+            self.known_infeasible.append(self.problem.space.as_row(widths))
+        return may_train
+
     def _suggest(
         self, slots: Sequence[Slot], round_number: int, *, nothing_bound: bool
     ) -> list[Suggestion]:
@@ -178,7 +186,7 @@ class Binder:
             self.ledger.reader.tried(),
             problem.goal,
             epochs=problem.settings.epochs,
-            known_infeasible=problem.known_infeasible,
+            known_infeasible=self.known_infeasible,
             out_of_memory_elsewhere=self.out_of_memory_elsewhere,
             measured_limits=problem.spec.limits.measured_limits,
         )

@@ -130,6 +130,7 @@ class Runner:
             problem=self._device_problem.restricted(records),
             ledger=self.ledger,
             projection=self.projection,
+            known_infeasible=self._device_problem.known_infeasible,
             out_of_memory_elsewhere=self._device_problem.out_of_memory_elsewhere(records),
         )
 
