@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..data.dataset import Data
 from ..errors import MetricError, ModelError, describe_error, describe_type
 from ..user_code import is_out_of_memory, load_object
-from .families import check_family
+from .family_registry import check_family
 from .losses import LossFunction, align_to_targets, load_loss
 from .metrics import METRICS, Metric, default_metric
 

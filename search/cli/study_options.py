@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from ...objectives.cost.registry import LIMITABLE_COSTS
+from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
 from .options import open_database, stderr
 
@@ -50,7 +51,9 @@ class DataOptions:
         str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
     ] = None
     metric: Annotated[str | None, typer.Option(help="Metric, for --data.")] = None
-    family: Annotated[str, typer.Option(help="Family of models, for --data: mlp or cnn.")] = "mlp"
+    family: Annotated[
+        str, typer.Option(help=f"Family of models, for --data: {' or '.join(FAMILIES)}.")
+    ] = "mlp"
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")] = 20
 
 

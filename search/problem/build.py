@@ -24,6 +24,7 @@ from ...objectives.data.dataset import Task
 from ...objectives.data.load import load_data
 from ...objectives.data.split import check_folds, max_train_rows
 from ...objectives.errors import CostError, ObjectiveError
+from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.metrics import load_metric
 from ...objectives.model.objective import ModuleObjective, make_objective
@@ -101,7 +102,7 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             seed=spec.study.seed,
             target=proxy.target,
             task=None if proxy.task is None else Task(proxy.task),
-            image=spec.model.family == "cnn",
+            image=spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
         )
     with prefix_errors("proxy.folds"):
         check_folds(data, proxy.folds)

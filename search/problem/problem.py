@@ -21,13 +21,14 @@ from ...objectives.cost.latency import measure_latency
 from ...objectives.cost.source import CostSource
 from ...objectives.data.dataset import Data
 from ...objectives.data.load import data_fingerprint
+from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.standard import Parametrisation
 from ...objectives.training.check_builder import check_builder
 from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.user_code import source_fingerprint
 from ..goal import Goal
-from ..sampler.baselines import Baseline, baselines, doubling, pyramid
+from ..sampler.baselines import Baseline, baselines
 from ..sampler.suggest import Suggester
 from ..space.feasible_set import COST_BATCH_SIZE, FeasibleSet
 from ..space.limits import Limits
@@ -233,10 +234,10 @@ def _build_baselines(spec: Spec, feasible: FeasibleSet, data: Data) -> list[Base
     range stands for what one would try first.
     """
     widths = feasible.space.widths
-    if spec.model.family == "mlp":
-        rule_of_thumb = pyramid(data.features, data.outputs, len(widths))
-    elif spec.model.family == "cnn":
-        rule_of_thumb = doubling(widths[0].low * 2.0, len(widths))
-    else:
+    if spec.model.family is None:
         rule_of_thumb = [(width.low * width.high) ** 0.5 for width in widths]
+    else:
+        family = FAMILIES[spec.model.family]
+        lows = [width.low for width in widths]
+        rule_of_thumb = family.rule_of_thumb(lows, data.features, data.outputs)
     return baselines(feasible, rule_of_thumb)

@@ -71,25 +71,6 @@ def baselines(
     ]
 
 
-def pyramid(features: int, outputs: int, layers: int) -> list[float]:
-    """Return hidden widths that shrink geometrically from the inputs to the outputs.
-
-    w_i = n (m/n)^(i/(k+1)) for i = 1 … k, with n inputs, m outputs and k hidden layers.
-    Source: Masters, Practical Neural Network Recipes in C++ (1993), the geometric pyramid rule.
-    Example: 64 inputs, 10 outputs and one hidden layer give √(64 × 10) ≈ 25.3.
-    """
-    ratio = outputs / features
-    return [features * ratio ** (layer / (layers + 1)) for layer in range(1, layers + 1)]
-
-
-def doubling(first: float, layers: int) -> list[float]:
-    """Return channels that double from block to block.
-
-    Source: Simonyan and Zisserman, Very Deep Convolutional Networks (2015), table 1.
-    """
-    return [first * 2.0**layer for layer in range(layers)]
-
-
 def _log_size(feasible_set: FeasibleSet, candidates: Candidates) -> NDArray[np.float64]:
     """Return log2 of the size, [n]: parameters × FLOPs; without costs, the product of widths."""
     costs = feasible_set.cost_function(candidates)

@@ -8,17 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-# Two hidden layers are the usual choice for tabular data; the search finds how wide.
-_MLP_WIDTHS = {
-    "hidden1": {"low": 8, "high": 512, "step": 8},
-    "hidden2": {"low": 8, "high": 512, "step": 8},
-    "order": "non-increasing",
-}
-_CNN_WIDTHS = {
-    "channels1": {"low": 4, "high": 64, "step": 4},
-    "channels2": {"low": 4, "high": 128, "step": 4},
-    "order": "non-decreasing",
-}
+from ...objectives.model.family_registry import FAMILIES
+
 _DEFAULT_TRIALS = 30
 
 
@@ -27,18 +18,23 @@ def sections_from_data(data: str, *, family: str, **proxy: object) -> dict[str, 
 
     Args:
         data: A file or a built-in set.
-        family: "mlp" or "cnn".
+        family: Name of a built-in family.
         **proxy: Other keys of the section `[proxy]`, such as target; None leaves one out.
     """
     return {
         "study": {"name": _study_name_from(data), "trials": _DEFAULT_TRIALS},
         "model": {"family": family},
-        "widths": deepcopy(_CNN_WIDTHS if family == "cnn" else _MLP_WIDTHS),
+        "widths": _default_widths(family),
         "proxy": {
             "data": data,
             **{key: value for key, value in proxy.items() if value is not None},
         },
     }
+
+
+def _default_widths(family: str) -> dict[str, Any]:
+    """Return the widths that a family is searched with; the spec's check refuses an unknown one."""
+    return deepcopy(dict(FAMILIES.get(family, FAMILIES["mlp"]).default_widths))
 
 
 def _study_name_from(data: str) -> str:

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
 from ..goal import GoalKind
 from ..space.constraints import OrderDirection
@@ -50,9 +51,10 @@ Reference = Annotated[str, BeforeValidator(_importable_reference), Field(min_len
 
 if TYPE_CHECKING:
     CostName = str
+    FamilyName = str
 else:
     CostName = Literal[LIMIT_NAMES]
-"""A cost that bounds the space."""
+    FamilyName = Literal[tuple(FAMILIES)]
 
 
 def _check_study_name(value: str) -> str:
@@ -89,7 +91,7 @@ class ModelSection(Section):
     """`[model]`: the user's `build(widths) -> nn.Module`, or a built-in family with its options."""
 
     build: Reference | None = None
-    family: Literal["mlp", "cnn"] | None = None
+    family: FamilyName | None = None
     activation: str | None = None
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     norm: str | None = None

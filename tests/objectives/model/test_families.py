@@ -1,18 +1,15 @@
 """The built-in families: shapes, parameters and options."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
-from widthwise.objectives.errors import ModelError
 from widthwise.objectives.model.families import (
     ACTIVATIONS,
-    FAMILIES,
+    MLP_NORMS,
     build_cnn,
     build_mlp,
-    check_family,
 )
+from widthwise.objectives.model.family_registry import ACTIVATION_NAMES, FAMILIES, MLP_NORM_NAMES
 
 
 def parameters(model: nn.Module) -> int:
@@ -68,32 +65,6 @@ def test_widths_count_in_their_order_whatever_their_names() -> None:
     assert [layer.out_features for layer in linear] == [5, 3, 1]
 
 
-@pytest.mark.parametrize(
-    ("family", "options", "shape", "says"),
-    [
-        ("mpl", {}, None, "did you mean 'mlp'?"),
-        ("transformer", {}, None, "Choose mlp or cnn, or name a builder"),
-        ("mlp", {"activtion": "relu"}, None, "did you mean 'activation'?"),
-        ("cnn", {"norm": "layer"}, None, "no option 'norm' of family 'cnn'"),
-        ("mlp", {"activation": "swoosh"}, None, "is 'swoosh': choose one of relu, gelu"),
-        ("mlp", {"norm": "group"}, None, "choose one of none, batch, layer"),
-        ("mlp", {"dropout": 1.0}, None, "is 1.0: give a number from 0"),
-        ("mlp", {"dropout": -0.1}, None, "is -0.1"),
-        ("mlp", {"dropout": "half"}, None, "is 'half'"),
-        ("mlp", {"dropout": True}, None, "is True"),
-        ("cnn", {}, (64,), "takes images (channels, height, width), the data has samples of"),
-    ],
-)
-def test_an_option_that_does_not_fit_is_refused(
-    family: str, options: dict[str, Any], shape: tuple[int, ...] | None, says: str
-) -> None:
-    with pytest.raises(ModelError) as caught:
-        check_family(family, options, shape)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_options_that_fit_are_accepted(family: str) -> None:
-    options = {"activation": "gelu", "dropout": 0}
-    assert check_family(family, options, (3, 8, 8)) is FAMILIES[family]
+def test_the_registry_names_every_activation_and_norm() -> None:
+    assert tuple(ACTIVATIONS) == ACTIVATION_NAMES
+    assert tuple(MLP_NORMS) == MLP_NORM_NAMES

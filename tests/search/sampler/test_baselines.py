@@ -11,8 +11,6 @@ from widthwise.search.sampler.baselines import (
     RULE_OF_THUMB,
     UNIFORM_SCALING,
     baselines,
-    doubling,
-    pyramid,
 )
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
@@ -45,8 +43,3 @@ def test_agreeing_baselines_are_one() -> None:
     feasible = FeasibleSet(SPACE, Limits(), cost)
     (only,) = baselines(feasible, [64.0, 64.0])
     assert only.name == f"{LARGEST_FEASIBLE} = {UNIFORM_SCALING} = {RULE_OF_THUMB}"
-
-
-def test_rules_of_thumb_by_hand() -> None:
-    assert pyramid(64, 10, 1) == [pytest.approx(25.298, abs=1e-3)]
-    assert doubling(16.0, 3) == [16.0, 32.0, 64.0]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs
 from widthwise.objectives.cost.model import CostModel
-from widthwise.objectives.model.families import ACTIVATIONS, FAMILIES, MLP_NORMS
+from widthwise.objectives.model.families import ACTIVATIONS, MLP_NORMS
+from widthwise.objectives.model.family_registry import FAMILIES
 from widthwise.search.errors import NothingFeasible
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
