@@ -45,7 +45,7 @@ def create_or_join_study(
         spec: What to search.
         base_folder: Folder that the spec's files are relative to.
         open_database: Called once the spec has proven right.
-        console: Where to say what was recognised.
+        console: Where to write what was recognised.
         priority: Of the study among those of a pool; None leaves it, 0 of a new one.
 
     Raises:
@@ -99,13 +99,13 @@ def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Con
 
 
 def reopen_study(database: Database, name: str, trials: str | None, console: Console) -> None:
-    """Open a study again if it is not, and change its budget: "+20" adds, "60" sets.
+    """Open a study again if it is not open, and change its budget: "+20" adds, "60" sets.
 
     Args:
         database: Where it is.
         name: Of the study.
         trials: The change; None leaves the budget as it is.
-        console: Where to say what became of it.
+        console: Where the change is written.
 
     Raises:
         FingerprintMismatch: The code or the data are not what the study was started with.
@@ -124,7 +124,7 @@ def reopen_study(database: Database, name: str, trials: str | None, console: Con
 
 
 def parse_budget_change(trials: str | None) -> str | None:
-    """`--trials` as given, once it is known to be "+20" or "60".
+    """Return `--trials` as given, once it is known to be "+20" or "60".
 
     Raises:
         SpecError: It is neither.
@@ -154,7 +154,7 @@ def run(
         threads: CPU threads of each; small networks gain nothing from more.
         base: Folder that the spec's files are relative to; the current one by default.
         lease: Seconds without a heartbeat until a trial is taken over.
-        checkpoints: Folder for checkpoints; None for the usual place.
+        checkpoints: Folder for checkpoints; None for the usual one.
         on: Where the workers are started: "local", or "ray" for Ray's scheduler to place them.
 
     Returns:

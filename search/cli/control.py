@@ -1,6 +1,6 @@
-"""The verbs that reach into a study at work: `pause`, `continue` and `cancel`.
+"""The verbs that change a study while workers run it: `pause`, `continue` and `cancel`.
 
-Its workers hear of it with their next heartbeat, wherever they run.
+Its workers read the change with their next heartbeat, wherever they run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Ray cluster that a fleet runs on: found, joined or started, and large enough or not.
+"""The Ray cluster that a fleet runs on: joined or started, and whether it is large enough.
 
 Entry points: `import_ray`, `connect`, `worker_capacity`.
 """
@@ -24,7 +24,7 @@ _OBJECT_STORE_BYTES = 80_000_000
 
 
 def import_ray() -> ModuleType:
-    """The module `ray`.
+    """Return the module `ray`.
 
     Raises:
         SpecError: It is not installed.
@@ -63,7 +63,7 @@ def connect(ray: ModuleType) -> bool:
 
 
 def _cluster_address() -> str | None:
-    """Address of the cluster to join; None to start one here.
+    """Return the address of the cluster to join; None to start one here.
 
     Ray itself would wait some ten minutes for one that is gone.
 
@@ -103,7 +103,14 @@ def _join_error(reason: str) -> SpecError:
 
 
 def worker_capacity(ray: ModuleType, url: URL, threads: int, gpu: bool, fixed_size: bool) -> int:
-    """How many workers the cluster has room for; `fixed_size` where no node can join it any more.
+    """Return how many workers fit on the cluster.
+
+    Args:
+        ray: The module.
+        url: The storage.
+        threads: CPUs that each worker holds.
+        gpu: Whether each holds a GPU, too.
+        fixed_size: Whether no node can join the cluster any more.
 
     Raises:
         SpecError: None can ever run there, or the storage is a file of this machine only.

@@ -1,6 +1,6 @@
-"""The pace: how many slots a worker claims at once.
+"""Claim size: how many slots a worker claims at once.
 
-One at a time is best for the search: each proposal knows all results. Very short trainings are
+One at a time is best for the search: each suggestion knows all results. Very short trainings are
 worth claiming together, so that the surrogate is fitted once for several; eight at once were
 measured to lose nothing (docs/sampler.md).
 
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from ...objectives.loop.result import TrainingResult
 from ..problem.engine import MAX_CLAIM_SIZE
 
-# A claim with its proposals costs about as long as this; trainings that take longer go one by one.
+# A claim with its suggestions takes about as long; longer trainings are claimed one by one.
 _CLAIM_OVERHEAD_SECONDS = 1.0
-# At most one in so many of the slots still to be proposed for: the last ones learn from the others.
+# At most one in so many of the slots without widths: the last ones learn from the others.
 _UNBOUND_PER_CLAIMED = 4
 
 
 @dataclass(kw_only=True)
 class ClaimSizer:
-    """How many slots to claim.
+    """Chooses how many slots to claim.
 
     Attributes:
         fixed: What the spec asked for; None to go by the length of the trainings.
@@ -39,7 +39,7 @@ class ClaimSizer:
         """Return how many slots to claim now.
 
         Args:
-            count_unbound: Counts the slots that still need a proposal; asked only where it matters.
+            count_unbound: Counts the slots that have no widths yet; called only where it matters.
         """
         size = self.fixed
         if size is None:
@@ -51,6 +51,6 @@ class ClaimSizer:
         return max(1, size if self.max_in_memory is None else min(size, self.max_in_memory))
 
     def observe(self, results: Sequence[TrainingResult]) -> None:
-        """Learn how long trainings take."""
+        """Note how long trainings took."""
         if results:
             self._mean_seconds = sum(result.seconds for result in results) / len(results)

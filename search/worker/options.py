@@ -24,7 +24,7 @@ class FleetWorkerOptions:
     Attributes:
         threads: CPU threads of a training.
         lease_seconds: Seconds without a heartbeat until another worker takes a slot over.
-        checkpoints: Folder for checkpoints; None for the usual place.
+        checkpoints: Folder for checkpoints; None for the usual one.
     """
 
     threads: Annotated[

@@ -17,13 +17,13 @@ from types import FrameType
 
 
 def worker_name() -> str:
-    """This process among all machines: host and process id."""
+    """Return the name of this process among all machines: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass
 class StopRequest:
-    """Whether somebody asked this worker to stop: a signal, or the death of its parent.
+    """A request that this worker stop: by a signal, or by the death of its parent.
 
     Attributes:
         parent_pid: Process id of the `widthwise run` this worker belongs to; None for a worker that
@@ -38,19 +38,19 @@ class StopRequest:
         self._event.set()
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Return whether to stop."""
         return self._event.is_set() or (
             self.parent_pid is not None and os.getppid() != self.parent_pid
         )
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but wake on a request."""
+        """Sleep until a request, at most so many seconds."""
         self._event.wait(seconds)
 
 
 @contextmanager
 def stop_on_signals(request: Callable[[], None]) -> Iterator[None]:
-    """Within the block SIGTERM and the first Ctrl-C call `request`; a second Ctrl-C interrupts."""
+    """Call `request` on SIGTERM and the first Ctrl-C within the block; a second one interrupts."""
 
     def handle_signal(signum: int, frame: FrameType | None) -> None:
         del frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,6 +207,10 @@ class StudyHarness:
         return [slot for slot in other_ledger.claim_many(len(numbers)) if slot.number in numbers]
 
 
+HarnessFactory = Callable[..., StudyHarness]
+"""`make_harness` in a test's own folder and database; see the fixture `new_harness`."""
+
+
 def make_harness(
     folder: Path,
     database: Database,
@@ -251,6 +255,12 @@ def make_harness(
 
 def wait_until_lost(heartbeat: LeaseHeartbeat, numbers: set[int]) -> None:
     """Wait until a heartbeat knows that slots are lost."""
-    timer = threading.Event()
-    while not numbers <= heartbeat.lost():
-        timer.wait(0.01)
+    wait_until(lambda: numbers <= heartbeat.lost())
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that another thread brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)

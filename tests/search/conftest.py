@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from widthwise.storage.database.database import Database, resolve_url
 from widthwise.tests.command_line import CommandResult, run_in_process
+from widthwise.tests.search.bench import HarnessFactory, make_harness
 
 COMMAND = Path(sys.executable).with_name("widthwise")
 
@@ -79,6 +82,14 @@ class CommandLine:
         path = self.folder / name
         path.write_text(text)
         return path
+
+
+@pytest.fixture
+def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
+    """Make small studies in this process, on a SQLite file of their own."""
+    url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
+    with Database.open(url, create=True) as database:
+        yield lambda **options: make_harness(tmp_path, database, **options)
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,20 +21,11 @@ from widthwise.search.space.limits import Limits
 from widthwise.search.space.neighbourhood import hash_rows
 from widthwise.search.space.space import Space, Width
 from widthwise.search.trial.watch import Unwatched
-from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot
 from widthwise.tests.one_slot import bind_one, claim_one, release_one, settle_one
-from widthwise.tests.search.bench import StudyHarness, make_harness
+from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
-HarnessFactory = Callable[..., StudyHarness]
 PREDICTED = pytest.mark.parametrize("costs", ["costs", "parameters"], ids=["predicted", "unknown"])
-
-
-@pytest.fixture
-def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
-    url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
-    with Database.open(url, create=True) as database:
-        yield lambda **options: make_harness(tmp_path, database, **options)
 
 
 def record_out_of_memory(study: StudyHarness, width: int, device: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,7 @@ from widthwise.search.trial.watch import BatchWatch, Unwatched
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.slot import Slot, StudyRow
 from widthwise.tests.one_slot import settle_one
-from widthwise.tests.search.bench import FixedWatch, StudyHarness, make_harness
-
-HarnessFactory = Callable[..., StudyHarness]
+from widthwise.tests.search.bench import FixedWatch, HarnessFactory, StudyHarness, make_harness
 
 STUDY = StudyRow(
     id=1,
@@ -42,13 +39,6 @@ SLOT = Slot(number=3, token="t", attempt=1, widths={"a": 8, "b": 4}, origin="sam
 TRIAL = BoundSlot(slot=SLOT, seed=7, costs={}, measured_costs={}, constraints={})
 
 
-@pytest.fixture
-def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
-    url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
-    with Database.open(url, create=True) as database:
-        yield lambda **how: make_harness(tmp_path, database, **how)
-
-
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (module.FOLDER_VARIABLE, module.INTERVAL_VARIABLE, "XDG_STATE_HOME"):
@@ -62,10 +52,10 @@ def make_writer(
     return CheckpointWriter(checkpoints, trials or [TRIAL], watch or Unwatched(), **clock)
 
 
-# Where
+# Folders
 
 
-def test_a_flag_comes_before_the_environment_and_that_before_the_usual_place(
+def test_a_flag_comes_before_the_environment_and_that_before_the_usual_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqlite = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
@@ -121,7 +111,7 @@ def test_another_study_has_another_folder_also_under_the_same_name(tmp_path: Pat
     assert checkpoint_folder(tmp_path, url, again) == checkpoint_folder(tmp_path, url, STUDY)
 
 
-# When
+# Intervals
 
 
 def test_checkpoints_come_by_the_clock(tmp_path: Path) -> None:
@@ -177,10 +167,10 @@ def test_what_is_no_number_of_seconds_is_refused(
         StudyCheckpoints.from_environment(tmp_path, "f")
 
 
-# Whose
+# Identities
 
 
-def test_what_was_written_is_found_by_the_next_holder_of_that_very_trial(tmp_path: Path) -> None:
+def test_what_was_written_is_loaded_by_the_next_worker_on_that_very_trial(tmp_path: Path) -> None:
     checkpoints = StudyCheckpoints(folder=tmp_path / "new" / "study", fingerprint="f")
     assert make_writer(checkpoints).load(0) is None
     make_writer(checkpoints).save(0, SNAPSHOT)
@@ -221,7 +211,7 @@ def test_other_code_and_another_slot_find_nothing_of_theirs(
     assert caplog.text.count("is passed over") == 2
 
 
-def test_a_place_that_cannot_be_written_is_said_once_and_the_training_goes_on(
+def test_a_folder_that_cannot_be_written_is_logged_once_and_the_training_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "full").write_text("a file where the folder should be")

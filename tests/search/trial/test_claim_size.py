@@ -1,4 +1,4 @@
-"""The pace: many short trainings are claimed together, long ones and the last ones singly."""
+"""Claim size: many short trainings are claimed together, long ones and the last ones one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from widthwise.search.trial.claim_size import ClaimSizer
 
 @dataclass
 class TrainingTime:
-    """What the pace looks at of a result."""
+    """What the sizer reads of a result."""
 
     seconds: float
 
@@ -23,9 +23,9 @@ def fail_if_called() -> int:
 
 
 def trained_claim_sizer(seconds: float, **options: int) -> ClaimSizer:
-    pace = ClaimSizer(**options)
-    pace.observe([TrainingTime(seconds / 2), TrainingTime(seconds * 1.5)])  # type: ignore[list-item]
-    return pace
+    sizer = ClaimSizer(**options)
+    sizer.observe([TrainingTime(seconds / 2), TrainingTime(seconds * 1.5)])  # type: ignore[list-item]
+    return sizer
 
 
 def test_the_first_claim_is_of_one() -> None:
@@ -33,15 +33,17 @@ def test_the_first_claim_is_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "most"), [(0.01, MAX_CLAIM_SIZE), (0.3, 4), (0.9, 2), (1.0, 1), (60, 1)]
+    ("seconds", "expected"), [(0.01, MAX_CLAIM_SIZE), (0.3, 4), (0.9, 2), (1.0, 1), (60, 1)]
 )
-def test_short_trainings_are_claimed_together(seconds: float, most: int) -> None:
-    assert trained_claim_sizer(seconds).claim_size(lambda: 1000) == most
+def test_short_trainings_are_claimed_together(seconds: float, expected: int) -> None:
+    assert trained_claim_sizer(seconds).claim_size(lambda: 1000) == expected
 
 
-@pytest.mark.parametrize(("unbound", "most"), [(1000, 8), (32, 8), (20, 5), (7, 1), (1, 1), (0, 1)])
-def test_the_last_ones_learn_from_the_others(unbound: int, most: int) -> None:
-    assert trained_claim_sizer(0.001).claim_size(lambda: unbound) == most
+@pytest.mark.parametrize(
+    ("unbound", "expected"), [(1000, 8), (32, 8), (20, 5), (7, 1), (1, 1), (0, 1)]
+)
+def test_the_last_ones_learn_from_the_others(unbound: int, expected: int) -> None:
+    assert trained_claim_sizer(0.001).claim_size(lambda: unbound) == expected
 
 
 def test_what_the_spec_says_is_claimed() -> None:
@@ -49,9 +51,9 @@ def test_what_the_spec_says_is_claimed() -> None:
 
 
 def test_trainings_that_all_failed_teach_nothing() -> None:
-    pace = trained_claim_sizer(0.3)
-    pace.observe([])
-    assert pace.claim_size(lambda: 1000) == 4
+    sizer = trained_claim_sizer(0.3)
+    sizer.observe([])
+    assert sizer.claim_size(lambda: 1000) == 4
 
 
 @given(
@@ -63,9 +65,9 @@ def test_trainings_that_all_failed_teach_nothing() -> None:
 def test_a_claim_is_of_one_or_more_and_fits(
     fixed: int | None, fits: int | None, seconds: float, unbound: int
 ) -> None:
-    pace = ClaimSizer(fixed=fixed, max_in_memory=fits)
-    pace.observe([TrainingTime(seconds)])  # type: ignore[list-item]
-    most = pace.claim_size(lambda: unbound)
-    assert most >= 1
-    assert fits is None or most <= max(1, fits)
-    assert most <= (fixed or MAX_CLAIM_SIZE)
+    sizer = ClaimSizer(fixed=fixed, max_in_memory=fits)
+    sizer.observe([TrainingTime(seconds)])  # type: ignore[list-item]
+    size = sizer.claim_size(lambda: unbound)
+    assert size >= 1
+    assert fits is None or size <= max(1, fits)
+    assert size <= (fixed or MAX_CLAIM_SIZE)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,21 +12,12 @@ from widthwise.search.sampler.baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, 
 from widthwise.search.sampler.origin import CONFIRMATION, SAMPLER
 from widthwise.search.space.space import Space, Width
 from widthwise.search.trial.history import build_history
-from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import WidthBinding
 from widthwise.storage.ledger.slot import SlotRecord, SlotState, outcome_from
 from widthwise.storage.ledger.tried import TriedSlot
-from widthwise.tests.search.bench import StudyHarness, make_harness
+from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
-HarnessFactory = Callable[..., StudyHarness]
 HALVED = {"epochs": 4, "patience": 0, "halving": {"eta": 2, "first": 1.0}}
-
-
-@pytest.fixture
-def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
-    url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
-    with Database.open(url, create=True) as database:
-        yield lambda **how: make_harness(tmp_path, database, **{**HALVED, **how})
 
 
 def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER.text) -> list[SlotRecord]:

@@ -24,7 +24,7 @@ class Moody(nn.Module):
 
     def forward(self, x):
         if self.width in {faults} and self.training and len(x) == 16:
-            {what}
+            {fault}
         return self.layers(x)
 
 def build(widths):
@@ -35,9 +35,9 @@ NAN = "return self.layers(x) * float('nan')"
 MEMORY = "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')"
 
 
-def run_faulty_study(cli: Any, what: str, trouble: set[int], trials: int) -> None:
-    """A study over four widths, in trouble at some; traced at 32 samples a step, trained at 16."""
-    cli.write("moody.py", MODEL.format(what=what, faults=trouble))
+def run_faulty_study(cli: Any, fault: str, faulty_widths: set[int], trials: int) -> None:
+    """A study over four widths, faulty at some; traced at 32 samples a step, trained at 16."""
+    cli.write("moody.py", MODEL.format(fault=fault, faults=faulty_widths))
     spec = parse_spec(
         {
             "study": {"name": "moody", "trials": trials},
@@ -60,18 +60,18 @@ def run_faulty_study(cli: Any, what: str, trouble: set[int], trials: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("what", "outcome", "reason"),
+    ("fault", "outcome", "reason"),
     [
         pytest.param(NAN, "nan", "nan", id="not a number"),
         pytest.param(MEMORY, "out_of_memory", "memory ran out", id="out of memory"),
         pytest.param(RAISE, "error", "the moon is full", id="exception"),
     ],
 )
-def test_trouble_at_one_width_is_recorded_and_passed(
-    cli: Any, what: str, outcome: str, reason: str
+def test_a_fault_at_one_width_is_recorded_and_the_search_goes_on(
+    cli: Any, fault: str, outcome: str, reason: str
 ) -> None:
     # The largest: where memory runs out, nothing that is larger would be tried any more.
-    run_faulty_study(cli, what, {5}, 4)
+    run_faulty_study(cli, fault, {5}, 4)
     worked = cli.run_in_process("worker", "moody", "--threads", "1")
     assert worked.code == 0, worked.err
     report = cli.run_in_process("report", "moody", "--json").json
@@ -201,5 +201,5 @@ def test_a_model_that_cannot_be_traced_needs_its_costs_given(
 
 
 def toml(values: dict[str, Any]) -> str:
-    """An inline table's inside."""
+    """Return the inside of an inline table."""
     return ", ".join(f"{key} = {value!r}" for key, value in values.items())

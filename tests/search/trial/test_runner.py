@@ -1,10 +1,8 @@
-"""A batch of slots: claimed, proposed, trained and recorded together, each on its own account."""
+"""A batch of slots: claimed, suggested, trained and recorded together, each on its own account."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +14,8 @@ from widthwise.search.problem.seeds import trial_seed
 from widthwise.search.sampler.suggest import Suggester, Suggestion
 from widthwise.search.trial.claim_size import ClaimSizer
 from widthwise.search.trial.watch import Unwatched
-from widthwise.search.worker.heartbeat import LeaseHeartbeat
-from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import WidthBinding
-from widthwise.tests.search.bench import FixedWatch, StudyHarness, make_harness, wait_until_lost
-
-HarnessFactory = Callable[..., StudyHarness]
-
-
-@pytest.fixture
-def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
-    url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
-    with Database.open(url, create=True) as database:
-        yield lambda **how: make_harness(tmp_path, database, **how)
+from widthwise.tests.search.bench import FixedWatch, HarnessFactory
 
 
 def test_each_of_a_batch_is_trained_as_if_it_were_alone(new_harness: HarnessFactory) -> None:
@@ -62,7 +48,7 @@ def test_each_of_a_batch_is_trained_as_if_it_were_alone(new_harness: HarnessFact
 
 
 @pytest.mark.parametrize(("at_once", "trials"), [(64, 7), (4, 9), (1, 3), (3, 1)])
-def test_the_budget_is_exact_and_the_last_slot_is_proposed_by_itself(
+def test_the_budget_is_exact_and_the_last_slot_is_suggested_alone(
     new_harness: HarnessFactory, at_once: int, trials: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So the last training can confirm what all others taught."""
@@ -114,11 +100,11 @@ def test_a_space_smaller_than_a_batch_is_searched_to_its_end(new_harness: Harnes
     assert [record.attempts for record in study.records()] == [1] * 4 + [0] * 5
 
 
-# Trouble
+# Faults
 
 
 @pytest.mark.parametrize(
-    ("what", "width", "kinds"),
+    ("fault", "width", "kinds"),
     [
         ("raise", 5, ["retry", "retry", "error"]),
         ("exit", 5, ["retry", "retry", "error"]),
@@ -128,10 +114,10 @@ def test_a_space_smaller_than_a_batch_is_searched_to_its_end(new_harness: Harnes
         ("memory", 8, ["out_of_memory"]),
     ],
 )
-def test_trouble_of_one_is_recorded_for_that_one_alone(
-    new_harness: HarnessFactory, what: str, width: int, kinds: list[str]
+def test_a_fault_of_one_trial_is_recorded_for_that_trial_alone(
+    new_harness: HarnessFactory, fault: str, width: int, kinds: list[str]
 ) -> None:
-    study = new_harness(trials=8, at_once=4, widths=8, faults={width: what})
+    study = new_harness(trials=8, at_once=4, widths=8, faults={width: fault})
     outcomes = study.run_worker()
     records = {record.widths["a"]: record for record in study.records() if record.widths}
     assert set(records) == set(range(1, 9))
@@ -146,10 +132,10 @@ def test_trouble_of_one_is_recorded_for_that_one_alone(
     assert [trial.params for trial in failed] == [{"a": width}]
 
 
-def test_costs_that_cannot_be_counted_are_one_candidates_trouble(
+def test_costs_that_cannot_be_counted_fail_one_candidate_alone(
     new_harness: HarnessFactory,
 ) -> None:
-    """The gate asks while proposals are made: that is the search's own, and said in a sentence."""
+    """While suggestions are made the same error ends the search, with a sentence."""
     study = new_harness(trials=4, at_once=4)
     ledger = study.ledger()
     bound = ledger.bind_many(
@@ -271,7 +257,7 @@ def test_a_lost_slot_is_given_up_while_its_neighbours_go_on(new_harness: Harness
     assert [record.state for record in records[:4]] == ["done", "leased", "done", "done"]
 
 
-def test_all_lost_is_said_so_and_ends_the_training(new_harness: HarnessFactory) -> None:
+def test_a_batch_that_is_lost_as_a_whole_ends_its_training(new_harness: HarnessFactory) -> None:
     study = new_harness(trials=4, at_once=2, epochs=50)
     runner = study.runner()
     slots = runner.ledger.claim_many(2)
@@ -279,10 +265,10 @@ def test_all_lost_is_said_so_and_ends_the_training(new_harness: HarnessFactory) 
     assert [outcome.kind for outcome in outcomes] == ["lost", "lost"]
 
 
-def test_what_a_late_holder_trained_is_refused_and_its_neighbours_recorded(
+def test_what_a_late_worker_trained_is_refused_and_its_neighbours_recorded(
     new_harness: HarnessFactory,
 ) -> None:
-    """Nobody told it: the ledger's fence is what holds."""
+    """The worker does not know: the ledger's fence refuses it."""
     study = new_harness(trials=5, at_once=3)
     runner = study.runner()
     stolen: list[Any] = []
@@ -315,23 +301,6 @@ def test_a_slot_lost_before_its_trial_is_opened_is_not_trained(new_harness: Harn
         (0, "lost"),
         (1, "complete"),
     ]
-
-
-def test_heartbeats_keep_a_whole_batch_and_tell_what_is_lost(new_harness: HarnessFactory) -> None:
-    study = new_harness(trials=4)
-    ledger = study.ledger(lease_seconds=0.6)
-    slots = ledger.claim_many(3)
-    before = [study.records()[n].lease_until for n in range(3)]
-    with LeaseHeartbeat(ledger, slots, 0.06) as heartbeat:
-        study.steal_leases([1])
-        wait_until_lost(heartbeat, {1})
-        assert heartbeat.lost() == {1}
-    records = study.records()
-    for number in (0, 2):
-        assert (records[number].lease_until or 0) > (before[number] or 0)
-        assert records[number].worker == "me"
-    refused = [event for event in events.read(study.database, study.row) if event.kind == "refused"]
-    assert [event.number for event in refused] == [1], "told once, and never asked for again"
 
 
 @pytest.mark.parametrize(("fits", "size"), [(2, 2), (0, 1), (None, 5)])

@@ -1,4 +1,4 @@
-"""A worker of the pool: which study it serves, how long it stays, and what it leaves alone.
+"""A worker of the pool: which study it serves, how long it stays, and what it does not serve.
 
 The world is a fake one with a clock of its own; real workers are in `test_control`.
 """
@@ -58,7 +58,7 @@ class FakeStudy:
 
 
 class FakeStopRequest(StopRequest):
-    """Waiting takes the fake clock's time."""
+    """A request whose waiting advances the fake clock."""
 
     def __init__(self, clock: FakeClock, latest: float) -> None:
         super().__init__()
@@ -214,9 +214,9 @@ def test_a_more_urgent_study_is_next_once_the_batch_has_ended() -> None:
 
 
 def test_a_study_that_others_serve_already_is_left_to_them() -> None:
-    world = FakeWorld([FakeStudy("mine", 90), FakeStudy("theirs", 90, other_workers=1)])
+    world = FakeWorld([FakeStudy("own", 90), FakeStudy("theirs", 90, other_workers=1)])
     world.run(quantum_seconds=10.0)
-    assert world.visits == ["mine", "theirs"]
+    assert world.visits == ["own", "theirs"]
 
 
 @pytest.mark.parametrize(("others", "visits"), [(1, 1), (2, 2), (5, 2)])
@@ -238,7 +238,7 @@ def test_slots_that_starting_workers_will_claim_are_left_to_them() -> None:
     assert world.visits == ["usual"]
 
 
-def test_a_study_that_is_paused_is_left_and_met_again_when_it_goes_on() -> None:
+def test_a_study_that_is_paused_is_left_and_served_again_when_it_goes_on() -> None:
     world = FakeWorld([FakeStudy("a", 20)])
     world.at[5.0] = lambda: setattr(world.studies[0], "open", False)
     world.at[50.0] = lambda: setattr(world.studies[0], "open", True)
@@ -247,13 +247,13 @@ def test_a_study_that_is_paused_is_left_and_met_again_when_it_goes_on() -> None:
     assert 15 <= len(world.served) <= 18, "but for the batches until the next look"
 
 
-def test_what_does_not_run_here_is_skipped_with_its_reason_said_once() -> None:
+def test_what_does_not_run_here_is_skipped_with_its_reason_logged_once() -> None:
     world = FakeWorld(
-        [FakeStudy("other", 5, priority=9, fails=make_mismatch), FakeStudy("mine", 400)]
+        [FakeStudy("other", 5, priority=9, fails=make_mismatch), FakeStudy("own", 400)]
     )
     run_until_drained(world, until=400.0)
     assert world.visits.count("other") == 2
-    assert world.served == ["mine"] * 398
+    assert world.served == ["own"] * 398
     assert [line for line in world.logged if "set aside" in line] == [
         "study other is set aside here: other code"
     ]
@@ -281,7 +281,7 @@ def test_a_study_that_keeps_failing_is_given_up_and_the_worker_goes_on() -> None
     assert any("bad is set aside" in line and "6 in a row" in line for line in world.logged)
 
 
-def test_a_study_that_was_given_up_is_met_anew_after_a_pause() -> None:
+def test_a_study_that_was_given_up_is_served_anew_after_a_pause() -> None:
     world = FakeWorld([FakeStudy("bad", 1, fails=lambda: TooManyFailures("6 in a row"))])
     world.at[50.0] = lambda: setattr(world.studies[0], "open", False)
     world.at[60.0] = lambda: world.studies.__setitem__(0, FakeStudy("bad", 1))
@@ -289,7 +289,7 @@ def test_a_study_that_was_given_up_is_met_anew_after_a_pause() -> None:
     assert world.served == ["bad"]
 
 
-def test_a_study_with_nothing_left_to_propose_is_backed_off() -> None:
+def test_a_study_with_nothing_left_to_suggest_is_backed_off() -> None:
     world = FakeWorld(
         [FakeStudy("done", 5, fails=lambda: Exhausted("all tried")), FakeStudy("good", 3)]
     )
@@ -298,7 +298,7 @@ def test_a_study_with_nothing_left_to_propose_is_backed_off() -> None:
     assert world.freed_devices == 2
 
 
-def test_slots_that_are_gone_when_we_come_do_not_keep_us_busy() -> None:
+def test_a_study_whose_slots_are_gone_is_backed_off() -> None:
     world = FakeWorld([FakeStudy("taken", 3)])
     world.supervisor = lambda study: EmptyFirstClaim(world, world.studies[study.id])  # type: ignore[method-assign]
     run_until_drained(world, until=20.0)
@@ -328,8 +328,8 @@ def test_what_is_no_study_s_fault_ends_the_worker(error: Exception) -> None:
     assert world.freed_devices == 1
 
 
-def test_only_the_living_are_counted_and_not_oneself() -> None:
-    def there(name: str, **options: Any) -> WorkerRow:
+def test_only_other_workers_that_are_alive_are_counted() -> None:
+    def worker_row(name: str, **options: Any) -> WorkerRow:
         fields: dict[str, Any] = {"study": "s", "activity": "training", "alive": True, **options}
         return WorkerRow(
             name=name,
@@ -344,12 +344,12 @@ def test_only_the_living_are_counted_and_not_oneself() -> None:
 
     worker_counts = WorkerCounts.from_workers(
         [
-            there("me"),
-            there("one"),
-            there("new", activity="starting"),
-            there("dead", alive=False),
-            there("idle_seconds", study=None),
-            there("zealous", study=None),
+            worker_row("me"),
+            worker_row("one"),
+            worker_row("new", activity="starting"),
+            worker_row("dead", alive=False),
+            worker_row("idle_seconds", study=None),
+            worker_row("zealous", study=None),
         ],
         "me",
     )
@@ -361,19 +361,19 @@ def test_only_the_living_are_counted_and_not_oneself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "claimable", "expected", "begun"),
+    ("ahead", "claimable", "expected", "begun"),
     [
         pytest.param(0, (9, 9), "a", 0.0, id="the first one"),
         pytest.param(1, (9, 9), "b", 0.0, id="the second one"),
         pytest.param(2, (9, 9), "a", 0.0, id="the third one"),
-        pytest.param(2, (1, 9), "b", 0.0, id="no room for a second one"),
+        pytest.param(2, (1, 9), "b", 0.0, id="no free slot for a second one"),
         pytest.param(1, (1, 0), "a", 2.0, id="none is left, and nobody takes it"),
     ],
 )
-def test_those_who_wait_for_work_share_what_comes(
-    before: int, claimable: tuple[int, int], expected: str, begun: float
+def test_workers_that_wait_share_the_studies_that_come(
+    ahead: int, claimable: tuple[int, int], expected: str, begun: float
 ) -> None:
-    worker_counts = WorkerCounts(serving=Counter(), starting=Counter(), ahead=before)
+    worker_counts = WorkerCounts(serving=Counter(), starting=Counter(), ahead=ahead)
     for until, visits in ((begun, []), (begun + 0.5, [expected])):
         world = FakeWorld([FakeStudy("a", claimable[0]), FakeStudy("b", claimable[1])])
         world.worker_counts = lambda: worker_counts  # type: ignore[method-assign]

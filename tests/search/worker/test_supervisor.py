@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,18 +12,8 @@ from widthwise.search.trial.outcome import SlotOutcome
 from widthwise.search.trial.runner import Runner
 from widthwise.search.trial.watch import BatchWatch
 from widthwise.search.worker.supervisor import TrialSupervisor
-from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Slot
-from widthwise.tests.search.bench import StudyHarness, make_harness
-
-HarnessFactory = Callable[..., StudyHarness]
-
-
-@pytest.fixture
-def new_harness(tmp_path: Path) -> Iterator[HarnessFactory]:
-    url = resolve_url(f"sqlite:///{tmp_path / 'study.db'}")
-    with Database.open(url, create=True) as database:
-        yield lambda **how: make_harness(tmp_path, database, **how)
+from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
 
 @dataclass

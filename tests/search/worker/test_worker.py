@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from widthwise.storage.study.control import cancel_trial, pause_trial, set_statu
 from widthwise.storage.study.study import create_study
 from widthwise.storage.study.workers import WorkerActivity
 from widthwise.tests.one_slot import bind_one, settle_one
+from widthwise.tests.search.bench import wait_until
 
 LEASE = 0.6
 
@@ -106,13 +106,6 @@ class WorkerHarness:
 
     def batches(self) -> list[list[int]]:
         return [action[1] for action in self.actions if action[0] == "run"]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -222,7 +215,7 @@ def test_trials_taken_from_their_holder_are_lost_to_it_and_no_other(harness: Wor
     assert (counts.complete, counts.pruned, counts.budget) == (3, 1, 4)
 
 
-def test_failures_in_a_row_are_counted_over_the_steps(harness: WorkerHarness) -> None:
+def test_failures_in_a_row_are_counted_over_batches(harness: WorkerHarness) -> None:
     def fail(slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         del watch
         harness.ledger.release_many(slots)
