@@ -12,6 +12,7 @@ from widthwise.search.sampler.baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, 
 from widthwise.search.sampler.origin import CONFIRMATION, SAMPLER
 from widthwise.search.space.space import Space, Width
 from widthwise.search.trial.history import build_history
+from widthwise.search.trial.watch import Unwatched
 from widthwise.storage.ledger.ledger import WidthBinding
 from widthwise.storage.ledger.slot import SlotRecord, SlotState, outcome_from
 from widthwise.storage.ledger.tried import TriedSlot
@@ -30,7 +31,7 @@ def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER.text) 
             for slot, width in zip(slots, widths, strict=True)
         ]
     )
-    runner.run(bound, frozenset)  # type: ignore[arg-type]
+    runner.run_batch(bound, Unwatched())
     runner.projection.repair()
     return [study.records()[slot.number] for slot in slots]
 
