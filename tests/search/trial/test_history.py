@@ -21,6 +21,12 @@ from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 HALVED = {"epochs": 4, "patience": 0, "halving": {"eta": 2, "first": 1.0}}
 
 
+@pytest.fixture
+def new_harness(new_harness: HarnessFactory) -> HarnessFactory:
+    """Make small studies that are halved."""
+    return lambda **options: new_harness(**{**HALVED, **options})
+
+
 def run(study: StudyHarness, widths: Sequence[int], origin: str = SAMPLER.text) -> list[SlotRecord]:
     """Train these candidates as one batch."""
     runner = study.runner()
