@@ -89,7 +89,7 @@ class TimeSlicer:
         self._started = self._last_callback = clock()
 
     def next_milestone(self, epochs_done: float, milestone: Milestone) -> Milestone:
-        """Return where to pause on the way to a milestone; the milestone itself where it is near."""
+        """Return where to pause on the way to a milestone, or the milestone itself."""
         self._started = self._clock()
         if math.isinf(self._slice_batches):
             return milestone

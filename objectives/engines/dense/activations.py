@@ -1,6 +1,6 @@
-"""Exponentials and activations in compiled code that vectorises; numba has no such ones.
+"""Exponentials and activations in compiled code that vectorises, which numba's own do not.
 
-Both are computed in float64, and rounded once to the network's type.
+They are computed in float64, and rounded once to the network's type.
 
 Entry points: `exp_inplace`, `smooth_activation`, `leaky_relu`, `leaky_relu_backward`.
 """
@@ -14,10 +14,10 @@ from scipy.special import erfcx
 from .program import SmoothActivation, Workspace, jit
 
 CHUNK = 512
-"""Numbers whose exponentials are taken at once: small enough for the nearest cache."""
+"""Numbers whose exponentials are computed at once: few enough for the first-level cache."""
 
 _ROUNDING_SHIFT = 1.5 * 2.0**52
-"""Added to a float64, rounds it to a whole number that stands in the lowest bits."""
+"""Added to a float64, rounds it to a whole number, which is then in the lowest bits."""
 
 _NORMAL_PEAK = 1 / math.sqrt(2 * math.pi)
 
@@ -44,11 +44,11 @@ _TAIL_CHEBYSHEV = tuple(
 
 @jit
 def exp_inplace(x: Any, workspace: Workspace) -> None:
-    """Put exp(x) in the place of x; by 2^k · exp(r), |r| <= ln(2) / 2, and r's Taylor series.
+    """Replace x by exp(x), as 2^k · exp(r) with |r| <= ln(2) / 2 and the Taylor series of exp(r).
 
     Args:
         x: float64.
-        workspace: Of which the second row of `scratch` is used.
+        workspace: Its second row of `scratch` is overwritten.
     """
     bits, integers = workspace.scratch[1], workspace.scratch_bits
     for i in range(len(x)):
@@ -79,14 +79,14 @@ def _normal_tail(t: float) -> float:
 
 
 _EXPONENT_FACTORS = (-1.0, -1.0, 2.0, 1.0)
-"""By activation: what it takes the exponential of, as a multiple of its input."""
+"""By activation: the factor on its input, of which it computes the exponential."""
 
 
 @jit
 def smooth_activation(
     activation: int, alpha: float, x: Any, slopes: Any, workspace: Workspace
 ) -> None:
-    """Put a smooth activation in the place of x, and its slopes beside it."""
+    """Replace x by a smooth activation of it, and write the slopes."""
     for start in range(0, len(x), CHUNK):
         values, chunk_slopes = x[start : start + CHUNK], slopes[start : start + CHUNK]
         exponentials = workspace.scratch[0, : len(values)]
@@ -126,7 +126,7 @@ def smooth_activation(
 
 @jit
 def leaky_relu(y: Any, slope: Any) -> None:
-    """Multiply what is not positive by the slope; a slope of 0 gives 0 even for infinity."""
+    """Multiply numbers that are not positive by the slope; 0 gives 0 even for infinity."""
     if slope == 0:
         for i in range(len(y)):
             y[i] = slope if y[i] <= 0 else y[i]
@@ -137,7 +137,7 @@ def leaky_relu(y: Any, slope: Any) -> None:
 
 @jit
 def leaky_relu_backward(delta: Any, y: Any, slope: Any) -> None:
-    """Turn the gradient of `leaky_relu` into that of its input, in place."""
+    """Replace the gradient of the output of `leaky_relu` by that of its input."""
     if slope == 0:
         for i in range(len(delta)):
             delta[i] = slope if y[i] <= 0 else delta[i]

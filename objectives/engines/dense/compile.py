@@ -1,4 +1,4 @@
-"""Recognising dense networks: which modules the compiled code can train, and their table.
+"""Compiling a module: which dense networks the compiled code can train, and their table.
 
 Entry point: `compile_module`, which returns a `DenseProgram`.
 """
@@ -23,13 +23,13 @@ ArrayName = Literal["parameters", "statistics", "counter"]
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterSlot:
-    """Where an entry of the `state_dict` lies.
+    """Where an entry of the `state_dict` lies in the network's arrays.
 
     Attributes:
-        name: In the `state_dict`.
-        array: The array; a counter of batches lies in none.
-        offset: Its first number there.
-        shape: Its own.
+        name: Its key in the `state_dict`.
+        array: The array that it lies in; a counter of batches lies in none.
+        offset: Index of its first number in the array.
+        shape: Its shape in the module.
     """
 
     name: str
@@ -39,7 +39,7 @@ class ParameterSlot:
 
     @property
     def span(self) -> slice:
-        """Return its part of the array."""
+        """The slice of the array that it lies in."""
         return slice(self.offset, self.offset + prod(self.shape))
 
 
@@ -54,19 +54,19 @@ _SMOOTH_ACTIVATIONS: dict[type[nn.Module], SmoothActivation] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DenseProgram:
-    """A network as the compiled code wants it.
+    """A network in the form that the compiled code interprets.
 
     Attributes:
-        table: operations x columns; see `dense_table.Column`.
+        table: operations x columns; see `program.Column`.
         coefficients: operations x 2: eps, slope or scale; momentum. In the network's type.
-        slots: Where everything in the `state_dict` lies, in its order.
+        slots: Where the entries of the `state_dict` lie, in its order.
         parameter_count: Numbers in the parameters.
         statistic_count: Numbers in the statistics of batch normalisation.
-        buffer_width: Numbers a row of a batch needs in the workspace.
-        max_width: Most numbers a row in one buffer.
+        buffer_width: Numbers of the workspace that a row of a batch needs.
+        max_width: Most numbers of a row in one buffer.
         dropout_count: Layers of dropout.
         output_width: Numbers in an output row.
-        has_batch_norm: Whether there are any: they cannot train on one row.
+        has_batch_norm: Whether it has batch normalisation, which cannot train on one row.
     """
 
     table: Array
@@ -84,15 +84,15 @@ class DenseProgram:
 def compile_module(
     model: nn.Module, input_shape: tuple[int, ...], dtype: torch.dtype
 ) -> DenseProgram:
-    """Return the layout of a network.
+    """Return a module's program.
 
     Args:
-        model: As built, its dropout keyed.
+        model: As it was built, with keyed dropout.
         input_shape: Shape of one row of the inputs.
-        dtype: Of the inputs.
+        dtype: Type of the inputs.
 
     Raises:
-        EngineUnsupported: A layer, or something about one, that the compiled code does not know.
+        EngineUnsupported: The compiled code does not know a layer, or an option of one.
     """
     builder = _TableBuilder(input_shape)
     for name, module in _flattened_layers("", model):
@@ -103,14 +103,14 @@ def compile_module(
 
 
 def _flattened_layers(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a sequence's layers in order, those of nested sequences too."""
+    """Yield the layers of a sequence in order, those of nested sequences included."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(module, hook_attribute) for hook_attribute in hooks):
         raise EngineUnsupported(f"{_describe(name, module)} has hooks")
     if type(module) is not nn.Sequential:
         yield name, module
         return
-    for child_name, layer in module._modules.items():  # named_children leaves out what comes twice
+    for child_name, layer in module._modules.items():  # named_children omits repetitions
         assert layer is not None
         yield from _flattened_layers(f"{name}.{child_name}" if name else child_name, layer)
 
@@ -134,7 +134,7 @@ def _describe(name: str, module: nn.Module) -> str:
 
 @final
 class _TableBuilder:
-    """A table as it grows, layer by layer."""
+    """Builds the table, layer by layer."""
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         self._is_flat = len(input_shape) == 1
@@ -149,7 +149,7 @@ class _TableBuilder:
         """Add a layer.
 
         Raises:
-            EngineUnsupported: It is none of those known, or does not fit.
+            EngineUnsupported: It is not a known layer, or does not fit the layer before.
         """
         description = _describe(name, module)
         if type(module) is nn.Flatten:
@@ -168,7 +168,7 @@ class _TableBuilder:
             self._activation(description, module)
 
     def build(self, model: nn.Module, dtype: torch.dtype) -> DenseProgram:
-        """Return what was drawn."""
+        """Return the program of the layers added."""
         op_kinds = self._op_kinds()
         if OpKind.LINEAR not in op_kinds:
             raise EngineUnsupported("the model has no linear layer")
@@ -224,7 +224,7 @@ class _TableBuilder:
             Column.SAVED: self._allocate_buffer(self._width),
         }
         if isinstance(module, nn.LayerNorm):
-            self._allocate_buffer(1)  # right behind: 1 / deviation of every row
+            self._allocate_buffer(1)  # directly after it: 1 / deviation of every row
             self._add_operation(OpKind.LAYER_NORM, self._width, columns, (module.eps, 0.0))
             return
         if module.momentum is None or module.running_mean is None or module.running_var is None:
@@ -233,7 +233,7 @@ class _TableBuilder:
             description, "statistics", module.running_mean
         )
         self._allocate_slot(description, "statistics", module.running_var)
-        self._array_sizes["statistics"] += self._width  # behind them: 1 / deviation of every column
+        self._array_sizes["statistics"] += self._width  # after them: 1 / deviation of every column
         assert module.num_batches_tracked is not None
         self._slots[id(module.num_batches_tracked)] = ("counter", 0)
         self._add_operation(OpKind.BATCH_NORM, self._width, columns, (module.eps, module.momentum))
@@ -272,7 +272,7 @@ class _TableBuilder:
         columns: Mapping[Column, int],
         coefficients: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        """Add an operation, in place where nobody reads its input again."""
+        """Add an operation; it works in place where its input is not read again."""
         needs_buffer = kind == OpKind.LINEAR or self._op_kinds()[-1:] == [OpKind.LEAKY_RELU]
         target = self._allocate_buffer(width) if needs_buffer else self._buffer
         row = {Column.KIND: kind, Column.INPUTS: self._width, Column.OUTPUTS: width}
@@ -291,7 +291,7 @@ class _TableBuilder:
         return self._buffer_width - width
 
     def _allocate_slot(self, description: str, array: ArrayName, value: Tensor) -> int:
-        """Return the place of a parameter or statistic, the next one in its array."""
+        """Return the offset of a parameter or statistic, the next free one in its array."""
         if id(value) in self._slots:
             raise EngineUnsupported(f"{description} shares its parameters with another layer")
         offset = self._array_sizes[array]

@@ -15,14 +15,14 @@ from .program import LossKind, TrainingArrays, Workspace, jit
 def loss_and_gradient(
     arrays: TrainingArrays, batch_rows: Any, outputs: Any, gradient: Any, workspace: Workspace
 ) -> float:
-    """Return a batch's loss, and put its gradient with respect to the outputs into place.
+    """Return a batch's loss, and write its gradient with respect to the outputs.
 
     Args:
         arrays: Loss and targets.
         batch_rows: The batch's row numbers.
         outputs: rows x columns.
-        gradient: Likewise.
-        workspace: Workspace.
+        gradient: rows x columns; written.
+        workspace: Memory for intermediate results.
     """
     if arrays.loss == LossKind.CROSS_ENTROPY:
         return _cross_entropy(arrays.labels, batch_rows, outputs, gradient, workspace)

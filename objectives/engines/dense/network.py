@@ -1,4 +1,4 @@
-"""One network in the dense engine: its arrays, and what the compiled code is called with.
+"""One network in the dense engine: its arrays, and how the compiled code is called with them.
 
 Entry points: `DenseNetwork`, `allocate_workspace`.
 """
@@ -21,13 +21,13 @@ from .passes import transpose_size
 from .program import TrainingArrays, Workspace
 
 _EVAL_BATCH = 256
-"""Rows of a pass of evaluation: few enough for the cache."""
+"""Rows of a batch in evaluation: few enough for the cache."""
 
 
 def allocate_workspace(
     dtype: npt.DTypeLike, programs: Iterable[DenseProgram], rows: int
 ) -> Workspace:
-    """Return what networks that take turns share, for batches of so many rows."""
+    """Return the workspace that networks share in turn, for batches of up to so many rows."""
     rows = max(rows, _EVAL_BATCH)
     programs = list(programs)
     max_width = max((program.max_width for program in programs), default=0)
@@ -49,7 +49,7 @@ class DenseNetwork:
     """Weights, moments and statistics of one network, flat.
 
     Attributes:
-        program: What they mean.
+        program: The network's operations, and where its numbers lie.
         step: Updates so far.
     """
 
@@ -63,7 +63,7 @@ class DenseNetwork:
         weight_decay: float,
         learning_rate_factors: Mapping[str, float],
     ) -> None:
-        """Copy a module's weights; the other arguments are the training's."""
+        """Copy a module's weights; the other arguments are those of the training."""
         self.program, self.step, self._seed = program, 0, seed
         dtype = program.coefficients.dtype
         self._parameter_state = np.zeros((4, program.parameter_count), dtype)
@@ -97,12 +97,12 @@ class DenseNetwork:
         """Train on batches and return the mean loss of their rows.
 
         Args:
-            kernels: The functions.
-            arrays: What to learn.
+            kernels: The compiled functions.
+            arrays: The training data.
             row_order: Row numbers, int64, one batch after the other.
             batch_sizes: Rows in each batch.
-            workspace: Space.
-            mid_epoch: Whether the mean is to be over the rows of the calls before, too.
+            workspace: Memory for intermediate results.
+            mid_epoch: Whether the mean is over the earlier rows of the epoch, too.
         """
         batch_count = len(batch_sizes)
         total = kernels.train(
@@ -174,10 +174,10 @@ class DenseNetwork:
         )
 
     def load_state(self, state: NetworkState) -> None:
-        """Be where it was, before the first step.
+        """Take over a state, before the first step.
 
         Raises:
-            IncompatibleSnapshot: It is of another network.
+            IncompatibleSnapshot: It is the state of another network.
         """
         model, best = matching_states(state, self.state_dict())
         if best:
@@ -207,7 +207,7 @@ class DenseNetwork:
         }
 
     def _from_state_dict(self, state: Mapping[str, Tensor]) -> tuple[Array, Array, int]:
-        """Return a `state_dict` as it is remembered."""
+        """Return a `state_dict` as arrays."""
         parameters, statistics, batch_count = self._copy_arrays()
         arrays = {"parameters": parameters, "statistics": statistics}
         for slot in self.program.slots:
@@ -233,7 +233,7 @@ class DenseNetwork:
 
 
 def _read_slot(values: Array, slot: ParameterSlot) -> Tensor:
-    """Return a copy of what lies on a shelf, in its own shape."""
+    """Return a copy of a slot's numbers, in the module's own shape."""
     return torch.from_numpy(values[slot.span].reshape(slot.shape[::-1]).T.copy(order="C"))
 
 
@@ -247,7 +247,7 @@ def _rate_groups(
     weight_decay: float,
     learning_rate_factors: Mapping[str, float],
 ) -> tuple[Array, Array]:
-    """Return where each run of parameters with one rate ends, and each run's rate and shrinkage."""
+    """Return where each group of parameters of one rate ends, and each group's rate and decay."""
     group_ends: list[int] = []
     group_factors: list[float] = []
     slots = [slot for slot in program.slots if slot.array == "parameters"]

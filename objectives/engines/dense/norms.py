@@ -1,4 +1,4 @@
-"""Normalisation in compiled code, forward and backward; sums are taken in float64.
+"""Normalisation in compiled code, forward and backward; sums are in float64.
 
 Batch normalisation goes along columns, layer normalisation along rows:
 
@@ -17,15 +17,15 @@ from .program import jit, jit_reassociated
 
 @jit
 def batch_norm(x: Any, z: Any, eps: Any, momentum: Any, statistics: Any, sums: Any) -> None:
-    """Put normalised columns into z, and move the running statistics.
+    """Write normalised columns to z, and update the running statistics.
 
     Args:
         x: rows x width.
-        z: Likewise.
+        z: rows x width; written.
         eps: Added to the variance.
         momentum: Share of this batch in the running statistics.
         statistics: 3 x width: running mean, running (unbiased) variance, last 1 / deviation.
-        sums: Workspace, float64, 2 x at least width.
+        sums: Memory for sums, float64, 2 x at least width.
     """
     rows, width = x.shape
     mean, variance = sums[0, :width], sums[1, :width]
@@ -52,7 +52,7 @@ def batch_norm(x: Any, z: Any, eps: Any, momentum: Any, statistics: Any, sums: A
 
 @jit
 def batch_norm_backward(delta: Any, z: Any, statistics: Any, sums: Any) -> None:
-    """Turn the gradient with respect to z into that with respect to x, in place.
+    """Replace the gradient with respect to z by that with respect to x.
 
     dx = (dz - mean(dz) - z · mean(dz · z)) / deviation
     """
@@ -74,7 +74,7 @@ def batch_norm_backward(delta: Any, z: Any, statistics: Any, sums: Any) -> None:
 
 @jit
 def batch_norm_eval(x: Any, z: Any, eps: Any, statistics: Any) -> None:
-    """Put columns normalised by the running statistics into z: evaluation mode."""
+    """Write columns normalised by the running statistics to z: evaluation mode."""
     for row in range(len(x)):
         for j in range(x.shape[1]):
             z[row, j] = (x[row, j] - statistics[0, j]) / np.sqrt(statistics[1, j] + eps)
@@ -82,7 +82,7 @@ def batch_norm_eval(x: Any, z: Any, eps: Any, statistics: Any) -> None:
 
 @jit
 def affine(z: Any, gain: Any, shift: Any, y: Any) -> None:
-    """Put gain · z + shift into y, for each column its own."""
+    """Write gain · z + shift to y, with a gain and a shift for each column."""
     for row in range(len(z)):
         for j in range(z.shape[1]):
             y[row, j] = z[row, j] * gain[j] + shift[j]
@@ -90,7 +90,7 @@ def affine(z: Any, gain: Any, shift: Any, y: Any) -> None:
 
 @jit
 def affine_backward(delta: Any, z: Any, gain: Any, gain_gradient: Any, shift_gradient: Any) -> None:
-    """Put the gradients of gain and shift into place, and turn y's gradient into z's."""
+    """Write the gradients of gain and shift, and replace y's gradient by z's."""
     gain_gradient[:] = 0
     shift_gradient[:] = 0
     for row in range(len(z)):
@@ -102,7 +102,7 @@ def affine_backward(delta: Any, z: Any, gain: Any, gain_gradient: Any, shift_gra
 
 @jit_reassociated
 def layer_norm(x: Any, z: Any, eps: Any, inverse_std: Any) -> None:
-    """Put normalised rows into z, and 1 / deviation of every row into `inverse_std`."""
+    """Write normalised rows to z, and 1 / deviation of every row to `inverse_std`."""
     width = x.shape[1]
     for row in range(len(x)):
         mean = 0.0
@@ -120,7 +120,7 @@ def layer_norm(x: Any, z: Any, eps: Any, inverse_std: Any) -> None:
 
 @jit_reassociated
 def layer_norm_backward(delta: Any, z: Any, inverse_std: Any) -> None:
-    """Turn the gradient with respect to z into that with respect to x, in place."""
+    """Replace the gradient with respect to z by that with respect to x."""
     width = z.shape[1]
     for row in range(len(z)):
         mean, projection = 0.0, 0.0

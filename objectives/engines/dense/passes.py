@@ -1,6 +1,6 @@
-"""One batch's way through a dense network and back, in compiled code that interprets its table.
+"""Forward and backward pass of a dense network, in compiled code that interprets its table.
 
-Products of matrices are BLAS's (numpy.dot); all else is loops that vectorise.
+Matrix products are BLAS's (numpy.dot); all else is loops that vectorise.
 
 Entry points: `forward`, `backward`, `as_matrix`, `copy_flat`, `transpose_size`.
 """
@@ -39,25 +39,25 @@ _GOLDEN = keyed_dropout.GOLDEN_RATIO
 
 @jit
 def as_matrix(flat: Any, start: int, rows: int, width: int) -> Any:
-    """Return rows x width of a flat array, from a place on."""
+    """Return rows x width of a flat array, from an offset on."""
     return flat[start : start + rows * width].reshape(rows, width)
 
 
 def transpose_size(max_width: int) -> int:
-    """Return the numbers that a product may transpose, of networks with layers so wide."""
+    """Return the numbers that a product may have to transpose, for layers up to so wide."""
     return max(MAX_TRANSPOSED, 2 * MAX_TRANSPOSED_ROWS * max_width)
 
 
 @jit
 def copy_flat(x: Any, y: Any) -> None:
-    """Copy a flat array; assigning slices would compile numba's error messages, for seconds."""
+    """Copy a flat array; assigning slices compiles for seconds, for numba's error messages."""
     for i in range(len(x)):
         y[i] = x[i]
 
 
 @jit
 def _matmul(a: Any, b: Any, out: Any) -> None:
-    """Put the product of two matrices into out, some rows at a time."""
+    """Write the product of two matrices to out, some rows at a time."""
     step = max(8, _MAX_UNCOPIED_PRODUCT // max(1, b.size))
     if step >= len(a):
         np.dot(a, b, out)
@@ -68,7 +68,7 @@ def _matmul(a: Any, b: Any, out: Any) -> None:
 
 @jit
 def _transpose(a: Any, b: Any) -> None:
-    """Put a matrix's transpose into b."""
+    """Write the transpose of a matrix to b."""
     for row in range(len(b)):
         for j in range(b.shape[1]):
             b[row, j] = a[j, row]
@@ -76,10 +76,10 @@ def _transpose(a: Any, b: Any) -> None:
 
 @jit
 def _matmul_transposed(a: Any, b: Any, workspace: Any, out: Any) -> None:
-    """Put a times b, transposed, into out: in the quickest of three ways.
+    """Write a times the transpose of b to out, in the fastest of three ways.
 
-    OpenBLAS reads a transposed factor slowly. A small b is transposed before; beside few rows, a
-    and the product are instead, which are smaller than a large b.
+    OpenBLAS reads a transposed factor slowly. A small b is transposed first; where there are few
+    rows, a and the product are transposed instead, being smaller than a large b.
 
     Args:
         a: rows x m.
@@ -104,7 +104,7 @@ def _matmul_transposed(a: Any, b: Any, workspace: Any, out: Any) -> None:
 
 @jit
 def _fill_dropout_mask(key: Any, threshold: int, scale: Any, mask: Any) -> None:
-    """Put 0 where a place is dropped and the scale elsewhere; see `dropout`."""
+    """Write 0 where a number is dropped, and the scale elsewhere; see `keyed_dropout`."""
     for row in range(len(mask)):
         row_key = _mix(key + row * _GOLDEN)
         for j in range(mask.shape[1]):
@@ -135,12 +135,12 @@ def forward(
     Args:
         table: operations x columns.
         coefficients: operations x 2: eps or slope or scale; momentum.
-        rows: In this batch.
+        rows: Rows in this batch.
         parameters: Flat.
         statistics: Flat; those of batch normalisation.
-        dropout_keys: One of each dropout layer, in order.
-        workspace: Workspace; its `buffers` begins with the rows.
-        training: Else evaluation mode.
+        dropout_keys: A key for each dropout layer, in order.
+        workspace: Its `buffers` begins with the rows.
+        training: True for training, False for evaluation mode.
     """
     buffers, dropout_index = workspace.buffers, 0
     for index in range(len(table)):
@@ -199,14 +199,14 @@ def backward(
     statistics: Any,
     workspace: Workspace,
 ) -> None:
-    """Put the gradients of all parameters into place, from the gradient of the last output.
+    """Write the gradients of all parameters, given the gradient of the last output.
 
     Args:
-        table: As in `forward`, like what is not named here.
-        coefficients: Likewise.
-        rows: Likewise.
-        parameters: Flat.
-        gradients: Like the parameters.
+        table: As in `forward`.
+        coefficients: As in `forward`.
+        rows: As in `forward`.
+        parameters: As in `forward`.
+        gradients: Flat, as the parameters; written.
         statistics: As `forward` left them.
         workspace: As `forward` left it; `deltas` begins with the gradient of the last output.
     """

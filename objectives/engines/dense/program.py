@@ -1,7 +1,8 @@
 """The table that stands for a dense network in compiled code: a row for each operation.
 
-Entry points: `OpKind`, `SmoothActivation`, `LossKind`, `Column`; `TrainingArrays` and `Workspace`, what functions are called
-with; `NUMBA_OPTIONS`, `jit`, `jit_reassociated`, how they are compiled.
+Entry points: `OpKind`, `SmoothActivation`, `LossKind`, `Column`; `TrainingArrays` and `Workspace`,
+the arguments of compiled functions; `NUMBA_OPTIONS`, `jit`, `jit_reassociated`, how they are
+compiled.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ def jit(function: _Function) -> _Function:
 
 
 def jit_reassociated(function: _Function) -> _Function:
-    """Return a function likewise; its sums may be taken in any order, so that they vectorise."""
+    """Return a function like `jit`; its sums may be in any order, so that they vectorise."""
     return cast(_Function, njit(**{**NUMBA_OPTIONS, "fastmath": {"contract", "reassoc"}})(function))
 
 
@@ -41,7 +42,7 @@ class OpKind(IntEnum):
 
 
 class SmoothActivation(IntEnum):
-    """Activations whose slope is kept from the forward pass."""
+    """Activations whose slopes the forward pass saves."""
 
     SIGMOID = 0
     SILU = 1
@@ -51,7 +52,7 @@ class SmoothActivation(IntEnum):
 
 
 class LossKind(IntEnum):
-    """What is minimised, the mean over all numbers in a batch."""
+    """The loss: a mean over all numbers in a batch."""
 
     CROSS_ENTROPY = 0
     MSE = 1
@@ -66,25 +67,25 @@ class Column(IntEnum):
     """
 
     KIND = 0
-    INPUTS = 1  # numbers a row
+    INPUTS = 1  # numbers in a row
     OUTPUTS = 2
     SOURCE = 3  # buffer of its input
     TARGET = 4  # buffer of its output; the source's where it works in place
     SAVED = 5  # buffer of what its backward pass needs: normalised values, slopes or a mask
-    WEIGHT = 6  # place among the parameters; -1 for none
+    WEIGHT = 6  # offset among the parameters; -1 for none
     BIAS = 7
-    STATISTICS = 8  # place of running mean, running variance and last 1 / deviation
+    STATISTICS = 8  # offset of running mean, running variance and last 1 / deviation
     OPTION = 9  # which smooth activation; for dropout, the threshold of its hash
 
 
 class TrainingArrays(NamedTuple):
-    """What a network learns.
+    """The training data.
 
     Attributes:
-        loss: What is minimised, a `LossKind`.
+        loss: The loss, a `LossKind`.
         inputs: Rows of the training split x features.
-        labels: Their classes, int64; empty in a regression.
-        targets: Their quantities, rows x columns; 0 x 0 for classes.
+        labels: Classes of the rows, int64; empty in a regression.
+        targets: Targets of the rows, rows x columns; 0 x 0 in a classification.
     """
 
     loss: int
@@ -98,9 +99,9 @@ class Workspace(NamedTuple):
 
     Attributes:
         buffers: Every buffer of the table, for the largest batch; flat.
-        deltas: 2 x the widest of them: gradients with respect to an output and an input.
+        deltas: 2 x the widest buffer: gradients with respect to an output and an input.
         transposed: Transposed factors of a product; flat.
-        scratch: float64, 2 x as many as are worked on at once.
+        scratch: float64, 2 x the numbers that are processed at once.
         scratch_bits: The memory of its second row, as int64.
     """
 

@@ -1,4 +1,4 @@
-"""A program: a tape turned into a Python function that calls torch's operators one after the other.
+"""A program: a Python function, generated from a tape, that calls the step's operators in order.
 
 Entry points: `ReplayProgram`, `compile_tape`.
 """
@@ -18,13 +18,13 @@ from .tape import Call, Slot, Tape, slots_in
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReplayProgram:
-    """A step ready to be repeated.
+    """A training step as a function.
 
     Attributes:
-        run: `run(inputs, targets)` does the step and returns its loss; the arguments lie in their
-            memory as the recorded ones did.
-        mutated: What it changes.
-        source: Its code.
+        run: `run(inputs, targets)` does the step and returns its loss; the arguments have the
+            shapes and strides of the recorded ones.
+        mutated: Tensors that the step changes in place.
+        source: The function's code.
     """
 
     run: Callable[[Tensor, Tensor], Tensor]
@@ -39,9 +39,9 @@ def compile_tape(tape: Tape) -> ReplayProgram:
 
 @final
 class _CodeWriter:
-    """Writes a program as Python; everything fixed is a default argument, the fastest to reach.
+    """Writes a program as Python; constants are default arguments, the fastest to read.
 
-    So networks of one structure have the same text, which is compiled once.
+    So networks of one structure have the same source, which is compiled once.
     """
 
     def __init__(self, optimised: OptimisedTape, tape: Tape) -> None:
@@ -50,7 +50,7 @@ class _CodeWriter:
         self._constant_names: dict[Any, str] = {}
 
     def write(self) -> ReplayProgram:
-        """Return the program; every tensor is let go after its last use."""
+        """Return the program; every tensor is deleted after its last use."""
         calls, output = self._optimised.calls, self._optimised.output
         last_use = {slot: index for index, call in enumerate(calls) for slot in call.inputs}
         last_use[output] = len(calls)
@@ -91,7 +91,7 @@ class _CodeWriter:
         return f"{', '.join(targets)}{'' if call.returns_single else ','} = {invocation}"
 
     def _expression(self, value: Any) -> str:
-        """Return how an argument is written: a variable, a list with variables, or a constant."""
+        """Return the source of an argument: a variable, a list with variables, or a constant."""
         if isinstance(value, Slot):
             constants = self._optimised.constants
             return (
@@ -106,7 +106,7 @@ class _CodeWriter:
         return self._constant(value, key=None)
 
     def _constant(self, value: Any, *, key: Any) -> str:
-        """Return the name of a fixed value; with a key, the same name whenever it comes."""
+        """Return the name of a constant; values with the same key share a name."""
         if key in self._constant_names:
             return self._constant_names[key]
         self._constants.append(value)

@@ -23,8 +23,8 @@ from ...data.batches import BatchSampler
 from ...errors import describe_error
 from ..base import EngineUnsupported, Member, TrainingSetup
 from ..module_network import ModuleSession
+from ..purity import reads_values
 from .network import ReplayNetwork
-from .purity import reads_values
 
 _CHECK_STEPS = 3
 """Steps that show support: the first makes the optimizer's state, one is recorded, one proven."""

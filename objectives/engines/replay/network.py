@@ -13,9 +13,9 @@ from ...model import keyed_dropout
 from ...training.serialize import bitwise_equal
 from ..base import Member, TrainingSetup
 from ..module_network import ModuleNetwork
+from ..purity import hidden_state
 from .codegen import ReplayProgram, compile_tape
 from .operators import pack_scalars
-from .purity import hidden_state
 from .tape import Recorder
 
 

@@ -1,11 +1,11 @@
-"""How a replay calls an operator: the quickest way to the same bits.
+"""How a replay calls an operator: the fastest function that gives the same bits.
 
 An overload (`torch.ops.aten.mm.default`) takes twice as long to call as torch's own Python binding
-of it (`torch.mm`). And max pooling, a quarter of a small convolutional network's step, is several
-times as fast on images whose channels lie together, the way there and back included.
+of it (`torch.mm`). Max pooling, a quarter of a small convolutional network's step, is several times
+as fast on images with channels last, the conversions included.
 
-AdamW counts the steps of each parameter in a tensor of its own; laid side by side
-(`pack_scalars`), they are counted up by one call.
+AdamW counts the steps of each parameter in a tensor of its own; when these share one memory
+(`pack_scalars`), one call increments them all.
 
 Entry points: `fastest_callable`, `pack_scalars`.
 """
@@ -73,7 +73,7 @@ _MAX_POOL = torch.ops.aten.max_pool2d_with_indices.default
 _FOREACH_ADD = torch.ops.aten._foreach_add_.Scalar
 
 MIN_POOLED_CHANNELS = 8
-"""Fewest channels at which max pooling is faster with the channels together (measured)."""
+"""Fewest channels at which max pooling is faster with channels last (measured)."""
 
 
 def fastest_callable(
@@ -101,7 +101,7 @@ def fastest_callable(
 
 
 def _is_channels_first(geometry: Geometry) -> bool:
-    """Whether these are contiguous images `[rows, channels, h, w]` of enough channels."""
+    """Return whether these are contiguous images `[rows, channels, h, w]` of enough channels."""
     _, shape, strides = geometry[:3]
     if len(shape) != 4 or shape[1] < MIN_POOLED_CHANNELS:
         return False
@@ -110,19 +110,19 @@ def _is_channels_first(geometry: Geometry) -> bool:
 
 
 def _max_pool(images: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
-    """Return the largest of each window and its place; like every choice, free of rounding."""
+    """Return the largest of each window and its index; a maximum is free of rounding."""
     largest, indices = _MAX_POOL(images.contiguous(memory_format=torch.channels_last), *options)
     return largest.contiguous(), indices.contiguous()
 
 
 def pack_scalars(scalars: Sequence[Tensor]) -> None:
-    """Move scalar tensors into one piece of memory, in their order; they stay what they are."""
+    """Move the values of scalar tensors into one memory, in order; the objects stay the same."""
     for scalar, element in zip(scalars, torch.stack(list(scalars)).unbind(), strict=True):
         scalar.data = element
 
 
 def _packed_vector(scalars: Sequence[Tensor]) -> Tensor | None:
-    """Return scalars that make up a piece of memory as one tensor; None if they do not."""
+    """Return the vector that scalars make up together; None if they do not share one memory."""
     storage = scalars[0].untyped_storage()
     for index, scalar in enumerate(scalars):
         if (

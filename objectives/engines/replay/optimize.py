@@ -1,8 +1,8 @@
-"""What a tape can do without, so that the rest gives the same bits.
+"""Which calls of a tape are not needed for the same bits.
 
-Four kinds of calls: copies and aliases that only autograd's bookkeeping needed; views of views,
-each of which is taken in one go; tensors that are the same in every step (views of weights, numbers
-of places, a gradient of ones), which are made once; and what nothing comes of.
+There are four kinds: copies and aliases that only autograd's bookkeeping needed; views of views,
+which are replaced by one view; tensors that are the same in every step (views of weights, index
+ranges, a gradient of ones), which are made once; and calls whose results are not used.
 
 Entry point: `optimise`.
 """
@@ -20,25 +20,25 @@ _SIZE_ONLY = frozenset(
     getattr(torch.ops.aten, name).default
     for name in ("ones_like", "zeros_like", "full_like", "new_zeros", "new_ones", "new_full")
 )
-"""Operators that look at a tensor's sizes alone."""
+"""Operators whose results depend on a tensor's sizes alone."""
 
 _NEW_EMPTY_STRIDED = torch.ops.aten.new_empty_strided.default
 _COPY = torch.ops.aten.copy_.default
 _AS_STRIDED = torch.ops.aten.as_strided.default
 
 Aliases = dict[Slot, Slot]
-"""Slots to others that hold the same."""
+"""Slots to other slots with the same values."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OptimisedTape:
-    """What is left of a tape.
+    """The part of a tape that is needed.
 
     Attributes:
         inputs: Slots of the step's own arguments.
         output: Slot of its result.
-        calls: What every step must call.
-        constants: Tensors that are there before.
+        calls: Calls of every step.
+        constants: Tensors that exist before the step.
     """
 
     inputs: tuple[Slot, ...]
@@ -48,7 +48,7 @@ class OptimisedTape:
 
 
 def optimise(tape: Tape) -> OptimisedTape:
-    """Return what is left of a tape."""
+    """Return the part of a tape that is needed."""
     aliases: Aliases = {}
     calls = _remove_copies(tape, aliases)
     copied_memory = {tape.memory_ids[copy] for copy in aliases}
@@ -62,9 +62,9 @@ def optimise(tape: Tape) -> OptimisedTape:
 
 
 def _remove_copies(tape: Tape, aliases: Aliases) -> list[Call]:
-    """Leave out the copies by which autograd keeps a gradient from its other holders.
+    """Remove the copies that autograd makes of a gradient which something else holds, too.
 
-    Where neither side is written again, as when the optimizer alone reads it, the original serves.
+    Where neither copy nor original is written again, the original can be used instead.
     """
     write_counts: dict[int, int] = {}
     for call in tape.calls:
@@ -91,7 +91,7 @@ def _without_offset(geometry: Geometry) -> Geometry:
 
 
 def _remove_aliases(tape: Tape, calls: list[Call], aliases: Aliases) -> list[Call]:
-    """Leave out calls that return what there is already: the same elements of the same memory."""
+    """Remove calls that return a tensor that exists: the same elements of the same memory."""
     first_slots: dict[tuple[Any, ...], Slot] = {}
     remaining: list[Call] = []
 
@@ -119,9 +119,9 @@ def _remove_aliases(tape: Tape, calls: list[Call], aliases: Aliases) -> list[Cal
 
 
 def _collapse_views(tape: Tape, calls: list[Call], copied_memory: Collection[int]) -> list[Call]:
-    """Take every view of the tensor whose memory it is; what it came by is then of no use.
+    """Replace every view by a view of the tensor that owns the memory, without steps between.
 
-    Views of copies that were left out stay: their originals may lie elsewhere in their memory.
+    Views of removed copies stay: the originals may have other offsets in their memory.
     """
     owners: dict[int, Slot] = {}
     for slot in (*tape.inputs, *tape.captured):
@@ -136,7 +136,7 @@ def _collapse_views(tape: Tape, calls: list[Call], copied_memory: Collection[int
 
 
 def _direct_view(tape: Tape, call: Call, owners: dict[int, Slot]) -> Call:
-    """Return the view of an owner that a call returns; the call itself where it is no mere view."""
+    """Return the call that makes a view from its owner; the call itself where it is no view."""
     if call.mutated or not call.returns_single:
         return call
     (view,) = call.results
@@ -151,7 +151,7 @@ def _direct_view(tape: Tape, call: Call, owners: dict[int, Slot]) -> Call:
 
 
 def _is_view(tape: Tape, call: Call) -> bool:
-    """Whether all that a call returned lies in memory that it was given."""
+    """Return whether all results of a call lie in the memory of its arguments."""
     input_memory = {tape.memory_ids[slot] for slot in call.inputs}
     return bool(call.results) and all(
         tape.memory_ids[slot] in input_memory for slot in call.results
@@ -159,7 +159,7 @@ def _is_view(tape: Tape, call: Call) -> bool:
 
 
 def _substitute_aliases(call: Call, aliases: Aliases) -> Call:
-    """Return a call that is given every tensor by its first name."""
+    """Return a call with every alias replaced by the slot that it stands for."""
     arguments = tuple(_resolve_aliases(value, aliases) for value in call.arguments)
     options = {name: _resolve_aliases(value, aliases) for name, value in call.keywords.items()}
     inputs = tuple(slots_in([arguments, *options.values()]))
@@ -179,9 +179,10 @@ def _resolve_aliases(value: Any, aliases: Aliases) -> Any:
 
 
 def _hoist_constants(tape: Tape, calls: list[Call]) -> tuple[list[Call], dict[Slot, Tensor]]:
-    """Return the calls that are left, and the tensors that are the same in every step.
+    """Return the remaining calls, and the tensors that are the same in every step.
 
-    Those are what was captured, views of it, and what is made of sizes alone and never written.
+    Those are captured tensors, views of them, and results that depend on sizes alone and are never
+    written to.
     """
     constants = dict(tape.captured)
     written = {tape.memory_ids[slot] for call in calls for slot in call.mutated}
@@ -208,7 +209,7 @@ def _hoist_constants(tape: Tape, calls: list[Call]) -> tuple[list[Call], dict[Sl
 
 
 def _evaluate(tape: Tape, call: Call, constants: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
-    """Return what a call gives whatever the batch; of a tensor of the batch only sizes count."""
+    """Return the result of a call that does not depend on the batch's values, but on its sizes."""
 
     def substitute(value: Any) -> Any:
         if isinstance(value, Slot):
@@ -230,7 +231,7 @@ def _placeholder(tape: Tape, slot: Slot) -> Tensor:
 
 
 def _live_calls(calls: list[Call], output: Slot) -> list[Call]:
-    """Return the calls that something comes of."""
+    """Return the calls whose results are used, or that change a tensor."""
     needed, live = {output}, []
     for call in reversed(calls):
         if call.mutated or call.is_random or needed.intersection(call.results):

@@ -1,6 +1,6 @@
-"""A tape: the operators that one training step called, below autograd, in their order.
+"""A tape: the operators that one training step called, below autograd, in order.
 
-The recorder watches a real step: what it notes is what the plain loop did, forward, backward and
+The recorder runs during a real step: it records the operators of forward pass, backward pass and
 update, with this network's sizes. Tensors become slots; those that the step did not make itself
 (weights, statistics, the optimizer's state) are captured, and a replay works on them in place.
 
@@ -18,28 +18,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 Geometry = tuple[Any, ...]
-"""Type, sizes, strides, offset and conjugation: where in its memory a tensor's elements lie."""
+"""Type, sizes, strides, offset and conjugation: where a tensor's elements lie in its memory."""
 
 
 class Slot(int):
-    """A tensor of the step, by the order of its appearance."""
+    """A tensor of the step, numbered by first appearance."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Call:
-    """One operator's call.
+    """A call of an operator.
 
     Attributes:
         operator: An overload, such as `aten.addmm.default`.
-        arguments: By position; slots in place of tensors, also inside lists.
-        keywords: By keyword, likewise.
-        outputs: The slots of what it returned, None where that was no tensor.
-        returns_single: Whether it returned one thing and not a sequence.
-        inputs: The slots that it was given.
-        mutated: Those among them that it changed in place.
-        is_random: Whether it draws from torch's stream.
+        arguments: Positional arguments, with slots in place of tensors, also inside lists.
+        keywords: Keyword arguments, likewise.
+        outputs: Slots of the results; None for a result that is no tensor.
+        returns_single: Whether it returns a single value and not a sequence.
+        inputs: Slots among the arguments.
+        mutated: Slots among the arguments that it changes in place.
+        is_random: Whether it draws from torch's random stream.
     """
 
     operator: Any
@@ -53,19 +53,19 @@ class Call:
 
     @property
     def results(self) -> list[Slot]:
-        """The tensors that it returned."""
+        """The slots of the tensors that it returned."""
         return [slot for slot in self.outputs if slot is not None]
 
 
 @dataclass(kw_only=True, eq=False)
 class Tape:
-    """What a step did.
+    """The recording of a step.
 
     Attributes:
         inputs: Slots of the step's own arguments.
         output: Slot of its result.
-        calls: Its operators.
-        captured: Tensors that it found.
+        calls: Its calls, in order.
+        captured: Tensors that existed before the step, by slot.
         memory_ids: For each slot, a number shared by the slots that share memory.
         geometry: For each slot, where in that memory it lies.
     """
@@ -80,18 +80,18 @@ class Tape:
 
 @final
 class Recorder(TorchDispatchMode):
-    """Notes every operator called inside `with`; it changes nothing of what they do.
+    """Records every operator that is called inside `with`, without any effect on them.
 
     Attributes:
-        tape: What was noted.
-        unsupported_reason: Why the tape is no use; None as long as it is some.
+        tape: The recording.
+        unsupported_reason: Why the recording cannot be replayed; None as long as it can.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        """Make ready.
+        """Begin an empty tape.
 
         Args:
-            inputs: The step's own arguments: a replay is given others.
+            inputs: The step's own arguments, in whose place a replay has others.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
@@ -102,7 +102,7 @@ class Recorder(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Say no: nothing is compiled here, and the skip would import the compiler, a second."""
+        """Return False: nothing is compiled here, and True would import the compiler, a second."""
         return False
 
     def __torch_dispatch__(
@@ -112,13 +112,13 @@ class Recorder(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call the operator and note it."""
+        """Call the operator and record it."""
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         if self.unsupported_reason is None and func.namespace != "profiler":
             try:
                 self._record(func, args, kwargs, outputs)
-            except NotImplementedError:  # a sparse tensor has no memory of one piece
+            except NotImplementedError:  # a sparse tensor has no single memory
                 self.unsupported_reason = f"{func} works on tensors that are not dense"
         return outputs
 
@@ -160,14 +160,14 @@ class Recorder(TorchDispatchMode):
         )
 
     def _to_slots(self, value: Any, memory_ids: dict[int, int]) -> Any:
-        """Return an argument with slots in place of tensors, whose memories are noted."""
+        """Return an argument with slots in place of tensors, whose memories are recorded."""
         if isinstance(value, Tensor):
             slot = self._slots.get(value)
             storage = _storage_id(value)
             if slot is None:
                 slot = self._slot_for(value, self._captured_memory_ids)
                 self._captured_memory_ids[storage] = self.tape.memory_ids[slot]
-                self.tape.captured[slot] = value  # held: so its memory is never another's
+                self.tape.captured[slot] = value  # kept alive, so that its memory is not reused
             memory_ids[storage] = self.tape.memory_ids[slot]
             return slot
         if isinstance(value, tuple | list):
@@ -178,8 +178,8 @@ class Recorder(TorchDispatchMode):
         """Return a tensor's slot, a new one where it has none.
 
         Args:
-            tensor: What an operator returned, or found.
-            memory_ids: Memory to its number in the tape, of what it may share memory with.
+            tensor: An operator's argument or result.
+            memory_ids: Memory to its number in the tape, of tensors it may share memory with.
         """
         existing: Slot | None = self._slots.get(tensor)
         if existing is not None:
@@ -202,7 +202,7 @@ def slots_in(value: Any) -> Iterator[Slot]:
 
 @dataclass(frozen=True, kw_only=True)
 class _OperatorInfo:
-    """What is known of an operator."""
+    """Facts about an operator, from its schema."""
 
     reads_values: bool
     is_random: bool

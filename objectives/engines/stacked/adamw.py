@@ -1,11 +1,11 @@
 """AdamW for a stack: one update of all members' parameters, each number with a rate of its own.
 
-torch's fused kernel takes one rate. It is linear in it: from zero, with rate 1 and no decay, it
-writes what AdamW would subtract, and a product with the rates does the rest:
+torch's fused kernel takes one rate for all, and its update is proportional to it. Applied to zeros,
+with rate 1 and no decay, it gives the update for rate 1, which is multiplied by the rates:
 
     weights ← weights · kept - rates · m̂ / (√v̂ + ε),    kept = 1 - rate · decay
 
-The rate is zero in the padding, which so stays zero whatever its gradient.
+The rate is zero in the padding, which therefore stays zero whatever its gradient.
 
 Entry point: `StackedAdamW`.
 """
@@ -20,21 +20,22 @@ from torch.optim.adamw import adamw
 
 @final
 class StackedAdamW:
-    """The optimizer's state for flat parameters; all members have done equally many steps."""
+    """The optimizer of flat parameters; all members have done the same number of steps."""
 
     def __init__(self, rates: Tensor, decay_factors: Tensor | None) -> None:
         """Start at step 0.
 
         Args:
-            rates: Flat, the step size of each number.
-            decay_factors: Flat, what decay leaves of each number in a step; None without decay.
+            rates: Step size of each number, flat.
+            decay_factors: Share of each number that decay leaves in a step, flat; None without
+                decay.
         """
         self._rates, self._decay_factors = rates, decay_factors
         self._exp_avg, self._exp_avg_sq = torch.zeros_like(rates), torch.zeros_like(rates)
         self._step = torch.zeros((), device=rates.device)
 
     def update(self, weights: Tensor, gradient: Tensor) -> None:
-        """Do a step, in place; both flat and contiguous."""
+        """Do a step, in place; weights and gradient are flat and contiguous."""
         updates = torch.zeros_like(weights)
         adamw(
             [updates],
@@ -58,15 +59,15 @@ class StackedAdamW:
 
     @property
     def moments(self) -> Mapping[str, Tensor]:
-        """The flat moments, by their names in a snapshot; they may be written to."""
+        """The flat moments, by their names in a snapshot; a state is loaded by writing to them."""
         return {"exp_avg": self._exp_avg, "exp_avg_sq": self._exp_avg_sq}
 
     def load_state(self, steps: int) -> None:
-        """Be after so many steps, of which the moments are."""
+        """Set the number of steps done; the moments are written separately."""
         self._step.fill_(steps)
 
     def subset(self, select: Callable[[Tensor], Tensor]) -> "StackedAdamW":
-        """Return the state of some members, whose numbers `select` picks from a flat tensor."""
+        """Return the optimizer of some members, whose numbers `select` takes from a flat tensor."""
         decay_factors = None if self._decay_factors is None else select(self._decay_factors)
         subset = StackedAdamW(select(self._rates), decay_factors)
         subset._exp_avg, subset._exp_avg_sq = select(self._exp_avg), select(self._exp_avg_sq)

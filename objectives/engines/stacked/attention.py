@@ -1,4 +1,4 @@
-"""Attention under `vmap`: computed by operations that take a stack at once.
+"""Attention under `vmap`: computed by operations that can be mapped over a stack.
 
 Entry point: `mappable_attention`.
 """
@@ -12,9 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextmanager
 def mappable_attention(device: torch.device) -> Iterator[None]:
-    """Have attention computed by operations that take a stack at once.
+    """Make attention be computed by operations that can be mapped over a stack.
 
-    torch has no mapped form of the CPU's flash kernel, nor of the encoder layer's fast path.
+    torch can map neither the CPU's flash kernel nor the fast path of its encoder layer.
     """
     fastpath_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

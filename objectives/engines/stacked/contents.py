@@ -1,4 +1,4 @@
-"""What a stack's members hold: parameters in one flat tensor, buffers beside them.
+"""The tensors of a stack: parameters in one flat tensor, buffers beside them.
 
 Entry point: `StackedTensors`.
 """
@@ -20,8 +20,8 @@ class StackedTensors:
     """Tensors of all members, written to in place.
 
     Attributes:
-        layout: Of the flat tensor.
-        weights: All parameters that are trained, or something that there is of each: flat.
+        layout: Where each parameter lies in the flat tensor.
+        weights: All trained parameters, flat; or something of the same shapes, such as moments.
         frozen_and_buffers: The other tensors [members, ...], by name.
     """
 
@@ -39,9 +39,10 @@ class StackedTensors:
         """Stack copies of tensors.
 
         Args:
-            members: Each one's tensors.
-            parameters: A network of the common widths': what is trained, padded with zeros.
-            others: Likewise, the other tensors; these are their own padding.
+            members: The tensors of each member, by name.
+            parameters: The trained parameters of a network of the common widths; members' are
+                padded with zeros to their shapes.
+            others: The other tensors of that network; members' are padded with their values.
         """
         layout = FlatLayout(
             members=len(members), shapes={name: tensor.shape for name, tensor in parameters.items()}
@@ -74,7 +75,7 @@ class StackedTensors:
         )
 
     def copy_(self, other: "StackedTensors", positions: Tensor, names: Collection[str]) -> None:
-        """Take over what another one has of some members, by index, in the tensors named."""
+        """Copy the tensors of these names, of the members at some positions, from another one."""
         own_stacks, other_stacks = self.named_stacks, other.named_stacks
         for name in names:
             own_stacks[name].index_copy_(
@@ -82,7 +83,7 @@ class StackedTensors:
             )
 
     def subset(self, positions: Tensor) -> "StackedTensors":
-        """Return a copy of some members, by index."""
+        """Return a copy of the members at some positions."""
         return StackedTensors(
             layout=FlatLayout(members=len(positions), shapes=self.layout.shapes),
             weights=self.layout.subset(self.weights, positions),
@@ -102,7 +103,7 @@ class StackedTensors:
     def write(
         self, position: int, sizes: Mapping[str, Size], tensors: Mapping[str, Tensor]
     ) -> None:
-        """Copy a member's tensors into their corners."""
+        """Copy a member's tensors into the leading corners of the padded ones."""
         stacks = self.named_stacks
         for name, tensor in tensors.items():
             crop(stacks[name][position], sizes[name]).copy_(tensor)

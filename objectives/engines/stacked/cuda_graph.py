@@ -1,8 +1,8 @@
 """CUDA graphs: a stack's step is captured once and then started as a whole.
 
 A step is some hundred small kernels, and a GPU finishes most of them before the CPU has started the
-next. A graph starts them all at once. It works on the memory that it was captured with: the batch is
-copied into the captured batch's memory, and the stack keeps weights, statistics and moments in
+next. A graph starts them all at once. It works on the memory that it was captured with: the batch
+is copied into the captured batch's memory, and the stack keeps weights, statistics and moments in
 place.
 
 Steps that cannot be captured are done one by one, with the same result: those of a model that reads
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ...errors import describe_error
 from ...model.objective import Objective
-from ..replay.purity import hidden_state
+from ..purity import hidden_state
 
 _log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """The stacked engine: networks of several widths padded to common ones and trained as one.
 
 Made for GPUs, where a narrow network leaves most of the chip idle, and for narrow networks, where
-most time goes into starting operations; on a GPU steps are started as CUDA graphs. Layers that
-compute otherwise when padded are found by a probe and refused.
+most time goes into starting operations; on a GPU steps are started as CUDA graphs. Networks with
+layers that padding changes are found by a probe, and refused.
 
 Entry point: `StackedEngine`.
 """
@@ -26,11 +26,11 @@ from .probe import check_equivalence, most_padded, require_stackable
 from .stack import Stack
 
 STEP_OVERHEAD_MACS = 5e6
-"""Multiplications of a forward pass that a CPU core trains in the time, about a millisecond, that a
-stack's step takes to set up; measured on dense layers."""
+"""Multiplications of a forward pass that a CPU core trains in the time that a stack's step takes to
+set up, about a millisecond; measured on dense layers."""
 
 ProbeKey = tuple[Hashable, frozenset[str], bool]
-"""What a verdict is about: the structure, the widths that are padded, whether there is decay."""
+"""What a probe's result holds for: the structure, the padded widths, whether there is decay."""
 
 
 Probe = Callable[[TrainingSetup, Sequence[BuiltMember], nn.Module], str | None]
@@ -40,7 +40,7 @@ Probe = Callable[[TrainingSetup, Sequence[BuiltMember], nn.Module], str | None]
 def probe_failure(
     training: TrainingSetup, networks: Sequence[BuiltMember], template: nn.Module
 ) -> str | None:
-    """Return why networks cannot be stacked, or None."""
+    """Return why networks cannot be stacked under a template; None if they can."""
     try:
         require_stackable(template)
         check_equivalence(training, networks, template)
@@ -51,7 +51,7 @@ def probe_failure(
 
 @final
 class StackedEngine:
-    """Trains networks in stacks; see `Engine`."""
+    """Trains networks in stacks: padded to common widths, and computed by the same operations."""
 
     name = "stacked"
 
@@ -79,7 +79,7 @@ class StackedEngine:
         """Build all members and stack them.
 
         Raises:
-            EngineUnsupported: Settings, or modules, whose result a stack would change.
+            EngineUnsupported: A stack would change the result under these settings or modules.
         """
         _require_supported(training)
         networks, failures = _build_all(training, members)
@@ -98,9 +98,9 @@ class StackedEngine:
     def plan_stacks(self, training: TrainingSetup, members: Sequence[Member]) -> list[StackGroup]:
         """Return which members share a stack, and the widths that it is padded to.
 
-        A stack holds what so many networks of those widths hold in training, and of their
-        parameters four or, with decay, five copies more: rates, moves, gradients about to be
-        joined, the best ones so far. Members that cannot be built are in no group.
+        A stack holds what so many networks of those widths hold in training, and four more copies
+        of their parameters, with decay five: rates, updates, gradients before they are joined, the
+        best weights so far. Members that cannot be built are in no group.
 
         Raises:
             EngineUnsupported: A member cannot be built a second time.
@@ -115,7 +115,7 @@ class StackedEngine:
         networks: Sequence[BuiltMember],
         template: nn.Module,
     ) -> None:
-        """Raise `EngineUnsupported` unless such networks can be stacked; remembered by structure."""
+        """Raise `EngineUnsupported` unless networks can be stacked; remembered by structure."""
         padded = frozenset(
             name
             for name, width in group.widths.items()
@@ -188,7 +188,7 @@ class StackedSession:
         return results
 
     def save_best(self, members: Sequence[int]) -> None:
-        """Keep a copy of the present weights and buffers, beside them on the device."""
+        """Keep a copy of the present weights and buffers, on the device."""
         for stack, positions in self._stacks_with(members):
             stack.save_best(positions)
 
@@ -244,7 +244,7 @@ class StackedSession:
         return
 
     def _stacks_with(self, members: Sequence[int]) -> Iterator[tuple[Stack, list[int]]]:
-        """Yield the stacks that hold some of the members, with their indices there, rising."""
+        """Yield the stacks that hold some of the members, with their positions in the stack."""
         requested = frozenset(members)
         for stack in self._stacks:
             positions = [
@@ -258,9 +258,9 @@ class StackedSession:
     def _aligned_stacks(
         self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int]
     ) -> list[Stack]:
-        """Part the stacks whose members have batches of different lengths; return those to train.
+        """Split the stacks whose members have batches of different sizes; return those to train.
 
-        Members of a stack share their step, on which Adam's correction depends.
+        The members of a stack share the number of their step, on which Adam's correction depends.
         """
         self._split_by(
             {
@@ -271,7 +271,7 @@ class StackedSession:
         return [stack for stack in self._stacks if stack.member_indices[0] in batches]
 
     def _split_by(self, labels: Mapping[int, Hashable]) -> None:
-        """Part the stacks whose members have several labels, or only some of them one."""
+        """Split every stack so that the members of each part have the same label, or all none."""
         self._stacks = [
             piece
             for stack in self._stacks
@@ -280,7 +280,7 @@ class StackedSession:
 
 
 def _split_stack(stack: Stack, labels: Sequence[Hashable]) -> list[Stack]:
-    """Return the stack's parts of one label each; itself where there is one."""
+    """Return the stack's parts, one for each label; the stack itself where there is only one."""
     parts: dict[Hashable, list[int]] = {}
     for position, label in enumerate(labels):
         parts.setdefault(label, []).append(position)
@@ -290,7 +290,7 @@ def _split_stack(stack: Stack, labels: Sequence[Hashable]) -> list[Stack]:
 def _build_all(
     training: TrainingSetup, members: Sequence[Member]
 ) -> tuple[list[BuiltMember], dict[int, Exception]]:
-    """Build all members; return those that could be, and what the others raised."""
+    """Build all members; return the networks, and what the builder of the others raised."""
     networks, failures = [], {}
     for index, member in enumerate(members):
         try:

@@ -23,9 +23,9 @@ def build_groups(
     """Yield groups, their networks and templates.
 
     Args:
-        training: Of the networks.
-        networks: Of any structures; each comes in one group.
-        overhead_macs: Of a stack's step, in multiplications of a forward pass.
+        training: What the networks have in common.
+        networks: Networks of any structure; each comes in one group.
+        overhead_macs: Cost of a stack's step, in multiplications of a forward pass.
 
     Raises:
         EngineUnsupported: A network cannot be built a second time.
@@ -48,7 +48,7 @@ def build_groups(
 def _templated_groups(
     training: TrainingSetup, networks: Mapping[int, BuiltMember], outlines: Sequence[PlannedNetwork]
 ) -> Iterator[tuple[StackGroup, list[BuiltMember], nn.Module]]:
-    """Yield the group, cut for as long as there is no network of its common widths."""
+    """Yield the group; in halves, as long as no network of its common widths can be built."""
     group = StackGroup.of(outlines)
     group_networks = [networks[index] for index in group.indices]
     member = Member(
@@ -73,7 +73,7 @@ def _templated_groups(
 
 
 def _accommodates(template: nn.Module, networks: Sequence[BuiltMember]) -> bool:
-    """Whether every tensor of the networks has room in the template's."""
+    """Return whether every tensor of the networks fits into the template's."""
     padded = trainable_parameters(template) | frozen_and_buffers(template)
     return all(
         structure(network.model) == structure(template)
@@ -89,7 +89,7 @@ def _accommodates(template: nn.Module, networks: Sequence[BuiltMember]) -> bool:
 
 @torch.no_grad()
 def _macs_per_parameter(training: TrainingSetup, model: nn.Module) -> float:
-    """Return how often a row uses a parameter: once in dense layers, at each place in others."""
+    """Return how often a row uses a parameter: once in dense layers, at each position in others."""
     rows = training.sample_inputs(2)
     with Randomness(0, training.device), FlopCounterMode(display=False) as counter:
         deepcopy(model).eval()(rows)

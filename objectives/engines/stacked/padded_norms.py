@@ -1,6 +1,6 @@
 """Norms over a padded axis: the padding must count neither in the mean nor in the variance.
 
-`LayerNorm` and `RMSNorm` are swapped for ones that know which places of an axis are a member's
+`LayerNorm` and `RMSNorm` are replaced by ones that know which positions of an axis are a member's
 own; each member of a stack has its own mask.
 
 Entry points: `replace_norms`, `member_masks`.
@@ -15,14 +15,14 @@ NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
 class MaskedNorm(nn.Module):
-    """Layer or RMS normalisation of a member's own places; zero in its padding.
+    """Layer or RMS normalisation of a member's own positions; zero in its padding.
 
     Attributes:
-        weight: As of the norm it stands for, or None.
-        bias: Likewise.
-        present: bool of the normalized shape: True at a member's own places, of which `member_masks`
-            tells; nowhere before.
-        subtract_mean: Whether the mean is taken away.
+        weight: The weight of the norm that it replaces, or None.
+        bias: The bias of that norm, or None.
+        present: bool of the normalized shape: True at a member's own positions. All False until
+            it is set to the mask that `member_masks` returns.
+        subtract_mean: Whether the mean is subtracted.
     """
 
     present: Tensor
@@ -55,7 +55,7 @@ class MaskedNorm(nn.Module):
 
 
 def replace_norms(template: nn.Module, models: list[nn.Module]) -> None:
-    """Swap the template's norms of a shape that some model pads, in place."""
+    """Replace the template's norms whose shape is padded for some model, in place."""
     replacements = {
         module: MaskedNorm(module)
         for name, module in template.named_modules()
@@ -71,7 +71,7 @@ def replace_norms(template: nn.Module, models: list[nn.Module]) -> None:
 
 
 def member_masks(template: nn.Module, model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's own places in the template's swapped norms, by the buffer's name."""
+    """Return a model's masks for the template's replaced norms, by the name of their buffer."""
     return {
         f"{name}.present": torch.ones(_normalized_shape(model, name), dtype=torch.bool)
         for name, module in template.named_modules()

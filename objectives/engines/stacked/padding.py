@@ -1,4 +1,4 @@
-"""Padding: how networks of one structure stand in tensors of common sizes.
+"""Padding: how networks of one structure lie in tensors of common sizes.
 
 Every tensor of a network lies in the leading corner of a larger one, zeros around its parameters:
 
@@ -8,7 +8,7 @@ Every tensor of a network lies in the leading corner of a larger one, zeros arou
                      0 0 0 0
 
 Channels come first in torch, so the corner of a convolution's output, once flattened, is the
-corner of the layer after it. Whether a module computes the same so is for `probe` to find out.
+corner of the layer after it. Whether a module computes the same when padded, `probe` finds out.
 
 Entry points: `BuiltMember`, `structure`, `stack_padded`, `crop`, `FlatLayout`.
 """
@@ -24,10 +24,10 @@ from ..base import Member, TrainingSetup
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltMember:
-    """A member, built.
+    """A member with its network.
 
     Attributes:
-        index: Its place in the team.
+        index: Its index in the session.
         member: What it was built from.
         model: The network of its true size.
         rates: Trainable parameter's name to AdamW's step size.
@@ -73,7 +73,7 @@ def trainable_parameters(model: nn.Module) -> dict[str, Tensor]:
 
 
 def frozen_and_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return the buffers, and the parameters that training leaves alone."""
+    """Return the buffers, and the parameters that are not trained."""
     frozen = {
         name: parameter
         for name, parameter in model.named_parameters()
@@ -83,7 +83,7 @@ def frozen_and_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def structure(model: nn.Module) -> Hashable:
-    """Return all that a model is but its sizes: only models of equal structure share a stack."""
+    """Return what a model is besides its sizes: only models of equal structure share a stack."""
     modules = tuple((name, type(module)) for name, module in model.named_modules())
     tensors = tuple(
         tuple((name, tensor.ndim, tensor.dtype) for name, tensor in group.items())
@@ -98,14 +98,14 @@ def crop(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def fits(sizes: Sequence[int], padded: Sequence[int]) -> bool:
-    """Whether a tensor of these sizes has room in the padded one's corner."""
+    """Return whether a tensor of these sizes fits into the padded one."""
     return len(sizes) == len(padded) and all(
         size <= padded_size for size, padded_size in zip(sizes, padded, strict=True)
     )
 
 
 def stack_padded(tensors: Sequence[Tensor], background: Tensor) -> Tensor:
-    """Return copies of the background [members, ...], each with a tensor in its corner."""
+    """Return copies of the background [members, ...], each with a tensor in its leading corner."""
     stack = background.detach().expand(len(tensors), *background.shape).clone()
     for padded, tensor in zip(stack, tensors, strict=True):
         crop(padded, tensor.shape).copy_(tensor.detach())
@@ -116,10 +116,10 @@ def stack_padded(tensors: Sequence[Tensor], background: Tensor) -> Tensor:
 class FlatLayout:
     """Where the parameters of all members lie in one flat tensor: parameter by parameter.
 
-    So that one operation updates them all, and each parameter's stack is contiguous.
+    One operation updates them all, and each parameter's stack is contiguous.
 
     Attributes:
-        members: How many.
+        members: How many members.
         shapes: Parameter's name to its padded shape.
     """
 

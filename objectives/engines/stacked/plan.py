@@ -4,8 +4,8 @@ A step of a stack takes as long as
 
     overhead + work · members · (parameters of the common widths)
 
-with the overhead in the same unit, multiplications. Candidates are halved again and again, by the
-width whose halves are cheapest, and of each family tree the cheapest generation is taken:
+with the overhead in the same unit, multiplications. Networks are halved recursively, at the width
+whose halves are cheapest, and the cheapest partition in that tree is taken:
 
     best(group) = min(cost(group), best(one half) + best(other half))
 
@@ -24,12 +24,12 @@ from .padding import trainable_parameters
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedNetwork:
-    """What planning knows of a network.
+    """What planning needs to know of a network.
 
     Attributes:
-        index: In the team.
-        widths: Of the candidate.
-        shapes: Of its trainable parameters, in their order.
+        index: Its index in the session.
+        widths: The candidate's widths.
+        shapes: Shapes of its trainable parameters, in their order.
     """
 
     index: int
@@ -38,13 +38,13 @@ class PlannedNetwork:
 
     @classmethod
     def of(cls, index: int, widths: Mapping[str, int], model: nn.Module) -> "PlannedNetwork":
-        """Return a model's outline."""
+        """Return what planning needs to know of a model."""
         shapes = tuple(tuple(parameter.shape) for parameter in trainable_parameters(model).values())
         return cls(index=index, widths=widths, shapes=shapes)
 
     @property
     def parameter_count(self) -> int:
-        """Numbers to train."""
+        """Numbers that are trained."""
         return sum(map(prod, self.shapes))
 
 
@@ -53,8 +53,8 @@ class StackGroup:
     """Networks that share a stack.
 
     Attributes:
-        indices: Of the members, in the team.
-        widths: The common widths: of each the largest.
+        indices: Indices of the members in the session.
+        widths: The common widths: the largest of each.
     """
 
     indices: tuple[int, ...]
@@ -72,12 +72,12 @@ class StackGroup:
 def plan_groups(
     networks: Sequence[PlannedNetwork], step_macs: float, overhead_macs: float
 ) -> list[list[PlannedNetwork]]:
-    """Return the cheapest groups, networks of equal structure given.
+    """Return the cheapest groups of networks of equal structure.
 
     Args:
         networks: At least one.
-        step_macs: Multiplications a parameter is used for in a step: rows, and positions in each.
-        overhead_macs: Of a stack's step, in multiplications.
+        step_macs: Multiplications that a parameter takes part in, in a step: rows times positions.
+        overhead_macs: Cost of a stack's step, in multiplications.
     """
     return _cheapest_groups(list(networks), step_macs, overhead_macs)[1]
 
@@ -85,7 +85,7 @@ def plan_groups(
 def best_split(
     networks: Sequence[PlannedNetwork],
 ) -> tuple[list[PlannedNetwork], list[PlannedNetwork]] | None:
-    """Return the two halves that waste least, cut at a width's middle; None for equal widths."""
+    """Return the two halves that pad least, cut at a width's middle; None for equal widths."""
     splits = [
         split
         for name in networks[0].widths
@@ -99,7 +99,7 @@ def best_split(
 def _cheapest_groups(
     networks: list[PlannedNetwork], step_macs: float, overhead_macs: float
 ) -> tuple[float, list[list[PlannedNetwork]]]:
-    """Return the cost of the cheapest generation, and its groups."""
+    """Return the cost of the cheapest partition, and its groups."""
     joint_cost = overhead_macs + step_macs * _padded_size(networks)
     padding = _padded_size(networks) - sum(left.parameter_count for left in networks)
     if step_macs * padding <= overhead_macs:  # no cut can save more than all that is wasted
@@ -116,7 +116,7 @@ def _cheapest_groups(
 def _split_at_middle(
     networks: Sequence[PlannedNetwork], name: str
 ) -> tuple[list[PlannedNetwork], list[PlannedNetwork]] | None:
-    """Cut at the geometric middle of a width."""
+    """Return two halves, cut at the geometric middle of a width."""
     widths = [network.widths[name] for network in networks]
     low, high = min(widths), max(widths)
     if low == high:

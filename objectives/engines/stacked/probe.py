@@ -1,13 +1,13 @@
-"""The probe: is a module the same when it is padded? Tried in float64 before a stack is trusted.
+"""The probe: whether a module computes the same when it is padded, tried in float64.
 
 A few networks are stacked to their common widths, and losses, gradients, buffers and outputs are
-compared with those of the networks by themselves. It is done at three points: the weights as drawn,
-and all of them shifted up and down, so that a largest or smallest number among a layer's outputs
-cannot hide the padding's zeros.
+compared with those of the networks by themselves. This is done at three points: the weights as
+initialised, and all of them shifted up and down, so that a maximum or minimum over a layer's
+outputs cannot hide the zeros of the padding.
 
     safe            Linear, Conv, BatchNorm, dropout, pooling, residuals, heads of a fixed size
-    safe if masked  LayerNorm and RMSNorm (`padding_norms`); sigmoid, by the padding's zero rate
-    refused         softmax, largest, mean or deviation over the width; a concatenation of widths
+    safe if masked  LayerNorm and RMSNorm (`padded_norms`); sigmoid, by the padding's zero rate
+    refused         softmax, maximum, mean or deviation over the width; a concatenation of widths
 
 Entry points: `require_stackable`, `check_equivalence`, `most_padded`.
 """
@@ -43,7 +43,7 @@ WEIGHT_SHIFTS = (0.0, 1.0, -1.0)
 
 
 def require_stackable(model: nn.Module) -> None:
-    """Raise Unsuitable where a model's numbers have no place in a stack."""
+    """Raise `EngineUnsupported` where a stack cannot hold a model's tensors."""
     dtypes = {tensor.dtype for tensor in trainable_parameters(model).values()}
     if dtypes != {torch.float32} and dtypes != {torch.float64}:
         dtype_names = " and ".join(sorted(map(str, dtypes)))
@@ -61,12 +61,12 @@ def require_stackable(model: nn.Module) -> None:
 def check_equivalence(
     training: TrainingSetup, networks: Sequence[BuiltMember], template: nn.Module
 ) -> None:
-    """Compare networks in a stack with themselves alone.
+    """Compare networks in a stack with the same networks by themselves.
 
     Args:
-        training: As the stack will be trained.
-        networks: Of the widths to try; left as they are.
-        template: A network of common widths; left as it is.
+        training: How the stack will be trained.
+        networks: Networks of the widths to try; not changed.
+        template: A network of the common widths; not changed.
 
     Raises:
         EngineUnsupported: Something differs, or an operation cannot be stacked.
@@ -86,7 +86,7 @@ def check_equivalence(
 
 
 def most_padded(networks: Sequence[BuiltMember]) -> list[BuiltMember]:
-    """Return the networks that a common width pads most, one a width, and two at least if any."""
+    """Return, for each common width, the network that it pads most; two at least, if any."""
     by_index = {network.index: network for network in (networks[0], networks[-1])}
     for name in networks[0].member.widths:
         narrowest = min(networks, key=lambda network: network.member.widths[name])
@@ -139,7 +139,7 @@ def _compare_at(
 def _gradients(
     training: TrainingSetup, model: nn.Module, rows: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return a network's loss and its gradients by name, by itself."""
+    """Return the loss and the gradients, by name, of a network by itself."""
     data, parameters = training.data.train, trainable_parameters(model)
     output = model.train()(data.inputs.index_select(0, rows))
     loss = training.objective.loss(output, data.targets.index_select(0, rows))
@@ -181,13 +181,13 @@ def _require_close(quantity: str, actual: Tensor, expected: Tensor, scale: float
 
 
 def _max_abs(numbers: Tensor) -> float:
-    """Return the largest finite size, 0 without any."""
+    """Return the largest finite absolute value; 0 without any."""
     finite = numbers[numbers.isfinite()].abs()
     return float(finite.max()) if finite.numel() else 0.0
 
 
 def _float64_data(training: TrainingSetup) -> Data:
-    """Return the data with float64 for floating-point numbers; only the rows that are tried."""
+    """Return the rows that are tried, with float64 for floating-point numbers."""
     data = training.data
     rows = min(len(data.train), PROBE_ROWS * (len(WEIGHT_SHIFTS) + 8))
     inputs, targets = (

@@ -1,8 +1,8 @@
 """A stack: networks padded to common widths, all trained by the same operations.
 
 Parameters and buffers have a leading axis of members; one forward pass of the template, mapped over
-that axis, computes them all, and one backward pass gives all gradients. No number of a member meets
-another's: its losses, exploding or not, are its own.
+that axis, computes them all, and one backward pass gives all gradients. Members share no number:
+the loss of one may overflow, and the others are unchanged.
 
 Entry point: `Stack`.
 """
@@ -34,10 +34,10 @@ from .padding import BuiltMember, crop, frozen_and_buffers, trainable_parameters
 
 @final
 class Stack:
-    """Members in step with each other.
+    """Members that are trained together, step by step.
 
     Attributes:
-        member_indices: Of the members, in their team.
+        member_indices: Index of each member in the session.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Stack:
         Args:
             rows: Row numbers [members, rows] of the training split, on the device.
             batch_sizes: Rows in each batch; together all.
-            mid_epoch: Whether the means are to be over the rows of the calls before, too.
+            mid_epoch: Whether the means are over the earlier rows of the epoch, too.
 
         Returns:
             Each member's mean loss.
@@ -105,7 +105,7 @@ class Stack:
         resume_totals = [epoch_loss.resume_total(mid_epoch) for epoch_loss in self._epoch_losses]
         totals = torch.tensor(resume_totals, dtype=torch.float64, device=rows.device)
         batch_rows = torch.split(rows, list(batch_sizes), dim=1)
-        # Gone with this call, graphs and all: another stack, or evaluation, needs their memory.
+        # Freed after this call with its graphs: another stack, or evaluation, needs the memory.
         graphed_step = GraphedStep(
             self._training.objective, self._template, self._capture(rows.device)
         )
@@ -129,7 +129,7 @@ class Stack:
 
     @torch.no_grad()
     def predict(self, positions: Sequence[int], inputs: Tensor) -> list[Any]:
-        """Return the outputs of some members, by index, for all rows, in evaluation mode."""
+        """Return the outputs of the members at some positions for all rows, in evaluation mode."""
         self._template.eval()
         is_all = list(positions) == list(range(len(self.member_indices)))
         stack = self if is_all else self.subset(positions)
@@ -161,14 +161,14 @@ class Stack:
             self._has_best[position] = True
 
     def restore_best(self, positions: Sequence[int]) -> None:
-        """Put the copies back into place, of what the `state_dict` has."""
+        """Put the copies back into place: of the tensors that the `state_dict` has."""
         assert self._best is not None
         self._current.copy_(
             self._best, self._position_tensor(positions), self._state_names.values()
         )
 
     def subset(self, positions: Sequence[int]) -> "Stack":
-        """Return a stack of some members, with all that they have learnt and remembered."""
+        """Return a stack of some members, with their weights, moments and best copies."""
         position_tensor = self._position_tensor(positions)
         subset = copy(self)
         subset._current = self._current.subset(position_tensor)
@@ -210,10 +210,10 @@ class Stack:
         )
 
     def load_state(self, states: Mapping[int, NetworkState]) -> dict[int, Exception]:
-        """Have members, by index, be where they were, all after the same step.
+        """Put members where they were, by position; all have done the same number of steps.
 
         Returns:
-            Index to why its progress does not fit.
+            Position to why the state does not fit.
         """
         incompatible: dict[int, Exception] = {}
         for position, member_state in states.items():
@@ -258,12 +258,12 @@ class Stack:
         }
 
     def _state_dict_of(self, contents: StackedTensors, position: int) -> dict[str, Tensor]:
-        """Return a member's part by the keys of its `state_dict`."""
+        """Return a member's tensors by the keys of its `state_dict`."""
         tensors = contents.read(position, self._sizes[position], self._state_names.values())
         return {key: tensors[name] for key, name in self._state_names.items()}
 
     def _train_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do a step on batches [members, rows, …], all of it in place; returns the losses."""
+        """Do a step on batches [members, rows, …], in place; return the losses [members]."""
         losses, gradient = self._gradient(inputs, targets)
         self._optimizer.update(self._current.weights, gradient)
         return losses
@@ -294,7 +294,7 @@ class Stack:
             return functional_call(self._template, (weights, other_tensors), (inputs,))
 
     def _draw_keys(self, first_step: int, step_count: int) -> Tensor:
-        """Return the dropout keys [steps, layers, members] of so many steps."""
+        """Return the dropout keys [steps, layers, members] of some steps."""
         keys = np.frompyfunc(mask_key, 3, 1)(
             np.array(self._seeds, dtype=object),
             np.arange(len(self._dropout_key_names), dtype=object)[:, None],
@@ -318,7 +318,7 @@ class Stack:
         )
 
     def _expand(self, values: Sequence[Any]) -> Tensor:
-        """Return each member's number of each parameter at the parameter's own places, flat."""
+        """Return a flat tensor of each member's value in its part of each parameter."""
         layout = self._current.layout
         views = layout.views(torch.zeros_like(self._current.weights))
         for name, view in views.items():
@@ -328,7 +328,7 @@ class Stack:
 
 
 def _tensor_names(model: nn.Module) -> dict[str, str]:
-    """Return the keys of a model's `state_dict`, each with the name that its tensor goes by."""
+    """Return the keys of a model's `state_dict`, each with the name of its parameter or buffer."""
     tensors = {
         id(tensor): name
         for name, tensor in (trainable_parameters(model) | frozen_and_buffers(model)).items()

@@ -13,7 +13,6 @@ from torch.nn import functional
 from widthwise.objectives.engines.replay.codegen import ReplayProgram, compile_tape
 from widthwise.objectives.engines.replay.operators import fastest_callable, pack_scalars
 from widthwise.objectives.engines.replay.optimize import optimise
-from widthwise.objectives.engines.replay.purity import hidden_state
 from widthwise.objectives.engines.replay.tape import Recorder, Tape
 
 Step = Callable[[Tensor, Tensor], Tensor]
@@ -230,16 +229,3 @@ def test_counters_apart_are_counted_one_by_one() -> None:
     counters = [torch.tensor(1.0), torch.tensor(4.0)]
     replay(compile_tape(record_step(counting(counters), *random_pair())), *random_pair())
     assert [float(tensor) for tensor in counters] == [3, 6]
-
-
-def test_hidden_state_sees_what_operators_do_not() -> None:
-    model = nn.Linear(2, 2)
-    model.count, model.log = 0, []
-    before = hidden_state(model)
-    model.weight.data.add_(1)
-    assert hidden_state(model) == before
-    model.log.append(3)
-    assert hidden_state(model) != before
-    model.log.pop()
-    model.count = 1
-    assert hidden_state(model) != before

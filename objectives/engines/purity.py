@@ -1,4 +1,6 @@
-"""What would make a recorded step a lie: state and values that pass by torch's operators.
+"""Purity: whether a step's effects are all in the operators that it calls, so it can be repeated.
+
+A step is not pure when it changes state outside tensors, or reads values out of tensors.
 
 Entry points: `hidden_state`, `reads_values`.
 """
@@ -11,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ...model.objective import Objective
-from ...trace.trace import silence_fake_tensor_warnings
+from ..model.objective import Objective
+from ..trace.trace import silence_fake_tensor_warnings
 
 
 def hidden_state(model: nn.Module) -> list[Any]:
-    """Return what no operator tells of; a step that changes it cannot be repeated.
+    """Return the state outside torch's operators; a step that changes it cannot be repeated.
 
-    That is Python's and numpy's random streams, and what modules keep besides parameters and
-    buffers, such as a count of their calls.
+    That is the random streams of Python and numpy, and the attributes of modules besides parameters
+    and buffers, such as a count of their calls.
     """
     numpy_state: Any = np.random.get_state(legacy=False)
     numpy_fingerprint = (
@@ -32,7 +34,7 @@ def hidden_state(model: nn.Module) -> list[Any]:
 
 
 def _fingerprint(value: Any) -> Any:
-    """Return what tells whether an attribute is another than before."""
+    """Return a value that changes when an attribute does."""
     if isinstance(value, dict):
         return {name: _fingerprint(element) for name, element in value.items()}
     if isinstance(value, list | tuple | set):
@@ -43,9 +45,9 @@ def _fingerprint(value: Any) -> Any:
 
 
 def reads_values(model: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor) -> bool:
-    """Say whether a forward pass reads numbers out of tensors, on which its course may depend.
+    """Return whether a forward pass reads values out of tensors, which it may branch on.
 
-    Tried with tensors that have sizes and no numbers; weights and statistics stay as they are.
+    Tried with fake tensors, which have no values; weights and statistics are not changed.
     """
     with (
         silence_fake_tensor_warnings(),
@@ -55,6 +57,6 @@ def reads_values(model: nn.Module, objective: Objective, inputs: Tensor, targets
         try:
             objective.loss(model(mode.from_tensor(inputs)), mode.from_tensor(targets))
         except Exception:
-            # An operator without a shape rule is refused, too: nothing is known of it.
+            # An operator without a shape rule counts as reading, too: nothing is known of it.
             return True
     return False
