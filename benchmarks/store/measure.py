@@ -78,7 +78,7 @@ def rates(
 
 
 def measure_cold_start(url: str, side: str) -> tuple[float, float]:
-    """A new process until it has its first trial's widths: seconds, and CPU-seconds.
+    """Return seconds and CPU-seconds of a new process until it has its first trial's widths.
 
     Imports are included. Optuna proposes with its default sampler; of Widthwise it is the claim and
     the reading of what the proposal is made from.

@@ -31,7 +31,7 @@ def database_engines(*, postgresql: bool = True) -> Iterator[dict[str, Callable[
 
 
 def _start_postgresql(folder: Path) -> Any:
-    """A PostgreSQL as it comes, on a socket; None where none is installed."""
+    """Start a PostgreSQL as it comes, on a socket; return None where none is installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _read_finished(log_path: Path) -> dict[tuple[int, int], tuple[float, float]]:
-    """The trainings that an earlier run finished, by network and seed."""
+    """Return the trainings that an earlier run finished, by network and seed."""
     if not log_path.exists():
         return {}
     rows = [json.loads(line) for line in log_path.read_text().splitlines()]

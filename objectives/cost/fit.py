@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import CostError
 from ..trace.cuda_allocator import Integers
 from ..trace.trace import Trace
-from .lattice import Lattice
+from .lattice import StepLattice
 from .polynomial import Polynomials, fit_polynomials, independent_points, stack_polynomials
 from .registry import MAX_COST, QUANTITIES, Quantity
 
@@ -49,7 +49,7 @@ class CostFit:
     sizes: Mapping[str, int]
 
     @property
-    def lattice(self) -> Lattice:
+    def lattice(self) -> StepLattice:
         """Where the fit holds."""
         return self.polynomials.lattice
 
@@ -84,7 +84,7 @@ def fit_costs(pool: Integers, corners: Integers, trace_row: TraceRow) -> CostFit
         ModelError: The builder raised, or returned no module.
         CostError: The costs depend on data, or the step fails.
     """
-    lattice = Lattice.spanning(np.concatenate([pool, corners]))
+    lattice = StepLattice.spanning(np.concatenate([pool, corners]))
     test = np.concatenate([pool[-HELD_OUT_POINTS:], corners])
     fitted: dict[str, Polynomials] = {}
     for degree in DEGREES:

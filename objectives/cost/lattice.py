@@ -3,7 +3,7 @@
 A candidate's widths become lattice steps u_i = (width_i − origin_i) / step_i ≥ 0, and a basis
 function is a product of binomials C(u_1, a_1) · … · C(u_d, a_d): whole, and never negative.
 
-Entry points: `Lattice`, `monomial_exponents`, `basis_values`, `basis_bound`.
+Entry points: `StepLattice`, `monomial_exponents`, `basis_values`, `basis_bound`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Exponents = tuple[tuple[int, ...], ...]
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lattice:
+class StepLattice:
     """Where polynomials live: candidates [n, d] become lattice steps u ≥ 0.
 
     Attributes:
@@ -35,7 +35,7 @@ class Lattice:
     top: Integers
 
     @classmethod
-    def spanning(cls, candidates: Integers) -> "Lattice":
+    def spanning(cls, candidates: Integers) -> "StepLattice":
         """Return the coarsest lattice that holds all candidates [n, d]."""
         origin = candidates.min(axis=0)
         step = np.gcd.reduce(candidates - origin, axis=0)

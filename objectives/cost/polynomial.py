@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..trace.cuda_allocator import Integers
-from .lattice import Exponents, Lattice, basis_bound, basis_values, monomial_exponents
+from .lattice import Exponents, StepLattice, basis_bound, basis_values, monomial_exponents
 
 _PRIMES = (2_147_483_629, 2_147_483_587)
 """The two largest primes below 2**31 − 1: products of residues stay within 62 bits."""
@@ -37,7 +37,7 @@ _DENOMINATORS = (1, 2, 3, 4, 6, 8, 12, 24)
 """Tried in turn: on a lattice thinned by ties or divisibility a fit may need a fraction."""
 
 _FLOAT_EXACT = 2**53
-"""Whole numbers up to here are exact in float64 (IEEE 754)."""
+"""Integers up to here are exact in float64 (IEEE 754)."""
 
 _INT_EXACT = 2**63 - 1
 """Largest value of int64."""
@@ -51,11 +51,11 @@ class Polynomials:
     Attributes:
         lattice: Where they live.
         powers: Exponents of the basis, M of them.
-        coefficients: Whole numbers [K, M] of Python's unbounded kind.
+        coefficients: Integers [K, M] of Python's unbounded kind.
         denominator: What the sums are divided by.
     """
 
-    lattice: Lattice
+    lattice: StepLattice
     powers: Exponents
     coefficients: NDArray[np.object_]
     denominator: int = 1
@@ -117,7 +117,7 @@ def stack_polynomials(groups: Sequence[Polynomials]) -> Polynomials:
 
 
 def independent_points(
-    lattice: Lattice, candidates: Integers, degree: int
+    lattice: StepLattice, candidates: Integers, degree: int
 ) -> tuple[list[int], list[int]]:
     """Return rows of candidates and columns of the basis that determine a fit.
 
@@ -148,14 +148,18 @@ def independent_points(
 
 
 def fit_polynomials(
-    lattice: Lattice, candidates: Integers, values: NDArray[Any], degree: int, columns: list[int]
+    lattice: StepLattice,
+    candidates: Integers,
+    values: NDArray[Any],
+    degree: int,
+    columns: list[int],
 ) -> Polynomials | None:
     """Return the polynomials through the values, None where no whole coefficients do it.
 
     Args:
         lattice: Where the candidates live.
         candidates: Widths [r, d], chosen by `independent_points`.
-        values: Whole numbers [r, K].
+        values: Integers [r, K].
         degree: Total degree.
         columns: Basis functions to use, as many as candidates, chosen by `independent_points`.
     """
@@ -181,7 +185,7 @@ def fit_polynomials(
     return None
 
 
-def _basis(lattice: Lattice, candidates: Integers, degree: int) -> NDArray[Any]:
+def _basis(lattice: StepLattice, candidates: Integers, degree: int) -> NDArray[Any]:
     powers = monomial_exponents(candidates.shape[1], degree)
     steps = lattice.steps(candidates)
     fits = basis_bound(steps, powers) < _INT_EXACT

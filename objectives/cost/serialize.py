@@ -17,7 +17,7 @@ from ..trace.live_bytes import Breakdown
 from ..training.step import StepSpec
 from .costs import Costs
 from .fit import CostFit
-from .lattice import Lattice
+from .lattice import StepLattice
 from .polynomial import Polynomials
 from .registry import FIELDS
 
@@ -63,7 +63,7 @@ def deserialise_fit(state: Mapping[str, Any]) -> CostFit:
     coefficients = [[int(value) for value in row] for row in state["coefficients"]]
     return CostFit(
         polynomials=Polynomials(
-            lattice=Lattice(
+            lattice=StepLattice(
                 **{name: np.array(state[name], dtype=np.int64) for name in _LATTICE_FIELDS}
             ),
             powers=tuple(tuple(power) for power in state["powers"]),

@@ -28,7 +28,7 @@ class ModuleAttributes:
     """The attributes of one network's modules."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Remember the attributes as they are built."""
+        """Take note of the attributes as they are built."""
         self._model = model
         self._initial = {
             path: value

@@ -78,13 +78,12 @@ class ProgressDisplay:
     def _log_pauses(self, status: StudyStatus, paused_trials: int) -> None:
         name = self._name
         if status != self._status:
-            self._log(
-                {
-                    StudyStatus.OPEN: f"study {name} goes on",
-                    StudyStatus.PAUSED: f"study {name} is paused; `widthwise continue {name}` goes on",
-                    StudyStatus.CANCELLED: f"study {name} was cancelled; its workers end",
-                }[status]
-            )
+            endings = {
+                StudyStatus.OPEN: "goes on",
+                StudyStatus.PAUSED: f"is paused; `widthwise continue {name}` goes on",
+                StudyStatus.CANCELLED: "was cancelled; its workers end",
+            }
+            self._log(f"study {name} {endings[status]}")
         if paused_trials > self._paused_trials:
             self._log(
                 f"trials that are paused: {paused_trials}; the run ends only after "

@@ -1,6 +1,6 @@
 """The history: what a study has tried so far, in the form that the suggester learns from.
 
-A ledger and an Optuna study are both read as `TriedCandidate`s, whose `CandidateState` says what a
+A ledger and an Optuna study are both read as `TriedCandidate`s, whose `TriedState` says what a
 trial means to the search, whatever its storage calls it; `make_history` stacks them. So a report,
 a worker and a sampler that look at the same trials see the same history.
 """
@@ -22,7 +22,7 @@ from ..surrogate.observations import Floats
 _TOP_COUNT = 4
 
 
-class CandidateState(enum.Enum):
+class TriedState(enum.Enum):
     """What a trial means to the search.
 
     Attributes:
@@ -56,7 +56,7 @@ class TriedCandidate:
     """
 
     row: NDArray[np.int64]
-    state: CandidateState
+    state: TriedState
     scores: Sequence[tuple[float, float]] = ()
     violations: Sequence[float] = ()
     encoded_companions: Floats | None = None
@@ -202,18 +202,18 @@ def make_history(
         has_fidelities: Whether trainings of several lengths are told apart.
     """
 
-    def rows_in(state: CandidateState) -> Candidates:
+    def rows_in(state: TriedState) -> Candidates:
         return stack_rows([trial.row for trial in tried if trial.state is state], space)
 
     observed = [(trial, *score) for trial in tried for score in trial.scores]
-    pending = [trial for trial in tried if trial.state is CandidateState.PENDING]
+    pending = [trial for trial in tried if trial.state is TriedState.PENDING]
     return History(
         observed=stack_rows([trial.row for trial, _, _ in observed], space),
         values=np.asarray([value for _, _, value in observed], dtype=np.float64),
-        pending=rows_in(CandidateState.PENDING),
-        failed=rows_in(CandidateState.FAILED),
-        refused=rows_in(CandidateState.REFUSED),
-        skipped=rows_in(CandidateState.SKIPPED),
+        pending=rows_in(TriedState.PENDING),
+        failed=rows_in(TriedState.FAILED),
+        refused=rows_in(TriedState.REFUSED),
+        skipped=rows_in(TriedState.SKIPPED),
         fidelity=np.asarray([fidelity for _, fidelity, _ in observed], dtype=np.float64)
         if has_fidelities
         else None,

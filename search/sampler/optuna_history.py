@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..space.space import Space
 from .companions import CompanionParameters
-from .history import CandidateState, History, TriedCandidate, make_history
+from .history import History, TriedCandidate, TriedState, make_history
 
 SUGGESTION_KEY = "widthwise:proposed"
 """System attribute of a trial: what was suggested to it, by name."""
@@ -25,7 +25,7 @@ SUGGESTION_KEY = "widthwise:proposed"
 EXHAUSTED_KEY = "widthwise:exhausted"
 """User attribute of a study whose feasible candidates have all been tried; its value says so."""
 
-_WITH_COMPANIONS = (CandidateState.COMPLETE, CandidateState.PENDING)
+_WITH_COMPANIONS = (TriedState.COMPLETE, TriedState.PENDING)
 
 
 def infer_companion_parameters(
@@ -78,11 +78,11 @@ def read_history(
         on_lattice = [
             trial
             for trial in on_lattice
-            if states[trial.number] is not CandidateState.COMPLETE
+            if states[trial.number] is not TriedState.COMPLETE
             or _has_companions(trial, companion_parameters)
         ]
     full_fidelity = _full_fidelity(
-        [trial for trial in on_lattice if states[trial.number] is CandidateState.COMPLETE], fidelity
+        [trial for trial in on_lattice if states[trial.number] is TriedState.COMPLETE], fidelity
     )
     return make_history(
         [
@@ -92,7 +92,7 @@ def read_history(
                 scores=[
                     (_fidelity(trial, fidelity, full_fidelity), sign * float(trial.value or 0.0))
                 ]
-                if states[trial.number] is CandidateState.COMPLETE
+                if states[trial.number] is TriedState.COMPLETE
                 else (),
                 violations=[float(trial.constraints.get(name, np.nan)) for name in measured],
                 encoded_companions=_encode_companions(trial, companion_parameters)
@@ -108,17 +108,17 @@ def read_history(
     )
 
 
-def _candidate_state(trial: FrozenTrial, measured: Sequence[str]) -> CandidateState:
+def _candidate_state(trial: FrozenTrial, measured: Sequence[str]) -> TriedState:
     """Return what a trial's state means to the search."""
     if not trial.state.is_finished():
-        return CandidateState.PENDING
+        return TriedState.PENDING
     if trial.state == TrialState.COMPLETE and np.isfinite(trial.value or 0.0):
-        return CandidateState.COMPLETE
+        return TriedState.COMPLETE
     if trial.state == TrialState.PRUNED and not any(
         trial.constraints.get(name, 0.0) > 0 for name in measured
     ):
-        return CandidateState.SKIPPED
-    return CandidateState.FAILED
+        return TriedState.SKIPPED
+    return TriedState.FAILED
 
 
 def _trial_params(trial: FrozenTrial) -> Mapping[str, Any]:

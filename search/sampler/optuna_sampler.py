@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial
 
 from ..errors import Exhausted
 from ..goal import Goal, MetricDirection
-from ..space.feasible_set import COST_BATCH_SIZE, CostFunction, FeasibleSet, no_costs
+from ..space.feasible_set import COST_BATCH_SIZE, BatchCostFunction, FeasibleSet, no_costs
 from ..space.limits import Limits
 from ..space.space import Space
 from .baselines import Baseline
@@ -91,7 +91,7 @@ class WidthSampler(BaseSampler):
         self,
         space: Space,
         limits: Limits | None = None,
-        cost: CostFunction = no_costs,
+        cost: BatchCostFunction = no_costs,
         *,
         seed: int | None = None,
         baselines: Sequence[Baseline] = (),

@@ -22,7 +22,7 @@ from .limits import Limits, describe_nothing_feasible
 from .neighbourhood import Candidates, hash_rows, neighbours, unique_rows
 from .space import Space
 
-CostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
+BatchCostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
 """Candidates [n, d] → their costs by name, each [n]."""
 ExclusionTest = Callable[[Candidates], NDArray[np.bool_]]
 """Candidates [n, d] → which of them to leave out, [n]."""
@@ -48,7 +48,7 @@ class _KnownCandidates:
 
     rows: Candidates
     space: Space
-    cost_function: CostFunction
+    cost_function: BatchCostFunction
 
     @cached_property
     def encoded(self) -> NDArray[np.float64]:
@@ -91,7 +91,7 @@ class FeasibleSet:
         self,
         space: Space,
         limits: Limits,
-        cost_function: CostFunction,
+        cost_function: BatchCostFunction,
         *,
         cost_batch_size: int = COST_BATCH_SIZE,
         candidates: Candidates | None = None,
@@ -116,7 +116,7 @@ class FeasibleSet:
 
     @classmethod
     def from_candidates(
-        cls, space: Space, limits: Limits, cost_function: CostFunction, candidates: Candidates
+        cls, space: Space, limits: Limits, cost_function: BatchCostFunction, candidates: Candidates
     ) -> FeasibleSet:
         """Return the feasible ones of a list of candidates, [n, d]; no others exist.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...storage.ledger.slot import SlotRecord, TrialOutcome
 from ...storage.ledger.tried import TriedSlot
 from ..goal import Goal
-from ..sampler.history import CandidateState, History, TriedCandidate, make_history
+from ..sampler.history import History, TriedCandidate, TriedState, make_history
 from ..sampler.origin import Origin
 from ..space.space import Space
 
@@ -89,7 +89,7 @@ def build_history(
     """
     limits = measured_limits or {}
     pruned_rungs = {slot.fidelity for slot in tried if slot.outcome == TrialOutcome.PRUNED}
-    candidates = [TriedCandidate(row=row, state=CandidateState.FAILED) for row in known_infeasible]
+    candidates = [TriedCandidate(row=row, state=TriedState.FAILED) for row in known_infeasible]
     for slot in tried:
         scores = [rung for rung in slot.rungs if rung[0] in pruned_rungs]
         if slot.outcome == TrialOutcome.COMPLETE:
@@ -114,19 +114,19 @@ def build_history(
 
 def _candidate_state(
     slot: TriedSlot, out_of_memory_elsewhere: Sequence[Mapping[str, int]]
-) -> CandidateState:
+) -> TriedState:
     """Return what a slot's outcome means to the search."""
     match slot.outcome:
         case None:
-            return CandidateState.PENDING
+            return TriedState.PENDING
         case TrialOutcome.COMPLETE:
-            return CandidateState.COMPLETE
+            return TriedState.COMPLETE
         case TrialOutcome.PRUNED | TrialOutcome.CANCELLED:
-            return CandidateState.SKIPPED
+            return TriedState.SKIPPED
         case TrialOutcome.INFEASIBLE if not slot.measured:
             # A device that adopted the trial was known to be too small for it.
-            return CandidateState.REFUSED
+            return TriedState.REFUSED
         case _ if slot.widths in out_of_memory_elsewhere:
-            return CandidateState.REFUSED
+            return TriedState.REFUSED
         case _:
-            return CandidateState.FAILED
+            return TriedState.FAILED

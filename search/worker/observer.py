@@ -12,7 +12,7 @@ from ..trial.outcome import SlotOutcome
 
 
 class WorkerObserver(Protocol):
-    """Told what a worker on one study does."""
+    """Is notified of what a worker on one study does."""
 
     def activity_changed(self, activity: WorkerActivity) -> None:
         """Note what the worker does from now on."""

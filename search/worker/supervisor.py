@@ -77,7 +77,7 @@ class TrialSupervisor:
         trainer: What trains.
         lease_seconds: How long a claim or a heartbeat holds a slot.
         stop: Asked between trials and epochs.
-        observer: Told what this worker does.
+        observer: Is notified of what this worker does.
     """
 
     ledger: Ledger

@@ -66,7 +66,7 @@ class Mount:
     kind: str
 
 
-class Partition(Protocol):
+class DiskPartition(Protocol):
     """A mounted file system as psutil describes it."""
 
     @property
@@ -82,7 +82,7 @@ class Partition(Protocol):
         """Its mount options, with commas between them."""
 
 
-def network_mount(path: Path, partitions: Sequence[Partition] | None = None) -> Mount | None:
+def network_mount(path: Path, partitions: Sequence[DiskPartition] | None = None) -> Mount | None:
     """Return the network file system that a file lies on, or will.
 
     Args:
@@ -110,5 +110,5 @@ def network_mount(path: Path, partitions: Sequence[Partition] | None = None) -> 
     return None
 
 
-def _is_network_9p(partition: Partition) -> bool:
+def _is_network_9p(partition: DiskPartition) -> bool:
     return partition.fstype == "9p" and bool(_NETWORK_9P.search(partition.opts))

@@ -79,12 +79,12 @@ def claim(
 
 
 def is_leased() -> ColumnElement[bool]:
-    """SQL: slots that a worker holds, their leases not ended."""
+    """Return the SQL of slots that a worker holds, their leases not ended."""
     return and_(slots.c.state == SlotState.LEASED, slots.c.lease_until >= database_now())
 
 
 def claimable(lease_seconds: float) -> ColumnElement[bool]:
-    """SQL: of the slots that are not done those that a claim takes: free, or their leases ended.
+    """Return the SQL of the slots that a claim takes: free, or their leases ended.
 
     For one lease period after a start of the server no ended lease is taken over: its holder could
     not extend it while the server was away.
@@ -182,7 +182,7 @@ def _token(claim_name: str) -> ColumnElement[str]:
 def _lowest_claimable(
     study_id: int, stage: ColumnElement[bool], lease_seconds: float, limit: int
 ) -> Select[tuple[int, str, str | None]]:
-    """SQL: the lowest claimable slots of one stage, but for those that another claim has locked."""
+    """Return the SQL of the lowest claimable slots of one stage, but for those that another claim has locked."""
     return (
         select(slots.c.number, slots.c.state, slots.c.worker)
         .where(of_study(study_id), stage, claimable(lease_seconds))

@@ -197,7 +197,7 @@ class SlotCounts:
 
 
 def of_study(study_id: int) -> ColumnElement[bool]:
-    """SQL: the slots of one study."""
+    """Return the SQL of the slots of one study."""
     return slots.c.study_id == study_id
 
 

@@ -65,7 +65,7 @@ def open_studies(database: Database, *, lease_seconds: float = LEASE_SECONDS) ->
 
 
 def _count_claimable(lease_seconds: float) -> ScalarSelect[int]:
-    """SQL: the number of claimable slots of a study."""
+    """Return the SQL of the number of claimable slots of a study."""
     claimable_slots = (
         select(literal(1))
         .where(slots.c.study_id == studies.c.id, or_(BOUND, UNBOUND), claimable(lease_seconds))
@@ -77,13 +77,13 @@ def _count_claimable(lease_seconds: float) -> ScalarSelect[int]:
 
 
 def _count_running() -> ScalarSelect[int]:
-    """SQL: the number of slots of a study whose leases have not ended."""
+    """Return the SQL of the number of slots of a study whose leases have not ended."""
     query = select(func.count()).where(slots.c.study_id == studies.c.id, is_leased())
     return query.correlate(studies).scalar_subquery()
 
 
 def _select_last_claim() -> ScalarSelect[float]:
-    """SQL: the time of a study's newest claim, searched from its newest event backwards."""
+    """Return the SQL of the time of a study's newest claim, searched from its newest event backwards."""
     return (
         select(events.c.at)
         .where(

@@ -4,11 +4,16 @@ from math import comb
 
 import numpy as np
 import pytest
-from widthwise.objectives.cost.lattice import Lattice, basis_bound, basis_values, monomial_exponents
+from widthwise.objectives.cost.lattice import (
+    StepLattice,
+    basis_bound,
+    basis_values,
+    monomial_exponents,
+)
 
 
 def test_the_lattice_knows_its_points() -> None:
-    lattice = Lattice.spanning(np.array([[16, 3], [32, 3], [80, 3]]))
+    lattice = StepLattice.spanning(np.array([[16, 3], [32, 3], [80, 3]]))
     assert (lattice.step.tolist(), lattice.steps(np.array([[80, 3]])).tolist()) == (
         [16, 1],
         [[4, 0]],

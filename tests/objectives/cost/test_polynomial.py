@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.objectives.cost.lattice import Lattice, monomial_exponents
+from widthwise.objectives.cost.lattice import StepLattice, monomial_exponents
 from widthwise.objectives.cost.polynomial import (
     Polynomials,
     fit_polynomials,
@@ -17,7 +17,7 @@ from widthwise.objectives.cost.polynomial import (
 
 def fitted(points: np.ndarray, values: list[list[int]], degree: int) -> Polynomials | None:
     """Fit as a caller does: choose the points that are worth it, use their values only."""
-    lattice = Lattice.spanning(points)
+    lattice = StepLattice.spanning(points)
     rows, columns = independent_points(lattice, points, degree)
     chosen = np.array(values, dtype=object)[rows]
     return fit_polynomials(lattice, points[rows], chosen, degree, columns)
@@ -87,7 +87,7 @@ def test_values_beyond_floats_and_beyond_64_bits_stay_exact() -> None:
 def test_tied_widths_are_fitted_although_their_columns_depend_on_one_another(ratio: int) -> None:
     points = np.array([(ratio * w, w, v) for w in range(1, 9) for v in range(2, 8)])
     values = [[3 * int(a) * int(b) + int(b) * int(c) + 7] for a, b, c in points]
-    rows, columns = independent_points(Lattice.spanning(points), points, 2)
+    rows, columns = independent_points(StepLattice.spanning(points), points, 2)
     assert len(rows) == len(columns) == 6
     assert fitted(points, values, 2)(points)[0].tolist() == [v for (v,) in values]
 
@@ -116,7 +116,7 @@ def test_what_is_no_polynomial_is_not_predicted(rule) -> None:
 def test_the_upper_envelope_has_the_same_maximum(coefficients: list[list[int]]) -> None:
     points = box(range(3, 20, 4), range(5, 40, 5))
     polynomials = Polynomials(
-        lattice=Lattice.spanning(points),
+        lattice=StepLattice.spanning(points),
         powers=monomial_exponents(2, 2),
         coefficients=np.array(coefficients, dtype=object),
     )
@@ -127,7 +127,7 @@ def test_the_upper_envelope_has_the_same_maximum(coefficients: list[list[int]]) 
 
 def test_stacked_polynomials_keep_their_values() -> None:
     points = box(range(2, 20, 3), range(1, 9))
-    lattice = Lattice.spanning(points)
+    lattice = StepLattice.spanning(points)
     first = Polynomials(
         lattice=lattice, powers=((0, 0), (1, 1)), coefficients=np.array([[4, 6]], dtype=object)
     )

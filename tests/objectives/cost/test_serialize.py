@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec
 from widthwise.objectives.cost.fit import CostFit
-from widthwise.objectives.cost.lattice import Lattice, monomial_exponents
+from widthwise.objectives.cost.lattice import StepLattice, monomial_exponents
 from widthwise.objectives.cost.model import CostModel
 from widthwise.objectives.cost.polynomial import Polynomials
 from widthwise.objectives.cost.serialize import deserialise_fit, serialise_fit
@@ -117,7 +117,7 @@ def test_costs_of_another_torch_are_refused() -> None:
 def test_every_fit_survives_the_round_trip(
     coefficients: np.ndarray, denominator: int, step: int
 ) -> None:
-    lattice = Lattice(
+    lattice = StepLattice(
         origin=np.array([3, 5]), step=np.array([step, 1]), top=np.array([3 + 9 * step, 9])
     )
     fit = CostFit(

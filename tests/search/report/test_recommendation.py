@@ -8,7 +8,7 @@ import numpy as np
 from widthwise.search.goal import Goal
 from widthwise.search.report.recommendation import Recommendation, recommend
 from widthwise.search.sampler.baselines import LARGEST_FEASIBLE
-from widthwise.search.sampler.history import CandidateState, TriedCandidate, make_history
+from widthwise.search.sampler.history import TriedCandidate, TriedState, make_history
 from widthwise.search.sampler.origin import SAMPLER, Origin
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
@@ -42,7 +42,7 @@ def judge(
         [
             TriedCandidate(
                 row=SPACE.as_row(trial.widths),
-                state=CandidateState.COMPLETE,
+                state=TriedState.COMPLETE,
                 scores=[(1.0, goal.sign * trial.value)],
             )
             for trial in trials
