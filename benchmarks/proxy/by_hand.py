@@ -1,4 +1,4 @@
-"""The loop as one writes it by hand: it says whether the plain engine is a fair measure.
+"""A training loop written by hand with torch alone: whether the plain engine is a fair baseline.
 
 Data lies on the device, AdamW is fused, nothing is read back within an epoch, and the best epoch's
 weights are kept.
@@ -25,7 +25,7 @@ def train_by_hand(
     settings: ProxySettings,
     device: torch.device,
 ) -> list[float]:
-    """Train one candidate after the other with torch alone; returns their best accuracies."""
+    """Train one candidate after the other; return their best validation accuracies."""
     data = objective.data.to(device)
     accuracies = []
     for candidate in candidates:
@@ -50,7 +50,7 @@ def _train_epoch(
     split: Split,
     batch_size: int,
 ) -> float:
-    """Train on every row once; returns the mean loss."""
+    """Train on every row once; return the mean loss."""
     model.train()
     total: Tensor = torch.zeros((), device=split.inputs.device)
     for rows in torch.randperm(len(split), device=split.inputs.device).split(batch_size):

@@ -1,4 +1,4 @@
-"""Whether an engine gives the plain engine's networks: the largest difference in float64.
+"""How far an engine's networks are from the plain engine's: the largest difference in float64.
 
 Entry points: `max_difference`; `make_training` and `make_members`, an engine's arguments.
 """

@@ -2,10 +2,10 @@
 
 The truth is the test accuracy of long trainings, averaged over seeds that no proxy shares, on rows
 that no proxy sees. A proxy's ranking is by best validation accuracy. Kendall's tau (b, for ties)
-compares the two; `regret` is what the proxy's favourite loses against the truly best.
+compares the two; `regret` is how much worse the proxy's best candidate is than the true best.
 
-Two pools: candidates of all sizes, where the larger is mostly the better one, and candidates that
-fill 90 to 100 % of a parameter limit, among which a search has to choose.
+There are two pools: candidates of all sizes, of which the larger are mostly better, and candidates
+that fill 90 to 100 % of a parameter limit, among which a search has to choose.
 
 Entry points: `Plan`, `FULL`, `QUICK`, `make_pools`, `measure_rank_fidelity`.
 """
@@ -45,13 +45,13 @@ class Plan:
     """What is trained.
 
     Attributes:
-        candidates: In each pool.
-        rows: Of training, validation and test split.
+        candidates: Candidates in each pool.
+        rows: Rows of training, validation and test split.
         proxy_epochs: Epochs of the proxies.
-        truth_epochs: Of the truth.
+        truth_epochs: Epochs of the truth.
         truth_seeds: Seeds that the truth is averaged over.
         proxy_seeds: Seeds of proxies; a multiple of the replicas.
-        replicas: Trainings that the dearer proxies average.
+        replicas: Trainings that the more expensive proxies average.
         limit: Parameters that the second pool fills.
     """
 
@@ -99,7 +99,7 @@ def make_pools(plan: Plan) -> dict[str, list[dict[str, int]]]:
 
 
 def parameter_count(widths: dict[str, int]) -> int:
-    """Return how many numbers a perceptron learns: (inputs + 1) x outputs of every layer."""
+    """Return the parameters of a perceptron: (inputs + 1) x outputs of every layer."""
     sizes = [SIGNAL_LENGTH, *widths.values(), 10]
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
@@ -124,7 +124,7 @@ def measure_rank_fidelity(
         yield {
             **row_key,
             "proxy": "parameter count",
-            **_figures(truth, [parameter_counts]),
+            **rank_figures(truth, [parameter_counts]),
             "epochs": 0.0,
         }
         for row in _proxies(plan, trainer, truth):
@@ -132,7 +132,7 @@ def measure_rank_fidelity(
 
 
 def _proxies(plan: Plan, trainer: _Trainer, truth: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Yield the figures of each proxy; epochs are those trained for a candidate, on average."""
+    """Yield the figures of each proxy; epochs are the mean trained for a candidate."""
     longest = ProxySettings(epochs=max(plan.proxy_epochs), patience=0)
     seeds = [1000 + seed for seed in range(plan.proxy_seeds)]
     curves = [trainer.curves(longest, seed) for seed in seeds]
@@ -140,7 +140,7 @@ def _proxies(plan: Plan, trainer: _Trainer, truth: np.ndarray) -> Iterator[dict[
         best_scores = [curve_matrix[:, :length].max(axis=1) for curve_matrix in curves]
         replica_means = np.array(best_scores).reshape(-1, plan.replicas, len(truth)).mean(axis=1)
         for replicas, scores in ((1, best_scores), (plan.replicas, list(replica_means))):
-            row = {"proxy": f"{length} epochs", "replicas": replicas, **_figures(truth, scores)}
+            row = {"proxy": f"{length} epochs", "replicas": replicas, **rank_figures(truth, scores)}
             yield {**row, "epochs": float(length * replicas)}
     for length in plan.proxy_epochs[1:]:
         for replicas in (1, plan.replicas):
@@ -154,12 +154,12 @@ def _proxies(plan: Plan, trainer: _Trainer, truth: np.ndarray) -> Iterator[dict[
             mean_epochs = float(np.mean([epochs for _, epochs in rankings])) * replicas
             yield {
                 **row_key,
-                **_figures(truth, [ranks for ranks, _ in rankings]),
+                **rank_figures(truth, [ranks for ranks, _ in rankings]),
                 "epochs": mean_epochs,
             }
 
 
-def _figures(truth: np.ndarray, proxies: Sequence[np.ndarray]) -> dict[str, Any]:
+def rank_figures(truth: np.ndarray, proxies: Sequence[np.ndarray]) -> dict[str, Any]:
     """Return mean tau and regret over a proxy's seeds."""
     taus = [kendalltau(truth, scores).statistic for scores in proxies]
     standard_error = float(np.std(taus, ddof=1) / np.sqrt(len(taus))) if len(taus) > 1 else None
@@ -186,7 +186,7 @@ class _Trainer:
         self._engine = engine
 
     def truth(self, plan: Plan) -> np.ndarray:
-        """Return long trainings' test accuracies, averaged over seeds."""
+        """Return the test accuracies of long trainings, averaged over seeds."""
         settings = ProxySettings(epochs=plan.truth_epochs, patience=0)
         results_by_seed = [self._train(settings, seed) for seed in range(plan.truth_seeds)]
         return np.mean(
@@ -198,7 +198,7 @@ class _Trainer:
         return np.array([result.curve for result in self._train(settings, seed)])
 
     def halving_ranks(self, settings: ProxySettings, seed: int) -> tuple[np.ndarray, float]:
-        """Return ranks, those that went further standing higher, and the mean epochs trained."""
+        """Return ranks, higher for those that reached a later rung, and the mean epochs trained."""
         results = self._train(settings, seed)
         ranking_keys = [(entry.fidelity, entry.score or 0.0) for entry in results]
         sorted_keys = sorted(set(ranking_keys))
@@ -231,7 +231,7 @@ def _objective(plan: Plan) -> ModuleObjective:
 
 
 def _with_test(data: Data, validation: int) -> Data:
-    """Return data whose validation rows but the first so many are the test split."""
+    """Return data whose validation rows beyond the first so many are the test split."""
     validation_split = data.validation
     kept_split, test_split = (
         Split(

@@ -1,8 +1,8 @@
 """What it costs to find the best of many candidates: halving on a fast engine, and Hyperband.
 
-    full        all of them to the end, which names the true winner
+    full        all candidates are trained to the end, which gives the true winner
     Hyperband   Optuna's pruner over the plain loop, which reports after every epoch
-    halving     successive halving of all of them together
+    halving     successive halving of all candidates together
 
 Each has the same seeds, so that a candidate's curve is the same wherever it is trained.
 
@@ -42,10 +42,10 @@ class Plan:
     """How much is trained.
 
     Attributes:
-        candidates: To choose from.
-        epochs: Of a full training.
-        draw_count: Times that other candidates are drawn, with other seeds, and everybody chooses.
-        extra_draws: Further draws for the engine alone, whose full training names the winner there:
+        candidates: Candidates to choose from.
+        epochs: Epochs of a full training.
+        draw_count: Draws of candidates and seeds on which every way is measured.
+        extra_draws: Further draws for the engine alone, whose full training gives the winner there:
             how often halving finds it takes more draws to estimate than what it costs.
         first_rungs: Epochs before the first rung of halving; each is tried.
         batch_size: Rows in a step.
@@ -67,7 +67,7 @@ def measure_draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[di
     """Yield for each draw and way: its CPU-seconds, its winner's regret and its share of the cost.
 
     `regret` is the true winner's metric less that of the chosen candidate, both after a full
-    training; `same_winner` says that it is none. `cheaper` is Hyperband's seconds over the way's,
+    training; `same_winner` says whether it is 0. `cheaper` is Hyperband's seconds over the way's,
     None where Hyperband was not run.
     """
     settings = ProxySettings(epochs=plan.epochs, patience=0, batch_size=plan.batch_size)
@@ -142,12 +142,12 @@ def _make_methods(
 ) -> dict[str, Callable[[], list[float]]]:
     def make_halving(first_rung: float) -> Callable[[], list[float]]:
         halving_settings = replace(settings, halving=Halving(eta=ETA, first=first_rung))
-        return lambda: _train_all(workload, candidates, halving_settings, engine)
+        return lambda: train_all(workload, candidates, halving_settings, engine)
 
     return {
-        TRUTH: lambda: _train_all(workload, candidates, settings, PlainEngine()),
+        TRUTH: lambda: train_all(workload, candidates, settings, PlainEngine()),
         HYPERBAND: lambda: train_with_hyperband(workload.objective, candidates, settings),
-        f"full, {engine.name}": lambda: _train_all(workload, candidates, settings, engine),
+        f"full, {engine.name}": lambda: train_all(workload, candidates, settings, engine),
         **{
             f"halving from {first_rung:g}, {engine.name}": make_halving(first_rung)
             for first_rung in first_rungs
@@ -155,10 +155,10 @@ def _make_methods(
     }
 
 
-def _train_all(
+def train_all(
     workload: Workload, candidates: Sequence[Candidate], settings: ProxySettings, engine: Engine
 ) -> list[float]:
-    """Return each candidate's value; NaN for those that fell behind."""
+    """Return each candidate's value; NaN for those that were pruned."""
     results = train_together(workload.objective, candidates, settings, device=CPU, engine=engine)
     values = []
     for result in results:
@@ -168,10 +168,10 @@ def _train_all(
 
 
 def _warm_up(workload: Workload, settings: ProxySettings, engine: Engine) -> None:
-    """Have everybody compile what it compiles."""
+    """Train a little with everything that compiles, so that compiling is not measured."""
     one_epoch = replace(settings, epochs=1)
     for warmed_engine in (engine, PlainEngine()):
-        _train_all(workload, workload.candidates(2), one_epoch, warmed_engine)
+        train_all(workload, workload.candidates(2), one_epoch, warmed_engine)
 
 
 def _timed(work: Callable[[], list[float]]) -> tuple[list[float], float]:

@@ -55,7 +55,7 @@ def search_table(rows: Rows) -> str:
 
 
 def _method_cells(method: str, rows: Rows) -> list[str]:
-    """Return a line: costs of the draws that Hyperband had too, verdicts of all."""
+    """Return a line: costs from the draws that Hyperband had too, winners from all draws."""
     compared_rows = [row for row in rows if row["cheaper"] is not None]
     return [
         method,

@@ -1,8 +1,8 @@
 """A small Transformer encoder that classifies signals, cut into a few points a token.
 
 The residual stream, the heads and the feed-forward layers have widths of their own. Attention has
-no biases: a key's shifts all scores alike, so its gradient is nothing but rounding, which Adam
-would turn into steps.
+no biases: a key's bias shifts all scores alike, so its gradient is only rounding, which Adam would
+turn into steps.
 
 Entry point: `build_transformer`.
 """
@@ -24,8 +24,8 @@ def build_transformer(widths: Mapping[str, int], *, points: int, outputs: int) -
 
     Args:
         widths: `model`, `heads` and `feed_forward`, the same in all blocks.
-        points: Of a signal; a multiple of the tokens.
-        outputs: Classes.
+        points: Points of a signal; a multiple of the tokens.
+        outputs: Number of classes.
     """
     model = widths["model"]
     blocks = [_Block(model, widths["heads"], widths["feed_forward"]) for _ in range(BLOCKS)]
@@ -53,7 +53,7 @@ class _TokenEmbedding(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and a feed-forward layer, each behind its norm and beside the residual stream."""
+    """Attention and a feed-forward layer, each after a norm and added to the residual stream."""
 
     def __init__(self, model: int, heads: int, feed_forward: int) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ INTERVAL_MS = 100
 
 @contextmanager
 def measure_utilisation(device: torch.device) -> Iterator[list[float]]:
-    """Watch a GPU inside `with`; the list gets its mean utilisation in percent.
+    """Measure a GPU inside `with`; its mean utilisation in percent is appended to the list.
 
     It is nvidia-smi's: the share of time in which at least one kernel ran. The list stays empty
     for a CPU, and where there is no such program.

@@ -1,4 +1,4 @@
-"""What is trained: families, the widths that candidates are drawn from, and data.
+"""Workloads: families of networks, distributions of widths, and data.
 
 Entry points: `Workload`, `workloads`.
 """
@@ -32,14 +32,14 @@ WidthDraw = Callable[[np.random.Generator], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A kind of network to train many of.
+    """A family of networks with a distribution of widths.
 
     Attributes:
         family: What people call the networks.
         widths: What people call the distribution of their widths.
         width_draws: Width to how it is drawn.
         objective: Model, data and loss, in float32.
-        heavy: Whether a training takes so long that fewer of them have to do.
+        heavy: Whether a training takes so long that fewer candidates are trained.
     """
 
     family: str
@@ -63,10 +63,10 @@ class Workload:
 
 
 def workloads(rows: int = TRAIN_ROWS) -> list[Workload]:
-    """Return what the speed is measured on.
+    """Return the workloads whose speed is measured.
 
     Args:
-        rows: Most in a training split.
+        rows: Most rows in a training split.
     """
     data = signals(rows, VALIDATION_ROWS, seed=0)
     digits = load_data("digits", base=Path(), image=True, seed=0)

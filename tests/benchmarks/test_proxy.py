@@ -120,7 +120,7 @@ def test_the_loop_by_hand_learns_what_the_plain_engine_learns() -> None:
     settings = ProxySettings(epochs=6, patience=0, learning_rate=3e-3)
     candidates = work.candidates(2)
     by_hand_results = train_by_hand(work.objective, candidates, settings, CPU)
-    plain = search_cost._train_all(work, candidates, settings, PlainEngine())
+    plain = search_cost.train_all(work, candidates, settings, PlainEngine())
     assert np.mean(by_hand_results) == pytest.approx(np.mean(plain), abs=0.1)
     assert min(by_hand_results) > 0.2
 
@@ -243,7 +243,7 @@ def test_hyperband_trains_what_it_does_not_prune_as_everybody_does(
     actual = np.array(
         search_cost.train_with_hyperband(small_workload.objective, candidates, settings)
     )
-    whole = np.array(search_cost._train_all(small_workload, candidates, settings, PlainEngine()))
+    whole = np.array(search_cost.train_all(small_workload, candidates, settings, PlainEngine()))
     kept = np.isfinite(actual)
     assert 0 < kept.sum() < 8
     assert (actual[kept] == whole[kept]).all()
@@ -271,9 +271,9 @@ def test_the_pools_are_what_they_are_called() -> None:
 
 def test_tau_and_regret_by_hand() -> None:
     truth = np.array([0.1, 0.2, 0.3, 0.4])
-    actual = honesty._figures(truth, [np.array([1, 2, 3, 4]), np.array([4, 3, 2, 1])])
+    actual = honesty.rank_figures(truth, [np.array([1, 2, 3, 4]), np.array([4, 3, 2, 1])])
     assert actual == pytest.approx({"tau": 0, "standard_error": 1, "regret": 0.15})
-    tied = honesty._figures(truth, [np.array([1, 1, 5, 5])])
+    tied = honesty.rank_figures(truth, [np.array([1, 1, 5, 5])])
     assert tied["regret"] == pytest.approx(0.05)
     assert tied["standard_error"] is None
 
