@@ -16,7 +16,7 @@ PROPERTIES_ATTRIBUTE = "user_properties"
 
 @pytest.fixture
 def record_counts(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Write down what a test counted, for the line of its promise: `record_counts(budget=30, kills=8)`."""
+    """Record what a test counted, for its promise's line: `record_counts(budget=30, kills=8)`."""
 
     def record(**figures: int) -> None:
         record_property(COUNTS_PROPERTY, figures)

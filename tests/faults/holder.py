@@ -1,4 +1,4 @@
-"""A worker that claims a slot, says so, waits to be told, and then records its result.
+"""A worker that claims a slot, prints that, waits for a line, and then records its result.
 
 python holder.py URL STUDY LEASE
 """

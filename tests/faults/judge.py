@@ -1,7 +1,7 @@
 """The judge: holds a study's ledger, its events, Optuna's trials and the witnesses together.
 
-`audit` counts what a promise's line shows; `assert_settled_once` is for a study that should be finished, with
-nothing lost, nothing twice and nobody left.
+`audit` counts what a promise's line shows; `assert_settled_once` is for a study that should be
+finished, with nothing lost, nothing twice and nobody left.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import StudyRow
 from widthwise.storage.study.study import create_study
 
-from .crew import value_from_widths
+from .sleeping_worker import value_from_widths
 
 
-def create_crew_study(database: Database, budget: int, name: str = "digits") -> StudyRow:
-    """A study for a crew."""
+def create_swarm_study(database: Database, budget: int, name: str = "digits") -> StudyRow:
+    """Create a study for a swarm."""
     study, _ = create_study(
         database,
         name=name,
@@ -42,13 +42,13 @@ def audit(database: Database, study: StudyRow, witness: Path | None = None) -> d
     Args:
         database: Where it is.
         study: Which.
-        witness: Lines of number, token and value that workers were told are recorded.
+        witness: Lines of number, token and value that the ledger acknowledged to workers.
 
     Returns:
         budget, complete, running: slots.
         duplicates: Widths that a second slot has too, results that were accepted a second time,
             and trials that Optuna shows beyond one a slot.
-        lost: Results that a worker was told are recorded and that the ledger has not, and those
+        lost: Results that were acknowledged to a worker and that the ledger has not, and those
             that the ledger has and Optuna does not show.
         adopted: Slots that were taken over from a holder whose lease had ended.
         refused: What late holders were not allowed.

@@ -1,7 +1,7 @@
 """What Widthwise promises about workers that die: the one list, and how its table is drawn.
 
 A test says which promise it keeps with `@pytest.mark.promise("budget exact")`, wherever it lives,
-and writes down what it counted: `counts(budget=100, …)` here, or pytest's own
+and records what it counted: `record_counts(budget=100, …)` here, or pytest's own
 `record_property("counts", {"budget": 100, …})` elsewhere. `make faults` runs those tests, and no
 others, and ends with a line for each promise.
 """

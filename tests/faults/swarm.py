@@ -1,10 +1,10 @@
-"""A crew of workers, forked, with what is done to them: killed, stopped, or blown up at a step.
+"""A swarm of forked workers, and what is done to them: killed, stopped, or crashed at a step.
 
     python -m widthwise.tests.faults.swarm URL STUDY WITNESS --workers 8 --kills 50
 
 This process holds no database connection. How far the harm is done paces the study: it counts that
-itself, or is told in percent, a line each, on standard input. Once every worker has ended it prints
-the exit codes of those that nobody killed; it ends at once, and badly, if one ends before its time.
+itself, or reads it in percent, a line each, from standard input. Once every worker has ended it
+prints the exit codes of those that nobody killed; it fails at once if one ends before its time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 from widthwise.storage.database.database import Database, resolve_url
 
 from .board import UNWATCHED_WORKER, Activity, StatusBoard
-from .crew import WorkerSetup, run_worker
-from .fuses import CrashAtCommit, CrashPoint, crash_points
+from .crash_points import CrashAtCommit, CrashPoint, crash_points
+from .sleeping_worker import WorkerSetup, run_worker
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         url=options.url,
         study=options.study,
         lease_seconds=options.lease,
-        mean_training_seconds=options.nap,
+        mean_training_seconds=options.training_seconds,
         acknowledgement_log=options.witness,
         checkpoints=options.checkpoints,
         status_board=StatusBoard(options.budget, 2 * options.workers),
@@ -153,7 +153,7 @@ def crash_at_step(setup: WorkerSetup, step: str, kills: int, workers: int) -> No
 def fork_worker(
     setup: WorkerSetup, worker_index: int, make_crash_point: Callable[[], CrashPoint] | None = None
 ) -> int:
-    """Start a worker; a fuse is made in its process, where it changes the code it watches."""
+    """Start a worker; its crash point is made in its process, whose code it changes."""
     pid = os.fork()
     if pid:
         return pid
@@ -179,7 +179,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--step", default="")
     parser.add_argument("--checkpoints", type=Path)
     parser.add_argument("--lease", type=float, default=0.5)
-    parser.add_argument("--nap", type=float, default=0.1)
+    parser.add_argument("--training-seconds", type=float, default=0.1)
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ import pytest
 from . import small
 from .command import CommandStudy
 from .guards import shifted_clock_environment
-from .judge import assert_settled_once, create_crew_study
+from .judge import assert_settled_once, create_swarm_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.promise("clock-safe")]
 
@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 @pytest.fixture
 def run_swarms(processes, postgresql_url, tmp_path):
-    """Let a crew with each of the clocks work on one study, at the same time."""
+    """Let a swarm with each of the clocks work on one study, at the same time."""
     acknowledgement_log = tmp_path / "witness"
 
     def run(study, budget, shifts, *options):
@@ -40,8 +40,8 @@ def run_swarms(processes, postgresql_url, tmp_path):
 def test_workers_with_wrong_clocks_are_killed_and_nothing_is_lost(
     database, run_swarms, record_counts
 ):
-    study = create_crew_study(database, 60)
-    options = ("--workers", 2, "--kills", 10, "--nap", 0.2)
+    study = create_swarm_study(database, 60)
+    options = ("--workers", 2, "--kills", 10, "--training-seconds", 0.2)
     figures = assert_settled_once(database, study, run_swarms(study, 60, [HOUR, -HOUR], *options))
     assert figures["adopted"] > 0, "no worker was killed while it held a slot"
     # What Optuna shows of a trial's times is by the workers' clocks: so wrong they were.
@@ -57,8 +57,8 @@ def test_workers_with_wrong_clocks_are_killed_and_nothing_is_lost(
 def test_nobody_takes_a_slot_from_a_live_worker_whose_clock_is_wrong(
     database, run_swarms, record_counts
 ):
-    study = create_crew_study(database, 60)
-    options = ("--workers", 2, "--stops", 0, "--lease", 10, "--nap", 0.2)
+    study = create_swarm_study(database, 60)
+    options = ("--workers", 2, "--stops", 0, "--lease", 10, "--training-seconds", 0.2)
     figures = assert_settled_once(database, study, run_swarms(study, 60, [HOUR, -HOUR], *options))
     assert figures["adopted"] == figures["refused"] == 0
     record_counts(**figures)

@@ -10,7 +10,7 @@ from widthwise.storage.ledger.queries import LedgerReader
 
 from . import small
 from .command import CommandStudy
-from .judge import assert_settled_once, create_crew_study
+from .judge import assert_settled_once, create_swarm_study
 from .outages import stopped_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500), pytest.mark.promise("database loss")]
@@ -23,7 +23,8 @@ SPEC = """\
 study = { name = "patient", trials = 6 }
 model = { build = "patient.py:build" }
 widths = { a = { low = 2, high = 32 } }
-proxy = { data = "small_data.py:load", epochs = 40, patience = 0, batch_size = 32, engine = "plain" }
+proxy = { data = "small_data.py:load", epochs = 40, patience = 0, batch_size = 32, \
+engine = "plain" }
 """
 MODEL = """\
 import pathlib, time
@@ -48,15 +49,24 @@ def build(widths):
 def test_workers_outlast_restarts_and_outages(
     postgresql_server, postgresql_url, processes, record_counts, tmp_path
 ):
-    """A crew of nappers and a real run with its trainers, each in a database of its own."""
+    """A swarm of sleeping workers and a real run, each in a database of its own."""
     acknowledgement_log = tmp_path / "witness"
     with (
         postgresql_server.new_database() as other_url,
         Database.open(resolve_url(postgresql_url)) as database,
     ):
-        study = create_crew_study(database, BUDGET)
+        study = create_swarm_study(database, BUDGET)
         reader = LedgerReader(database, study)
-        options = ("--budget", BUDGET, "--workers", WORKERS, "--lease", 2, "--nap", 0.3)
+        options = (
+            "--budget",
+            BUDGET,
+            "--workers",
+            WORKERS,
+            "--lease",
+            2,
+            "--training-seconds",
+            0.3,
+        )
         swarm_process = processes.start(
             "swarm", postgresql_url, study.name, acknowledgement_log, *options
         )
@@ -69,7 +79,7 @@ def test_workers_outlast_restarts_and_outages(
         done = 0
 
         def harmed():
-            """Let the crew go a part of its way, so that all of the harm hits it at work."""
+            """Let the swarm go a part of its way, so that all of the harm hits it at work."""
             nonlocal done
             done += 1
             swarm_process.stdin.write(f"{100 * done // len(RESTARTS + OUTAGES)}\n")
@@ -77,7 +87,7 @@ def test_workers_outlast_restarts_and_outages(
             before, deadline = reader.counts().complete, time.monotonic() + 60
             while reader.counts().complete < min(before + 2, BUDGET):
                 assert swarm_process.poll() is None
-                assert time.monotonic() < deadline, "the crew does not go on"
+                assert time.monotonic() < deadline, "the swarm does not go on"
                 time.sleep(0.05)
 
         for mode in RESTARTS:

@@ -131,7 +131,7 @@ class DrainStudy(CommandStudy):
         return worker
 
     def run_worker(self) -> str:
-        """Work to the end; returns what was said on the way."""
+        """Work to the end; returns what it printed on the way."""
         self.set_environment(NAP="0")
         result = self.run_command("worker", "slow")
         assert result.code == 0, result.err

@@ -9,7 +9,7 @@ from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.tests.one_slot import claim_one, release_one, settle_one
 
-from .judge import assert_settled_once, audit, create_crew_study
+from .judge import assert_settled_once, audit, create_swarm_study
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ BUDGET = 100
 
 @pytest.fixture
 def run_swarm(processes, tmp_path):
-    """Let a crew work on a study while harm is done to it; returns the witness of its results."""
+    """Let a swarm work on a study while harm is done to it; returns its acknowledgement log."""
 
     def start_swarm(url, study, budget, *options):
         acknowledgement_log = tmp_path / "witness"
@@ -39,9 +39,9 @@ def run_swarm(processes, tmp_path):
 def test_eight_workers_are_killed_fifty_times(
     database, database_url, run_swarm, record_counts, time
 ):
-    study = create_crew_study(database, BUDGET)
+    study = create_swarm_study(database, BUDGET)
     acknowledgement_log = run_swarm(
-        database_url, study, BUDGET, "--workers", 8, "--kills", 50, "--nap", 0.4
+        database_url, study, BUDGET, "--workers", 8, "--kills", 50, "--training-seconds", 0.4
     )
     figures = assert_settled_once(database, study, acknowledgement_log)
     assert figures["adopted"] > 0, "no worker was killed while it held a slot"
@@ -53,9 +53,9 @@ def test_eight_workers_are_killed_fifty_times(
 def test_four_workers_on_one_file_are_killed_twenty_times(
     database, database_url, run_swarm, record_counts
 ):
-    study = create_crew_study(database, BUDGET)
+    study = create_swarm_study(database, BUDGET)
     acknowledgement_log = run_swarm(
-        database_url, study, BUDGET, "--workers", 4, "--kills", 20, "--nap", 0.2
+        database_url, study, BUDGET, "--workers", 4, "--kills", 20, "--training-seconds", 0.2
     )
     figures = assert_settled_once(database, study, acknowledgement_log)
     assert figures["adopted"] > 0, "no worker was killed while it held a slot"
@@ -65,8 +65,8 @@ def test_four_workers_on_one_file_are_killed_twenty_times(
 @pytest.mark.promise("every gap in the protocol is safe")
 @pytest.mark.parametrize("step", ["claim", "ask", "bind", "done", "tell", "reap"])
 def test_workers_die_at_a_step(database, database_url, run_swarm, record_counts, step):
-    study = create_crew_study(database, 40)
-    options = ("--workers", 3, "--kills", 20, "--step", step, "--nap", 0.01)
+    study = create_swarm_study(database, 40)
+    options = ("--workers", 3, "--kills", 20, "--step", step, "--training-seconds", 0.01)
     acknowledgement_log = run_swarm(database_url, study, 40, *options)
     figures = assert_settled_once(database, study, acknowledgement_log)
     assert figures["adopted"] >= (0 if step == "tell" else 10)
@@ -78,8 +78,8 @@ def test_workers_die_at_a_step(database, database_url, run_swarm, record_counts,
 def test_workers_die_while_they_write_a_checkpoint(
     database, database_url, run_swarm, record_counts, tmp_path
 ):
-    study = create_crew_study(database, 40)
-    options = ("--workers", 3, "--kills", 20, "--step", "checkpoint", "--nap", 0.01)
+    study = create_swarm_study(database, 40)
+    options = ("--workers", 3, "--kills", 20, "--step", "checkpoint", "--training-seconds", 0.01)
     checkpoints = tmp_path / "checkpoints"
     acknowledgement_log = run_swarm(database_url, study, 40, *options, "--checkpoints", checkpoints)
     figures = assert_settled_once(database, study, acknowledgement_log)
@@ -91,9 +91,9 @@ def test_workers_die_while_they_write_a_checkpoint(
 
 @pytest.mark.promise("a late result is refused")
 def test_workers_that_sleep_past_their_leases(database, database_url, run_swarm, record_counts):
-    study = create_crew_study(database, 40)
+    study = create_swarm_study(database, 40)
     acknowledgement_log = run_swarm(
-        database_url, study, 40, "--workers", 4, "--stops", 20, "--nap", 0.6
+        database_url, study, 40, "--workers", 4, "--stops", 20, "--training-seconds", 0.6
     )
     figures = assert_settled_once(database, study, acknowledgement_log)
     assert figures["refused"] > 0, "no worker slept while it held a slot"
@@ -104,7 +104,7 @@ def test_workers_that_sleep_past_their_leases(database, database_url, run_swarm,
 def test_a_holder_that_sleeps_past_its_lease_is_refused(
     database, database_url, processes, record_counts
 ):
-    study = create_crew_study(database, 3)
+    study = create_swarm_study(database, 3)
     lease = 0.5
     holder = processes.start("holder", database_url, study.name, lease)
     assert holder.stdout.readline() == "holding\n"

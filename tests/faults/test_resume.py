@@ -38,7 +38,7 @@ def assert_complete(study: CommandStudy, budget: int, *, failed: int = 0) -> dic
 
 
 def assert_command(study: CommandStudy, *arguments: str, code: int = 0) -> str:
-    """Run a command to its end; returns what it said."""
+    """Run a command to its end; returns its messages."""
     result = study.run_in_process(*arguments)
     assert result.code == code, result.err
     return result.err

@@ -1,8 +1,8 @@
-"""Fuses: a worker that kills itself right before, or right after, a step of the protocol commits.
+"""Crash points: where a worker kills itself, right before or right after a step commits.
 
 Steps whose transaction writes an event are known by it, so that the kill hits the transaction that
 makes the step, whatever the code around it is called; the making of Optuna's trial (`ask`) is known
-by the function that inserts it. Writing a checkpoint has no commit: its fuse counts lines.
+by the function that inserts it. Writing a checkpoint has no commit: its crash point counts lines.
 
 Entry points: `crash_points`, `CrashAtCommit`, `CrashAtLine`.
 """
@@ -33,14 +33,14 @@ STEP_EVENTS = {
 
 
 class CrashPoint(Protocol):
-    """A fuse of whatever kind."""
+    """Where a worker process kills itself."""
 
     def install(self, dialect: Any) -> None:
-        """Lay it, in the process that it will kill."""
+        """Install it in the process that it will kill."""
 
 
 def crash_points(step: str, kills: int) -> Iterator[Callable[[], CrashPoint]]:
-    """So many fuses of a step, to be made each in its own process: around it, evenly spread."""
+    """Yield makers of crash points around a step, evenly spread; each is made in its process."""
     for index in range(kills):
         if step == "checkpoint":
             yield partial(CrashAtLine, index / kills)
@@ -70,7 +70,7 @@ class CrashAtCommit:
             )
 
     def install(self, dialect: Any) -> None:
-        """Put the fuse into the way of an engine's commits."""
+        """Watch the commits of an engine."""
         commit = dialect.do_commit
 
         def commit_or_crash(connection: Any) -> None:

@@ -1,7 +1,7 @@
-"""A crew's member: the worker as it is, but its training is a nap.
+"""A worker of the swarm: the worker as it is, but its training only sleeps.
 
 Claims, heartbeats, settling and the loop around them are those of `widthwise worker`; what trains
-is here instead of in a child, so that hundreds of workers can be killed in a minute.
+is here instead of in a trainer process, so that hundreds of workers can be killed in a minute.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study.study import load_study
 
 from .board import Activity, StatusBoard
-from .fuses import CrashPoint
+from .crash_points import CrashPoint
 
 WIDTHS = {"a": IntDistribution(1, 64), "b": IntDistribution(1, 64)}
 
 
 EPOCHS, UNITS_PER_EPOCH = 4, 64
-"""Of a nap; what it finds is summed up in whole units, so that an epoch too many or few shows."""
+"""Of a training; its value is summed up in whole units: an epoch too many or few shows."""
 
 
 def value_from_widths(widths: Mapping[str, int]) -> float:
-    """What a nap finds: a number that follows from the widths alone."""
+    """Return the value of a training: a number that follows from the widths alone."""
     return widths["a"] + widths["b"] / UNITS_PER_EPOCH
 
 
 def write_checkpoint(folder: Path, identity: Mapping[str, Any], epoch: int, total: int) -> None:
-    """Write a checkpoint of a nap, as trainings do."""
+    """Write a checkpoint, as real trainings do."""
     import torch
     from widthwise.objectives.training import checkpoint_file
     from widthwise.objectives.training.snapshot import Snapshot
@@ -51,7 +51,7 @@ def write_checkpoint(folder: Path, identity: Mapping[str, Any], epoch: int, tota
 
 
 def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> tuple[int, int]:
-    """The epochs that a nap has behind it, and what it found so far."""
+    """Return the epochs that a training has behind it, and its sum so far."""
     from widthwise.objectives.training import checkpoint_file
 
     snapshot = checkpoint_file.read(folder, identity)
@@ -60,7 +60,7 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> tuple[int, int
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSetup:
-    """What the members of a crew have in common.
+    """What the workers of a swarm have in common.
 
     Attributes:
         url: Of the storage.
@@ -68,8 +68,8 @@ class WorkerSetup:
         lease_seconds: Seconds.
         mean_training_seconds: Seconds that a training takes in the mean.
         checkpoints: Folder of the trainings' checkpoints; None without any.
-        acknowledgement_log: File that a member appends to what it was told is recorded.
-        status_board: Says when a slot may be claimed, and is told who holds one.
+        acknowledgement_log: File that a worker appends to what the ledger acknowledged.
+        status_board: Shows when a slot may be claimed, and who holds one.
     """
 
     url: str
@@ -99,7 +99,7 @@ class SleepingTrainer:
         self.claim_size = random.choice((1, 1, 2))
 
     def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
-        del watch  # a nap is short: that a slot is lost is said when it is settled
+        del watch  # a training is short: that a slot is lost shows when it is settled
         bound_slots = [item for item in map(self.bind_random_widths, slots) if item is not None]
         starts = [
             TrialStart(slot=slot, constraints={"flops": -1.0}, attributes={})
@@ -122,7 +122,7 @@ class SleepingTrainer:
         return outcomes + [SlotOutcome(number=number, kind=Unsettled.LOST) for number in unrecorded]
 
     def release_device(self) -> None:
-        """Do nothing: a nap takes no device."""
+        """Do nothing: sleeping takes no device."""
 
     def bind_random_widths(self, slot: Slot) -> Slot | None:
         """Bind widths by chance to a slot that has none; None if the slot is lost."""
@@ -138,7 +138,7 @@ class SleepingTrainer:
         return slot
 
     def train(self, slot: Slot) -> Settlement:
-        """Nap, some epochs long; with checkpoints each goes on from the one before."""
+        """Sleep for some epochs; with checkpoints, go on from the last one."""
         assert slot.widths is not None
         folder, identity = self.setup.checkpoints, {"slot": slot.number, "widths": slot.widths}
         epoch = resumed_epochs = total = 0
@@ -176,7 +176,7 @@ class SleepingTrainer:
 def run_worker(
     setup: WorkerSetup, worker_index: int, crash_point: CrashPoint | None = None
 ) -> None:
-    """Work on the crew's study until its budget is spent, as `widthwise worker` does."""
+    """Work on the swarm's study until its budget is spent, as `widthwise worker` does."""
     with Database.open(resolve_url(setup.url)) as database:
         if crash_point is not None:
             crash_point.install(database.engine.dialect)
