@@ -23,4 +23,4 @@ def parse_command_line(arguments: Sequence[str]) -> dict[str, Any]:
 
 def default_grace() -> float:
     """Seconds that a worker takes to stop unless told otherwise."""
-    return float(parse_command_line(["widthwise", "worker"])["grace"])
+    return float(parse_command_line(["widthwise", "worker"])["grace_seconds"])
