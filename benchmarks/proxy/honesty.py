@@ -163,7 +163,7 @@ def rank_figures(truth: np.ndarray, proxies: Sequence[np.ndarray]) -> dict[str, 
     """Return mean tau and regret over a proxy's seeds."""
     taus = [kendalltau(truth, scores).statistic for scores in proxies]
     standard_error = float(np.std(taus, ddof=1) / np.sqrt(len(taus))) if len(taus) > 1 else None
-    # Ties at the top are broken by nobody: the mean over all favourites.
+    # Ties at the top are not broken: the mean over all the best.
     regrets = [float(truth.max() - truth[scores == scores.max()].mean()) for scores in proxies]
     return {
         "tau": float(np.mean(taus)),

@@ -82,7 +82,9 @@ def measure_draws(workload: Workload, plan: Plan, engine: Engine) -> Iterator[di
             methods.pop(HYPERBAND, None)
         results = {name: _timed(method) for name, method in methods.items()}
         truth, _ = next(iter(results.values()))
-        if draw >= plan.draw_count:  # the engine's full training judges here, and cannot be judged
+        if (
+            draw >= plan.draw_count
+        ):  # the engine's full training gives the winner here, so it has no regret itself
             del results[f"full, {engine.name}"]
         for name, (values, seconds) in results.items():
             regret = float(np.nanmax(truth) - truth[np.nanargmax(values)])

@@ -233,7 +233,7 @@ class CandidateBatch:
 
     def _build_folds(self) -> None:
         members = [member for candidate_members in self._members for member in candidate_members]
-        self._folds.clear()  # the memory of those before is given up first
+        self._folds.clear()  # frees the memory of the old ones first
         for training in self._trainings:
             self._folds.append(Fold(training, members, self._engine))
 

@@ -161,7 +161,7 @@ class Fold:
         session.drop(self._ended())
 
     def _evaluate(self, indices: Sequence[int], split: Split, session: Session) -> dict[int, float]:
-        """Return the metric of members on a split; those that fail get their state instead."""
+        """Return members' metrics on a split; record the failures of those that have none."""
         scores, targets = {}, split.targets.to(self._training.device)
         for index, output in session.predict(indices, split.inputs).items():
             try:
@@ -206,5 +206,5 @@ class Fold:
 
 def _require_network_state(snapshot: MemberSnapshot) -> NetworkState:
     if snapshot.network_state is None:
-        raise IncompatibleSnapshot("of a member that had not ended, only the course was stored")
+        raise IncompatibleSnapshot("a member that had not ended was stored without its network")
     return snapshot.network_state

@@ -1,7 +1,7 @@
 """Training one candidate for a short while: the proxy that a trial's value comes from.
 
 AdamW on mini-batches that lie on the device already; the validation metric after every epoch;
-early stopping; the best epoch's weights judged once on the test split. The same seed gives the
+early stopping; the best epoch's weights evaluated once on the test split. The same seed gives the
 same result, bit for bit on a CPU, whatever ran before; the caller's random streams are untouched.
 
 Entry point: `train`, with `ProxySettings` in and `TrainingResult` out.
@@ -28,14 +28,14 @@ def train(
     parametrisation: Parametrisation | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> TrainingResult:
-    """Train a candidate and judge it.
+    """Train a candidate and return its result.
 
     Args:
         objective: Model, data, loss and metric.
         widths: The candidate.
         settings: How to train.
         seed: Decides initial weights, order of the batches and dropout; 0 to 2**63 - 1.
-        engine: Who computes; None for the plain engine.
+        engine: What trains; None for the plain engine.
         parametrisation: Initial weights and rates by width; None for the model's own and one rate.
         on_epoch: Called with epoch index and validation metric after each epoch; what it raises
             ends the training and propagates untouched.
@@ -59,7 +59,7 @@ def train(
         parametrisation=parametrisation,
         callback=callback,
     )
-    assert result is not None, "nobody gave the candidate up"
+    assert result is not None, "the callback cancels no candidate"
     if isinstance(result, Exception):
         raise result
     return result

@@ -1,4 +1,4 @@
-"""What every engine must show: the plain engine's weights, losses and verdicts, one by one."""
+"""Checks that an engine gives the plain engine's weights, losses and results."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def assert_equal_results(
     parametrisation: Parametrisation | None = None,
     earlier: Mapping[float, Sequence[float]] | None = None,
 ) -> list[TrainingResult | Exception | None]:
-    """The whole way: curves, early stops, prunings and test values as with the plain engine."""
+    """Curves, early stops, prunings and test values as with the plain engine."""
 
     def train_with(with_engine: Engine) -> list[TrainingResult | Exception | None]:
         return train_together(

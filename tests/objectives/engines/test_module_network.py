@@ -1,4 +1,4 @@
-"""Models of all kinds go on from a snapshot; one that no snapshot can hold just trains."""
+"""Models of all kinds are resumed from a snapshot; others are trained without one."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Recurrent(nn.Module):
 
 
 class Viewing(nn.Module):
-    """An attribute that is a view of a parameter: it must go on being one."""
+    """An attribute that is a view of a parameter, and must stay one."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ MODELS: list[Callable[[int], nn.Module]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["plain", "replay"])
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_any_model_goes_on_bit_for_bit(
+def test_any_model_is_resumed_bit_for_bit(
     model: Callable[[int], nn.Module],
     engine: str,
     tmp_path: Path,
@@ -253,7 +253,7 @@ class Unstorable(nn.Module):
 
 
 class Refusing(nn.Sequential):
-    """Whose own code fails when it is asked for its state in training."""
+    """A network whose own code fails when it is asked for its state in training."""
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(7, width), nn.Linear(width, 3))
@@ -265,7 +265,7 @@ class Refusing(nn.Sequential):
 
 
 @pytest.mark.parametrize("model", [Unstorable, Refusing], ids=lambda model: model.__name__)
-def test_a_state_that_cannot_be_stored_is_said_once_and_ends_nothing(
+def test_a_state_that_cannot_be_stored_is_logged_once_and_ends_nothing(
     model: Callable[[int], nn.Module],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

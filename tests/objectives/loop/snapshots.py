@@ -1,4 +1,4 @@
-"""Keepers for tests: snapshots through real files, and trainings cut wherever one likes."""
+"""Snapshot stores for tests, on real files, and trainings that can be interrupted anywhere."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Result = TrainingResult | Exception | None
 
 
 class TrainingInterrupted(BaseException):
-    """The worker was told to stop."""
+    """The worker was asked to stop."""
 
 
 @dataclass
 class FileSnapshotStore:
-    """Keeps every snapshot in files, and in `saved`; stops the training after so many times."""
+    """Keeps snapshots in files, and in `saved`; interrupts the training after so many saves."""
 
     folder: Path
     stop_after: int | None = None
@@ -96,12 +96,12 @@ def pause_every(batches: float) -> Callable[..., Slicer]:
 
 @dataclass
 class ResumableTraining:
-    """A training that can be interrupted and gone on with.
+    """A training that can be interrupted and resumed.
 
     Attributes:
-        objective: What to train.
-        candidates: Which.
-        settings: How.
+        objective: Model, data, loss and metric.
+        candidates: What to train.
+        settings: How to train.
         engine: Makes the engine of each process.
         options: Other arguments.
         make_slicer: Makes what cuts long epochs.
@@ -115,7 +115,7 @@ class ResumableTraining:
     make_slicer: Callable[..., Slicer] = TimeSlicer
 
     def train_uninterrupted(self) -> list[Any]:
-        """The results without any keeper."""
+        """The results without a store."""
         return without_seconds(
             train_together(
                 self.objective,
@@ -129,7 +129,7 @@ class ResumableTraining:
         )
 
     def train_with_store(self, store: FileSnapshotStore) -> list[Any]:
-        """The results with a keeper; raises Interrupted."""
+        """The results with a store; raises TrainingInterrupted."""
         return without_seconds(
             train_together(
                 self.objective,
@@ -147,7 +147,7 @@ class ResumableTraining:
     def train_in_pieces(
         self, folder: Path, stop_after: int, max_pieces: int = 100
     ) -> tuple[list[Any], list[FileSnapshotStore]]:
-        """The results after as many interruptions as it takes, and the keepers of all pieces."""
+        """The results after as many interruptions as it takes, and the stores of all pieces."""
         stores = []
         for _ in range(max_pieces):
             stores.append(FileSnapshotStore(folder, stop_after))
@@ -159,7 +159,7 @@ class ResumableTraining:
 
 
 def without_seconds(results: Sequence[Result]) -> list[Any]:
-    """Results with what may differ from run to run taken away."""
+    """Results without the seconds, which differ from run to run."""
     return [
         replace(result, seconds=0.0) if isinstance(result, TrainingResult) else result
         for result in results
@@ -169,12 +169,12 @@ def without_seconds(results: Sequence[Result]) -> list[Any]:
 def assert_same_snapshots(
     actual: Mapping[Any, Snapshot], expected: Mapping[Any, Snapshot], tolerance: float = 0.0
 ) -> None:
-    """Every weight, moment, stream and figure of the one in the other."""
+    """Check that weights, moments, random streams and metadata are the same."""
     assert actual
     for key, snapshot in actual.items():
         expected_snapshot = expected[key]
         assert snapshot.epochs == expected_snapshot.epochs
-        assert facts_json(snapshot) == facts_json(expected_snapshot)
+        assert metadata_json(snapshot) == metadata_json(expected_snapshot)
         assert snapshot.tensors.keys() == expected_snapshot.tensors.keys()
         for name, tensor in snapshot.tensors.items():
             assert_same_tensor(name, tensor, expected_snapshot.tensors[name], tolerance)
@@ -189,8 +189,8 @@ def assert_same_tensor(name: str, actual: Tensor, expected: Tensor, tolerance: f
         assert actual.numpy().tobytes() == expected.numpy().tobytes(), name
 
 
-def facts_json(snapshot: Snapshot) -> str:
-    """The facts but for the time, as JSON: there what is no number is equal to itself."""
+def metadata_json(snapshot: Snapshot) -> str:
+    """The metadata but for the time, as JSON: there NaN is equal to itself."""
     timeless_state = {**snapshot.metadata["story"], "seconds": 0.0}
     return json.dumps({**snapshot.metadata, "story": timeless_state}, sort_keys=True)
 

@@ -1,4 +1,4 @@
-"""One candidate from its members: what counts, what fails it, and who goes on at a rung."""
+"""One candidate from its members: what counts, what fails it, and who is promoted at a rung."""
 
 from __future__ import annotations
 

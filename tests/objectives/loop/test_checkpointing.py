@@ -1,4 +1,4 @@
-"""Going on from a snapshot: the training ends as if it had never been interrupted."""
+"""Resuming from a snapshot: the training ends as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from widthwise.tests.objectives.loop.snapshots import (
     pause_every,
 )
 
-# Any training, any stop
+# Any training, interrupted anywhere
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -65,7 +65,7 @@ OPTIONS = st.fixed_dictionaries(
     batches=st.sampled_from([1, 2, 1.5]),
     stop_after=st.integers(1, 9),
 )
-def test_continued_is_uninterrupted_bit_for_bit(
+def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     engine: str,
     options: dict[str, Any],
     norm: str,
@@ -102,7 +102,7 @@ def test_continued_is_uninterrupted_bit_for_bit(
     batches=st.sampled_from([1, 2]),
     stop_after=st.integers(1, 9),
 )
-def test_a_stack_continued_is_the_stack_uninterrupted(
+def test_a_resumed_stack_is_the_uninterrupted_one(
     norm: str, replicas: int, patience: int, batches: int, stop_after: int
 ) -> None:
     run = ResumableTraining(
@@ -146,7 +146,7 @@ class PerLayerRates:
 @pytest.mark.parametrize("second", ENGINES)
 @pytest.mark.parametrize("first", ENGINES)
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_another_engine_goes_on(first: str, second: str, norm: str, tmp_path: Path) -> None:
+def test_another_engine_resumes(first: str, second: str, norm: str, tmp_path: Path) -> None:
     training_settings, more = (
         replace(SHORT_SETTINGS, weight_decay=0.1),
         {"parametrisation": PerLayerRates()},
@@ -195,7 +195,7 @@ def test_precision_and_accumulation(more: dict[str, Any], tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("batches", [3, 2], ids=["at an epoch's end", "within an epoch"])
-def test_a_candidate_that_is_further_sits_out_what_it_has_behind_it(
+def test_a_candidate_that_is_ahead_skips_the_milestones_it_has_reached(
     engine: str, batches: int, tmp_path: Path
 ) -> None:
     first, second = make_candidates(3, 8)
@@ -216,11 +216,11 @@ def test_a_candidate_that_is_further_sits_out_what_it_has_behind_it(
     store = RemappedSnapshotStore(tmp_path, {1: 0})
     observed: list[tuple[float, set[int]]] = []
 
-    def after(epochs: float, metrics: Mapping[int, float]) -> Sequence[int]:
+    def callback(epochs: float, metrics: Mapping[int, float]) -> Sequence[int]:
         observed.append((epochs, set(metrics)))
         return ()
 
-    store.after = after  # type: ignore[method-assign]
+    store.after = callback  # type: ignore[method-assign]
     results = joint.train_with_store(store)
     for candidate, expected_result in zip(results, separate, strict=True):
         assert candidate.curve == pytest.approx(expected_result.curve, rel=1e-9)
@@ -228,10 +228,10 @@ def test_a_candidate_that_is_further_sits_out_what_it_has_behind_it(
         assert candidate.test_value == expected_result.test_value
         if engine in EXACT_ENGINES:
             assert candidate == expected_result
-    judged = {epochs: indices for epochs, indices in observed if indices}
+    validated = {epochs: indices for epochs, indices in observed if indices}
     reached = 3 if batches == 3 else 1
-    assert all(judged[epochs] == {0} for epochs in range(1, reached + 1))
-    assert all(judged[epochs] == {0, 1} for epochs in range(reached + 1, 5))
+    assert all(validated[epochs] == {0} for epochs in range(1, reached + 1))
+    assert all(validated[epochs] == {0, 1} for epochs in range(reached + 1, 5))
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_candidates_from_anywhere_end_as_each_alone(
     batches: int,
     stop_after: int,
 ) -> None:
-    """Each was interrupted somewhere, or never begun; together they are interrupted again."""
+    """Each was interrupted somewhere, or not begun; together they are interrupted again."""
     training_settings = replace(SHORT_SETTINGS, replicas=replicas, folds=folds, patience=patience)
     batch = make_candidates(3, 8, 5, 6)[: len(reached)]
     joint = ResumableTraining(
@@ -278,7 +278,7 @@ def test_candidates_from_anywhere_end_as_each_alone(
             joint.train_with_store(
                 RemappedSnapshotStore(Path(name), dict.fromkeys(range(4), 0), stop_after)
             )
-        # What was stored last names its present place, what is older its former one.
+        # The latest snapshots name the present index, older ones the former.
         results = joint.train_with_store(
             RemappedSnapshotStore(Path(name), dict.fromkeys(range(4), 0))
         )
@@ -286,7 +286,7 @@ def test_candidates_from_anywhere_end_as_each_alone(
 
 
 class RemappedSnapshotStore(FileSnapshotStore):
-    """A keeper whose candidates had other places when they were stored first."""
+    """A store whose candidates had other indices when they were saved first."""
 
     def __init__(self, folder: Path, old: Mapping[int, int], stop_after: int | None = None) -> None:
         super().__init__(folder, stop_after)
@@ -298,8 +298,8 @@ class RemappedSnapshotStore(FileSnapshotStore):
         return present or checkpoint_file.read(folder, {"place": self._old.get(index, index)})
 
 
-def test_those_further_are_one_stack_again(tmp_path: Path) -> None:
-    """Three at one point and one at the beginning are two stacks, not four."""
+def test_candidates_at_one_point_are_one_stack_again(tmp_path: Path) -> None:
+    """Three at one point and one untrained are two stacks, not four."""
     objective = mlp_objective()
     four = make_candidates(3, 8, 5, 7)
     with pytest.raises(TrainingInterrupted):
@@ -330,7 +330,7 @@ def test_those_further_are_one_stack_again(tmp_path: Path) -> None:
     assert [result.outcome for result in results] == ["complete"] * 4
 
 
-def test_the_snapshot_store_is_asked_once_for_each_before_the_interruption(tmp_path: Path) -> None:
+def test_the_snapshot_store_is_read_once_for_each_candidate(tmp_path: Path) -> None:
     store = FileSnapshotStore(tmp_path, stop_after=1)
     with pytest.raises(TrainingInterrupted):
         ResumableTraining(
@@ -341,7 +341,7 @@ def test_the_snapshot_store_is_asked_once_for_each_before_the_interruption(tmp_p
 
 
 def test_unchanged_snapshots_are_not_saved_again(tmp_path: Path) -> None:
-    """One that ended is stored once; one that sits out is not stored anew."""
+    """A candidate that ended is saved once; one that skips a milestone is not saved again."""
     run = ResumableTraining(
         mlp_objective(),
         make_candidates(3, 8),
@@ -364,7 +364,7 @@ def test_unchanged_snapshots_are_not_saved_again(tmp_path: Path) -> None:
 
 
 class WidthAsMetric(nn.Module):
-    """Its validation metric is its width."""
+    """A network whose validation metric is its width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -384,7 +384,7 @@ HALVING_SETTINGS = replace(SHORT_SETTINGS, epochs=9, halving=Halving(eta=3, firs
 
 
 @pytest.mark.parametrize("stop_after", range(1, 9))
-def test_who_fell_behind_stays_behind(stop_after: int, tmp_path: Path) -> None:
+def test_a_pruned_candidate_stays_pruned(stop_after: int, tmp_path: Path) -> None:
     run = ResumableTraining(
         width_objective(), make_candidates(4, 9, 1, 8, 2, 7, 3, 6, 5), HALVING_SETTINGS, PlainEngine
     )
@@ -393,8 +393,8 @@ def test_who_fell_behind_stays_behind(stop_after: int, tmp_path: Path) -> None:
     assert {result.outcome for result in results} == {"pruned", "complete"}
 
 
-def test_scores_at_rungs_passed_count_for_those_who_follow(tmp_path: Path) -> None:
-    """The one that goes on was better there: those who begin fall behind it, and it goes on."""
+def test_scores_at_rungs_that_were_reached_before_count_for_others(tmp_path: Path) -> None:
+    """The resumed candidate was better there: those that begin now fall behind it."""
     nine, four = make_candidates(9, 4)
     with pytest.raises(TrainingInterrupted):
         ResumableTraining(
@@ -408,8 +408,8 @@ def test_scores_at_rungs_passed_count_for_those_who_follow(tmp_path: Path) -> No
     assert results[1].fidelity == 1.0
 
 
-def test_one_that_passed_a_rung_is_not_judged_there_again(tmp_path: Path) -> None:
-    """Better ones that begin later do not stop it there, but at the next rung."""
+def test_a_candidate_is_not_compared_again_at_a_rung_it_has_reached(tmp_path: Path) -> None:
+    """Better ones that begin later prune it at the next rung only."""
     four, *better = make_candidates(4, 9, 8, 7)
     with pytest.raises(TrainingInterrupted):
         ResumableTraining(

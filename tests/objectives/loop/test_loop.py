@@ -1,4 +1,4 @@
-"""Training together: each candidate as if it were alone, and no trouble of one is another's."""
+"""Training together: each candidate as if it were alone, and no failure of one is another's."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def train_results(
     settings: ProxySettings = SHORT_SETTINGS,
     **options: Any,
 ) -> list[Any]:
-    """Results with what may differ from run to run taken away."""
+    """Results without the seconds, which differ from run to run."""
     return [
         without_seconds(result)
         for result in train_together(objective, batch, settings, device=CPU, **options)
@@ -69,7 +69,7 @@ def network(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(7, width), nn.Tanh(), nn.Linear(width, 3)).double()
 
 
-# Alone and together
+# Alone and beside others
 
 
 @settings(deadline=None, max_examples=5)
@@ -82,7 +82,7 @@ def network(width: int) -> nn.Module:
     replicas=st.integers(1, 2),
     folds=st.integers(1, 2),
 )
-def test_a_candidate_gets_the_same_bits_alone_and_in_company(
+def test_a_candidate_has_the_same_bits_alone_and_beside_others(
     batch: list[tuple[int, int, int]], replicas: int, folds: int
 ) -> None:
     chosen = [Candidate(widths={"a": a, "b": b}, seed=seed) for a, b, seed in batch]
@@ -94,7 +94,7 @@ def test_a_candidate_gets_the_same_bits_alone_and_in_company(
     ]
 
 
-def test_nothing_to_train_is_no_trouble() -> None:
+def test_no_candidates_give_no_results() -> None:
     assert train_results(MLP, []) == []
     assert (
         train_results(MLP, [], replace(SHORT_SETTINGS, halving=Halving(), replicas=2, folds=3))
@@ -103,15 +103,15 @@ def test_nothing_to_train_is_no_trouble() -> None:
 
 
 class FaultyModule(nn.Module):
-    """A network that gets into trouble at width 3, and only when it is trained or judged."""
+    """A network that fails at width 3, and only when it is trained or validated."""
 
-    def __init__(self, width: int, trouble: Callable[[FaultyModule, Tensor], Tensor]) -> None:
+    def __init__(self, width: int, fault: Callable[[FaultyModule, Tensor], Tensor]) -> None:
         super().__init__()
-        self.layers, self.width, self.trouble = network(width), width, trouble
+        self.layers, self.width, self.fault = network(width), width, fault
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.layers(x)
-        return self.trouble(self, out) if self.width == 3 else out
+        return self.fault(self, out) if self.width == 3 else out
 
 
 def _raise(error: BaseException) -> Any:
@@ -119,7 +119,7 @@ def _raise(error: BaseException) -> Any:
 
 
 def _detach_parameters(module: FaultyModule, out: Tensor) -> Tensor:
-    """Weights that cannot be put back, as when their shapes change from pass to pass."""
+    """Make weights that cannot be restored, as when their shapes change from pass to pass."""
     module.load_state_dict = lambda _: _raise(RuntimeError("other shapes"))  # type: ignore[method-assign]
     return out
 
@@ -141,49 +141,49 @@ FAULTS: dict[str, tuple[Callable[[FaultyModule, Tensor], Tensor], Any]] = {
         lambda module, out: _raise(KeyError("boom")) if module.training else out,
         KeyError,
     ),
-    "exception in judging": (
+    "exception in validation": (
         lambda module, out: out if module.training else _raise(KeyError("boom")),
         KeyError,
     ),
     "exit": (lambda module, out: sys.exit(3) if module.training else out, Exception),
-    "weights that cannot be recalled": (_detach_parameters, RuntimeError),
-    "not a number": (_return_nan, "nan"),
-    "no number in judging": (
+    "weights that cannot be restored": (_detach_parameters, RuntimeError),
+    "NaN": (_return_nan, "nan"),
+    "NaN in validation": (
         lambda module, out: out if module.training else out * float("nan"),
         "nan",
     ),
     "explosion": (_explode, "nan"),
     "memory": (_raise_out_of_memory, "out_of_memory"),
-    "memory in judging": (
+    "memory in validation": (
         lambda module, out: out if module.training else _raise(MemoryError("so large")),
         "out_of_memory",
     ),
 }
 
 
-@pytest.mark.parametrize("trouble", FAULTS)
-def test_trouble_of_one_harms_no_neighbour(trouble: str) -> None:
-    what, expected = FAULTS[trouble]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failure_harms_no_neighbour(fault: str) -> None:
+    what, expected = FAULTS[fault]
     objective = custom_objective(
         lambda widths: FaultyModule(widths["a"], what), metric=_cross_entropy()
     )
     batch = make_candidates(2, 3, 5)
-    first, troubled, last = train_results(objective, batch, replace(SHORT_SETTINGS, replicas=2))
+    first, faulty, last = train_results(objective, batch, replace(SHORT_SETTINGS, replicas=2))
     separate = [
         train_results(objective, [batch[n]], replace(SHORT_SETTINGS, replicas=2))[0] for n in (0, 2)
     ]
     assert [first, last] == separate
     assert first.outcome == "complete"
     if isinstance(expected, str):
-        assert (troubled.outcome, troubled.value, troubled.score) == (expected, None, None)
-        assert troubled.detail
-        assert "\n" not in troubled.detail
+        assert (faulty.outcome, faulty.value, faulty.score) == (expected, None, None)
+        assert faulty.detail
+        assert "\n" not in faulty.detail
     else:
-        assert isinstance(troubled, expected)
+        assert isinstance(faulty, expected)
 
 
 def _cross_entropy() -> Metric:
-    """A metric of the user's own, which does not hide what is no number."""
+    """A metric of the user's own, which does not hide NaN."""
     return Metric(
         name="own",
         direction="minimize",
@@ -200,8 +200,8 @@ def test_a_candidate_that_cannot_be_built_harms_no_neighbour() -> None:
     assert "KeyError" in str(failed)
 
 
-def test_what_one_metric_draws_changes_no_neighbour_and_no_caller() -> None:
-    """A user's bootstrap, say: the same draws for a candidate whoever is beside it."""
+def test_random_draws_of_a_metric_change_no_neighbour_and_no_caller() -> None:
+    """A user's bootstrap, say: a candidate has the same draws whatever is beside it."""
 
     def drawing(output: Tensor, target: Tensor) -> float:
         return float((output.argmax(1) == target).double().mean()) + float(
@@ -320,8 +320,8 @@ def test_every_combination_is_trained() -> None:
     assert (observed.count(2), observed.count(5)) == (12, 12)
 
 
-def test_no_time_is_spent_once_a_candidate_has_failed() -> None:
-    """Its other replicas cannot save it."""
+def test_a_failed_candidate_is_not_trained_any_further() -> None:
+    """Its other replicas cannot change that it failed."""
     passes: list[int] = []
 
     class Once(nn.Module):
@@ -336,7 +336,7 @@ def test_no_time_is_spent_once_a_candidate_has_failed() -> None:
             if self.training:
                 passes.append(self.number)
                 if self.number == 1:
-                    raise ValueError("the second replica's trouble")
+                    raise ValueError("the second replica fails")
             return self.layers(x)  # type: ignore[no-any-return]
 
     (result,) = train_results(
@@ -350,7 +350,7 @@ def test_no_time_is_spent_once_a_candidate_has_failed() -> None:
 
 
 class WidthAsMetric(nn.Module):
-    """Trains like any other, and is judged by its width."""
+    """A network that trains like any other, with its width as metric."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -369,7 +369,7 @@ def width_objective(direction: Any = "maximize") -> ModuleObjective:
 HALVING_SETTINGS = replace(SHORT_SETTINGS, epochs=9, patience=0, halving=Halving(eta=3, first=1.0))
 
 
-def test_the_worst_are_dropped_at_each_rung() -> None:
+def test_the_worst_are_pruned_at_each_rung() -> None:
     results = train_results(
         width_objective(), make_candidates(4, 9, 1, 8, 2, 7, 3, 6, 5), HALVING_SETTINGS
     )
@@ -389,12 +389,12 @@ def test_the_worst_are_dropped_at_each_rung() -> None:
     assert pruned.detail == "its width of 7 after 3 of 9 epochs is not among the best 1/3"
 
 
-def test_when_less_is_better_the_largest_are_dropped() -> None:
+def test_when_less_is_better_the_largest_are_pruned() -> None:
     results = train_results(width_objective("minimize"), make_candidates(4, 9, 1), HALVING_SETTINGS)
     assert [result.outcome for result in results] == ["pruned", "pruned", "complete"]
 
 
-def test_ties_go_on_together() -> None:
+def test_ties_are_promoted_together() -> None:
     results = train_results(width_objective(), make_candidates(5, 5, 5, 2), HALVING_SETTINGS)
     assert [result.outcome for result in results] == ["complete", "complete", "complete", "pruned"]
 
@@ -423,7 +423,7 @@ def test_earlier_trials_at_the_same_rung_count() -> None:
     )
 
 
-def test_one_that_fails_at_a_rung_pushes_nobody_out() -> None:
+def test_a_failure_at_a_rung_prunes_no_other() -> None:
     class Late(WidthAsMetric):
         def forward(self, x: Tensor) -> Tensor:
             if self.width == 9 and x.shape[0] == 40:
@@ -462,7 +462,7 @@ def test_rungs_within_the_first_epoch_go_by_the_share_of_the_data() -> None:
     eta=st.integers(2, 5),
     batch_size=st.sampled_from([4, 16, 39, 64]),
 )
-def test_rungs_change_no_number_of_those_that_go_on(
+def test_rungs_change_no_figure_of_the_candidates_promoted(
     first: float, eta: int, batch_size: int
 ) -> None:
     """Wherever they lie: also many of them within one batch."""
@@ -483,8 +483,8 @@ def test_rungs_rise_and_stay_below_the_last_epoch(first: float, eta: int, epochs
     assert all(rung < 1 or rung == int(rung) for rung in rungs)
 
 
-def test_one_that_ran_out_of_patience_keeps_its_score_at_later_rungs() -> None:
-    """Whether anybody is beside it then or not."""
+def test_a_candidate_out_of_patience_keeps_its_score_at_later_rungs() -> None:
+    """Whether or not others are beside it then."""
     training_settings = replace(HALVING_SETTINGS, patience=1)
     (separate,) = train_results(width_objective(), make_candidates(5), training_settings)
     assert (separate.outcome, separate.epochs, separate.fidelity) == ("complete", 2, 9.0)
@@ -495,8 +495,8 @@ def test_one_that_ran_out_of_patience_keeps_its_score_at_later_rungs() -> None:
             out = super().forward(x)
             if self.training or self.width != 4:
                 return out
-            self.judged = getattr(self, "judged", 0) + 1
-            return out - 4 + self.judged / 10
+            self.validations = getattr(self, "validations", 0) + 1
+            return out - 4 + self.validations / 10
 
     objective = custom_objective(
         lambda widths: Rising(widths["a"]), metric=width_objective().metric
@@ -504,11 +504,11 @@ def test_one_that_ran_out_of_patience_keeps_its_score_at_later_rungs() -> None:
     first, second = train_results(
         objective, make_candidates(5, 4, never_pruned=[4]), training_settings
     )
-    assert first == separate, "it stopped at epoch 2 and cannot be dropped at epoch 3"
+    assert first == separate, "it stopped at epoch 2 and cannot be pruned at epoch 3"
     assert second.epochs == 9
 
 
-def test_replicas_are_compared_by_their_mean_and_dropped_together() -> None:
+def test_replicas_are_compared_by_their_mean_and_pruned_together() -> None:
     training_settings = replace(HALVING_SETTINGS, replicas=2, folds=2)
     results = train_results(width_objective(), make_candidates(1, 2, 3), training_settings)
     assert [result.outcome for result in results] == ["pruned", "pruned", "complete"]
@@ -516,34 +516,36 @@ def test_replicas_are_compared_by_their_mean_and_dropped_together() -> None:
     assert results[0].spread is None
 
 
-# What the caller may do
+# The callback
 
 
-def test_who_is_given_up_leaves_the_others_as_they_are() -> None:
+def test_a_cancelled_candidate_leaves_the_others_as_they_are() -> None:
     batch = make_candidates(2, 5, 8)
     objective = custom_objective(lambda widths: network(widths["a"]))
     observed: list[tuple[float, set[int]]] = []
 
-    def after(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
+    def callback(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
         observed.append((epochs, set(metrics)))
         return [1] if epochs >= 2 else []
 
-    results = train_results(objective, batch, callback=after)
+    results = train_results(objective, batch, callback=callback)
     expected = train_results(objective, batch)
     assert results[1] is None
     assert [results[0], results[2]] == [expected[0], expected[2]]
     assert observed == [(1.0, {0, 1, 2}), (2.0, {0, 1, 2}), (3.0, {0, 2})]
 
 
-def test_all_given_up_ends_the_training() -> None:
+def test_cancelling_all_ends_the_training() -> None:
     observed: list[float] = []
 
-    def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
+    def callback(epochs: float, _: Mapping[int, float]) -> Collection[int]:
         observed.append(epochs)
         return [0, 1]
 
     assert train_results(
-        custom_objective(lambda widths: network(widths["a"])), make_candidates(2, 5), callback=after
+        custom_objective(lambda widths: network(widths["a"])),
+        make_candidates(2, 5),
+        callback=callback,
     ) == [
         None,
         None,
@@ -551,12 +553,12 @@ def test_all_given_up_ends_the_training() -> None:
     assert observed == [1.0]
 
 
-def test_one_given_up_at_a_rung_pushes_nobody_out_at_the_next() -> None:
-    def after(epochs: float, _: Mapping[int, float]) -> Collection[int]:
+def test_a_cancelled_candidate_prunes_none_at_the_next_rung() -> None:
+    def callback(epochs: float, _: Mapping[int, float]) -> Collection[int]:
         return [0] if epochs >= 1 else []
 
     results = train_results(
-        width_objective(), make_candidates(9, 8, 7, 1, 2, 3, 4), HALVING_SETTINGS, callback=after
+        width_objective(), make_candidates(9, 8, 7, 1, 2, 3, 4), HALVING_SETTINGS, callback=callback
     )
     assert results[0] is None
     assert results[1].outcome == "complete"
@@ -573,28 +575,28 @@ def test_a_failed_or_finished_candidate_has_no_present_metric() -> None:
                     return self.layers(x) * float("nan")  # type: ignore[no-any-return]
             return super().forward(x)
 
-    def after(_: float, metrics: Mapping[int, float]) -> Collection[int]:
+    def callback(_: float, metrics: Mapping[int, float]) -> Collection[int]:
         observed.append(dict(metrics))
         return ()
 
     objective = custom_objective(lambda widths: Late(widths["a"]), metric=width_objective().metric)
     train_results(
-        objective, make_candidates(3, 5), replace(SHORT_SETTINGS, patience=1), callback=after
+        objective, make_candidates(3, 5), replace(SHORT_SETTINGS, patience=1), callback=callback
     )
     assert observed == [{0: 3.0, 1: 5.0}, {1: 5.0}]
 
 
-def test_what_after_raises_ends_all_untouched() -> None:
+def test_what_the_callback_raises_propagates_untouched() -> None:
     error = KeyboardInterrupt()
 
-    def after(*_: Any) -> Collection[int]:
+    def callback(*_: Any) -> Collection[int]:
         raise error
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)], callback=after)
+        train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)], callback=callback)
     assert caught.value is error
 
 
-def test_the_plain_engine_serves_where_none_is_named() -> None:
+def test_the_plain_engine_is_the_default() -> None:
     (result,) = train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)])
     assert result.engine == PlainEngine().name

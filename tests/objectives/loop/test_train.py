@@ -1,4 +1,4 @@
-"""The proxy training: it learns, repeats itself, stops, and says what went wrong."""
+"""The proxy training: it learns, is reproducible, stops early, and reports failures."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -122,7 +122,7 @@ def test_models_that_draw_from_numpy_and_random_repeat_too(iris: Data) -> None:
     assert without_seconds(train(objective, {}, SHORT_SETTINGS, seed=3)) == without_seconds(first)
 
 
-def test_the_callers_streams_are_left_alone(objective: ModuleObjective) -> None:
+def test_the_callers_random_streams_are_not_changed(objective: ModuleObjective) -> None:
     def draws() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
 
@@ -154,7 +154,7 @@ def test_what_a_callback_draws_does_not_change_the_training(objective: ModuleObj
 
 
 @pytest.mark.parametrize("seed", [0, 2**32, 2**63 - 1])
-def test_any_seed_will_do(seed: int, objective: ModuleObjective) -> None:
+def test_any_seed_is_accepted(seed: int, objective: ModuleObjective) -> None:
     assert (
         train(objective, WIDTHS, replace(SHORT_SETTINGS, epochs=1), seed=seed).outcome == "complete"
     )
@@ -192,7 +192,7 @@ def test_early_stopping_waits_for_patience(
     assert result.test_value == 77.0
 
 
-def test_the_best_epochs_weights_are_judged_on_the_test_split(iris: Data) -> None:
+def test_the_best_epochs_weights_are_evaluated_on_the_test_split(iris: Data) -> None:
     states: list[dict[str, Tensor]] = []
     modules: list[nn.Module] = []
 
@@ -214,7 +214,7 @@ def test_the_best_epochs_weights_are_judged_on_the_test_split(iris: Data) -> Non
     assert result.value == min(result.curve)
 
 
-def test_test_rows_choose_nothing(iris: Data, objective: ModuleObjective) -> None:
+def test_test_rows_influence_no_choice(iris: Data, objective: ModuleObjective) -> None:
     other = replace(iris, test=Split(inputs=-iris.test.inputs, targets=2 - iris.test.targets))
     changed = replace(objective, data=other)
     first, second = (train(each, WIDTHS, SHORT_SETTINGS, seed=0) for each in (objective, changed))
@@ -247,7 +247,7 @@ def test_each_epoch_is_reported(objective: ModuleObjective) -> None:
     [KeyboardInterrupt(), RuntimeError("drained"), MemoryError("the callback's own")],
     ids=["interrupt", "runtime", "memory"],
 )
-def test_what_a_callback_raises_ends_the_training_untouched(
+def test_what_a_callback_raises_propagates_untouched(
     error: BaseException, objective: ModuleObjective
 ) -> None:
     def stop(_: int, __: float) -> None:
@@ -354,7 +354,7 @@ def test_batch_norm_trains_in_parts_of_a_short_last_batch() -> None:
 def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
     models: list[nn.Module] = []
     computed: set[torch.dtype] = set()
-    judged: set[torch.dtype] = set()
+    evaluated: set[torch.dtype] = set()
 
     class Watching(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
@@ -367,7 +367,7 @@ def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
         return models[-1]
 
     def accuracy(output: Tensor, target: Tensor) -> float:
-        judged.add(output.dtype)
+        evaluated.add(output.dtype)
         return METRICS["accuracy"].function(output, target)  # type: ignore[no-any-return]
 
     metric = Metric(name="own", direction="maximize", function=accuracy)
@@ -375,7 +375,7 @@ def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
     settings = ProxySettings(epochs=20, learning_rate=0.02, precision="bfloat16", device="cpu")
     first, again = (train(objective, {}, settings, seed=1) for _ in range(2))
     assert computed == {torch.bfloat16}
-    assert judged == {torch.float32}
+    assert evaluated == {torch.float32}
     assert {parameter.dtype for parameter in models[-1].parameters()} == {torch.float32}
     assert first.value is not None
     assert first.value > 0.8
@@ -388,7 +388,7 @@ def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
 # What went wrong
 
 
-def test_a_loss_that_is_no_number_is_an_outcome(iris: Data) -> None:
+def test_a_nan_loss_is_an_outcome(iris: Data) -> None:
     calls = []
 
     def loss(output: Tensor, targets: Tensor) -> Tensor:
@@ -404,7 +404,7 @@ def test_a_loss_that_is_no_number_is_an_outcome(iris: Data) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_metric_that_is_no_number_is_an_outcome(value: float, iris: Data) -> None:
+def test_a_nan_metric_is_an_outcome(value: float, iris: Data) -> None:
     result = train(scripted([0.5, value], iris), WIDTHS, SHORT_SETTINGS, seed=0)
     assert result.outcome == "nan"
     assert result.detail == f"the validation script became {value} in epoch 1"

@@ -1,4 +1,4 @@
-"""The dense engine: the plain engine's numbers for every perceptron, and no harm to neighbours."""
+"""The dense engine: the plain engine's numbers for every perceptron, and no harm to other members."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_rates_of_single_parameters() -> None:
     )
 
 
-def test_verdicts_with_early_stops_rungs_replicas_and_folds() -> None:
+def test_results_with_early_stops_rungs_replicas_and_folds() -> None:
     objective = family_objective("mlp", DATA, norm="batch", dropout=0.2)
     candidates = [Candidate(widths={"a": 4 * k, "b": 30 - k}, seed=k) for k in range(1, 6)]
     chosen = ProxySettings(
@@ -177,7 +177,7 @@ def test_verdicts_with_early_stops_rungs_replicas_and_folds() -> None:
     }
 
 
-def test_a_network_that_explodes_harms_no_neighbour() -> None:
+def test_a_network_that_diverges_harms_no_neighbour() -> None:
     data = make_clusters()
     data.train.inputs[:] *= 1e150
     objective = family_objective("mlp", data)
@@ -190,7 +190,7 @@ def test_a_network_that_explodes_harms_no_neighbour() -> None:
         assert torch.equal(joint[0][1][name], value)
 
 
-def test_verdicts_on_networks_that_explode() -> None:
+def test_results_of_networks_that_diverge() -> None:
     def build(widths: Mapping[str, int]) -> nn.Module:
         if widths["a"] == 13:
             raise ArithmeticError("unlucky")
@@ -242,7 +242,7 @@ def test_a_batch_without_rows_ends_one_member_alone(engine: Engine) -> None:
     ],
     ids=["one row", "too many rows", "beyond the end", "below zero"],
 )
-def test_a_batch_that_cannot_be_is_its_members_own_fault(
+def test_an_impossible_batch_is_its_members_own_failure(
     batch: list[int], error: type[Exception]
 ) -> None:
     objective = family_objective("mlp", DATA, norm="batch")

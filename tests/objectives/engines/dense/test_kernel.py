@@ -1,4 +1,4 @@
-"""The dense engine's compiled functions by themselves, and how they come to be compiled."""
+"""The dense engine's compiled functions by themselves, and how they are compiled."""
 
 from __future__ import annotations
 

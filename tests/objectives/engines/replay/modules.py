@@ -1,4 +1,4 @@
-"""Modules that the replay engine is tried with: what people write, good and awkward."""
+"""Modules that the replay engine is tried with: those that people write, easy and awkward."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Transformer(nn.Module):
         super().__init__()
         size = widths["size"] * widths["heads"]
         self.words = nn.Embedding(TOKENS, size)
-        self.places = nn.Parameter(torch.randn(LENGTH, size) * 0.02)
+        self.positions = nn.Parameter(torch.randn(LENGTH, size) * 0.02)
         self.block = EncoderBlock(size, widths["heads"], widths["hidden"])
         self.out = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, CLASSES))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.out(self.block(self.words(tokens) + self.places).mean(1))
+        return self.out(self.block(self.words(tokens) + self.positions).mean(1))
 
 
 class Recurrent(nn.Module):
@@ -59,7 +59,7 @@ class Recurrent(nn.Module):
 
 
 class ResidualConvNet(nn.Module):
-    """A residual CNN whose statistics have no momentum of their own and whose groups are of 2."""
+    """A residual CNN whose statistics have no momentum, and whose groups have 2 channels."""
 
     def __init__(self, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ResidualConvNet(nn.Module):
 
 
 class NoisyNetwork(nn.Module):
-    """Random numbers of torch's stream in the middle: dropout as a function, and noise."""
+    """A network that draws from torch's random stream: dropout as a function, and noise."""
 
     def __init__(self, widths: Mapping[str, int], features: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class UnregisteredState(nn.Module):
 
 
 class Unreplayable(nn.Module):
-    """A layer of which a recorded step would be a lie; the way decides how."""
+    """A layer whose recorded step would be wrong; `way` decides how."""
 
     def __init__(self, widths: Mapping[str, int], features: int, way: str) -> None:
         super().__init__()

@@ -1,3 +1,5 @@
+"""The replay engine: the plain engine's bits, for every module whose step can be repeated."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -170,7 +172,7 @@ CUSTOM_MODULES: dict[str, tuple[Any, Data, list[dict[str, int]]]] = {
 
 
 @pytest.mark.parametrize("name", CUSTOM_MODULES)
-def test_a_module_of_ones_own_is_replayed_bit_for_bit(name: str) -> None:
+def test_a_users_module_is_replayed_bit_for_bit(name: str) -> None:
     build, data, widths = CUSTOM_MODULES[name]
     objective, two = custom_objective(build, data), members(*widths)
     assert_equal_sessions(ReplayEngine(), objective, two, SETTINGS, epochs=4, tolerance=0.0)
@@ -251,7 +253,7 @@ def test_rates_of_single_parameters_are_kept() -> None:
     )
 
 
-def test_the_whole_way_is_the_plain_one() -> None:
+def test_results_are_the_plain_ones() -> None:
     objective = family_objective("mlp", make_clusters(rows=200), norm="batch", dropout=0.1)
     candidates = [
         Candidate(widths={"a": 3 + 5 * index, "b": 4 + 3 * index}, seed=index) for index in range(5)
@@ -280,7 +282,7 @@ def test_a_member_restores_its_best_weights_and_continues_from_them() -> None:
 
 
 class Exploding(nn.Module):
-    """A network that is not a number, or that raises, from some width on."""
+    """A network that returns NaN, or raises, from some width on."""
 
     def __init__(self, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -370,7 +372,7 @@ def test_a_session_of_which_no_member_can_be_built_starts() -> None:
     assert "thirteen" in str(session.failures[0])
 
 
-def test_only_a_cpu_is_served() -> None:
+def test_only_a_cpu_is_supported() -> None:
     unsupported = replace(
         training(family_objective("mlp", make_clusters())), device=torch.device("meta")
     )

@@ -1,4 +1,4 @@
-"""The parts of the replay engine: what is recorded, what is left out, how it is called."""
+"""Recording a step, removing what is not needed, and calling the rest."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_recording_changes_nothing_and_captures_what_it_finds() -> None:
     assert torch.equal(replay(compile_tape(tape), *other), expected)
 
 
-def test_a_training_step_is_left_with_its_arithmetic() -> None:
+def test_an_optimised_training_step_has_only_its_arithmetic() -> None:
     model, (x, y) = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), random_pair()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
@@ -70,7 +70,7 @@ def test_a_training_step_is_left_with_its_arithmetic() -> None:
     ]
 
 
-def test_a_view_of_views_is_taken_in_one_go() -> None:
+def test_a_view_of_views_becomes_one_view() -> None:
     def step(x: Tensor, y: Tensor) -> Tensor:
         tripled = (x * 3).view(-1).view(3, 2, -1).transpose(0, 1).flatten(1)[:, 1:]
         return (tripled * tripled.view(torch.int32).to(torch.float32)).sum() - y.sum()
@@ -121,7 +121,7 @@ def test_a_copy_that_is_changed_later_stays_a_copy() -> None:
     assert torch.equal(replay(program, *other), step(*other))
 
 
-def test_state_in_place_is_carried_on() -> None:
+def test_state_in_place_is_kept_between_steps() -> None:
     states = [torch.zeros(3), torch.zeros(3)]
 
     def step(x: Tensor, y: Tensor, state: Tensor = states[0]) -> Tensor:
@@ -163,7 +163,7 @@ def test_reading_values_is_noticed(reading: Callable[[Tensor], Tensor | float]) 
     assert "reads values" in recorder.unsupported_reason
 
 
-def test_networks_of_one_structure_share_their_text() -> None:
+def test_networks_of_one_structure_share_their_source() -> None:
     def text(width: int) -> str:
         model, (x, y) = nn.Sequential(nn.Linear(3, width), nn.Linear(width, 2)), random_pair()
         return compile_tape(record_step(lambda x, y: functional.mse_loss(model(x), y), x, y)).source
@@ -190,7 +190,7 @@ def test_max_pooling_chooses_the_same(
     seed: int,
     dtype: torch.dtype,
 ) -> None:
-    """Ties, zeros of both signs and numbers that are none included."""
+    """Ties, zeros of both signs and NaN included."""
     stream = torch.Generator().manual_seed(seed)
     images = torch.randint(-1, 2, (2, channels, *size), generator=stream).to(dtype)
     images *= torch.randint(0, 2, images.shape, generator=stream) * 2 - 1
@@ -215,7 +215,7 @@ def counting(counters: list[Tensor]) -> Step:
     return step
 
 
-def test_counters_side_by_side_are_the_same_tensors() -> None:
+def test_packed_counters_are_the_same_tensors() -> None:
     counters = [torch.tensor(float(number)) for number in (1, 1, 5)]
     kept = list(counters)
     pack_scalars(counters)
@@ -225,7 +225,7 @@ def test_counters_side_by_side_are_the_same_tensors() -> None:
     assert [float(tensor) for tensor in kept] == [4, 4, 8]
 
 
-def test_counters_apart_are_counted_one_by_one() -> None:
+def test_counters_that_are_not_packed_are_counted_one_by_one() -> None:
     counters = [torch.tensor(1.0), torch.tensor(4.0)]
     replay(compile_tape(record_step(counting(counters), *random_pair())), *random_pair())
     assert [float(tensor) for tensor in counters] == [3, 6]

@@ -1,7 +1,7 @@
-"""Steps started as a whole: the same numbers, by a recorder that takes a CUDA graph's place.
+"""Captured steps give the same numbers; a recorder on the CPU stands in for CUDA graphs.
 
-Like a graph it takes down operators without doing their work, and repeats them on the memory that
-they were called with: a step that read values, or made a tensor of its own outlive it, would fail.
+Like a graph it captures operators without doing their work, and repeats them on the memory that
+they were called with: a step that read values, or kept a new tensor beyond its end, would fail.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from widthwise.tests.objectives.engines.stacked.test_engine import (
 
 
 class UndoInPlace(TorchDispatchMode):
-    """Puts back whatever operators called inside `with` were given: not all say what they write."""
+    """Restores the arguments of operators called inside `with`: not all declare their writes."""
 
     def __enter__(self) -> Any:
         self.before: dict[int, tuple[Any, Any]] = {}
@@ -64,7 +64,7 @@ class FakeCapture:
     """Captures on a CPU.
 
     Attributes:
-        launched: For each capture, how often it was done again.
+        launched: For each capture, how often it was launched.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class FakeCapture:
 
 
 def train_with_changes(session: Session) -> list[Any]:
-    """All that comes of three epochs, after the second of which a member leaves."""
+    """Losses, outputs and weights of three epochs; a member is dropped after the second."""
     orders = [BatchSampler(len(FLAT.train), SHORT_SETTINGS.batch_size, seed) for seed in range(3)]
     observations: list[Any] = []
     for indices in ([0, 1, 2], [0, 1, 2], [0, 2]):
@@ -110,7 +110,7 @@ def train_with_changes(session: Session) -> list[Any]:
     [{}, {"norm": "batch", "dropout": 0.3}, {"norm": "layer", "activation": "gelu"}],
     ids=["plain", "batch norm, dropout", "layer norm, gelu"],
 )
-def test_steps_started_as_a_whole_give_the_same_bits(
+def test_captured_steps_give_the_same_bits(
     options: dict[str, Any],
 ) -> None:
     case = training(family_objective("mlp", FLAT, **options)), members((4, 9), (8, 3), (5, 5))
@@ -123,7 +123,7 @@ def test_steps_started_as_a_whole_give_the_same_bits(
     assert recordings.launched == [5 - EAGER_STEPS] * 3
 
 
-def test_images_too() -> None:
+def test_captured_steps_on_images_give_the_same_bits() -> None:
     proxy = ProxySettings(batch_size=5, weight_decay=0.1)
     case = training(family_objective("cnn", IMAGES, dropout=0.2), proxy), members((3, 5), (4, 2))
     batches = dict.fromkeys(range(2), BatchSampler(50, 5, 1).batches_until(1.0))
@@ -167,7 +167,7 @@ def test_a_size_of_batch_has_a_graph_until_another_comes() -> None:
 
 
 class DecayingOutput(nn.Module):
-    """Counts its calls, and gives less from one to the next: a graph would not know."""
+    """Counts its calls, and returns less from one to the next, which a graph would not do."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The stacked engine: the plain engine's numbers, and nobody is harmed by a neighbour."""
+"""The stacked engine: the plain engine's numbers, and no member is harmed by another."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_regression_of_one_column_has_its_loss_in_the_targets_shape() -> None:
 
 
 @pytest.mark.parametrize("halving", [None, Halving(eta=2, first=0.5)], ids=["all", "halving"])
-def test_early_stopping_rungs_and_replicas_come_out_alike(halving: Halving | None) -> None:
+def test_early_stopping_rungs_and_replicas_have_the_same_results(halving: Halving | None) -> None:
     objective = family_objective("mlp", FLAT, norm="batch", dropout=0.2)
     candidates = [Candidate(widths={"a": n, "b": 14 - n}, seed=n) for n in (3, 5, 8, 12)]
     proxy = ProxySettings(
@@ -133,7 +133,7 @@ def test_early_stopping_rungs_and_replicas_come_out_alike(halving: Halving | Non
     )
     results = assert_equal_results(single_stack_engine(), objective, candidates, proxy)
     epochs = {result.epochs for result in results if isinstance(result, TrainingResult)}
-    assert len(epochs) > 1, "nobody stopped early: the test shows nothing"
+    assert len(epochs) > 1, "no candidate stopped early: the test shows nothing"
 
 
 def test_in_float32_it_is_as_near_to_the_truth_as_the_plain_engine() -> None:
@@ -174,7 +174,7 @@ def to_double(data: Data) -> Data:
     )
 
 
-# What a team does
+# What a session does
 
 
 def test_members_may_go_at_their_own_pace() -> None:
@@ -239,7 +239,7 @@ def test_it_counts_the_networks_own_parameters() -> None:
 # Neighbours
 
 
-def test_an_exploding_member_harms_no_neighbour() -> None:
+def test_a_diverging_member_harms_no_neighbour() -> None:
     objective = family_objective("mlp", FLAT, norm="layer", dropout=0.3)
     batch = members((4, 9), (8, 3), (5, 5), rates=(0.01, 1e200, 0.003))
     proxy = training(objective)
@@ -250,7 +250,7 @@ def test_an_exploding_member_harms_no_neighbour() -> None:
     assert_same(states[2], separate[1])
 
 
-def test_rows_that_are_no_numbers_end_their_member_alone() -> None:
+def test_rows_of_nan_end_their_member_alone() -> None:
     inputs = FLAT.train.inputs.clone()
     inputs[0] = math.nan
     data = replace(FLAT, train=Split(inputs=inputs, targets=FLAT.train.targets))
@@ -337,7 +337,7 @@ def test_groups_name_the_widths_that_a_stack_is_padded_to() -> None:
     }
 
 
-def test_widths_that_cannot_be_built_together_are_parted() -> None:
+def test_widths_that_cannot_be_built_together_are_split() -> None:
     def even(model: nn.Module, widths: Mapping[str, int]) -> nn.Module:
         if widths["a"] * widths["b"] > 40:
             raise ValueError("too large")

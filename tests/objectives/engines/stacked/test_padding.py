@@ -1,4 +1,4 @@
-"""Padding: tensors in corners, norms that know their own places, and who shares a stack."""
+"""Padding: tensors in corners, norms that know their own positions, and which share a stack."""
 
 from __future__ import annotations
 
@@ -159,32 +159,32 @@ pairs = st.lists(st.tuples(st.integers(1, 300), st.integers(1, 300)), min_size=1
 
 @settings(deadline=None)
 @given(widths=pairs, work=st.floats(1, 100), overhead=st.floats(0, 1e7))
-def test_a_plan_holds_everybody_once_and_costs_at_most_one_stack(
+def test_a_plan_holds_all_outlines_once_and_costs_at_most_one_stack(
     widths: list[tuple[int, int]], work: float, overhead: float
 ) -> None:
-    everybody = make_outlines(widths)
-    groups = plan_groups(everybody, work, overhead)
+    all_outlines = make_outlines(widths)
+    groups = plan_groups(all_outlines, work, overhead)
     assert sorted(outline.index for group in groups for outline in group) == list(
         range(len(widths))
     )
-    assert cost(groups, work, overhead) <= cost([everybody], work, overhead) * (1 + 1e-12)
-    assert sum(outline.parameter_count for outline in everybody) == cost(
-        [[o] for o in everybody], 1, 0
+    assert cost(groups, work, overhead) <= cost([all_outlines], work, overhead) * (1 + 1e-12)
+    assert sum(outline.parameter_count for outline in all_outlines) == cost(
+        [[o] for o in all_outlines], 1, 0
     )
 
 
 @settings(deadline=None)
 @given(widths=pairs)
-def test_free_stacks_waste_nothing_and_dear_ones_are_one(widths: list[tuple[int, int]]) -> None:
-    everybody = make_outlines(widths)
-    assert len(plan_groups(everybody, 1, math.inf)) == 1
-    for group in plan_groups(everybody, 1, 0):
+def test_free_stacks_pad_nothing_and_expensive_ones_are_one(widths: list[tuple[int, int]]) -> None:
+    all_outlines = make_outlines(widths)
+    assert len(plan_groups(all_outlines, 1, math.inf)) == 1
+    for group in plan_groups(all_outlines, 1, 0):
         assert cost([group], 1, 0) == sum(outline.parameter_count for outline in group)
 
 
 @settings(deadline=None)
 @given(widths=pairs)
-def test_halves_part_the_group_and_only_equal_widths_have_none(
+def test_halves_partition_the_group_and_only_equal_widths_have_none(
     widths: list[tuple[int, int]],
 ) -> None:
     cut = best_split(make_outlines(widths))

@@ -1,4 +1,4 @@
-"""Which modules may be padded: the probe lets the safe ones pass and finds the others."""
+"""Which modules may be padded: the probe passes the safe ones and refuses the others."""
 
 from __future__ import annotations
 
