@@ -104,7 +104,7 @@ def parse_memory(value: int | float | str) -> int:
     """Read an amount of memory of at least one byte; parts of a byte are dropped.
 
     Args:
-        value: An integer of bytes, or text such as ``"64 MiB"``, ``"1 GB"``, ``"512 KiB"``, ``"8 B"``.
+        value: An integer of bytes, or text such as ``"64 MiB"``, ``"1 GB"``, ``"8 B"``.
 
     Raises:
         ValueError: It is no positive amount, or could be read in two ways; the sentence says what

@@ -182,7 +182,7 @@ def _token(claim_name: str) -> ColumnElement[str]:
 def _lowest_claimable(
     study_id: int, stage: ColumnElement[bool], lease_seconds: float, limit: int
 ) -> Select[tuple[int, str, str | None]]:
-    """Return the SQL of the lowest claimable slots of one stage, but for those that another claim has locked."""
+    """Return the SQL of the lowest claimable slots of one stage that no other claim has locked."""
     return (
         select(slots.c.number, slots.c.state, slots.c.worker)
         .where(of_study(study_id), stage, claimable(lease_seconds))

@@ -83,7 +83,7 @@ def _count_running() -> ScalarSelect[int]:
 
 
 def _select_last_claim() -> ScalarSelect[float]:
-    """Return the SQL of the time of a study's newest claim, searched from its newest event backwards."""
+    """Return the SQL of the time of a study's newest claim, searched backwards."""
     return (
         select(events.c.at)
         .where(

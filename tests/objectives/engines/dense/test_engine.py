@@ -1,4 +1,4 @@
-"""The dense engine: the plain engine's numbers for every perceptron, and no harm to other members."""
+"""The dense engine: the plain engine's numbers for every perceptron, whatever the others do."""
 
 from __future__ import annotations
 
