@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 from optuna.distributions import IntDistribution
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
@@ -21,6 +22,10 @@ from widthwise.storage.projection.dashboard import make_server
 from widthwise.storage.projection.projection import Projection
 from widthwise.storage.study.study import StudyRow, create_study
 from widthwise.tests.one_slot import bind_one, claim_one, open_one, settle_one
+
+# An example may take as long as a busy machine makes it.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 # The command line would make its tables as narrow as whoever runs the tests has it.
 os.environ.pop("COLUMNS", None)
