@@ -40,6 +40,9 @@ from __future__ import annotations
 
 import enum
 
+from ..objectives.errors import ObjectiveError
+from ..storage.errors import StorageError
+
 
 class ExitCode(enum.IntEnum):
     """What a program of Widthwise exits with.
@@ -117,3 +120,10 @@ class TrainerDied(Exception):
     def __init__(self, message: str, *, out_of_memory: bool) -> None:
         super().__init__(message)
         self.out_of_memory = out_of_memory
+
+
+def exit_code_of(error: BaseException) -> ExitCode | None:
+    """Return the exit code of an error of ours, None for any other: that is a bug, or a user's."""
+    if isinstance(error, SearchError | ObjectiveError | StorageError):
+        return ExitCode(error.exit_code)
+    return None

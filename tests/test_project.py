@@ -100,7 +100,7 @@ def test_every_folder_of_modules_is_shipped_and_named_in_contributing() -> None:
 
 
 def test_tests_stand_where_their_module_does() -> None:
-    """`tests/search/space/test_width.py` is of `search/space/width.py`."""
+    """`tests/search/space/test_lattice.py` is of `search/space/lattice.py`."""
     tested = {
         name: re.sub(r"test_([^/]*)$", r"\1", name.removeprefix("tests/")) for name in ROOM_TESTS
     }

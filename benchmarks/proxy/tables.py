@@ -85,7 +85,7 @@ def honesty_table(rows: Rows) -> str:
             ]
             for row in pool_rows
         ]
-        head = ["ranked by", "replicas", "epochs a candidate", "tau", "regret of its favourite"]
+        head = ["ranked by", "replicas", "epochs a candidate", "tau", "regret of its first choice"]
         parts.append(f"{pool}, {parametrisation}:\n\n" + _table(head, table_rows, 1))
     return "\n\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""Laws of initialisation: how the size of a fresh parameter follows its layer's fans, measured.
+"""Scaling of initial weights: how the size of a fresh parameter follows its layer's fans, measured.
 
 torch draws weights within 1 / sqrt(fan-in), Glorot's rule takes both fans, an embedding is drawn
 from a standard normal, a user's own rule may do anything. So a few seeded builds at each of several

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from ...storage.database.password import hide_password
-from ..errors import ExitCode
+from ..errors import ExitCode, exit_code_of
 from . import check, control, cost, database, report, run, status
 
 app = typer.Typer(
@@ -75,8 +75,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("WIDTHWISE_DEBUG"):
             logging.getLogger(__name__).exception("traceback of the error")
-        # The errors of all three rooms know their exit code; any other is a bug of ours.
-        exit_code: int | None = getattr(error, "exit_code", None)
+        exit_code = exit_code_of(error)
         if exit_code is None:
             message = f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)"
             _exit(message, ExitCode.BUG)

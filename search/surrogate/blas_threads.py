@@ -23,5 +23,5 @@ def single_blas_thread() -> Iterator[None]:
 
 @cache
 def _threadpool_controller() -> ThreadpoolController:
-    # Made once, and late: it finds the libraries that are loaded by then.
+    # Made at the first use: it finds the libraries that are loaded by then.
     return ThreadpoolController()

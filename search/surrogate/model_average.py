@@ -85,7 +85,7 @@ class ModelPriors:
         subset = observations.subset(subsample_indices(len(observations.values)))
         corrected_values = subset.values
         if observations.offsets.shape[1]:
-            # A process knows no fidelities: it is shown what the offsets leave.
+            # A Gaussian process knows no fidelities: it is fitted without the offsets.
             with_offsets, _ = surface.predict(np.hstack([subset.encoded, subset.offsets]))
             without_offsets, _ = surface.predict(subset.encoded)
             corrected_values = subset.values - (with_offsets - without_offsets)

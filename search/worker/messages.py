@@ -13,14 +13,15 @@ Entry points: `encode`; `parse_command`, `parse_reply`.
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from ...storage.errors import LeaseLost, StorageUnreachable
 from ...storage.ledger.slot import Slot
-from ..errors import Drained, Exhausted, ExitCode, SearchError, TrainerDied
+from ..errors import Drained, Exhausted, ExitCode, SearchError, TrainerDied, exit_code_of
 from ..trial.outcome import SlotOutcome
 
 
@@ -130,7 +131,7 @@ class Raised(_Message):
     @classmethod
     def from_error(cls, error: BaseException, claim_size: int | None = None) -> Raised:
         """Describe an exception."""
-        exit_code: int | None = getattr(error, "exit_code", None)
+        exit_code = exit_code_of(error)
         if isinstance(error, TrainerDied):
             kind = ErrorKind.GPU_LOST
         elif isinstance(error, Drained):
@@ -147,7 +148,7 @@ class Raised(_Message):
         return cls(
             kind=kind,
             message=message,
-            exit_code=ExitCode.BUG if exit_code is None else ExitCode(exit_code),
+            exit_code=ExitCode.BUG if exit_code is None else exit_code,
             claim_size=claim_size,
         )
 
@@ -174,8 +175,19 @@ class TrainerFailed(SearchError):
 
 
 def encode(message: TrainerConfig | Command | Reply) -> bytes:
-    """Return a message as a line of JSON."""
-    return message.model_dump_json().encode() + b"\n"
+    """Return a message as a line of JSON; what is no Unicode in its texts is spelled out."""
+    return json.dumps(_as_unicode(message.model_dump()), default=str).encode() + b"\n"
+
+
+def _as_unicode(value: Any) -> Any:
+    """Return nested values without lone surrogates, which names of files may bring into a text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _as_unicode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_unicode(item) for item in value]
+    return value
 
 
 def parse_command(line: str) -> Command:

@@ -27,7 +27,7 @@ def test_the_tree_names_every_error_and_its_exit_code(module, base):
     classes = [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, Exception) and cls not in inner
+        if issubclass(cls, Exception) and cls not in inner and cls.__module__ == module.__name__
     ]
     assert {cls.__name__: DOCUMENTED.get(cls.__name__) for cls in classes} == {
         cls.__name__: cls.exit_code for cls in classes

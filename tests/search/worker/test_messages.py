@@ -138,3 +138,25 @@ def test_an_error_says_what_it_means(
     assert failure.belongs_to_study == belongs_to_study
     name = f"{type(error).__name__}: " if kind is ErrorKind.BUG else ""
     assert str(failure) == f"{name}{error}"
+
+
+def test_a_text_that_is_no_unicode_gets_through_spelled_out() -> None:
+    outcome = SlotOutcome(number=0, kind=Unsettled.RETRY, detail="no file caf\udce9.csv")
+    reply = parse_reply(encode(BatchFinished(outcomes=(outcome,), claim_size=1)))
+    assert isinstance(reply, BatchFinished)
+    assert reply.outcomes[0].detail == "no file caf\\udce9.csv"
+
+
+class _Foreign(Exception):
+    """An error of a user's library, which means something else by the same attribute."""
+
+    exit_code = 7
+
+
+@pytest.mark.parametrize("exit_code", [7, 4, "no"])
+def test_an_exit_code_of_somebody_else_is_no_error_of_ours(exit_code: object) -> None:
+    error = _Foreign("hm")
+    error.exit_code = exit_code  # type: ignore[assignment]
+    raised = Raised.from_error(error)
+    assert (raised.kind, raised.exit_code) == (ErrorKind.BUG, ExitCode.BUG)
+    assert raised.message == "_Foreign: hm"
