@@ -94,36 +94,36 @@ class TrainerProcess:
         """
         if self._process is not None and self._process.poll() is None:
             return
-        try:
-            self._start()
-        except TrainerDied:
-            # A sample that the engines were tried out on may have done it: without, the model may
-            # be loaded, and whichever trial it is meets its own end.
-            self._config = self._config.model_copy(update={"compare_engines": False})
-            self._start()
-
-    def _start(self) -> None:
-        """Start the process, and load the model there."""
-        self.release_device()
-        command_read_fd, self._command_fd = os.pipe()
-        self._reply_fd, reply_write_fd = os.pipe()
-        child_fds = (command_read_fd, reply_write_fd)
-        self._oom_kills_before = _oom_kill_count(self._memory_events)
-        with child_command(_TRAINER_MODULE, [*map(str, child_fds)], self._url) as command:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                command.arguments,
-                env=command.environment,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(*child_fds, *command.inherited_fds),
-            )
-        for fd in child_fds:
-            os.close(fd)
-        self._send(self._config)
-        # Nothing is held yet: a stop need not wait.
-        ready = self._await_reply(self._stop_requested, Unwatched().lost, grace_seconds=0.0)
-        assert isinstance(ready, Ready), "the first reply says that it is ready"
-        self.claim_size = ready.claim_size
-        self.engine_note, self.device_class = ready.engine_note, ready.device_class
+        for is_second_attempt in (False, True):
+            self.release_device()
+            command_read_fd, self._command_fd = os.pipe()
+            self._reply_fd, reply_write_fd = os.pipe()
+            child_fds = (command_read_fd, reply_write_fd)
+            self._oom_kills_before = _oom_kill_count(self._memory_events)
+            with child_command(_TRAINER_MODULE, [*map(str, child_fds)], self._url) as command:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    command.arguments,
+                    env=command.environment,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(*child_fds, *command.inherited_fds),
+                )
+            for fd in child_fds:
+                os.close(fd)
+            self._send(self._config)
+            try:
+                # Nothing is held yet: a stop need not wait.
+                ready = self._await_reply(self._stop_requested, Unwatched().lost, grace_seconds=0.0)
+            except TrainerDied:
+                if is_second_attempt:
+                    raise
+                # A sample that the engines were tried out on may have done it: without, the model
+                # may be loaded, and whichever trial it is meets its own end.
+                self._config = self._config.model_copy(update={"compare_engines": False})
+                continue
+            assert isinstance(ready, Ready), "the first reply says that it is ready"
+            self.claim_size = ready.claim_size
+            self.engine_note, self.device_class = ready.engine_note, ready.device_class
+            return
 
     def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         """Train slots.
