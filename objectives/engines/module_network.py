@@ -7,7 +7,7 @@ Entry points: `ModuleNetwork`; `ModuleSession`, the members of a session as such
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any, Generic, TypeVar, final
@@ -25,7 +25,6 @@ from ..training.snapshot import (
     UnserialisableState,
     matching_states,
 )
-from ..training.step import training_step
 from .base import EpochLoss, Member, TrainingSetup
 from .module_attributes import ModuleAttributes
 from .sequential import Sequential
@@ -74,19 +73,6 @@ class ModuleNetwork(ABC):
     def parameter_count(self) -> int:
         """Return the numbers in the model's parameters."""
         return sum(parameter.numel() for parameter in self.model.parameters())
-
-    def train_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Do one update and return the loss: the very step whose memory is predicted."""
-        settings = self.training.settings
-        return training_step(
-            self.model,
-            self.optimizer,
-            self.training.objective.loss,
-            (inputs,),
-            targets,
-            settings.autocast,
-            settings.accumulation_steps(len(inputs)),
-        )
 
     def predict(self, inputs: Tensor) -> Any:
         """Return the outputs for all rows, in evaluation mode."""
@@ -206,13 +192,23 @@ class ModuleSession(Sequential[ModuleNetworkT], Generic[ModuleNetworkT]):
         network = self._networks.get(member)
         return network.peak_memory if network is not None and self._has_own_peak else None
 
-    def _advance_member(
-        self, network: ModuleNetworkT, batches: Sequence[Tensor], mid_epoch: bool
-    ) -> float:
-        return network.advance(batches, mid_epoch)
+    def advance(
+        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
+    ) -> dict[int, float]:
+        """Train members on batches of their own; see `Session`."""
+        losses = {}
+        for index, network in self._working(batches):
+            with self._own_failure(index):
+                losses[index] = network.advance(batches[index], index in mid_epoch)
+        return losses
 
-    def _predict_member(self, network: ModuleNetworkT, inputs: Tensor) -> Any:
-        return network.predict(inputs)
+    def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
+        """Return the members' outputs for all rows; see `Session`."""
+        outputs = {}
+        for index, network in self._working(members):
+            with self._own_failure(index):
+                outputs[index] = network.predict(inputs)
+        return outputs
 
 
 def _non_persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

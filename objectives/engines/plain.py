@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..model import keyed_dropout
+from ..training.step import training_step
 from .base import Member, TrainingSetup
 from .module_network import ModuleNetwork, ModuleSession
 
@@ -36,7 +37,7 @@ class PlainNetwork(ModuleNetwork):
 
     def advance(self, batches: Sequence[Tensor], mid_epoch: bool) -> float:
         """Train on batches; see `ModuleNetwork`."""
-        training, device = self.training, self.training.device
+        training, settings, device = self.training, self.training.settings, self.training.device
         on_gpu = device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
@@ -47,7 +48,16 @@ class PlainNetwork(ModuleNetwork):
         with self.randomness:
             for inputs, targets in training.load_batches(batches):
                 keyed_dropout.set_step(self.keyed_dropouts, self.seed, self.step)
-                total += self.train_step(inputs, targets) * len(inputs)
+                loss = training_step(
+                    self.model,
+                    self.optimizer,
+                    training.objective.loss,
+                    (inputs,),
+                    targets,
+                    settings.autocast,
+                    settings.accumulation_steps(len(inputs)),
+                )
+                total += loss * len(inputs)
                 self.step += 1
         if on_gpu:
             self._record_peak(torch.cuda.max_memory_allocated(device))

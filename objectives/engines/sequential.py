@@ -76,32 +76,14 @@ class Sequential(ABC, Generic[NetworkT]):
                 self._parameter_counts[index] = network.parameter_count
 
     @abstractmethod
-    def _advance_member(
-        self, network: NetworkT, batches: Sequence[Tensor], mid_epoch: bool
-    ) -> float:
-        """Train one member; return its mean loss."""
-
-    @abstractmethod
-    def _predict_member(self, network: NetworkT, inputs: Tensor) -> Any:
-        """Return one member's outputs for all rows."""
-
     def advance(
         self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
     ) -> dict[int, float]:
         """Train members on batches of their own; see `Session`."""
-        losses = {}
-        for index, network in self._working(batches):
-            with self._own_failure(index):
-                losses[index] = self._advance_member(network, batches[index], index in mid_epoch)
-        return losses
 
+    @abstractmethod
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
         """Return the members' outputs for all rows; see `Session`."""
-        outputs = {}
-        for index, network in self._working(members):
-            with self._own_failure(index):
-                outputs[index] = self._predict_member(network, inputs)
-        return outputs
 
     def save_best(self, members: Sequence[int]) -> None:
         """Keep a copy of the present weights and buffers."""

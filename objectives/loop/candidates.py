@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import final
 
 import torch
@@ -114,7 +115,7 @@ class CandidateBatch:
         """
         trained = self._running(before=milestone.epochs)
         for fold in self._folds:
-            fold.advance(milestone)
+            fold.session.run(partial(fold.train, milestone), repeat=milestone.validate)
         for index in trained:
             self._candidate_states[index].trained_here = True
         return trained

@@ -27,6 +27,7 @@ class Fold:
 
     Attributes:
         member_states: The state of each member, by its index.
+        session: What trains the members, the plain engine once another has broken down.
     """
 
     def __init__(self, training: TrainingSetup, members: Sequence[Member], engine: Engine) -> None:
@@ -38,9 +39,9 @@ class Fold:
             engine: What trains them; where it cannot, the plain engine does.
         """
         self._training, self._members = training, members
-        self._session = FallbackSession(engine, training, members, self._rewind)
+        self.session = FallbackSession(engine, training, members, self._rewind)
         self.member_states = [
-            self._new_state(index, self._session.current) for index in range(len(members))
+            self._new_state(index, self.session.current) for index in range(len(members))
         ]
         self._stored_states: dict[int, Mapping[str, Any]] = {}
         self._trained: list[int] = []
@@ -48,7 +49,7 @@ class Fold:
     @property
     def engine_description(self) -> str:
         """What trains the members, for people."""
-        return self._session.description
+        return self.session.description
 
     @property
     def steps_per_epoch(self) -> int:
@@ -59,16 +60,12 @@ class Fold:
         """Return the members that are still trained."""
         return [index for index, state in enumerate(self.member_states) if state.running]
 
-    def advance(self, milestone: Milestone) -> None:
-        """Train every running member that has not reached a milestone up to it."""
-        self._session.run(partial(self._train, milestone), repeat=milestone.validate)
-
     def validate(self, milestone: Milestone) -> None:
         """Validate the members just trained to a milestone, and finish those that should stop."""
-        self._session.run(partial(self._validate, milestone), repeat=True)
+        self.session.run(partial(self._validate, milestone), repeat=True)
         if milestone.ends_epoch:
             # Who has come through an epoch is unlikely to break the engine: free the memory.
-            self._session.forget_initial_states(self._trained)
+            self.session.forget_initial_states(self._trained)
 
     def end_members(self, members: Collection[int]) -> None:
         """Stop those of the members that are still running; they count as pruned."""
@@ -88,7 +85,7 @@ class Fold:
         state = self.member_states[index]
         return MemberSnapshot(
             member_state=state.state_dict(),
-            network_state=self._session.current.network_state(index) if state.running else None,
+            network_state=self.session.current.network_state(index) if state.running else None,
         )
 
     def load_state(self, snapshots: Mapping[int, MemberSnapshot]) -> dict[int, Exception]:
@@ -107,11 +104,19 @@ class Fold:
             except Exception as error:  # whatever was stored, it must not end a training
                 incompatible[index] = error
         self._stored_states = {index: snapshots[index].member_state for index in network_states}
-        incompatible |= self._session.load_state(network_states)
+        incompatible |= self.session.load_state(network_states)
         self._drop(self._ended())
         return incompatible
 
-    def _train(self, milestone: Milestone, session: Session) -> None:
+    def train(self, milestone: Milestone, session: Session) -> None:
+        """Train every running member that has not reached a milestone up to it.
+
+        An operation of `session.run`, which repeats it with a plain session after a fallback.
+
+        Args:
+            milestone: Where to train to.
+            session: What trains now.
+        """
         self._trained = [
             index for index in self.running() if self.member_states[index].epochs < milestone.epochs
         ]
@@ -200,8 +205,8 @@ class Fold:
         return [index for index, state in enumerate(self.member_states) if not state.running]
 
     def _drop(self, members: Sequence[int]) -> None:
-        self._session.forget_initial_states(members)
-        self._session.run(lambda session: session.drop(members))
+        self.session.forget_initial_states(members)
+        self.session.run(lambda session: session.drop(members))
 
 
 def _require_network_state(snapshot: MemberSnapshot) -> NetworkState:

@@ -138,40 +138,30 @@ def training_step(
     """
     if optimizer is not None:
         optimizer.zero_grad(set_to_none=True)
-    if accumulate == 1:
-        value = _accumulate_gradients(model, loss, inputs, targets, autocast, 1.0)
-    else:
-        value = sum(  # type: ignore[assignment]
-            _accumulate_gradients(model, loss, part, part_targets, autocast, weight)
-            for part, part_targets, weight in _split_batch(inputs, targets, accumulate)
-        )
+    total: Tensor | None = None
+    for part, part_targets, weight in _split_batch(inputs, targets, accumulate):
+        with autocast_context(autocast, part):
+            value = (loss or sum_of_output_means)(model(*part), part_targets)
+        if weight != 1:
+            value = value * weight
+        if value.requires_grad:
+            value.backward()  # type: ignore[no-untyped-call]
+        # Detached at once: the graph of a part is not kept beside the next one's.
+        value = value.detach()
+        total = value if total is None else total + value
     if optimizer is not None:
         optimizer.step()
-    return value
-
-
-def _accumulate_gradients(
-    model: nn.Module,
-    loss: LossFunction | None,
-    inputs: Sequence[Tensor],
-    targets: Tensor | None,
-    autocast: torch.dtype | None,
-    weight: float,
-) -> Tensor:
-    """Add the gradients of a part of the batch; return its share of the loss, detached."""
-    with autocast_context(autocast, inputs):
-        value = (loss or sum_of_output_means)(model(*inputs), targets)
-    if weight != 1:
-        value = value * weight
-    if value.requires_grad:
-        value.backward()  # type: ignore[no-untyped-call]
-    return value.detach()
+    assert total is not None, "a batch has rows"
+    return total
 
 
 def _split_batch(
     inputs: Sequence[Tensor], targets: Tensor | None, accumulate: int
-) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None, float]]:
+) -> Iterator[tuple[Sequence[Tensor], Tensor | None, float]]:
     """Yield the parts of a batch with their share of its rows."""
+    if accumulate == 1:
+        yield inputs, targets, 1.0
+        return
     rows = len(inputs[0])
     target_parts: Sequence[Tensor | None] = [None] * accumulate
     if targets is not None:

@@ -8,6 +8,7 @@ be repaired by any worker.
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,7 @@ import torch
 from ...objectives.engines.base import Engine
 from ...objectives.engines.plain import PlainEngine
 from ...objectives.loop.candidate import Candidate
-from ...objectives.loop.loop import train_together
+from ...objectives.loop.loop import MilestoneCallback, train_together
 from ...objectives.loop.result import TrainingResult
 from ...objectives.training.settings import resolve_device
 from ...objectives.user_code import is_out_of_memory
@@ -107,16 +108,37 @@ class Runner:
         ]
         outcomes += record_settlements(self.ledger, infeasible)
 
-        # Train. Where several run out of memory together nobody knows which of them is too large:
-        # each is trained again by itself.
-        trained = self._train([slot for slot in opened if slot.is_feasible], watch)
-        too_large = [slot for slot, result in trained if _ran_out_of_memory(result)]
-        to_repeat = too_large if len(trained) > 1 else []
-
-        # Record.
-        outcomes += self._record([item for item in trained if item[0] not in to_repeat])
-        for bound_slot in to_repeat:
-            outcomes += self._record(self._train([bound_slot], watch))
+        # Train, and record. Where several run out of memory together nobody knows which of them is
+        # too large: each is trained again by itself.
+        together = [slot for slot in opened if slot.is_feasible]
+        batches = deque([together] if together else [])
+        while batches:
+            batch = batches.popleft()
+            results: Sequence[TrainingResult | BaseException | None]
+            try:
+                results = train_together(
+                    self.problem.objective,
+                    [_candidate(bound_slot) for bound_slot in batch],
+                    self.problem.settings,
+                    device=resolve_device(self.problem.settings.device),
+                    engine=self.engine,
+                    parametrisation=self.problem.parametrisation,
+                    other_rung_scores=self._earlier_scores(),
+                    callback=_interruption_check(batch, watch),
+                    store=None
+                    if self.checkpoints is None
+                    else CheckpointWriter(self.checkpoints, batch, watch),
+                )
+            except (SearchError, StorageError):
+                raise
+            except (Exception, SystemExit) as error:
+                results = [error] * len(batch)
+            trained = self._observe(batch, results)
+            too_large = [slot for slot, result in trained if _ran_out_of_memory(result)]
+            to_repeat = too_large if len(batch) > 1 else []
+            outcomes += self._record([item for item in trained if item[0] not in to_repeat])
+            batches.extend([bound_slot] for bound_slot in to_repeat)
+            del results, trained  # an exception's frames hold the memory that ran out
         self._discard_checkpoints(outcomes)
         return sorted(outcomes, key=lambda outcome: outcome.number)
 
@@ -134,51 +156,20 @@ class Runner:
             out_of_memory_elsewhere=self._device_problem.out_of_memory_elsewhere(records),
         )
 
-    def _train(self, bound_slots: Sequence[BoundSlot], watch: BatchWatch) -> list[TrainedSlot]:
-        """Train candidates together."""
-        if not bound_slots:
-            return []
+    def _observe(
+        self, batch: Sequence[BoundSlot], results: Sequence[TrainingResult | BaseException | None]
+    ) -> list[TrainedSlot]:
+        """Return slots with their results, after learning from these how many to claim next.
 
-        def check_interruption(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
-            del epochs, metrics
-            if watch.stop_requested():
-                raise Drained(f"stopped in {len(bound_slots)} trials")
-            lost = watch.lost()
-            return [index for index, bound in enumerate(bound_slots) if bound.slot.number in lost]
-
-        problem = self.problem
-        results: Sequence[TrainingResult | BaseException | None]
-        try:
-            results = train_together(
-                problem.objective,
-                [
-                    Candidate(
-                        widths=bound_slot.widths,
-                        seed=bound_slot.seed,
-                        never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
-                    )
-                    for bound_slot in bound_slots
-                ],
-                problem.settings,
-                device=resolve_device(problem.settings.device),
-                engine=self.engine,
-                parametrisation=problem.parametrisation,
-                other_rung_scores=self._earlier_scores(),
-                callback=check_interruption,
-                store=None
-                if self.checkpoints is None
-                else CheckpointWriter(self.checkpoints, bound_slots, watch),
-            )
-        except (SearchError, StorageError):
-            raise
-        except (Exception, SystemExit) as error:
-            results = [error] * len(bound_slots)
+        Raises:
+            TrainerDied: The device can be used again only by another process.
+        """
         for result in results:
             raise_if_gpu_lost(result)
         self.claim_sizer.observe(
             [result for result in results if isinstance(result, TrainingResult)]
         )
-        return list(zip(bound_slots, results, strict=True))
+        return list(zip(batch, results, strict=True))
 
     def _earlier_scores(self) -> dict[float, list[float]]:
         """Return the scores that earlier trials had at each rung."""
@@ -231,6 +222,27 @@ class Runner:
 
 def _lost(bound_slot: BoundSlot) -> SlotOutcome:
     return SlotOutcome(number=bound_slot.slot.number, kind=Unsettled.LOST)
+
+
+def _candidate(bound_slot: BoundSlot) -> Candidate:
+    return Candidate(
+        widths=bound_slot.widths,
+        seed=bound_slot.seed,
+        never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
+    )
+
+
+def _interruption_check(batch: Sequence[BoundSlot], watch: BatchWatch) -> MilestoneCallback:
+    """Return what ends a training on request, and gives up the slots that are lost."""
+
+    def check(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
+        del epochs, metrics
+        if watch.stop_requested():
+            raise Drained(f"stopped in {len(batch)} trials")
+        lost = watch.lost()
+        return [index for index, bound in enumerate(batch) if bound.slot.number in lost]
+
+    return check
 
 
 def _ran_out_of_memory(result: TrainingResult | BaseException | None) -> bool:

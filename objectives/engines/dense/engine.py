@@ -101,13 +101,22 @@ class DenseSession(Sequential[DenseNetwork]):
         self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
     ) -> dict[int, float]:
         """Train members on batches of their own; see `Session`."""
+        losses = {}
         with _blas_controller().limit(limits=1, user_api="blas"):
-            return super().advance(batches, mid_epoch)
+            for index, network in self._working(batches):
+                with self._own_failure(index):
+                    losses[index] = self._train(network, batches[index], index in mid_epoch)
+        return losses
 
     def predict(self, members: Sequence[int], inputs: Tensor) -> dict[int, Any]:
         """Return the members' outputs for all rows; see `Session`."""
+        outputs, rows = {}, _flatten_rows(inputs)
         with _blas_controller().limit(limits=1, user_api="blas"):
-            return super().predict(members, inputs)
+            for index, network in self._working(members):
+                with self._own_failure(index):
+                    output = network.predict(self._kernels, rows, self._workspace)
+                    outputs[index] = torch.from_numpy(output)
+        return outputs
 
     def peak_memory(self, member: int) -> int | None:  # noqa: ARG002
         """Return None: there is no GPU."""
@@ -128,9 +137,7 @@ class DenseSession(Sequential[DenseNetwork]):
             learning_rate_factors=training.learning_rate_factors(member),
         )
 
-    def _advance_member(
-        self, network: DenseNetwork, batches: Sequence[Tensor], mid_epoch: bool
-    ) -> float:
+    def _train(self, network: DenseNetwork, batches: Sequence[Tensor], mid_epoch: bool) -> float:
         sizes, max_rows = [batch.shape[0] for batch in batches], self._training.settings.batch_size
         smallest, largest = min(sizes, default=0), max(sizes, default=0)
         if not 1 <= smallest <= largest <= max_rows:
@@ -149,10 +156,6 @@ class DenseSession(Sequential[DenseNetwork]):
         return network.train(
             self._kernels, self._arrays, row_order, sizes, self._workspace, mid_epoch
         )
-
-    def _predict_member(self, network: DenseNetwork, inputs: Tensor) -> Tensor:
-        rows = _flatten_rows(inputs)
-        return torch.from_numpy(network.predict(self._kernels, rows, self._workspace))
 
 
 def _flatten_rows(inputs: Tensor) -> Array:

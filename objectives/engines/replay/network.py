@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...model import keyed_dropout
 from ...training.serialize import bitwise_equal
+from ...training.step import training_step
 from ..base import Member, TrainingSetup
 from ..module_network import ModuleNetwork
 from ..purity import hidden_state
@@ -58,11 +59,24 @@ class ReplayNetwork(ModuleNetwork):
                 self.step += 1
         return self.epoch_loss.update(float(total), sum(map(len, batches)))
 
+    def _train_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Do one update by autograd, as the plain engine does, and return the loss."""
+        settings = self.training.settings
+        return training_step(
+            self.model,
+            self.optimizer,
+            self.training.objective.loss,
+            (inputs,),
+            targets,
+            settings.autocast,
+            settings.accumulation_steps(len(inputs)),
+        )
+
     def _unproven_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step on a batch without a proven program: record one, or prove the recorded one."""
         # The first step makes the optimizer's state, which no other does.
         if self.unsupported_reason is not None or not self.optimizer.state:
-            return self.train_step(inputs, targets)
+            return self._train_step(inputs, targets)
         if len(inputs) in self._recorded:
             return self._prove(self._recorded.pop(len(inputs)), inputs, targets)
         return self._record(inputs, targets)
@@ -73,7 +87,7 @@ class ReplayNetwork(ModuleNetwork):
             _pack_step_counters(self.optimizer)
         state_before = hidden_state(self.model)
         with Recorder((inputs, targets)) as recorder:
-            loss = self.train_step(inputs, targets)
+            loss = self._train_step(inputs, targets)
         tape = recorder.finish(loss)
         self.unsupported_reason = recorder.unsupported_reason
         if self.unsupported_reason is None and hidden_state(self.model) != state_before:
@@ -98,7 +112,7 @@ class ReplayNetwork(ModuleNetwork):
             for tensor, saved in zip(tensors, saved_values, strict=True):
                 tensor.copy_(saved)
         torch.set_rng_state(rng_state)
-        loss = self.train_step(inputs, targets)
+        loss = self._train_step(inputs, targets)
         self.optimizer.zero_grad(set_to_none=True)
         if all(map(bitwise_equal, (replayed, *replayed_values), (loss, *tensors))):
             self._proven[len(inputs)] = program
