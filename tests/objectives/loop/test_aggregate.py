@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from widthwise.objectives.data.batches import BatchSampler
+from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.engines.base import Member
 from widthwise.objectives.loop.aggregate import (
     best_members,
@@ -19,10 +22,12 @@ from widthwise.objectives.loop.aggregate import (
     promoted_candidates,
     training_result,
 )
-from widthwise.objectives.loop.candidate import CandidateState
+from widthwise.objectives.loop.candidate import Candidate, CandidateState, replica_seed
 from widthwise.objectives.loop.member import MemberState, MemberStatus
+from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import Metric
 from widthwise.objectives.training.settings import ProxySettings
+from widthwise.tests.objectives.loop.together import DATA, MLP, SHORT_SETTINGS, train_results
 
 SCORES = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=12)
 
@@ -197,3 +202,64 @@ def test_the_best_share_of_all_is_promoted_with_its_ties(
 
 def test_at_a_rung_without_scores_nobody_is_promoted() -> None:
     assert list(promoted_candidates({}, (), 3, metric())) == []
+
+
+def test_replicas_are_trainings_from_other_seeds_and_their_mean_counts() -> None:
+    widths, training_settings = {"a": 6, "b": 4}, replace(SHORT_SETTINGS, patience=1, epochs=5)
+    (result,) = train_results(
+        MLP, [Candidate(widths=widths, seed=9)], replace(training_settings, replicas=3)
+    )
+    singles = [train(MLP, widths, training_settings, seed=replica_seed(9, k)) for k in range(3)]
+    values = [
+        training_result.value for training_result in singles if training_result.value is not None
+    ]
+    assert result.value == fmean(values)
+    assert result.test_value == fmean(
+        training_result.test_value or 0.0 for training_result in singles
+    )
+    assert result.spread == pytest.approx(stdev(values) / 3**0.5)
+    assert result.epochs == max(training_result.epochs for training_result in singles)
+    for epoch in range(result.epochs):
+        observed = [
+            training_result.curve[min(epoch, training_result.epochs - 1)]
+            for training_result in singles
+        ]
+        assert result.curve[epoch] == pytest.approx(fmean(observed))
+    assert len({training_result.losses for training_result in singles}) == 3
+
+
+def test_the_best_rates_mean_counts() -> None:
+    widths, factors = {"a": 6, "b": 4}, (0.01, 1.0, 1e250)
+    training_settings = replace(SHORT_SETTINGS, replicas=2, rate_factors=factors)
+    (result,) = train_results(MLP, [Candidate(widths=widths, seed=4)], training_settings)
+    by_rate = {}
+    for factor in factors:
+        rate = SHORT_SETTINGS.learning_rate * factor
+        single_rate_settings = replace(SHORT_SETTINGS, replicas=2, learning_rate=rate)
+        by_rate[rate] = train_results(
+            MLP, [Candidate(widths=widths, seed=4)], single_rate_settings
+        )[0]
+    best = max(
+        (
+            training_result
+            for training_result in by_rate.values()
+            if training_result.value is not None
+        ),
+        key=lambda training_result: training_result.value,
+    )
+    assert by_rate[SHORT_SETTINGS.learning_rate * 1e250].outcome == "nan"
+    assert result == best
+    assert result.learning_rate in by_rate
+
+
+def test_folds_are_trainings_on_other_rows_and_their_mean_counts() -> None:
+    widths = {"a": 6, "b": 4}
+    (result,) = train_results(
+        MLP, [Candidate(widths=widths, seed=4)], replace(SHORT_SETTINGS, folds=3)
+    )
+    singles = [
+        train(replace(MLP, data=fold), widths, SHORT_SETTINGS, seed=4)
+        for fold in make_folds(DATA, 3)
+    ]
+    assert result.value == fmean(training_result.value or 0.0 for training_result in singles)
+    assert result.spread is not None

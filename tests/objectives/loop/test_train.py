@@ -1,7 +1,6 @@
-"""The proxy training: it learns, is reproducible, stops early, and reports failures."""
+"""The proxy training: it learns, is reproducible, and reports its epochs and failures."""
 
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,12 @@ from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.randomness import Randomness
-from widthwise.objectives.training.evaluate import evaluate_metric, predict
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
 SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def iris() -> Data:
-    return load_data("iris", base=Path(), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +35,6 @@ def objective(iris: Data) -> ModuleObjective:
 
 def without_seconds(result: TrainingResult) -> TrainingResult:
     return replace(result, seconds=0.0)
-
-
-def scripted(values: list[float], data: Data, direction: Any = "maximize") -> ModuleObjective:
-    """Return an objective whose metric follows a script, call by call."""
-    remaining = iter(values)
-    metric = Metric(name="script", direction=direction, function=lambda *_: next(remaining))
-    return make_objective(family="mlp", data=data, metric=metric, base=BASE)
 
 
 # Learning
@@ -160,58 +146,7 @@ def test_any_seed_is_accepted(seed: int, objective: ModuleObjective) -> None:
     )
 
 
-# Stopping
-
-
-@pytest.mark.parametrize(
-    ("direction", "values", "patience", "epochs", "best_epoch", "best"),
-    [
-        ("maximize", [1, 2, 2, 1, 0, 9], 3, 5, 1, 2.0),
-        ("minimize", [5, 4, 4, 5, 6, 0], 3, 5, 1, 4.0),
-        ("maximize", [1, 2, 1, 3, 1, 1], 2, 6, 3, 3.0),
-        ("maximize", [3, 2, 1, 0, 0, 5], 0, 6, 5, 5.0),
-        ("maximize", [3, 2, 1, 0, 0, 5], 1, 2, 0, 3.0),
-    ],
-    ids=["three without a better", "minimize", "the last epoch", "no patience set", "one"],
-)
-def test_early_stopping_waits_for_patience(
-    direction: str,
-    values: list[float],
-    patience: int,
-    epochs: int,
-    best_epoch: int,
-    best: float,
-    iris: Data,
-) -> None:
-    objective = scripted([*values[:epochs], 77.0], iris, direction)
-    settings = ProxySettings(epochs=6, patience=patience, device="cpu")
-    result = train(objective, WIDTHS, settings, seed=0)
-    assert result.epochs == len(result.curve) == len(result.losses) == epochs
-    assert result.curve == tuple(values[:epochs])
-    assert (result.best_epoch, result.value) == (best_epoch, best)
-    assert result.test_value == 77.0
-
-
-def test_the_best_epochs_weights_are_evaluated_on_the_test_split(iris: Data) -> None:
-    states: list[dict[str, Tensor]] = []
-    modules: list[nn.Module] = []
-
-    def build(widths: Mapping[str, int]) -> nn.Module:
-        modules.append(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)))
-        return modules[-1]
-
-    def keep(_: int, __: float) -> None:
-        states.append({key: value.clone() for key, value in modules[-1].state_dict().items()})
-
-    objective = make_objective(build=build, data=iris, metric=METRICS["cross_entropy"], base=BASE)
-    settings = ProxySettings(epochs=40, learning_rate=0.3, patience=5, device="cpu")
-    result = train(objective, {}, settings, seed=0, on_epoch=keep)
-    assert result.best_epoch is not None
-    assert result.best_epoch < result.epochs - 1
-    modules[-1].load_state_dict(states[result.best_epoch])
-    expected = evaluate_metric(objective, predict(modules[-1], iris.test.inputs), iris.test.targets)
-    assert result.test_value == expected
-    assert result.value == min(result.curve)
+# The test split and the callback
 
 
 def test_test_rows_influence_no_choice(iris: Data, objective: ModuleObjective) -> None:
@@ -259,71 +194,6 @@ def test_what_a_callback_raises_propagates_untouched(
         train(objective, WIDTHS, SHORT_SETTINGS, seed=0, on_epoch=stop)
     assert caught.value is error
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_an_epoch_that_fails_is_not_reported(iris: Data) -> None:
-    recorded: list[tuple[int, float]] = []
-    objective = scripted([0.5, 0.6, float("nan")], iris)
-    result = train(
-        objective, WIDTHS, SHORT_SETTINGS, seed=0, on_epoch=lambda *one: recorded.append(one)
-    )
-    assert result.outcome == "nan"
-    assert recorded == [(0, 0.5), (1, 0.6)]
-
-
-# Batches
-
-
-@pytest.mark.parametrize(
-    ("rows", "batch_size", "sizes"),
-    [
-        pytest.param(90, 32, [32, 32, 26], id="a shorter last one"),
-        pytest.param(90, 89, [89], id="a lone last row is left out"),
-        pytest.param(90, 128, [90], id="all at once"),
-        pytest.param(90, 90, [90], id="exactly"),
-        pytest.param(5, 1, [1, 1, 1, 1, 1], id="singles"),
-    ],
-)
-def test_every_row_is_in_a_batch(rows: int, batch_size: int, sizes: list[int], iris: Data) -> None:
-    recorded: list[Tensor] = []
-
-    class Watching(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            if self.training:
-                recorded.append(x)
-            return super().forward(x)
-
-    short = Split(inputs=iris.train.inputs[:rows], targets=iris.train.targets[:rows])
-    objective = make_objective(
-        build=lambda _: Watching(4, 3), data=replace(iris, train=short), base=BASE
-    )
-    train(objective, {}, ProxySettings(epochs=2, batch_size=batch_size, device="cpu"), seed=0)
-    half = len(recorded) // 2
-    assert [len(batch) for batch in recorded] == sizes * 2
-    first, second = torch.cat(recorded[:half]), torch.cat(recorded[half:])
-    assert not torch.equal(first, second)
-    if sum(sizes) == rows:
-        assert torch.equal(first.sort(dim=0).values, short.inputs.sort(dim=0).values)
-
-
-def test_a_lone_last_row_does_not_break_batch_norm(iris: Data) -> None:
-    objective = make_objective(family="mlp", options={"norm": "batch"}, data=iris, base=BASE)
-    assert len(iris.train) % 89 == 1
-    settings = ProxySettings(epochs=2, batch_size=89, device="cpu")
-    assert train(objective, WIDTHS, settings, seed=0).outcome == "complete"
-
-
-def test_the_model_is_in_the_right_mode(iris: Data) -> None:
-    modes: list[bool] = []
-
-    class Watching(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            modes.append(self.training)
-            return super().forward(x)
-
-    objective = make_objective(build=lambda _: Watching(4, 3), data=iris, base=BASE)
-    train(objective, {}, ProxySettings(epochs=2, batch_size=90, device="cpu"), seed=0)
-    assert modes == [True, False, True, False, False]
 
 
 # Parts of a batch, and lower precision
@@ -386,65 +256,6 @@ def test_lower_precision_computes_low_and_keeps_high(iris: Data) -> None:
 
 
 # What went wrong
-
-
-def test_a_nan_loss_is_an_outcome(iris: Data) -> None:
-    calls = []
-
-    def loss(output: Tensor, targets: Tensor) -> Tensor:
-        calls.append(1)
-        return output.mean() * (float("nan") if len(calls) > 4 else 1.0)
-
-    objective = make_objective(family="mlp", data=iris, loss=loss, base=BASE)
-    result = train(objective, WIDTHS, replace(SHORT_SETTINGS, batch_size=45), seed=0)
-    assert result.outcome == "nan"
-    assert result.detail == "the training loss became nan in epoch 2"
-    assert (result.value, result.test_value, result.best_epoch) == (None, None, None)
-    assert (result.epochs, len(result.curve), len(result.losses)) == (2, 2, 3)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_nan_metric_is_an_outcome(value: float, iris: Data) -> None:
-    result = train(scripted([0.5, value], iris), WIDTHS, SHORT_SETTINGS, seed=0)
-    assert result.outcome == "nan"
-    assert result.detail == f"the validation script became {value} in epoch 1"
-    assert result.curve == (0.5,)
-
-
-def test_a_real_divergence_is_an_outcome(iris: Data) -> None:
-    settings = ProxySettings(epochs=50, learning_rate=1e30, patience=0, device="cpu")
-    result = train(make_objective(family="mlp", data=iris, base=BASE), WIDTHS, settings, seed=0)
-    assert result.outcome == "nan"
-
-
-def raise_out_of_memory(_: Any) -> nn.Module:
-    return nn.Linear(2**40, 2**20)
-
-
-class OutOfMemoryLayer(nn.Linear):
-    def forward(self, _: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB\nand more")
-
-
-@pytest.mark.parametrize(
-    ("build", "parameters", "says"),
-    [
-        pytest.param(raise_out_of_memory, 0, "memory ran out while it was built", id="building"),
-        pytest.param(
-            lambda _: OutOfMemoryLayer(4, 3), 15, "memory ran out in epoch 0", id="training"
-        ),
-    ],
-)
-def test_running_out_of_memory_is_an_outcome(
-    build: Callable[[Any], nn.Module], parameters: int, says: str, iris: Data
-) -> None:
-    objective = make_objective(build=build, data=iris, base=BASE)
-    result = train(objective, {}, SHORT_SETTINGS, seed=0)
-    assert result.outcome == "out_of_memory"
-    assert result.detail is not None
-    assert says in result.detail
-    assert "\n" not in result.detail
-    assert (result.parameters, result.value, result.epochs) == (parameters, None, 0)
 
 
 def test_other_exceptions_propagate(iris: Data) -> None:

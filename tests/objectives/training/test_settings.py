@@ -1,4 +1,4 @@
-"""Settings of the proxy: parts of a batch, and devices."""
+"""Settings of the proxy: parts of a batch, devices, and rungs."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from widthwise.objectives.errors import ModelError
-from widthwise.objectives.training.settings import ProxySettings, resolve_device
+from widthwise.objectives.training.settings import Halving, ProxySettings, resolve_device
 
 
 @hypothesis(deadline=None)
@@ -40,3 +40,11 @@ def test_a_device_that_is_not_there(name: str, says: str) -> None:
     with pytest.raises(ModelError) as caught:
         resolve_device(name)
     assert says in str(caught.value)
+
+
+@given(first=st.floats(0.001, 50), eta=st.integers(2, 10), epochs=st.integers(1, 100))
+def test_rungs_rise_and_stay_below_the_last_epoch(first: float, eta: int, epochs: int) -> None:
+    rungs = Halving(eta=eta, first=first).rungs(epochs)
+    assert list(rungs) == sorted(set(rungs))
+    assert all(0 < rung < epochs for rung in rungs)
+    assert all(rung < 1 or rung == int(rung) for rung in rungs)

@@ -1,66 +1,12 @@
 import pickle
-from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import CategoricalDistribution, IntDistribution
 from widthwise.search.errors import SpaceTooLarge, SpecError
 from widthwise.search.space.space import SNAP_TOLERANCE, Divisible, Order, Space, Tie, Width
-
-
-def brute_force(widths, constraints):
-    """Every candidate as a tuple, by filtering the full product with rules spelled out again."""
-    names = [width.name for width in widths]
-
-    def kept(candidate):
-        of = dict(zip(names, candidate, strict=True))
-        for constraint in constraints:
-            values = [of[name] for name in constraint.names]
-            if isinstance(constraint, Tie):
-                good = len(set(values)) == 1
-            elif isinstance(constraint, Divisible):
-                good = values[0] % values[1] == 0
-            else:
-                falls = constraint.direction == "non-increasing"
-                good = values == sorted(values, reverse=falls)
-            if not good:
-                return False
-        return True
-
-    return [row for row in product(*(width.values for width in widths)) if kept(row)]
-
-
-@st.composite
-def declarations(draw, most_widths=4):
-    """Some widths and constraints; they may contradict each other."""
-    names = "abcd"[: draw(st.integers(1, most_widths))]
-    values = st.lists(st.integers(1, 12), min_size=1, max_size=5)
-    scales = st.sampled_from(["log", "linear"])
-    widths = [Width.of(name, draw(values), draw(scales)) for name in names]
-    if len(names) == 1:
-        return widths, []
-    several = st.permutations(names).flatmap(
-        lambda order: st.integers(2, len(order)).map(lambda n: tuple(order[:n]))
-    )
-    constraint = st.one_of(
-        st.builds(Order, several, st.sampled_from(["non-increasing", "non-decreasing"])),
-        st.builds(Tie, several),
-        several.map(lambda some: Divisible(some[0], some[1])),
-    )
-    return widths, draw(st.lists(constraint, max_size=3))
-
-
-@st.composite
-def spaces(draw):
-    widths, constraints = draw(declarations().filter(lambda declared: brute_force(*declared)))
-    return Space(widths, constraints)
-
-
-def all_rows(space):
-    return brute_force(space.widths, space.constraints)
-
+from widthwise.tests.search.space.spaces import all_rows, brute_force, declarations, spaces
 
 # --- counting, listing, membership -------------------------------------------------------------
 
@@ -110,19 +56,6 @@ def test_explains_why_a_candidate_is_outside(candidate, sentence):
     space = Space(widths, [Order(("a", "b"), "non-increasing")])
     assert sentence in space.explain(candidate)
     assert not space.contains(candidate)
-
-
-@pytest.mark.parametrize(
-    ("constraint", "sentence"),
-    [
-        pytest.param(Tie(("a", "b")), "b must equal a", id="tie"),
-        pytest.param(Divisible("a", by="b"), "a must be divisible by b", id="divisible"),
-        pytest.param(Order(("a", "b"), "non-decreasing"), "b must be at least a", id="order"),
-    ],
-)
-def test_explains_which_rule_is_broken(constraint, sentence):
-    space = Space([Width.of("a", [4, 6]), Width.of("b", [4, 6])], [constraint])
-    assert space.explain((6, 4)) == f"a is 6 and b is 4, but {sentence}"
 
 
 def test_enumerate_refuses_a_space_too_large_to_list():
@@ -353,39 +286,6 @@ def test_refuses_with_a_sentence(make, sentence):
     assert refused.value.exit_code == 2
 
 
-def test_a_contradiction_names_its_constraints_and_no_others():
-    widths = [Width.range("a", 16, 64), Width.range("b", 128, 256), Width.range("c", 1, 512)]
-    innocent, guilty = Order(("c", "a"), "non-increasing"), Order(("a", "b"), "non-increasing")
-    with pytest.raises(SpecError) as refused:
-        Space(widths, [innocent, guilty])
-    assert str(refused.value) == (
-        "no candidate meets (order = 'non-increasing' over a, b), where a is 16 to 64 and "
-        "b is 128 to 256; widen a width or drop a constraint"
-    )
-
-
-def test_a_contradiction_of_two_names_both():
-    widths = [Width.of("a", [2, 4]), Width.of("b", [3, 4, 5]), Width.of("c", [3, 5])]
-    with pytest.raises(SpecError, match=r"\(tie of a, b\) together with \(tie of b, c\)"):
-        Space(widths, [Tie(("a", "b")), Tie(("b", "c"))])
-
-
-@pytest.mark.parametrize(
-    ("width", "expected"),
-    [
-        (Width.range("a", 16, 512, 16), IntDistribution(16, 512, step=16)),
-        (Width.range("a", 1, 8), IntDistribution(1, 8, log=True)),
-        (Width.range("a", 1, 8, scale="linear"), IntDistribution(1, 8)),
-        (Width.of("a", [16, 32, 64]), CategoricalDistribution((16, 32, 64))),
-        (Width.of("a", [3, 7]), IntDistribution(3, 7, step=4)),
-        (Width.of("a", [64]), IntDistribution(64, 64)),
-    ],
-    ids=["stepped", "log", "linear", "choices", "two", "constant"],
-)
-def test_distributions(width, expected):
-    assert Space([width]).distributions() == {"a": expected}
-
-
 @given(spaces())
 def test_distributions_hold_every_candidate(space):
     for row in space.enumerate():
@@ -393,11 +293,6 @@ def test_distributions_hold_every_candidate(space):
             distribution = space.distributions()[name]
             assert distribution.to_external_repr(distribution.to_internal_repr(value)) == value
             assert distribution._contains(distribution.to_internal_repr(value))
-
-
-def test_choices_are_sorted_and_counted_once():
-    assert Width.of("a", [64, 16, np.int64(16)]).values == (16, 64)
-    assert Width.range("a", 10, 31, 10).values == (10, 20, 30)
 
 
 def test_pickles_small_and_equal():

@@ -27,7 +27,7 @@ from widthwise.objectives.engines.stacked.cuda_graph import (
 )
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import CPU, family_objective
-from widthwise.tests.objectives.engines.stacked.test_engine import (
+from widthwise.tests.objectives.engines.stacked.stacks import (
     FLAT,
     IMAGES,
     SHORT_SETTINGS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Data, Split
-from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
+from widthwise.objectives.engines.base import EngineUnsupported
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.engines.stacked.engine import StackedEngine, probe_failure
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.families import ACTIVATIONS
-from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (
     CPU,
@@ -31,37 +30,15 @@ from widthwise.tests.objectives.engines.equality import (
     train_epochs,
     without_fused_optimizer,
 )
-
-FLAT = make_clusters()
-IMAGES = make_clusters(shape=(2, 6, 6), rows=50)
-SHORT_SETTINGS = ProxySettings(epochs=2, batch_size=16, weight_decay=0.1)
-
-
-def single_stack_engine(**options: Any) -> StackedEngine:
-    """The engine that pads whatever it can."""
-    return StackedEngine(overhead_macs=math.inf, **options)
-
-
-def members(*widths: tuple[int, ...], rates: tuple[float, ...] = (0.01, 0.003)) -> list[Member]:
-    return [
-        Member(
-            widths=dict(zip("abc", widths_, strict=False)),
-            seed=7 * n,
-            learning_rate=rates[n % len(rates)],
-        )
-        for n, widths_ in enumerate(widths)
-    ]
-
-
-def training(objective: ModuleObjective, proxy: ProxySettings = SHORT_SETTINGS) -> TrainingSetup:
-    return TrainingSetup(objective=objective, data=objective.data, settings=proxy, device=CPU)
-
-
-def with_builder(
-    objective: ModuleObjective, wrap: Callable[[nn.Module, Mapping[str, int]], nn.Module]
-) -> ModuleObjective:
-    return replace(objective, builder=lambda widths: wrap(objective.builder(widths), widths))
-
+from widthwise.tests.objectives.engines.stacked.stacks import (
+    FLAT,
+    IMAGES,
+    SHORT_SETTINGS,
+    members,
+    single_stack_engine,
+    training,
+    with_builder,
+)
 
 # Equality
 
@@ -323,43 +300,7 @@ def test_a_member_that_needs_too_much_memory_is_found_by_training_each_alone() -
     assert outcomes == ["complete", "out_of_memory", "complete"]
 
 
-# Groups
-
-
-def test_groups_name_the_widths_that_a_stack_is_padded_to() -> None:
-    batch = members((4, 9), (67, 70), (8, 3), (70, 68))
-    stacks = StackedEngine(overhead_macs=1e4).plan_stacks(
-        training(family_objective("mlp", FLAT)), batch
-    )
-    assert {group.indices: group.widths for group in stacks} == {
-        (0, 2): {"a": 8, "b": 9},
-        (1, 3): {"a": 70, "b": 70},
-    }
-
-
-def test_widths_that_cannot_be_built_together_are_split() -> None:
-    def even(model: nn.Module, widths: Mapping[str, int]) -> nn.Module:
-        if widths["a"] * widths["b"] > 40:
-            raise ValueError("too large")
-        return model
-
-    objective = with_builder(family_objective("mlp", FLAT), even)
-    batch = members((4, 9), (9, 4), (5, 8))
-    stacks = single_stack_engine().plan_stacks(training(objective), batch)
-    assert len(stacks) > 1
-    assert sorted(index for group in stacks for index in group.indices) == [0, 1, 2]
-    assert_equal_sessions(single_stack_engine(), objective, batch, SHORT_SETTINGS)
-
-
-def test_networks_of_another_structure_have_a_stack_of_their_own() -> None:
-    def deeper(model: nn.Module, widths: Mapping[str, int]) -> nn.Module:
-        return nn.Sequential(model, nn.Linear(3, 3).double()) if widths["a"] > 6 else model
-
-    objective = with_builder(family_objective("mlp", FLAT), deeper)
-    batch = members((4, 9), (8, 3), (5, 5), (9, 9))
-    stacks = single_stack_engine().plan_stacks(training(objective), batch)
-    assert sorted(group.indices for group in stacks) == [(0, 2), (1, 3)]
-    assert_equal_sessions(single_stack_engine(), objective, batch, SHORT_SETTINGS)
+# The probe
 
 
 def test_networks_of_one_structure_are_probed_once() -> None:
