@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .operators import fastest_callable
 from .optimize import OptimisedTape, optimise
-from .tape import Call, Slot, Tape, slots_in
+from .tape import Call, Tape, TensorId, tensor_ids_in
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,39 +52,44 @@ class _CodeWriter:
     def write(self) -> ReplayProgram:
         """Return the program; every tensor is deleted after its last use."""
         calls, output = self._optimised.calls, self._optimised.output
-        last_use = {slot: index for index, call in enumerate(calls) for slot in call.inputs}
+        last_use = {
+            tensor_id: index for index, call in enumerate(calls) for tensor_id in call.inputs
+        }
         last_use[output] = len(calls)
         deletions: dict[int, list[str]] = {}
-        for slot, index in last_use.items():
-            if slot not in self._optimised.constants:
-                deletions.setdefault(index, []).append(f"v{slot}")
+        for tensor_id, index in last_use.items():
+            if tensor_id not in self._optimised.constants:
+                deletions.setdefault(index, []).append(f"v{tensor_id}")
         lines = []
         for index, call in enumerate(calls):
             lines.append(self._call_line(call, last_use))
             if index in deletions:
                 lines.append(f"del {', '.join(deletions[index])}")
         lines.append(f"return {self._expression(output)}")
-        parameters = [f"v{slot}" for slot in self._optimised.inputs]
+        parameters = [f"v{tensor_id}" for tensor_id in self._optimised.inputs]
         parameters += [f"c{position}" for position in range(len(self._constants))]
         source = f"def step({', '.join(parameters)}):\n" + "".join(
             f"    {line}\n" for line in lines
         )
         run = FunctionType(_compile_source(source), {}, "step", tuple(self._constants))
-        mutated_slots = {
-            slot for call in calls for slot in call.mutated if slot in self._optimised.constants
+        mutated_ids = {
+            tensor_id
+            for call in calls
+            for tensor_id in call.mutated
+            if tensor_id in self._optimised.constants
         }
-        mutated = tuple(self._optimised.constants[slot] for slot in sorted(mutated_slots))
+        mutated = tuple(self._optimised.constants[tensor_id] for tensor_id in sorted(mutated_ids))
         return ReplayProgram(run=run, mutated=mutated, source=source)
 
-    def _call_line(self, call: Call, last_use: dict[Slot, int]) -> str:
+    def _call_line(self, call: Call, last_use: dict[TensorId, int]) -> str:
         operation = fastest_callable(call, self._tape.geometry, self._optimised.constants)
         function = self._constant(operation, key=call)
         arguments = [self._expression(value) for value in call.arguments]
         arguments += [f"{name}={self._expression(value)}" for name, value in call.keywords.items()]
         invocation = f"{function}({', '.join(arguments)})"
         targets = [
-            f"v{slot}" if slot in last_use and slot not in call.mutated else "_"
-            for slot in call.outputs
+            f"v{tensor_id}" if tensor_id in last_use and tensor_id not in call.mutated else "_"
+            for tensor_id in call.outputs
         ]
         if all(name == "_" for name in targets):
             return invocation
@@ -92,13 +97,13 @@ class _CodeWriter:
 
     def _expression(self, value: Any) -> str:
         """Return the source of an argument: a variable, a list with variables, or a constant."""
-        if isinstance(value, Slot):
+        if isinstance(value, TensorId):
             constants = self._optimised.constants
             return (
                 self._constant(constants[value], key=value) if value in constants else f"v{value}"
             )
-        if isinstance(value, list) and any(True for _ in slots_in(value)):
-            if all(slot in self._optimised.constants for slot in slots_in(value)):
+        if isinstance(value, list) and any(True for _ in tensor_ids_in(value)):
+            if all(tensor_id in self._optimised.constants for tensor_id in tensor_ids_in(value)):
                 return self._constant(
                     [self._optimised.constants.get(element, element) for element in value], key=None
                 )

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .tape import Call, Geometry, Slot
+from .tape import Call, Geometry, TensorId
 
 _FUNCTIONS: frozenset[str] = frozenset(
     [
@@ -77,19 +77,19 @@ MIN_POOLED_CHANNELS = 8
 
 
 def fastest_callable(
-    call: Call, geometry: Sequence[Geometry], constants: Mapping[Slot, Tensor]
+    call: Call, geometry: Sequence[Geometry], constants: Mapping[TensorId, Tensor]
 ) -> Callable[..., Any]:
     """Return a function that does what a call's operator does.
 
     Args:
         call: The call.
-        geometry: Sizes and strides of every slot.
+        geometry: Sizes and strides of every tensor.
         constants: Tensors that are the same in every step.
     """
     if call.operator is _MAX_POOL and _is_channels_first(geometry[call.arguments[0]]):
         return _max_pool
-    if call.operator is _FOREACH_ADD and all(slot in constants for slot in call.inputs):
-        packed = _packed_vector([constants[slot] for slot in call.inputs])
+    if call.operator is _FOREACH_ADD and all(tensor_id in constants for tensor_id in call.inputs):
+        packed = _packed_vector([constants[tensor_id] for tensor_id in call.inputs])
         if packed is not None:
             return lambda _, addend: packed.add_(addend)
     namespace, _, name = call.operator._schema.name.partition("::")

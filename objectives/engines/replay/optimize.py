@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .tape import Call, Geometry, Slot, Tape, slots_in
+from .tape import Call, Geometry, Tape, TensorId, tensor_ids_in
 
 _SIZE_ONLY = frozenset(
     getattr(torch.ops.aten, name).default
@@ -26,8 +26,8 @@ _NEW_EMPTY_STRIDED = torch.ops.aten.new_empty_strided.default
 _COPY = torch.ops.aten.copy_.default
 _AS_STRIDED = torch.ops.aten.as_strided.default
 
-Aliases = dict[Slot, Slot]
-"""Slots to other slots with the same values."""
+Aliases = dict[TensorId, TensorId]
+"""Tensors to other tensors with the same values."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,16 +35,16 @@ class OptimisedTape:
     """The part of a tape that is needed.
 
     Attributes:
-        inputs: Slots of the step's own arguments.
-        output: Slot of its result.
+        inputs: Identities of the step's own arguments.
+        output: Identity of its result.
         calls: Calls of every step.
         constants: Tensors that exist before the step.
     """
 
-    inputs: tuple[Slot, ...]
-    output: Slot
+    inputs: tuple[TensorId, ...]
+    output: TensorId
     calls: list[Call]
-    constants: dict[Slot, Tensor]
+    constants: dict[TensorId, Tensor]
 
 
 def optimise(tape: Tape) -> OptimisedTape:
@@ -68,7 +68,7 @@ def _remove_copies(tape: Tape, aliases: Aliases) -> list[Call]:
     """
     write_counts: dict[int, int] = {}
     for call in tape.calls:
-        for memory in {tape.memory_ids[slot] for slot in call.mutated}:
+        for memory in {tape.memory_ids[tensor_id] for tensor_id in call.mutated}:
             write_counts[memory] = write_counts.get(memory, 0) + 1
     new_tensors = {call.outputs[0] for call in tape.calls if call.operator is _NEW_EMPTY_STRIDED}
     for call in tape.calls:
@@ -92,28 +92,28 @@ def _without_offset(geometry: Geometry) -> Geometry:
 
 def _remove_aliases(tape: Tape, calls: list[Call], aliases: Aliases) -> list[Call]:
     """Remove calls that return a tensor that exists: the same elements of the same memory."""
-    first_slots: dict[tuple[Any, ...], Slot] = {}
+    first_ids: dict[tuple[Any, ...], TensorId] = {}
     remaining: list[Call] = []
 
-    def location(slot: Slot) -> tuple[Any, ...]:
-        return (tape.memory_ids[slot], *tape.geometry[slot])
+    def location(tensor_id: TensorId) -> tuple[Any, ...]:
+        return (tape.memory_ids[tensor_id], *tape.geometry[tensor_id])
 
-    for slot in (*tape.inputs, *tape.captured):
-        first_slots.setdefault(location(slot), slot)
+    for tensor_id in (*tape.inputs, *tape.captured):
+        first_ids.setdefault(location(tensor_id), tensor_id)
     for call in calls:
-        existing = [first_slots.get(location(slot)) for slot in call.results]
+        existing = [first_ids.get(location(tensor_id)) for tensor_id in call.results]
         if not call.mutated and _is_view(tape, call) and None not in existing:
             pairs = zip(call.results, existing, strict=True)
             aliases.update(
                 {
-                    slot: original
-                    for slot, original in pairs
-                    if original is not None and original != slot
+                    tensor_id: original
+                    for tensor_id, original in pairs
+                    if original is not None and original != tensor_id
                 }
             )
             continue
-        for slot in call.results:
-            first_slots.setdefault(location(slot), slot)
+        for tensor_id in call.results:
+            first_ids.setdefault(location(tensor_id), tensor_id)
         remaining.append(_substitute_aliases(call, aliases))
     return remaining
 
@@ -123,19 +123,19 @@ def _collapse_views(tape: Tape, calls: list[Call], copied_memory: Collection[int
 
     Views of removed copies stay: the originals may have other offsets in their memory.
     """
-    owners: dict[int, Slot] = {}
-    for slot in (*tape.inputs, *tape.captured):
-        owners.setdefault(tape.memory_ids[slot], slot)
+    owners: dict[int, TensorId] = {}
+    for tensor_id in (*tape.inputs, *tape.captured):
+        owners.setdefault(tape.memory_ids[tensor_id], tensor_id)
     rewritten = []
     for call in calls:
         rewritten.append(_direct_view(tape, call, owners) if _is_view(tape, call) else call)
-        for slot in call.results:
-            if tape.memory_ids[slot] not in copied_memory:
-                owners.setdefault(tape.memory_ids[slot], slot)
+        for tensor_id in call.results:
+            if tape.memory_ids[tensor_id] not in copied_memory:
+                owners.setdefault(tape.memory_ids[tensor_id], tensor_id)
     return rewritten
 
 
-def _direct_view(tape: Tape, call: Call, owners: dict[int, Slot]) -> Call:
+def _direct_view(tape: Tape, call: Call, owners: dict[int, TensorId]) -> Call:
     """Return the call that makes a view from its owner; the call itself where it is no view."""
     if call.mutated or not call.returns_single:
         return call
@@ -152,22 +152,22 @@ def _direct_view(tape: Tape, call: Call, owners: dict[int, Slot]) -> Call:
 
 def _is_view(tape: Tape, call: Call) -> bool:
     """Return whether all results of a call lie in the memory of its arguments."""
-    input_memory = {tape.memory_ids[slot] for slot in call.inputs}
+    input_memory = {tape.memory_ids[tensor_id] for tensor_id in call.inputs}
     return bool(call.results) and all(
-        tape.memory_ids[slot] in input_memory for slot in call.results
+        tape.memory_ids[tensor_id] in input_memory for tensor_id in call.results
     )
 
 
 def _substitute_aliases(call: Call, aliases: Aliases) -> Call:
-    """Return a call with every alias replaced by the slot that it stands for."""
+    """Return a call with every alias replaced by the tensor that it stands for."""
     arguments = tuple(_resolve_aliases(value, aliases) for value in call.arguments)
     options = {name: _resolve_aliases(value, aliases) for name, value in call.keywords.items()}
-    inputs = tuple(slots_in([arguments, *options.values()]))
+    inputs = tuple(tensor_ids_in([arguments, *options.values()]))
     return replace(call, arguments=arguments, keywords=options, inputs=inputs)
 
 
 def _resolve_aliases(value: Any, aliases: Aliases) -> Any:
-    if isinstance(value, Slot):
+    if isinstance(value, TensorId):
         while value in aliases:
             value = aliases[value]
         return value
@@ -178,22 +178,24 @@ def _resolve_aliases(value: Any, aliases: Aliases) -> Any:
     )
 
 
-def _hoist_constants(tape: Tape, calls: list[Call]) -> tuple[list[Call], dict[Slot, Tensor]]:
+def _hoist_constants(tape: Tape, calls: list[Call]) -> tuple[list[Call], dict[TensorId, Tensor]]:
     """Return the remaining calls, and the tensors that are the same in every step.
 
     Those are captured tensors, views of them, and results that depend on sizes alone and are never
     written to.
     """
     constants = dict(tape.captured)
-    written = {tape.memory_ids[slot] for call in calls for slot in call.mutated}
-    from_sizes: set[Slot] = set()
+    written = {tape.memory_ids[tensor_id] for call in calls for tensor_id in call.mutated}
+    from_sizes: set[TensorId] = set()
     remaining = []
     for call in calls:
         depends_on_sizes = call.operator in _SIZE_ONLY or from_sizes.issuperset(call.inputs)
         is_constant = depends_on_sizes and not any(
-            tape.memory_ids[slot] in written for slot in call.results
+            tape.memory_ids[tensor_id] in written for tensor_id in call.results
         )
-        is_constant_view = all(slot in constants for slot in call.inputs) and _is_view(tape, call)
+        is_constant_view = all(tensor_id in constants for tensor_id in call.inputs) and _is_view(
+            tape, call
+        )
         if (
             call.mutated
             or call.is_random
@@ -208,11 +210,11 @@ def _hoist_constants(tape: Tape, calls: list[Call]) -> tuple[list[Call], dict[Sl
     return remaining, constants
 
 
-def _evaluate(tape: Tape, call: Call, constants: dict[Slot, Tensor]) -> dict[Slot, Tensor]:
+def _evaluate(tape: Tape, call: Call, constants: dict[TensorId, Tensor]) -> dict[TensorId, Tensor]:
     """Return the result of a call that does not depend on the batch's values, but on its sizes."""
 
     def substitute(value: Any) -> Any:
-        if isinstance(value, Slot):
+        if isinstance(value, TensorId):
             return constants[value] if value in constants else _placeholder(tape, value)
         return [substitute(element) for element in value] if isinstance(value, list) else value
 
@@ -222,15 +224,15 @@ def _evaluate(tape: Tape, call: Call, constants: dict[Slot, Tensor]) -> dict[Slo
             **{name: substitute(value) for name, value in call.keywords.items()},
         )
     pairs = zip(call.outputs, [result] if call.returns_single else result, strict=True)
-    return {slot: value for slot, value in pairs if slot is not None}
+    return {tensor_id: value for tensor_id, value in pairs if tensor_id is not None}
 
 
-def _placeholder(tape: Tape, slot: Slot) -> Tensor:
-    dtype, shape, strides = tape.geometry[slot][:3]
+def _placeholder(tape: Tape, tensor_id: TensorId) -> Tensor:
+    dtype, shape, strides = tape.geometry[tensor_id][:3]
     return torch.empty_strided(shape, strides, dtype=dtype)
 
 
-def _live_calls(calls: list[Call], output: Slot) -> list[Call]:
+def _live_calls(calls: list[Call], output: TensorId) -> list[Call]:
     """Return the calls whose results are used, or that change a tensor."""
     needed, live = {output}, []
     for call in reversed(calls):

@@ -1,10 +1,10 @@
 """A tape: the operators that one training step called, below autograd, in order.
 
 The recorder runs during a real step: it records the operators of forward pass, backward pass and
-update, with this network's sizes. Tensors become slots; those that the step did not make itself
+update, with this network's sizes. Tensors become identities; those that the step did not make
 (weights, statistics, the optimizer's state) are captured, and a replay works on them in place.
 
-Entry points: `Recorder`, `Tape`, `Call`, `Slot`.
+Entry points: `Recorder`, `Tape`, `Call`, `TensorId`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ Geometry = tuple[Any, ...]
 """Type, sizes, strides, offset and conjugation: where a tensor's elements lie in its memory."""
 
 
-class Slot(int):
+class TensorId(int):
     """A tensor of the step, numbered by first appearance."""
 
     __slots__ = ()
@@ -33,28 +33,28 @@ class Call:
 
     Attributes:
         operator: An overload, such as `aten.addmm.default`.
-        arguments: Positional arguments, with slots in place of tensors, also inside lists.
+        arguments: Positional arguments, with identities in place of tensors, also inside lists.
         keywords: Keyword arguments, likewise.
-        outputs: Slots of the results; None for a result that is no tensor.
+        outputs: Identities of the results; None for a result that is no tensor.
         returns_single: Whether it returns a single value and not a sequence.
-        inputs: Slots among the arguments.
-        mutated: Slots among the arguments that it changes in place.
+        inputs: Identities among the arguments.
+        mutated: Identities among the arguments that it changes in place.
         is_random: Whether it draws from torch's random stream.
     """
 
     operator: Any
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
-    outputs: tuple[Slot | None, ...]
+    outputs: tuple[TensorId | None, ...]
     returns_single: bool
-    inputs: tuple[Slot, ...]
-    mutated: tuple[Slot, ...]
+    inputs: tuple[TensorId, ...]
+    mutated: tuple[TensorId, ...]
     is_random: bool
 
     @property
-    def results(self) -> list[Slot]:
-        """The slots of the tensors that it returned."""
-        return [slot for slot in self.outputs if slot is not None]
+    def results(self) -> list[TensorId]:
+        """The identities of the tensors that it returned."""
+        return [tensor_id for tensor_id in self.outputs if tensor_id is not None]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,18 +62,18 @@ class Tape:
     """The recording of a step.
 
     Attributes:
-        inputs: Slots of the step's own arguments.
-        output: Slot of its result.
+        inputs: Identities of the step's own arguments.
+        output: Identity of its result.
         calls: Its calls, in order.
-        captured: Tensors that existed before the step, by slot.
-        memory_ids: For each slot, a number shared by the slots that share memory.
-        geometry: For each slot, where in that memory it lies.
+        captured: Tensors that existed before the step, by identity.
+        memory_ids: For each tensor_id, a number shared by the tensor_ids that share memory.
+        geometry: For each tensor, where in that memory it lies.
     """
 
-    inputs: tuple[Slot, ...] = ()
-    output: Slot | None = None
+    inputs: tuple[TensorId, ...] = ()
+    output: TensorId | None = None
     calls: list[Call] = field(default_factory=list)
-    captured: dict[Slot, Tensor] = field(default_factory=dict)
+    captured: dict[TensorId, Tensor] = field(default_factory=dict)
     memory_ids: list[int] = field(default_factory=list)
     geometry: list[Geometry] = field(default_factory=list)
 
@@ -96,9 +96,9 @@ class Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
         self.unsupported_reason: str | None = None
-        self._slots: Any = WeakTensorKeyDictionary()
+        self._ids: Any = WeakTensorKeyDictionary()
         self._captured_memory_ids: dict[int, int] = {}
-        self.tape.inputs = tuple(self._slot_for(tensor, {}) for tensor in inputs)
+        self.tape.inputs = tuple(self._identify(tensor, {}) for tensor in inputs)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -124,8 +124,8 @@ class Recorder(TorchDispatchMode):
 
     def finish(self, output: Tensor) -> Tape:
         """Return the tape of a step that gave this output."""
-        if output in self._slots:
-            self.tape.output = self._slots[output]
+        if output in self._ids:
+            self.tape.output = self._ids[output]
         elif self.unsupported_reason is None:
             self.unsupported_reason = "the loss does not come from an operator"
         return self.tape
@@ -138,8 +138,8 @@ class Recorder(TorchDispatchMode):
             self.unsupported_reason = f"{operator} reads values: the step depends on the data"
             return
         memory_ids: dict[int, int] = {}
-        arguments = tuple(self._to_slots(value, memory_ids) for value in args)
-        keywords = {name: self._to_slots(value, memory_ids) for name, value in kwargs.items()}
+        arguments = tuple(self._to_tensor_ids(value, memory_ids) for value in args)
+        keywords = {name: self._to_tensor_ids(value, memory_ids) for name, value in kwargs.items()}
         mutated = [arguments[index] for index in info.mutated if index < len(arguments)]
         mutated += [keywords[name] for name in info.mutated_keywords if name in keywords]
         returns_single = not isinstance(outputs, tuple | list)
@@ -149,55 +149,57 @@ class Recorder(TorchDispatchMode):
                 arguments=arguments,
                 keywords=keywords,
                 outputs=tuple(
-                    self._slot_for(value, memory_ids) if isinstance(value, Tensor) else None
+                    self._identify(value, memory_ids) if isinstance(value, Tensor) else None
                     for value in ([outputs] if returns_single else outputs)
                 ),
                 returns_single=returns_single,
-                inputs=tuple(slots_in([arguments, *keywords.values()])),
-                mutated=tuple(slots_in(mutated)),
+                inputs=tuple(tensor_ids_in([arguments, *keywords.values()])),
+                mutated=tuple(tensor_ids_in(mutated)),
                 is_random=info.is_random,
             )
         )
 
-    def _to_slots(self, value: Any, memory_ids: dict[int, int]) -> Any:
-        """Return an argument with slots in place of tensors, whose memories are recorded."""
+    def _to_tensor_ids(self, value: Any, memory_ids: dict[int, int]) -> Any:
+        """Return an argument with identities in place of tensors, whose memories are recorded."""
         if isinstance(value, Tensor):
-            slot = self._slots.get(value)
+            tensor_id = self._ids.get(value)
             storage = _storage_id(value)
-            if slot is None:
-                slot = self._slot_for(value, self._captured_memory_ids)
-                self._captured_memory_ids[storage] = self.tape.memory_ids[slot]
-                self.tape.captured[slot] = value  # kept alive, so that its memory is not reused
-            memory_ids[storage] = self.tape.memory_ids[slot]
-            return slot
+            if tensor_id is None:
+                tensor_id = self._identify(value, self._captured_memory_ids)
+                self._captured_memory_ids[storage] = self.tape.memory_ids[tensor_id]
+                self.tape.captured[tensor_id] = (
+                    value  # kept alive, so that its memory is not reused
+                )
+            memory_ids[storage] = self.tape.memory_ids[tensor_id]
+            return tensor_id
         if isinstance(value, tuple | list):
-            return [self._to_slots(element, memory_ids) for element in value]
+            return [self._to_tensor_ids(element, memory_ids) for element in value]
         return value
 
-    def _slot_for(self, tensor: Tensor, memory_ids: dict[int, int]) -> Slot:
-        """Return a tensor's slot, a new one where it has none.
+    def _identify(self, tensor: Tensor, memory_ids: dict[int, int]) -> TensorId:
+        """Return the identity of a tensor, a new one where it has none.
 
         Args:
             tensor: An operator's argument or result.
             memory_ids: Memory to its number in the tape, of tensors it may share memory with.
         """
-        existing: Slot | None = self._slots.get(tensor)
+        existing: TensorId | None = self._ids.get(tensor)
         if existing is not None:
             return existing
-        slot = Slot(len(self.tape.memory_ids))
-        self.tape.memory_ids.append(memory_ids.get(_storage_id(tensor), slot))
+        tensor_id = TensorId(len(self.tape.memory_ids))
+        self.tape.memory_ids.append(memory_ids.get(_storage_id(tensor), tensor_id))
         self.tape.geometry.append(_geometry(tensor))
-        self._slots[tensor] = slot
-        return slot
+        self._ids[tensor] = tensor_id
+        return tensor_id
 
 
-def slots_in(value: Any) -> Iterator[Slot]:
-    """Yield the slots in an argument."""
-    if isinstance(value, Slot):
+def tensor_ids_in(value: Any) -> Iterator[TensorId]:
+    """Yield the tensors in an argument, by identity."""
+    if isinstance(value, TensorId):
         yield value
     elif isinstance(value, tuple | list):
         for element in value:
-            yield from slots_in(element)
+            yield from tensor_ids_in(element)
 
 
 @dataclass(frozen=True, kw_only=True)
