@@ -3,7 +3,7 @@
     read          what the source holds                     files, arrays       RawData
     recognise     what is to be predicted                   target              Target
     split         which row goes into which split           split               Partition
-    encode        columns and target as numbers             columns, arrays, target
+    encode        columns and target as numbers             features, arrays, target
     data set      three splits of tensors                   dataset             Data
 
 Each step is taken once, and adds its own notes for the user.
@@ -25,9 +25,10 @@ from torch import Tensor
 from ..errors import DataError, describe_error, unknown_name_message
 from ..user_code import is_out_of_memory, load_object, source_fingerprint
 from .arrays import encode_array, read_result
-from .columns import encode_columns
 from .dataset import Data, RawData, Split, Task
-from .files import SUFFIXES, read_file
+from .features import encode_columns
+from .files.data_file import DEFAULT_OPTIONS, SUFFIXES, read_file
+from .read_options import ReadOptions
 from .split import Partition, split_as_given, split_rows
 from .target import encode_target, recognise_target
 
@@ -43,6 +44,7 @@ def load_data(
     target: str | None = None,
     image: bool = False,
     task: Task | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> Data:
     """Return the data that a spec's `proxy.data` names.
 
@@ -53,12 +55,13 @@ def load_data(
         target: Column to predict, for files only.
         image: Whether the model's family asks for samples `[channels, height, width]`.
         task: Overrules what the target of a file or function is recognised as.
+        options: What the user says of a file.
 
     Raises:
         DataError: No such source, or none that can be trained on.
         ImportFailure: The function's reference leads nowhere.
     """
-    raw = read_source(source, base=base, seed=seed, target=target, image=image)
+    raw = read_source(source, base=base, seed=seed, target=target, image=image, options=options)
     return raw if isinstance(raw, Data) else make_dataset(raw, seed, task)
 
 
@@ -99,7 +102,13 @@ def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
 
 
 def read_source(
-    source: str, *, base: Path, seed: int, target: str | None = None, image: bool = False
+    source: str,
+    *,
+    base: Path,
+    seed: int,
+    target: str | None = None,
+    image: bool = False,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> RawData | Data:
     """Return what a source holds; `Data` where a user's function returns it ready.
 
@@ -109,6 +118,7 @@ def read_source(
         seed: Given to a function that takes the keyword `seed`.
         target: Column to predict, for files only.
         image: Whether the model's family asks for samples `[channels, height, width]`.
+        options: What the user says of a file.
 
     Raises:
         DataError: No such source, or none that can be read.
@@ -123,7 +133,7 @@ def read_source(
     if source in BUILT_IN:
         return read_builtin(source, image=image)
     if is_path or (":" not in source and (base / source).is_file()):
-        return read_file(base / Path(source).expanduser(), target, image=image)
+        return read_file(base / Path(source).expanduser(), target, image=image, options=options)
     if ":" in source:
         return read_function(source, load_object(source, base), seed)
     choices = (

@@ -47,6 +47,29 @@ class DataOptions:
         typer.Option(help="Search an MLP for a .csv, .parquet or .npz file, or a built-in set."),
     ] = None
     target: Annotated[str | None, typer.Option(help="Column of the data file to predict.")] = None
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            help="Word of the data file that stands for a missing value, such as '?'; may be "
+            "given several times.",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, typer.Option(help="Text encoding of the data file, such as cp1251.")
+    ] = None
+    separator: Annotated[
+        str | None,
+        typer.Option(help="Between two fields of the data file: one character, tab or space."),
+    ] = None
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the data file begins with column names, where it is taken wrongly.",
+            show_default=False,
+        ),
+    ] = None
     task: Annotated[
         str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
     ] = None
@@ -100,6 +123,10 @@ class StudyRequest:
             return
         flags = {
             "--target": self.data.target,
+            "--missing": self.data.missing,
+            "--encoding": self.data.encoding,
+            "--separator": self.data.separator,
+            "--header": self.data.header,
             "--task": self.data.task,
             "--metric": self.data.metric,
         }

@@ -103,6 +103,7 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             target=proxy.target,
             task=None if proxy.task is None else Task(proxy.task),
             image=spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
+            options=proxy.read_options,
         )
     with prefix_errors("proxy.folds"):
         check_folds(data, proxy.folds)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from ...objectives.data.read_options import ReadOptions
 from ...objectives.engines.registry import ENGINES
 from .sections import Reference, Section
 
@@ -69,6 +70,14 @@ class ProxySection(Section):
     data: Reference
     target: str | None = None
     """Column to predict, for a data file."""
+    missing: list[str] | None = None
+    """Words of a data file that stand for a missing value, besides the empty field."""
+    encoding: str | None = None
+    """Text encoding of a data file, where it is recognised wrongly."""
+    separator: str | None = None
+    """What stands between two fields of a data file, where it is recognised wrongly."""
+    header: bool | None = None
+    """Whether the first row of a data file holds the column names, where it is taken wrongly."""
     task: Literal["classification", "regression"] | None = None
     metric: Reference | None = None
     direction: Literal["maximize", "minimize"] | None = None
@@ -103,6 +112,16 @@ class ProxySection(Section):
     """What computes the trainings; all give the same results."""
     at_once: Annotated[Literal["auto"] | int, BeforeValidator(_check_at_once)] = "auto"
     """Candidates that a worker claims and trains together."""
+
+    @property
+    def read_options(self) -> ReadOptions:
+        """What the spec says of how a data file is to be read."""
+        return ReadOptions(
+            missing=tuple(self.missing or ()),
+            encoding=self.encoding,
+            separator=self.separator,
+            header=self.header,
+        )
 
     @property
     def fixed_claim_size(self) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from widthwise.objectives.data.dataset import Data
-from widthwise.objectives.data.files import read_file
+from widthwise.objectives.data.files.data_file import read_file
 from widthwise.objectives.data.load import make_dataset
 from widthwise.objectives.errors import DataError
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from widthwise.objectives.data.files import read_file
+from widthwise.objectives.data.files.data_file import read_file
 from widthwise.objectives.data.load import (
     make_dataset,
 )

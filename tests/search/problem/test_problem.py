@@ -44,6 +44,10 @@ def fingerprint(key: str | None = None, value: Any = None) -> str:
         ("proxy.accumulate", 2, False),
         ("proxy.rate_factors", [0.5, 1.0], False),
         ("proxy.parametrisation", "standard", False),
+        ("proxy.missing", ["?"], False),
+        ("proxy.encoding", "cp1251", False),
+        ("proxy.separator", ";", False),
+        ("proxy.header", False, False),
     ],
 )
 def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:

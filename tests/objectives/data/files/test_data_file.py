@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from widthwise.objectives.data.files import read_file
+from widthwise.objectives.data.files.data_file import read_file
 from widthwise.objectives.errors import DataError
 from widthwise.tests.objectives.data.sources import (
     LABEL,

@@ -7,22 +7,33 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import DataError
+from ...errors import DataError
+from ..dataset import RawData
+from ..read_options import ReadOptions
+from ..table import read_table
+from ..text_columns import read_text_columns
 from .csv_file import read_csv
-from .dataset import RawData
 from .npz_file import read_npz
-from .table import read_table
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
 
+DEFAULT_OPTIONS = ReadOptions()
 
-def read_file(path: Path, target: str | None, *, image: bool = False) -> RawData:
+
+def read_file(
+    path: Path,
+    target: str | None,
+    *,
+    image: bool = False,
+    options: ReadOptions = DEFAULT_OPTIONS,
+) -> RawData:
     """Return what a file holds.
 
     Args:
         path: The file.
         target: Column (or array) to predict.
         image: Whether a family asks for samples `[channels, height, width]`.
+        options: What the user says of the file.
 
     Raises:
         DataError: No such file, of another kind, unreadable, or without the target.
@@ -39,7 +50,13 @@ def read_file(path: Path, target: str | None, *, image: bool = False) -> RawData
     try:
         if suffix == ".npz":
             return read_npz(path, target, image=image)
-        table, notes = read_csv(path) if suffix in (".csv", ".tsv") else (_read_parquet(path), ())
+        notes: tuple[str, ...] = ()
+        if suffix == ".parquet":
+            table = _read_parquet(path)
+        else:
+            text, file_notes = read_csv(path)
+            table, column_notes = read_text_columns(text, options.missing)
+            notes = (*file_notes, *column_notes)
     except PermissionError as error:
         raise DataError(f"{path} may not be read: allow it, or name another file.") from error
     if image:

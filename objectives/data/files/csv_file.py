@@ -5,25 +5,23 @@ Entry point: `read_csv`.
 
 import codecs
 import csv
-import re
 import warnings
 from pathlib import Path
 
 import pandas as pd
 
-from ..errors import DataError
+from ...errors import DataError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 HEAD_BYTES = 65_536
-"""Bytes at the start of a file from which separator and decimal sign are detected."""
-
-_DECIMAL_COMMA = re.compile(r"(?:^|;)\s*-?\d+,\d+\s*(?=;|$)", re.MULTILINE)
-_DECIMAL_POINT = re.compile(r"(?:^|;)\s*-?\d+\.\d+\s*(?=;|$)", re.MULTILINE)
+"""Bytes at the start of a file from which the separator is detected."""
 
 
 def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the table, and notes for the user on how the file was read.
+
+    Every column is text, as it stands in the file; an empty field is ''.
 
     Raises:
         DataError: Empty, not text, without a header, or with rows that do not fit it.
@@ -36,13 +34,11 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     text = codecs.getincrementaldecoder(encoding)().decode(head)
     separator = _detect_separator(text)
     _check_header(path, text, separator)
-    decimal = "," if separator == ";" and _has_decimal_comma(text) else "."
     notes = []
     if encoding == "latin-1":
         notes.append("the file is not UTF-8: read as Latin-1")
     if separator != ",":
-        decimal_note = " with decimal commas" if decimal == "," else ""
-        notes.append(f"the columns are separated by {SEPARATORS[separator]}{decimal_note}")
+        notes.append(f"the columns are separated by {SEPARATORS[separator]}")
     try:
         with warnings.catch_warnings():
             # With index_col=False pandas would cut rows that are longer than the header.
@@ -51,7 +47,9 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
                 path,
                 sep=separator,
                 encoding=encoding,
-                decimal=decimal,
+                dtype=str,
+                keep_default_na=False,
+                na_filter=False,
                 index_col=False,
                 skipinitialspace=True,
                 low_memory=False,
@@ -109,10 +107,6 @@ def _check_header(path: Path, text: str, separator: str) -> None:
             f"{path} has more than one column named {', '.join(map(repr, duplicates))}: rename "
             "them."
         )
-
-
-def _has_decimal_comma(text: str) -> bool:
-    return bool(_DECIMAL_COMMA.search(text)) and not _DECIMAL_POINT.search(text)
 
 
 def _is_number(text: str) -> bool:

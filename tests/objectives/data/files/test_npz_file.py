@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from widthwise.objectives.data.files import read_file
+from widthwise.objectives.data.files.data_file import read_file
 from widthwise.objectives.data.load import (
     make_dataset,
 )

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from .dataset import RawData
-from .table import format_names, read_table
+from ...errors import DataError
+from ..dataset import RawData
+from ..table import format_names, read_table
 
 SAMPLE_NAMES = ("x", "X", "inputs", "features", "images")
 """Names under which all samples may lie in one array."""

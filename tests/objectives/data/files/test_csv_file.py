@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from widthwise.objectives.data.files.csv_file import read_csv
 from widthwise.tests.objectives.data.sources import (
     LABEL,
     NUMBER,
@@ -26,6 +27,12 @@ def test_the_separator_is_detected(separator: str, tmp_path: Path) -> None:
     plain = load_file(save(tmp_path, "rows.csv", table), "label", seed=0)
     other = load_file(save(tmp_path, "rows.csv", table, sep=separator), "label", seed=0)
     assert torch.equal(plain.train.inputs, other.train.inputs)
+
+
+def test_every_column_is_text_as_it_stands_in_the_file(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "rows.csv", b"code,word,n\n01,NA,1.50\n1,,\n")
+    table, _ = read_csv(path)
+    assert table.to_dict("list") == {"code": ["01", "1"], "word": ["NA", ""], "n": ["1.50", ""]}
 
 
 def test_decimal_commas_beside_semicolons(tmp_path: Path) -> None:

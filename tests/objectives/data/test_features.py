@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
-from widthwise.objectives.data.columns import MAX_CATEGORIES
+from widthwise.objectives.data.features import MAX_CATEGORIES
 from widthwise.tests.objectives.data.sources import (
     DAYS,
     LABEL,

@@ -1,0 +1,96 @@
+"""What a column of text was taken as, and what a person should know about that.
+
+Entry points: `ColumnReading`, which `column.read_column` makes; `reading_notes` for many of them.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_LISTED = 8
+"""Columns, words or spellings that a note lists at most."""
+
+
+class ColumnKind(StrEnum):
+    """What the values of a column are."""
+
+    NUMBER = "number"
+    DATE = "date"
+    TRUE_FALSE = "true/false"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ColumnReading:
+    """A column with values instead of text.
+
+    Attributes:
+        name: Column name.
+        kind: What its values are.
+        values: One a row: float64 with NaN for gaps; timestamps in UTC with NaT; `boolean` with
+            NA; or str with NaN.
+        empty: Rows whose field is empty, or holds a word that the user named as missing.
+        missing_words: Other words that were taken as gaps, and the rows of each; the commonest
+            first.
+        format: How the values are written, such as "decimal commas, per cent"; empty where there
+            is nothing to say.
+        remarks: What else a person should know, each a clause without the column's name.
+    """
+
+    name: str
+    kind: ColumnKind
+    values: "pd.Series[Any]"
+    empty: int = 0
+    missing_words: Mapping[str, int] = field(default_factory=dict)
+    format: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def gaps(self) -> int:
+        """Rows without a value."""
+        return self.empty + sum(self.missing_words.values())
+
+    def describe(self) -> str:
+        """Return what the column was taken as, in one line without its name."""
+        format_note = f" ({self.format})" if self.format else ""
+        words = format_counts(self.missing_words)
+        gaps_note = (
+            f", {self.gaps} gaps" + (f" (among them {words})" if words else "") if self.gaps else ""
+        )
+        return "; ".join((f"{self.kind}{format_note}{gaps_note}", *self.remarks))
+
+
+def reading_notes(readings: Sequence[ColumnReading]) -> tuple[str, ...]:
+    """Return sentences for the user on what was not plain; columns of one kind share one."""
+    formats: dict[str, list[str]] = defaultdict(list)
+    remarks: dict[str, list[str]] = defaultdict(list)
+    words = []
+    for reading in readings:
+        if reading.format:
+            formats[f"read as {reading.kind}s ({reading.format})"].append(f"'{reading.name}'")
+        if reading.missing_words:
+            words.append(f"'{reading.name}' {format_counts(reading.missing_words)}")
+        for remark in reading.remarks:
+            remarks[remark].append(f"'{reading.name}'")
+    return (
+        *(f"{note}: {cut_list(names)}" for note, names in sorted(formats.items())),
+        *([f"took these words as missing: {cut_list(words, '; ')}"] if words else []),
+        *(f"{cut_list(names)}: {remark}" for remark, names in remarks.items()),
+    )
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return words with their counts, cut off after eight: "'?' (20), '-' (3)"."""
+    return cut_list([f"'{word}' ({count})" for word, count in counts.items()])
+
+
+def cut_list(parts: Sequence[str], separator: str = ", ") -> str:
+    """Return parts in a row, cut off after eight."""
+    listed = separator.join(parts[:MAX_LISTED])
+    hidden = len(parts) - MAX_LISTED
+    return f"{listed} and {hidden} more" if hidden > 0 else listed

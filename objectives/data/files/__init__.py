@@ -1,0 +1,1 @@
+"""Files: bytes become a table of text columns, or arrays."""
