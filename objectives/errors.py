@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
+from .interrupt import raise_if_interrupt
+
 T = TypeVar("T")
 
 
@@ -109,11 +111,22 @@ def look_up(
     raise error(unknown_name_message(kind, name, registry, choices, context))
 
 
-def as_exception(error: Exception | SystemExit) -> Exception:
-    """Return the exception; a `ModelError` for the user's `sys.exit`, which must not end us."""
+def as_exception(error: BaseException) -> Exception:
+    """Return what user code raised; a `ModelError` for what would end a program, and must not us.
+
+    Raises:
+        KeyboardInterrupt: It is a person's Ctrl-C.
+    """
     if isinstance(error, Exception):
         return error
-    return ModelError(
-        f"the model's or the metric's code called exit({error.code}): let it raise an exception "
-        "instead."
+    raise_if_interrupt(error)
+    deed = (
+        f"called exit({error.code})"
+        if isinstance(error, SystemExit)
+        else f"raised {describe_error(error)}, which is not an Exception"
     )
+    model_error = ModelError(
+        f"the model's or the metric's code {deed}: let it raise an exception instead."
+    )
+    model_error.__cause__ = error  # with its traceback
+    return model_error

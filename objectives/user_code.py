@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from .errors import ImportFailure, describe_error, did_you_mean
+from .interrupt import raise_if_interrupt
 
 _OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
@@ -68,7 +69,8 @@ def source_fingerprint(reference: str, base: Path) -> str:
     _prepend_to_sys_path(base)
     try:
         spec = importlib.util.find_spec(source)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         raise ImportFailure(_import_failure_message(source, error)) from error
     if spec is None:
         raise ImportFailure(_no_module_message(source, base))
@@ -152,7 +154,8 @@ def _load_file(source: str, base: Path) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         del sys.modules[name]
         raise ImportFailure(_import_failure_message(str(path), error)) from error
     return module
@@ -167,7 +170,8 @@ def _load_module(source: str, base: Path) -> ModuleType:
         if source == missing or source.startswith(f"{missing}."):
             raise ImportFailure(_no_module_message(missing, base)) from error
         raise ImportFailure(_import_failure_message(source, error)) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         raise ImportFailure(_import_failure_message(source, error)) from error
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CostError, ObjectiveError
+from ..interrupt import raise_if_interrupt
 from ..randomness import Randomness
 from ..trace.fake_model import ModelFactory, builder_error, require_module
 from ..training.step import TensorSpec, autocast_context
@@ -68,7 +69,8 @@ def measure_latency(
         try:
             with autocast_context(autocast, batch):
                 seconds = [_time_pass(model, batch, device, clock) for _ in range(warmup + repeats)]
-        except Exception as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             raise CostError(
                 f"one forward pass raised {type(error).__name__}: {first_line(error)}"
                 f"{user_code_location(error)}; the model must take the inputs whose latency is "
@@ -98,7 +100,8 @@ def _build_model(build: ModelFactory) -> nn.Module:
         model = build()
     except ObjectiveError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         raise builder_error(error) from error
     return require_module(model)
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CostError
+from ..interrupt import raise_if_interrupt
 from ..trace.cuda_allocator import Integers
 from ..user_code import first_line, user_code_location
 from .registry import FIELDS, MAX_COST
@@ -152,7 +153,8 @@ class UserCostModel:
         widths = dict(zip(self.names, key, strict=True))
         try:
             returned: object = self._function(widths)
-        except Exception as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             raise CostError(
                 f"the cost function raised {type(error).__name__}: {first_line(error)}"
                 f"{user_code_location(error)} for {self._format_widths(key)}; it must return costs "

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, describe_error, unknown_name_message
+from ..interrupt import raise_if_interrupt
 from ..user_code import is_out_of_memory, load_object, source_fingerprint
 from .arrays import encode_array, read_result
 from .dataset import Data, RawData, Split, Task
@@ -186,7 +187,8 @@ def read_function(name: str, function: Callable[..., Any], seed: int) -> RawData
         accepts_seed = False
     try:
         result = function(seed=seed) if accepts_seed else function()
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         if is_out_of_memory(error):
             raise
         raise DataError(

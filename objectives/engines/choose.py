@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..data.batches import BatchSampler
 from ..errors import ModelError
+from ..interrupt import raise_if_interrupt
 from .base import Engine, EngineUnsupported, Member, Session, TrainingSetup
 from .plain import PlainEngine
 from .registry import ENGINES, PLAIN_ENGINE, EngineDescriptor
@@ -124,7 +125,8 @@ def choose_engine(
                 seconds = calibration.time_stacked(engine, stack_samples)
             else:
                 seconds = calibration.time_sequential(engine)
-        except Exception as error:  # whatever the reason, the plain engine serves
+        except BaseException as error:  # whatever the reason, the plain engine serves
+            raise_if_interrupt(error)
             _log.debug("engine '%s' is ruled out: %s", descriptor.name, error)
             continue
         if seconds < best_seconds:

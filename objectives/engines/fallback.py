@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import final
 
 from ..errors import describe_error
+from ..interrupt import raise_if_interrupt
 from ..training.snapshot import NetworkState
 from .base import Engine, Member, Session, TrainingSetup
 from .plain import PlainEngine
@@ -58,7 +59,8 @@ class FallbackSession:
         try:
             self.current, self.description = engine.start(training, members), engine.name
             return
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             if isinstance(engine, PlainEngine):
                 raise
             cause = describe_error(error)
@@ -75,7 +77,8 @@ class FallbackSession:
         """
         try:
             incompatible = self.current.load_state(states)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             if self._is_plain:
                 raise
             cause = describe_error(error)
@@ -101,7 +104,8 @@ class FallbackSession:
         cause = None
         try:
             operation(self.current)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             if self._is_plain:
                 raise
             cause = describe_error(error)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ..interrupt import raise_if_interrupt
 from ..model.objective import Objective
 from ..trace.trace import silence_fake_tensor_warnings
 
@@ -56,7 +57,8 @@ def reads_values(model: nn.Module, objective: Objective, inputs: Tensor, targets
     ):
         try:
             objective.loss(model(mode.from_tensor(inputs)), mode.from_tensor(targets))
-        except Exception:
+        except BaseException as error:
+            raise_if_interrupt(error)
             # An operator without a shape rule counts as reading, too: nothing is known of it.
             return True
     return False

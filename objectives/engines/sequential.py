@@ -69,7 +69,7 @@ class Sequential(ABC, Generic[NetworkT]):
                 network = build(member)
             except EngineUnsupported:
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 self.failures[index] = as_exception(error)
             else:
                 self._networks[index] = network
@@ -136,6 +136,6 @@ class Sequential(ABC, Generic[NetworkT]):
         """Catch what a member raises: it has failed, and the others go on."""
         try:
             yield
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self.failures[index] = as_exception(error)
             self.drop([index])

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import final
 
 from ..errors import describe_error
+from ..interrupt import raise_if_interrupt
 from ..training.snapshot import Snapshot, SnapshotStore
 from .candidates import CandidateBatch
 
@@ -61,7 +62,8 @@ class Checkpointer:
     def _take_snapshot(self, index: int) -> Snapshot | None:
         try:
             return self._batch.snapshot(index)
-        except Exception as error:  # the model's code, or memory: the training itself goes on
+        except BaseException as error:  # the model's code, or memory: the training itself goes on
+            raise_if_interrupt(error)
             if index not in self._warned:
                 self._warned.add(index)
                 _log.warning("a training cannot be checkpointed: %s", describe_error(error))

@@ -172,7 +172,7 @@ class Fold:
             try:
                 with self._metric_randomness(index):
                     scores[index] = evaluate_metric(self._training.objective, output, targets)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 self.member_states[index].fail(as_exception(error))
         for index in indices:
             if index in session.failures:

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..interrupt import raise_if_interrupt
+
 _WORD_MASK = 0xFFFFFFFF
 _FIRST_MULTIPLIER, _SECOND_MULTIPLIER = 0x7FEB352D, 0x846CA68B
 GOLDEN_RATIO = 0x9E3779B9
@@ -180,7 +182,8 @@ def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
             model_copy.get_submodule(name).register_forward_hook(count_calls_of(name))
         with torch.no_grad():
             model_copy(inputs[:2])
-    except (Exception, SystemExit):  # the training itself reports what is wrong
+    except BaseException as error:  # the training itself reports what is wrong
+        raise_if_interrupt(error)
         return ()
     return tuple(name for name in names if calls[name] == 1)
 

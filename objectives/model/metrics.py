@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ..data.dataset import Task
 from ..errors import MetricError, describe_error, describe_shape, look_up
+from ..interrupt import raise_if_interrupt
 from ..user_code import is_out_of_memory, load_object
 
 Direction = Literal["maximize", "minimize"]
@@ -57,7 +58,8 @@ class Metric:
             value = self.function(output, target)
         except MetricError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             if is_out_of_memory(error):
                 raise
             raise MetricError(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..data.dataset import Data
 from ..errors import MetricError, ModelError, describe_error, describe_type
+from ..interrupt import raise_if_interrupt
 from ..user_code import is_out_of_memory, load_object
 from .family_registry import check_family
 from .losses import LossFunction, align_to_targets, load_loss
@@ -74,7 +75,8 @@ class ModuleObjective:
         """
         try:
             module: Any = self.builder(dict(widths))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             if is_out_of_memory(error) or isinstance(error, ModelError):
                 raise
             raise ModelError(

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..interrupt import raise_if_interrupt
 from ..randomness import Randomness
 from .attention import require_fixed_head_size
 from .errors import MupInapplicable
@@ -246,5 +247,7 @@ def _build_shapes_only(build: ModelFactory, widths: Mapping[str, int]) -> nn.Mod
     try:
         with torch.device("meta"):
             return build(widths)
-    except Exception:  # the builder reads values: what is truly wrong is raised by the real build
+    except BaseException as error:
+        raise_if_interrupt(error)
+        # The builder reads values: what is truly wrong is raised by the real build.
         return _build_seeded(build, widths, seed=0)

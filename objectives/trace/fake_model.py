@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from ..errors import CostError, ModelError, ObjectiveError
+from ..interrupt import raise_if_interrupt
 from ..training.step import TensorSpec
 from ..user_code import first_line, is_tensor_too_large, root_cause, user_code_location
 from .shape_rules import KERNEL_RESULTS
@@ -102,7 +103,8 @@ def fake_model(
     try:
         with mode, _patched_for_builders(mode):
             model = build()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         if not isinstance(root_cause(error), RuntimeError) or is_tensor_too_large(
             root_cause(error)
         ):
@@ -155,7 +157,8 @@ def _build_real(build: ModelFactory, inputs: Sequence[TensorSpec]) -> nn.Module:
         if any(map(_is_lazy, require_module(model).parameters())):
             with torch.no_grad():
                 model.eval()(*(spec.zeros(2) for spec in inputs))
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         raise builder_error(error) from error
     return model
 

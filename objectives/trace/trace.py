@@ -27,6 +27,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from ..errors import CostError, ObjectiveError
+from ..interrupt import raise_if_interrupt
 from ..randomness import Randomness
 from ..training.step import (
     StepSpec,
@@ -89,7 +90,8 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
                 return _trace(model, step, notes, mode)
             except ObjectiveError:
                 raise
-            except Exception as error:
+            except BaseException as error:
+                raise_if_interrupt(error)
                 raise _trace_error(error, step) from error
 
 
@@ -232,7 +234,7 @@ def isolated_torch_state() -> Iterator[None]:
         yield
 
 
-def _trace_error(error: Exception, step: StepSpec) -> CostError:
+def _trace_error(error: BaseException, step: StepSpec) -> CostError:
     """Return the sentence for a step that could not be traced."""
     location = user_code_location(error)
     if is_tensor_too_large(error):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..data.dataset import Task
 from ..errors import ModelError, ObjectiveError, describe_error, describe_shape, describe_type
+from ..interrupt import raise_if_interrupt
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory
@@ -92,7 +93,8 @@ def _architecture_signature(objective: Objective, widths: Mapping[str, int]) -> 
         # Builders that read values (`.item()`) cannot run on the meta device.
         try:
             module = objective.build(widths)
-        except Exception as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             if is_out_of_memory(error):
                 return []  # too large to build, so unlike the smallest
             raise
@@ -123,7 +125,8 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
     name = _objective_name(objective)
     try:
         output = model.eval()(inputs)
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         if is_out_of_memory(error):
             raise
         raise ModelError(
@@ -134,7 +137,8 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
         _check_shape(objective, output, targets)
     try:
         loss = objective.loss(output, targets)
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         if is_out_of_memory(error) or isinstance(error, ObjectiveError):
             raise
         raise ModelError(

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from ...objectives.interrupt import note_interrupts
 from ...storage.database.password import hide_password
 from ..errors import ExitCode, exit_code_of
 from . import check, control, cost, database, report, run, status
@@ -65,7 +66,8 @@ def main() -> None:
     """Run a command and exit with its documented code."""
     hide_password(sys.argv[1:], program=f"{__package__}.app")
     try:
-        app()
+        with note_interrupts():
+            app()
     except KeyboardInterrupt:
         _exit("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:

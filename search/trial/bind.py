@@ -15,6 +15,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...objectives.errors import ObjectiveError
+from ...objectives.interrupt import raise_if_interrupt
 from ...storage.ledger.ledger import BindFailure, Ledger, Slot, WidthBinding
 from ...storage.projection.projection import Projection, TrialStart
 from ..errors import Exhausted, SearchError
@@ -128,7 +130,8 @@ class Binder:
             too_large_reason = problem.too_large_reason(slot.widths)
             measured_costs = {} if too_large_reason else problem.measure(slot.widths)
             costs = problem.exact_costs(slot.widths)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_if_interrupt(error)
             return error
         return BoundSlot(
             slot=slot,
@@ -171,7 +174,12 @@ class Binder:
 
     def _may_train(self, widths: Mapping[str, int]) -> bool:
         """Return whether a candidate may be trained; one that may not is not suggested again."""
-        may_train = self.problem.may_train(widths)
+        try:
+            may_train = self.problem.may_train(widths)
+        except ObjectiveError:
+            # The builder or the costs fail for it: bound, it is a trial that fails, and is over
+            # after its attempts. Unbound it would be suggested to every worker in turn.
+            return True
         if not may_train:
             self.known_infeasible.append(self.problem.space.as_row(widths))
         return may_train

@@ -18,6 +18,8 @@ import torch
 
 from ...objectives.engines.base import Engine
 from ...objectives.engines.plain import PlainEngine
+from ...objectives.errors import as_exception, describe_error
+from ...objectives.interrupt import raise_if_interrupt
 from ...objectives.loop.candidate import Candidate
 from ...objectives.loop.loop import MilestoneCallback, train_together
 from ...objectives.loop.result import TrainingResult
@@ -131,7 +133,8 @@ class Runner:
                 )
             except (SearchError, StorageError):
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                raise_if_interrupt(error)
                 results = [error] * len(batch)
             trained = self._observe(batch, results)
             too_large = [slot for slot, result in trained if _ran_out_of_memory(result)]
@@ -200,7 +203,7 @@ class Runner:
 
         Memory that ran out is a result, and never tried again.
         """
-        reason = f"{type(error).__name__}: {error}"
+        reason = describe_error(as_exception(error))
         if is_out_of_memory(error):
             settlement = out_of_memory_settlement(slot, reason, self.device_class)
             return record_settlements(self.ledger, [settlement])[0]

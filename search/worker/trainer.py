@@ -10,11 +10,11 @@ Started by `trainer_process.TrainerProcess`; not meant to be started by people.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from typing import IO, TYPE_CHECKING, final
 
+from ...objectives.interrupt import ignore_interrupts, raise_if_interrupt
 from ...storage.database.database import Database, resolve_url
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
@@ -104,8 +104,7 @@ def main(arguments: list[str]) -> None:
     """
     # Ctrl-C reaches the whole foreground group, a scheduler's SIGTERM all processes of its task:
     # what they mean, the supervisor says.
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
+    ignore_interrupts()
     command_fd, reply_fd = map(int, arguments)
     with os.fdopen(reply_fd, "wb") as pipe:
 
@@ -128,7 +127,7 @@ def main(arguments: list[str]) -> None:
                     slots = commands.next_batch()
                     try:
                         outcomes = runner.run_batch(slots, commands)
-                    except Exception as error:
+                    except BaseException as error:
                         reply(Raised.from_error(error, runner.claim_size))
                     else:
                         reply(BatchFinished(outcomes=tuple(outcomes), claim_size=runner.claim_size))
@@ -194,7 +193,8 @@ def _choose_engine(problem: Problem, open_slots: int, *, compare_engines: bool) 
         return EngineChoice(engine=PlainEngine())
     try:
         return select_engine(problem, open_slots)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         raise_if_gpu_lost(error)
         if requested:
             raise

@@ -32,11 +32,22 @@ from widthwise.storage.study.study import create_study
 from widthwise.storage.study.workers import WorkerActivity
 
 MODEL = '''
+import asyncio
 import sys
 import torch
 from torch import nn
 
 TROUBLE = {trouble}
+
+class Abort(BaseException):
+    """No Exception: a library that would unwind to its own main loop raises such a one."""
+
+ENDINGS = {{
+    "cancel": asyncio.CancelledError,
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "abort": Abort,
+}}
 
 class Known(nn.Module):
     """Trains like any other, and is judged by its width."""
@@ -56,6 +67,8 @@ class Known(nn.Module):
             raise RuntimeError("the moon is full")
         if what == "exit":
             sys.exit(3)
+        if what in ENDINGS:
+            raise ENDINGS[what]
         if what == "memory":
             raise torch.OutOfMemoryError("CUDA out of memory")
         if what == "crowded" and TROUBLE.pop(self.width):
@@ -67,6 +80,8 @@ class Known(nn.Module):
 def build(widths):
     if TROUBLE.get(widths["a"]) == "unbuildable":
         raise ValueError("no such model")
+    if TROUBLE.get(widths["a"]) == "build abort":
+        raise Abort
     return Known(widths["a"])
 
 def costs(widths):

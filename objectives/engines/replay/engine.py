@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 from ...data.batches import BatchSampler
 from ...errors import describe_error
+from ...interrupt import raise_if_interrupt
 from ..base import EngineUnsupported, Member, TrainingSetup
 from ..module_network import ModuleSession
 from ..purity import reads_values
@@ -40,7 +41,8 @@ def check_support(training: TrainingSetup, network: ReplayNetwork) -> str | None
     batches = [order.batches_until(1.0)[0] for _ in range(_CHECK_STEPS)]
     try:
         network.advance(batches)
-    except (Exception, SystemExit) as error:  # the plain engine will report it to the user
+    except BaseException as error:  # the plain engine will report it to the user
+        raise_if_interrupt(error)
         return f"a step raised {describe_error(error)}"
     inputs, targets = split.inputs[batches[0]], split.targets[batches[0]]
     if network.unsupported_reason is None and reads_values(

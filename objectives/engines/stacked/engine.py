@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import as_exception
+from ...interrupt import raise_if_interrupt
 from ...model.objective import Objective
 from ...training.snapshot import NetworkState
 from ..base import EngineUnsupported, Member, TrainingSetup
@@ -167,7 +168,8 @@ class StackedSession:
                     rows, list(map(len, member_batches[0])), stack.member_indices[0] in mid_epoch
                 )
                 results.update(zip(stack.member_indices, losses, strict=True))
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                raise_if_interrupt(error)
                 if len(member_batches) > 1:
                     raise
                 self.failures[stack.member_indices[0]] = as_exception(error)
@@ -295,7 +297,7 @@ def _build_all(
     for index, member in enumerate(members):
         try:
             networks.append(BuiltMember.build(training, index, member))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             failures[index] = as_exception(error)
     return networks, failures
 

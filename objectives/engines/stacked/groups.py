@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import describe_error
+from ...interrupt import raise_if_interrupt
 from ...randomness import Randomness
 from ..base import EngineUnsupported, Member, TrainingSetup
 from .padding import BuiltMember, fits, frozen_and_buffers, structure, trainable_parameters
@@ -57,7 +58,8 @@ def _templated_groups(
     failure = "it has another structure"
     try:
         template, _ = training.build(member)
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         failure = describe_error(error)
     else:
         if _accommodates(template, group_networks):

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from ...data.dataset import Data, Split
 from ...errors import describe_error
+from ...interrupt import raise_if_interrupt
 from ...model import keyed_dropout
 from ...randomness import Randomness
 from ..base import EngineUnsupported, TrainingSetup
@@ -81,7 +82,8 @@ def check_equivalence(
                 _compare_at(float64_training, networks, deepcopy(template).double(), point, shift)
     except EngineUnsupported as difference:
         raise EngineUnsupported(f"{difference} when networks of {widths} are padded") from None
-    except Exception as error:
+    except BaseException as error:
+        raise_if_interrupt(error)
         raise EngineUnsupported(f"it cannot be stacked: {describe_error(error)}") from error
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from widthwise.objectives.errors import DataError
+from widthwise.objectives.errors import CostError, DataError, ModelError
+from widthwise.objectives.interrupt import note_interrupts
 from widthwise.objectives.loop.train import train
 from widthwise.search.errors import Drained, Exhausted, TooManyFailures
 from widthwise.search.problem.seeds import trial_seed
@@ -109,6 +110,11 @@ def test_a_space_smaller_than_a_batch_is_searched_to_its_end(new_harness: Harnes
         ("raise", 5, ["retry", "retry", "error"]),
         ("exit", 5, ["retry", "retry", "error"]),
         ("unbuildable", 5, ["retry", "retry", "error"]),
+        ("build abort", 5, ["retry", "retry", "error"]),
+        ("cancel", 5, ["retry", "retry", "error"]),
+        ("generator", 5, ["retry", "retry", "error"]),
+        ("abort", 5, ["retry", "retry", "error"]),
+        ("interrupt", 5, ["retry", "retry", "error"]),
         ("nan", 5, ["nan"]),
         # No larger one is trained after it.
         ("memory", 8, ["out_of_memory"]),
@@ -118,7 +124,8 @@ def test_a_fault_of_one_trial_is_recorded_for_that_trial_alone(
     new_harness: HarnessFactory, fault: str, width: int, kinds: list[str]
 ) -> None:
     study = new_harness(trials=8, at_once=4, widths=8, faults={width: fault})
-    outcomes = study.run_worker()
+    with note_interrupts():  # there is none: a KeyboardInterrupt is the user code's own
+        outcomes = study.run_worker()
     records = {record.widths["a"]: record for record in study.records() if record.widths}
     assert set(records) == set(range(1, 9))
     troubled = records.pop(width)
@@ -135,7 +142,6 @@ def test_a_fault_of_one_trial_is_recorded_for_that_trial_alone(
 def test_costs_that_cannot_be_counted_fail_one_candidate_alone(
     new_harness: HarnessFactory,
 ) -> None:
-    """While suggestions are made the same error ends the search, with a sentence."""
     study = new_harness(trials=4, at_once=4)
     ledger = study.ledger()
     bound = ledger.bind_many(
@@ -152,15 +158,31 @@ def test_costs_that_cannot_be_counted_fail_one_candidate_alone(
     assert kinds[1] == "retry"
 
 
+@pytest.mark.parametrize("error", [CostError("it raised"), ModelError("it cannot be built")])
+def test_a_suggestion_whose_costs_cannot_be_counted_is_a_trial_that_fails(
+    new_harness: HarnessFactory, error: Exception
+) -> None:
+    """Were it not bound, it would end each worker that it is suggested to."""
+    study = new_harness(trials=8, at_once=2, widths=8)
+    failing = _FailingCosts(study.problem.cost_model, 5, error)
+    outcomes = replace(study, problem=replace(study.problem, cost_model=failing)).run_worker()
+    [failed] = [record for record in study.records() if record.outcome != "complete"]
+    assert (failed.widths, failed.outcome, failed.failures) == ({"a": 5}, "error", 3)
+    assert [entry.kind for entry in outcomes if entry.number == failed.number] == [
+        *("retry", "retry", "error")
+    ]
+
+
 class _FailingCosts:
     """Costs that cannot be counted at one width."""
 
-    def __init__(self, costs: Any, width: int) -> None:
+    def __init__(self, costs: Any, width: int, error: Exception | None = None) -> None:
         self._costs, self._width = costs, width
+        self._error = error or ZeroDivisionError("no such costs")
 
     def candidate_costs(self, widths: Any) -> Any:
         if widths["a"] == self._width:
-            raise ZeroDivisionError("no such costs")
+            raise self._error
         return self._costs.candidate_costs(widths)
 
     def __getattr__(self, name: str) -> Any:

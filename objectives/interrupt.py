@@ -1,0 +1,71 @@
+"""Interrupts: a person's Ctrl-C, told from what user code raises by itself.
+
+User code may raise anything: `KeyboardInterrupt`, `asyncio.CancelledError`, `GeneratorExit`,
+`SystemExit`, or a class of its own that derives from `BaseException` alone. None of it may end more
+than a trial. So whoever calls user code catches `BaseException`, and lets a Ctrl-C through first:
+
+    try:
+        module = builder(widths)
+    except BaseException as error:
+        raise_if_interrupt(error)
+        raise ModelError("the builder raised …") from error
+
+Entry points: `raise_if_interrupt`; `note_interrupts`, for a command that a person may interrupt;
+`ignore_interrupts`, for a process that is stopped by other means than signals.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_ignored = False
+_noted = False
+
+
+def raise_if_interrupt(error: BaseException) -> None:
+    """Raise what was caught once more if it is a person's Ctrl-C.
+
+    Where nobody notes or ignores the signal (the Python API), each `KeyboardInterrupt` counts.
+    """
+    if not isinstance(error, KeyboardInterrupt) or _ignored:
+        return
+    if _noted or signal.getsignal(signal.SIGINT) is not _raise_noted:
+        raise error
+
+
+def ignore_interrupts() -> None:
+    """Ignore SIGINT and SIGTERM in this process from now on; call it in the main thread.
+
+    Whatever `KeyboardInterrupt` there is, user code raised it, even where it sets the signals'
+    handlers back.
+    """
+    global _ignored
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+    _ignored = True
+
+
+@contextmanager
+def note_interrupts() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` on Ctrl-C, as Python does, and note it until the block ends.
+
+    In another thread than the main one, which signals do not reach, nothing changes.
+    """
+    global _noted
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, _raise_noted)
+    try:
+        yield
+    finally:
+        _noted = False
+        signal.signal(signal.SIGINT, previous)
+
+
+def _raise_noted(signum: int, frame: FrameType | None) -> None:
+    global _noted
+    _noted = True
+    signal.default_int_handler(signum, frame)
