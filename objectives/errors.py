@@ -20,6 +20,9 @@ from .interrupt import raise_if_interrupt
 
 T = TypeVar("T")
 
+_MAX_ERROR_LETTERS = 300
+_MAX_VALUE_LETTERS = 60
+
 
 class ObjectiveError(Exception):
     """Base of everything this room refuses; `exit_code` is what the command line leaves with."""
@@ -47,9 +50,32 @@ class CostError(ObjectiveError):
     """A model whose costs cannot be counted without running it on real data."""
 
 
+def error_message(error: BaseException) -> str:
+    """Return what an exception says; "" where its own `__str__` raises."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def describe_error(error: BaseException) -> str:
-    """Return what kind of exception it is and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+    """Return what kind of exception it is and the first line of what it says, cut off if long."""
+    message = error_message(error).strip().partition("\n")[0]
+    if isinstance(error, SystemExit):
+        return f"SystemExit: {message}, as sys.exit does"
+    return f"{type(error).__name__}: {message:.{_MAX_ERROR_LETTERS}}".rstrip(": .")
+
+
+def describe_value(value: object) -> str:
+    """Return a value and its type in one short line, whatever its own `__repr__` does."""
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a whole number of more than 4,300 digits, for one
+        return f"a value of type {kind}"
+    return f"{text:.{_MAX_VALUE_LETTERS}} ({kind})"
 
 
 def describe_type(value: object) -> str:
@@ -61,6 +87,11 @@ def describe_shape(value: object) -> str:
     """Return the shape of a tensor or array; the name of the type of anything else."""
     shape = getattr(value, "shape", None)
     return str(tuple(shape)) if isinstance(shape, tuple) else type(value).__name__
+
+
+def describe_dtype(dtype: object) -> str:
+    """Return the name of torch's type: "int64"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 1) -> str:

@@ -8,7 +8,11 @@ An exception of a user's code becomes one sentence that names the line. Running 
 mistake of the user's, but an outcome of a trial, and is passed on as it is. Nothing here imports
 torch: where it was never imported, no exception comes from it.
 
+Whatever a user's code raises is an error of that code: also `sys.exit` and
+`asyncio.CancelledError`, which are no `Exception`. Only a person's Ctrl-C passes.
+
 Entry points: `load_object` gives the function, `source_fingerprint` the hash of its source file;
+`user_errors` turns what a user's code raises into an error of ours; `raised_by_user_code`,
 `user_code_location`, `first_line`, `root_cause`, `is_out_of_memory` and `is_tensor_too_large` read
 an exception.
 """
@@ -18,12 +22,13 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import ImportFailure, describe_error, did_you_mean
+from .errors import ImportFailure, ObjectiveError, describe_error, did_you_mean, error_message
 from .interrupt import raise_if_interrupt
 
 _OUT_OF_MEMORY_MESSAGES = (
@@ -32,6 +37,8 @@ _OUT_OF_MEMORY_MESSAGES = (
     "not enough memory",  # the same on Windows
     "ALLOC_FAILED",  # cuBLAS and cuDNN: CUBLAS_STATUS_ALLOC_FAILED
 )
+
+_TOO_LARGE_MESSAGE = "calculation overflowed"  # the words of torch's storage size check
 
 
 def load_object(reference: str, base: Path) -> Callable[..., Any]:
@@ -67,17 +74,50 @@ def source_fingerprint(reference: str, base: Path) -> str:
     if _is_file(source):
         return hashlib.sha256(_resolve_file(source, base).read_bytes()).hexdigest()
     _prepend_to_sys_path(base)
-    try:
+    with user_errors(lambda error: ImportFailure(_import_failure_message(source, error))):
         spec = importlib.util.find_spec(source)
-    except BaseException as error:
-        raise_if_interrupt(error)
-        raise ImportFailure(_import_failure_message(source, error)) from error
     if spec is None:
         raise ImportFailure(_no_module_message(source, base))
     if spec.origin is None or not Path(spec.origin).is_file():
         # A module without a file (built in, or a namespace): its name is all there is to hash.
         return hashlib.sha256(source.encode()).hexdigest()
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+@contextmanager
+def user_errors(
+    describe: Callable[[BaseException], ObjectiveError], *, keep_out_of_memory: bool = False
+) -> Iterator[None]:
+    """Raise an error of ours in place of whatever a user's code raises inside.
+
+    Ctrl-C passes, and so do errors of ours.
+
+    Args:
+        describe: Returns the error for what was raised.
+        keep_out_of_memory: Whether memory that ran out passes as it is: in a trial that is an
+            outcome, outside of one it has to be said.
+    """
+    try:
+        yield
+    except ObjectiveError:
+        raise
+    except BaseException as error:
+        raise_if_interrupt(error)
+        if keep_out_of_memory and is_out_of_memory(error):
+            raise
+        raise describe(error) from error
+
+
+def raised_by_user_code(error: BaseException, *own_folders: Path) -> bool:
+    """Return whether an exception was raised below code that is neither ours nor a library's.
+
+    Args:
+        error: With its traceback.
+        own_folders: Where what may raise it rightly lies, besides this package.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = (str(Path(__file__).parent.parent), *map(str, own_folders))
+    return bool(frames) and not frames[-1].filename.startswith(own)
 
 
 def user_code_location(error: BaseException) -> str:
@@ -106,7 +146,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
-    message = str(error)
+    message = error_message(error)
     return isinstance(error, RuntimeError) and any(
         part in message for part in _OUT_OF_MEMORY_MESSAGES
     )
@@ -114,7 +154,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_tensor_too_large(error: BaseException) -> bool:
     """Return whether torch refused a tensor of more than 2**63 bytes."""
-    return "calculation overflowed" in str(error)  # the words of torch's storage size check
+    return _TOO_LARGE_MESSAGE in error_message(error)
 
 
 def _split_reference(reference: str) -> tuple[str, str]:
@@ -153,26 +193,18 @@ def _load_file(source: str, base: Path) -> ModuleType:
     _prepend_to_sys_path(path.parent)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        raise_if_interrupt(error)
-        del sys.modules[name]
-        raise ImportFailure(_import_failure_message(str(path), error)) from error
+        with user_errors(lambda error: ImportFailure(_import_failure_message(str(path), error))):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module
 
 
 def _load_module(source: str, base: Path) -> ModuleType:
     _prepend_to_sys_path(base)
-    try:
+    with user_errors(lambda error: _module_failure(source, base, error)):
         return importlib.import_module(source)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if source == missing or source.startswith(f"{missing}."):
-            raise ImportFailure(_no_module_message(missing, base)) from error
-        raise ImportFailure(_import_failure_message(source, error)) from error
-    except BaseException as error:
-        raise_if_interrupt(error)
-        raise ImportFailure(_import_failure_message(source, error)) from error
 
 
 def _prepend_to_sys_path(folder: Path) -> None:
@@ -184,6 +216,15 @@ def _prepend_to_sys_path(folder: Path) -> None:
 
 def _no_module_message(name: str, base: Path) -> str:
     return f"there is no module '{name}': it is neither installed nor in {base.resolve()}."
+
+
+def _module_failure(source: str, base: Path, error: BaseException) -> ImportFailure:
+    """Return the error for a module whose import raised, or that is not there."""
+    if isinstance(error, ModuleNotFoundError):
+        missing = error.name or ""
+        if source == missing or source.startswith(f"{missing}."):
+            return ImportFailure(_no_module_message(missing, base))
+    return ImportFailure(_import_failure_message(source, error))
 
 
 def _import_failure_message(source: str, error: BaseException) -> str:

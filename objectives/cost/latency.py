@@ -17,12 +17,11 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from ..errors import CostError, ObjectiveError
-from ..interrupt import raise_if_interrupt
+from ..errors import CostError, describe_error
 from ..randomness import Randomness
 from ..trace.fake_model import ModelFactory, builder_error, require_module
 from ..training.step import TensorSpec, autocast_context
-from ..user_code import first_line, user_code_location
+from ..user_code import user_code_location, user_errors
 
 Clock = Callable[[], float]
 """Seconds since some moment, never going back."""
@@ -66,16 +65,16 @@ def measure_latency(
     with Randomness(0, device), torch.no_grad():
         model = _build_model(build).to(device).eval()
         batch = [_random_batch(spec, batch_size).to(device) for spec in inputs]
-        try:
-            with autocast_context(autocast, batch):
-                seconds = [_time_pass(model, batch, device, clock) for _ in range(warmup + repeats)]
-        except BaseException as error:
-            raise_if_interrupt(error)
-            raise CostError(
-                f"one forward pass raised {type(error).__name__}: {first_line(error)}"
-                f"{user_code_location(error)}; the model must take the inputs whose latency is "
-                "measured."
-            ) from error
+        with (
+            user_errors(
+                lambda error: CostError(
+                    f"one forward pass raised {describe_error(error)}{user_code_location(error)}; "
+                    "the model must take the inputs whose latency is measured."
+                )
+            ),
+            autocast_context(autocast, batch),
+        ):
+            seconds = [_time_pass(model, batch, device, clock) for _ in range(warmup + repeats)]
     return median(seconds[warmup:])
 
 
@@ -96,14 +95,8 @@ def _synchronise(device: torch.device) -> None:
 
 
 def _build_model(build: ModelFactory) -> nn.Module:
-    try:
-        model = build()
-    except ObjectiveError:
-        raise
-    except BaseException as error:
-        raise_if_interrupt(error)
-        raise builder_error(error) from error
-    return require_module(model)
+    with user_errors(builder_error):
+        return require_module(build())
 
 
 def _random_batch(spec: TensorSpec, size: int) -> Tensor:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..trace.fake_model import ModelFactory
+from ..errors import CostError, describe_error
+from ..trace.fake_model import ModelFactory, require_module
 from ..trace.trace import record_step
 from ..training.step import StepSpec, TensorSpec, make_step_optimizer, training_step
+from ..user_code import user_code_location, user_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,19 @@ def measure_step(build: ModelFactory, step: StepSpec, device: torch.device) -> M
         step: The batch, loss and optimizer; the batch is zeros, as no cost may depend on values.
         device: Where to train.
     """
-    model = build().to(device)
+    with user_errors(_measuring_error):
+        return _measure(build, step, device)
+
+
+def _measuring_error(error: BaseException) -> CostError:
+    return CostError(
+        f"a real training step raised {describe_error(error)}{user_code_location(error)}: make the "
+        "model, the loss and the optimizer take such a batch, or do not ask for a measurement."
+    )
+
+
+def _measure(build: ModelFactory, step: StepSpec, device: torch.device) -> MeasuredStep:
+    model = require_module(build()).to(device)
     inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
     targets = None if step.targets is None else _zero_batch(step.targets, step.batch_size, device)
 

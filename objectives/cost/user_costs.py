@@ -23,10 +23,9 @@ from typing import Any, Literal, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CostError
-from ..interrupt import raise_if_interrupt
+from ..errors import CostError, describe_error
 from ..trace.cuda_allocator import Integers
-from ..user_code import first_line, user_code_location
+from ..user_code import user_code_location, user_errors
 from .registry import FIELDS, MAX_COST
 from .source import CandidateSpace, key_of_widths
 
@@ -151,15 +150,13 @@ class UserCostModel:
 
     def _call_function(self, key: tuple[int, ...]) -> dict[str, int]:
         widths = dict(zip(self.names, key, strict=True))
-        try:
+        with user_errors(
+            lambda error: CostError(
+                f"the cost function raised {describe_error(error)}{user_code_location(error)} for "
+                f"{self._format_widths(key)}; it must return costs for every candidate."
+            )
+        ):
             returned: object = self._function(widths)
-        except BaseException as error:
-            raise_if_interrupt(error)
-            raise CostError(
-                f"the cost function raised {type(error).__name__}: {first_line(error)}"
-                f"{user_code_location(error)} for {self._format_widths(key)}; it must return costs "
-                "for every candidate."
-            ) from error
         if not isinstance(returned, Mapping):
             raise CostError(
                 f"the cost function returned a {type(returned).__name__} for "

@@ -23,8 +23,13 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, describe_error, unknown_name_message
-from ..interrupt import raise_if_interrupt
-from ..user_code import is_out_of_memory, load_object, source_fingerprint
+from ..user_code import (
+    is_out_of_memory,
+    load_object,
+    source_fingerprint,
+    user_code_location,
+    user_errors,
+)
 from .arrays import encode_array, read_result
 from .dataset import Data, RawData, Split, Task
 from .features import encode_columns
@@ -185,16 +190,18 @@ def read_function(name: str, function: Callable[..., Any], seed: int) -> RawData
         accepts_seed = "seed" in inspect.signature(function).parameters
     except (TypeError, ValueError):
         accepts_seed = False
-    try:
+    with user_errors(lambda error: _function_error(name, error)):
         result = function(seed=seed) if accepts_seed else function()
-    except BaseException as error:
-        raise_if_interrupt(error)
-        if is_out_of_memory(error):
-            raise
-        raise DataError(
-            f"{name} raised {describe_error(error)}: mend it, or choose other data."
-        ) from error
-    return read_result(name, result)
+        # What it returned may compute, and raise, only when it is read.
+        return read_result(name, result)
+
+
+def _function_error(name: str, error: BaseException) -> DataError:
+    advice = "give less data, or run it" if is_out_of_memory(error) else "mend it, or choose other"
+    where = " where there is more memory" if is_out_of_memory(error) else " data"
+    return DataError(
+        f"{name} raised {describe_error(error)}{user_code_location(error)}: {advice}{where}."
+    )
 
 
 def data_fingerprint(source: str, base: Path) -> str:
@@ -209,8 +216,9 @@ def data_fingerprint(source: str, base: Path) -> str:
     path = base / Path(source).expanduser()
     if path.suffix.lower() not in SUFFIXES and ":" in source:
         return source_fingerprint(source, base)
-    if not path.is_file():
-        raise DataError(f"there is no file {path}: check the path.")
+    if not path.is_file():  # a pipe would be waited for, and could be read but once
+        finding = f"{path} is no regular file" if path.exists() else f"there is no file {path}"
+        raise DataError(f"{finding}: check the path.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

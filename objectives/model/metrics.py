@@ -24,9 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Task
-from ..errors import MetricError, describe_error, describe_shape, look_up
-from ..interrupt import raise_if_interrupt
-from ..user_code import is_out_of_memory, load_object
+from ..errors import MetricError, describe_error, describe_shape, describe_value, look_up
+from ..user_code import load_object, user_errors
 
 Direction = Literal["maximize", "minimize"]
 DIRECTIONS = ("maximize", "minimize")
@@ -54,26 +53,28 @@ class Metric:
         Raises:
             MetricError: The function raised, or returned something other than one number.
         """
-        try:
-            value = self.function(output, target)
-        except MetricError:
-            raise
-        except BaseException as error:
-            raise_if_interrupt(error)
-            if is_out_of_memory(error):
-                raise
-            raise MetricError(
+        with user_errors(
+            lambda error: MetricError(
                 f"metric {self.name} raised {describe_error(error)} (output "
                 f"{describe_shape(output)}, target {describe_shape(target)}): mend it, or choose "
                 "another."
-            ) from error
-        if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
-            value = value.item()
+            ),
+            keep_out_of_memory=True,
+        ):
+            value = self.function(output, target)
+            if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+                value = value.item()
         if isinstance(value, bool) or not isinstance(value, Real):
             raise MetricError(
-                f"metric {self.name} returned {_describe_value(value)}: it must return one number."
+                f"metric {self.name} returned {describe_value(value)}: it must return one number."
             )
-        return float(value)
+        try:
+            return float(value)
+        except Exception as error:  # a whole number may be too large, a class of one's own anything
+            raise MetricError(
+                f"metric {self.name} returned {describe_value(value)}, which is no number of "
+                "double precision (at most 1.8e308): let it return such a number, or its logarithm."
+            ) from error
 
     def better(self, value: float, than: float | None) -> bool:
         """Return whether a value improves on another (None: anything does)."""
@@ -223,10 +224,6 @@ def _class_counts(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tenso
         torch.bincount(target, minlength=classes).double(),
         torch.bincount(predictions, minlength=classes).double(),
     )
-
-
-def _describe_value(value: Any) -> str:
-    return "None" if value is None else f"{value!r:.60} ({type(value).__name__})"
 
 
 _ACCURACY = Metric(

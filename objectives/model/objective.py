@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
 
+import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Data
-from ..errors import MetricError, ModelError, describe_error, describe_type
-from ..interrupt import raise_if_interrupt
-from ..user_code import is_out_of_memory, load_object
+from ..errors import MetricError, ModelError, describe_dtype, describe_error, describe_type
+from ..user_code import load_object, user_errors
 from .family_registry import check_family
+from .lazy import has_lazy_layers, materialise_lazy_layers
 from .losses import LossFunction, align_to_targets, load_loss
 from .metrics import METRICS, Metric, default_metric
 
@@ -73,21 +74,40 @@ class ModuleObjective:
             ModelError: The builder raised, or returned no module. An exception for memory that ran
                 out is passed on as it is: it is an outcome of the trial, not a mistake.
         """
-        try:
-            module: Any = self.builder(dict(widths))
-        except BaseException as error:
-            raise_if_interrupt(error)
-            if is_out_of_memory(error) or isinstance(error, ModelError):
-                raise
-            raise ModelError(
+        with user_errors(
+            lambda error: ModelError(
                 f"{self.name}: build(widths) raised {describe_error(error)}; the widths were "
                 f"{dict(widths)}: make it build every candidate of the space."
-            ) from error
+            ),
+            keep_out_of_memory=True,
+        ):
+            module: Any = self.builder(dict(widths))
         if not isinstance(module, nn.Module):
             raise ModelError(
                 f"{self.name}: build(widths) returned {describe_type(module)}: it must return a "
                 "torch.nn.Module."
             )
+        return self._materialised(module)
+
+    def _materialised(self, module: nn.Module) -> nn.Module:
+        """Return a model with its lazy layers made, by one forward pass of two rows of zeros.
+
+        They draw their weights from the stream that the builder drew from.
+        """
+        if not has_lazy_layers(module):
+            return module
+        train = self.data.train.inputs
+        # Made here and not taken from the data: on the device that the builder's tensors are on.
+        rows = torch.zeros((2, *self.data.input_shape), dtype=train.dtype)
+        with user_errors(
+            lambda error: ModelError(
+                f"{self.name}: the forward pass that makes the lazy layers raised "
+                f"{describe_error(error)} for inputs of shape {tuple(rows.shape)} "
+                f"{describe_dtype(rows.dtype)}: make the model take such samples."
+            ),
+            keep_out_of_memory=True,
+        ):
+            materialise_lazy_layers(module, (rows,))
         return module
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:

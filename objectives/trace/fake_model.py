@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from ..errors import CostError, ModelError, ObjectiveError
+from ..errors import CostError, ModelError, ObjectiveError, describe_error
 from ..interrupt import raise_if_interrupt
+from ..model.lazy import has_lazy_layers, materialise_lazy_layers
 from ..training.step import TensorSpec
-from ..user_code import first_line, is_tensor_too_large, root_cause, user_code_location
+from ..user_code import is_tensor_too_large, root_cause, user_code_location, user_errors
 from .shape_rules import KERNEL_RESULTS
 from .workspace import WORKSPACE_POSITIONS, workspace_bytes
 
@@ -152,14 +153,10 @@ def _patched_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _build_real(build: ModelFactory, inputs: Sequence[TensorSpec]) -> nn.Module:
-    try:
-        model = build()
-        if any(map(_is_lazy, require_module(model).parameters())):
-            with torch.no_grad():
-                model.eval()(*(spec.zeros(2) for spec in inputs))
-    except BaseException as error:
-        raise_if_interrupt(error)
-        raise builder_error(error) from error
+    with user_errors(builder_error):
+        model = require_module(build())
+        if has_lazy_layers(model):
+            materialise_lazy_layers(model, [spec.zeros(2) for spec in inputs])
     return model
 
 
@@ -170,7 +167,7 @@ def builder_error(error: BaseException) -> ObjectiveError:
     if isinstance(error, ObjectiveError):
         return error
     return ModelError(
-        f"the builder raised {type(error).__name__}: {first_line(error)}"
+        f"the builder raised {describe_error(error)}"
         f"{user_code_location(error)}; it must return a torch.nn.Module for every candidate of the "
         "space."
     )
@@ -188,10 +185,6 @@ def require_module(model: object) -> nn.Module:
     raise ModelError(
         f"the builder returned {kind}, expected a torch.nn.Module: return the model itself."
     )
-
-
-def _is_lazy(parameter: nn.Parameter) -> bool:
-    return bool(nn.parameter.is_lazy(parameter))
 
 
 @contextmanager

@@ -26,8 +26,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from ..errors import CostError, ObjectiveError
-from ..interrupt import raise_if_interrupt
+from ..errors import CostError, describe_error
 from ..randomness import Randomness
 from ..training.step import (
     StepSpec,
@@ -36,7 +35,7 @@ from ..training.step import (
     tensors_in,
     training_step,
 )
-from ..user_code import first_line, is_tensor_too_large, user_code_location
+from ..user_code import is_tensor_too_large, user_code_location, user_errors
 from .cuda_allocator import ROUNDING_SLACK
 from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model
 from .flops import FlopCounter, fused_encoder_disabled
@@ -85,14 +84,12 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
     """
     with silence_fake_tensor_warnings(), isolated_torch_state(), fused_encoder_disabled():
         mode = FakeCPU()
-        with fake_model(build, step.inputs, mode) as (model, notes), mode:
-            try:
-                return _trace(model, step, notes, mode)
-            except ObjectiveError:
-                raise
-            except BaseException as error:
-                raise_if_interrupt(error)
-                raise _trace_error(error, step) from error
+        with (
+            fake_model(build, step.inputs, mode) as (model, notes),
+            mode,
+            user_errors(lambda error: _trace_error(error, step)),
+        ):
+            return _trace(model, step, notes, mode)
 
 
 def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) -> Trace:
@@ -257,8 +254,8 @@ def _trace_error(error: BaseException, step: StepSpec) -> CostError:
         for spec in step.inputs
     )
     return CostError(
-        f"one training step on inputs of shape {shapes} raised {type(error).__name__}: "
-        f"{first_line(error)}{location}; the model must take these inputs, the loss its output, "
-        "and neither may read values (.item(), .numpy()); where they must, give the costs as a "
-        "function of the widths."
+        f"one training step on inputs of shape {shapes} raised "
+        f"{describe_error(error)}{location}; the model must take these inputs, the loss its "
+        "output, and neither may read values (.item(), .numpy()); where they must, give the costs "
+        "as a function of the widths."
     )

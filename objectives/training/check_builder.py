@@ -13,11 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Task
-from ..errors import ModelError, ObjectiveError, describe_error, describe_shape, describe_type
+from ..errors import (
+    ModelError,
+    ObjectiveError,
+    describe_dtype,
+    describe_error,
+    describe_shape,
+    describe_type,
+)
 from ..interrupt import raise_if_interrupt
 from ..model.objective import Objective
 from ..randomness import Randomness
-from ..user_code import is_out_of_memory
+from ..user_code import is_out_of_memory, user_code_location, user_errors
 from .evaluate import evaluate_metric, predict
 
 _SAMPLE_COUNT = 2
@@ -44,7 +51,7 @@ def check_builder(
             that the data and the loss cannot use.
         MetricError: The metric does not return a number.
     """
-    with Randomness(0, _CPU):
+    with Randomness(0, _CPU), user_errors(lambda error: _unexpected_error(objective, error)):
         _check_widths(objective, smallest, largest)
         model = objective.build(smallest).to(_CPU)
         if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -52,9 +59,37 @@ def check_builder(
                 f"{_objective_name(objective)}: the model for {dict(smallest)} has no parameter to "
                 "train: return a module with trainable parameters."
             )
+        _check_fresh(objective, model, smallest)
         _check_output(objective, model)
         validation = objective.data.validation
         evaluate_metric(objective, predict(model, validation.inputs), validation.targets)
+
+
+def _unexpected_error(objective: Objective, error: BaseException) -> ModelError:
+    """Return the error for what user code raised in a place that has no sentence of its own."""
+    name = _objective_name(objective)
+    if is_out_of_memory(error):
+        return ModelError(
+            f"{name}: memory ran out where the smallest candidate was tried on the validation "
+            f"split ({describe_error(error)}): give fewer rows, make the model smaller, or run it "
+            "where there is more memory."
+        )
+    return ModelError(
+        f"{name}: trying the smallest candidate raised {describe_error(error)}"
+        f"{user_code_location(error)}: make the model take whole splits, as evaluation does."
+    )
+
+
+def _check_fresh(objective: Objective, model: nn.Module, widths: Mapping[str, int]) -> None:
+    """Check that a second model shares no weights with the first."""
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    for parameter in objective.build(widths).parameters():
+        if id(parameter) in first:
+            raise ModelError(
+                f"{_objective_name(objective)}: build(widths) returns the parameter "
+                f"'{first[id(parameter)]}' a second time: make a fresh module in every call, or "
+                "one training would go on with the weights of another."
+            )
 
 
 def _check_widths(
@@ -123,28 +158,34 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
     data = objective.data
     inputs, targets = data.train.inputs[:_SAMPLE_COUNT], data.train.targets[:_SAMPLE_COUNT]
     name = _objective_name(objective)
-    try:
-        output = model.eval()(inputs)
-    except BaseException as error:
-        raise_if_interrupt(error)
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
+    parameters = {parameter_name for parameter_name, _ in model.named_parameters()}
+    with user_errors(
+        lambda error: ModelError(
             f"{name}: the model raised {describe_error(error)} for inputs of shape "
-            f"{tuple(inputs.shape)}: make it take samples of shape {data.input_shape}."
-        ) from error
+            f"{tuple(inputs.shape)} {describe_dtype(inputs.dtype)}: make it take samples of shape "
+            f"{data.input_shape}."
+        ),
+        keep_out_of_memory=True,
+    ):
+        output = model.eval()(inputs)
+    made_late = [key for key, _ in model.named_parameters() if key not in parameters]
+    if made_late:
+        raise ModelError(
+            f"{name}: the model makes the parameter '{made_late[0]}' in its first forward pass, "
+            "where no optimizer would train it: make it in build(widths), or use nn.LazyLinear "
+            "and its like."
+        )
     if getattr(objective, "loss_name", "") in ("cross_entropy", "mse", "mae", "huber"):
         _check_shape(objective, output, targets)
-    try:
-        loss = objective.loss(output, targets)
-    except BaseException as error:
-        raise_if_interrupt(error)
-        if is_out_of_memory(error) or isinstance(error, ObjectiveError):
-            raise
-        raise ModelError(
+    with user_errors(
+        lambda error: ModelError(
             f"{name}: the loss raised {describe_error(error)} for outputs of shape "
-            f"{describe_shape(output)} and targets of shape {tuple(targets.shape)}: make them fit."
-        ) from error
+            f"{describe_shape(output)} and targets of shape {tuple(targets.shape)} "
+            f"{describe_dtype(targets.dtype)}: make them fit."
+        ),
+        keep_out_of_memory=True,
+    ):
+        loss = objective.loss(output, targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
             f"{name}: the loss is of shape {describe_shape(loss)}: it must be a scalar tensor, the "

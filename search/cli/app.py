@@ -9,15 +9,19 @@ cancel), `status`, `report` (best, report, dashboard), `cost`, `check` (check, i
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...objectives.errors import describe_error
 from ...objectives.interrupt import note_interrupts
+from ...objectives.user_code import raised_by_user_code
 from ...storage.database.password import hide_password
 from ..errors import ExitCode, exit_code_of
 from . import check, control, cost, database, report, run, status
@@ -74,15 +78,26 @@ def main() -> None:
         # The reader of our output is gone: nothing is left to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, SystemExit) and not _called_by_user_code(error):
+            raise
         if os.environ.get("WIDTHWISE_DEBUG"):
             logging.getLogger(__name__).exception("traceback of the error")
         exit_code = exit_code_of(error)
-        if exit_code is None:
+        if isinstance(error, SystemExit) or not isinstance(error, Exception):
+            message = f"your code raised {describe_error(error)}; let it raise an Exception instead"
+            _exit(message, ExitCode.BAD_INPUT)
+        elif exit_code is None:
             message = f"{type(error).__name__}: {error} (a bug of ours; --debug shows where)"
             _exit(message, ExitCode.BUG)
         else:
             _exit(str(error), exit_code)
+
+
+def _called_by_user_code(error: SystemExit) -> bool:
+    """Return whether a model, data or metric of the user's asked for the program's end."""
+    libraries = [Path(inspect.getfile(origin)).parent for origin in (typer.Typer, typer.Exit)]
+    return raised_by_user_code(error, *libraries)
 
 
 def _exit(message: str, code: int) -> None:

@@ -101,11 +101,21 @@ def check(
 
 def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
     """Print whether the learning rate holds at every width of the space."""
+    from ...objectives.errors import ModelError, describe_error
     from ...objectives.parametrisation.coordinate_check import coordinate_check
+    from ...objectives.user_code import user_code_location, user_errors
     from ..problem.parametrise import base_widths, width_sweep
 
     widths = width_sweep(problem.space, base_widths(problem.spec, problem.space))
-    result = coordinate_check(problem.objective, problem.parametrisation, widths, problem.settings)
+    with user_errors(
+        lambda error: ModelError(
+            f"{problem.objective.name}: the check of coordinates raised {describe_error(error)}"
+            f"{user_code_location(error)}: make the model and the loss take a training step."
+        )
+    ):
+        result = coordinate_check(
+            problem.objective, problem.parametrisation, widths, problem.settings
+        )
     if as_json:
         write_json({"passed": result.passed, **asdict(result)})
     else:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ...objectives.errors import ModelError, describe_error
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.errors import MupInapplicable
 from ...objectives.parametrisation.mup import derive_mup
 from ...objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from ...objectives.training.settings import ProxySettings
+from ...objectives.user_code import user_code_location, user_errors
 from ..space.space import Space
 from ..spec.spec import Spec
 
@@ -40,17 +42,26 @@ def parametrise(
         return StandardParametrisation(), settings
     base = base_widths(spec, space)
     try:
-        mup = derive_mup(
-            objective.build,
-            base,
-            _probe_candidates(space, base),
-            inputs=objective.data.train.inputs[:2],
-        )
+        with user_errors(lambda error: _derivation_error(objective, error)):
+            mup = derive_mup(
+                objective.build,
+                base,
+                _probe_candidates(space, base),
+                inputs=objective.data.train.inputs[:2],
+            )
     except MupInapplicable as error:
         if spec.proxy.rate_factors is None:
             settings = replace(settings, rate_factors=FALLBACK_RATE_FACTORS)
         return StandardParametrisation(reason=str(error)), settings
     return mup, settings
+
+
+def _derivation_error(objective: ModuleObjective, error: BaseException) -> ModelError:
+    return ModelError(
+        f"{objective.name}: building and running small candidates raised {describe_error(error)}"
+        f"{user_code_location(error)}: mend it; where candidates are too large for this machine, "
+        "lower the upper ends of the widths."
+    )
 
 
 def base_widths(spec: Spec, space: Space) -> dict[str, int]:

@@ -148,7 +148,7 @@ def recommend(
         }
         if feasible is not None:
             answer = best_candidate(feasible, goal, history, posterior)
-    recommended_index, verdict = _judge_against_baselines(judged, goal)
+    recommended_index, verdict = _judge_against_baselines(judged, observed, goal)
     front_indices = (
         pareto_front(cost, observed.metric).tolist() if goal.kind is GoalKind.FRONT else []
     )
@@ -163,7 +163,7 @@ def recommend(
     )
 
 
-def _judge_against_baselines(judged: _Judged, goal: Goal) -> tuple[int, str]:
+def _judge_against_baselines(judged: _Judged, observed: _Judged, goal: Goal) -> tuple[int, str]:
     """Return the index of the trial to take, and why.
 
     It is a baseline unless the search beats it by more than the noise of a training.
@@ -173,10 +173,7 @@ def _judge_against_baselines(judged: _Judged, goal: Goal) -> tuple[int, str]:
     if goal.kind is GoalKind.SMALLEST:
         qualifies = judged.qualifies(goal)
         if not qualifies[best_index]:
-            return best_index, (
-                f"No trial is believed to reach the target {goal.target:g} with {CONFIDENCE:.0%} "
-                "confidence: this is the best metric, not the smallest network."
-            )
+            return best_index, _describe_missed_target(observed, goal)
         baselines = [index for index in baselines if qualifies[index]]
     if not baselines:
         return best_index, "No baseline to judge it against: none of them has a metric that counts."
@@ -186,6 +183,22 @@ def _judge_against_baselines(judged: _Judged, goal: Goal) -> tuple[int, str]:
     if goal.kind is GoalKind.SMALLEST:
         return best_index, _describe_saving(judged, goal, best_index, baselines)
     return _judge_gain(judged, best_index, baselines)
+
+
+def _describe_missed_target(observed: _Judged, goal: Goal) -> str:
+    """Return the sentence for a study in which no trial is believed to reach the target."""
+    best = observed.trials[int(np.argmax(observed.metric))]
+    if not meets_target(observed.metric, goal).any():
+        return (
+            f"Nothing reaches the target {goal.target:g}: the best is {best.value:.4g}, of trial "
+            f"{best.number}. Recommended is what is believed to come nearest, not the smallest "
+            "network; lower the target, raise the limits, or train longer."
+        )
+    return (
+        f"No trial is believed to reach the target {goal.target:g} with {CONFIDENCE:.0%} "
+        f"confidence, though trial {best.number} was measured at {best.value:.4g}: this is the "
+        "best metric, not the smallest network."
+    )
 
 
 def _describe_saving(judged: _Judged, goal: Goal, best_index: int, baselines: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..goal import Goal, GoalKind, cheapest_index, confidently_meets_target
+from ..goal import Goal, GoalKind, cheapest_index, confidently_meets_target, meets_target
 from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
 from ..space.neighbourhood import Candidates, hash_rows
@@ -70,7 +70,8 @@ def best_candidate(
     Args:
         feasible_set: The candidates.
         goal: "best" and "front" take the best mean; "smallest" the cheapest that meets the target
-            with confidence, or the likeliest to where none does.
+            with confidence; where none does, the likeliest to meet it, and where none is likelier
+            to than not, the one that comes nearest.
         history: What was tried; of companions only those of a trial in it are taken.
         posterior: As fitted to the history.
         companion_parameters: Decodes the companions.
@@ -149,10 +150,14 @@ class _AnswerScores:
 
 
 def _cheapest_confident(mean: Floats, deviation: Floats, cost: Floats, goal: Goal) -> int:
-    """Return the index of the cheapest that meets the target, else of the likeliest to."""
+    """Return the index of the cheapest that meets the target, else of the likeliest or nearest."""
     cheapest = cheapest_index(confidently_meets_target(mean, deviation, goal), mean, cost)
     if cheapest is not None:
         return cheapest
+    if not meets_target(mean, goal).any():
+        # Beyond all means the least known candidate is the likeliest to reach a target: a corner of
+        # the space, the smallest network above all, whose training would confirm nothing.
+        return int(np.argmax(mean))
     return int(np.argmax((mean - goal.signed_target) / deviation))
 
 

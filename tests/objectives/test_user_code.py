@@ -13,6 +13,7 @@ from widthwise.objectives.user_code import (
     is_out_of_memory,
     is_tensor_too_large,
     load_object,
+    raised_by_user_code,
     root_cause,
     source_fingerprint,
     user_code_location,
@@ -78,6 +79,8 @@ BROKEN = {
     "syntax.py": "def build(:\n",
     "raises.py": "x = 1\nraise ValueError('no such luck')\n",
     "exits.py": "import sys\nsys.exit(3)\n",
+    "ends.py": "import sys\nsys.exit()\n",
+    "cancels.py": "import asyncio\nraise asyncio.CancelledError\n",
     "imports.py": "import a_module_that_is_nowhere\n",
     "names.py": "SIZE = 3\ndef build_model(widths): ...\ndef data(): ...\n",
     "empty.py": "",
@@ -95,7 +98,10 @@ BROKEN = {
         ("sub/notes.txt:build", ["must end in .py"]),
         ("syntax.py:build", ["not valid Python", "line 1"]),
         ("raises.py:build", ["ValueError: no such luck", "in line 2"]),
-        ("exits.py:build", ["SystemExit: 3"]),
+        ("exits.py:build", ["SystemExit: 3", "in line 2"]),
+        ("exits:build", ["SystemExit: 3"]),
+        ("ends.py:build", ["raised SystemExit"]),
+        ("cancels.py:build", ["CancelledError", "in line 2"]),
         ("imports.py:build", ["ModuleNotFoundError", "a_module_that_is_nowhere", "in line 1"]),
         ("names.py:bild_model", ["did you mean 'build_model'?"]),
         ("names.py:zzz", ["it has 'build_model', 'data'"]),
@@ -215,3 +221,14 @@ def test_the_root_cause_is_the_first_of_a_chain() -> None:
     second.__cause__, third.__cause__ = first, second
     assert root_cause(third) is first
     assert root_cause(first) is first
+
+
+def test_a_raise_below_our_own_code_and_below_a_users_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path, "stops.py", "import sys\ndef stop():\n    sys.exit(0)\n")
+    with pytest.raises(SystemExit) as caught:
+        load_object("stops.py:stop", tmp_path)()
+    assert raised_by_user_code(caught.value)
+    assert not raised_by_user_code(caught.value, tmp_path)
+    with pytest.raises(ImportFailure) as refused:
+        load_object("gone.py:stop", tmp_path)
+    assert not raised_by_user_code(refused.value)

@@ -1,5 +1,6 @@
 """Costs from the user's own function: taken as given, checked, and never silently missing."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,6 +112,15 @@ def test_what_is_no_cost_is_refused(value: Any, message: str) -> None:
 def test_a_function_that_raises_is_named() -> None:
     with pytest.raises(CostError, match=r"KeyError.*test_user_costs.py line.*a=8, b=4"):
         UserCostModel(lambda widths: {"flops": widths["c"]}, "ab").evaluate(ROWS)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(0), SystemExit("bye"), asyncio.CancelledError()])
+def test_a_function_that_ends_the_program_is_named(raised: BaseException) -> None:
+    def costs(_: object) -> Any:
+        raise raised
+
+    with pytest.raises(CostError, match=f"raised {type(raised).__name__}.* for a=8, b=4"):
+        UserCostModel(costs, ("a", "b")).candidate_costs({"a": 8, "b": 4})
 
 
 def test_other_costs_for_other_candidates_are_refused() -> None:

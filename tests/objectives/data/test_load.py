@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,66 @@ def test_what_a_function_raises_is_said_in_one_sentence() -> None:
         read_function("own.py:data", boom, seed=0)
 
 
-def test_out_of_memory_in_a_function_is_no_mistake_of_its_author() -> None:
+def test_out_of_memory_in_a_function_is_said_with_what_to_do() -> None:
     def greedy() -> Any:
         raise MemoryError
 
-    with pytest.raises(MemoryError):
-        read_function("f", greedy, seed=0)
+    def cuda() -> Any:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    def huge() -> Any:
+        return np.empty((2**40, 2**16)), np.empty(2**40)
+
+    for function in (greedy, cuda, huge):
+        with pytest.raises(DataError, match=r"^f raised .*: give less data, or run it where"):
+            read_function("f", function, seed=0)
+
+
+class _Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class _NoArray:
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        pytest.param(SystemExit(0), "SystemExit: 0", id="exit well"),
+        pytest.param(SystemExit(3), "SystemExit: 3", id="exit"),
+        pytest.param(asyncio.CancelledError(), "CancelledError", id="cancelled"),
+        pytest.param(GeneratorExit(), "GeneratorExit", id="generator"),
+        pytest.param(RecursionError("too deep"), "RecursionError: too deep", id="recursion"),
+        pytest.param(_Unspeakable(), "_Unspeakable", id="no message"),
+        pytest.param(ValueError("x" * 100_000), "ValueError: xxx", id="long"),
+    ],
+)
+def test_whatever_a_function_raises_is_one_sentence(raised: BaseException, says: str) -> None:
+    def function() -> Any:
+        raise raised
+
+    with pytest.raises(DataError) as caught:
+        read_function("own.py:data", function, seed=0)
+    message = str(caught.value)
+    assert message.startswith(f"own.py:data raised {says}")
+    assert len(message) < 500
+    assert "\n" not in message
+
+
+def test_what_a_function_returned_may_raise_when_it_is_read() -> None:
+    with pytest.raises(DataError, match="CancelledError"):
+        read_function("f", lambda: (_NoArray(), _NoArray()), seed=0)
+
+
+def test_ctrl_c_in_a_function_is_no_error_of_it() -> None:
+    def function() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_function("f", function, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +172,13 @@ def test_a_source_is_a_name_a_file_or_a_function(tmp_path: Path) -> None:
         load_data("source_of_rows.py:rows", base=tmp_path, seed=0),
     ]
     assert [data.features for data in actual] == [4, 1, 40]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.csv")
+    for source in ("rows.csv", "/dev/zero", "."):
+        with pytest.raises(DataError, match="is no regular file"):
+            data_fingerprint(source, tmp_path)
 
 
 def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:

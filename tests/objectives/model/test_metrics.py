@@ -147,6 +147,20 @@ def test_a_users_metric_may_be_not_a_number(tmp_path: Path) -> None:
         ("return True", "returned True (bool)"),
         ("return output", "Tensor"),
         ("return 1j", "complex"),
+        ("return np.complex64(1 + 2j)", "complex"),
+        ("return torch.tensor(1j)", "complex"),
+        ("return 10**400", "which is no number of double precision"),
+        ("return np.array([10**400], dtype=object)", "which is no number of double precision"),
+        ("return -(10**5000)", "a value of type int, which is no number"),
+        ("from fractions import Fraction; return Fraction(10**400)", "which is no number of"),
+        ("return np.ones((2, 2))", "[1., 1.]"),
+        ("return torch.ones(0)", "tensor([])"),
+        ("return {'f1': 0.5}", "{'f1': 0.5} (dict)"),
+        ("return (x for x in [1])", "generator"),
+        ("return np.True_", "True"),
+        ("import sys; sys.exit(0)", "raised SystemExit: 0"),
+        ("raise __import__('asyncio').CancelledError", "raised CancelledError"),
+        ("return metric(output, target)", "raised RecursionError"),
         ("raise ValueError('odd')", "raised ValueError: odd (output (3, 2), target (3,))"),
     ],
 )
@@ -156,6 +170,7 @@ def test_a_users_metric_that_gives_no_number(body: str, says: str, tmp_path: Pat
         metric(torch.ones(3, 2), torch.zeros(3))
     assert says in str(caught.value)
     assert "own_metric.py:metric" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_direction_may_be_an_attribute(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The check before a study: what a builder, a loss or a metric may get wrong."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,62 @@ def test_a_builder_that_does_not_fit(
     assert "\n" not in str(caught.value)
 
 
+class Late(nn.Module):
+    """Makes its head when it is first called, as some do instead of a lazy layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, width)
+        self.head: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if self.head is None:
+            self.head = nn.Linear(x.shape[1], 3)
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+class Raising(nn.Module):
+    """Raises what it is given, on more rows than `rows`."""
+
+    def __init__(self, error: BaseException, rows: int = 0) -> None:
+        super().__init__()
+        self.layer, self.error, self.rows = nn.Linear(4, 3), error, rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.rows:
+            raise self.error
+        return self.layer(x)  # type: ignore[no-any-return]
+
+
+ONE_MODEL = two_layers(SMALL_WIDTHS)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        pytest.param(lambda w: Late(w["a"]), "makes the parameter 'head.weight' in its", id="late"),
+        pytest.param(lambda _: ONE_MODEL, "a second time: make a fresh module", id="same model"),
+        pytest.param(lambda _: Raising(SystemExit(0)), "raised SystemExit: 0", id="exits"),
+        pytest.param(lambda _: Raising(SystemExit(3), 2), "raised SystemExit: 3", id="exits late"),
+        pytest.param(
+            lambda _: Raising(asyncio.CancelledError()), "raised CancelledError", id="cancelled"
+        ),
+        pytest.param(lambda _: Raising(MemoryError(), 2), "memory ran out", id="memory"),
+        pytest.param(lambda _: Raising(ValueError("odd"), 2), "ValueError: odd (at", id="split"),
+    ],
+)
+def test_a_model_with_surprises(build: Callable[[Widths], Any], says: str, iris: Data) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_builder(custom_objective(build, iris), SMALL_WIDTHS, SMALL_WIDTHS)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def exits(*_: Any) -> Tensor:
+    raise SystemExit(0)
+
+
 @pytest.mark.parametrize(
     ("loss", "says"),
     [
@@ -150,6 +207,9 @@ def test_a_builder_that_does_not_fit(
         pytest.param(lambda *_: None, "the loss is of shape NoneType", id="none"),
         pytest.param(lambda o, t: o @ t, "the loss raised RuntimeError", id="raises"),
         pytest.param(lambda o, _: o.detach().mean(), "the loss has no gradient", id="detached"),
+        pytest.param(lambda o, _: o.mean().item(), "the loss is of shape float", id="float"),
+        pytest.param(lambda o, _: (o > 0).sum(), "the loss has no gradient", id="count"),
+        pytest.param(exits, "the loss raised SystemExit: 0", id="exits"),
     ],
 )
 def test_a_loss_that_does_not_fit(loss: Any, says: str, iris: Data) -> None:

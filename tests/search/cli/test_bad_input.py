@@ -108,6 +108,89 @@ def test_a_spec_that_does_not_work(cli: Any, text: str, code: int, parts: list[s
     assert not (cli.folder / "study.db").exists()
 
 
+HOSTILE = """
+import asyncio, sys
+import torch
+from torch import nn
+
+def data():
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > 0).long()
+
+def data_exits():
+    sys.exit(0)
+
+def data_without_memory():
+    raise MemoryError
+
+def fine(widths):
+    return nn.Linear(4, widths["a"])
+
+def exits(*_):
+    sys.exit(3)
+
+def cancels(*_):
+    raise asyncio.CancelledError
+
+exits.direction = cancels.direction = "maximize"
+"""
+
+
+HOSTILE_PROXIES = [
+    ('data = "h.py:data_exits"', "proxy.data: h.py:data_exits raised SystemExit: 0"),
+    ('data = "h.py:data_without_memory"', "MemoryError (at h.py line"),
+    ('data = "h.py:data", loss = "h.py:exits"', "raised SystemExit: 3"),
+    ('data = "h.py:data", loss = "h.py:cancels"', "raised CancelledError"),
+    ('data = "h.py:data", metric = "h.py:exits"', "metric h.py:exits raised SystemExit: 3"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "proxy", "says"),
+    [
+        *(("run", *hostile) for hostile in HOSTILE_PROXIES),
+        *(("cost", *hostile) for hostile in HOSTILE_PROXIES[:-1]),  # costs need no metric
+        ("check", *HOSTILE_PROXIES[0]),
+        ("check", *HOSTILE_PROXIES[-1]),
+        ("submit", *HOSTILE_PROXIES[0]),
+        ("submit", *HOSTILE_PROXIES[2]),
+    ],
+)
+def test_user_code_that_ends_the_program_is_refused(
+    cli: Any, command: str, proxy: str, says: str
+) -> None:
+    cli.write("h.py", HOSTILE)
+    cli.write("s.toml", spec(model='build = "h.py:fine"', proxy=proxy))
+    assert_refused(cli.run_in_process(command, "s.toml"), 2, says)
+    assert not (cli.folder / "study.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import sys; sys.exit(0)\n", "SystemExit: 0"),
+        ("import asyncio\nraise asyncio.CancelledError\n", "CancelledError"),
+        ("from torch import nn\ndef costs(w): raise SystemExit(0)\n", "raised SystemExit: 0"),
+    ],
+    ids=["exit at import", "cancelled at import", "cost function"],
+)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_file_that_ends_the_program_is_refused(
+    cli: Any, command: str, text: str, says: str
+) -> None:
+    cli.write("h.py", HOSTILE)
+    cli.write("c.py", text)
+    model = 'build = "h.py:fine", costs = "c.py:costs"'
+    cli.write("s.toml", spec(model=model, limits="parameters = 40", proxy='data = "h.py:data"'))
+    assert_refused(cli.run_in_process(command, "s.toml"), 2, says)
+
+
+def test_a_builder_that_ends_the_program_is_refused_by_cost(cli: Any) -> None:
+    cli.write("h.py", HOSTILE)
+    arguments = ("--build", "h.py:exits", "--input", "4", "--widths", "a=2")
+    assert_refused(cli.run_in_process("cost", *arguments), 2, "the builder raised SystemExit: 3")
+
+
 def test_every_line_of_a_broken_spec_is_said(cli: Any) -> None:
     cli.write("s.toml", spec(limits='flops = "2 MiB", parms = 3'))
     result = cli.run_in_process("run", "s.toml")

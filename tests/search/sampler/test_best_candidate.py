@@ -172,6 +172,36 @@ def test_what_was_trained_and_broke_a_measured_limit_is_never_the_answer(ask: An
     assert answer.widths["a"] < 64
 
 
+@pytest.mark.parametrize(
+    "trained",
+    [
+        pytest.param([8, 12, 16, 20, 24, 48], id="the largest and the smallest unknown"),
+        pytest.param([12, 24, 36, 48, 64], id="the smallest unknown"),
+        pytest.param([16, 20, 24, 28, 32], id="a middle"),
+    ],
+)
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_target_out_of_reach_is_not_confirmed_on_the_smallest_network(
+    trained: list[int], noise: float
+) -> None:
+    """The least known candidate, a corner of the space, is the likeliest to be far off."""
+    goal = Goal(kind="smallest", target=5.0, cost="parameters")
+    feasible = FeasibleSet(SPACE, Limits(), lambda rows: {"parameters": rows[:, 0] * 10})
+    rng = np.random.default_rng(len(trained))
+    trials = [
+        Trial(width=trial.width, value=(trial.value or 0.0) + noise * float(rng.normal()))
+        for trial in complete(trained)
+    ]
+    slots = [trial.slot(number) for number, trial in enumerate(trials)]
+    history = build_history(SPACE, slots, goal, epochs=EPOCHS)
+    answer = best_candidate(feasible, goal, history, fit_posterior(SPACE, history))
+    assert answer is not None
+    assert answer.widths["a"] >= 28
+    suggestion = Suggester(feasible_set=feasible, goal=goal).suggest(history, rng, last=True)
+    if suggestion.origin == CONFIRMATION:
+        assert suggestion.widths == answer.widths
+
+
 @BOTH_DOORS
 def test_a_trial_in_training_may_be_the_answer(ask: Any) -> None:
     trials = [*complete(WIDTHS[:-1]), Trial(width=64, outcome=None)]
