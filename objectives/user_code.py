@@ -1,8 +1,9 @@
 """A user's own code: loading it by reference, and saying what went wrong in it.
 
 A reference is `FILE.py:name` or `package.module:name`. A file is looked for beside the spec
-(`base`) and runs once per process; the folder it lies in goes to the front of `sys.path`, as
-`python FILE.py` would do, so that it can import its neighbours.
+(`base`) and runs once per process; the folder it lies in goes to the end of `sys.path`, so that it
+can import its neighbours. Not to the front, as `python FILE.py` would do: a `queue.py` there would
+stand for the standard library's in all that is imported from then on.
 
 An exception of a user's code becomes one sentence that names the line. Running out of memory is no
 mistake of the user's, but an outcome of a trial, and is passed on as it is. Nothing here imports
@@ -73,7 +74,7 @@ def source_fingerprint(reference: str, base: Path) -> str:
     source, _ = _split_reference(reference)
     if _is_file(source):
         return hashlib.sha256(_resolve_file(source, base).read_bytes()).hexdigest()
-    _prepend_to_sys_path(base)
+    _append_to_sys_path(base)
     with user_errors(lambda error: ImportFailure(_import_failure_message(source, error))):
         spec = importlib.util.find_spec(source)
     if spec is None:
@@ -190,7 +191,7 @@ def _load_file(source: str, base: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportFailure(f"{path} is not a Python source file: its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
-    _prepend_to_sys_path(path.parent)
+    _append_to_sys_path(path.parent)
     sys.modules[name] = module  # before it runs: dataclasses and pickle look their module up
     try:
         with user_errors(lambda error: ImportFailure(_import_failure_message(str(path), error))):
@@ -202,15 +203,15 @@ def _load_file(source: str, base: Path) -> ModuleType:
 
 
 def _load_module(source: str, base: Path) -> ModuleType:
-    _prepend_to_sys_path(base)
+    _append_to_sys_path(base)
     with user_errors(lambda error: _module_failure(source, base, error)):
         return importlib.import_module(source)
 
 
-def _prepend_to_sys_path(folder: Path) -> None:
+def _append_to_sys_path(folder: Path) -> None:
     entry = str(folder.resolve())
     if entry not in sys.path:
-        sys.path.insert(0, entry)
+        sys.path.append(entry)
         importlib.invalidate_caches()
 
 

@@ -9,10 +9,15 @@ cancel), `status`, `report` (best, report, dashboard), `cost`, `check` (check, i
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # `python -m` puts the current folder first, whose files would stand for the libraries below.
+    sys.path.pop(0)
+
 import inspect
 import logging
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +27,7 @@ import typer
 from ...objectives.errors import describe_error
 from ...objectives.interrupt import note_interrupts
 from ...objectives.user_code import raised_by_user_code
-from ...storage.database.password import hide_password
+from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, exit_code_of
 from . import check, control, cost, database, report, run, status
 
@@ -68,9 +73,9 @@ def _options(
 
 def main() -> None:
     """Run a command and exit with its documented code."""
-    hide_password(sys.argv[1:], program=f"{__package__}.app")
     try:
         with note_interrupts():
+            hide_secrets(sys.argv[1:], program=f"{__package__}.app")
             app()
     except KeyboardInterrupt:
         _exit("interrupted", ExitCode.INTERRUPTED)

@@ -20,7 +20,7 @@ from typing import Any, final
 
 from sqlalchemy.engine import URL
 
-from ...storage.database.url import PASSWORD_FILE_VARIABLE, STORAGE_VARIABLE
+from ...storage.database.url import STORAGE_VARIABLES
 from ..errors import Drained, SpecError
 from .ray_cluster import connect, import_ray, worker_capacity
 from .worker_fleet import WorkerFleet
@@ -192,7 +192,7 @@ def _worker_environment(gpu: bool) -> dict[str, str]:
     variables = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith("WIDTHWISE_") and name not in (STORAGE_VARIABLE, PASSWORD_FILE_VARIABLE)
+        if name.startswith("WIDTHWISE_") and name not in STORAGE_VARIABLES
     }
     # Ray shows a worker the GPU that it holds, and all of them to one that holds none.
     return variables if gpu else {**variables, "CUDA_VISIBLE_DEVICES": ""}

@@ -9,12 +9,16 @@ import logging
 import math
 import os
 import socket
+import sysconfig
 import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from sqlalchemy.engine import URL
 
+from ...storage.database.url import STORAGE_VARIABLES
 from ..errors import SpecError
 
 # What a node on the network may take to accept a connection.
@@ -48,18 +52,35 @@ def connect(ray: ModuleType) -> bool:
     log_options = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = _cluster_address()
     try:
-        if address is not None:
-            ray.init(address=address, **log_options)
-        else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **log_options,
-            )
+        with _isolated():
+            if address is not None:
+                ray.init(address=address, **log_options)
+            else:
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **log_options,
+                )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _join_error(str(error).partition("\n")[0]) from error
     return address is None
+
+
+@contextmanager
+def _isolated() -> Iterator[None]:
+    """Keep from Ray, within the block, what it would hand to all of its processes.
+
+    It puts the current folder first on their path, where a user's `queue.py` would be run in place
+    of the standard library's: here that is the library's own. And they get our variables, in which
+    a password may stand.
+    """
+    hidden = {name: os.environ.pop(name) for name in STORAGE_VARIABLES if name in os.environ}
+    try:
+        with chdir(sysconfig.get_path("stdlib")):
+            yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _cluster_address() -> str | None:

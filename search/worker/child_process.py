@@ -1,7 +1,8 @@
 """Child processes: modules of this package run as programs, with the storage out of sight.
 
-The storage's URL goes through the environment, its password through a file that only the child
-inherits; neither stands on a command line.
+The storage's URL goes through the environment, its secrets through files that only the child
+inherits; neither stands on a command line. The current folder is not on the child's path (`-P`):
+a user's `queue.py` there would be run in place of the standard library's.
 
 Entry point: `child_command`.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import URL
 
 from ...storage.database.password import child_credentials
+from ...storage.database.url import STORAGE_VARIABLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +52,15 @@ def child_command(
         url: The storage, password included.
         environment: Variables beside those of this process.
     """
-    credentials, password_file = child_credentials(url)
-    # A second URL with its password is of no use to the child.
-    inherited = {name: value for name, value in os.environ.items() if name != "OPTUNA_STORAGE"}
+    credentials, secret_files = child_credentials(url)
+    # A URL of ours with its password is of no use to the child, wherever it came from.
+    inherited = {name: value for name, value in os.environ.items() if name not in STORAGE_VARIABLES}
     try:
         yield ChildCommand(
-            arguments=[sys.executable, "-m", module, *arguments],
+            arguments=[sys.executable, "-P", "-m", module, *arguments],
             environment={**inherited, **(environment or {}), **credentials},
-            inherited_fds=[] if password_file is None else [password_file.fileno()],
+            inherited_fds=[file.fileno() for file in secret_files],
         )
     finally:
-        if password_file is not None:
-            password_file.close()
+        for file in secret_files:
+            file.close()

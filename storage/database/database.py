@@ -29,7 +29,7 @@ from .dialect import advisory_lock, is_postgresql
 from .engine import BEGIN_OPTION, DURABLE_OPTION, connect_args, make_engine
 from .filesystem import network_mount
 from .tables import SCHEMA_VERSION, metadata, schema
-from .url import DEFAULT_URL, format_url, resolve_url
+from .url import DEFAULT_URL, format_url, redact, resolve_url
 
 __all__ = ["DEFAULT_URL", "Database", "format_url", "resolve_url"]
 
@@ -218,10 +218,8 @@ def lock_tables(connection: Connection) -> None:
 
 
 def _unreachable(url: URL, cause: str) -> StorageUnreachable:
-    if url.password:
-        cause = cause.replace(str(url.password), "***")
     return StorageUnreachable(
-        f"The storage {format_url(url)} cannot be used ({cause}); check --storage or "
+        f"The storage {format_url(url)} cannot be used ({redact(cause, url)}); check --storage or "
         "WIDTHWISE_STORAGE, and that the database is there, running and open to you."
     )
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from ..errors import SchemaMismatch
 from .dialect import is_postgresql
 from .retry import call_with_retries, is_creation_conflict, is_transient
-from .url import format_url
+from .url import format_url, split_secrets
 
 TABLE_CREATION_SECONDS = 20.0
 """How long conflicts are retried with other processes that make Optuna's tables too."""
@@ -29,16 +29,18 @@ def open_storage(url: URL, connect_args: dict[str, Any]) -> RDBStorage:
 
     Args:
         url: The database.
-        connect_args: Of the driver, the password among them.
+        connect_args: Of the driver, without the URL's secrets.
 
     Raises:
         SchemaMismatch: If Optuna's tables were made by a release that this one cannot read.
     """
-    # The password travels beside the URL: Optuna keeps the text of the URL, and hands it to
-    # Alembic. Optuna fills in `{SCHEMA_VERSION}`, so braces are doubled.
-    text = url.set(password=None).render_as_string().replace("{", "{{").replace("}", "}}")
-    if url.password is not None:
-        connect_args = {**connect_args, "password": url.password}
+    # Secrets travel beside the URL: Optuna keeps the text of the URL, and hands it to Alembic.
+    # Optuna fills in `{SCHEMA_VERSION}`, so braces are doubled.
+    bare_url, password, options = split_secrets(url)
+    text = bare_url.render_as_string().replace("{", "{{").replace("}", "}}")
+    connect_args = {**connect_args, **{name: values[-1] for name, values in options.items()}}
+    if password is not None:
+        connect_args["password"] = password
     arguments: dict[str, Any] = {
         "pool_pre_ping": True,
         "hide_parameters": True,

@@ -28,8 +28,8 @@ class Command:
         self, folder: Path, url: URL, environment: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder
-        credentials, inherited_file = child_credentials(url)
-        if inherited_file is not None:
+        credentials, inherited_files = child_credentials(url)
+        for inherited_file in inherited_files:
             inherited_file.close()  # here the password goes into a file with a name
         inherited_names = ("HOME", "LANG", "RAY_TMPDIR", "TMPDIR")
         self.environment = {

@@ -137,13 +137,17 @@ def test_the_command_keeps_the_budget_though_ray_loses_a_worker_and_shows_no_pas
     ray_folder: Path, studies: Path, password_url: URL
 ) -> None:
     write_study(studies, trials=8)
-    command = Command(studies, password_url)
+    for name in ("queue", "optuna", "socket"):  # never run: Ray, too, is kept from this folder
+        (studies / f"{name}.py").write_text("open('executed', 'w').close()\n")
+    hidden_url = password_url.render_as_string(hide_password=False)
+    command = Command(studies, password_url, {"OPTUNA_STORAGE": hidden_url})
     run = command.start("run", "nap.toml", "--on", "ray", "--workers", "2", "--lease", "5")
     watch = LedgerWatch(password_url)
     wait_until(lambda: run.poll() is not None or watch.count_done() >= 1)
     process_texts = [
         part
         for process in descendants()
+        if process.pid != run.pid  # that one has what it was given
         for part in (*process.cmdline(), *process.environ().values())
     ]
     assert any("widthwise.search.cli.app" in part for part in process_texts)
@@ -154,6 +158,7 @@ def test_the_command_keeps_the_budget_though_ray_loses_a_worker_and_shows_no_pas
     assert run.returncode == 0, err
     watch.assert_exact(8)
     assert "s}3cret" not in out + err
+    assert not (studies / "executed").exists()
     logs = [path for path in ray_folder.rglob("*") if path.is_file()]
     assert logs
     assert [path for path in logs if b"s}3cret" in path.read_bytes()] == []

@@ -227,7 +227,6 @@ def test_a_sqlite_file_that_cannot_be_written_is_reported(tmp_path, short_open_t
         pytest.param("postgresql://me@127.0.0.1:1/db", "Connection refused", id="no server"),
         pytest.param("postgresql://me@no.invalid/db", "failed to resolve host", id="no host"),
         pytest.param("postgresql:///db?host=/nowhere", "No such file", id="no socket"),
-        pytest.param("postgresql:///db?sslmodee=1", "invalid connection option", id="bad option"),
     ],
 )
 def test_an_unreachable_server_is_reported_within_seconds(url, expected, short_open_timeout):

@@ -1,12 +1,17 @@
 """A password never comes out: not in an error, a representation, a log or what Optuna keeps."""
 
 import logging
+import sys
 import traceback
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import URL
 from widthwise.storage.database import database as database_module
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.errors import StorageUnreachable
+from widthwise.storage.database.password import child_credentials, hide_secrets
+from widthwise.storage.errors import StorageUnreachable, UrlRefused
 from widthwise.storage.study.study import create_study, load_study
 
 PASSWORD = "hunt{er}2%s/@:"
@@ -88,3 +93,106 @@ def test_no_use_of_a_database_reveals_its_password(password_url, caplog, capfd, 
             *capfd.readouterr(),
         ]
     assert not any("hunt" in text for text in written)
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
+
+
+@given(password=TEXTS, key_password=TEXTS)
+def test_a_child_reads_every_secret_and_its_environment_shows_none(password, key_password):
+    options = {"sslpassword": key_password, "sslmode": "prefer"}
+    url = URL.create("postgresql+psycopg", "me", password, "host", None, "db", options)
+    environment, files = child_credentials(url)
+    try:
+        assert environment["WIDTHWISE_STORAGE"] == "postgresql+psycopg://me@host/db?sslmode=prefer"
+        assert all(environment[name].startswith("/dev/fd/") for name in sorted(environment)[1:])
+        assert len(environment) == 1 + len(files) == 3
+        # A line end is no part of a password in a file, which editors put there.
+        if not password.endswith(("\r", "\n")):
+            assert resolve_url(None, environment) == url
+    finally:
+        for file in files:
+            file.close()
+
+
+def test_a_url_without_secrets_needs_no_file():
+    assert child_credentials(resolve_url("sqlite:///x.db", {})) == (
+        {"WIDTHWISE_STORAGE": "sqlite:///x.db"},
+        [],
+    )
+
+
+class Replaced(Exception):
+    """Stands for the end of this program, another one in its place."""
+
+
+@pytest.fixture
+def replaced_by(monkeypatch):
+    """Run `hide_secrets` on a command line; gives the one that takes its place, and its URL."""
+
+    def run(*arguments):
+        started = []
+
+        def replace_process(program, words):
+            started.append((program, words, resolve_url(words[-1].removeprefix("--storage="))))
+            raise Replaced
+
+        with pytest.raises(Replaced):
+            hide_secrets(arguments, program="a.module", replace_process=replace_process)
+        ((program, words, url),) = started
+        assert (program, *words[:4]) == (sys.executable, sys.executable, "-P", "-m", "a.module")
+        return words[4:], url
+
+    for variable in ("WIDTHWISE_STORAGE_PASSWORD_FILE", "WIDTHWISE_STORAGE_OPTIONS_FILE"):
+        monkeypatch.setenv(variable, "")
+    return run
+
+
+@pytest.mark.parametrize("flag", [["--storage"], ["--storage="]], ids=["apart", "joined"])
+@pytest.mark.parametrize(
+    ("typed", "bare"),
+    [
+        ("postgresql://me:hunter2@host/db", "postgresql+psycopg://me@host/db"),
+        ("postgres://me:hun/ter2@host:5/db", "postgresql+psycopg://me@host:5/db"),
+        ("postgresql://me@host/db?password=hunter2", "postgresql+psycopg://me@host/db"),
+        ("postgresql://me@host/db?sslpassword=hunter2", "postgresql+psycopg://me@host/db"),
+        ("postgresql://me@h/db?options=-chunter2&sslmode=allow", "postgresql+psycopg://me@h/db?sslmode=allow"),
+        ("postgresql://me:hunter2@h/db?sslpassword=hunter2", "postgresql+psycopg://me@h/db"),
+    ],
+)  # fmt: skip
+def test_typed_secrets_leave_the_command_line_and_arrive(replaced_by, flag, typed, bare):
+    typed_words = ["status", *flag[:-1], flag[-1] + typed]
+    if flag == ["--storage"]:
+        typed_words = ["status", "--storage", typed]
+    words, url = replaced_by(*typed_words)
+    assert "".join(words) == "status--storage" + ("" if flag == ["--storage"] else "=") + bare
+    assert url == resolve_url(typed, {})
+    assert "ter2" in url.render_as_string(hide_password=False)
+
+
+def test_of_two_typed_urls_none_is_shown_and_the_last_one_counts(replaced_by):
+    first, last = "postgresql://me:hunter1@host/db", "postgresql://me:hunter2@host/db"
+    words, url = replaced_by("status", "--storage", first, "--storage", last)
+    assert not any("hunter" in word for word in words)
+    assert url.password == "hunter2"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["status", "--storage", "sqlite:///x.db"],
+        ["status", "--storage", "postgresql://me@host/db?connect_timeout=3"],
+        ["status", "--storage"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_command_line_without_secrets_stays(arguments):
+    hide_secrets(arguments, program="a.module", replace_process=pytest.fail)
+
+
+@pytest.mark.parametrize("typed", ["postgresql://me:x@host:hunter2/db", "me:hunter2@host"])
+def test_what_cannot_be_read_is_refused_before_anything_starts(typed):
+    with pytest.raises(UrlRefused) as caught:
+        hide_secrets(["status", "--storage", typed], program="a", replace_process=pytest.fail)
+    assert "hunter2" not in str(caught.value)
