@@ -33,8 +33,8 @@ from ..user_code import (
 from .arrays import encode_array, read_result
 from .dataset import Data, RawData, Split, Task
 from .features import encode_columns
-from .files.data_file import DEFAULT_OPTIONS, SUFFIXES, read_file
-from .read_options import ReadOptions
+from .files.data_file import SUFFIXES, read_file
+from .read_options import DEFAULT_OPTIONS, ReadOptions
 from .split import Partition, split_as_given, split_rows
 from .target import encode_target, recognise_target
 

@@ -22,3 +22,6 @@ class ReadOptions:
     encoding: str | None = None
     separator: str | None = None
     header: bool | None = None
+
+
+DEFAULT_OPTIONS = ReadOptions()

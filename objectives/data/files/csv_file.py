@@ -1,117 +1,138 @@
-"""CSV files: separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Latin-1.
+"""Text files of separated values: `.csv`, `.tsv` and the like become a table of text columns.
+
+    bytes      unpacked                                  content
+    text       by its encoding                           encoding
+    records    by its separator                          separator
+    names      from the first row of the table           header, table_head
+    rows       all as wide as the names                  table_body
+
+Nothing is converted: a column is what stands in the file, and an empty field is ''. What is left
+out on the way (titles, comments, blank rows, headers repeated by joining files, row names, an
+empty last column) is said in a note; what cannot be a table is refused with its line number.
 
 Entry point: `read_csv`.
 """
 
-import codecs
 import csv
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from ...errors import DataError
+from ..read_options import DEFAULT_OPTIONS, ReadOptions
+from .content import read_content
+from .encoding import DecodedText, decode
+from .separator import SEPARATOR_NAMES, detect_separator, parse_separator
+from .table_body import TableBody, read_body
+from .table_head import UNNAMED, TableHead, read_head
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+HEAD_CHARACTERS = 65_536
+"""Characters at the start of a file that separator and header are recognised from."""
 
-HEAD_BYTES = 65_536
-"""Bytes at the start of a file from which the separator is detected."""
+_EXCEL_SEPARATOR = "sep="
 
 
-def read_csv(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the table, and notes for the user on how the file was read.
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A text file as a table.
 
-    Every column is text, as it stands in the file; an empty field is ''.
+    Attributes:
+        table: Columns of text, as they stand in the file; an empty field is ''.
+        encoding: Of the text, for people.
+        separator: Of the fields, for people.
+        header: Where the column names come from, for people.
+        notes: Sentences for the user on how the file was read.
+    """
+
+    table: pd.DataFrame
+    encoding: str
+    separator: str
+    header: str
+    notes: tuple[str, ...]
+
+
+def read_csv(
+    path: Path, options: ReadOptions = DEFAULT_OPTIONS, target: str | None = None
+) -> TextTable:
+    """Return the table that a text file holds.
+
+    Args:
+        path: The file, maybe packed.
+        options: What the user says of it.
+        target: Column to predict: a first row that holds its name holds names.
 
     Raises:
-        DataError: Empty, not text, without a header, or with rows that do not fit it.
+        DataError: Empty, not text, not of the encoding said, or with rows that do not fit the
+            column names.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if not head.strip():
+    decoded = decode(path, read_content(path), options.encoding)
+    if not decoded.text.strip():
         raise DataError(f"{path} is empty: it needs a line of column names and rows below.")
-    encoding = _detect_encoding(path, head)
-    text = codecs.getincrementaldecoder(encoding)().decode(head)
-    separator = _detect_separator(text)
-    _check_header(path, text, separator)
-    notes = []
-    if encoding == "latin-1":
-        notes.append("the file is not UTF-8: read as Latin-1")
-    if separator != ",":
-        notes.append(f"the columns are separated by {SEPARATORS[separator]}")
+    skip_lines, separator = _excel_separator(decoded)
+    lines = _first_lines(decoded, skip_lines)
+    if options.separator is not None:
+        separator = parse_separator(options.separator)
+    if separator is None:
+        separator = detect_separator(lines)
     try:
-        with warnings.catch_warnings():
-            # With index_col=False pandas would cut rows that are longer than the header.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                sep=separator,
-                encoding=encoding,
-                dtype=str,
-                keep_default_na=False,
-                na_filter=False,
-                index_col=False,
-                skipinitialspace=True,
-                low_memory=False,
-            )
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        cause = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        head = read_head(path, lines, separator, options.header, target)
+        body = read_body(path, decoded, skip_lines, separator, head)
+    except csv.Error as error:
         raise DataError(
-            f"{path} cannot be read as CSV: {cause:.200}; give every row as many fields as the "
-            "header."
+            f"{path} cannot be read as CSV ({error}): save it anew, with quotes around fields that "
+            "hold the separator or a line end."
         ) from error
-    table.columns = [str(name).strip() for name in table.columns]
-    return table, tuple(notes)
+    table, table_notes = _put_together(path, head, body)
+    separator_name = SEPARATOR_NAMES.get(separator, repr(separator))
+    notes = [] if decoded.note is None else [decoded.note]
+    if separator != ",":
+        notes.append(f"the columns are separated by {separator_name}")
+    return TextTable(
+        table=table,
+        encoding=decoded.encoding,
+        separator=separator_name,
+        header=head.source,
+        notes=(*notes, *head.notes, *body.notes, *table_notes),
+    )
 
 
-def _detect_encoding(path: Path, head: bytes) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if b"\0" in head:
-        raise DataError(f"{path} is not a text file: save it as CSV, or name it as what it is.")
-    try:
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8-sig"
+def _excel_separator(decoded: DecodedText) -> tuple[int, str | None]:
+    """Return the lines to skip and the separator, of a file that begins with Excel's `sep=;`."""
+    first = next(decoded.lines()).strip("\r\n\"'")
+    separator = first[len(_EXCEL_SEPARATOR) :]
+    if first[: len(_EXCEL_SEPARATOR)].lower() != _EXCEL_SEPARATOR or len(separator) != 1:
+        return 0, None
+    return 1, separator
 
 
-def _detect_separator(text: str) -> str:
-    """Return the separator that divides the first lines most consistently into most fields."""
-    lines = [line for line in text.splitlines()[:20] if line.strip()]
-    if len(text) >= HEAD_BYTES and len(lines) > 1:
-        lines = lines[:-1]  # the last one may be cut off
-
-    def consistency(separator: str) -> tuple[int, int]:
-        fields = [len(row) for row in csv.reader(lines, delimiter=separator)]
-        consistent_rows = sum(number == fields[0] for number in fields)
-        return (consistent_rows if fields[0] > 1 else 0), fields[0]
-
-    return max(SEPARATORS, key=consistency)
+def _first_lines(decoded: DecodedText, skip: int) -> list[str]:
+    start = DecodedText(text=decoded.text[:HEAD_CHARACTERS], encoding=decoded.encoding)
+    lines = list(start.lines())
+    if len(start.text) < len(decoded.text) and len(lines) > skip + 1:
+        lines.pop()  # it may be cut off
+    return lines[skip:]
 
 
-def _check_header(path: Path, text: str, separator: str) -> None:
-    first = next(csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True))
-    names = [name.strip() for name in first]
-    duplicates = sorted({name for name in names if name and names.count(name) > 1})
-    if all(_is_number(name) for name in names):
-        raise DataError(
-            f"{path} has no line of column names (it begins with {', '.join(names[:4])}): add one."
-        )
-    if duplicates:
-        raise DataError(
-            f"{path} has more than one column named {', '.join(map(repr, duplicates))}: rename "
-            "them."
-        )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _put_together(path: Path, head: TableHead, body: TableBody) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows as one table, without row names and an empty last column."""
+    table = pa.concat_tables(body.chunks).to_pandas()
+    names, notes = head.names, []
+    has_empty_end = len(table) > 0 and bool((table.iloc[:, -1] == "").all())
+    if len(names) == head.width - 1:
+        if has_empty_end:
+            table = table.iloc[:, :-1]
+        elif table.iloc[:, 0].is_unique:
+            table = table.iloc[:, 1:]
+            notes.append("dropped the row names, the fields before the first named column")
+        else:
+            raise DataError(
+                f"{path} cannot be read as CSV: it has {len(names)} column names and rows of "
+                f"{head.width} fields, and the first fields are no row names, since some are "
+                "equal; give every column a name."
+            )
+    elif has_empty_end and names[-1] == UNNAMED.format(len(names) - 1):
+        table, names = table.iloc[:, :-1], names[:-1]
+    table.columns = pd.Index(names)
+    return table, notes

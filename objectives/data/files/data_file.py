@@ -9,15 +9,13 @@ import pandas as pd
 
 from ...errors import DataError
 from ..dataset import RawData
-from ..read_options import ReadOptions
+from ..read_options import DEFAULT_OPTIONS, ReadOptions
 from ..table import read_table
 from ..text_columns import read_text_columns
 from .csv_file import read_csv
 from .npz_file import read_npz
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
-
-DEFAULT_OPTIONS = ReadOptions()
 
 
 def read_file(
@@ -54,9 +52,9 @@ def read_file(
         if suffix == ".parquet":
             table = _read_parquet(path)
         else:
-            text, file_notes = read_csv(path)
-            table, column_notes = read_text_columns(text, options.missing)
-            notes = (*file_notes, *column_notes)
+            text = read_csv(path, options, target)
+            table, column_notes = read_text_columns(text.table, options.missing)
+            notes = (*text.notes, *column_notes)
     except PermissionError as error:
         raise DataError(f"{path} may not be read: allow it, or name another file.") from error
     if image:

@@ -31,7 +31,7 @@ def test_the_separator_is_detected(separator: str, tmp_path: Path) -> None:
 
 def test_every_column_is_text_as_it_stands_in_the_file(tmp_path: Path) -> None:
     path = write_bytes(tmp_path / "rows.csv", b"code,word,n\n01,NA,1.50\n1,,\n")
-    table, _ = read_csv(path)
+    table = read_csv(path).table
     assert table.to_dict("list") == {"code": ["01", "1"], "word": ["NA", ""], "n": ["1.50", ""]}
 
 
