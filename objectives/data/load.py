@@ -33,7 +33,8 @@ from ..user_code import (
 from .arrays import encode_array, read_result
 from .dataset import Data, RawData, Split, Task
 from .features import encode_columns
-from .files.data_file import SUFFIXES, read_file
+from .files.content import check_regular_file
+from .files.data_file import SUFFIXES, is_data_file, read_file
 from .read_options import DEFAULT_OPTIONS, ReadOptions
 from .split import Partition, split_as_given, split_rows
 from .target import encode_target, recognise_target
@@ -130,7 +131,7 @@ def read_source(
         DataError: No such source, or none that can be read.
         ImportFailure: The function's reference leads nowhere.
     """
-    is_path = Path(source).suffix.lower() in SUFFIXES
+    is_path = is_data_file(source)
     if target is not None and not is_path and (source in BUILT_IN or ":" in source):
         raise DataError(
             f"data '{source}' brings its own target, '{target}' was given beside it: drop the "
@@ -138,7 +139,7 @@ def read_source(
         )
     if source in BUILT_IN:
         return read_builtin(source, image=image)
-    if is_path or (":" not in source and (base / source).is_file()):
+    if is_path or (":" not in source and (base / source).exists()):
         return read_file(base / Path(source).expanduser(), target, image=image, options=options)
     if ":" in source:
         return read_function(source, load_object(source, base), seed)
@@ -214,13 +215,14 @@ def data_fingerprint(source: str, base: Path) -> str:
     if source in BUILT_IN:
         return hashlib.sha256(f"scikit-learn {source}".encode()).hexdigest()
     path = base / Path(source).expanduser()
-    if path.suffix.lower() not in SUFFIXES and ":" in source:
+    if not is_data_file(source) and ":" in source:
         return source_fingerprint(source, base)
-    if not path.is_file():  # a pipe would be waited for, and could be read but once
-        finding = f"{path} is no regular file" if path.exists() else f"there is no file {path}"
-        raise DataError(f"{finding}: check the path.")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    check_regular_file(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): allow it.") from error
 
 
 def _encode_inputs(raw: RawData, partition: Partition) -> tuple[list[Tensor], tuple[str, ...]]:

@@ -1,6 +1,6 @@
-"""A user's own data file, without code: `.csv`, `.parquet` or `.npz`, and the target's name.
+"""A user's own data file, without code: text, Parquet or NumPy, and the target's name.
 
-Entry point: `read_file`.
+Entry points: `is_data_file` knows a file by its name, `read_file` reads it.
 """
 
 from pathlib import Path
@@ -12,10 +12,18 @@ from ..dataset import RawData
 from ..read_options import DEFAULT_OPTIONS, ReadOptions
 from ..table import read_table
 from ..text_columns import read_text_columns
+from .content import PACKED_SUFFIXES, check_regular_file
 from .csv_file import read_csv
 from .npz_file import read_npz
+from .parquet_file import read_parquet
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".npz")
+
+
+def is_data_file(source: str) -> bool:
+    """Return whether a name ends as those of data files do."""
+    return _kind(Path(source)) is not None
 
 
 def read_file(
@@ -36,42 +44,38 @@ def read_file(
     Raises:
         DataError: No such file, of another kind, unreadable, or without the target.
     """
-    suffix = path.suffix.lower()
-    if not path.exists():
-        raise DataError(f"there is no file {path}: check the path.")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder: name a file in it.")
-    if suffix not in SUFFIXES:
+    check_regular_file(path)
+    kind = _kind(path)
+    if kind is None:
         raise DataError(
-            f"{path} ends in '{suffix}': the kinds that can be read are {', '.join(SUFFIXES)}."
+            f"{path} ends in '{path.suffix}': the kinds that can be read are "
+            f"{', '.join(SUFFIXES)}, and text packed as {', '.join(PACKED_SUFFIXES)}."
         )
-    try:
-        if suffix == ".npz":
-            return read_npz(path, target, image=image)
-        notes: tuple[str, ...] = ()
-        if suffix == ".parquet":
-            table = _read_parquet(path)
-        else:
-            text = read_csv(path, options, target)
-            table, column_notes = read_text_columns(text.table, options.missing)
-            notes = (*text.notes, *column_notes)
-    except PermissionError as error:
-        raise DataError(f"{path} may not be read: allow it, or name another file.") from error
+    if kind == ".npz":
+        return read_npz(path, target, image=image)
     if image:
         raise DataError(
             f"{path} is a table of columns, images (channels, height, width) are asked for: "
             "choose family 'mlp', or give an .npz with an array of images."
         )
+    table, notes = _read_typed(path, kind, options, target)
     return read_table(path.name, table, target, notes)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except PermissionError:
-        raise
-    except Exception as error:  # pyarrow has no base class of its own for what may go wrong
-        cause = str(error).splitlines()[0]
-        raise DataError(
-            f"{path} cannot be read as Parquet ({cause:.200}): save it anew."
-        ) from error
+def _read_typed(
+    path: Path, kind: str, options: ReadOptions, target: str | None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    if kind == ".parquet":
+        return read_parquet(path)
+    text = read_csv(path, options, target)
+    table, column_notes = read_text_columns(text.table, options.missing)
+    return table, (*text.notes, *column_notes)
+
+
+def _kind(path: Path) -> str | None:
+    """Return the suffix that says what a file is; text may be packed."""
+    suffix = path.suffix.lower()
+    if suffix in PACKED_SUFFIXES:
+        inner = Path(path.stem).suffix.lower()
+        return ".csv" if inner in ("", *TEXT_SUFFIXES) else None
+    return suffix if suffix in SUFFIXES else None

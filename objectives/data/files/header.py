@@ -9,6 +9,7 @@ row of the table is names or values is told by comparing it with the rows below,
 | a number, or their pattern | the same | values |
 | text | text, among it the first row's | values |
 | numbers that count on (0, 1, 2, …; years) | numbers that do not | names |
+| an empty field, and no other | values that are all different | names |
 
 What speaks more often wins; where nothing speaks, it holds names. The user can overrule it.
 
@@ -111,7 +112,7 @@ def has_header(first: Record, rows: Sequence[Record]) -> bool:
     names = [field.strip() for field in first]
     if not rows:
         return not all(_is_number(name) for name in names if name)
-    if _counts_on(names, rows):
+    if _counts_on(names, rows) or _leaves_row_names_unnamed(names, rows):
         return True
     votes: list[int] = [
         _vote(name, [row[column].strip() for row in rows if column < len(row)])
@@ -144,6 +145,14 @@ def _commented_names(preamble: list[Record], width: int, separator: str) -> Reco
     names = [head, *last[1:]] if head else last[1:]
     fits = len(names) == width and not any(_is_number(name.strip()) for name in names)
     return names if fits and separator else None
+
+
+def _leaves_row_names_unnamed(names: Record, rows: Sequence[Record]) -> bool:
+    """Return whether only the first column has no name, and its values name the rows."""
+    if names[0] or not all(names[1:]) or len(names) < 2:
+        return False
+    values = [row[0] for row in rows if row]
+    return all(values) and len(set(values)) == len(values)
 
 
 def _vote(name: str, values: Sequence[str]) -> int:

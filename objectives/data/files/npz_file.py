@@ -3,7 +3,6 @@
 Entry point: `read_npz`.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ...errors import DataError
 from ..dataset import RawData
 from ..table import format_names, read_table
+from .content import check_regular_file
 
 SAMPLE_NAMES = ("x", "X", "inputs", "features", "images")
 """Names under which all samples may lie in one array."""
@@ -67,22 +67,62 @@ def read_npz(path: Path, target: str | None, *, image: bool = False) -> RawData:
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    check_regular_file(path)
     try:
         # Opened here: numpy leaves a broken archive open.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array: save the target beside it as .npz.")
-            arrays = {str(name): archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        cause = "it holds Python objects" if "pickle" in str(error) else f"{error}".splitlines()[0]
+            members = {str(name): archive[name] for name in archive.files}
+    except PermissionError as error:
+        raise DataError(f"{path} may not be read: allow it, or name another file.") from error
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy: each has its own for a damaged file
+        cause = str(error).splitlines() or [type(error).__name__]
+        said = "it holds Python objects" if "pickle" in cause[0] else f"{cause[0]:.200}"
         raise DataError(
-            f"{path} cannot be read as .npz ({cause}): save it with numpy.savez, plain numbers "
-            "or text only."
+            f"{path} cannot be read as .npz ({said}): save it with numpy.savez, plain numbers or "
+            "text only."
         ) from error
+    # What is no array, numpy gives as bytes.
+    arrays = {
+        name: _plain_array(path, name, array)
+        for name, array in members.items()
+        if isinstance(array, np.ndarray)
+    }
     if not arrays:
         raise DataError(f"{path} holds no arrays: save samples and target with numpy.savez.")
     return arrays
+
+
+def _plain_array(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in the byte order of this machine, bytes as text.
+
+    Raises:
+        DataError: It is structured, or its bytes are no text.
+    """
+    if array.dtype.names is not None:
+        fields = ", ".join(map(repr, array.dtype.names[:8]))
+        raise DataError(
+            f"array '{name}' of {path} is structured, with the fields {fields}: save each field as "
+            f"an array, by numpy.savez(file, **{{field: {name}[field] for field in "
+            f"{name}.dtype.names}})."
+        )
+    if array.dtype.kind == "S":
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"array '{name}' of {path} holds bytes that are no text in UTF-8: save text."
+            ) from error
+    if array.dtype.kind == "V":
+        raise DataError(
+            f"array '{name}' of {path} is of type {array.dtype}, which numpy knows no values of: "
+            "save numbers or text."
+        )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _columns_table(path: Path, arrays: dict[str, NDArray[Any]]) -> pd.DataFrame:

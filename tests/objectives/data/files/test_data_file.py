@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from widthwise.objectives.data.files.data_file import read_file
+from widthwise.objectives.data.files.data_file import is_data_file, read_file
 from widthwise.objectives.errors import DataError
 from widthwise.tests.objectives.data.sources import (
     LABEL,
@@ -51,3 +52,24 @@ def test_a_table_has_no_images(tmp_path: Path) -> None:
     path = save(tmp_path, "rows.csv", pd.DataFrame({"a": NUMBER, "label": LABEL}))
     with pytest.raises(DataError, match=r"images \(channels, height, width\) are asked for"):
         read_file(path, "label", image=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["r.tsv", "r.txt", "iris.data", "r.csv.gz", "r.tab.xz", "r.CSV.ZIP"]
+)
+def test_text_is_known_by_its_name(name: str, tmp_path: Path) -> None:
+    assert is_data_file(name)
+    lines = "".join(f"{number}\t{label}\n" for number, label in zip(NUMBER, LABEL, strict=True))
+    data = load_file(write_bytes(tmp_path / name, f"a\tlabel\n{lines}".encode()), "label")
+    assert data.classes == ("no", "yes")
+
+
+@pytest.mark.parametrize("name", ["model.py:load", "digits", "r.parquet.gz", "r.xlsx", "rows"])
+def test_what_is_no_data_file_by_its_name(name: str) -> None:
+    assert not is_data_file(name)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_a_pipe_is_refused_and_not_waited_for(suffix: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"rows{suffix}")
+    assert_refused(tmp_path / f"rows{suffix}", "is a pipe")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,51 @@ def test_a_single_array_is_refused(tmp_path: Path) -> None:
 def test_an_archive_without_images_gives_none(arrays: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images \(channels, height, width\) are asked for"):
         make_dataset(read_file(archive(tmp_path, **arrays), "label", image=True), seed=0)
+
+
+STRUCTURED = np.array([(1.0, "x"), (2.0, "y")] * 30, dtype=[("a", "f8"), ("label", "U1")])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"rows": STRUCTURED}, "array 'rows' of .* is structured, with the fields 'a', 'label'"),
+        ({"x": NUMBER, "label": STRUCTURED}, "array 'label' of .* is structured"),
+        ({"x": np.rec.array(STRUCTURED), "y": LABEL}, "array 'x' of .* is structured"),
+        ({"x": np.zeros(60, "V4"), "label": LABEL}, "of type |V4"),
+        ({"x": NUMBER, "label": np.array([b"\xff\xfe"] * 60)}, "bytes that are no text"),
+        ({"x": NUMBER, "label": np.array([None, "a"] * 30)}, "holds Python objects"),
+        ({"x": NUMBER[:-1], "label": LABEL}, "differ in rows"),
+    ],
+)
+def test_arrays_that_are_no_columns_are_refused(
+    arrays: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=says):
+        load_file(archive(tmp_path, **arrays), "label")
+
+
+def test_bytes_are_text_and_numbers_of_another_byte_order_are_numbers(tmp_path: Path) -> None:
+    plain = load_file(archive(tmp_path, a=NUMBER, label=LABEL), "label")
+    other = load_file(
+        archive(tmp_path, a=NUMBER.astype(">f8"), label=np.char.encode(LABEL)), "label"
+    )
+    assert plain.classes == other.classes
+    assert torch.equal(plain.train.inputs, other.train.inputs)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
+def test_an_archive_that_is_cut_short_or_damaged_is_refused(keep: float, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "rows.npz", x=NUMBER, label=LABEL)
+    content = (tmp_path / "rows.npz").read_bytes()
+    end = int(keep * len(content))
+    zeroed = content[: end // 4] + bytes(end // 4) + content[end // 2 :]
+    for damaged in (content[:end], zeroed):
+        assert_refused(write_bytes(tmp_path / "rows.npz", damaged), "cannot be read as .npz")
+
+
+def test_a_member_that_is_no_array_is_left_out(tmp_path: Path) -> None:
+    path = archive(tmp_path, a=NUMBER, label=LABEL)
+    with zipfile.ZipFile(path, "a") as opened:
+        opened.writestr("readme.txt", "about the rows")
+    assert load_file(path, "label").input_shape == (1,)

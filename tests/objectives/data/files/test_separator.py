@@ -1,0 +1,47 @@
+"""Separators: the one that divides the lines evenly; the user's word for another."""
+
+from __future__ import annotations
+
+import pytest
+from widthwise.objectives.data.files.separator import (
+    detect_separator,
+    parse_separator,
+    read_records,
+)
+from widthwise.objectives.errors import DataError
+
+LINES = {
+    "commas": (["a,b,c\n", "1;2,3,4\n", "5,6 7,8\n"], ","),
+    "decimal commas": (["preis;menge;art\n", "1,5;2,5;x\n", "2,5;3,0;y\n"], ";"),
+    "decimal commas beside tabs": (["x\ty\tz\n", "1,5\t2\tu\n", "1,25\t3\tv\n"], "\t"),
+    "bars": (["a|b\n", "x, y|1\n", "z, u|2\n"], "|"),
+    "blanks": (["  a   b  c\n", " 1  2   3\n", "10 20  30\n"], " "),
+    "decimal commas beside blanks": (["x y z\n", "1,5 2,5 3\n", "2,5 3,5 4\n"], " "),
+    "titles above": (["Report; of, 2020\n", "a,b,c\n", "1,2,3\n", "4,5,6\n"], ","),
+    "prose": (["id,text\n", '1,"one; two; three"\n', '2,"a; b; c"\n'], ","),
+    "one column": (["name\n", "Smith\n", "Jones\n"], ","),
+    "names with blanks": (["name,age\n", "John Smith,3\n", "Mary Jones,4\n"], ","),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_the_separator_divides_the_lines_evenly(case: str) -> None:
+    lines, separator = LINES[case]
+    assert detect_separator(lines) == separator
+
+
+@pytest.mark.parametrize(
+    ("word", "separator"), [("tab", "\t"), ("\\t", "\t"), ("Space", " "), (";", ";"), ("~", "~")]
+)
+def test_the_user_names_the_separator(word: str, separator: str) -> None:
+    assert parse_separator(word) == separator
+
+
+@pytest.mark.parametrize("word", ["", ";;", "a", "1", '"', "\n", ".", "semi"])
+def test_what_values_are_made_of_is_no_separator(word: str) -> None:
+    with pytest.raises(DataError, match="the separator is"):
+        parse_separator(word)
+
+
+def test_blanks_between_quoted_fields() -> None:
+    assert list(read_records(['  "a b"   1  x"y \n'], " ")) == [["a b", "1", 'x"y']]
