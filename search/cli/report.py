@@ -98,14 +98,41 @@ def dashboard(
     writable: Annotated[
         bool, typer.Option("--writable", help="Let the page change and delete studies.")
     ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name or address that browsers reach it by, such as a proxy's; repeat "
+            "it for several.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Serve optuna-dashboard, constraints and feasibility shown truthfully, until Ctrl-C."""
     from ...storage.projection.dashboard import make_server
+    from ...storage.projection.host_check import is_loopback, parse_host
     from ...storage.study.study import load_study
 
+    allowed_hosts = allowed_host or []
+    for name_or_address in allowed_hosts:
+        if parse_host(name_or_address) is None:
+            raise SpecError(
+                f'--allowed-host: found "{name_or_address}", expected the name or address alone '
+                "that a browser shows between http:// and the next /, such as studies.example.org"
+            )
     database = open_database(storage)
     path = "" if name is None else f"studies/{load_study(database, name).optuna_study_id}"
-    with make_server(database, host=host, port=port, writable=writable) as server:
+    with make_server(
+        database, host=host, port=port, writable=writable, allowed_hosts=allowed_hosts
+    ) as server:
+        if not is_loopback(host):
+            rights = "read, change and delete" if writable else "read"
+            stderr().print(
+                f"warning: other machines can reach {host or 'every address'}, and the dashboard "
+                f"has no login: whoever does may {rights} every study; --host 127.0.0.1 keeps it "
+                "to this machine",
+                markup=False,
+            )
         stderr().print(f"dashboard: {server.url}{path} (Ctrl-C ends it)", markup=False)
         try:
             server.serve_forever()

@@ -3,8 +3,9 @@
 optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longer writes: to it
 every trial is feasible, and it shows the best trial whatever its constraints. `_ConstraintStorage`
 corrects both while trials are read, and adds to each in words whether it is feasible. The dashboard
-has no login and deletes on request, so `application` refuses every request that is not a GET, and
-`make_server` listens on the loopback address by default.
+has no login and deletes on request, so `application` refuses every request that is not a GET, or
+that comes by way of a foreign page (`host_check`), and `make_server` listens on the loopback
+address by default.
 
     server = make_server(database)
     print(server.url)
@@ -13,8 +14,9 @@ has no login and deletes on request, so `application` refuses every request that
 
 import copy
 import errno
+import socket
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -26,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..database.database import Database
 from ..errors import PortRefused
+from .host_check import LOCAL_ADDRESS_KEY, check_host, refuse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -68,17 +71,27 @@ class _ConstraintStorage(_CachedStorage):
         return min(trials, key=lambda trial: (_total_violation(trial), sign * (trial.value or 0.0)))
 
 
-def application(database: Database, *, writable: bool = False) -> "WSGIApplication":
+def application(
+    database: Database,
+    *,
+    writable: bool = False,
+    host: str = LOOPBACK,
+    allowed_hosts: Collection[str] = (),
+) -> "WSGIApplication":
     """Make the dashboard as a WSGI application.
 
     Args:
         database: Whose studies.
         writable: Let visitors change and delete; otherwise everything but GET gets a 403.
+        host: Address that it is served on.
+        allowed_hosts: Further names and addresses that it is reached by; by others it gets a 421.
     """
     dashboard: WSGIApplication = optuna_dashboard.wsgi(
         _ConstraintStorage(database.optuna_storage())
     )
-    return dashboard if writable else read_only(dashboard)
+    return check_host(
+        dashboard if writable else read_only(dashboard), listens_on=host, allowed=allowed_hosts
+    )
 
 
 @final
@@ -87,6 +100,11 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report an error, unless a browser closed its connection."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
@@ -94,13 +112,19 @@ class DashboardServer(ThreadingMixIn, WSGIServer):
 
     @property
     def url(self) -> str:
-        """The address for a browser."""
-        host, port = self.server_address[0], self.server_address[1]
-        return f"http://{host!s}:{port}/dashboard/"
+        """The address for a browser; of a server on every address, the one on this machine."""
+        host, port = str(self.server_address[0]), self.server_address[1]
+        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not to listen on
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard/"
 
 
 def make_server(
-    database: Database, *, host: str = LOOPBACK, port: int = 8080, writable: bool = False
+    database: Database,
+    *,
+    host: str = LOOPBACK,
+    port: int = 8080,
+    writable: bool = False,
+    allowed_hosts: Collection[str] = (),
 ) -> DashboardServer:
     """Make a server that listens; `serve_forever` answers requests, `server_close` ends it.
 
@@ -109,13 +133,14 @@ def make_server(
         host: Address to listen on; whoever reaches it may read every study.
         port: 0 for any free one.
         writable: As in `application`.
+        allowed_hosts: As in `application`.
 
     Raises:
         PortRefused: If the address cannot be listened on.
     """
     try:
         server = DashboardServer((host, port), _SilentHandler)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         cause = (
             "another program listens there" if in_use else getattr(error, "strerror", None) or error
@@ -125,7 +150,9 @@ def make_server(
             "choose another port with --port, 0 for any free one."
         ) from error
     try:
-        server.set_app(application(database, writable=writable))
+        server.set_app(
+            application(database, writable=writable, host=host, allowed_hosts=allowed_hosts)
+        )
     except BaseException:
         server.server_close()
         raise
@@ -133,6 +160,10 @@ def make_server(
 
 
 class _SilentHandler(WSGIRequestHandler):
+    def get_environ(self) -> "WSGIEnvironment":
+        """Return the request's environment, with the address that it was sent to."""
+        return {**super().get_environ(), LOCAL_ADDRESS_KEY: self.connection.getsockname()[0]}
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Write nothing to stderr."""
 
@@ -145,14 +176,11 @@ def read_only(application: "WSGIApplication") -> "WSGIApplication":
     ) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "GET":
             return application(environ, start_response)
-        body = (
-            b'{"reason": "This dashboard only reads; start it with --writable to change things."}'
-        )
-        start_response(
+        return refuse(
+            start_response,
             "403 Forbidden",
-            [("Content-Type", "application/json"), ("Content-Length", str(len(body)))],
+            "This dashboard only reads; start it with --writable to change things.",
         )
-        return [body]
 
     return refuse_changes
 

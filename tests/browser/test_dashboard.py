@@ -23,6 +23,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # What DNS rebinding does: somebody else's name that points to this machine.
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
 )
 
 
@@ -68,7 +70,7 @@ def address(database, study, serve_dashboard):
 def stock_address(database, study, serve_dashboard, monkeypatch):
     """The same study in optuna-dashboard as it comes."""
 
-    def as_it_comes(database, *, writable):
+    def as_it_comes(database, **_options):
         return optuna_dashboard.wsgi(optuna.storages.get_storage(database.optuna_storage()))
 
     monkeypatch.setattr(dashboard, "application", as_it_comes)
@@ -120,3 +122,20 @@ def test_the_page_cannot_delete_the_study(page, address, database, study):
     )
     assert status == 403
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 3
+
+
+def test_a_rebound_name_shows_nothing_and_changes_nothing(page, database, study, serve_dashboard):
+    address = serve_dashboard(database, writable=True)
+    port = address.rpartition(":")[2]
+    answer = page.goto(f"http://rebound.example:{port}/dashboard/")
+    assert answer.status == 421
+    assert "misleading" not in page.content()
+    status = page.evaluate(
+        """async id => (await fetch(`/api/studies/${id}`, {
+            method: "DELETE", body: "{}", headers: {"Content-Type": "application/json"},
+        })).status""",
+        study.optuna_study_id,
+    )
+    assert status == 421
+    page.goto(f"{address}/dashboard/")
+    expect(page.get_by_text("misleading")).to_be_visible()

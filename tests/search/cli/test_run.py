@@ -271,3 +271,33 @@ def test_ctrl_c_ends_the_dashboard_quietly(iris_cli: Any, monkeypatch: pytest.Mo
     assert (ran.code, ran.out) == (0, "")
     assert ran.err.splitlines()[-1] == "dashboard closed"
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ([], None),
+        (["--host", "localhost", "--writable"], None),
+        (["--host", "0.0.0.0"], "may read every study"),
+        (["--host", "::"], "may read every study"),
+        (["--host", "0.0.0.0", "--writable"], "may read, change and delete every study"),
+    ],
+    ids=lambda value: " ".join(value or ["none"]) if isinstance(value, list) else None,
+)
+def test_a_dashboard_that_others_reach_warns(
+    options: list[str], warning: str | None, iris_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DashboardServer, "serve_forever", lambda _server: None)
+    ran = iris_cli.run_in_process("dashboard", "--port", "0", *options)
+    assert ran.code == 0, ran.err
+    assert ("warning: " in ran.err) == (warning is not None)
+    assert warning is None or warning in ran.err
+    assert "0.0.0.0:" not in ran.err  # a browser is shown an address that it can open
+
+
+@pytest.mark.parametrize("name", ["https://studies.example", "a b", "studies.example/x", ""])
+def test_a_name_that_no_browser_shows_is_refused(name: str, iris_cli: Any) -> None:
+    ran = iris_cli.run_in_process("dashboard", "--port", "0", "--allowed-host", name)
+    assert ran.code == 2
+    assert ran.err.startswith("error: --allowed-host: ")
+    assert len(ran.err.splitlines()) == 1
