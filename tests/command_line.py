@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ def run_in_process(
         arguments: Its command line, after the program's name.
     """
     out, err, working_directory = StringIO(), StringIO(), Path.cwd()
+    interrupt_handler = signal.getsignal(signal.SIGINT)
     code = 0
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -61,6 +63,8 @@ def run_in_process(
             main()
         except SystemExit as exit_request:
             code = int(exit_request.code or 0)
+        finally:
+            signal.signal(signal.SIGINT, interrupt_handler)
         # A process leaves its connections to its end, which here does not come.
         if any("postgresql" in str(text) for text in (*environment.values(), *arguments)):
             gc.collect()

@@ -37,7 +37,26 @@ StorageOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for a program to read.")]
-StudyArgument = Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")]
+
+
+def parse_name(text: str) -> str:
+    """Return a study's name as it was typed, whatever encoding the locale takes it for.
+
+    Raises:
+        SpecError: It is no text.
+    """
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise SpecError(
+            f"{text!a} is no name of a study: expected text in UTF-8; `widthwise status` "
+            "lists the names"
+        ) from None
+
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The study's name.", parser=parse_name)
+]
 WorkersOption = Annotated[
     int, typer.Option("--workers", "-w", min=1, max=1024, help="Worker processes on this machine.")
 ]

@@ -13,6 +13,7 @@ from .options import (
     StorageOption,
     StudyArgument,
     open_database,
+    parse_name,
     stderr,
     stdout,
     write_json,
@@ -90,7 +91,9 @@ def report(
 
 
 def dashboard(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Study to link to.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", parser=parse_name, help="Study to link to.")
+    ] = None,
     *,
     storage: StorageOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; it has no login.")] = "127.0.0.1",

@@ -18,6 +18,7 @@ from .options import (
     expand_options,
     open_database,
     parse_int_option,
+    parse_name,
     print_report,
     stderr,
     stdout,
@@ -96,7 +97,9 @@ def resume(
 def worker(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A study; every open one in turn if left out."),
+        typer.Argument(
+            metavar="[NAME]", parser=parse_name, help="A study; every open one in turn if left out."
+        ),
     ] = None,
     *,
     storage: StorageOption = None,

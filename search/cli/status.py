@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from ..units import format_duration
-from .options import JsonOption, StorageOption, make_table, open_database, stdout, write_json
+from .options import (
+    JsonOption,
+    StorageOption,
+    make_table,
+    open_database,
+    parse_name,
+    stdout,
+    write_json,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +27,8 @@ def register(app: typer.Typer) -> None:
 
 def status(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="All studies if left out.")
+        str | None,
+        typer.Argument(metavar="[NAME]", parser=parse_name, help="All studies if left out."),
     ] = None,
     *,
     events: Annotated[

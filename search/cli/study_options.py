@@ -16,7 +16,7 @@ import typer
 from ...objectives.cost.registry import LIMITABLE_COSTS
 from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
-from .options import open_database, stderr
+from .options import open_database, parse_name, stderr
 
 if TYPE_CHECKING:
     from ...storage.ledger.slot import StudyRow
@@ -104,7 +104,9 @@ class StudyRequest:
             "--trials", "-n", min=1, help="Budget in trainings, over all workers and resumes."
         ),
     ] = None
-    name: Annotated[str | None, typer.Option(help="The study's name.")] = None
+    name: Annotated[
+        str | None, typer.Option(help="The study's name.", parser=parse_name, metavar="TEXT")
+    ] = None
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None
 
     def check_source(self, verb: str) -> None:

@@ -5,6 +5,7 @@ Entry point: `run_fleet`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -61,7 +62,9 @@ def run_fleet(
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
     _log_running_elsewhere(reader, console)
     fleet_size = min(worker_count, counts.budget - count_finished(counts))
-    arguments = ["worker", name, *options.to_arguments()]
+    # A command line is bytes to the system, whatever its locale makes of them.
+    encoded_name = os.fsdecode(name.encode())
+    arguments = ["worker", *options.to_arguments(), "--", encoded_name]
     fleet: WorkerFleet
     if launcher is Launcher.RAY:
         from .ray import RayFleet  # Ray is an extra

@@ -40,7 +40,7 @@ class WorkerProcess:
     """A worker, from its start to its end; it drains when this process dies.
 
     Args:
-        arguments: Its command line, after the program's name and without `--parent`.
+        arguments: Its command line, the verb first, without `--parent`.
         url: The storage, password included; it reaches the worker out of everybody's sight.
         working_folder: Where it works; None for where this process does.
         environment: Variables that it gets beside those of this process.
@@ -56,8 +56,10 @@ class WorkerProcess:
     ) -> None:
         # Its own pipe would fill up unread; a file never blocks the worker.
         self._stderr_file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        verb, *rest = arguments
+        parent = ["--parent", str(os.getpid())]  # before the name, which may look like a flag
         with child_command(
-            COMMAND_LINE, [*arguments, "--parent", str(os.getpid())], url, environment=environment
+            COMMAND_LINE, [verb, *parent, *rest], url, environment=environment
         ) as command:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 command.arguments,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer.main
-from widthwise.search.cli.app import app
+from widthwise.search.cli.verbs import app
 
 
 def parse_command_line(arguments: Sequence[str]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ assert format_cost(NAME, 2048) == "2 KiB"
 assert cost_columns(limits.as_dict())[NAME] == "largest tensor"
 
 from typer.testing import CliRunner
-from widthwise.search.cli.app import app
+from widthwise.search.cli.verbs import app
 
 help_text = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "160"}).output
 assert "--max-largest-tensor-size" in help_text, help_text
