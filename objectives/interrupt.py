@@ -16,12 +16,13 @@ Entry points: `raise_if_interrupt`; `note_interrupts`, for a command that a pers
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _ignored = False
 _noted = False
+_previous: Callable[[int, FrameType | None], object] = signal.default_int_handler
 
 
 def raise_if_interrupt(error: BaseException) -> None:
@@ -49,23 +50,26 @@ def ignore_interrupts() -> None:
 
 @contextmanager
 def note_interrupts() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` on Ctrl-C, as Python does, and note it until the block ends.
+    """Note a Ctrl-C until the block ends; it then does what it did before, which is to raise.
 
-    In another thread than the main one, which signals do not reach, nothing changes.
+    In another thread than the main one, which signals do not reach, and where Ctrl-C is ignored, as
+    in a job in the background, nothing changes.
     """
-    global _noted
-    if threading.current_thread() is not threading.main_thread():
+    global _noted, _previous
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    previous = signal.signal(signal.SIGINT, _raise_noted)
+    _previous = before
+    signal.signal(signal.SIGINT, _raise_noted)
     try:
         yield
     finally:
         _noted = False
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, before)
 
 
 def _raise_noted(signum: int, frame: FrameType | None) -> None:
     global _noted
     _noted = True
-    signal.default_int_handler(signum, frame)
+    _previous(signum, frame)
