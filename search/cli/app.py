@@ -79,9 +79,9 @@ def main() -> None:
 def _run_command() -> int:
     """Run the command of `sys.argv`; return its exit code, every error said."""
     try:
-        from .verbs import run
+        from .verbs import run_command
 
-        code = run()
+        code = run_command()
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except BaseException as error:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from ...objectives.interrupt import note_interrupts
-from ...storage.database.password import hide_password
+from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
 from . import check, control, cost, database, report, run, status
 
@@ -66,16 +66,16 @@ def _options(
         warnings.simplefilter("ignore")
 
 
-def run() -> int:
+def run_command() -> int:
     """Run the command of `sys.argv`; return its exit code.
 
     Raises:
         SpecError: There is no such verb or flag, or one is missing.
     """
-    hide_password(sys.argv[1:], program=f"{__package__}.app")
     try:
         with note_interrupts():
-            result = app(standalone_mode=False)
+            hide_secrets(sys.argv[1:], program=f"{__package__}.app")
+            result = app(prog_name="widthwise", standalone_mode=False)
     except _USAGE_ERROR as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
@@ -90,7 +90,6 @@ def _usage_sentence(error: Any) -> str:
     context = error.ctx
     if context is None:
         return f"{sentence}; see `widthwise --help`"
-    command = "widthwise " + context.command_path.partition(" ")[2]
     takes_name = any(
         item.name == "name" and item.param_type_name == "argument"
         for item in context.command.params
@@ -98,4 +97,4 @@ def _usage_sentence(error: Any) -> str:
     if takes_name and hasattr(error, "possibilities"):
         # A flag that does not exist may be meant as a name.
         sentence += "; a name that begins with a dash goes behind --, after all flags"
-    return f"{sentence}; see `{command.strip()} --help`"
+    return f"{sentence}; see `{context.command_path} --help`"

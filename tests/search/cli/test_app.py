@@ -77,7 +77,7 @@ def test_ctrl_c_that_a_library_turns_into_an_error_is_no_bug_of_ours(tmp_path: P
         "def run():\n"
         "    import rude\n"
         "    rude.build({})\n"
-        "verbs.run = run\n"
+        "verbs.run_command = run\n"
         "from widthwise.search.cli.app import main\n"
         "main()\n"
     )
