@@ -23,6 +23,7 @@ from ...storage.study.study import load_study
 from ..errors import ExitCode
 from ..problem.stored import base_folder, check_fingerprint, stored_spec
 from ..trial.checkpoints import StudyCheckpoints
+from .child_process import keep_descriptors, kill_descendants
 from .messages import (
     BatchFinished,
     Raised,
@@ -92,7 +93,8 @@ class CommandReader:
 
 
 def _exit_orphaned() -> str:
-    """End this process at once: nobody waits for it any more."""
+    """End this process at once, and what user code started: nobody waits for it any more."""
+    kill_descendants()
     os._exit(ExitCode.DRAINED)
 
 
@@ -105,10 +107,14 @@ def main(arguments: list[str]) -> None:
     # Ctrl-C reaches the whole foreground group, a scheduler's SIGTERM all processes of its task:
     # what they mean, the supervisor says.
     ignore_interrupts()
+    keep_descriptors()
     command_fd, reply_fd = map(int, arguments)
+    own_pid = os.getpid()
     with os.fdopen(reply_fd, "wb") as pipe:
 
         def reply(message: Reply) -> None:
+            if os.getpid() != own_pid:
+                os._exit(ExitCode.DRAINED)  # a fork that user code made and let go on as us
             pipe.write(encode(message))
             pipe.flush()
 

@@ -1,5 +1,8 @@
 """The hold of a supervisor on its trainer: it starts the process and outlives its death.
 
+Whether the trainer lives its process says, and not its pipe, which whatever user code started may
+hold open. What it started ends with it.
+
 Entry point: `TrainerProcess`, a `supervisor.Trainer`; `TrainerDied` says how the process ended.
 """
 
@@ -15,13 +18,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import final
 
+import psutil
+from pydantic import ValidationError
 from sqlalchemy.engine import URL
 
 from ...storage.ledger.ledger import Slot
 from ..errors import Drained, Exhausted, TrainerDied
 from ..trial.outcome import SlotOutcome
 from ..trial.watch import BatchWatch, Unwatched
-from .child_process import child_command
+from .child_process import child_command, kill_family
 from .messages import (
     BatchFinished,
     Command,
@@ -39,6 +44,8 @@ from .messages import (
 )
 
 _POLL_SECONDS = 0.2
+# A process that ends closes its pipe a moment before it is gone.
+_EXIT_SECONDS = 2.0
 _CGROUP_MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 _TRAINER_MODULE = f"{__package__}.trainer"
 
@@ -62,6 +69,7 @@ class TrainerProcess:
         stop_requested: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
         memory_events: Path = _CGROUP_MEMORY_EVENTS,
+        module: str = _TRAINER_MODULE,
     ) -> None:
         """Prepare, and start nothing yet.
 
@@ -72,12 +80,14 @@ class TrainerProcess:
             stop_requested: Whether this worker was asked to stop.
             clock: Seconds that never go back.
             memory_events: Where the kernel counts the processes that it killed for memory.
+            module: The program of the process, by its full name.
         """
         self._config, self._url, self._grace_seconds = config, url, grace_seconds
         self._stop_requested, self._clock = stop_requested, clock
-        self._memory_events = memory_events
+        self._memory_events, self._module = memory_events, module
         self._oom_kills_before = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._family = ""
         self._command_fd = self._reply_fd = -1
         self._buffer = b""
         self.claim_size = 1
@@ -92,7 +102,7 @@ class TrainerProcess:
             Drained: This worker was asked to stop.
             TrainerDied: The process was killed.
         """
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and _is_alive(self._process):
             return
         for is_second_attempt in (False, True):
             self.release_device()
@@ -100,13 +110,16 @@ class TrainerProcess:
             self._reply_fd, reply_write_fd = os.pipe()
             child_fds = (command_read_fd, reply_write_fd)
             self._oom_kills_before = _oom_kill_count(self._memory_events)
-            with child_command(_TRAINER_MODULE, [*map(str, child_fds)], self._url) as command:
+            with child_command(self._module, [*map(str, child_fds)], self._url) as command:
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
                     command.arguments,
                     env=command.environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=(*child_fds, *command.inherited_fds),
+                    # Signals to our group are not for it, nor are those to its group for us.
+                    start_new_session=True,
                 )
+                self._family = command.family
             for fd in child_fds:
                 os.close(fd)
             self._send(self._config)
@@ -145,15 +158,18 @@ class TrainerProcess:
         return list(finished.outcomes)
 
     def release_device(self) -> None:
-        """Kill the process, if there is one."""
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._process.wait()
+        """Kill the process, if there is one, and what it started."""
+        if self._process is not None:
+            self._end_process(self._process)
+
+    def _end_process(self, process: subprocess.Popen[bytes]) -> int:
+        """Kill the process, unless it has ended, and what it started; return its exit code."""
+        kill_family(process.pid, self._family)
+        exit_code = process.wait()
         for fd in (self._command_fd, self._reply_fd):
             os.close(fd)
         self._process, self._buffer = None, b""
+        return exit_code
 
     def _await_reply(
         self,
@@ -194,34 +210,55 @@ class TrainerProcess:
 
     def _read_reply(self) -> Reply | None:
         """Return the next reply; None if none came for a moment."""
+        assert self._process is not None, "it was started"
         if b"\n" not in self._buffer:
-            ready, _, _ = select.select([self._reply_fd], [], [], _POLL_SECONDS)
-            if not ready:
-                return None
-            chunk = os.read(self._reply_fd, 1 << 16)
-            if not chunk:
+            # Asked first: all that a dead process wrote is in the pipe.
+            alive = _is_alive(self._process)
+            ready, _, _ = select.select([self._reply_fd], [], [], _POLL_SECONDS if alive else 0.0)
+            chunk = os.read(self._reply_fd, 1 << 16) if ready else b""
+            if not chunk and not alive:
                 raise self._exit_error()
+            if ready and not chunk:
+                raise self._closed_error()
             self._buffer += chunk
         line, newline, remainder = self._buffer.partition(b"\n")
         if not newline:
             return None
         self._buffer = remainder
-        return parse_reply(line)
+        try:
+            return parse_reply(line)
+        except ValidationError:
+            self.release_device()
+            raise TrainerDied(
+                "its process wrote something else than replies to its worker", out_of_memory=False
+            ) from None
 
     def _send(self, message: TrainerConfig | Command) -> None:
         # A broken pipe is its death; the replies' end will say so.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._command_fd, encode(message))
 
+    def _closed_error(self) -> TrainerDied | Drained:
+        """Return the exception for a process that closed its pipe, which is mostly its end."""
+        assert self._process is not None, "it was started"
+        deadline = self._clock() + _EXIT_SECONDS
+        while _is_alive(self._process):
+            if self._clock() > deadline:
+                self.release_device()
+                return TrainerDied(
+                    "its process closed its connection to the worker", out_of_memory=False
+                )
+            time.sleep(_POLL_SECONDS / 10)
+        return self._exit_error()
+
     def _exit_error(self) -> TrainerDied | Drained:
         """Return the exception that says how the process ended."""
         assert self._process is not None, "it was started"
-        exit_code = self._process.wait()
+        exit_code = self._end_process(self._process)
         out_of_memory = (
             exit_code == -signal.SIGKILL
             and _oom_kill_count(self._memory_events) > self._oom_kills_before
         )
-        self.release_device()
         if exit_code == -signal.SIGTERM and self._stop_requested():
             # The request to stop reached it, too, before it could ignore that.
             return Drained("stopped on request, before any training began")
@@ -233,6 +270,15 @@ class TrainerProcess:
             else f"ended with code {exit_code}"
         )
         return TrainerDied(f"its process {ending}", out_of_memory=False)
+
+
+def _is_alive(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether a process runs, without waiting for it: until then its id is its own."""
+    try:
+        status = psutil.Process(process.pid).status()
+    except psutil.NoSuchProcess:
+        return False
+    return status not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 def _oom_kill_count(memory_events: Path) -> int:

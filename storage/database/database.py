@@ -12,6 +12,7 @@ up to `retry_seconds`. A `Database` may be used by several threads; a forked or 
 opens its own.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,7 @@ class Database:
             **{DURABLE_OPTION: False}
         )
         self._retry_seconds = retry_seconds
+        self._pid = os.getpid()
         self._optuna_storage: RDBStorage | None = None
         self._optuna_storage_lock = threading.Lock()
 
@@ -183,6 +185,9 @@ class Database:
         return f"Database({format_url(self.url)!r})"
 
     def _retry(self, call: Callable[[], T], *, seconds: float) -> T:
+        if os.getpid() != self._pid:
+            # Two processes on one connection would tear a transaction, or the file.
+            raise RuntimeError(f"{self!r} was opened by another process: open one here")
         try:
             with optuna_storage.silence_optuna():
                 return retry.call_with_retries(call, seconds=seconds)

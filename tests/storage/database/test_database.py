@@ -1,4 +1,5 @@
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -92,6 +93,18 @@ def test_the_clock_is_the_databases_and_counts_seconds(database):
     time.sleep(0.005)
     later = database.read(lambda connection: connection.execute(query).one())[0]
     assert later > now
+
+
+def test_a_fork_may_not_use_what_it_inherited(database):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            database.read(lambda connection: connection.scalar(text("SELECT 1")))
+        except RuntimeError as error:
+            os._exit(7 if "opened by another process" in str(error) else 8)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert database.read(lambda connection: connection.scalar(text("SELECT 1"))) == 1
 
 
 def test_connections_are_replaced_after_they_are_cut(postgresql_url, postgresql_server):
