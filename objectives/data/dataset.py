@@ -111,6 +111,8 @@ class Data:
         notes: Sentences on what was recognised and how it was handled.
         target_mean: Mean of each target column, in its own units; empty when targets are as given.
         target_scale: Standard deviation of each target column; empty likewise.
+        drawn_at_random: Whether chance divided training from validation rows, so that folds may
+            divide them anew; False where the source did.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Data:
     notes: tuple[str, ...] = ()
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    drawn_at_random: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in list(Task):

@@ -105,6 +105,7 @@ def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
         notes=(*raw.notes, *target.notes, *partition.notes, *encoding_notes),
         target_mean=targets.mean,
         target_scale=targets.scale,
+        drawn_at_random=raw.split_sizes is None,
     )
 
 

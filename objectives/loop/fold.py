@@ -4,21 +4,27 @@ Entry point: `Fold`.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, final
+from typing import Any, TypeVar, final
+
+import torch
+from torch import Tensor
 
 from ..data.batches import BatchSampler
 from ..data.dataset import Split
 from ..engines.base import Engine, Member, Session, TrainingSetup
 from ..engines.fallback import FallbackSession
 from ..errors import as_exception
+from ..model.objective import has_built_in_loss
 from ..randomness import Randomness
 from ..training.evaluate import evaluate_metric
 from ..training.snapshot import IncompatibleSnapshot, MemberSnapshot, NetworkState
-from .member import MemberState, MemberStatus
+from .member import MemberState, MemberStatus, Validation
 from .milestone import Milestone
+
+_Figures = TypeVar("_Figures")
 
 
 @final
@@ -138,12 +144,21 @@ class Fold:
     def _validate(self, milestone: Milestone, session: Session) -> None:
         if not self._trained:
             return
-        data, metric = self._training.data, self._training.objective.metric
+        objective, smoothing = self._training.objective, self._training.settings.smoothing
         validated = [index for index in self._trained if self.member_states[index].running]
+
+        def validate(output: Any, targets: Tensor) -> Validation:
+            metric = evaluate_metric(objective, output, targets)
+            with torch.no_grad():
+                return Validation(metric, float(objective.loss(output, targets)))
+
+        validations = self._evaluate(validated, self._training.data.validation, session, validate)
         improved = [
             index
-            for index, value in self._evaluate(validated, data.validation, session).items()
-            if self.member_states[index].record_validation(milestone, value, metric)
+            for index, validation in validations.items()
+            if self.member_states[index].record_validation(
+                milestone, validation, objective.metric, smoothing
+            )
         ]
         session.save_best(improved)
         self._finish_members(session)
@@ -158,30 +173,41 @@ class Fold:
         ]
         if finished and len(test):
             session.restore_best(finished)
-            for index, value in self._evaluate(finished, test, session).items():
+            metric = partial(evaluate_metric, self._training.objective)
+            for index, value in self._evaluate(finished, test, session, metric).items():
                 self.member_states[index].test_value = value if math.isfinite(value) else None
         for index in finished:
             if self.member_states[index].running:
                 self.member_states[index].status = MemberStatus.FINISHED
         session.drop(self._ended())
 
-    def _evaluate(self, indices: Sequence[int], split: Split, session: Session) -> dict[int, float]:
-        """Return members' metrics on a split; record the failures of those that have none."""
-        scores, targets = {}, split.targets.to(self._training.device)
+    def _evaluate(
+        self,
+        indices: Sequence[int],
+        split: Split,
+        session: Session,
+        judge: Callable[[Any, Tensor], _Figures],
+    ) -> dict[int, _Figures]:
+        """Return what `judge` makes of members' outputs and a split's targets.
+
+        The failures of members that give no outputs, or none that can be judged, are recorded.
+        """
+        figures, targets = {}, split.targets.to(self._training.device)
         for index, output in session.predict(indices, split.inputs).items():
             try:
                 with self._metric_randomness(index):
-                    scores[index] = evaluate_metric(self._training.objective, output, targets)
+                    figures[index] = judge(output, targets)
             except BaseException as error:
                 self.member_states[index].fail(as_exception(error))
         for index in indices:
             if index in session.failures:
                 self.member_states[index].fail(session.failures[index])
-        return scores
+        return figures
 
     def _metric_randomness(self, index: int) -> AbstractContextManager[None]:
-        """Return the random streams of a metric: one of the user's own may draw from them."""
-        if self._training.objective.metric.task is not None:
+        """Return the random streams of metric and loss: the user's own may draw from them."""
+        objective = self._training.objective
+        if objective.metric.task is not None and has_built_in_loss(objective):
             return nullcontext()
         return Randomness(self._members[index].seed, self._training.device)
 

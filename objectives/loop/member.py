@@ -1,13 +1,14 @@
 """A member's state: its curve, its best epoch, whether it still runs, and what went wrong.
 
-Entry points: `MemberState`, `MemberStatus`.
+Entry points: `MemberState`, `MemberStatus`; `Validation`, what is recorded of one.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from ..data.batches import BatchSampler
 from ..engines.base import Member
@@ -35,13 +36,23 @@ class MemberStatus(StrEnum):
         return self in (MemberStatus.NAN, MemberStatus.OUT_OF_MEMORY, MemberStatus.ERROR)
 
 
+class Validation(NamedTuple):
+    """What a validation gives: the metric, and the mean loss, over the whole split."""
+
+    metric: float
+    loss: float
+
+
 _STORED_KEYS = {
     "state": "status",
     "at": "epochs",
     "curve": "curve",
     "losses": "losses",
+    "validation_losses": "validation_losses",
     "best": "best",
+    "best_loss": "best_loss",
     "best_epoch": "best_epoch",
+    "best_at": "best_at",
     "at_rung": "rung_value",
     "test_value": "test_value",
     "parameters": "parameters",
@@ -61,10 +72,13 @@ class MemberState:
         order: The order of its batches.
         status: Whether it runs, or how it ended.
         epochs: Epochs trained so far, a part of one included.
-        curve: Validation metric after each epoch.
-        losses: Mean training loss of each epoch.
-        best: Best validation metric at an epoch's end so far.
-        best_epoch: Index of its epoch in `curve`.
+        curve: Validation metric after each validated epoch.
+        losses: Mean training loss of each of these epochs.
+        validation_losses: Mean validation loss after each of them.
+        best: Validation metric where the smoothed validation loss was lowest so far.
+        best_loss: The smoothed validation loss there.
+        best_epoch: Index of that epoch in `curve`.
+        best_at: Epochs trained by then.
         rung_value: Validation metric at the last rung within an epoch: all there is before the
             first epoch ends.
         test_value: Test metric of the best weights.
@@ -81,8 +95,11 @@ class MemberState:
     epochs: float = 0.0
     curve: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
     best: float | None = None
+    best_loss: float = math.inf
     best_epoch: int = 0
+    best_at: float = 0.0
     rung_value: float | None = None
     test_value: float | None = None
     parameters: int = 0
@@ -97,8 +114,13 @@ class MemberState:
         return self.status == MemberStatus.RUNNING
 
     @property
+    def epoch(self) -> int:
+        """Index of the epoch that was trained last."""
+        return max(0, math.ceil(self.epochs) - 1)
+
+    @property
     def score(self) -> float | None:
-        """The best validation metric so far; None for a training that failed."""
+        """The validation metric that counts so far; None for a training that failed."""
         if self.status.is_failure:
             return None
         return self.rung_value if self.best is None else self.best
@@ -117,6 +139,8 @@ class MemberState:
             "state": self.status.value,
             "curve": list(self.curve),
             "losses": list(self.losses),
+            "validation_losses": list(self.validation_losses),
+            "best_loss": None if self.best is None else self.best_loss,  # JSON has no infinity
             "order": list(self.order.position),
             "seed": self.member.seed,
             "learning_rate": self.member.learning_rate,
@@ -135,6 +159,8 @@ class MemberState:
             setattr(self, attribute, stored[key])
         self.status = MemberStatus(stored["state"])
         self.curve, self.losses = list(stored["curve"]), list(stored["losses"])
+        self.validation_losses = list(stored["validation_losses"])
+        self.best_loss = math.inf if stored["best_loss"] is None else stored["best_loss"]
         self.order.load_state(*stored["order"])
 
     def record_training(
@@ -157,31 +183,51 @@ class MemberState:
         peaks = [peak for peak in (self.peak_memory, peak_memory) if peak is not None]
         self.peak_memory = max(peaks, default=None)
 
-    def record_validation(self, milestone: Milestone, value: float, metric: Metric) -> bool:
-        """Record a validation metric; return whether it is the best at an epoch's end so far."""
-        self._require_finite(value, f"validation {metric.name}")
+    def record_validation(
+        self, milestone: Milestone, validation: Validation, metric: Metric, smoothing: int
+    ) -> bool:
+        """Record what a validation gave; return whether these are the best weights so far.
+
+        The best weights are those where the validation loss, smoothed, is lowest: on few rows a
+        metric such as accuracy moves in steps that tell less, and its best is the luckiest epoch.
+
+        Args:
+            milestone: Where it was taken; within an epoch only the metric is kept, for the rung.
+            validation: Metric and loss over the validation split.
+            metric: For its name.
+            smoothing: Validations whose mean loss is judged.
+        """
+        self._require_finite(validation.metric, f"validation {metric.name}")
+        if milestone.ends_epoch:
+            self._require_finite(validation.loss, "validation loss")
         if not self.running:
             return False
         if not milestone.ends_epoch:
-            self.rung_value = value
+            self.rung_value = validation.metric
             return False
-        self.curve.append(value)
-        if not metric.better(value, self.best):
+        self.curve.append(validation.metric)
+        self.validation_losses.append(validation.loss)
+        smoothed_loss = fmean(self.validation_losses[-smoothing:])
+        if self.best is not None and smoothed_loss >= self.best_loss:
             return False
-        self.best, self.best_epoch = value, len(self.curve) - 1
+        self.best, self.best_loss = validation.metric, smoothed_loss
+        self.best_epoch, self.best_at = len(self.curve) - 1, milestone.epochs
         return True
 
     def should_stop(self, settings: ProxySettings) -> bool:
         """Return whether patience has run out, or the last epoch is done."""
-        epochs_waited = len(self.curve) - 1 - self.best_epoch
-        impatient = settings.patience > 0 and epochs_waited >= settings.patience
-        return bool(self.curve) and (impatient or len(self.curve) >= settings.epochs)
+        impatient = (
+            settings.patience > 0
+            and self.epochs >= settings.min_epochs
+            and self.epochs - self.best_at >= settings.patience
+        )
+        return bool(self.curve) and (impatient or self.epochs >= settings.epochs)
 
     def fail(self, error: Exception) -> None:
         """Record what its builder, model, metric or memory raised; this ends the training."""
         if is_out_of_memory(error):
             built = self.parameters > 0
-            when = f"in epoch {len(self.curve)}" if built else "while it was built"
+            when = f"in epoch {self.epoch}" if built else "while it was built"
             self.status = MemberStatus.OUT_OF_MEMORY
             self.detail = f"memory ran out {when}: {describe_error(error):.200}"
             error.__traceback__ = None  # its frames hold the very tensors there was no room for
@@ -192,4 +238,4 @@ class MemberState:
         """End the training unless a figure is finite."""
         if not math.isfinite(value) and self.running:
             self.status = MemberStatus.NAN
-            self.detail = f"the {quantity} became {value} in epoch {len(self.curve)}"
+            self.detail = f"the {quantity} became {value} in epoch {self.epoch}"

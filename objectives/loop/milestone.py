@@ -39,4 +39,5 @@ def milestones(settings: ProxySettings) -> Iterator[Milestone]:
     """Yield the milestones of a training in order: the ends of epochs, and the rungs."""
     rungs = settings.rungs
     for epochs in sorted({*map(float, range(1, settings.epochs + 1)), *rungs}):
-        yield Milestone(epochs=epochs, rung=epochs in rungs)
+        due = epochs % settings.validate_every == 0 or epochs == settings.epochs
+        yield Milestone(epochs=epochs, rung=epochs in rungs, validate=due or epochs in rungs)

@@ -23,17 +23,19 @@ class TrainingResult:
     Attributes:
         outcome: Complete; pruned (it fell behind); nan (loss or metric no longer finite); or out of
             memory.
-        value: Best validation metric, the mean over replicas and folds; None unless complete.
-        score: Best validation metric so far, of a pruned candidate too; None for the others.
+        value: Validation metric of the best weights, those with the lowest smoothed validation
+            loss; the mean over replicas and folds; None unless complete.
+        score: The same so far, of a pruned candidate too; None for the others.
         fidelity: Epochs that the score is worth: those asked for, or those up to its last rung.
         rung_scores: (epochs, score) at each rung that it came to.
         test_value: Test metric with the weights of the best epoch; None unless complete, or when
             there is no test split or no finite figure.
         best_epoch: Index in `curve` of that epoch; None unless complete.
-        epochs: Epochs run through, with their metric.
-        curve: Validation metric after each epoch; of several trainings, the mean, those that
-            stopped earlier standing with their last.
-        losses: Mean training loss of each epoch, likewise.
+        epochs: Epochs run through, up to the last that was validated.
+        curve: Validation metric after each validated epoch; of several trainings, the mean, those
+            that stopped earlier standing with their last.
+        losses: Mean training loss of each of these epochs, likewise.
+        validation_losses: Mean validation loss after each of them, likewise.
         spread: Standard error of the value over replicas and folds; None for one training.
         learning_rate: The rate that counted.
         engine: What trained it.
@@ -57,6 +59,7 @@ class TrainingResult:
     epochs: int
     curve: tuple[float, ...]
     losses: tuple[float, ...]
+    validation_losses: tuple[float, ...]
     spread: float | None
     learning_rate: float
     engine: str

@@ -1,7 +1,7 @@
 """An objective: what is built from widths, on which data, by which loss and metric.
 
 Entry points: `Objective`, the protocol that training and cost counting ask of it;
-`make_objective`, which makes one from a builder or a family.
+`make_objective`, which makes one from a builder or a family; `has_built_in_loss`.
 `training.check_builder` tries one out before a study starts.
 """
 
@@ -18,7 +18,7 @@ from ..errors import MetricError, ModelError, describe_dtype, describe_error, de
 from ..user_code import load_object, user_errors
 from .family_registry import check_family
 from .lazy import has_lazy_layers, materialise_lazy_layers
-from .losses import LossFunction, align_to_targets, load_loss
+from .losses import LOSSES, LossFunction, align_to_targets, load_loss
 from .metrics import METRICS, Metric, default_metric
 
 Builder = Callable[[Mapping[str, int]], nn.Module]
@@ -113,6 +113,13 @@ class ModuleObjective:
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Return the scalar loss of a batch; a regression's output gets its targets' shape."""
         return self.loss_function(align_to_targets(output, targets, self.data.task), targets)
+
+
+def has_built_in_loss(objective: Objective) -> bool:
+    """Return whether the loss is one of `LOSSES`, which draw no random numbers."""
+    return isinstance(objective, ModuleObjective) and any(
+        objective.loss_function is function for _, function in LOSSES.values()
+    )
 
 
 def make_objective(

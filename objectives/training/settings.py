@@ -48,7 +48,10 @@ class ProxySettings:
     Attributes:
         epochs: Passes over the training split, at most.
         batch_size: Rows in a step; the last step of an epoch may have fewer.
-        patience: Epochs without a better validation metric before stopping; 0 never stops.
+        patience: Epochs without a better smoothed validation loss before stopping; 0 never stops.
+        min_epochs: Epochs before which no training stops.
+        validate_every: Epochs between validations; the last epoch is always validated.
+        smoothing: Validations whose mean loss is judged, the present one included.
         learning_rate: AdamW's step size.
         weight_decay: AdamW's decoupled decay.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
@@ -67,6 +70,9 @@ class ProxySettings:
     epochs: int = 20
     batch_size: int = 64
     patience: int = 3
+    min_epochs: int = 0
+    validate_every: int = 1
+    smoothing: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     device: str = "auto"
@@ -95,8 +101,15 @@ class ProxySettings:
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        """Epochs after which candidates are compared."""
-        return () if self.halving is None else self.halving.rungs(self.epochs)
+        """Epochs after which candidates are compared; whole ones are epochs that are validated."""
+        if self.halving is None:
+            return ()
+        every = self.validate_every
+        validated = (
+            rung if rung < 1 else float(math.ceil(rung / every) * every)
+            for rung in self.halving.rungs(self.epochs)
+        )
+        return tuple(dict.fromkeys(rung for rung in validated if rung < self.epochs))
 
 
 def resolve_device(name: str) -> torch.device:

@@ -77,7 +77,14 @@ class DataOptions:
     family: Annotated[
         str, typer.Option(help=f"Family of models, for --data: {' or '.join(FAMILIES)}.")
     ] = "mlp"
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a trial, for --data.")] = 20
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs of a trial at most, for --data; else 3,000 steps, or 20 epochs if more.",
+            show_default=False,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

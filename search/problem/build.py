@@ -20,14 +20,15 @@ from ...objectives.cost.model import CostModel
 from ...objectives.cost.source import CostSource
 from ...objectives.cost.user_costs import UserCostModel
 from ...objectives.data.batches import DataLocation
-from ...objectives.data.dataset import Task
+from ...objectives.data.dataset import Data, Task
 from ...objectives.data.load import load_data
-from ...objectives.data.split import check_folds, max_train_rows
+from ...objectives.data.split import check_folds, default_folds, max_train_rows
 from ...objectives.errors import CostError, ObjectiveError
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.metrics import load_metric
 from ...objectives.model.objective import ModuleObjective, make_objective
+from ...objectives.training.length import TrainingLength, training_length
 from ...objectives.training.optimizer import make_adamw
 from ...objectives.training.settings import Halving, ProxySettings, resolve_device
 from ...objectives.training.step import StepSpec, TensorSpec
@@ -106,7 +107,7 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             options=proxy.read_options,
         )
     with prefix_errors("proxy.folds"):
-        check_folds(data, proxy.folds)
+        check_folds(data, proxy.folds or 1)
     metric = None
     if proxy.metric is not None:
         with prefix_errors("proxy.metric"):
@@ -132,17 +133,30 @@ def prefix_errors(location: str) -> Iterator[None]:
         raise type(error)(f"{location}: {error}") from error
 
 
-def proxy_settings(spec: Spec) -> ProxySettings:
-    """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name."""
-    settings = spec.proxy.model_dump(
+def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
+    """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name.
+
+    Length, patience and folds that it does not set follow from the rows there are.
+    """
+    proxy = spec.proxy
+    settings = proxy.model_dump(
         include={field.name for field in fields(ProxySettings)}
-        - {"data_on", "rate_factors", "halving"}
+        - {*TrainingLength._fields, "folds", "data_on", "rate_factors", "halving"}
     )
-    halving = spec.proxy.halving
+    folds = proxy.folds or default_folds(data)
+    length = training_length(
+        max_train_rows(data, folds),
+        proxy.batch_size,
+        epochs=proxy.epochs,
+        patience=proxy.patience,
+    )
+    halving = proxy.halving
     return ProxySettings(
         **settings,
-        data_on=DataLocation(spec.proxy.data_on),
-        rate_factors=tuple(spec.proxy.rate_factors or (1.0,)),
+        **length._asdict(),
+        folds=folds,
+        data_on=DataLocation(proxy.data_on),
+        rate_factors=tuple(proxy.rate_factors or (1.0,)),
         halving=None if halving is None else Halving(**halving.model_dump()),
     )
 

@@ -146,7 +146,8 @@ def from_spec(path: Path) -> CostSurvey:
         ObjectiveError: The user's code or data does not work.
     """
     spec, folder = load_spec(path), path.resolve().parent
-    objective, settings = load_objective(spec, folder), proxy_settings(spec)
+    objective = load_objective(spec, folder)
+    settings = proxy_settings(spec, objective.data)
     step, space = step_spec(objective, settings), spec.widths.to_space()
     build = trained_builder(objective.build, step)
     cost_model = CostModel(build, step, space.names)

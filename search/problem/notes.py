@@ -5,7 +5,10 @@ Entry point: `problem_notes`.
 
 from __future__ import annotations
 
+import math
+
 from ...objectives.cost.measure import measure_step
+from ...objectives.data.split import max_train_rows
 from ...objectives.training.settings import resolve_device
 from ..units import format_memory
 from .build import step_spec, trained_builder
@@ -28,6 +31,7 @@ def problem_notes(problem: Problem) -> list[str]:
         f"limits; costs {_COST_SOURCES[problem.cost_model.exact_by]}",
         *problem.cost_model.notes,
         _parametrisation_note(problem),
+        _length_note(problem),
         *_memory_note(problem),
     ]
 
@@ -40,6 +44,24 @@ def _parametrisation_note(problem: Problem) -> str:
         else f" Each candidate is tried with {len(rate_factors)} rates."
     )
     return f"{problem.parametrisation.describe()}{rates_note}"
+
+
+def _length_note(problem: Problem) -> str:
+    settings, data = problem.settings, problem.objective.data
+    rows = max_train_rows(data, settings.folds)
+    steps = settings.epochs * math.ceil(rows / settings.batch_size)
+    patience = (
+        f"until {settings.patience} epochs bring no better validation loss"
+        if settings.patience
+        else "to the end"
+    )
+    folds = (
+        f"; {settings.folds} folds take turns in validating, as {len(data.train)} training and "
+        f"{len(data.validation)} validation rows are few"
+        if settings.folds > 1 and problem.spec.proxy.folds is None
+        else ""
+    )
+    return f"trained for up to {settings.epochs:,} epochs ({steps:,} steps), {patience}{folds}"
 
 
 def _memory_note(problem: Problem) -> list[str]:

@@ -121,7 +121,8 @@ class Problem:
         check_builder(
             objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
         )
-        parametrisation, settings = parametrise(spec, objective, proxy_settings(spec), space)
+        settings = proxy_settings(spec, objective.data)
+        parametrisation, settings = parametrise(spec, objective, settings, space)
         cost_model = fit_cost_model(spec, folder, objective, settings, space, serialised_costs)
         spec = resolve_limits(spec, cost_model, objective, settings, folder)
         limits = spec.limits.to_limits()

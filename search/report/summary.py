@@ -131,7 +131,6 @@ def build_summary(
         space,
         tried,
         goal,
-        epochs=spec.proxy.epochs,
         measured_limits=spec.limits.measured_limits,
     )
     return StudySummary(

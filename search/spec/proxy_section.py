@@ -83,10 +83,12 @@ class ProxySection(Section):
     direction: Literal["maximize", "minimize"] | None = None
     """For a metric of the user's own."""
     loss: Reference | None = None
-    epochs: int = Field(default=20, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the training rows at most; by default 3,000 steps, or 20 epochs if more."""
     batch_size: int = Field(default=64, ge=1)
-    patience: int = Field(default=3, ge=0)
-    """Epochs without a better metric before a trial stops; 0 trains all epochs."""
+    patience: int | None = Field(default=None, ge=0)
+    """Epochs without a better smoothed validation loss before a trial stops, which none does in its
+    first 300 steps; 0 trains all epochs; by default as many as 200 steps take, and at least 3."""
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -102,8 +104,9 @@ class ProxySection(Section):
     """Learning rates that each candidate is tried with, as factors; the best counts."""
     replicas: int = Field(default=1, ge=1, le=100)
     """Trainings of each candidate, from different seeds; its value is their mean."""
-    folds: int = Field(default=1, ge=1, le=100)
-    """Parts of the training and validation rows that take turns in validating."""
+    folds: int | None = Field(default=None, ge=1, le=100)
+    """Parts of the training and validation rows that take turns in validating; by default 5 where
+    these are fewer than 2,000 and drawn at random, else 1."""
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch passes through in, to save memory."""

@@ -193,7 +193,6 @@ class Binder:
             problem.space,
             self.ledger.reader.tried(),
             problem.goal,
-            epochs=problem.settings.epochs,
             known_infeasible=self.known_infeasible,
             out_of_memory_elsewhere=self.out_of_memory_elsewhere,
             measured_limits=problem.spec.limits.measured_limits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,6 @@ def build_history(
     tried: Sequence[TriedSlot],
     goal: Goal,
     *,
-    epochs: int,
     known_infeasible: Sequence[NDArray[np.int64]] = (),
     out_of_memory_elsewhere: Sequence[Mapping[str, int]] = (),
     measured_limits: Mapping[str, float] | None = None,
@@ -81,7 +81,6 @@ def build_history(
         space: The lattice.
         tried: The study's slots that have widths.
         goal: Says which metric is better.
-        epochs: Of a full training.
         known_infeasible: Candidates that must not be suggested either, each [d].
         out_of_memory_elsewhere: What ran out of memory on other classes of devices than the one
             here; empty for an answer that is to hold on any of them.
@@ -94,7 +93,7 @@ def build_history(
         scores = [rung for rung in slot.rungs if rung[0] in pruned_rungs]
         if slot.outcome == TrialOutcome.COMPLETE:
             assert slot.value is not None, "a complete slot has a value"
-            scores.append((float(epochs), slot.value))
+            scores.append((math.inf if slot.fidelity is None else slot.fidelity, slot.value))
         elif slot.outcome != TrialOutcome.PRUNED:
             scores = []
         candidates.append(

@@ -52,6 +52,7 @@ def training_settlement(
         "measured": dict(bound_slot.measured_costs),
         "curve": list(result.curve),
         "losses": list(result.losses),
+        "validation_losses": list(result.validation_losses),
         "rungs": {str(epochs): score for epochs, score in result.rung_scores},
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,

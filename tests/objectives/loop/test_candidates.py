@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
+from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.tests.objectives.loop.together import (
     HALVING_SETTINGS,
     SHORT_SETTINGS,
@@ -129,7 +130,15 @@ def test_a_failure_at_a_rung_prunes_no_other() -> None:
 def test_a_candidate_out_of_patience_keeps_its_score_at_later_rungs() -> None:
     """Whether or not others are beside it then."""
     training_settings = replace(HALVING_SETTINGS, patience=1)
-    (separate,) = train_results(width_objective(), make_candidates(5), training_settings)
+
+    def loss(output: Tensor, _: Tensor) -> Tensor:
+        return -output.mean()
+
+    def objective_of(module: type[WidthAsMetric]) -> ModuleObjective:
+        metric = width_objective().metric
+        return custom_objective(lambda widths: module(widths["a"]), metric=metric, loss=loss)
+
+    (separate,) = train_results(objective_of(WidthAsMetric), make_candidates(5), training_settings)
     assert (separate.outcome, separate.epochs, separate.fidelity) == ("complete", 2, 9.0)
     assert separate.rung_scores == ((1.0, 5.0), (3.0, 5.0))
 
@@ -141,11 +150,8 @@ def test_a_candidate_out_of_patience_keeps_its_score_at_later_rungs() -> None:
             self.validations = getattr(self, "validations", 0) + 1
             return out - 4 + self.validations / 10
 
-    objective = custom_objective(
-        lambda widths: Rising(widths["a"]), metric=width_objective().metric
-    )
     first, second = train_results(
-        objective, make_candidates(5, 4, never_pruned=[4]), training_settings
+        objective_of(Rising), make_candidates(5, 4, never_pruned=[4]), training_settings
     )
     assert first == separate, "it stopped at epoch 2 and cannot be pruned at epoch 3"
     assert second.epochs == 9

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +28,53 @@ def scripted(values: list[float], data: Data, direction: Any = "maximize") -> Mo
     return make_objective(family="mlp", data=data, metric=metric, base=BASE)
 
 
+def scripted_losses(losses: list[float], data: Data) -> ModuleObjective:
+    """Return an objective whose validation losses follow a script, and whose metric counts up."""
+    remaining, counter = iter(losses), count(1)
+
+    def loss(output: Tensor, targets: Tensor) -> Tensor:
+        real = nn.functional.cross_entropy(output, targets)
+        return real if torch.is_grad_enabled() else torch.tensor(next(remaining))
+
+    metric = Metric(name="count", direction="minimize", function=lambda *_: next(counter))
+    return make_objective(family="mlp", data=data, metric=metric, loss=loss, base=BASE)
+
+
 @pytest.mark.parametrize(
-    ("direction", "values", "patience", "epochs", "best_epoch", "best"),
+    ("losses", "options", "validations", "best_epoch"),
     [
-        ("maximize", [1, 2, 2, 1, 0, 9], 3, 5, 1, 2.0),
-        ("minimize", [5, 4, 4, 5, 6, 0], 3, 5, 1, 4.0),
-        ("maximize", [1, 2, 1, 3, 1, 1], 2, 6, 3, 3.0),
-        ("maximize", [3, 2, 1, 0, 0, 5], 0, 6, 5, 5.0),
-        ("maximize", [3, 2, 1, 0, 0, 5], 1, 2, 0, 3.0),
+        ([3.0, 2.0, 2.0, 3.0, 4.0, 0.0], {"patience": 3}, 5, 1),
+        ([3.0, 2.0, 3.0, 1.0, 3.0, 3.0], {"patience": 2}, 6, 3),
+        ([1.0, 2.0, 3.0, 4.0, 4.0, 0.5], {"patience": 0}, 6, 5),
+        ([1.0, 2.0, 3.0, 4.0, 4.0, 0.5], {"patience": 1}, 2, 0),
+        ([1.0, 2.0, 3.0, 4.0, 4.0, 0.5], {"patience": 1, "min_epochs": 5}, 5, 0),
+        ([4.0, 1.0, 4.0, 2.0, 1.5, 9.0], {"patience": 3, "smoothing": 2}, 6, 4),
+        ([4.0, 1.0, 2.0], {"patience": 2, "validate_every": 2}, 3, 1),
+        ([4.0, 5.0, 2.0], {"patience": 2, "validate_every": 2}, 2, 0),
+        ([4.0, 2.0], {"patience": 0, "validate_every": 4}, 2, 1),
     ],
-    ids=["three without a better", "minimize", "the last epoch", "no patience set", "one"],
+    ids=[
+        "three without a better",
+        "the last epoch",
+        "no patience set",
+        "one",
+        "not before the least epochs",
+        "a lucky epoch does not count by itself",
+        "every other epoch",
+        "every other epoch, out of patience",
+        "the last epoch is validated",
+    ],
 )
-def test_early_stopping_waits_for_patience(
-    direction: str,
-    values: list[float],
-    patience: int,
-    epochs: int,
-    best_epoch: int,
-    best: float,
-    iris: Data,
+def test_early_stopping_goes_by_the_smoothed_validation_loss(
+    losses: list[float], options: Mapping[str, Any], validations: int, best_epoch: int, iris: Data
 ) -> None:
-    objective = scripted([*values[:epochs], 77.0], iris, direction)
-    settings = ProxySettings(epochs=6, patience=patience, device="cpu")
-    result = train(objective, WIDTHS, settings, seed=0)
-    assert result.epochs == len(result.curve) == len(result.losses) == epochs
-    assert result.curve == tuple(values[:epochs])
-    assert (result.best_epoch, result.value) == (best_epoch, best)
-    assert result.test_value == 77.0
+    settings = ProxySettings(**{"epochs": 6, "device": "cpu", **options})
+    result = train(scripted_losses(losses, iris), WIDTHS, settings, seed=0)
+    assert len(result.losses) == len(result.curve) == validations
+    assert result.epochs == min(6, validations * settings.validate_every)
+    assert result.curve == tuple(map(float, range(1, validations + 1)))
+    assert (result.best_epoch, result.value) == (best_epoch, best_epoch + 1.0)
+    assert result.test_value == validations + 1.0
 
 
 def test_the_best_epochs_weights_are_evaluated_on_the_test_split(iris: Data) -> None:
@@ -93,7 +114,7 @@ def test_a_nan_loss_is_an_outcome(iris: Data) -> None:
 
     def loss(output: Tensor, targets: Tensor) -> Tensor:
         calls.append(1)
-        return output.mean() * (float("nan") if len(calls) > 4 else 1.0)
+        return output.mean() * (float("nan") if len(calls) > 6 else 1.0)
 
     objective = make_objective(family="mlp", data=iris, loss=loss, base=BASE)
     result = train(objective, WIDTHS, replace(SHORT_SETTINGS, batch_size=45), seed=0)

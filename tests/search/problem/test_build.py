@@ -120,8 +120,8 @@ def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) 
         "study": {"name": "s"},
         "model": {"family": "mlp"},
         "widths": {"a": [1, 2]},
-        "proxy": {"data": "digits", "halving": halving},
+        "proxy": {"data": "digits", "epochs": 20, "halving": halving},
     }
     spec = parse_spec(sections)
-    assert proxy_settings(spec).rungs == rungs
+    assert proxy_settings(spec, MLP.data).rungs == rungs
     assert Spec.model_validate_json(spec.to_json(), strict=False) == spec

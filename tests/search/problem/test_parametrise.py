@@ -44,7 +44,7 @@ def spec_of(proxy: Mapping[str, Any] | None = None, **sections: Any) -> Spec:
 def choose_parametrisation(
     spec: Spec, objective: ModuleObjective = MLP
 ) -> tuple[str, str, ProxySettings]:
-    settings = proxy_settings(spec)
+    settings = proxy_settings(spec, objective.data)
     parametrisation, new_settings = parametrise(spec, objective, settings, spec.widths.to_space())
     assert replace(new_settings, rate_factors=settings.rate_factors) == settings
     return parametrisation.name, parametrisation.describe(), new_settings

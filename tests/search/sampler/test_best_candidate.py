@@ -98,7 +98,7 @@ def ask_report(
         for slot in slots
         if slot.value is not None
     ]
-    history = build_history(SPACE, slots, goal, epochs=EPOCHS, measured_limits=limits)
+    history = build_history(SPACE, slots, goal, measured_limits=limits)
     feasible = FeasibleSet(SPACE, Limits(), no_costs)
     answer = recommend(SPACE, goal, completed, history, feasible)
     return answer.best_candidate if answer else None
@@ -239,7 +239,7 @@ def test_the_last_trial_confirms_what_the_report_recommends() -> None:
         *(Trial(width=width, outcome=TrialOutcome.OUT_OF_MEMORY) for width in (48, 64)),
     ]
     slots = [trial.slot(number) for number, trial in enumerate(trials)]
-    history = build_history(SPACE, slots, Goal(), epochs=EPOCHS)
+    history = build_history(SPACE, slots, Goal())
     suggester = Suggester(feasible_set=FeasibleSet(SPACE, Limits(), no_costs))
     suggestion = suggester.suggest(history, np.random.default_rng(0), last=True)
     answer = ask_report(trials, Goal(), {})

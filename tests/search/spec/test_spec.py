@@ -41,7 +41,8 @@ def test_a_good_spec_is_what_it_says() -> None:
     assert space.names == ("hidden1", "hidden2", "hidden3")
     assert [len(width.values) for width in space.widths] == [32, 3, 1]
     assert (limits.flops, limits.parameters, limits.train_memory) == (2_000_000, 200_000, 2**26)
-    assert (spec.proxy.epochs, spec.proxy.patience, spec.study.goal) == (20, 3, "best")
+    assert (spec.proxy.epochs, spec.proxy.patience, spec.proxy.folds) == (None, None, None)
+    assert spec.study.goal == "best"
 
 
 def test_a_spec_survives_the_database() -> None:

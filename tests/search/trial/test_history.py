@@ -115,9 +115,7 @@ def test_the_proposer_hears_of_every_fidelity(new_harness: HarnessFactory) -> No
     study = new_harness(trials=4)
     run(study, [30, 10, 40, 20])
     problem = study.problem
-    trial_history = build_history(
-        problem.space, study.ledger().reader.tried(), problem.goal, epochs=4
-    )
+    trial_history = build_history(problem.space, study.ledger().reader.tried(), problem.goal)
     assert trial_history.fidelity is not None
     observations = sorted(
         zip(trial_history.fidelity, trial_history.observed[:, 0], trial_history.values, strict=True)
@@ -178,7 +176,6 @@ def test_without_pruning_all_were_trained_alike() -> None:
         SPACE,
         [tried_slot(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))), tried_slot(1, "nan")],
         Goal(),
-        epochs=9,
     )
     assert trial_history.fidelity is None
     assert trial_history.observed.tolist() == [[1]]
@@ -189,13 +186,12 @@ def test_a_pruned_trial_is_set_against_the_others_where_it_stopped() -> None:
     trial_history = build_history(
         SPACE,
         [
-            tried_slot(0, "complete", 0.5, rungs=((1.0, 0.2), (3.0, 0.4))),
+            tried_slot(0, "complete", 0.5, fidelity=9.0, rungs=((1.0, 0.2), (3.0, 0.4))),
             tried_slot(1, "pruned", 0.3, fidelity=3.0, rungs=((1.0, 0.1), (3.0, 0.3))),
             tried_slot(2, None),
             tried_slot(3, "infeasible", measured={"latency": 2.0}),
         ],
         Goal(direction="minimize"),
-        epochs=9,
     )
     assert trial_history.observed.ravel().tolist() == [1, 1, 2]
     assert trial_history.values.tolist() == [-0.4, -0.5, -0.3]
@@ -220,7 +216,6 @@ def test_what_says_nothing_about_the_widths_is_no_failure() -> None:
             tried_slot(5, "error"),
         ],
         Goal(),
-        epochs=9,
         out_of_memory_elsewhere=[{"a": 3}],
     )
     assert trial_history.skipped is not None

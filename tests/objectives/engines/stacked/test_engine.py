@@ -106,7 +106,7 @@ def test_early_stopping_rungs_and_replicas_have_the_same_results(halving: Halvin
     objective = family_objective("mlp", FLAT, norm="batch", dropout=0.2)
     candidates = [Candidate(widths={"a": n, "b": 14 - n}, seed=n) for n in (3, 5, 8, 12)]
     proxy = ProxySettings(
-        epochs=8, patience=1, batch_size=20, learning_rate=0.02, replicas=2, halving=halving
+        epochs=12, patience=1, batch_size=20, learning_rate=0.05, replicas=2, halving=halving
     )
     results = assert_equal_results(single_stack_engine(), objective, candidates, proxy)
     epochs = {result.epochs for result in results if isinstance(result, TrainingResult)}
