@@ -6,7 +6,7 @@
 | true / false | 0 and 1, likewise |
 | dates | days since the earliest, month, weekday and, where given, hour; likewise |
 | text, categories | one 0/1 feature a value (rare ones share one); a gap is a value of its own |
-| constant, row numbers, nearly unique text, anything else | dropped |
+| constant, nearly unique text, anything else | dropped |
 
 What a column is, and every median, scale and category, is decided from the training rows alone.
 
@@ -107,8 +107,6 @@ def _add_number(features: _Features, name: str, values: FloatArray, rows: Indice
     present = train_values[~missing]
     if present.size == 0 or ((present == present[0]).all() and not missing.any()):
         features.notes["dropped constant columns"].append(name)
-    elif not missing.any() and np.ptp(train_values - rows) == 0:
-        features.notes["dropped columns that only number the rows"].append(name)
     else:
         if missing.any():
             features.notes["filled gaps with the median, and marked them, in"].append(name)

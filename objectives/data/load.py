@@ -36,6 +36,7 @@ from .features import encode_columns
 from .files.content import check_regular_file
 from .files.data_file import SUFFIXES, is_data_file, read_file
 from .read_options import DEFAULT_OPTIONS, ReadOptions
+from .row_numbers import drop_row_numbers
 from .split import Partition, split_as_given, split_rows
 from .target import encode_target, recognise_target
 
@@ -83,6 +84,7 @@ def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
     Raises:
         DataError: A target that cannot be predicted, or nothing to learn from.
     """
+    raw = drop_row_numbers(raw)
     target = recognise_target(raw.target, raw.target_name, raw.task or task)
     raw = raw.select_rows(target.has_target)
     if raw.split_sizes is None:
