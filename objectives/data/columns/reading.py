@@ -4,10 +4,10 @@ Entry points: `ColumnReading`, which `column.read_column` makes; `reading_notes`
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,21 @@ class ColumnKind(StrEnum):
     TEXT = "text"
 
 
+class Remark(NamedTuple):
+    """What a person should know of a column, without the column's name.
+
+    Attributes:
+        what: The same words for every column of which it is true.
+        details: This column's values, such as "'yes' and 'yes '".
+    """
+
+    what: str
+    details: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.details})" if self.details else self.what
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ColumnReading:
     """A column with values instead of text.
@@ -39,7 +54,7 @@ class ColumnReading:
             first.
         format: How the values are written, such as "decimal commas, per cent"; empty where there
             is nothing to say.
-        remarks: What else a person should know, each a clause without the column's name.
+        remarks: What else a person should know.
     """
 
     name: str
@@ -48,7 +63,7 @@ class ColumnReading:
     empty: int = 0
     missing_words: Mapping[str, int] = field(default_factory=dict)
     format: str = ""
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def gaps(self) -> int:
@@ -62,7 +77,7 @@ class ColumnReading:
         gaps_note = (
             f", {self.gaps} gaps" + (f" (among them {words})" if words else "") if self.gaps else ""
         )
-        return "; ".join((f"{self.kind}{format_note}{gaps_note}", *self.remarks))
+        return "; ".join((f"{self.kind}{format_note}{gaps_note}", *map(str, self.remarks)))
 
 
 def reading_notes(readings: Sequence[ColumnReading]) -> tuple[str, ...]:
@@ -76,11 +91,12 @@ def reading_notes(readings: Sequence[ColumnReading]) -> tuple[str, ...]:
         if reading.missing_words:
             words.append(f"'{reading.name}' {format_counts(reading.missing_words)}")
         for remark in reading.remarks:
-            remarks[remark].append(f"'{reading.name}'")
+            details = f" ({remark.details})" if remark.details else ""
+            remarks[remark.what].append(f"'{reading.name}'{details}")
     return (
         *(f"{note}: {cut_list(names)}" for note, names in sorted(formats.items())),
         *([f"took these words as missing: {cut_list(words, '; ')}"] if words else []),
-        *(f"{cut_list(names)}: {remark}" for remark, names in remarks.items()),
+        *(f"{what}: {cut_list(names)}" for what, names in remarks.items()),
     )
 
 
@@ -89,8 +105,13 @@ def format_counts(counts: Mapping[str, int]) -> str:
     return cut_list([f"'{word}' ({count})" for word, count in counts.items()])
 
 
-def cut_list(parts: Sequence[str], separator: str = ", ") -> str:
-    """Return parts in a row, cut off after eight."""
-    listed = separator.join(parts[:MAX_LISTED])
-    hidden = len(parts) - MAX_LISTED
+def format_words(words: Iterable[str]) -> str:
+    """Return words in quotes, cut off after three."""
+    return cut_list([f"'{word:.40}'" for word in words], most=3)
+
+
+def cut_list(parts: Sequence[str], separator: str = ", ", most: int = MAX_LISTED) -> str:
+    """Return parts in a row, cut off after some."""
+    listed = separator.join(parts[:most])
+    hidden = len(parts) - most
     return f"{listed} and {hidden} more" if hidden > 0 else listed

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pandas as pd
-from widthwise.objectives.data.columns.reading import ColumnKind, ColumnReading, reading_notes
+from widthwise.objectives.data.columns.reading import (
+    ColumnKind,
+    ColumnReading,
+    Remark,
+    reading_notes,
+)
 
 
 def reading(name: str = "a", **changes: object) -> ColumnReading:
@@ -15,11 +20,14 @@ def test_a_reading_says_kind_format_and_gaps_in_one_line() -> None:
     plain = reading()
     assert plain.describe() == "number"
     told = reading(
-        empty=3, missing_words={"?": 20, "-": 1}, format="decimal commas", remarks=("rounded",)
+        empty=3,
+        missing_words={"?": 20, "-": 1},
+        format="decimal commas",
+        remarks=(Remark("merged", "'a' and 'b'"),),
     )
     assert told.gaps == 24
     assert told.describe() == (
-        "number (decimal commas), 24 gaps (among them '?' (20), '-' (1)); rounded"
+        "number (decimal commas), 24 gaps (among them '?' (20), '-' (1)); merged ('a' and 'b')"
     )
 
 
@@ -38,3 +46,8 @@ def test_words_that_were_taken_as_gaps_are_named_with_their_columns_and_counts()
 
 def test_a_column_without_anything_to_say_has_no_note() -> None:
     assert reading_notes([reading(empty=2)]) == ()
+
+
+def test_a_remark_names_every_column_of_which_it_is_true_with_its_values() -> None:
+    readings = [reading(name, remarks=(Remark("merged", f"'{name}1'"),)) for name in "ab"]
+    assert reading_notes(readings) == ("merged: 'a' ('a1'), 'b' ('b1')",)
