@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
+from .columns.reading import ColumnReading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,8 @@ class RawData:
             its rows itself, in this order; None where they are to be divided.
         image: Whether the model's family asks for samples `[channels, height, width]`.
         notes: Sentences for the user on how the source was read.
+        readings: What the columns of text were taken as, the target's among them, in the order of
+            the source.
     """
 
     name: str
@@ -57,6 +60,11 @@ class RawData:
     split_sizes: Sequence[int] | None = None
     image: bool = False
     notes: tuple[str, ...] = ()
+    readings: tuple[ColumnReading, ...] = ()
+
+    def reading_of(self, column: str) -> ColumnReading | None:
+        """Return what a column of text was taken as; None where it has a type of its own."""
+        return next((one for one in self.readings if one.name == column), None)
 
     def select_rows(self, selected: NDArray[np.bool_]) -> "RawData":
         """Return the rows of a mask; itself where that is all of them."""

@@ -8,7 +8,8 @@
 | text, categories | one 0/1 feature a value (rare ones share one); a gap is a value of its own |
 | constant, nearly unique text, anything else | dropped |
 
-What a column is, and every median, scale and category, is decided from the training rows alone.
+Columns of text have become values before (`columns/`), by all rows. What is constant, and every
+median, scale and category, is learnt from the training rows alone.
 
 Entry point: `encode_columns`.
 """
@@ -23,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .dates import date_parts, read_dates
+from .columns.objects import UNSUPPORTED
 from .split import Indices, Partition
-from .table import MAX_FLOAT32, FloatArray, as_numbers, format_names, is_text
+from .table import MAX_FLOAT32, FloatArray, as_floats, format_names
 
 MAX_CATEGORIES = 32
 """Features that one text column becomes at most; its rarer values share the last one."""
@@ -75,6 +76,27 @@ def encode_columns(
     )
 
 
+def date_parts(timestamps: "pd.Series[Any]", rows: Indices) -> dict[str, FloatArray]:
+    """Return days since the earliest training row, month, weekday and hour, as far as they vary.
+
+    Args:
+        timestamps: All rows.
+        rows: The training rows.
+    """
+    start = timestamps.iloc[rows].min()
+    parts = {
+        "days": (timestamps - start) / pd.Timedelta(days=1),
+        "month": timestamps.dt.month,
+        "weekday": timestamps.dt.day_of_week,
+        "hour": timestamps.dt.hour + timestamps.dt.minute / 60,
+    }
+    numbers = {
+        name: values.to_numpy(dtype=np.float64, na_value=np.nan) for name, values in parts.items()
+    }
+    # A constant part (the hour of plain dates) is left out without a note.
+    return {name: values for name, values in numbers.items() if np.unique(values[rows]).size > 1}
+
+
 def _classify_column(
     features: _Features, name: str, column: "pd.Series[Any]", rows: Indices
 ) -> None:
@@ -83,15 +105,11 @@ def _classify_column(
         features.notes["dropped columns that hold neither numbers, text nor dates"].append(name)
     elif (durations := _as_seconds(column)) is not None:
         _add_number(features, name, durations, rows)
-    elif as_numbers(train_values) is not None:
-        values = _read_numbers(column)
-        if (np.isnan(values) & column.notna().to_numpy()).any():
-            features.notes["took the odd text in columns of numbers as missing"].append(name)
-        _add_number(features, name, values, rows)
-    elif (parsed_dates := read_dates(column, train_values)) is not None:
-        timestamps, format_note = parsed_dates
-        features.notes[f"turned dates into day, month and weekday ({format_note})"].append(name)
-        for date_part, values in date_parts(timestamps, rows).items():
+    elif (numbers := as_floats(column)) is not None:
+        _add_number(features, name, numbers, rows)
+    elif pd.api.types.is_datetime64_any_dtype(column):
+        features.notes["turned dates into day, month and weekday"].append(name)
+        for date_part, values in date_parts(pd.to_datetime(column, utc=True), rows).items():
             _add_number(features, f"{name} {date_part}", values, rows)
     else:
         _add_text(features, name, column, train_values)
@@ -169,9 +187,8 @@ def _encode_texts(features: _Features, partition: Partition) -> list[NDArray[np.
 def _is_unsupported(train_values: "pd.Series[Any]") -> bool:
     if pd.api.types.is_complex_dtype(train_values):
         return True
-    unsupported = (bytes, list, tuple, dict, set, np.ndarray)
     return bool(pd.api.types.is_object_dtype(train_values)) and any(
-        isinstance(value, unsupported) for value in train_values
+        isinstance(value, UNSUPPORTED) for value in train_values
     )
 
 
@@ -180,10 +197,3 @@ def _as_seconds(column: "pd.Series[Any]") -> FloatArray | None:
         return None
     seconds: FloatArray = column.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan)
     return seconds
-
-
-def _read_numbers(column: "pd.Series[Any]") -> FloatArray:
-    """Return all values of a column whose training rows are numbers."""
-    if is_text(column):
-        column = pd.to_numeric(column, errors="coerce")
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)

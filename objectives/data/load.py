@@ -85,7 +85,9 @@ def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
         DataError: A target that cannot be predicted, or nothing to learn from.
     """
     raw = drop_row_numbers(raw)
-    target = recognise_target(raw.target, raw.target_name, raw.task or task)
+    target = recognise_target(
+        raw.target, raw.target_name, raw.task or task, raw.reading_of(raw.target_name)
+    )
     raw = raw.select_rows(target.has_target)
     if raw.split_sizes is None:
         partition = split_rows(target.values, target.classes, seed)

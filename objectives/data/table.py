@@ -1,7 +1,7 @@
-"""A table of named columns, one of them the target, and what the values of a column are.
+"""A table of named columns, one of them the target; columns of text get values.
 
-Entry points: `read_table` takes the target out of a table; `as_numbers` and `is_text` say what a
-column holds; `format_names` lists columns in messages and notes.
+Entry points: `read_table` takes the target out of a table; `as_floats` and `is_text` tell what
+a column holds; `format_names` lists columns in messages and notes.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, did_you_mean
+from .columns.column import NO_CONVENTIONS, Conventions, read_columns
+from .columns.objects import as_texts
+from .columns.reading import reading_notes
 from .dataset import RawData
 
 FloatArray = NDArray[np.float64]
@@ -19,23 +22,28 @@ FloatArray = NDArray[np.float64]
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 """Numbers beyond single precision are infinite to the network."""
 
-MIN_PARSED_FRACTION = 0.95
-"""Share of a text column's values that must read as dates (numbers) for it to be taken as such."""
-
 _MAX_LISTED_COLUMNS = 30
 """Columns that a message lists at most."""
 
 
 def read_table(
-    name: str, table: pd.DataFrame, target: str | None, notes: Sequence[str] = ()
+    name: str,
+    table: pd.DataFrame,
+    target: str | None,
+    notes: Sequence[str] = (),
+    *,
+    missing: Sequence[str] = (),
+    likely: Conventions = NO_CONVENTIONS,
 ) -> RawData:
-    """Return a table's feature columns and its target column.
+    """Return a table's feature columns, those of text as values, and its target column.
 
     Args:
         name: Of the data, for people.
         table: Any columns; not changed.
         target: The column to predict.
         notes: On how the table was read.
+        missing: Words that stand for a missing value in columns of text, besides the empty field.
+        likely: How numbers and dates are likely written, for where no column tells.
 
     Raises:
         DataError: Two columns of one name, no such target, or no column beside it.
@@ -53,34 +61,30 @@ def read_table(
         raise DataError(
             f"{name} has no column beside the target '{target}': add some to learn from."
         )
+    texts = {column: as_texts(table[column]) for column in columns}
+    readings = read_columns(
+        pd.DataFrame({column: text for column, text in texts.items() if text is not None}),
+        missing,
+        likely,
+    )
+    features = [reading for reading in readings if reading.name != target]
+    values = {reading.name: reading.values for reading in features}
     return RawData(
         name=name,
-        inputs=table.drop(columns=[target]),
+        inputs=table.assign(**values).drop(columns=[target]),
         target=table[target],
         target_name=target,
-        notes=tuple(notes),
+        notes=(*notes, *reading_notes(features)),
+        readings=tuple(readings),
     )
 
 
-def as_numbers(column: "pd.Series[Any]") -> tuple[FloatArray, int] | None:
-    """Return a column as float64 with NaN for gaps, and how many of its values are no numbers.
-
-    Returns None when the column holds something else: dates, or mostly text.
-    """
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-        if pd.api.types.is_complex_dtype(column):
-            return None
-        return column.to_numpy(dtype=np.float64, na_value=np.nan), 0
-    if isinstance(column.dtype, pd.CategoricalDtype) or not is_text(column):
+def as_floats(column: "pd.Series[Any]") -> FloatArray | None:
+    """Return a column of numbers or true/false as float64 with NaN for gaps; None for others."""
+    is_number = pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column)
+    if not is_number or pd.api.types.is_complex_dtype(column):
         return None
-    parsed = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    present = column.notna().to_numpy()
-    non_numeric = int((present & np.isnan(parsed)).sum())
-    return (
-        (parsed, non_numeric)
-        if non_numeric <= (1 - MIN_PARSED_FRACTION) * present.sum() and present.any()
-        else None
-    )
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def is_text(column: "pd.Series[Any]") -> bool:

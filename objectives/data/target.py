@@ -2,12 +2,13 @@
 
 Text, true/false, categories and few distinct whole numbers are classes; fractions and many
 distinct numbers are quantities. Rows without a target are dropped. A note tells the user what was
-recognised, and `task` overrules it.
+recognised, and `task` overrules it. Words among numbers: see `text_target`.
 
 Entry points: `recognise_target` makes a `Target`; `encode_target` gives the tensors of each split.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
+from .columns.column import read_column
+from .columns.objects import as_texts
+from .columns.reading import MAX_LISTED, ColumnReading, Remark, format_counts
 from .dataset import Task
 from .split import MIN_ROWS_FOR_ALL_SPLITS, Partition
-from .table import MAX_FLOAT32, FloatArray, as_numbers, format_names
+from .table import MAX_FLOAT32, FloatArray, as_floats, format_names
+from .text_target import TextTarget, read_text_target
 
 MIN_ROWS = 20
 """Rows below which the 20 % of a validation split are too few to judge by."""
@@ -75,7 +80,10 @@ class EncodedTarget(NamedTuple):
 
 
 def recognise_target(
-    column: "pd.Series[Any] | NDArray[Any]", name: str, task: Task | None = None
+    column: "pd.Series[Any] | NDArray[Any]",
+    name: str,
+    task: Task | None = None,
+    reading: ColumnReading | None = None,
 ) -> Target:
     """Recognise a target.
 
@@ -83,6 +91,7 @@ def recognise_target(
         column: One value a row, or a matrix of quantities.
         name: For people.
         task: Overrules what would be recognised.
+        reading: What a column of text was taken as; it is read here where it was not before.
 
     Raises:
         DataError: Too few rows, one class only, or nothing that can be predicted.
@@ -90,22 +99,25 @@ def recognise_target(
     if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     if isinstance(column, np.ndarray) and column.ndim > 1:
-        return _regression_target(column.reshape(len(column), -1).astype(np.float64), name, 0)
+        return _regression_target(column.reshape(len(column), -1).astype(np.float64), name)
     series: pd.Series[Any] = pd.Series(column)
-    parsed = as_numbers(series)
-    if parsed is None and pd.api.types.is_datetime64_any_dtype(series):
-        raise DataError(f"target '{name}' holds dates: choose a column of classes or numbers.")
-    if task is None:
-        task = _recognise_task(series, parsed)
-    if task == Task.CLASSIFICATION:
-        return _class_target(series, name, parsed)
-    if parsed is None:
-        examples = ", ".join(repr(value) for value in series.dropna().unique()[:3])
-        raise DataError(
-            f"target '{name}' holds text ({examples}), a regression needs numbers: choose "
-            "another target, or task 'classification'."
+    texts = as_texts(series)
+    if texts is not None:
+        return _recognise_text(
+            read_text_target(texts, reading or read_column(texts, name)), name, task
         )
-    return _regression_target(parsed[0], name, parsed[1])
+    if pd.api.types.is_datetime64_any_dtype(series):
+        raise DataError(f"target '{name}' holds dates: choose a column of classes or numbers.")
+    is_flag = pd.api.types.is_bool_dtype(series)
+    numbers = as_floats(series)
+    task = task or _recognise_task(None if is_flag else numbers)
+    if task == Task.REGRESSION:
+        if numbers is None:
+            raise _no_numbers(name, series)
+        return _regression_target(numbers, name)
+    if numbers is None or is_flag:
+        return _class_target(name, _text_classes(series))
+    return _class_target(name, _number_classes(numbers))
 
 
 def encode_target(target: Target, partition: Partition, *, standardise: bool) -> EncodedTarget:
@@ -136,10 +148,45 @@ def encode_target(target: Target, partition: Partition, *, standardise: bool) ->
     )
 
 
-def _recognise_task(series: "pd.Series[Any]", parsed: tuple[FloatArray, int] | None) -> Task:
-    if parsed is None or pd.api.types.is_bool_dtype(series):
+class _Classes(NamedTuple):
+    """Class numbers of the rows that have one, class names, and which rows have one."""
+
+    values: NDArray[np.int64]
+    names: tuple[str, ...]
+    has_target: NDArray[np.bool_]
+
+
+def _recognise_text(text: TextTarget, name: str, task: Task | None) -> Target:
+    if task != Task.CLASSIFICATION:
+        text.require_no_dates()
+    numbers = text.numbers
+    task = task or _recognise_task(numbers)
+    if task == Task.REGRESSION:
+        if numbers is None and (numbers := text.code_numbers) is None:
+            raise _no_numbers(name, text.texts, text.reading.remarks)
+        text.require_few_odd_words()
+        target = _regression_target(numbers, name)
+        return replace(target, notes=(*text.notes(task, {}), *target.notes))
+    if numbers is None or text.words_are_classes:
+        classes = _text_classes(text.labels)
+    else:
+        classes = _number_classes(numbers, text.number_names)
+    target = _class_target(name, classes, text.reading.remarks)
+    return replace(target, notes=(*text.notes(task, _class_rows(classes)), *target.notes))
+
+
+def _no_numbers(name: str, values: "pd.Series[Any]", remarks: Sequence[Remark] = ()) -> DataError:
+    examples = ", ".join(repr(value) for value in values.dropna().unique()[:3])
+    return DataError(
+        f"target '{name}' holds text ({'; '.join((examples, *map(str, remarks)))}), a regression "
+        "needs numbers: choose another target, or task 'classification'."
+    )
+
+
+def _recognise_task(numbers: FloatArray | None) -> Task:
+    if numbers is None:
         return Task.CLASSIFICATION
-    values = parsed[0][np.isfinite(parsed[0])]
+    values = numbers[np.isfinite(numbers)]
     if not np.array_equal(values, np.round(values)):
         return Task.REGRESSION
     distinct = len(np.unique(values))
@@ -149,34 +196,45 @@ def _recognise_task(series: "pd.Series[Any]", parsed: tuple[FloatArray, int] | N
     return Task.CLASSIFICATION if few_values or distinct <= 2 else Task.REGRESSION
 
 
-def _class_target(
-    series: "pd.Series[Any]", name: str, parsed: tuple[FloatArray, int] | None
-) -> Target:
-    if parsed is None or parsed[1] or pd.api.types.is_bool_dtype(series):
-        # Text among numbers is a class of its own, not a gap: '0', '1' and 'rare' are three.
-        has_target = series.notna().to_numpy()
-        labels, values = np.unique(
-            series[has_target].astype(str).to_numpy(str), return_inverse=True
-        )
-        classes = tuple(labels.tolist())
-    else:
-        has_target = np.isfinite(parsed[0])
-        numbers, values = np.unique(parsed[0][has_target], return_inverse=True)
-        classes = tuple(f"{number:.15g}" for number in numbers)
-    note = f"target '{name}': classification with {len(classes)} classes"
-    counts = np.bincount(values, minlength=len(classes))
-    _require_classes(name, classes, counts)
+def _text_classes(labels: "pd.Series[Any]") -> _Classes:
+    has_target = labels.notna().to_numpy(dtype=bool)
+    names, values = np.unique(labels[has_target].astype(str).to_numpy(str), return_inverse=True)
+    return _Classes(values.astype(np.int64), tuple(names.tolist()), has_target)
+
+
+def _number_classes(numbers: FloatArray, number_names: Mapping[float, str] = {}) -> _Classes:
+    has_target = np.isfinite(numbers)
+    distinct, values = np.unique(numbers[has_target], return_inverse=True)
+    names = tuple(number_names.get(number, f"{number:.15g}") for number in distinct.tolist())
+    return _Classes(values.astype(np.int64), names, has_target)
+
+
+def _class_rows(classes: _Classes) -> dict[str, int]:
+    counts = np.bincount(classes.values, minlength=len(classes.names))
+    return dict(zip(classes.names, counts.tolist(), strict=True))
+
+
+def _class_target(name: str, classes: _Classes, remarks: Sequence[Remark] = ()) -> Target:
+    rows = _class_rows(classes)
+    _require_classes(name, classes.names, np.array(list(rows.values())), remarks)
+    commonest = dict(sorted(rows.items(), key=lambda item: -item[1]))
+    listed = format_counts(rows if len(rows) <= MAX_LISTED else commonest)
     return Target(
         name=name,
         task=Task.CLASSIFICATION,
-        values=values.astype(np.int64),
-        classes=classes,
-        has_target=has_target,
-        notes=(*_dropped_rows_notes(name, has_target), note),
+        values=classes.values,
+        classes=classes.names,
+        has_target=classes.has_target,
+        notes=(
+            *_dropped_rows_notes(name, classes.has_target),
+            f"target '{name}': classification with {len(rows)} classes: {listed}",
+        ),
     )
 
 
-def _require_classes(name: str, classes: tuple[str, ...], counts: NDArray[np.int64]) -> None:
+def _require_classes(
+    name: str, classes: tuple[str, ...], counts: NDArray[np.int64], remarks: Sequence[Remark]
+) -> None:
     rows = int(counts.sum())
     _require_rows(name, rows)
     if len(classes) == 1:
@@ -185,9 +243,10 @@ def _require_classes(name: str, classes: tuple[str, ...], counts: NDArray[np.int
             "two are needed; choose another target."
         )
     if 2 * len(classes) > rows:
+        reasons = f" ({'; '.join(map(str, remarks))})" if remarks else ""
         raise DataError(
-            f"target '{name}' has {len(classes)} different values in {rows} rows: these are names "
-            "rather than classes; choose another target."
+            f"target '{name}' has {len(classes)} different values in {rows} rows{reasons}: these "
+            "are names rather than classes; choose another target."
         )
     if (counts >= MIN_ROWS_FOR_ALL_SPLITS).sum() < 2:
         rare_class = int(counts.argsort()[-2])
@@ -198,7 +257,7 @@ def _require_classes(name: str, classes: tuple[str, ...], counts: NDArray[np.int
         )
 
 
-def _regression_target(values: FloatArray, name: str, non_numeric: int) -> Target:
+def _regression_target(values: FloatArray, name: str) -> Target:
     by_row = values.reshape(len(values), -1)
     has_target: NDArray[np.bool_] = np.all(
         np.abs(by_row) <= MAX_FLOAT32, axis=1
@@ -212,16 +271,13 @@ def _regression_target(values: FloatArray, name: str, non_numeric: int) -> Targe
         )
     columns = "" if values.ndim == 1 else f" with {values.shape[1]} target columns"
     note = f"target '{name}': regression{columns}, values from {values.min():g} to {values.max():g}"
-    non_numeric_notes = (
-        [f"{non_numeric} values of target '{name}' are no numbers"] if non_numeric else []
-    )
     return Target(
         name=name,
         task=Task.REGRESSION,
         values=values,
         classes=None,
         has_target=has_target,
-        notes=(*non_numeric_notes, *_dropped_rows_notes(name, has_target), note),
+        notes=(*_dropped_rows_notes(name, has_target), note),
     )
 
 

@@ -95,6 +95,17 @@ _FORMATS = (
 )
 """Tried on a whole column; of two that read as much, the first is taken."""
 
+_PATTERNS = {
+    date_format: re.escape(date_format)
+    .replace("%Y", r"\d{4}")
+    .replace("%y", r"\d\d")
+    .replace("%b", "[a-z]{3}")
+    .replace("%m", r"\d\d?")
+    .replace("%d", r"\d\d?")
+    for date_format in _FORMATS
+}
+"""What a text must look like for a format to be worth trying."""
+
 _DIRECTIVES = {"%Y": "year", "%y": "two-digit year", "%m": "month", "%b": "month", "%d": "day"}
 
 
@@ -159,7 +170,8 @@ def parse_dates(
     hours = clock_hours(parts[1], parts[2]) - zone_hours(parts[3])
     hours = hours.where(hours.abs() <= 48)
     days = calendar.values.iloc[date_of].set_axis(texts.index)
-    return replace(calendar, values=days + pd.to_timedelta(hours, unit="h").dt.round("us"))
+    times = pd.to_timedelta(hours, unit="h").dt.round("us").astype("timedelta64[us]")
+    return replace(calendar, values=days + times)
 
 
 def _has_dates(texts: "pd.Series[Any]") -> bool:
@@ -175,7 +187,11 @@ def _parse_calendar_dates(
     dates: "pd.Series[Any]", rows: NDArray[np.int64], day_first: bool | None
 ) -> ParsedDates:
     """Parse distinct dates without clock times, each in the first format that serves it."""
-    parsed = {date_format: _to_utc(dates, date_format) for date_format in _FORMATS}
+    parsed = {
+        date_format: _to_utc(dates, date_format)
+        for date_format, pattern in _PATTERNS.items()
+        if dates.str.fullmatch(pattern).any()
+    }
     values = _no_dates(dates)
     chosen: list[str] = []
     is_ambiguous = False
@@ -183,14 +199,14 @@ def _parse_calendar_dates(
         left = values.isna().to_numpy()
         reads = {
             date_format: int(rows[left & parsed[date_format].notna().to_numpy()].sum())
-            for date_format in _FORMATS
-            if not any(_swapped(date_format) == earlier for earlier in chosen)
+            for date_format in parsed
+            if _swapped(date_format) not in chosen
         }
-        best = max(reads, key=lambda date_format: reads[date_format])
-        if not reads[best]:
+        best = max(reads, key=lambda date_format: reads[date_format], default="")
+        if not reads.get(best):
             break
         other = _swapped(best)
-        if other is not None and parsed[other].notna().equals(parsed[best].notna()):
+        if other in reads and parsed[other].notna().equals(parsed[best].notna()):
             earlier_order = [_is_day_first(one) for one in chosen if _swapped(one)]
             if earlier_order:
                 best = best if _is_day_first(best) == earlier_order[0] else other

@@ -5,17 +5,16 @@ Entry points: `is_data_file` knows a file by its name, `read_file` reads it.
 
 from pathlib import Path
 
-import pandas as pd
-
 from ...errors import DataError
+from ..columns.column import Conventions
 from ..dataset import RawData
 from ..read_options import DEFAULT_OPTIONS, ReadOptions
 from ..table import read_table
-from ..text_columns import read_text_columns
 from .content import PACKED_SUFFIXES, check_regular_file
 from .csv_file import read_csv
 from .npz_file import read_npz
 from .parquet_file import read_parquet
+from .separator import SEPARATOR_NAMES
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".npz")
@@ -58,18 +57,14 @@ def read_file(
             f"{path} is a table of columns, images (channels, height, width) are asked for: "
             "choose family 'mlp', or give an .npz with an array of images."
         )
-    table, notes = _read_typed(path, kind, options, target)
-    return read_table(path.name, table, target, notes)
-
-
-def _read_typed(
-    path: Path, kind: str, options: ReadOptions, target: str | None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if kind == ".parquet":
-        return read_parquet(path)
+        table, notes = read_parquet(path)
+        return read_table(path.name, table, target, notes, missing=options.missing)
     text = read_csv(path, options, target)
-    table, column_notes = read_text_columns(text.table, options.missing)
-    return table, (*text.notes, *column_notes)
+    likely = Conventions(decimal="," if text.separator == SEPARATOR_NAMES[";"] else None)
+    return read_table(
+        path.name, text.table, target, text.notes, missing=options.missing, likely=likely
+    )
 
 
 def _kind(path: Path) -> str | None:

@@ -67,7 +67,7 @@ def test_odd_text_among_numbers_is_a_gap(tmp_path: Path) -> None:
     texts = NUMBER.astype(str).astype(object)
     texts[2] = "?"
     data = load(tmp_path, a=texts, b=NUMBER)
-    assert "took the odd text in columns of numbers as missing: 'a'" in joined_notes(data)
+    assert "took these words as missing: 'a' '?' (1)" in joined_notes(data)
     assert data.features in (2, 3)  # an indicator, if it is in a training row
 
 
@@ -138,7 +138,7 @@ def test_validation_and_test_rows_do_not_touch_the_preparation(tmp_path: Path) -
         "name": np.array([f"n{k}" for k in range(ROWS)], dtype=object),
     }
     strange: dict[str, Any] = {
-        "number": "strange",
+        "number": "?",
         "gappy": 1e6,
         "whole": np.nan,
         "text": "unheard of",
