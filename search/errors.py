@@ -21,6 +21,7 @@ escapes is a bug of ours: exit 1.
     └── CostError               2    what a model costs cannot be counted
     StorageError               69    base of storage/errors.py
     ├── StorageUnreachable     69    no database, refused password, outage outlasting the retries
+    │   └── StorageGone        69    the database's file was deleted or replaced
     ├── UrlRefused              2    a storage URL of another engine, or of a database in memory
     ├── StudyNotFound           2    no study of that name
     ├── BudgetRefused           2    fewer trials asked for than there are slots

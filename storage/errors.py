@@ -2,6 +2,7 @@
 
     StorageError                 69
     ├── StorageUnreachable       69   the database is not there, refuses us, or stays away
+    │   └── StorageGone          69   the database's file was deleted or replaced under us
     ├── UrlRefused                2   the storage URL itself is wrong
     ├── StudyNotFound             2   no study of that name
     ├── BudgetRefused             2   a budget below the slots that exist
@@ -25,6 +26,10 @@ class StorageError(Exception):
 
 class StorageUnreachable(StorageError):
     """The database cannot be reached, opened or written to."""
+
+
+class StorageGone(StorageUnreachable):
+    """The file of the database was deleted, or another one was put into its place."""
 
 
 class UrlRefused(StorageError):

@@ -173,6 +173,19 @@ def open_database(storage: str | None, *, create: bool = False) -> Database:
     return Database.open(resolve_url(storage), create=create)
 
 
+def open_worker_database(storage: str | None) -> Database:
+    """Open the database for a worker, which waits for it as long as it does later.
+
+    Raises:
+        StorageError: It stays away, refuses us, or is none of ours.
+    """
+    from ...storage.database.database import RETRY_SECONDS, Database, resolve_url
+
+    database = Database.open(resolve_url(storage), create=False, open_seconds=RETRY_SECONDS)
+    database.patient = True
+    return database
+
+
 def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = None) -> Table:
     """Return a table with figures aligned right and words aligned left."""
     rich_table = Table(title=title, title_justify="left", header_style="bold")

@@ -17,6 +17,7 @@ from .options import (
     WorkersOption,
     expand_options,
     open_database,
+    open_worker_database,
     parse_int_option,
     parse_name,
     print_report,
@@ -118,7 +119,7 @@ def worker(
     from ..worker.pool import serve_open_studies
     from ..worker.serve import study_worker
 
-    database = open_database(storage)
+    database = open_worker_database(storage)
     if name is None:
         serve_open_studies(database, options, stderr(), idle_seconds=idle)
         return

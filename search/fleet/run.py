@@ -51,6 +51,7 @@ def run_fleet(
         SpecError: Ray is asked for and not there.
         KeyboardInterrupt: A second Ctrl-C; workers were killed, their slots come back.
     """
+    database.patient = True  # as the workers are
     study = load_study(database, name)
     spec = stored_spec(study)
     reader = LedgerReader(database, study)

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import final
 
 from ...storage.database.database import Database
-from ...storage.errors import StorageError
+from ...storage.errors import StorageError, StorageGone
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import StudyRow, StudyStatus
 from ...storage.study.workers import WorkerActivity, WorkerRegistration
@@ -61,6 +61,7 @@ class LeaseHeartbeat:
         self._stop_event = threading.Event()
         self._lost: frozenset[int] = frozenset()
         self._last_status = StudyStatus.OPEN
+        self._storage_gone: StorageGone | None = None
         self._thread = threading.Thread(target=self._beat, name="lease heartbeat", daemon=True)
 
     def __enter__(self) -> LeaseHeartbeat:
@@ -81,7 +82,13 @@ class LeaseHeartbeat:
         return self._lost
 
     def stop_requested(self) -> bool:
-        """Return whether to give all slots back: a stop, or the study is paused or cancelled."""
+        """Return whether to give all slots back: a stop, or the study is paused or cancelled.
+
+        Raises:
+            StorageGone: There is nothing any more to give them back to, or to record a result in.
+        """
+        if self._storage_gone is not None:
+            raise self._storage_gone
         return self._stop() or self._last_status is not StudyStatus.OPEN
 
     def _beat(self) -> None:
@@ -91,6 +98,9 @@ class LeaseHeartbeat:
                 self._slots = [slot for slot in self._slots if slot.number not in lost]
                 self._lost |= lost
                 self._last_status = self._ledger.reader.status()
+            except StorageGone as error:
+                self._storage_gone = error
+                return
             except StorageError as error:
                 # The training goes on: whether its result still counts, the ledger decides.
                 _log.warning("no heartbeat for %d slots: %s", len(self._slots), error)

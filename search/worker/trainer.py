@@ -15,7 +15,7 @@ import threading
 from typing import IO, TYPE_CHECKING, final
 
 from ...objectives.interrupt import ignore_interrupts, raise_if_interrupt
-from ...storage.database.database import Database, resolve_url
+from ...storage.database.database import RETRY_SECONDS, Database, resolve_url
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
@@ -120,7 +120,10 @@ def main(arguments: list[str]) -> None:
 
         try:
             commands = CommandReader(os.fdopen(command_fd))
-            with Database.open(resolve_url(None)) as database:
+            # The worker has reached it: whatever is in the way now may pass.
+            with Database.open(
+                resolve_url(None), create=False, open_seconds=RETRY_SECONDS, patient=True
+            ) as database:
                 runner, engine_note = _build_runner(database, commands.config)
                 reply(
                     Ready(

@@ -8,27 +8,30 @@ one transaction each.
 
 SQLite runs in WAL mode with `BEGIN IMMEDIATE` for every write, so that a transaction never fails
 half-way for a lock that it did not ask for at the start. Transient errors (see `retry`) are retried
-up to `retry_seconds`. A `Database` may be used by several threads; a forked or spawned process
-opens its own.
+up to `retry_seconds`; a worker is patient and waits as long for a full disk, too. A `Database` may
+be used by several threads; a forked or spawned process opens its own.
 """
 
+import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, final
 
+import psycopg
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import URL, Connection, Engine, insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..errors import StorageUnreachable, UrlRefused
+from ..errors import StorageGone, StorageUnreachable, UrlRefused
 from . import optuna_storage, retry, schema_version
 from .dialect import advisory_lock, is_postgresql
 from .engine import BEGIN_OPTION, DURABLE_OPTION, connect_args, make_engine
-from .filesystem import network_mount
+from .filesystem import FileIdentity, network_mount
 from .tables import SCHEMA_VERSION, metadata, schema
 from .url import DEFAULT_URL, format_url, redact, resolve_url
 
@@ -36,11 +39,15 @@ __all__ = ["DEFAULT_URL", "Database", "format_url", "resolve_url"]
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 OPEN_SECONDS = 3.0
 """How long `open` retries transient errors, such as a server that is starting up."""
 
 RETRY_SECONDS = 120.0
 """How long a transaction is retried: longer than a PostgreSQL restart."""
+
+_DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError, sqlite3.Error, psycopg.Error)
 
 TABLES_LOCK_KEY = 0x77696474687769
 """Of the advisory lock under which our tables are made or changed: "widthwi" in ASCII."""
@@ -53,14 +60,21 @@ class Database:
     Attributes:
         url: Where it is, the password included; `format_url` is the text without it.
         engine: SQLAlchemy's engine on it.
+        patient: Whether to wait also for what somebody else has to mend, as a worker does: a full
+            or read-only disk, a failover, a changed password (see `retry.may_pass`).
     """
 
     url: URL
     engine: Engine
+    patient: bool
 
-    def __init__(self, url: URL, *, wal: bool, retry_seconds: float) -> None:
+    def __init__(self, url: URL, *, wal: bool, retry_seconds: float, patient: bool = False) -> None:
         self.url = url
-        self.engine = make_engine(url, wal=wal)
+        # A user's code may change the folder that a relative path starts from.
+        self._absolute_url = _absolute(url)
+        self.patient = patient
+        self.engine = make_engine(self._absolute_url, wal=wal)
+        self._file: FileIdentity | None = None
         self._write_engine = self.engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
         self._nondurable_write_engine = self._write_engine.execution_options(
             **{DURABLE_OPTION: False}
@@ -72,7 +86,13 @@ class Database:
 
     @classmethod
     def open(
-        cls, url: URL, *, create: bool = True, retry_seconds: float = RETRY_SECONDS
+        cls,
+        url: URL,
+        *,
+        create: bool = True,
+        retry_seconds: float = RETRY_SECONDS,
+        open_seconds: float | None = None,
+        patient: bool = False,
     ) -> "Database":
         """Connect to a database that has our tables, or gets them.
 
@@ -81,6 +101,8 @@ class Database:
             create: Make the database file and our tables where they are missing; any number of
                 processes may do so at the same moment. False for those who only read.
             retry_seconds: How long each later transaction is retried.
+            open_seconds: How long this is retried; `OPEN_SECONDS` by default.
+            patient: Whether to wait also for what somebody else has to mend.
 
         Raises:
             StorageUnreachable: If there is no such database, or it refuses us.
@@ -88,10 +110,12 @@ class Database:
             SchemaMismatch: If the tables were made by another release.
         """
         _check_file(url, create=create)
-        database = cls(url, wal=create, retry_seconds=retry_seconds)
+        database = cls(url, wal=create, retry_seconds=retry_seconds, patient=patient)
+        seconds = OPEN_SECONDS if open_seconds is None else open_seconds
         try:
-            database._retry(lambda: database._prepare(create=create), seconds=OPEN_SECONDS)
-        except DBAPIError as error:
+            database._retry(lambda: database._prepare(create=create), seconds=seconds)
+            database._file = _file_identity(database._absolute_url)
+        except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
             database.close()
             raise _unreachable(url, retry.describe_error(error)) from error
         except BaseException:
@@ -159,16 +183,15 @@ class Database:
         with self._optuna_storage_lock:
             if self._optuna_storage is None:
                 self._optuna_storage = self.retry(
-                    lambda: optuna_storage.open_storage(self.url, connect_args(self.url))
+                    lambda: optuna_storage.open_storage(self._absolute_url, connect_args(self.url))
                 )
             return self._optuna_storage
 
     def close(self) -> None:
         """Close every connection."""
-        self.engine.dispose()
         if self._optuna_storage is not None:
             self._optuna_storage.remove_session()
-            self._optuna_storage.engine.dispose()
+        self._dispose_connections()
 
     def __enter__(self) -> Self:
         return self
@@ -190,11 +213,48 @@ class Database:
             raise RuntimeError(f"{self!r} was opened by another process: open one here")
         try:
             with optuna_storage.silence_optuna():
-                return retry.call_with_retries(call, seconds=seconds)
-        except (SQLAlchemyError, StorageInternalError) as error:
+                return retry.call_with_retries(
+                    lambda: self._attempt(call),
+                    seconds=seconds,
+                    is_retryable=retry.may_pass if self.patient else retry.is_transient,
+                    on_wait=self._warn_waiting,
+                )
+        except _DATABASE_ERRORS as error:
             if not retry.is_outage(error):
                 raise
             raise _unreachable(self.url, retry.describe_error(error)) from error
+
+    def _attempt(self, call: Callable[[], T]) -> T:
+        """Call once, on the very file that was opened."""
+        self._check_same_file()
+        try:
+            result = call()
+        except _DATABASE_ERRORS as error:
+            if retry.is_read_only(error):
+                self._dispose_connections()  # the next attempt may reach the server that writes now
+            raise
+        self._check_same_file()  # what was written to a file without a name is lost
+        return result
+
+    def _check_same_file(self) -> None:
+        if self._file is not None and (change := self._file.change()) is not None:
+            raise StorageGone(
+                f"The storage {format_url(self.url)} {change} while it was in use, and what is "
+                "written to it now is lost; put the file back where it was, or begin anew, and "
+                "start the workers again."
+            )
+
+    def _dispose_connections(self) -> None:
+        self.engine.dispose()
+        if self._optuna_storage is not None:
+            self._optuna_storage.engine.dispose()
+
+    def _warn_waiting(self, error: BaseException) -> None:
+        _log.warning(
+            "the storage %s cannot be used now (%s): trying again",
+            format_url(self.url),
+            redact(retry.describe_error(error), self.url),
+        )
 
     def _prepare(self, *, create: bool) -> None:
         with self.engine.begin() as connection:
@@ -220,6 +280,20 @@ class Database:
 def lock_tables(connection: Connection) -> None:
     """Keep others from making or changing our tables until the transaction ends."""
     advisory_lock(connection, TABLES_LOCK_KEY)
+
+
+def _absolute(url: URL) -> URL:
+    """Return the URL with the path of a SQLite file made absolute."""
+    if is_postgresql(url) or not url.database or url.database.startswith("file:"):
+        return url
+    return url.set(database=str(Path(url.database).absolute()))
+
+
+def _file_identity(url: URL) -> FileIdentity | None:
+    """Return which file a URL leads to; None for a server, or a file with options in its name."""
+    if is_postgresql(url) or not url.database or url.database.startswith("file:"):
+        return None
+    return FileIdentity.of(Path(url.database))
 
 
 def _unreachable(url: URL, cause: str) -> StorageUnreachable:

@@ -3,14 +3,15 @@
 SQLite in WAL mode keeps its index in memory that all processes share, so they must be on one
 machine (https://www.sqlite.org/wal.html), and many network file systems do not keep the locks that
 any mode needs (https://www.sqlite.org/faq.html#q5). Two workers would claim one slot, or tear the
-file, without an error. `network_mount` tells before a file is opened.
+file, without an error. `network_mount` tells before a file is opened. `FileIdentity` tells later
+whether it is still the file that its path leads to.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import psutil
 
@@ -80,6 +81,31 @@ class DiskPartition(Protocol):
     @property
     def opts(self) -> str:
         """Its mount options, with commas between them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """Which file a path led to: SQLite goes on with it when it is deleted or replaced."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the identity of the file at a path; raises OSError where there is none."""
+        status = path.stat()
+        return cls(path=path, device=status.st_dev, inode=status.st_ino)
+
+    def change(self) -> str | None:
+        """Return what became of the file, "was deleted" or the like; None if it is there."""
+        try:
+            now = FileIdentity.of(self.path)
+        except FileNotFoundError:
+            return "was deleted or moved away"
+        except OSError:
+            return None  # it cannot be looked at now: what SQLite says counts
+        return None if now == self else "was replaced by another file"
 
 
 def network_mount(path: Path, partitions: Sequence[DiskPartition] | None = None) -> Mount | None:

@@ -17,6 +17,7 @@ from widthwise.search.worker.shutdown import StopRequest
 from widthwise.search.worker.supervisor import MAX_CONSECUTIVE_FAILURES, TrialSupervisor
 from widthwise.search.worker.worker import Worker
 from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.errors import StorageGone
 from widthwise.storage.ledger.ledger import Ledger, Slot
 from widthwise.storage.ledger.slot import StudyRow, StudyStatus, TrialOutcome
 from widthwise.storage.projection.projection import Projection
@@ -227,3 +228,29 @@ def test_failures_in_a_row_are_counted_over_batches(harness: WorkerHarness) -> N
         assert harness.supervisor.run_batch()
     with pytest.raises(TooManyFailures, match="the moon is full"):
         harness.supervisor.run_batch()
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_database_file_that_is_gone_ends_the_training_at_the_next_heartbeat(
+    harness: WorkerHarness, replaced: bool
+) -> None:
+    """Nobody could record its result."""
+    stopped_by: list[BaseException] = []
+
+    def lose_the_file(slots: Sequence[Slot], watch: BatchWatch) -> None:
+        path = Path(str(harness.database.url.database))
+        copy = path.read_bytes()
+        path.unlink()
+        if replaced:
+            path.write_bytes(copy)
+        try:
+            wait_until(watch.stop_requested)
+        except StorageGone as error:
+            stopped_by.append(error)
+            raise
+
+    harness.on_run = lose_the_file
+    with pytest.raises(StorageGone, match="was replaced" if replaced else "was deleted") as caught:
+        harness.worker.run()
+    assert stopped_by == [caught.value]
+    assert harness.batches() == [[0, 1]], "nothing else was begun"

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -14,7 +15,7 @@ from widthwise.storage.database import optuna_storage
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.database.dialect import database_now, database_started
 from widthwise.storage.database.tables import SCHEMA_VERSION, metadata, schema
-from widthwise.storage.errors import SchemaMismatch, StorageUnreachable
+from widthwise.storage.errors import SchemaMismatch, StorageGone, StorageUnreachable
 from widthwise.storage.study.study import create_study
 
 
@@ -178,6 +179,68 @@ def test_a_lock_that_never_goes_is_given_up(tmp_path, monkeypatch):
         with pytest.raises(StorageUnreachable, match="database is locked"):
             database.write(lambda connection: connection.execute(select(schema)).all())
         other.close()
+
+
+def delete(path):
+    path.unlink()
+
+
+def move_away(path):
+    path.rename(path.with_suffix(".old"))
+
+
+def put_another_in_its_place(path):
+    move_away(path)
+    shutil.copy(path.with_suffix(".old"), path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (delete, "was deleted or moved away"),
+        (move_away, "was deleted or moved away"),
+        (put_another_in_its_place, "was replaced by another file"),
+    ],
+)
+def test_a_file_that_is_gone_is_noticed_at_the_next_call_and_not_waited_for(tmp_path, harm, words):
+    """SQLite itself goes on with it for as long as it is open."""
+    path = tmp_path / "w.db"
+    with Database.open(sqlite_url(path), retry_seconds=3600, patient=True) as database:
+        harm(path)
+        for call in (database.read, database.write):
+            with pytest.raises(StorageGone, match=f"w.db {words}") as caught:
+                call(lambda connection: connection.execute(select(schema)).all())
+            assert caught.value.exit_code == 69
+    assert (harm is put_another_in_its_place) == path.exists(), "no empty one was made"
+
+
+def test_a_file_that_goes_during_a_write_is_noticed_then(tmp_path):
+    path = tmp_path / "w.db"
+    with (
+        Database.open(sqlite_url(path)) as database,
+        pytest.raises(StorageGone),
+    ):
+        database.write(lambda _connection: delete(path))
+
+
+def test_a_file_that_comes_back_is_the_same(tmp_path):
+    path = tmp_path / "w.db"
+    with Database.open(sqlite_url(path)) as database:
+        move_away(path)
+        path.with_suffix(".old").rename(path)
+        assert database.read(lambda connection: connection.scalar(select(schema.c.version)))
+
+
+def test_a_relative_path_stays_where_it_was_though_the_folder_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with Database.open(resolve_url("sqlite:///w.db", {})) as database:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        database.engine.dispose()  # as when its connections are in use, or too old
+        assert database.read(lambda connection: connection.scalar(select(schema.c.version)))
+        database.optuna_storage()
+        assert "sqlite:///w.db" in repr(database)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_sqlite_runs_in_wal_mode_with_foreign_keys(tmp_path):
