@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+IGNORED_CLASS = -100
+"""Class number of a position that counts for nothing, as in torch's losses."""
+
+
 class Task(StrEnum):
     """What is predicted: classes or quantities."""
 
@@ -41,7 +45,7 @@ class RawData:
         name: Of the data, for people.
         inputs: A table of feature columns, which are encoded; an array of samples, which are
             standardised; or a tensor from a user's function, which is taken as it is.
-        target: A value a row, or a matrix of quantities.
+        target: A value a row, or an array of values a row.
         target_name: For people.
         task: What the source itself says the target is; None where it is to be recognised.
         split_sizes: Rows of the training, validation and maybe test split where the source divides
@@ -50,6 +54,8 @@ class RawData:
         notes: Sentences for the user on how the source was read.
         readings: What the columns of text were taken as, the target's among them, in the order of
             the source.
+        from_function: Whether a user's function made it: a loss of the user's own then gets the
+            targets as they are.
     """
 
     name: str
@@ -61,6 +67,7 @@ class RawData:
     image: bool = False
     notes: tuple[str, ...] = ()
     readings: tuple[ColumnReading, ...] = ()
+    from_function: bool = False
 
     def reading_of(self, column: str) -> ColumnReading | None:
         """Return what a column of text was taken as; None where it has a type of its own."""
@@ -85,9 +92,12 @@ class Split:
     """Rows of one split.
 
     Attributes:
-        inputs: The samples, rows first; float32, or int64 where a user's function gives token ids.
-        targets: Class numbers (int64, `rows`), or float32 values (`rows`, or `rows x outputs` when
-            there are several target columns).
+        inputs: The samples, rows first; float32, or another type where a user's function gives
+            token ids and the like.
+        targets: Class numbers (int64, `rows`, or `rows x ...` where every position has one), yes or
+            no for each of several labels (int64, `rows x labels`), shares of classes (float32,
+            classes along axis 1), or quantities (float32, `rows` or `rows x ...`). A loss of the
+            user's own gets what the user's function gave, in its shape and kind.
     """
 
     inputs: Tensor
@@ -114,13 +124,17 @@ class Data:
         train: The rows that are learnt from.
         validation: The rows that decide: metric, early stopping, widths.
         test: The rows that are only reported on; may be empty in a user's own `Data`.
-        outputs: Classes, or target columns.
+        outputs: Numbers to predict for a sample, or a position of it: classes, labels, or target
+            columns.
         classes: Class names in the order of their numbers; None for a regression.
         notes: Sentences on what was recognised and how it was handled.
         target_mean: Mean of each target column, in its own units; empty when targets are as given.
         target_scale: Standard deviation of each target column; empty likewise.
         drawn_at_random: Whether chance divided training from validation rows, so that folds may
             divide them anew; False where the source did.
+        class_values: The numbers that stand for the classes in the targets; empty where these are
+            class numbers.
+        one_hot: Whether the targets have the classes along axis 1.
     """
 
     name: str
@@ -134,6 +148,8 @@ class Data:
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
     drawn_at_random: bool = False
+    class_values: tuple[float, ...] = ()
+    one_hot: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in list(Task):
@@ -174,6 +190,21 @@ class Data:
     def features(self) -> int:
         """Numbers in one sample."""
         return prod(self.input_shape)
+
+    def class_numbers(self, targets: Tensor) -> Tensor:
+        """Return the targets of a classification as int64 class numbers, or yes and no as 1 and 0.
+
+        Args:
+            targets: As a split holds them.
+        """
+        if self.one_hot:
+            return targets.argmax(dim=1)
+        if self.class_values:
+            values = torch.tensor(self.class_values, dtype=torch.float64, device=targets.device)
+            # One that is nowhere in the list, as in a split made by hand, is nobody's class.
+            numbers = torch.searchsorted(values, targets.double())
+            return numbers.squeeze(1) if numbers.ndim > 1 else numbers
+        return targets.long()
 
     def in_target_units(self, values: Tensor) -> Tensor:
         """Return standardised predictions or targets in the units of the target columns.

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -30,7 +31,9 @@ from ..user_code import (
     user_code_location,
     user_errors,
 )
-from .arrays import encode_array, read_result
+from .arrays.labels import recognise_array
+from .arrays.result import read_result
+from .arrays.samples import encode_array
 from .dataset import Data, RawData, Split, Task
 from .features import encode_columns
 from .files.content import check_regular_file
@@ -38,7 +41,7 @@ from .files.data_file import SUFFIXES, is_data_file, read_file
 from .read_options import DEFAULT_OPTIONS, ReadOptions
 from .row_numbers import drop_row_numbers
 from .split import Partition, split_as_given, split_rows
-from .target import encode_target, recognise_target
+from .target import Target, encode_target, recognise_target
 
 BUILT_IN = ("digits", "breast_cancer", "wine", "iris", "diabetes")
 """Real data that scikit-learn ships, so that nothing is downloaded."""
@@ -53,6 +56,7 @@ def load_data(
     image: bool = False,
     task: Task | None = None,
     options: ReadOptions = DEFAULT_OPTIONS,
+    own_loss: bool = False,
 ) -> Data:
     """Return the data that a spec's `proxy.data` names.
 
@@ -64,37 +68,46 @@ def load_data(
         image: Whether the model's family asks for samples `[channels, height, width]`.
         task: Overrules what the target of a file or function is recognised as.
         options: What the user says of a file.
+        own_loss: Whether the loss is the user's own: it gets what a function gave, as it is.
 
     Raises:
         DataError: No such source, or none that can be trained on.
         ImportFailure: The function's reference leads nowhere.
     """
     raw = read_source(source, base=base, seed=seed, target=target, image=image, options=options)
-    return raw if isinstance(raw, Data) else make_dataset(raw, seed, task)
+    return raw if isinstance(raw, Data) else make_dataset(raw, seed, task, own_loss=own_loss)
 
 
-def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
+def make_dataset(
+    raw: RawData, seed: int, task: Task | None = None, *, own_loss: bool = False
+) -> Data:
     """Recognise the target, split the rows, encode them, and return the data set.
 
     Args:
         raw: As read from its source.
         seed: Decides which row goes into which split.
         task: Overrules what the target is recognised as, unless the source says it.
+        own_loss: Whether the loss is the user's own: it gets what a function gave, as it is.
 
     Raises:
         DataError: A target that cannot be predicted, or nothing to learn from.
     """
     raw = drop_row_numbers(raw)
-    target = recognise_target(
-        raw.target, raw.target_name, raw.task or task, raw.reading_of(raw.target_name)
-    )
+    stated = raw.task or task
+    if isinstance(raw.target, np.ndarray):
+        target = recognise_array(raw.target, raw.target_name, stated)
+    else:
+        reading = raw.reading_of(raw.target_name)
+        target = recognise_target(raw.target, raw.target_name, stated, reading)
     raw = raw.select_rows(target.has_target)
     if raw.split_sizes is None:
-        partition = split_rows(target.values, target.classes, seed)
+        single_class = target.values.ndim == 1
+        partition = split_rows(target.values, target.classes if single_class else None, seed)
     else:
         partition = split_as_given(raw.split_sizes, seed)
     inputs, encoding_notes = _encode_inputs(raw, partition)
-    targets = encode_target(target, partition, standardise=not isinstance(raw.inputs, Tensor))
+    as_given = own_loss and raw.from_function and target.given is not None
+    targets = encode_target(target, partition, as_given=as_given)
     train, validation, test = (
         Split(inputs=x, targets=y) for x, y in zip(inputs, targets.splits, strict=True)
     )
@@ -106,11 +119,35 @@ def make_dataset(raw: RawData, seed: int, task: Task | None = None) -> Data:
         test=test,
         outputs=target.outputs,
         classes=target.classes,
-        notes=(*raw.notes, *target.notes, *partition.notes, *encoding_notes),
+        notes=(
+            *raw.notes,
+            *target.notes,
+            *_target_notes(raw, target, as_given=as_given),
+            *partition.notes,
+            *encoding_notes,
+        ),
         target_mean=targets.mean,
         target_scale=targets.scale,
         drawn_at_random=raw.split_sizes is None,
+        class_values=target.class_values if as_given else (),
+        # Numbered for a built-in loss, unless they are shares.
+        one_hot=target.one_hot and (as_given or target.values.dtype.kind == "f"),
     )
+
+
+def _target_notes(raw: RawData, target: Target, *, as_given: bool) -> list[str]:
+    """Return in which form the loss gets the targets of a user's function."""
+    if not raw.from_function:
+        return []
+    name = target.name
+    if as_given:
+        return [f"your loss gets target '{name}' as it is; nothing is scaled or numbered anew"]
+    if target.task == Task.REGRESSION:
+        return [
+            f"the loss gets target '{name}' standardised by the training rows; metrics are in its "
+            "own units"
+        ]
+    return []
 
 
 def read_source(

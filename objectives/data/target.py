@@ -9,6 +9,7 @@ Entry points: `recognise_target` makes a `Target`; `encode_target` gives the ten
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ class Target:
         classes: Class names; None for quantities.
         has_target: For each row of the file, whether it has a target.
         notes: Sentences for the user on what was recognised and dropped.
+        given: The numbers as they were given, in their own type, of the rows that have one; None
+            where there were none, but text.
+        class_values: The numbers that stand for the classes in `given`; empty where these are
+            the class numbers.
+        one_hot: Whether `given` has the classes along axis 1.
+        output_count: Numbers to predict for a sample; None for one a class, or a target column.
     """
 
     name: str
@@ -56,21 +63,27 @@ class Target:
     classes: tuple[str, ...] | None
     has_target: NDArray[np.bool_]
     notes: tuple[str, ...]
+    given: NDArray[Any] | None = None
+    class_values: tuple[float, ...] = ()
+    one_hot: bool = False
+    output_count: int | None = None
 
     @property
     def outputs(self) -> int:
-        """Classes, or target columns."""
-        if self.classes is not None:
-            return len(self.classes)
-        return 1 if self.values.ndim == 1 else int(self.values.shape[1])
+        """Numbers to predict for a sample: classes, labels, or target columns."""
+        if self.output_count is not None:
+            return self.output_count
+        return prod(self.values.shape[1:]) if self.classes is None else len(self.classes)
 
 
 class EncodedTarget(NamedTuple):
     """The targets of each split, and the scale that quantities were standardised by.
 
     Attributes:
-        splits: Class numbers (int64) or quantities (float32) of training, validation and test.
-        mean: Of each target column in the training split; empty where nothing was standardised.
+        splits: Class numbers (int64) or quantities (float32) of training, validation and test; or
+            the numbers as given.
+        mean: Of each target column in the training split, or of all numbers where there are more
+            axes; empty where nothing was standardised.
         scale: Standard deviation of each, likewise.
     """
 
@@ -88,7 +101,7 @@ def recognise_target(
     """Recognise a target.
 
     Args:
-        column: One value a row, or a matrix of quantities.
+        column: One value a row; more are for `arrays.labels`.
         name: For people.
         task: Overrules what would be recognised.
         reading: What a column of text was taken as; it is read here where it was not before.
@@ -96,10 +109,6 @@ def recognise_target(
     Raises:
         DataError: Too few rows, one class only, or nothing that can be predicted.
     """
-    if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
-        column = column[:, 0]
-    if isinstance(column, np.ndarray) and column.ndim > 1:
-        return _regression_target(column.reshape(len(column), -1).astype(np.float64), name)
     series: pd.Series[Any] = pd.Series(column)
     texts = as_texts(series)
     if texts is not None:
@@ -114,29 +123,35 @@ def recognise_target(
     if task == Task.REGRESSION:
         if numbers is None:
             raise _no_numbers(name, series)
-        return _regression_target(numbers, name)
+        return regression_target(numbers, name)
     if numbers is None or is_flag:
         return _class_target(name, _text_classes(series))
     return _class_target(name, _number_classes(numbers))
 
 
-def encode_target(target: Target, partition: Partition, *, standardise: bool) -> EncodedTarget:
-    """Return the targets of each split as tensors.
+def encode_target(target: Target, partition: Partition, *, as_given: bool = False) -> EncodedTarget:
+    """Return the targets of each split as tensors: class numbers, or standardised quantities.
 
     Args:
         target: Classes stay the numbers they are.
         partition: Of the target's rows.
-        standardise: Whether quantities are standardised by the training split.
+        as_given: Whether a loss of the user's own gets the numbers as they were given: nothing is
+            numbered or standardised. Whole numbers become int64, fractions float32. Text, which
+            no loss takes, is numbered all the same.
     """
-    values_by_split = [target.values[rows] for rows in partition.splits]
-    if target.task == Task.CLASSIFICATION:
-        return EncodedTarget([torch.from_numpy(values) for values in values_by_split])
-    if not standardise:
-        return EncodedTarget(
-            [torch.from_numpy(values.astype(np.float32)) for values in values_by_split]
-        )
+    given = target.given if as_given else None
+    values_by_split = [
+        (target.values if given is None else given)[rows] for rows in partition.splits
+    ]
+    if given is not None or target.task == Task.CLASSIFICATION:
+        return EncodedTarget([_as_tensor(values) for values in values_by_split])
     train_values = values_by_split[0]
-    mean, scale = train_values.mean(axis=0), train_values.std(axis=0)
+    axis = 0 if train_values.ndim <= 2 else None
+    mean = train_values.mean(axis=axis)
+    # The square of a very small number is 0: first brought to a largest deviation of 1.
+    spread = np.abs(train_values - mean).max(axis=axis)
+    spread = np.where(spread > 0, spread, 1.0)
+    scale = spread * ((train_values - mean) / spread).std(axis=axis)
     scale = np.where(scale > 0, scale, 1.0)
     return EncodedTarget(
         [
@@ -146,6 +161,12 @@ def encode_target(target: Target, partition: Partition, *, standardise: bool) ->
         mean=tuple(np.atleast_1d(mean).tolist()),
         scale=tuple(np.atleast_1d(scale).tolist()),
     )
+
+
+def _as_tensor(values: NDArray[Any]) -> Tensor:
+    """Return numbers as torch's losses take them: int64, float32, or true and false."""
+    dtype = {"b": np.bool_, "i": np.int64, "u": np.int64}.get(values.dtype.kind, np.float32)
+    return torch.from_numpy(values.astype(dtype))
 
 
 class _Classes(NamedTuple):
@@ -165,7 +186,7 @@ def _recognise_text(text: TextTarget, name: str, task: Task | None) -> Target:
         if numbers is None and (numbers := text.code_numbers) is None:
             raise _no_numbers(name, text.texts, text.reading.remarks)
         text.require_few_odd_words()
-        target = _regression_target(numbers, name)
+        target = regression_target(numbers, name)
         return replace(target, notes=(*text.notes(task, {}), *target.notes))
     if numbers is None or text.words_are_classes:
         classes = _text_classes(text.labels)
@@ -236,7 +257,7 @@ def _require_classes(
     name: str, classes: tuple[str, ...], counts: NDArray[np.int64], remarks: Sequence[Remark]
 ) -> None:
     rows = int(counts.sum())
-    _require_rows(name, rows)
+    require_rows(name, rows)
     if len(classes) == 1:
         raise DataError(
             f"target '{name}' has one class only, '{classes[0]}', in all {rows} rows: at least "
@@ -257,19 +278,32 @@ def _require_classes(
         )
 
 
-def _regression_target(values: FloatArray, name: str) -> Target:
+def regression_target(values: FloatArray, name: str) -> Target:
+    """Recognise quantities; a row of which one is missing or infinite has no target.
+
+    Args:
+        values: `[n]`, or `[n, ...]` for several a row.
+        name: For people.
+
+    Raises:
+        DataError: Too few rows, or nothing to predict.
+    """
     by_row = values.reshape(len(values), -1)
     has_target: NDArray[np.bool_] = np.all(
         np.abs(by_row) <= MAX_FLOAT32, axis=1
     )  # False for NaN, too
     values = values[has_target]
-    _require_rows(name, len(values))
+    require_rows(name, len(values))
     if (values == values[0]).all():
         raise DataError(
             f"target '{name}' is {values.flat[0]:g} in all {len(values)} rows: there is nothing "
             "to predict; choose another target."
         )
-    columns = "" if values.ndim == 1 else f" with {values.shape[1]} target columns"
+    columns = ""
+    if values.ndim == 2:
+        columns = f" with {values.shape[1]} target columns"
+    elif values.ndim > 2:
+        columns = f" of {list(values.shape[1:])} numbers a row"
     note = f"target '{name}': regression{columns}, values from {values.min():g} to {values.max():g}"
     return Target(
         name=name,
@@ -281,7 +315,8 @@ def _regression_target(values: FloatArray, name: str) -> Target:
     )
 
 
-def _require_rows(name: str, rows: int) -> None:
+def require_rows(name: str, rows: int) -> None:
+    """Check that there are rows enough to be divided; raises DataError."""
     if rows < MIN_ROWS:
         raise DataError(
             f"there are {rows} rows with a target '{name}', at least {MIN_ROWS} are needed: "

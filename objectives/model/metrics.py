@@ -21,11 +21,13 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..data.dataset import Task
+from ..data.dataset import IGNORED_CLASS, Task
 from ..errors import MetricError, describe_error, describe_shape, describe_value, look_up
 from ..user_code import load_object, user_errors
+from .losses import cross_entropy as cross_entropy_loss
+from .losses import has_single_logits
 
 Direction = Literal["maximize", "minimize"]
 DIRECTIONS = ("maximize", "minimize")
@@ -146,38 +148,58 @@ def to_cpu(output: Any) -> Any:
     return output
 
 
-def predicted_classes(output: Tensor) -> Tensor:
-    """Return each row's class: the largest of its logits, or the sign of a single logit."""
-    if output.ndim > 1 and output.shape[1] > 1:
-        return output.argmax(dim=1)
-    return (output.reshape(len(output)) > 0).long()
+def predicted_classes(output: Tensor, target: Tensor) -> Tensor:
+    """Return the predicted class for each target, in its shape.
+
+    It is the largest logit on axis 1, or the sign of a single logit.
+    """
+    if has_single_logits(output, target):
+        return (output.reshape(target.shape) > 0).long()
+    classes = output.argmax(dim=1)
+    if classes.shape != target.shape:  # broadcasting would give a number, and a wrong one
+        raise MetricError(
+            f"the model's outputs have the shape {describe_shape(output)}, the targets "
+            f"{describe_shape(target)}: give the classes on axis 1, or a logit for each target."
+        )
+    return classes
 
 
 def accuracy(output: Tensor, target: Tensor) -> float:
-    """Return the share of rows whose class is predicted."""
-    return float((predicted_classes(output) == target).double().mean())
+    """Return the share of targets whose class is predicted: of rows, positions or labels."""
+    predictions, actual = _counted(predicted_classes(output, target), target)
+    return float((predictions == actual).double().mean())
 
 
 def balanced_accuracy(output: Tensor, target: Tensor) -> float:
-    """Return the mean over the classes in the target of the share of their rows predicted."""
-    hits, actual, _ = _class_counts(output, target)
-    present = actual > 0
-    return float((hits[present] / actual[present]).mean())
+    """Return the mean over the classes in the target of the share of theirs that is predicted.
+
+    Of several labels a row, each is judged by itself, and the mean is taken over them.
+    """
+    predictions = predicted_classes(output, target)
+    if has_single_logits(output, target) and target.ndim == 2:
+        columns = zip(predictions.T, target.T, strict=True)
+        return sum(_balanced_accuracy(*column) for column in columns) / target.shape[1]
+    return _balanced_accuracy(predictions, target)
 
 
 def f1(output: Tensor, target: Tensor) -> float:
-    """Return the mean over the classes of 2 hits / (rows of it + rows predicted as it)."""
-    hits, actual, predicted = _class_counts(output, target)
+    """Return the mean over the classes of 2 hits / (targets of it + predictions of it).
+
+    Of several labels a row, it is the mean over the labels, "yes" being what is looked for.
+    """
+    predictions = predicted_classes(output, target)
+    if has_single_logits(output, target) and target.ndim == 2:
+        hits = (predictions & target).sum(dim=0).double()
+        actual_and_predicted = (predictions + target).sum(dim=0).double()
+        return float((2 * hits / actual_and_predicted.clamp_min(1)).mean())
+    hits, actual, predicted = _class_counts(predictions, target)
     occurring = (actual + predicted) > 0
     return float((2 * hits[occurring] / (actual + predicted)[occurring]).mean())
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> float:
     """Return the mean negative log-likelihood of the target classes, in nats."""
-    if output.ndim < 2 or output.shape[1] == 1:
-        logits = output.reshape(len(output)).double()
-        return float(nn.functional.binary_cross_entropy_with_logits(logits, target.double()))
-    return float(nn.functional.cross_entropy(output.double(), target))
+    return float(cross_entropy_loss(output.double(), target))
 
 
 def r2(output: Tensor, target: Tensor) -> float:
@@ -215,9 +237,23 @@ def _errors(output: Tensor, target: Tensor) -> Tensor:
     return output.double() - target
 
 
-def _class_counts(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return per class, in float64: rows predicted rightly, rows, rows predicted."""
-    predictions = predicted_classes(output)
+def _balanced_accuracy(predictions: Tensor, target: Tensor) -> float:
+    hits, actual, _ = _class_counts(predictions, target)
+    present = actual > 0
+    return float((hits[present] / actual[present]).mean())
+
+
+def _counted(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the predictions and targets that count, flat: not those of the ignored class."""
+    if target.ndim == 1:  # only positions are left out
+        return predictions, target
+    counted = target != IGNORED_CLASS
+    return predictions[counted], target[counted]
+
+
+def _class_counts(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return per class, in float64: targets predicted rightly, targets, predictions."""
+    predictions, target = _counted(predictions, target)
     classes = int(torch.maximum(predictions.max(), target.max())) + 1
     return (
         torch.bincount(target[predictions == target], minlength=classes).double(),

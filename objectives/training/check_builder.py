@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.dataset import Task
+from ..data.dataset import Data, Task
 from ..errors import (
     ModelError,
     ObjectiveError,
@@ -22,6 +22,7 @@ from ..errors import (
     describe_type,
 )
 from ..interrupt import raise_if_interrupt
+from ..model.losses import LOSSES, align_to_targets, has_single_logits
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory, user_code_location, user_errors
@@ -175,13 +176,13 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
             "where no optimizer would train it: make it in build(widths), or use nn.LazyLinear "
             "and its like."
         )
-    if getattr(objective, "loss_name", "") in ("cross_entropy", "mse", "mae", "huber"):
+    if getattr(objective, "loss_name", "") in LOSSES:
         _check_shape(objective, output, targets)
     with user_errors(
         lambda error: ModelError(
             f"{name}: the loss raised {describe_error(error)} for outputs of shape "
-            f"{describe_shape(output)} and targets of shape {tuple(targets.shape)} "
-            f"{describe_dtype(targets.dtype)}: make them fit."
+            f"{describe_shape(align_to_targets(output, targets, data.task))} and targets of shape "
+            f"{tuple(targets.shape)} {describe_dtype(targets.dtype)}: make them fit."
         ),
         keep_out_of_memory=True,
     ):
@@ -198,26 +199,64 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
 
 
 def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
-    data = objective.data
-    unit = "classes" if data.task == Task.CLASSIFICATION else "target columns"
+    """Check that a built-in loss can set an output against the targets."""
+    name = _objective_name(objective)
     if not isinstance(output, Tensor):
         raise ModelError(
-            f"{_objective_name(objective)}: the model returns {describe_type(output)}, the "
-            "built-in loss takes one tensor: return one, or give a loss of your own."
+            f"{name}: the model returns {describe_type(output)}, the built-in loss takes one "
+            "tensor: return one, or give a loss of your own."
         )
-    output_size = 1 if output.ndim == 1 else output.shape[1]
-    fits = (
-        output_size >= data.outputs
-        if data.task == Task.CLASSIFICATION
-        else output_size == data.outputs
-    )
-    if output.shape[0] != len(targets) or not fits or output.ndim > 2:
+    fits = _class_shape_fits if objective.data.task == Task.CLASSIFICATION else _quantity_fits
+    if not fits(objective.data, output, targets):
+        finding, advice = _expected_output(objective.data, targets)
         raise ModelError(
-            f"{_objective_name(objective)}: the model gives outputs of shape "
-            f"{describe_shape(output)} for {len(targets)} samples, data '{data.name}' has "
-            f"{data.outputs} {unit}: end the model in an output of shape ({len(targets)}, "
-            f"{data.outputs})."
+            f"{name}: the model gives outputs of shape {describe_shape(output)} for "
+            f"{len(targets)} samples, data '{objective.data.name}' has {finding}: {advice}."
         )
+
+
+def _quantity_fits(data: Data, output: Tensor, targets: Tensor) -> bool:
+    aligned = align_to_targets(output, targets, data.task)
+    return isinstance(aligned, Tensor) and aligned.shape == targets.shape
+
+
+def _class_shape_fits(data: Data, output: Tensor, targets: Tensor) -> bool:
+    """Return whether there are logits of all classes for each target, or one for yes or no."""
+    classes = len(data.classes or ())
+    if targets.is_floating_point():  # shares of the classes
+        return output.shape == targets.shape
+    if has_single_logits(output, targets):
+        return classes == 2
+    return (
+        output.ndim == targets.ndim + 1
+        and output.shape[1] >= classes
+        and (len(output), *output.shape[2:]) == tuple(targets.shape)
+    )
+
+
+def _expected_output(data: Data, targets: Tensor) -> tuple[str, str]:
+    """Return what the data has to predict, and what to give for it, in words."""
+    rows, positions = len(targets), list(targets.shape[1:])
+    if data.task == Task.REGRESSION:
+        other = "; where they are classes, set task = 'classification'" if positions else ""
+        if len(positions) > 1:
+            return f"targets of shape {positions}", f"end the model in outputs of it{other}"
+        wanted = (rows, data.outputs)
+        return (
+            f"{data.outputs} target columns",
+            f"end the model in an output of shape {wanted}{other}",
+        )
+    if targets.is_floating_point():
+        return f"shares of {data.outputs} classes", f"give outputs of shape {tuple(targets.shape)}"
+    classes = len(data.classes or ())
+    if not positions:
+        return f"{classes} classes", f"end the model in an output of shape ({rows}, {classes})"
+    shape = (rows, classes, *positions)
+    single = f", or one logit for each: {(rows, *positions)}" if classes == 2 else ""
+    return (
+        f"{classes} classes at {positions} positions",
+        f"give the classes on axis 1, outputs of shape {shape}{single}",
+    )
 
 
 def _objective_name(objective: Objective) -> str:

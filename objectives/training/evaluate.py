@@ -66,6 +66,8 @@ def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float
         and output.shape == targets.shape
     ):
         output, targets = data.in_target_units(output), data.in_target_units(targets)
+    if data.task == Task.CLASSIFICATION and objective.metric.task is not None:
+        targets = data.class_numbers(targets)  # what a built-in metric counts
     return objective.metric(output, targets)
 
 

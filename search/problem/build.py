@@ -26,8 +26,10 @@ from ...objectives.data.split import check_folds, default_folds, max_train_rows
 from ...objectives.errors import CostError, ObjectiveError
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
-from ...objectives.model.metrics import load_metric
+from ...objectives.model.losses import LOSSES, is_own_loss
+from ...objectives.model.metrics import METRICS, load_metric
 from ...objectives.model.objective import ModuleObjective, make_objective
+from ...objectives.training.input_type import adapt_input_type
 from ...objectives.training.length import TrainingLength, training_length
 from ...objectives.training.optimizer import make_adamw
 from ...objectives.training.settings import Halving, ProxySettings, resolve_device
@@ -102,7 +104,8 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             base=folder,
             seed=spec.study.seed,
             target=proxy.target,
-            task=None if proxy.task is None else Task(proxy.task),
+            task=_stated_task(spec),
+            own_loss=is_own_loss(proxy.loss),
             image=spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
             options=proxy.read_options,
         )
@@ -113,7 +116,7 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
         with prefix_errors("proxy.metric"):
             metric = load_metric(proxy.metric, folder, proxy.direction)
     with prefix_errors("model"):
-        return make_objective(
+        objective = make_objective(
             build=spec.model.build,
             family=spec.model.family,
             options=spec.model.options,
@@ -122,6 +125,18 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             loss=proxy.loss,
             base=folder,
         )
+    space = spec.widths.to_space()
+    return adapt_input_type(objective, space.as_mapping(space.smallest()))
+
+
+def _stated_task(spec: Spec) -> Task | None:
+    """Return the task that the spec names, or that its built-in loss or metric is for."""
+    proxy = spec.proxy
+    if proxy.task is not None:
+        return Task(proxy.task)
+    if proxy.loss in LOSSES:
+        return LOSSES[proxy.loss][0]
+    return METRICS[proxy.metric].task if proxy.metric in METRICS else None
 
 
 @contextmanager

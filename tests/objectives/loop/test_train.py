@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.data.arrays import read_result
+from widthwise.objectives.data.arrays.result import read_result
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.load import load_data, make_dataset
 from widthwise.objectives.errors import MetricError, ModelError
@@ -306,7 +306,7 @@ def test_a_users_regression_trains_with_flat_outputs() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(x)[:, 0]  # type: ignore[no-any-return]
 
-    settings = ProxySettings(epochs=30, learning_rate=0.1, device="cpu")
+    settings = ProxySettings(epochs=60, learning_rate=0.05, patience=0, device="cpu")
     for build in (lambda _: Flat(), lambda _: nn.Linear(3, 1)):
         result = train(make_objective(build=build, data=data, base=BASE), {}, settings, seed=0)
         assert result.value is not None

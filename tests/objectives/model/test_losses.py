@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 from widthwise.objectives.errors import MetricError
-from widthwise.objectives.model.losses import LOSSES, align_to_targets, load_loss
+from widthwise.objectives.model.losses import LOSSES, align_to_targets, cross_entropy, load_loss
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -53,9 +53,56 @@ def test_a_loss_is_a_name_a_function_a_reference_or_the_tasks_own(tmp_path: Path
         ((5, 2), (5, 2), "regression", (5, 2)),
         ((5, 1), (5,), "classification", (5, 1)),
         ((1, 1), (1,), "regression", (1,)),
+        ((5, 12), (5, 3, 4), "regression", (5, 3, 4)),
+        ((5, 1, 3, 4), (5, 3, 4), "regression", (5, 3, 4)),
+        ((5, 4, 3), (5, 3, 4), "regression", (5, 4, 3)),
     ],
 )
 def test_outputs_are_brought_to_the_targets_shape(
     output: tuple[int, ...], targets: tuple[int, ...], task: Any, expected: tuple[int, ...]
 ) -> None:
     assert align_to_targets(torch.zeros(output), torch.zeros(targets), task).shape == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "targets"),
+    [
+        pytest.param((6, 3), (6,), id="classes"),
+        pytest.param((6, 3, 4, 5), (6, 4, 5), id="classes at positions"),
+        pytest.param((6, 2), (6,), id="two classes"),
+    ],
+)
+def test_cross_entropy_takes_the_classes_on_axis_1(
+    output: tuple[int, ...], targets: tuple[int, ...]
+) -> None:
+    logits = torch.randn(output, generator=torch.Generator().manual_seed(0))
+    numbers = torch.arange(torch.Size(targets).numel()).reshape(targets) % output[1]
+    rows = logits.movedim(1, -1).reshape(-1, output[1]).log_softmax(dim=1)
+    expected = -rows[torch.arange(len(rows)), numbers.flatten()].mean()
+    torch.testing.assert_close(cross_entropy(logits, numbers), expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "targets"),
+    [
+        pytest.param((6,), (6,), id="a logit a row"),
+        pytest.param((6, 1), (6,), id="a column"),
+        pytest.param((6, 3), (6, 3), id="labels"),
+        pytest.param((6, 1, 4, 5), (6, 4, 5), id="a mask"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_cross_entropy_takes_one_logit_for_yes_or_no(
+    output: tuple[int, ...], targets: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    logits = torch.randn(output, generator=torch.Generator().manual_seed(0))
+    numbers = (torch.arange(torch.Size(targets).numel()).reshape(targets) % 2).to(dtype)
+    share = torch.sigmoid(logits.reshape(targets))
+    expected = -torch.where(numbers.bool(), share.log(), (1 - share).log()).mean()
+    torch.testing.assert_close(cross_entropy(logits, numbers), expected)
+
+
+def test_cross_entropy_takes_shares() -> None:
+    logits, shares = torch.randn(6, 3), torch.full((6, 3), 1 / 3)
+    expected = -logits.log_softmax(dim=1).mean()
+    torch.testing.assert_close(cross_entropy(logits, shares), expected)

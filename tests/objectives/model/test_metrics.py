@@ -78,6 +78,44 @@ def test_a_single_logit_decides_by_its_sign(shape: tuple[int, ...]) -> None:
     assert METRICS["cross_entropy"](output, target) == pytest.approx(float(expected))
 
 
+LOGITS = torch.randn(30, 4, 5, 3, generator=torch.Generator().manual_seed(1))
+POSITIONS = torch.randint(0, 4, (30, 5, 3), generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["all positions", "some left out"])
+@pytest.mark.parametrize("name", [*CLASS_REFERENCES, "cross_entropy"])
+def test_classes_at_every_position_count_as_so_many_rows(name: str, ignored: bool) -> None:
+    target = POSITIONS.clone()
+    if ignored:
+        target[:, ::2] = -100
+    rows = LOGITS.movedim(1, -1).reshape(-1, 4)
+    counted = target.flatten() != -100
+    expected = METRICS[name](rows[counted], target.flatten()[counted])
+    assert METRICS[name](LOGITS, target) == pytest.approx(expected)
+
+
+def test_several_labels_a_row_agree_with_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(3)
+    output = torch.randn(40, 3, generator=generator)
+    target = torch.randint(0, 2, (40, 3), generator=generator)
+    guess = (output > 0).long().numpy()
+    expected = sklearn_metrics.f1_score(target.numpy(), guess, average="macro")
+    assert METRICS["f1"](output, target) == pytest.approx(expected)
+    columns = [
+        sklearn_metrics.balanced_accuracy_score(target.numpy()[:, k], guess[:, k]) for k in range(3)
+    ]
+    assert METRICS["balanced_accuracy"](output, target) == pytest.approx(np.mean(columns))
+    assert METRICS["accuracy"](output, target) == pytest.approx((guess == target.numpy()).mean())
+    likelihood = nn.functional.binary_cross_entropy_with_logits(output.double(), target.double())
+    assert METRICS["cross_entropy"](output, target) == pytest.approx(float(likelihood))
+
+
+@pytest.mark.parametrize("name", [*CLASS_REFERENCES, "cross_entropy"])
+def test_classes_on_another_axis_are_refused(name: str) -> None:
+    with pytest.raises(MetricError, match=r"classes on axis 1|raised"):
+        METRICS[name](LOGITS.movedim(1, -1), POSITIONS)
+
+
 def test_r2_of_a_constant_target_is_one_or_nothing() -> None:
     flat = torch.ones(5)
     assert METRICS["r2"](flat, flat) == 1.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.data.arrays import read_result
+from widthwise.objectives.data.arrays.result import read_result
 from widthwise.objectives.data.dataset import Data
 from widthwise.objectives.data.load import make_dataset
 from widthwise.objectives.errors import MetricError, ModelError

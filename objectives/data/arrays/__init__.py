@@ -1,0 +1,1 @@
+"""Samples and targets in arrays: images, sequences, masks, and whatever a function returns."""
