@@ -12,15 +12,18 @@ a fused recurrent layer keeps for the backward pass is a tensor, and counted (se
 Entry points: `LiveBytes` (the recorder), `Timeline` (what it saw), `Breakdown` (the peak's parts).
 """
 
+import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .in_place import InPlaceRules
 from .workspace import workspace_tensors
 
 MemoryKind = Literal[
@@ -106,6 +109,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._live = 0
         self._storage_count = 0
         self._samples: list[tuple[int, int]] = []
+        self._in_place = InPlaceRules()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing of torch's stands between an operator's caller and this class
 
     def track(self, tensors: Iterable[Tensor], kind: MemoryKind) -> None:
         """Count tensors that exist before the step."""
@@ -120,6 +128,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             entry = self._alive.get(tensor.untyped_storage()._cdata)
             if entry is not None:
                 entry[1].kind = kind
+
+    def note_allocation(self, tensor: Tensor) -> None:
+        """Count a tensor that the step made without an operator, as of now."""
+        self._track_tensor(tensor, "activations")
+        self._samples.append((self._live, self._storage_count))
 
     def timeline(self, slack: int = 0) -> Timeline:
         """Return what was seen; call it once the step is over.
@@ -151,9 +164,17 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func.namespace in ("prim", "profiler"):
+            if func is torch.ops.prim.device.default:
+                self._in_place.note_device_query(args[0])
             return func(*args, **(kwargs or {}))
         self.operations.add(func)
+        numbers_size = _numbers_bytes(func, args)
+        caller = sys._getframe(1)
+        overwritten = self._in_place.overwritten(func, args, caller)
+        if overwritten is not None:
+            return torch.ops.aten.detach.default(overwritten)
         result = func(*args, **(kwargs or {}))
+        self._in_place.note_result(func, result, caller)
         live_before = self._live
         # Arguments that no operation made: those of torch.from_numpy, say.
         for tensor in _flatten_tensors(args):
@@ -162,9 +183,19 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._track_tensor(tensor, "workspace")
         for tensor in _flatten_tensors((result,)):
             self._track_tensor(tensor, "activations")
-        if self._live > live_before:
+        if numbers_size:
+            self._note_temporary(numbers_size)
+        elif self._live > live_before:
             self._samples.append((self._live, self._storage_count))
         return result
+
+    def _note_temporary(self, size: int) -> None:
+        """Count a storage that only the operator at hand needs."""
+        at = len(self._samples)
+        self._storages.append(
+            _Storage(size=size, kind="activations", allocated_at=at, freed_at=at + 1)
+        )
+        self._samples.append((self._live + size, self._storage_count + 1))
 
     def _track_tensor(self, tensor: Tensor, kind: MemoryKind) -> None:
         if tensor.layout is torch.sparse_coo:  # the gradient of a sparse embedding
@@ -193,6 +224,27 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         _, record = self._alive.pop(address)
         record.freed_at = len(self._samples)
         self._resize(0, record.size)
+
+
+def _numbers_bytes(func: Any, args: Sequence[Any]) -> int:
+    """Return the bytes of the tensors that Python's numbers become where an operator wants tensors.
+
+    `x * 2` is a product of two tensors; the second holds one number of 8 bytes, 16 if complex.
+    """
+    return sum(
+        16 if isinstance(args[position], complex) else 8
+        for position in _tensor_positions(func)
+        if position < len(args) and isinstance(args[position], int | float | complex)
+    )
+
+
+@cache
+def _tensor_positions(func: Any) -> tuple[int, ...]:
+    return tuple(
+        position
+        for position, argument in enumerate(func._schema.arguments)
+        if isinstance(argument.type, torch.TensorType)
+    )
 
 
 def _flatten_tensors(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -40,6 +40,7 @@ from .cuda_allocator import ROUNDING_SLACK
 from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model
 from .flops import FlopCounter, fused_encoder_disabled
 from .live_bytes import LiveBytes, Timeline
+from .random_state import random_states_counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,13 @@ def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) ->
     eval_recorder.track(_non_parameter_tensors(model), "buffers")
     eval_recorder.track(inputs, "batch")
     precision = autocast_context(step.autocast, inputs)
-    with FlopCounter() as counter, eval_recorder, torch.no_grad(), precision:
+    with (
+        FlopCounter() as counter,
+        eval_recorder,
+        random_states_counted(eval_recorder),
+        torch.no_grad(),
+        precision,
+    ):
         model(*inputs)
 
     operations = recorder.operations | eval_recorder.operations
@@ -187,7 +194,7 @@ def record_step(
         recorder.track(tensors_in(list(optimizer.state.values())), "optimizer")
         optimizer.zero_grad(set_to_none=True)
     recorder.track(inputs if targets is None else [*inputs, targets], "batch")
-    with counter or nullcontext(), recorder:
+    with counter or nullcontext(), recorder, random_states_counted(recorder):
         training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
     recorder.relabel(
         [parameter.grad for parameter in model.parameters() if parameter.grad is not None],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,15 +100,15 @@ def _print_candidate(
         write_json(values)
         return
     console = stdout()
-    rows = [
-        [kind.definition, format_cost(kind.name, values[kind.name]), f"{values[kind.name]:,}"]
-        for kind in COUNTED_COSTS
-    ]
-    breakdown = costs.train_breakdown.as_dict()
-    rows += [
-        [f"  of it {component}", format_memory(size), f"{size:,}"]
-        for component, size in breakdown.items()
-    ]
+    rows = []
+    for kind in COUNTED_COSTS:
+        value = values[kind.name]
+        rows.append([kind.definition, format_cost(kind.name, value), f"{value:,}"])
+        if kind.name == "train_memory":
+            rows += [
+                [f"  of it {component}", format_memory(size), f"{size:,}"]
+                for component, size in costs.train_breakdown.as_dict().items()
+            ]
     rows.append(
         ["largest tensor", format_memory(costs.largest_tensor), f"{costs.largest_tensor:,}"]
     )
@@ -129,15 +130,24 @@ def _print_candidate(
             )
         )
     if verify:
-        measured = values["measured"]
-        console.print(
-            f"training memory: predicted {costs.train_memory:,} bytes, measured "
-            f"{measured['train_memory']:,} on {measured['device']} "
-            f"(predicted / measured = {measured['predicted_over_measured']:.4f})",
-            markup=False,
-        )
+        for line in _describe_measured(values["measured"], values):
+            console.print(line, markup=False)
     for note in costs.notes:
         console.print(note, markup=False)
+
+
+def _describe_measured(measured: Mapping[str, Any], costs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each memory that was measured, beside what was predicted for it."""
+    for name, title in (("train_memory", "training memory"), ("inference_memory", "inference")):
+        total = measured[name]
+        if total is None:
+            continue
+        scratch = total - measured[f"{name}_without_scratch"]
+        of_it = f", {scratch:,} of them kernels' scratch within an operator" if scratch else ""
+        yield (
+            f"{title}: predicted {costs[name]:,} bytes, torch's allocator held {total:,}{of_it}, "
+            f"on {measured['device']} (predicted / measured = {costs[name] / total:.4f})"
+        )
 
 
 def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:

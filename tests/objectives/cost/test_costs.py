@@ -182,7 +182,8 @@ def test_checkpointing_trades_memory_for_flops() -> None:
     checkpointed = count_costs(lambda: build(True), step(3, batch_size=512))
     assert plain.flops == checkpointed.flops
     assert checkpointed.step_flops > plain.step_flops
-    assert checkpointed.inference_memory == plain.inference_memory
+    random_state = torch.get_rng_state().nbytes
+    assert checkpointed.inference_memory == plain.inference_memory + random_state
 
 
 def test_work_that_the_batch_shares_is_rounded_up() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
-from widthwise.objectives.cost.measure import measure_step
+from widthwise.objectives.cost.measure import AllocationRecorder, measure_step
 
 CPU = torch.device("cpu")
 
@@ -30,6 +30,64 @@ def test_the_measured_peak_is_the_predicted_one(
         accumulate=accumulate,
     )
     measured = measure_step(mlp, step, CPU)
-    assert measured.train_memory == count_costs(mlp, step).train_memory
+    costs = count_costs(mlp, step)
+    assert measured.train_memory_without_scratch == costs.train_memory
+    assert measured.inference_memory_without_scratch == costs.inference_memory
+    assert measured.train_memory >= measured.train_memory_without_scratch
     assert measured.seconds > 0
     assert measured.device == "cpu"
+
+
+def test_what_the_allocator_held_is_known_by_part() -> None:
+    with AllocationRecorder() as recorder:
+        kept = torch.zeros(1_000)
+        with recorder.part("one"):
+            torch.zeros(500)
+            torch.zeros(300)
+        with recorder.part("nothing"):
+            pass
+        with recorder.part("two"):
+            del kept
+            torch.zeros(700)
+    assert recorder.peak("one").total == 4_000 + 2_000
+    assert recorder.peak("two").total == 4_000
+    assert recorder.peak("one").without_scratch == 6_000
+
+
+def test_what_an_operator_gives_back_itself_is_scratch() -> None:
+    """A sort copies its input and the positions within its kernel."""
+    x = torch.rand(1_000)
+    with AllocationRecorder() as recorder, recorder.part("sort"):
+        x.sort()
+    peak = recorder.peak("sort")
+    assert peak.without_scratch == 4_000 + 8_000  # sorted values and their positions
+    assert peak.total > peak.without_scratch
+
+
+def test_memory_from_before_is_no_part_of_it() -> None:
+    with AllocationRecorder():
+        before = torch.zeros(1_000)
+    with AllocationRecorder() as recorder, recorder.part("step"):
+        del before
+        torch.zeros(10)
+    assert recorder.peak("step").total == 40
+
+
+def test_no_dispatch_mode_is_active_while_a_step_is_measured() -> None:
+    """Five consumers of one tensor: under a mode their gradients would be added out of place."""
+    modes: list[int] = []
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = nn.Linear(16, 64)
+            self.heads = nn.ModuleList(nn.Linear(64, 2) for _ in range(5))
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            modes.append(torch._C._len_torch_dispatch_stack())
+            x = self.trunk(x).relu()
+            return [head(x) for head in self.heads]
+
+    measured = measure_step(Heads, StepSpec(inputs=(TensorSpec(shape=(16,)),), batch_size=256), CPU)
+    assert set(modes) == {0}
+    assert measured.train_memory_without_scratch == 243_136

@@ -124,10 +124,27 @@ def test_by_module_and_verified(models: Any) -> None:
     assert modules["left"]["parameters"] == 132
     assert modules["left"]["macs"] == 128
     assert sum(m["macs"] for m in payload["modules"] if m["leaf"]) == payload["macs"]
-    assert payload["measured"]["train_memory"] == payload["train_memory"]
+    measured = payload["measured"]
+    for memory in ("train_memory", "inference_memory"):
+        assert measured[f"{memory}_without_scratch"] == payload[memory]
+        assert payload[memory] <= measured[memory] <= 1.001 * payload[memory]
     output = models.run_in_process(*arguments, "--by-module", "--verify").out
     assert "body.0" in output
-    assert "predicted / measured = 1.0000" in output
+    assert "training memory: predicted" in output
+    assert "inference: predicted" in output
+    assert output.count("predicted / measured = ") == 2
+
+
+def test_the_parts_of_a_memory_stand_below_it(models: Any) -> None:
+    arguments = ("cost", "--build", "models.py:two_heads", "--widths", "a=64,b=32", "--input", "31")
+    rows = [
+        row.split("│")[1].strip()
+        for row in models.run_in_process(*arguments).out.splitlines()
+        if "│" in row
+    ]
+    parts = [index for index, row in enumerate(rows) if row.startswith("of it ")]
+    assert parts == list(range(parts[0], parts[0] + 7))
+    assert "training" in rows[parts[0] - 1]
 
 
 SPACE = """
