@@ -33,6 +33,9 @@ from .table import FloatArray
 MAX_DROPPED_SHARE = 0.05
 """Share of the rows up to which they are dropped for a word that the user did not name."""
 
+MAX_TOLD_NUMBERS = 20
+"""Distinct numbers of a regression up to which those that are written in two ways are told."""
+
 _MAYBE_MISSING = ("?", "-", "na", "n/a", "nan", "null", "none", "unknown", "unk", "missing", "#n/a")
 """Words, in lower case, that a note tells of where they are classes."""
 
@@ -67,6 +70,12 @@ class TextTarget:
     @property
     def labels(self) -> "pd.Series[Any]":
         """The class of each row as text; NaN for gaps."""
+        if self.reading.kind == ColumnKind.NUMBER:
+            names = self.number_names
+            plain = self.reading.values.map(
+                lambda number: names.get(number, f"{number:.15g}"), na_action="ignore"
+            )
+            return plain.astype("str").fillna(self.texts)
         if self.reading.kind != ColumnKind.TRUE_FALSE:
             return self.texts
         flags = self.reading.values
@@ -141,16 +150,31 @@ class TextTarget:
                 f"these words are classes of target '{name}': {format_counts(suspected)}; where "
                 "one stands for a missing value, name it by --missing"
             )
-        if task == Task.CLASSIFICATION and self.reading.kind == ColumnKind.NUMBER:
-            merged = [list(rows) for rows in self._spellings().values() if len(rows) > 1]
-            if merged and not suspected:
-                examples = cut_list([" and ".join(map(repr, group[:4])) for group in merged], "; ")
-                notes.append(f"equal numbers of target '{name}' are one class: {examples}")
+        merged = self._merged_spellings(classes)
+        if merged:
+            examples = cut_list([" and ".join(map(repr, group[:4])) for group in merged], "; ")
+            kind = "class" if task == Task.CLASSIFICATION else "number"
+            notes.append(f"these values of target '{name}' are one {kind}: {examples}")
         return notes
+
+    def _merged_spellings(self, classes: Mapping[str, int]) -> list[list[str]]:
+        """Return the texts that became one class, or one of few numbers."""
+        if self.reading.kind == ColumnKind.TRUE_FALSE and self.texts.nunique() > len(classes):
+            spellings = self._spellings()
+        elif self.reading.kind == ColumnKind.NUMBER and not set(self.texts.dropna()) <= set(
+            classes
+        ):
+            spellings = self._spellings()
+            if len(spellings) > MAX_TOLD_NUMBERS:
+                return []
+        else:
+            return []
+        return [list(rows) for rows in spellings.values() if len(rows) > 1]
 
     def _spellings(self) -> dict[float, dict[str, int]]:
         """Return the texts of each number with their rows, the commonest first."""
-        pairs = Counter(zip(self.reading.values, self.texts, strict=True))
+        values = self.reading.values.astype("float64")
+        pairs = Counter(zip(values, self.texts, strict=True))
         spellings: dict[float, dict[str, int]] = {}
         for (number, text), rows in pairs.most_common():
             if number == number:

@@ -9,6 +9,7 @@ import math
 
 from ...objectives.cost.measure import measure_step
 from ...objectives.data.split import max_train_rows
+from ...objectives.model.metrics import imbalance_note
 from ...objectives.training.settings import resolve_device
 from ..units import format_memory
 from .build import step_spec, trained_builder
@@ -25,8 +26,10 @@ def problem_notes(problem: Problem) -> list[str]:
     """Return sentences about the data, the space, the costs and the training."""
     feasible_fraction = f"{problem.feasible.feasible_fraction:.1%}"
     approximately = "" if problem.feasible.enumerated else "about "
+    imbalance = imbalance_note(problem.objective.metric, problem.objective.data)
     return [
         *problem.objective.data.notes,
+        *([] if imbalance is None else [imbalance]),
         f"{problem.space.size:,} candidates, {approximately}{feasible_fraction} of them within the "
         f"limits; costs {_COST_SOURCES[problem.cost_model.exact_by]}",
         *problem.cost_model.notes,

@@ -33,8 +33,8 @@ MISSING_WORDS = frozenset(
 MAX_RARE_SHARE = 0.05
 """Share of a column's rows up to which any words among its numbers are gaps."""
 
-MAX_ODD_SHARE = 0.2
-"""The same where the words are few and so rather codes for "no value" than values of their own."""
+MAX_ODD_SHARE = 0.5
+"""The same where the words are few: a gap of its own says as much as a word does."""
 
 MAX_ODD_WORDS = 10
 

@@ -46,7 +46,7 @@ def merge_remark(raw: Sequence[str], trimmed: Sequence[str]) -> Remark | None:
     for word, short in zip(raw, trimmed, strict=True):
         spellings[short].append(word)
     return _remark(
-        "merged words that differ in blanks only",
+        "merged words that differ only in blanks around them, or in how accents are stored",
         [words for short, words in spellings.items() if short and len(words) > 1],
         {},
     )
@@ -70,11 +70,16 @@ def capitals_remark(rows: Mapping[str, int]) -> Remark | None:
     )
 
 
+def _quoted(word: str) -> str:
+    """Return a word in quotes, with accents that are stored apart as escapes."""
+    return repr(word) if unicodedata.is_normalized("NFC", word) else ascii(word)
+
+
 def _remark(what: str, groups: Sequence[Sequence[str]], rows: Mapping[str, int]) -> Remark | None:
     if not groups:
         return None
     examples = [
-        " and ".join(f"{word!r}" + (f" ({rows[word]})" if rows else "") for word in words[:4])
+        " and ".join(_quoted(word) + (f" ({rows[word]})" if rows else "") for word in words[:4])
         for words in groups
     ]
     return Remark(what, cut_list(examples, "; ", MAX_EXAMPLES))

@@ -11,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from torch import nn
+from widthwise.objectives.data.dataset import Data, Split, Task
 from widthwise.objectives.errors import ImportFailure, MetricError
-from widthwise.objectives.model.metrics import METRICS, Metric, default_metric, load_metric
+from widthwise.objectives.model.metrics import (
+    METRICS,
+    Metric,
+    default_metric,
+    imbalance_note,
+    load_metric,
+)
 
 CLASS_REFERENCES: dict[str, Callable[..., float]] = {
     "accuracy": sklearn_metrics.accuracy_score,
@@ -248,3 +255,40 @@ def test_out_of_memory_in_a_metric_is_no_mistake_of_its_author() -> None:
 
     with pytest.raises(MemoryError):
         Metric(name="own", direction="maximize", function=greedy)(torch.ones(1), torch.ones(1))
+
+
+def of_classes(*counts: int) -> Data:
+    """Return data with so many rows of each class, all of them in every split."""
+    targets = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    split = Split(inputs=torch.zeros(len(targets), 1), targets=targets)
+    names = tuple(f"c{k}" for k in range(len(counts)))
+    return Data(
+        name="rows",
+        task=Task.CLASSIFICATION,
+        train=split,
+        validation=split,
+        test=split,
+        outputs=len(counts),
+        classes=names,
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [((5, 295), "98.3%"), ((83, 10, 7), "83.0%"), ((60, 40), None), ((79, 21), None)],
+)
+def test_accuracy_that_one_class_reaches_alone_is_told(
+    counts: tuple[int, ...], share: str | None
+) -> None:
+    note = imbalance_note(METRICS["accuracy"], of_classes(*counts))
+    if share is None:
+        assert note is None
+        return
+    assert note is not None
+    assert note.startswith(f"{share} of the rows are of class 'c{np.argmax(counts)}'")
+    assert f"accuracy of {max(counts) / sum(counts):.3f}" in note
+    assert "balanced_accuracy" in note
+
+
+def test_a_metric_that_counts_every_class_alike_needs_no_warning() -> None:
+    assert imbalance_note(METRICS["balanced_accuracy"], of_classes(5, 295)) is None
