@@ -21,7 +21,9 @@ from ..storage.study.study import create_study, load_study
 from .errors import Drained, SpecError
 from .fleet.run import run_fleet
 from .fleet.worker_fleet import Launcher
+from .printable import escape_controls
 from .problem.stored import check_fingerprint
+from .report.console import PlainConsole
 from .report.progress import count_finished
 from .report.status import load_summary
 from .spec.spec import Spec
@@ -60,7 +62,7 @@ def create_or_join_study(
     if spec.proxy.engine != "auto":
         select_engine(problem, spec.study.trials)
     for note in problem_notes(problem):
-        console.print(note, markup=False)
+        console.print(escape_controls(note), markup=False)
     database = open_database()
     study, created = create_study(
         database,
@@ -167,7 +169,7 @@ def run(
         StorageError: The database refuses.
     """
     launcher = Launcher.parse(on)
-    console = Console(stderr=True, highlight=False)
+    console = PlainConsole(stderr=True)
     options = FleetWorkerOptions(
         lease_seconds=lease,
         threads=threads,

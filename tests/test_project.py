@@ -31,6 +31,7 @@ TESTS_OF_NO_MODULE = {
     "objectives/zoo/test_memory": "the predicted peak of well-known models",
     "objectives/zoo/test_polynomials": "polynomials against tracing, in spaces of four families",
     "search/cli/test_bad_input": "what every verb says of bad input",
+    "search/cli/test_hostile_names": "what every verb makes of names full of markup",
     "search/space/test_feasible_set_exact_costs": "the feasible set on costs of real models",
     "search/test_public": "what `import widthwise` offers, and what it does not load",
     "storage/ledger/test_growth": "what a statement costs as a study grows",

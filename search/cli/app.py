@@ -116,10 +116,12 @@ def _end_with_error(error: BaseException) -> int:
 
 def _end(message: str, code: int) -> int:
     """Write a last message; return the exit code."""
+    from ..printable import escape_controls, redact_urls
+
     # To be done, drained or interrupted is no error.
     prefix = "" if code in (0, 75, _INTERRUPTED) else "error: "
-    for line in message.splitlines():
-        sys.stderr.write(f"{prefix}{line}\n")
+    for line in filter(None, message.split("\n")):
+        sys.stderr.write(f"{prefix}{escape_controls(redact_urls(line))}\n")
     return int(code)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SpecError
+from ..printable import escape_controls
 from .options import JsonOption, SpecArgument, make_table, stderr, stdout, write_json
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def check(
         return
     console = stdout()
     for note in problem_notes(problem):
-        console.print(note, markup=False)
+        console.print(escape_controls(note), markup=False)
     cost_titles = cost_columns(problem.limits.as_dict())
     console.print(
         make_table(

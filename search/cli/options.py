@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import SpecError
+from ..printable import escape_controls
+from ..report.console import PlainConsole
 
 if TYPE_CHECKING:
     from ...storage.database.database import Database
@@ -127,12 +129,12 @@ def _collect(name: str, annotation: Any, values: Mapping[str, Any]) -> Any:
 
 def stdout() -> Console:
     """Return the console that data goes to."""
-    return Console(width=_console_columns(sys.stdout.isatty()), highlight=False)
+    return PlainConsole(width=_console_columns(sys.stdout.isatty()))
 
 
 def stderr() -> Console:
     """Return the console that progress and messages go to."""
-    return Console(stderr=True, width=_console_columns(sys.stderr.isatty()), highlight=False)
+    return PlainConsole(stderr=True, width=_console_columns(sys.stderr.isatty()))
 
 
 def _console_columns(is_terminal: bool) -> int | None:
@@ -193,7 +195,7 @@ def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = 
         numeric = all(not row[index] or not row[index][0].isalpha() for row in rows)
         rich_table.add_column(name, justify="right" if numeric and index else "left")
     for row in rows:
-        rich_table.add_row(*row)
+        rich_table.add_row(*map(escape_controls, row))
     return rich_table
 
 

@@ -20,6 +20,7 @@ import typer
 from ...objectives.interrupt import note_interrupts
 from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
+from ..printable import escape_controls, redact_urls
 from . import check, control, cost, database, report, run, status
 
 app = typer.Typer(
@@ -36,6 +37,14 @@ for module in (run, control, status, report, cost, check, database):
 
 # typer brings its own copy of click, or not, by its release.
 _USAGE_ERROR: Any = typer.BadParameter.__base__
+
+
+class _PlainFormatter(logging.Formatter):
+    """Escapes what a terminal would obey: names and exceptions of others stand in messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a message and its traceback, if it has one."""
+        return escape_controls(redact_urls(super().format(record)), keep="\n")
 
 
 def _version(requested: bool) -> None:
@@ -57,7 +66,9 @@ def _options(
     ] = False,
 ) -> None:
     del version
-    logging.basicConfig(format="%(message)s", level=logging.DEBUG if debug else logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING)
     if debug:
         # Worker processes of this run shall show theirs too.
         os.environ["WIDTHWISE_DEBUG"] = "1"

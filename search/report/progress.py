@@ -19,6 +19,7 @@ from rich.text import Text
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyStatus, TrialOutcome
 from ..goal import Goal
+from ..printable import escape_controls
 from ..trial.history import CompletedTrial, completed_trials
 from ..units import format_cost
 from .summary import failure_reason, format_widths
@@ -156,7 +157,7 @@ def follow_progress(
     """Yield a function that updates the display, which is live where `console` is a terminal."""
 
     def log(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(escape_controls(line), markup=False)
 
     display = ProgressDisplay(name, reader, goal, metric, limits, log)
     if not console.is_terminal:

@@ -6,6 +6,7 @@ it. Nothing here loads the model or the data: the ledger holds all that is repor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ...objectives.cost.registry import COSTS
 from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyRow
 from ...storage.ledger.tried import TriedSlot
 from ..goal import Goal
+from ..printable import escape_controls
 from ..spec.spec import Spec
 from ..trial.history import CompletedTrial, build_history, completed_trials
 from ..units import COST_BY_NAME, format_cost, format_count
@@ -240,10 +242,11 @@ def best_candidate_line(summary: StudySummary) -> str | None:
 def markdown(summary: StudySummary) -> str:
     """Return a summary as a Markdown document."""
     titles, rows = comparison_table(summary)
-    lines = [f"# {summary.study}", "", progress_line(summary) + ".", ""]
-    lines += [f"**{summary.verdict}**", "", *_markdown_table(titles, rows), ""]
+    lines = [f"# {_markdown_text(summary.study)}", ""]
+    lines += [_markdown_text(progress_line(summary)) + ".", ""]
+    lines += [f"**{_markdown_text(summary.verdict)}**", "", *_markdown_table(titles, rows), ""]
     candidate_line = best_candidate_line(summary)
-    lines += [candidate_line, ""] if candidate_line else []
+    lines += [_markdown_text(candidate_line), ""] if candidate_line else []
     lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
     if answer := summary.recommendation:
         lines += _recommended_lines(summary, answer)
@@ -272,7 +275,7 @@ def markdown(summary: StudySummary) -> str:
                     str(record.number),
                     str(record.outcome),
                     format_widths(record.widths or {}),
-                    failure_reason(record).replace("|", "\\|"),
+                    failure_reason(record),
                 ]
                 for record in summary.failed
             ],
@@ -284,13 +287,19 @@ def _recommended_lines(summary: StudySummary, answer: Recommendation) -> list[st
     estimate = summary.estimate(answer.recommended)
     if estimate is None:
         return []
-    return [
+    recommended_line = (
         f"Recommended: {format_widths(answer.recommended.widths)}; the surrogate believes in "
         f"{summary.metric} {estimate.mean:.4f} ± {estimate.deviation:.4f} "
-        f"(noise of one training ± {answer.noise:.4f}).",
-        "",
-    ]
+        f"(noise of one training ± {answer.noise:.4f})."
+    )
+    return [_markdown_text(recommended_line), ""]
 
 
 def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows)]
+    lines = [f"| {' | '.join(map(_markdown_text, row))} |" for row in (titles, *rows)]
+    return [lines[0], f"| {' | '.join(['---'] * len(titles))} |", *lines[1:]]
+
+
+def _markdown_text(text: str) -> str:
+    """Return a text of whatever origin as one line that Markdown shows as it is."""
+    return re.sub(r"([\\`*<|\[])", r"\\\1", escape_controls(text))

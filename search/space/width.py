@@ -18,6 +18,7 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ..errors import SpecError
+from ..printable import find_control
 from ..units import as_int
 
 Scale = Literal["log", "linear"]
@@ -45,6 +46,11 @@ class Width:
         if not isinstance(self.name, str) or not self.name or set(self.name) & set("=, \t\n"):
             raise SpecError(
                 f"width name {self.name!r} must be a word without spaces, commas or '='; rename it"
+            )
+        if (control := find_control(self.name)) is not None:
+            raise SpecError(
+                f"width name {self.name!r} has a control or invisible character ({control}); "
+                "rename it"
             )
         if self.scale not in ("log", "linear"):
             raise SpecError(

@@ -11,6 +11,8 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
+from ..printable import escape_controls
+
 _EXPECTED_TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -45,7 +47,7 @@ def error_messages(error: ValidationError, model: type[BaseModel], source: str) 
     for details in error.errors(include_url=False):
         path = [str(part) for part in details["loc"] if _is_key(part)]
         key = ".".join(path) or "the file"
-        lines.append(f"{source}: {key}: {_message(details, path, model)}")
+        lines.append(escape_controls(f"{source}: {key}: {_message(details, path, model)}"))
     return list(dict.fromkeys(lines))
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
 from ..goal import GoalKind
+from ..printable import find_control
 from ..space.constraints import OrderDirection
 from ..space.limits import LIMIT_NAMES
 from ..space.space import Divisible, Order, Space, Tie, Width
@@ -58,9 +59,23 @@ else:
 
 
 def _check_study_name(value: str) -> str:
-    if not value.strip() or value != value.strip() or any(ord(letter) < 32 for letter in value):
-        raise ValueError("expected a name without control characters or spaces at its ends")
-    return value
+    if not value.strip() or value != value.strip():
+        raise ValueError(f"found {value!r}, expected a name without spaces at its ends")
+    return check_visible(value)
+
+
+def check_visible(name: str) -> str:
+    """Return a name, once it is known that people can see all of it.
+
+    Raises:
+        ValueError: It has a character that a terminal would obey, or that nobody can see.
+    """
+    if (control := find_control(name)) is not None:
+        raise ValueError(
+            f"found {name!r}, whose {control} is a control or invisible character; expected a name "
+            "without any"
+        )
+    return name
 
 
 class StudySection(Section):

@@ -20,7 +20,15 @@ from ..goal import Goal, MetricDirection
 from .limits_section import LimitsSection
 from .messages import error_messages
 from .proxy_section import ProxySection
-from .sections import CostName, ModelSection, Reference, Section, StudySection, WidthsSection
+from .sections import (
+    CostName,
+    ModelSection,
+    Reference,
+    Section,
+    StudySection,
+    WidthsSection,
+    check_visible,
+)
 
 
 class Spec(Section):
@@ -44,6 +52,7 @@ class Spec(Section):
                     "expected it there, as widths or as a builder"
                 )
         for name, reference in self.references.items():
+            check_visible(name)
             if isinstance(reference, dict) and set(reference) != set(self.widths.entries):
                 raise ValueError(
                     f"references.{name}: found the widths {', '.join(reference)}, expected "
