@@ -206,6 +206,7 @@ def print_report(console: Console, summary: StudySummary) -> None:
         TEST_NOTE,
         best_candidate_line,
         comparison_table,
+        constant_line,
         progress_line,
     )
 
@@ -213,6 +214,6 @@ def print_report(console: Console, summary: StudySummary) -> None:
     console.print(make_table(titles, rows, title=progress_line(summary)))
     console.print(f"{FLOPS_NOTE} {TEST_NOTE}", style="dim")
     console.print(summary.verdict, style="bold", markup=False)
-    candidate_line = best_candidate_line(summary)
-    if candidate_line is not None:
-        console.print(candidate_line, markup=False)
+    for line in (best_candidate_line(summary), constant_line(summary)):
+        if line is not None:
+            console.print(line, markup=False)

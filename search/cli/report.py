@@ -32,7 +32,7 @@ def best(
 ) -> None:
     """Show the best trial so far, and the recommended one."""
     from ..report.status import load_summary
-    from ..report.summary import best_candidate_line, format_widths
+    from ..report.summary import best_candidate_line, constant_line, format_widths
     from ..units import format_cost
 
     summary = load_summary(open_database(storage), name)
@@ -54,9 +54,9 @@ def best(
         costs = [f"{name} {format_cost(name, value)}" for name, value in trial.costs.items()]
         console.print("  " + ", ".join(costs), markup=False)
     console.print(summary.verdict, markup=False)
-    candidate_line = best_candidate_line(summary)
-    if candidate_line is not None:
-        console.print(candidate_line, markup=False)
+    for line in (best_candidate_line(summary), constant_line(summary)):
+        if line is not None:
+            console.print(line, markup=False)
 
 
 def report(

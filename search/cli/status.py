@@ -54,6 +54,13 @@ def status(
     console = stdout()
     if states:
         console.print(make_table(*_study_table(states)))
+        for study_state in states:
+            if worse := study_state["worse_than_constant"]:
+                console.print(
+                    f"{study_state['study']}: {worse} of its trials are worse than a constant "
+                    "prediction",
+                    markup=False,
+                )
     elif not workers:
         console.print("no studies here yet; `widthwise run` starts one", markup=False)
     if worker_rows:

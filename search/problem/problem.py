@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -25,6 +26,7 @@ from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.standard import Parametrisation
 from ...objectives.training.check_builder import check_builder
+from ...objectives.training.constant import constant_score
 from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.user_code import source_fingerprint
 from ..goal import Goal
@@ -151,6 +153,12 @@ class Problem:
             ),
             fingerprint=problem_fingerprint(spec, folder),
         )
+
+    @cached_property
+    def constant_score(self) -> float | None:
+        """The metric of a constant prediction on the validation rows; None where it is unknown."""
+        smallest = self.space.as_mapping(self.space.smallest())
+        return constant_score(self.objective, self.settings.folds, smallest)
 
     @property
     def goal(self) -> Goal:

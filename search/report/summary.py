@@ -60,6 +60,11 @@ class StudySummary:
         return self.recommendation.verdict
 
     @property
+    def worse_than_constant(self) -> list[CompletedTrial]:
+        """The completed trials that are worse than a constant prediction."""
+        return [trial for trial in self.trials if trial.worse_than_constant]
+
+    @property
     def baselines(self) -> list[CompletedTrial]:
         """The completed baselines."""
         return [trial for trial in self.trials if trial.origin.is_baseline]
@@ -82,6 +87,7 @@ class StudySummary:
             "noise": answer.noise if answer else None,
             "front": [self.trial_json(trial) for trial in answer.front] if answer else [],
             "verdict": self.verdict,
+            "worse_than_constant": len(self.worse_than_constant),
             "failures": [_failure_json(record) for record in self.failed],
             "history": [self.trial_json(trial) for trial in self.trials],
         }
@@ -98,6 +104,8 @@ class StudySummary:
             "estimate": asdict(estimate) if estimate else None,
             "costs": dict(trial.costs),
             "seed": trial.seed,
+            "constant": trial.constant_score,
+            "worse_than_constant": trial.worse_than_constant,
         }
 
     def estimate(self, trial: CompletedTrial) -> Estimate | None:
@@ -239,14 +247,34 @@ def best_candidate_line(summary: StudySummary) -> str | None:
     )
 
 
+def constant_line(summary: StudySummary) -> str | None:
+    """Return how many trials are worse than a constant prediction; None where none is."""
+    worse = summary.worse_than_constant
+    if not worse:
+        return None
+    answer = summary.recommendation
+    constant = worse[-1].constant_score
+    includes_recommended = answer is not None and answer.recommended.worse_than_constant
+    return (
+        f"{len(worse)} of {len(summary.trials)} trials are worse than a constant prediction "
+        f"({summary.metric} {_format_metric(constant)})"
+        + (
+            ", the recommended one too: nothing was learnt; scale the targets where a loss of "
+            "yours gets them as they are, train longer, or try another learning rate."
+            if includes_recommended
+            else "."
+        )
+    )
+
+
 def markdown(summary: StudySummary) -> str:
     """Return a summary as a Markdown document."""
     titles, rows = comparison_table(summary)
     lines = [f"# {_markdown_text(summary.study)}", ""]
     lines += [_markdown_text(progress_line(summary)) + ".", ""]
     lines += [f"**{_markdown_text(summary.verdict)}**", "", *_markdown_table(titles, rows), ""]
-    candidate_line = best_candidate_line(summary)
-    lines += [_markdown_text(candidate_line), ""] if candidate_line else []
+    for line in (best_candidate_line(summary), constant_line(summary)):
+        lines += [_markdown_text(line), ""] if line else []
     lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
     if answer := summary.recommendation:
         lines += _recommended_lines(summary, answer)
@@ -258,7 +286,8 @@ def markdown(summary: StudySummary) -> str:
                 str(trial.number),
                 str(trial.origin),
                 format_widths(trial.widths),
-                _format_metric(trial.value),
+                _format_metric(trial.value)
+                + (" (worse than a constant)" if trial.worse_than_constant else ""),
                 _format_metric(trial.test),
                 format_count(int(trial.costs.get("parameters", 0))),
                 str(trial.seed),

@@ -30,6 +30,8 @@ class CompletedTrial:
         test: Test metric of the same weights; never used to choose.
         costs: Costs by name, as counted before the training; a latency in seconds, as measured.
         seed: Repeats the training exactly.
+        constant_score: The metric of a constant prediction; None where it is unknown.
+        worse_than_constant: Whether the metric is worse than that: nothing was learnt.
     """
 
     number: int
@@ -39,6 +41,8 @@ class CompletedTrial:
     test: float | None
     costs: Mapping[str, float]
     seed: int
+    constant_score: float | None = None
+    worse_than_constant: bool = False
 
 
 def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
@@ -60,6 +64,8 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         test=result.get("test"),
         costs={**result.get("costs", {}), **result.get("measured", {})},
         seed=result.get("seed", 0),
+        constant_score=result.get("constant_score"),
+        worse_than_constant=bool(result.get("worse_than_constant")),
     )
 
 

@@ -9,12 +9,14 @@ Entry points: `training_settlement`, `out_of_memory_settlement`, `infeasible_set
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...storage.errors import LeaseLost
 from ...storage.ledger.ledger import Ledger, Settlement, Slot
 from ...storage.ledger.slot import TrialOutcome
+from ..goal import Goal
 from ..units import format_duration
 from .outcome import SlotOutcome, Unsettled
 
@@ -23,8 +25,17 @@ if TYPE_CHECKING:
     from .bind import BoundSlot
 
 
+WORSE_THAN_CONSTANT = "worse_than_constant"
+"""Key of a trial's result, true where its metric is worse than that of a constant prediction."""
+
+
 def training_settlement(
-    bound_slot: BoundSlot, result: TrainingResult, device_class: str
+    bound_slot: BoundSlot,
+    result: TrainingResult,
+    device_class: str,
+    *,
+    constant_score: float | None = None,
+    goal: Goal | None = None,
 ) -> Settlement:
     """Return the record of a training: complete, pruned, or what went wrong.
 
@@ -32,8 +43,15 @@ def training_settlement(
         bound_slot: What was trained.
         result: What came of it.
         device_class: What memory ran out on, if it did.
+        constant_score: The metric of a constant prediction, where it is known.
+        goal: Says which of two metrics is better.
     """
     outcome = TrialOutcome(result.outcome)
+    constant_fields: dict[str, Any] = {}
+    if constant_score is not None and goal is not None and math.isfinite(constant_score):
+        constant_fields["constant_score"] = constant_score
+        if result.value is not None and goal.sign * (result.value - constant_score) < 0:
+            constant_fields[WORSE_THAN_CONSTANT] = True
     device_fields = {"device_class": device_class} if outcome is TrialOutcome.OUT_OF_MEMORY else {}
     attributes = {
         "test": result.test_value,
@@ -44,6 +62,7 @@ def training_settlement(
         "learning_rate": result.learning_rate,
         "engine": result.engine,
         "measured_memory": result.peak_memory,
+        WORSE_THAN_CONSTANT: constant_fields.get(WORSE_THAN_CONSTANT),
         **device_fields,
     }
     stored_result: dict[str, Any] = {
@@ -64,6 +83,7 @@ def training_settlement(
         "measured_memory": result.peak_memory,
         "seed": bound_slot.seed,
         "detail": result.detail,
+        **constant_fields,
         **device_fields,
         "attributes": {name: value for name, value in attributes.items() if value is not None},
     }

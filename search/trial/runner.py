@@ -191,7 +191,15 @@ class Runner:
         settlements = []
         for bound_slot, result in trained:
             if isinstance(result, TrainingResult):
-                settlements.append(training_settlement(bound_slot, result, self.device_class))
+                settlements.append(
+                    training_settlement(
+                        bound_slot,
+                        result,
+                        self.device_class,
+                        constant_score=self.problem.constant_score,
+                        goal=self.problem.goal,
+                    )
+                )
             elif result is None:
                 outcomes.append(_lost(bound_slot))
             else:

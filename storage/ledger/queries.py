@@ -111,6 +111,21 @@ class LedgerReader:
         """Return every slot that has widths, by number, in the columns that proposals need."""
         return self._tried_reader.read()
 
+    def count_with(self, key: str) -> int:
+        """Return the number of slots whose result has a key that is true.
+
+        Args:
+            key: Of the result itself, an identifier.
+        """
+        # As `dump_json` writes it; within a text the quotes would stand behind backslashes.
+        pattern = slots.c.result.contains(f'"{key}": true', autoescape=True)
+        in_study = of_study(self._study.id)
+        return int(
+            self._scalar(
+                select(func.count()).where(in_study, slots.c.state == SlotState.DONE, pattern)
+            )
+        )
+
     def out_of_memory(self) -> list[tuple[Mapping[str, int], str | None]]:
         """Return the widths that ran out of memory, and the device's class, by slot number.
 

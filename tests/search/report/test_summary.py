@@ -33,6 +33,7 @@ KEYS = [
     "noise",
     "front",
     "verdict",
+    "worse_than_constant",
     "failures",
     "history",
 ]

@@ -80,3 +80,22 @@ def test_what_ran_out_of_memory_is_read_with_its_device(open_ledger):
         ({"a": 9}, None),
         ({"a": 10}, "cpu: 24 GiB"),
     ]
+
+
+def test_results_with_a_key_that_is_true_are_counted(open_ledger):
+    ledger = open_ledger()
+    batch = ledger.claim_many(4)
+    bound = ledger.bind_many(
+        [WidthBinding(slot=slot, widths={"a": 8 + slot.number}, origin="s") for slot in batch]
+    )
+    results = [
+        {"marked": True, "attributes": {"marked": True}},
+        {"marked": False},
+        {"detail": 'its code said {"marked": true}', "unmarked": True},
+        {"mXrked": True},
+    ]
+    for slot, result in zip(bound, results, strict=True):
+        settle_one(ledger, slot, outcome="complete", value=0.5, result=result)
+    assert ledger.reader.count_with("marked") == 1
+    assert ledger.reader.count_with("m_rked") == 0
+    assert open_ledger("newcomer").reader.count_with("nothing") == 0

@@ -1,0 +1,90 @@
+"""The constant prediction: what a metric is for a model that gives every row the same.
+
+It is what a network has to beat that has learnt anything: the mean of the training targets (for
+absolute errors their median), the commonest class, the classes' shares as probabilities. Each is
+judged on the validation rows, by the metric and in the units that candidates are judged in.
+
+Entry point: `constant_score`.
+"""
+
+from collections.abc import Mapping
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from ..data.dataset import IGNORED_CLASS, Data, Task
+from ..data.split import make_folds
+from ..model.losses import align_to_targets
+from ..model.metrics import METRICS
+from ..model.objective import ModuleObjective
+from ..randomness import Randomness
+from .evaluate import evaluate_metric
+
+_SAMPLE_COUNT = 2
+_UNSEEN_CLASS = 0.5
+"""Rows that a class counts as which has none: its probability must not be 0."""
+
+
+def constant_score(
+    objective: ModuleObjective, folds: int, widths: Mapping[str, int]
+) -> float | None:
+    """Return the validation metric of a constant prediction, the mean over the folds.
+
+    None where a metric of the user's own cannot be asked: for classes, since only it knows what its
+    outputs mean, and where the model's outputs do not have the targets' shape.
+
+    Args:
+        objective: The data and the metric.
+        folds: Of cross-validation; 1 for the validation split.
+        widths: A small candidate, which is built and called for the shape of its outputs where the
+            metric is the user's own.
+    """
+    built_in = objective.metric.task is not None
+    try:
+        with Randomness(0, torch.device("cpu")), torch.no_grad():
+            if not built_in and not _gives_quantities(objective, widths):
+                return None
+            return fmean(_score_on(objective, data) for data in make_folds(objective.data, folds))
+    except Exception:  # a metric that cannot judge it leaves trials unmarked, and no more
+        return None
+
+
+def _gives_quantities(objective: ModuleObjective, widths: Mapping[str, int]) -> bool:
+    """Return whether outputs are the targets' quantities, one for one."""
+    train = objective.data.train
+    if objective.data.task != Task.REGRESSION:
+        return False
+    targets = train.targets[:_SAMPLE_COUNT]
+    output = objective.build(widths).cpu().eval()(train.inputs[:_SAMPLE_COUNT])
+    aligned = align_to_targets(output, targets, Task.REGRESSION)
+    return isinstance(aligned, Tensor) and aligned.shape == targets.shape
+
+
+def _score_on(objective: ModuleObjective, data: Data) -> float:
+    targets = data.validation.targets
+    if data.task == Task.REGRESSION:
+        constant = _typical_quantity(data.train.targets.double(), objective.metric.name)
+        output = constant.expand(targets.shape).float()
+    else:
+        output = _typical_logits(data, data.class_numbers(targets))
+    return evaluate_metric(objective, output, targets)
+
+
+def _typical_quantity(targets: Tensor, metric: str) -> Tensor:
+    """Return the quantity of each column, or of each position, that errs least."""
+    return targets.quantile(0.5, dim=0) if metric == METRICS["mae"].name else targets.mean(dim=0)
+
+
+def _typical_logits(data: Data, validation: Tensor) -> Tensor:
+    """Return the logits of the training rows' shares, for each validation row and position."""
+    numbers, classes = data.class_numbers(data.train.targets), len(data.classes or ())
+    if numbers.ndim > 1 and classes == 2:  # yes or no, for each label or position
+        yes = (numbers.double().sum(dim=0) + _UNSEEN_CLASS) / (len(numbers) + 2 * _UNSEEN_CLASS)
+        return yes.logit().expand(validation.shape)
+    counted = numbers[numbers != IGNORED_CLASS]
+    counts = torch.bincount(counted, minlength=max(classes, 2)).double().clamp_min(_UNSEEN_CLASS)
+    logits = (counts / counts.sum()).log()
+    rows, *positions = validation.shape
+    shape = (1, len(logits), *(1 for _ in positions))
+    return logits.reshape(shape).expand(rows, -1, *positions)

@@ -1,0 +1,72 @@
+"""Recording: what is kept of a trial that has learnt nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from widthwise.search.report.status import study_status
+from widthwise.search.report.summary import build_summary, constant_line, markdown
+from widthwise.tests.search.bench import HarnessFactory, StudyHarness
+
+QUANTITIES = """
+import torch
+
+def load():
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    return x, {targets}
+"""
+
+
+def make_study(
+    folder: Path, new_harness: HarnessFactory, targets: str, metric: str
+) -> StudyHarness:
+    (folder / "quantities.py").write_text(QUANTITIES.format(targets=targets))
+    study = new_harness(trials=3, data="quantities.py:load", metric=metric, folds=1)
+    study.run_worker()
+    return study
+
+
+@pytest.mark.parametrize(
+    ("targets", "metric"),
+    [
+        pytest.param("1000 + 10 * x[:, :3]", "r2", id="around 1000"),
+        pytest.param("1e-6 * x[:, :3]", "mae", id="small"),
+        pytest.param("x[:, :3] * torch.tensor([1.0, 1e3, 1e6])", "rmse", id="three scales"),
+    ],
+)
+def test_a_trial_worse_than_a_constant_says_so_and_is_counted(
+    tmp_path: Path, new_harness: HarnessFactory, targets: str, metric: str
+) -> None:
+    """The model of these studies answers with its width, in standard deviations from the mean."""
+    study = make_study(tmp_path, new_harness, targets, metric)
+    sign = study.problem.goal.sign
+    for record in study.records():
+        assert record.result is not None
+        assert record.value is not None
+        assert record.result["worse_than_constant"] is True
+        assert sign * record.value < sign * record.result["constant_score"]
+    assert [trial.user_attrs["worse_than_constant"] for trial in study.trials()] == [True] * 3
+    assert study_status(study.database, study.row)["worse_than_constant"] == 3
+    reader = study.ledger().reader
+    summary = build_summary(
+        study.row, study.problem.spec, study.records(), reader.counts(), reader.tried()
+    )
+    assert summary.to_json()["worse_than_constant"] == 3
+    assert all(trial["worse_than_constant"] for trial in summary.to_json()["history"])
+    line = constant_line(summary)
+    assert line is not None
+    assert line.startswith("3 of 3 trials are worse than a constant prediction")
+    assert "the recommended one too: nothing was learnt" in line
+    assert line in markdown(summary)
+
+
+def test_a_trial_that_learnt_something_is_not_marked(
+    tmp_path: Path, new_harness: HarnessFactory
+) -> None:
+    """Here the targets are all that the model ever answers, but for some noise around it."""
+    study = make_study(tmp_path, new_harness, "x[:, :3]", "known.py:width")
+    for record in study.records():
+        assert record.result is not None
+        assert "worse_than_constant" not in record.result
+    assert study_status(study.database, study.row)["worse_than_constant"] == 0
