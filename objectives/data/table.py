@@ -1,10 +1,11 @@
 """A table of named columns, one of them the target; columns of text get values.
 
-Entry points: `read_table` takes the target out of a table; `as_floats` and `is_text` tell what
-a column holds; `format_names` lists columns in messages and notes.
+Entry points: `read_table`, in two steps `read_values` and `take_target`; `as_floats` and `is_text`
+tell what a column holds; `format_names` lists columns in messages and notes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, did_you_mean
 from .columns.column import NO_CONVENTIONS, Conventions, read_columns
 from .columns.objects import as_texts
-from .columns.reading import reading_notes
+from .columns.reading import ColumnReading, reading_notes
 from .dataset import RawData
 
 FloatArray = NDArray[np.float64]
@@ -24,6 +25,27 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 _MAX_LISTED_COLUMNS = 30
 """Columns that a message lists at most."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ValueTable:
+    """Columns with values.
+
+    Attributes:
+        name: Of the data, for people.
+        source: The columns as they were given.
+        values: Those of text as values, the others as they were.
+        readings: What the columns of text were taken as.
+        notes: On how the source was read.
+        layout: How the file is laid out, for people: its encoding, its separator and so on.
+    """
+
+    name: str
+    source: pd.DataFrame
+    values: pd.DataFrame
+    readings: tuple[ColumnReading, ...]
+    notes: tuple[str, ...] = ()
+    layout: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_table(
@@ -48,6 +70,22 @@ def read_table(
     Raises:
         DataError: Two columns of one name, no such target, or no column beside it.
     """
+    return take_target(read_values(name, table, notes, missing=missing, likely=likely), target)
+
+
+def read_values(
+    name: str,
+    table: pd.DataFrame,
+    notes: Sequence[str] = (),
+    *,
+    missing: Sequence[str] = (),
+    likely: Conventions = NO_CONVENTIONS,
+) -> ValueTable:
+    """Return a table with values in its columns of text; the arguments are those of `read_table`.
+
+    Raises:
+        DataError: Two columns of one name.
+    """
     table = table.set_axis([str(column) for column in table.columns], axis=1)
     table = table.reset_index(drop=True)
     columns = list(table.columns)
@@ -56,26 +94,41 @@ def read_table(
         raise DataError(
             f"{name} has more than one column named {format_names(duplicates)}: rename them."
         )
-    target = _require_target(name, target, columns)
-    if len(columns) == 1:
-        raise DataError(
-            f"{name} has no column beside the target '{target}': add some to learn from."
-        )
     texts = {column: as_texts(table[column]) for column in columns}
     readings = read_columns(
         pd.DataFrame({column: text for column, text in texts.items() if text is not None}),
         missing,
         likely,
     )
-    features = [reading for reading in readings if reading.name != target]
-    values = {reading.name: reading.values for reading in features}
-    return RawData(
+    return ValueTable(
         name=name,
-        inputs=table.assign(**values).drop(columns=[target]),
-        target=table[target],
-        target_name=target,
-        notes=(*notes, *reading_notes(features)),
+        source=table,
+        values=table.assign(**{reading.name: reading.values for reading in readings}),
         readings=tuple(readings),
+        notes=tuple(notes),
+    )
+
+
+def take_target(table: ValueTable, target: str | None) -> RawData:
+    """Return the feature columns of a table, and its target as it was given.
+
+    Raises:
+        DataError: No such target, or no column beside it.
+    """
+    columns = list(table.values.columns)
+    target = _require_target(table.name, target, columns)
+    if len(columns) == 1:
+        raise DataError(
+            f"{table.name} has no column beside the target '{target}': add some to learn from."
+        )
+    features = [reading for reading in table.readings if reading.name != target]
+    return RawData(
+        name=table.name,
+        inputs=table.values.drop(columns=[target]),
+        target=table.source[target],
+        target_name=target,
+        notes=(*table.notes, *reading_notes(features)),
+        readings=table.readings,
     )
 
 

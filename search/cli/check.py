@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,15 @@ import typer
 
 from ..errors import SpecError
 from ..printable import escape_controls
-from .options import JsonOption, SpecArgument, make_table, stderr, stdout, write_json
+from .check_data import (
+    MAX_LISTED_COLUMNS,
+    FileOptions,
+    check_data,
+    description_json,
+    print_description,
+    spec_data,
+)
+from .options import JsonOption, expand_options, make_table, stderr, stdout, write_json
 
 if TYPE_CHECKING:
     from ..problem.problem import Problem
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command("check")(check)
+    app.command("check")(expand_options(check))
     app.command("init")(init)
 
 
@@ -32,9 +40,32 @@ CoordinatesOption = Annotated[
 
 
 def check(
-    spec: SpecArgument, *, coordinates: CoordinatesOption = False, as_json: JsonOption = False
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="A spec file, or --data instead.")
+    ] = None,
+    *,
+    options: FileOptions,
+    coordinates: CoordinatesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Try a spec out: builder, data, metric, costs and limits; nothing is stored."""
+    """Try a spec out (builder, data, metric, costs and limits), or see how a data file is read."""
+    if (spec is None) == (options.data is None):
+        advice = "; `widthwise init` writes a spec file" if spec is None else ", not both"
+        raise SpecError(f"check needs a spec file or --data FILE{advice}")
+    if spec is None:
+        if coordinates:
+            raise SpecError("--coordinates goes with a spec file: it trains its model")
+        check_data(options, as_json=as_json)
+        return
+    if options.given_flags:
+        raise SpecError(
+            f"{', '.join(options.given_flags)} goes with --data: set it in {spec} instead"
+        )
+    _check_spec(spec, coordinates=coordinates, as_json=as_json)
+
+
+def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
+    """Try a spec out; nothing is stored."""
     from ..problem.build import prefix_errors
     from ..problem.notes import problem_notes
     from ..problem.problem import Problem
@@ -48,6 +79,7 @@ def check(
         if coordinates:
             _check_coordinates(problem, as_json=as_json)
             return
+        data = spec_data(parsed_spec, spec.resolve().parent)
     candidates = {
         "smallest": problem.space.as_mapping(problem.space.smallest()),
         "largest": problem.space.as_mapping(problem.space.largest()),
@@ -63,6 +95,7 @@ def check(
                 "feasible_share_is_exact": problem.feasible.enumerated,
                 "fingerprint": problem.fingerprint,
                 "notes": problem_notes(problem),
+                "data": None if data is None else description_json(data),
                 "costs": {
                     name: {
                         "widths": dict(candidates[name]),
@@ -75,6 +108,8 @@ def check(
         )
         return
     console = stdout()
+    if data is not None:
+        print_description(replace(data, notes=(), target_notes=()), most=MAX_LISTED_COLUMNS)
     for note in problem_notes(problem):
         console.print(escape_controls(note), markup=False)
     cost_titles = cost_columns(problem.limits.as_dict())

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -61,9 +60,6 @@ StudyArgument = Annotated[
 ]
 WorkersOption = Annotated[
     int, typer.Option("--workers", "-w", min=1, max=1024, help="Worker processes on this machine.")
-]
-SpecArgument = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="A spec file; `widthwise init` writes one.")
 ]
 
 # Wide enough for the comparison table where no terminal says how wide it is.

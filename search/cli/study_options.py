@@ -16,6 +16,7 @@ import typer
 from ...objectives.cost.registry import LIMITABLE_COSTS
 from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
+from .check_data import FileOptions
 from .options import open_database, parse_name, stderr
 
 if TYPE_CHECKING:
@@ -39,40 +40,9 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class DataOptions(FileOptions):
     """What goes with a data file, in place of a spec file."""
 
-    data: Annotated[
-        str | None,
-        typer.Option(help="Search an MLP for a .csv, .parquet or .npz file, or a built-in set."),
-    ] = None
-    target: Annotated[str | None, typer.Option(help="Column of the data file to predict.")] = None
-    missing: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WORD",
-            help="Word of the data file that stands for a missing value, such as '?'; may be "
-            "given several times.",
-        ),
-    ] = None
-    encoding: Annotated[
-        str | None, typer.Option(help="Text encoding of the data file, such as cp1251.")
-    ] = None
-    separator: Annotated[
-        str | None,
-        typer.Option(help="Between two fields of the data file: one character, tab or space."),
-    ] = None
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header",
-            help="Whether the data file begins with column names, where it is taken wrongly.",
-            show_default=False,
-        ),
-    ] = None
-    task: Annotated[
-        str | None, typer.Option(help="classification or regression, where it is taken wrongly.")
-    ] = None
     metric: Annotated[str | None, typer.Option(help="Metric, for --data.")] = None
     family: Annotated[
         str, typer.Option(help=f"Family of models, for --data: {' or '.join(FAMILIES)}.")
@@ -130,16 +100,9 @@ class StudyRequest:
             raise SpecError(f"{verb} needs a spec file or --data FILE{advice}")
         if self.spec is None:
             return
-        flags = {
-            "--target": self.data.target,
-            "--missing": self.data.missing,
-            "--encoding": self.data.encoding,
-            "--separator": self.data.separator,
-            "--header": self.data.header,
-            "--task": self.data.task,
-            "--metric": self.data.metric,
-        }
-        misplaced = [flag for flag, value in flags.items() if value is not None]
+        misplaced = self.data.given_flags
+        if self.data.metric is not None:
+            misplaced.append("--metric")
         if misplaced:
             raise SpecError(
                 f"{', '.join(misplaced)} goes with --data: set it in {self.spec} instead"

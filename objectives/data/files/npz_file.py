@@ -1,8 +1,9 @@
 """NumPy archives: one array of samples and one of targets, or one array for each column.
 
-Entry point: `read_npz`.
+Entry points: `read_npz`; `read_npz_columns`, where there is no target.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ def read_npz(path: Path, target: str | None, *, image: bool = False) -> RawData:
         samples_name = next((key for key in SAMPLE_NAMES if key in arrays and key != target), None)
     used_names = list(arrays) if samples_name is None else [samples_name, str(target)]
     lengths = {name: len(arrays[name]) if arrays[name].ndim else 0 for name in used_names}
-    if len(set(lengths.values())) > 1:
-        row_counts = ", ".join(f"'{name}' {rows}" for name, rows in lengths.items())
-        raise DataError(f"the arrays of {path} differ in rows ({row_counts}): make them equal.")
+    _check_lengths(path, lengths)
     if samples_name is None or target is None:
         if image:
             raise DataError(
@@ -64,6 +63,30 @@ def read_npz(path: Path, target: str | None, *, image: bool = False) -> RawData:
         )
     table[target] = y.reshape(len(y))
     return read_table(path.name, table, target, notes)
+
+
+def read_npz_columns(path: Path) -> pd.DataFrame:
+    """Return the arrays of an archive as columns; samples in one array as one column each.
+
+    Raises:
+        DataError: Unreadable, of different lengths, or of samples that are no rows of numbers.
+    """
+    arrays = _read_arrays(path)
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    _check_lengths(path, lengths)
+    columns: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        if array.ndim == 2 and array.shape[1] > 1:
+            columns |= {f"{name}{column}": array[:, column] for column in range(array.shape[1])}
+        else:
+            columns[name] = array.reshape(len(array), -1)[:, 0] if array.ndim == 2 else array
+    return _columns_table(path, columns)
+
+
+def _check_lengths(path: Path, lengths: Mapping[str, int]) -> None:
+    if len(set(lengths.values())) > 1:
+        row_counts = ", ".join(f"'{name}' {rows}" for name, rows in lengths.items())
+        raise DataError(f"the arrays of {path} differ in rows ({row_counts}): make them equal.")
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
