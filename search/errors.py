@@ -11,6 +11,7 @@ escapes is a bug of ours: exit 1.
     ├── NothingFeasible         3    no candidate meets the limits
     ├── TooManyFailures         4    too many trials failed in a row
     ├── FingerprintMismatch     5    the study was made with another spec or other code
+    ├── StoredSpecUnreadable    5    the database holds a spec that no release like this wrote
     ├── Drained                75    stopped on request: start me again
     └── Exhausted               0    every feasible candidate has been tried
     ObjectiveError              2    base of objectives/errors.py
@@ -21,7 +22,8 @@ escapes is a bug of ours: exit 1.
     └── CostError               2    what a model costs cannot be counted
     StorageError               69    base of storage/errors.py
     ├── StorageUnreachable     69    no database, refused password, outage outlasting the retries
-    │   └── StorageGone        69    the database's file was deleted or replaced
+    │   ├── StorageGone        69    the database's file was deleted or replaced
+    │   └── NoStudies          69    nothing was ever stored there
     ├── UrlRefused              2    a storage URL of another engine, or of a database in memory
     ├── StudyNotFound           2    no study of that name
     ├── BudgetRefused           2    fewer trials asked for than there are slots
@@ -94,6 +96,12 @@ class TooManyFailures(SearchError):
 
 class FingerprintMismatch(SearchError):
     """The study was made with another spec or with other objective code."""
+
+    exit_code = ExitCode.MISMATCH
+
+
+class StoredSpecUnreadable(SearchError):
+    """The spec that the database holds of a study does not parse."""
 
     exit_code = ExitCode.MISMATCH
 

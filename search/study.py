@@ -7,25 +7,31 @@ not need: only `create_or_join_study` loads the model and the data.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from ..objectives.errors import ObjectiveError
 from ..storage.database.database import Database, resolve_url
+from ..storage.errors import StudyMismatch
+from ..storage.ledger.budget import MAX_BUDGET
 from ..storage.ledger.ledger import Ledger
 from ..storage.ledger.slot import StudyRow, StudyStatus
 from ..storage.study.control import set_priority, set_status
-from ..storage.study.study import create_study, load_study
-from .errors import Drained, SpecError
+from ..storage.study.study import create_study, find_study, load_study
+from .command import format_command
+from .errors import Drained, FingerprintMismatch, SpecError
 from .fleet.run import run_fleet
 from .fleet.worker_fleet import Launcher
 from .printable import escape_controls
-from .problem.stored import check_fingerprint
+from .problem.stored import check_fingerprint, stored_spec
 from .report.console import PlainConsole
 from .report.progress import count_finished
 from .report.status import load_summary
+from .spec.differences import describe_differences, differing_keys
 from .spec.spec import Spec
 from .worker.options import FleetWorkerOptions
 from .worker.shutdown import worker_name
@@ -37,6 +43,7 @@ def create_or_join_study(
     open_database: Callable[[], Database],
     console: Console,
     *,
+    find_existing: Callable[[str], StudyRow | None] = lambda _name: None,
     priority: int | None = None,
 ) -> StudyRow:
     """Put a study into the database, or join the same one that is there.
@@ -48,6 +55,8 @@ def create_or_join_study(
         base_folder: Folder that the spec's files are relative to.
         open_database: Called once the spec has proven right.
         console: Where to write what was recognised.
+        find_existing: Returns the study of a name if there is one, without making anything; with it
+            another spec is refused before the model is loaded and its costs are counted.
         priority: Of the study among those of a pool; None leaves it, 0 of a new one.
 
     Raises:
@@ -58,28 +67,57 @@ def create_or_join_study(
     from .problem.notes import problem_notes
     from .problem.problem import Problem
 
+    if (existing := find_existing(spec.name)) is not None:
+        _check_same(existing, spec, base_folder)
     problem = Problem.load(spec, base_folder)
     if spec.proxy.engine != "auto":
         select_engine(problem, spec.study.trials)
     for note in problem_notes(problem):
         console.print(escape_controls(note), markup=False)
     database = open_database()
-    study, created = create_study(
-        database,
-        name=spec.name,
-        spec=problem.spec.to_json(),
-        fingerprint=problem.fingerprint,
-        direction=problem.objective.metric.direction,
-        metric=problem.objective.metric.name,
-        base=str(base_folder),
-        budget=spec.study.trials,
-        costs=problem.serialise_costs(),
-    )
+    try:
+        study, created = create_study(
+            database,
+            name=spec.name,
+            spec=problem.spec.to_json(),
+            fingerprint=problem.fingerprint,
+            direction=problem.objective.metric.direction,
+            metric=problem.objective.metric.name,
+            base=str(base_folder),
+            budget=spec.study.trials,
+            costs=problem.serialise_costs(),
+        )
+    except StudyMismatch:
+        # The key may be one that only the loaded model could tell, such as a share of its costs.
+        other = find_study(database, spec.name)
+        if other and (differences := differing_keys(problem.spec, stored_spec(other))):
+            raise _other_spec(other, differences) from None
+        raise
     if priority is not None:
         set_priority(database, study, priority)
     if not created:
         _join_existing(database, study, spec, console)
     return study
+
+
+def _check_same(study: StudyRow, spec: Spec, base_folder: Path) -> None:
+    """Check that a study in the database was started with this spec, code and data.
+
+    Raises:
+        FingerprintMismatch: It was not; of the spec, each key that differs is named.
+    """
+    if differences := differing_keys(spec, stored_spec(study)):
+        raise _other_spec(study, differences)
+    # Data that cannot be read is reported with its key, when the problem is loaded.
+    with suppress(ObjectiveError):
+        check_fingerprint(study, base_folder)
+
+
+def _other_spec(study: StudyRow, differences: Mapping[str, tuple[Any, Any]]) -> FingerprintMismatch:
+    return FingerprintMismatch(
+        f"study {study.name} was started with another spec: {describe_differences(differences)}; "
+        "give this one another name, or bring back what that one was started with"
+    )
 
 
 def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Console) -> None:
@@ -94,8 +132,9 @@ def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Con
         markup=False,
     )
     if count_finished(counts) == counts.budget:
+        more = format_command("resume", study.name, options=["--trials", "+20"])
         console.print(
-            f"its budget is spent; `widthwise resume {study.name} --trials +20` adds to it",
+            f"its budget is spent; `{more}` adds to it",
             markup=False,
         )
 
@@ -131,9 +170,15 @@ def parse_budget_change(trials: str | None) -> str | None:
     Raises:
         SpecError: It is neither.
     """
-    if trials is None or re.fullmatch(r"\+?[1-9][0-9]{0,7}", trials.strip()):
-        return trials and trials.strip()
-    raise SpecError(f'--trials: found "{trials}", expected "+20" to add twenty or "60" for a total')
+    if trials is None:
+        return None
+    match = re.fullmatch(r"(\+?)([1-9][0-9]{0,8})", trials.strip())
+    if match is None or int(match[2]) > MAX_BUDGET:
+        raise SpecError(
+            f'--trials: found "{trials[:60]}", expected "+20" to add twenty or "60" for a total, '
+            f"and at most {MAX_BUDGET:,}"
+        )
+    return match[0]
 
 
 def run(
@@ -176,7 +221,13 @@ def run(
         checkpoints=Path(checkpoints) if checkpoints else None,
     )
     with Database.open(resolve_url(storage), create=True) as database:
-        study = create_or_join_study(spec, base or Path.cwd(), lambda: database, console)
+        study = create_or_join_study(
+            spec,
+            base or Path.cwd(),
+            lambda: database,
+            console,
+            find_existing=lambda name: find_study(database, name),
+        )
         exit_code = run_fleet(
             database, study.name, options, console, worker_count=workers, launcher=launcher
         )

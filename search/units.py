@@ -39,10 +39,13 @@ _UNIT_SPELLINGS = {
     "parameters": ("parameters", "parameter", "params", "param"),
 }
 _NUMBER = re.compile(
-    r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:_\d+)*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z ]*)"
+    r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:_\d+)*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z ]*)",
+    re.ASCII,
 )
 _MAX_CHARACTERS = 80
 """Characters a quantity may have; longer ones are typing errors and slow to read."""
+_MAX_AMOUNT = 10**24
+"""More than any model costs, and what the limits of a space take."""
 
 
 def parse_cost(name: str, value: int | float | str) -> float:
@@ -209,6 +212,8 @@ def _mantissa_and_prefix(
 def _parse_quantity(value: Any, description: str, hint: str) -> tuple[Fraction, str]:
     """Return the number, exact, and the letters after it."""
     if (number := as_int(value)) is not None:
+        if abs(number) > _MAX_AMOUNT:
+            raise ValueError(f"found a number beyond 10^24, expected {description}; {hint}")
         return Fraction(number), ""
     if isinstance(value, float) and value.is_integer():
         return Fraction(value), ""
@@ -243,6 +248,8 @@ def _wrong_prefix_message(value: Any, unit: str, prefix: str, hint: str) -> str:
 
 
 def _require_positive(number: int, value: Any, unit: str) -> int:
+    if number > _MAX_AMOUNT:
+        raise ValueError(f"found {value!r}, expected at most 10^24 {unit}")
     if number < 1:
         raise ValueError(f"{value!r} is {number} {unit}, expected at least 1")
     return number

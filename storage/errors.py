@@ -2,7 +2,8 @@
 
     StorageError                 69
     ├── StorageUnreachable       69   the database is not there, refuses us, or stays away
-    │   └── StorageGone          69   the database's file was deleted or replaced under us
+    │   ├── StorageGone          69   the database's file was deleted or replaced under us
+    │   └── NoStudies            69   neither it nor our tables have been made yet
     ├── UrlRefused                2   the storage URL itself is wrong
     ├── StudyNotFound             2   no study of that name
     ├── BudgetRefused             2   a budget below the slots that exist
@@ -30,6 +31,10 @@ class StorageUnreachable(StorageError):
 
 class StorageGone(StorageUnreachable):
     """The file of the database was deleted, or another one was put into its place."""
+
+
+class NoStudies(StorageUnreachable):
+    """The database, or its tables, have not been made yet."""
 
 
 class UrlRefused(StorageError):

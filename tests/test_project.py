@@ -32,6 +32,7 @@ TESTS_OF_NO_MODULE = {
     "objectives/zoo/test_polynomials": "polynomials against tracing, in spaces of four families",
     "search/cli/test_bad_input": "what every verb says of bad input",
     "search/cli/test_hostile_names": "what every verb makes of names full of markup",
+    "search/cli/test_wrong_values": "what every verb says of values that nobody means",
     "search/space/test_feasible_set_exact_costs": "the feasible set on costs of real models",
     "search/test_public": "what `import widthwise` offers, and what it does not load",
     "storage/ledger/test_growth": "what a statement costs as a study grows",

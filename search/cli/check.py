@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..command import format_command
 from ..errors import SpecError
 from ..printable import escape_controls
 from .check_data import (
@@ -132,7 +133,7 @@ def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
             ],
         )
     )
-    console.print(f"{spec} is fine; `widthwise run {spec}` searches it", markup=False)
+    console.print(f"{spec} is fine; `{format_command('run', spec)}` searches it", markup=False)
 
 
 def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
@@ -174,7 +175,7 @@ def init(
         path.write_text(SPEC_TEMPLATE, encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{path} cannot be written: {error.strerror}") from error
-    stderr().print(f"wrote {path}; `widthwise check {path}` tries it out", markup=False)
+    stderr().print(f"wrote {path}; `{format_command('check', path)}` tries it out", markup=False)
 
 
 SPEC_TEMPLATE = """\

@@ -5,15 +5,18 @@ Its workers read the change with their next heartbeat, wherever they run.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..command import format_command
 from ..errors import SpecError
-from .options import StorageOption, StudyArgument, open_database, parse_int_option, stdout
+from ..flags import parse_int_option
+from .options import StorageOption, StudyArgument, open_database, stdout
 
-# Of a budget: more trials than any study has, and what an integer of the database holds.
-_MAX_TRIALS = 2_000_000_000
+if TYPE_CHECKING:
+    from ...storage.database.database import Database
+    from ...storage.ledger.slot import StudyRow, StudyStatus
 
 TrialOption = Annotated[
     str | None,
@@ -30,25 +33,30 @@ def register(app: typer.Typer) -> None:
 
 def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None) -> None:
     """Let a study, or one trial, wait: trainings keep a checkpoint and give their slots back."""
-    from ...storage.ledger.queries import LedgerReader
     from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import pause_trial, set_status
-    from ...storage.study.study import load_study
     from ..worker.shutdown import worker_name
 
-    database = open_database(storage)
-    study = load_study(database, name)
+    database, study = _open_study(storage, name)
     if trial is not None:
-        pause_trial(database, study, _trial_number(trial), worker=worker_name())
-        _print(f"trial {trial} of {name} is paused; {_continue_hint(f'{name} --trial {trial}')}")
+        changed = pause_trial(database, study, _trial_number(trial), worker=worker_name())
+        again = format_command("continue", name, options=["--trial", trial])
+        already = "" if changed else " already"
+        _print(f"trial {trial} of {name} is paused{already}; `{again}` lets it go on")
         return
-    if LedgerReader(database, study).status() == StudyStatus.CANCELLED:
+    _refuse_finished(database, study, "pause")
+    if _status(database, study) == StudyStatus.CANCELLED:
         raise SpecError(
-            f"study {name} is cancelled, so there is nothing to pause; `widthwise continue {name}` "
-            "opens it again"
+            f"study {name} is cancelled, so there is nothing to pause; "
+            f"`{format_command('continue', name)}` opens it again"
         )
-    set_status(database, study, StudyStatus.PAUSED, worker=worker_name())
-    _print(f"{name} is paused: its workers stop within two heartbeats; {_continue_hint(name)}")
+    previous_status = set_status(database, study, StudyStatus.PAUSED, worker=worker_name())
+    change = (
+        "is paused already"
+        if previous_status == StudyStatus.PAUSED
+        else "is paused: its workers stop within two heartbeats"
+    )
+    _print(f"{name} {change}; `{format_command('continue', name)}` lets it go on")
 
 
 def continue_study(
@@ -57,22 +65,25 @@ def continue_study(
     """Let a study, or one trial, go on after a pause; a study also after it was cancelled."""
     from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import continue_trial, set_status
-    from ...storage.study.study import load_study
     from ..worker.shutdown import worker_name
 
-    database = open_database(storage)
-    study = load_study(database, name)
+    database, study = _open_study(storage, name)
     if trial is not None:
-        continue_trial(database, study, _trial_number(trial), worker=worker_name())
-        _print(f"trial {trial} of {name} may be claimed again")
+        if continue_trial(database, study, _trial_number(trial), worker=worker_name()):
+            _print(f"trial {trial} of {name} may be claimed again")
+        else:
+            _print(f"trial {trial} of {name} was not paused: it waits, or is in training, already")
         return
+    if _status(database, study) == StudyStatus.OPEN:
+        _refuse_finished(database, study, "continue")
     previous_status = set_status(database, study, StudyStatus.OPEN, worker=worker_name())
     change = (
         "was open already"
         if previous_status == StudyStatus.OPEN
         else f"was {previous_status} and is open again"
     )
-    _print(f"{name} {change}; `widthwise worker {name}` starts a worker where none waits for it")
+    worker = format_command("worker", name)
+    _print(f"{name} {change}; `{worker}` starts a worker where none waits for it")
 
 
 def cancel(
@@ -81,26 +92,59 @@ def cancel(
     """End a study, or one trial, before its time; what is done is kept."""
     from ...storage.ledger.slot import StudyStatus
     from ...storage.study.control import cancel_trial, set_status
-    from ...storage.study.study import load_study
     from ..worker.shutdown import worker_name
 
-    database = open_database(storage)
-    study = load_study(database, name)
+    database, study = _open_study(storage, name)
     if trial is not None:
-        cancel_trial(database, study, _trial_number(trial), worker=worker_name())
-        _print(f"trial {trial} of {name} is cancelled")
+        changed = cancel_trial(database, study, _trial_number(trial), worker=worker_name())
+        _print(f"trial {trial} of {name} {'is cancelled' if changed else 'was cancelled already'}")
         return
-    set_status(database, study, StudyStatus.CANCELLED, worker=worker_name())
-    _print(f"{name} is cancelled: its workers end; `widthwise resume {name}` opens it again")
+    _refuse_finished(database, study, "cancel")
+    previous_status = set_status(database, study, StudyStatus.CANCELLED, worker=worker_name())
+    change = (
+        "was cancelled already"
+        if previous_status == StudyStatus.CANCELLED
+        else "is cancelled: its workers end"
+    )
+    _print(f"{name} {change}; `{format_command('resume', name)}` opens it again")
 
 
-def _continue_hint(arguments: str) -> str:
-    return f"`widthwise continue {arguments}` lets it go on"
+def _open_study(storage: str | None, name: str) -> tuple[Database, StudyRow]:
+    from ...storage.study.study import load_study
+
+    database = open_database(storage)
+    return database, load_study(database, name)
+
+
+def _status(database: Database, study: StudyRow) -> StudyStatus:
+    from ...storage.ledger.queries import LedgerReader
+
+    return LedgerReader(database, study).status()
+
+
+def _refuse_finished(database: Database, study: StudyRow, verb: str) -> None:
+    """Refuse to change the course of a study that has run it.
+
+    Raises:
+        SpecError: All its trials are done.
+    """
+    from ...storage.ledger.queries import LedgerReader
+
+    counts = LedgerReader(database, study).counts()
+    if counts.running or counts.waiting:
+        return
+    more = format_command("resume", study.name, options=["--trials", "+20"])
+    raise SpecError(
+        f"study {study.name} is finished, all its {counts.budget:,} trials are done, so there is "
+        f"nothing to {verb}; `{more}` adds trials"
+    )
 
 
 def _trial_number(trial: str) -> int:
-    return parse_int_option("--trial", trial, minimum=0, maximum=_MAX_TRIALS)
+    from ...storage.study.control import MAX_SLOT_NUMBER
+
+    return parse_int_option("--trial", trial, minimum=0, maximum=MAX_SLOT_NUMBER)
 
 
 def _print(sentence: str) -> None:
-    stdout().print(sentence, markup=False)
+    stdout().print(sentence, markup=False, soft_wrap=True)

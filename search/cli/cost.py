@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SpecError
+from ..flags import parse_int_option, whole_number
+from ..space.width import MAX_WIDTH
+from ..spec.proxy_section import MAX_BATCH_SIZE
 from .options import JsonOption, make_table, stdout, write_json
 
 if TYPE_CHECKING:
@@ -42,7 +45,14 @@ def cost(
     candidates: Annotated[
         Path | None, typer.Option(help="A .csv or .json file of candidates, one a row.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples a step, with --build.")] = 64,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number("--batch-size", 1, MAX_BATCH_SIZE),
+            metavar="N",
+            help="Samples a step, with --build.",
+        ),
+    ] = 64,
     optimizer: Annotated[
         str, typer.Option(help="adamw, adam or sgd, for memory, with --build.")
     ] = "adamw",
@@ -224,7 +234,9 @@ def parse_widths(text: str) -> dict[str, int]:
             raise SpecError(f'--widths: found "{part}", expected NAME=NUMBER such as hidden1=64')
         if match[1] in widths:
             raise SpecError(f'--widths: "{match[1]}" stands twice; give each width once')
-        widths[match[1]] = int(match[2])
+        widths[match[1]] = parse_int_option(
+            f"--widths: {match[1]}", match[2], minimum=1, maximum=MAX_WIDTH
+        )
     return widths
 
 
@@ -247,4 +259,7 @@ def parse_input(text: str) -> TensorSpec:
             f'--input: found "{text}", expected the shape of one sample such as 31, 3x32x32 or '
             f"128:int64 (types: {', '.join(types)})"
         )
-    return TensorSpec(shape=tuple(int(size) for size in sizes), dtype=types[name or "float32"])
+    shape_sizes = tuple(
+        parse_int_option("--input", size, minimum=1, maximum=MAX_WIDTH) for size in sizes
+    )
+    return TensorSpec(shape=shape_sizes, dtype=types[name or "float32"])

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import SpecError
+from ..flags import whole_number
 from ..printable import escape_controls
 from ..report.console import PlainConsole
 
@@ -59,7 +60,14 @@ StudyArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The study's name.", parser=parse_name)
 ]
 WorkersOption = Annotated[
-    int, typer.Option("--workers", "-w", min=1, max=1024, help="Worker processes on this machine.")
+    int,
+    typer.Option(
+        "--workers",
+        "-w",
+        parser=whole_number("--workers", 1, 1024),
+        metavar="N",
+        help="Worker processes on this machine.",
+    ),
 ]
 
 # Wide enough for the comparison table where no terminal says how wide it is.
@@ -136,23 +144,6 @@ def stderr() -> Console:
 def _console_columns(is_terminal: bool) -> int | None:
     """Return None for the terminal's own width or that of COLUMNS; else the default."""
     return None if is_terminal or "COLUMNS" in os.environ else _DEFAULT_COLUMNS
-
-
-def parse_int_option(flag: str, text: str, *, minimum: int, maximum: int) -> int:
-    """Return the number that an option was given.
-
-    Raises:
-        SpecError: It is none, or out of bounds.
-    """
-    try:
-        number = int(text)
-    except ValueError:
-        number = None
-    if number is None or not minimum <= number <= maximum:
-        raise SpecError(
-            f'{flag}: found "{text}", expected a whole number from {minimum:,} to {maximum:,}'
-        )
-    return number
 
 
 def write_json(value: Any) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..command import format_command
 from ..errors import SpecError
+from ..flags import whole_number
 from .options import (
     JsonOption,
     StorageOption,
@@ -38,7 +40,9 @@ def best(
     summary = load_summary(open_database(storage), name)
     answer = summary.recommendation
     if answer is None:
-        raise SpecError(f"{name}: no trial is complete yet; `widthwise status {name}` shows them")
+        raise SpecError(
+            f"{name}: no trial is complete yet; `{format_command('status', name)}` shows them"
+        )
     if as_json:
         values = summary.to_json()
         keys = ("study", "goal", "recommended", "pick", "verdict")
@@ -97,7 +101,12 @@ def dashboard(
     *,
     storage: StorageOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; it has no login.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8080,
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number("--port", 0, 65535), metavar="N", help="0 picks a free one."
+        ),
+    ] = 8080,
     writable: Annotated[
         bool, typer.Option("--writable", help="Let the page change and delete studies.")
     ] = False,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..command import format_command
 from ..errors import SpecError
+from ..flags import parse_int_option, seconds
 from ..worker.options import FleetWorkerOptions, WorkerOptions
 from .options import (
     JsonOption,
@@ -18,7 +20,6 @@ from .options import (
     expand_options,
     open_database,
     open_worker_database,
-    parse_int_option,
     parse_name,
     print_report,
     stderr,
@@ -108,7 +109,8 @@ def worker(
     idle: Annotated[
         float | None,
         typer.Option(
-            min=0.0,
+            parser=seconds("--idle", 0.0),
+            metavar="SECONDS",
             help="Seconds without work after which a worker without a study ends; else it stays.",
             show_default=False,
         ),
@@ -132,7 +134,8 @@ def worker(
         status = study.run()
     if status is StudyStatus.CANCELLED:
         stderr().print(
-            f"study {name} was cancelled; `widthwise resume {name}` opens it again", markup=False
+            f"study {name} was cancelled; `{format_command('resume', name)}` opens it again",
+            markup=False,
         )
 
 
@@ -147,11 +150,16 @@ def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool)
         print_report(stdout(), summary)
     if exit_code:
         raise SystemExit(exit_code)
-    command = "widthwise" if shutil.which("widthwise") else sys.argv[0]
-    stderr().print(
-        f"dashboard: {command} dashboard {name}\nmore trials: {command} resume {name} --trials +20",
-        markup=False,
-    )
+    program = "widthwise" if shutil.which("widthwise") else sys.argv[0]
+    lines = [f"dashboard: {format_command('dashboard', name, program=program)}"]
+    # Workers that end in good order and leave trials found no candidate for them.
+    if summary.exhausted or summary.counts.waiting:
+        lines += ["more trials would find nothing new: every feasible candidate was tried"]
+    else:
+        more = format_command("resume", name, options=["--trials", "+20"], program=program)
+        lines += [f"more trials: {more}"]
+    for line in lines:
+        stderr().print(line, markup=False, soft_wrap=True)
 
 
 def submit(
@@ -190,10 +198,10 @@ def submit(
     next_step = (
         "every `widthwise worker` that runs without a name serves it"
         if row.status == StudyStatus.OPEN
-        else f"it is {row.status}: `widthwise continue {study_name}` opens it"
+        else f"it is {row.status}: `{format_command('continue', study_name)}` opens it"
     )
     stdout().print(
         f"{study_name} is submitted with priority {row.priority}; {next_step}; "
-        f"`widthwise status {study_name}` shows how far it is",
+        f"`{format_command('status', study_name)}` shows how far it is",
         markup=False,
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..flags import whole_number
 from ..units import format_duration
 from .options import (
     JsonOption,
@@ -18,6 +19,9 @@ from .options import (
     stdout,
     write_json,
 )
+
+MAX_EVENTS = 1_000_000
+"""Events of a study that are shown at most."""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +36,12 @@ def status(
     ] = None,
     *,
     events: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Show the newest N events of each study too.")
+        int,
+        typer.Option(
+            parser=whole_number("--events", 0, MAX_EVENTS),
+            metavar="N",
+            help="Show the newest N events of each study too.",
+        ),
     ] = 0,
     workers: Annotated[
         bool, typer.Option("--workers", help="Show the workers alone, whatever they serve.")

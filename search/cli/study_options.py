@@ -15,7 +15,10 @@ import typer
 
 from ...objectives.cost.registry import LIMITABLE_COSTS
 from ...objectives.model.family_registry import FAMILIES
+from ...storage.ledger.budget import MAX_BUDGET
 from ..errors import SpecError
+from ..flags import whole_number
+from ..spec.proxy_section import MAX_EPOCHS
 from .check_data import FileOptions
 from .options import open_database, parse_name, stderr
 
@@ -50,7 +53,8 @@ class DataOptions(FileOptions):
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            parser=whole_number("--epochs", 1, MAX_EPOCHS),
+            metavar="N",
             help="Epochs of a trial at most, for --data; else 3,000 steps, or 20 epochs if more.",
             show_default=False,
         ),
@@ -78,13 +82,22 @@ class StudyRequest:
     trials: Annotated[
         int | None,
         typer.Option(
-            "--trials", "-n", min=1, help="Budget in trainings, over all workers and resumes."
+            "--trials",
+            "-n",
+            parser=whole_number("--trials", 1, MAX_BUDGET),
+            metavar="N",
+            help="Budget in trainings, over all workers and resumes.",
         ),
     ] = None
     name: Annotated[
         str | None, typer.Option(help="The study's name.", parser=parse_name, metavar="TEXT")
     ] = None
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number("--seed", 0, 2**63 - 1), metavar="N", help="Seed of the study."
+        ),
+    ] = None
 
     def check_source(self, verb: str) -> None:
         """Check that there is a spec file or a data file, and what goes with it.
@@ -135,5 +148,18 @@ class StudyRequest:
                 base_folder,
                 lambda: open_database(storage, create=True),
                 stderr(),
+                find_existing=lambda name: _find_study(storage, name),
                 priority=priority,
             )
+
+
+def _find_study(storage: str | None, name: str) -> StudyRow | None:
+    """Return a study that is there; nothing is made where nothing is."""
+    from ...storage.errors import NoStudies
+    from ...storage.study.study import find_study
+
+    try:
+        with open_database(storage) as database:
+            return find_study(database, name)
+    except NoStudies:
+        return None

@@ -14,6 +14,7 @@ from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyStatus
 from ...storage.study.study import load_study
+from ..command import format_command
 from ..errors import Drained
 from ..problem.stored import stored_spec
 from ..report.progress import count_finished, follow_progress
@@ -122,8 +123,8 @@ def _report_end(
         return 0
     ending = "cancelled" if cancelled else "stopped"
     console.print(
-        f"{ending} with {finished_trials} of {budget} trials done; `widthwise resume {name}` goes "
-        "on",
+        f"{ending} with {finished_trials} of {budget} trials done; "
+        f"`{format_command('resume', name)}` goes on",
         markup=False,
     )
     return max((exit_code for exit_code in exit_codes if exit_code > 0), default=Drained.exit_code)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from ...objectives.user_code import load_object
 from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import MAX_ENUMERATED, Space
+from ..space.width import MAX_WIDTH
 from ..spec.spec import load_spec
 from .build import load_objective, proxy_settings, resolve_limits, step_spec, trained_builder
 from .problem import TRACED_COST_BATCH_SIZE
@@ -174,7 +176,7 @@ def read_candidates(path: Path) -> list[dict[str, int]]:
         ]
     except OSError as error:
         raise SpecError(f"--candidates: {path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise SpecError(
             f"--candidates: {path} holds {error}; expected a row of whole numbers for each "
             "candidate, under the names of its widths"
@@ -185,7 +187,7 @@ def read_candidates(path: Path) -> list[dict[str, int]]:
 
 
 def _as_int(value: object) -> int:
-    number = int(str(value).strip())
-    if isinstance(value, bool | float):
-        raise ValueError(f"{value!r}")
-    return number
+    text = str(value).strip()
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= MAX_WIDTH:
+        raise ValueError(f"{str(value)[:40]!r}")
+    return int(text)

@@ -35,6 +35,7 @@ from ..sampler.suggest import Suggester
 from ..space.feasible_set import COST_BATCH_SIZE, FeasibleSet
 from ..space.limits import Limits
 from ..space.space import Space
+from ..spec.differences import KEYS_WITHOUT_EFFECT
 from ..spec.spec import Spec
 from .build import (
     check_limits_counted,
@@ -49,15 +50,6 @@ from .parametrise import parametrise
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
 TRACED_COST_BATCH_SIZE = 256
-# Keys of a spec that change no result.
-_KEYS_WITHOUT_EFFECT = (
-    ("study", "name"),
-    ("study", "trials"),
-    ("proxy", "device"),
-    ("proxy", "data_on"),
-    ("proxy", "engine"),
-    ("proxy", "at_once"),
-)
 
 
 def _never_too_large(_widths: Mapping[str, int]) -> None:
@@ -224,7 +216,7 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
     keys, the files of the user's functions and the data do.
     """
     values = json.loads(spec.to_json())
-    for section, key in _KEYS_WITHOUT_EFFECT:
+    for section, key in KEYS_WITHOUT_EFFECT:
         values[section].pop(key, None)
     references = (spec.model.build, spec.model.costs, spec.proxy.loss, spec.proxy.metric)
     sources = {

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyStatus, TrialOutcome
+from ..command import format_command
 from ..goal import Goal
 from ..printable import escape_controls
 from ..trial.history import CompletedTrial, completed_trials
@@ -81,14 +82,14 @@ class ProgressDisplay:
         if status != self._status:
             endings = {
                 StudyStatus.OPEN: "goes on",
-                StudyStatus.PAUSED: f"is paused; `widthwise continue {name}` goes on",
+                StudyStatus.PAUSED: f"is paused; `{format_command('continue', name)}` goes on",
                 StudyStatus.CANCELLED: "was cancelled; its workers end",
             }
             self._log(f"study {name} {endings[status]}")
         if paused_trials > self._paused_trials:
             self._log(
                 f"trials that are paused: {paused_trials}; the run ends only after "
-                f"`widthwise continue {name} --trial N` or `cancel`"
+                f"`{format_command('continue', name, options=['--trial', 'N'])}` or `cancel`"
             )
         self._status, self._paused_trials = status, paused_trials
 

@@ -41,6 +41,7 @@ class StudySummary:
         trials: The completed trials, by number.
         failed: The slots that failed.
         recommendation: The answer; None while no trial is complete.
+        exhausted: Whether every feasible candidate is known to have been tried.
     """
 
     study: str
@@ -51,6 +52,7 @@ class StudySummary:
     trials: Sequence[CompletedTrial]
     failed: Sequence[SlotRecord]
     recommendation: Recommendation | None
+    exhausted: bool = False
 
     @property
     def verdict(self) -> str:
@@ -152,7 +154,14 @@ def build_summary(
         trials=trials,
         failed=[record for record in slot_records if record.outcome and record.outcome.is_failure],
         recommendation=recommend(space, goal, trials, history, feasible),
+        exhausted=feasible is not None and _all_tried(feasible, tried),
     )
+
+
+def _all_tried(feasible: FeasibleSet, tried: Sequence[TriedSlot]) -> bool:
+    """Return whether no feasible candidate is left; False where they are too many to be listed."""
+    # No two slots have the same widths, and none has infeasible ones.
+    return feasible.enumerated and len(tried) >= feasible.known_count
 
 
 def progress_summary(counts: SlotCounts) -> dict[str, Any]:

@@ -201,6 +201,11 @@ class FeasibleSet:
             is_inside[is_inside] = ~self._is_excluded(candidates[is_inside])
         return is_inside
 
+    @property
+    def known_count(self) -> int:
+        """Number of the candidates that are known: all feasible ones where enumerated."""
+        return len(self._known.rows)
+
     def candidate_pool(self, rng: np.random.Generator, tried: Candidates) -> Candidates:
         """Return feasible candidates to choose from: all where enumerated, else a fresh draw.
 

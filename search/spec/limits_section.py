@@ -18,9 +18,12 @@ from pydantic import BeforeValidator, PlainSerializer, create_model
 from ...objectives.cost.registry import LIMITABLE_COSTS, Cost
 from ..space.limits import LIMIT_NAMES, Limits
 from ..units import parse_cost
+from .messages import format_value
 from .sections import Section
 
 _RELATIVE_BOUND = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*of\s+(\S+)\s*")
+
+_MAX_SHARE_PERCENT = 1_000_000
 
 MEASURED_LIMIT_NAMES = tuple(cost.name for cost in LIMITABLE_COSTS if cost.quantity is None)
 """The costs that only a measurement on the worker's device can check."""
@@ -40,8 +43,11 @@ def _bound_type(cost: Cost) -> Any:
         match = _RELATIVE_BOUND.fullmatch(value) if isinstance(value, str) else None
         if match is None or cost.quantity is None:
             return parse_cost(cost.name, value)
-        if float(match[1]) == 0:
-            raise ValueError(f'found "{value}", expected a share above 0 %')
+        if not 0 < float(match[1]) <= _MAX_SHARE_PERCENT:
+            raise ValueError(
+                f"found {format_value(value)}, expected a share above 0 % and of at most "
+                f"{_MAX_SHARE_PERCENT:,} %"
+            )
         return f"{match[1]}% of {match[2]}"
 
     if cost.quantity is None:

@@ -70,15 +70,15 @@ def _message(details: Any, path: list[str], model: type[BaseModel]) -> str:
         )
         return f"unknown key; {hint}"
     if kind in ("literal_error", "enum"):
-        return f"found {_format_value(value)}, expected {context['expected']}"
+        return f"found {format_value(value)}, expected {context['expected']}"
     if kind in _BOUNDS:
         comparison, context_key = _BOUNDS[kind]
-        return f"found {_format_value(value)}, expected {comparison} {context[context_key]}"
+        return f"found {format_value(value)}, expected {comparison} {context[context_key]}"
     if kind == "value_error":
         return str(context["error"])
     if kind in _EXPECTED_TYPES:
-        return f"found {_format_value(value)}, expected {_EXPECTED_TYPES[kind]}"
-    return f"found {_format_value(value)}: {details['msg']}"
+        return f"found {format_value(value)}, expected {_EXPECTED_TYPES[kind]}"
+    return f"found {format_value(value)}: {details['msg']}"
 
 
 def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
@@ -118,6 +118,14 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
 
 
-def _format_value(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+def format_value(value: object) -> str:
+    """Return a value for a message, cut off where it is long; of a huge number its length."""
+    if isinstance(value, int) and abs(value) >= 10**40:
+        # Python itself refuses to write one of more than 4,300 digits.
+        digits = int(value.bit_length() * 0.30103) + 1
+        return f"a whole number of some {digits:,} digits"
+    try:
+        text = f'"{value}"' if isinstance(value, str) else repr(value)
+    except ValueError:  # such a number within
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "…"

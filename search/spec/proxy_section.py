@@ -9,8 +9,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...objectives.data.read_options import ReadOptions
 from ...objectives.engines.registry import ENGINES
+from .messages import format_value
 from .sections import Reference, Section
 
+MAX_EPOCHS = 1_000_000
+"""Of a trial: more than any proxy trains."""
+MAX_BATCH_SIZE = 1_000_000_000
+"""Samples of a step: more than any memory holds."""
+_MAX_RATE = 1000.0
+_MAX_FACTOR = 1e6
 _MAX_AT_ONCE = 4096
 _MAX_RATE_FACTORS = 16
 
@@ -27,7 +34,7 @@ class HalvingTable(Section):
     """Successive halving: at each rung the best 1/eta go on."""
 
     eta: int = Field(default=3, ge=2, le=100)
-    first: float = Field(default=1.0, ge=0.001, allow_inf_nan=False)
+    first: float = Field(default=1.0, ge=0.001, le=MAX_EPOCHS, allow_inf_nan=False)
     """Epochs before the first rung; below 1, a share of the training rows."""
 
 
@@ -37,13 +44,17 @@ def _expand_halving(value: object) -> object:
         return {"eta": value}
     if value is None or isinstance(value, Mapping | HalvingTable):
         return value
-    raise ValueError(f"found {value!r}, expected a whole number such as 3, or eta and first")
+    raise ValueError(
+        f"found {format_value(value)}, expected a whole number such as 3, or eta and first"
+    )
 
 
 def _check_at_once(value: object) -> object:
     if value == "auto" or (type(value) is int and 1 <= value <= _MAX_AT_ONCE):
         return value
-    raise ValueError(f'found {value!r}, expected "auto" or a whole number from 1 to {_MAX_AT_ONCE}')
+    raise ValueError(
+        f'found {format_value(value)}, expected "auto" or a whole number from 1 to {_MAX_AT_ONCE}'
+    )
 
 
 def _without_removed(value: object) -> object:
@@ -83,21 +94,21 @@ class ProxySection(Section):
     direction: Literal["maximize", "minimize"] | None = None
     """For a metric of the user's own."""
     loss: Reference | None = None
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1, le=MAX_EPOCHS)
     """Passes over the training rows at most; by default 3,000 steps, or 20 epochs if more."""
-    batch_size: int = Field(default=64, ge=1)
-    patience: int | None = Field(default=None, ge=0)
+    batch_size: int = Field(default=64, ge=1, le=MAX_BATCH_SIZE)
+    patience: int | None = Field(default=None, ge=0, le=MAX_EPOCHS)
     """Epochs without a better smoothed validation loss before a trial stops, which none does in its
     first 300 steps; 0 trains all epochs; by default as many as 200 steps take, and at least 3."""
-    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=1e-3, gt=0, le=_MAX_RATE, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, le=_MAX_RATE, allow_inf_nan=False)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     data_on: Literal["auto", "device", "host"] = "auto"
     """Where the data lies while it is trained on."""
     parametrisation: Literal["mup", "standard"] = "mup"
     """How initial weights and learning rates follow the widths."""
     rate_factors: Annotated[
-        list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None,
+        list[Annotated[float, Field(gt=0, le=_MAX_FACTOR, allow_inf_nan=False)]] | None,
         Field(min_length=1),
         AfterValidator(lambda factors: factors and _check_distinct(factors)),
     ] = None

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from ...objectives.model.family_registry import FAMILIES
+from ...storage.ledger.budget import MAX_BUDGET
 from ..errors import SpecError
 from ..goal import GoalKind
 from ..printable import find_control
@@ -82,7 +83,7 @@ class StudySection(Section):
     """`[study]`: the name, the budget and the goal."""
 
     name: Annotated[str, Field(max_length=200), AfterValidator(_check_study_name)]
-    trials: int = Field(default=40, ge=1, le=10_000_000)
+    trials: int = Field(default=40, ge=1, le=MAX_BUDGET)
     """Budget in trainings, exact over all workers and restarts."""
     goal: Annotated[GoalKind, Field(strict=False)] = GoalKind.BEST
     target: float | None = Field(default=None, allow_inf_nan=False)

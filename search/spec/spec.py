@@ -11,12 +11,13 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import SpecError
 from ..goal import Goal, MetricDirection
+from ..space.width import MAX_WIDTH
 from .limits_section import LimitsSection
 from .messages import error_messages
 from .proxy_section import ProxySection
@@ -30,6 +31,9 @@ from .sections import (
     check_visible,
 )
 
+ReferenceWidth = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+"""A width of a reference model."""
+
 
 class Spec(Section):
     """What to search: the five sections of a spec."""
@@ -38,7 +42,7 @@ class Spec(Section):
     model: ModelSection
     widths: WidthsSection
     limits: LimitsSection = Field(default_factory=LimitsSection)
-    references: dict[str, dict[str, int] | Reference] = Field(default_factory=dict)
+    references: dict[str, dict[str, ReferenceWidth] | Reference] = Field(default_factory=dict)
     """What limits may be shares of: widths of this model, or a builder of another one."""
     proxy: ProxySection
 
@@ -132,3 +136,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path}: is not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, or brackets within thousands of brackets.
+        raise SpecError(
+            f"{path}: is not valid TOML: a number is too long, or its tables too deep, to be read"
+        ) from error

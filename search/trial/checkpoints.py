@@ -102,7 +102,7 @@ class StudyCheckpoints:
             SpecError: It says no number of seconds.
         """
         interval = os.environ.get(INTERVAL_VARIABLE) or str(_DEFAULT_INTERVAL)
-        if not re.fullmatch(r"\d+(\.\d+)?", interval):
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", interval):
             raise SpecError(
                 f'{INTERVAL_VARIABLE} is "{interval}", expected seconds, such as 30; 0 is every '
                 "epoch"

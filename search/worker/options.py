@@ -16,6 +16,8 @@ from typing import Annotated, get_type_hints
 
 import typer
 
+from ..flags import seconds, whole_number
+
 
 @dataclass(frozen=True, kw_only=True)
 class FleetWorkerOptions:
@@ -31,14 +33,18 @@ class FleetWorkerOptions:
         int,
         typer.Option(
             "--threads",
-            min=1,
+            parser=whole_number("--threads", 1, 1024),
+            metavar="N",
             help="CPU threads of each worker; small networks gain nothing from more.",
         ),
     ] = 1
     lease_seconds: Annotated[
         float,
         typer.Option(
-            "--lease", min=1.0, help="Seconds without a heartbeat until a trial is taken over."
+            "--lease",
+            parser=seconds("--lease", 1.0),
+            metavar="SECONDS",
+            help="Seconds without a heartbeat until a trial is taken over.",
         ),
     ] = 30.0
     checkpoints: Annotated[
@@ -77,6 +83,14 @@ class WorkerOptions(FleetWorkerOptions):
 
     grace_seconds: Annotated[
         float,
-        typer.Option("--grace", min=0.0, help="Seconds that a training may go on after a stop."),
+        typer.Option(
+            "--grace",
+            parser=seconds("--grace", 0.0),
+            metavar="SECONDS",
+            help="Seconds that a training may go on after a stop.",
+        ),
     ] = 25.0
-    parent_pid: Annotated[int | None, typer.Option("--parent", hidden=True)] = None
+    parent_pid: Annotated[
+        int | None,
+        typer.Option("--parent", parser=whole_number("--parent", 1, 2**31 - 1), hidden=True),
+    ] = None

@@ -184,11 +184,11 @@ class StudyScheduler:
     def _run_study(self, study: StudyRow) -> bool:
         """Run batches of a study until it is another one's turn; return whether there were any."""
         state = self._state(study)
-        supervisor = state.supervisor = state.supervisor or self.make_supervisor(study)
-        self.log(f"serving {study.name}")
         ran_batch, started_at = False, self.clock()
         checked_at = started_at
         try:
+            supervisor = state.supervisor = state.supervisor or self.make_supervisor(study)
+            self.log(f"serving {study.name}")
             supervisor.prepare()
             while not self.stop() and supervisor.run_batch():
                 ran_batch = True
@@ -206,7 +206,8 @@ class StudyScheduler:
                 raise
             self._back_off(study, str(error), _FAILURE_BACKOFF_SECONDS)
         finally:
-            supervisor.trainer.release_device()
+            if state.supervisor is not None:
+                state.supervisor.trainer.release_device()
         if not ran_batch:
             earliest = self.clock() + _NO_SLOT_BACKOFF_SECONDS
             state.backoff_until = max(earliest, state.backoff_until)

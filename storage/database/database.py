@@ -27,7 +27,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import URL, Connection, Engine, insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ..errors import StorageGone, StorageUnreachable, UrlRefused
+from ..errors import NoStudies, StorageGone, StorageUnreachable, UrlRefused
 from . import optuna_storage, retry, schema_version
 from .dialect import advisory_lock, is_postgresql
 from .engine import BEGIN_OPTION, DURABLE_OPTION, connect_args, make_engine
@@ -105,7 +105,8 @@ class Database:
             patient: Whether to wait also for what somebody else has to mend.
 
         Raises:
-            StorageUnreachable: If there is no such database, or it refuses us.
+            StorageUnreachable: If there is no such database, or it refuses us; `NoStudies` where
+                there is nothing yet to read.
             UrlRefused: If it is a SQLite file on a network file system.
             SchemaMismatch: If the tables were made by another release.
         """
@@ -262,7 +263,7 @@ class Database:
         if exist:
             return
         if not create:
-            raise _unreachable(self.url, "it holds no study of Widthwise")
+            raise _unreachable(self.url, "it holds no study of Widthwise", NoStudies)
         with self._write_engine.begin() as connection:
             lock_tables(connection)
             if not self._tables_exist(connection):
@@ -296,8 +297,10 @@ def _file_identity(url: URL) -> FileIdentity | None:
     return FileIdentity.of(Path(url.database))
 
 
-def _unreachable(url: URL, cause: str) -> StorageUnreachable:
-    return StorageUnreachable(
+def _unreachable(
+    url: URL, cause: str, kind: type[StorageUnreachable] = StorageUnreachable
+) -> StorageUnreachable:
+    return kind(
         f"The storage {format_url(url)} cannot be used ({redact(cause, url)}); check --storage or "
         "WIDTHWISE_STORAGE, and that the database is there, running and open to you."
     )
@@ -319,7 +322,7 @@ def _check_file(url: URL, *, create: bool) -> None:
         return
     if not create and not path.exists():
         raise _unreachable(
-            url, "there is no such file; `widthwise run` makes it with the first study"
+            url, "there is no such file; `widthwise run` makes it with the first study", NoStudies
         )
     if path.is_dir():
         raise _unreachable(url, "it is a folder, not a file")

@@ -14,6 +14,9 @@ from ..errors import BudgetRefused
 from . import events
 from .slot import of_study
 
+MAX_BUDGET = 10_000_000
+"""Slots that a study may have."""
+
 if TYPE_CHECKING:
     from ..database.database import Database
     from .slot import StudyRow

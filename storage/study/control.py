@@ -95,7 +95,7 @@ def set_priority(database: Database, study: StudyRow, priority: int) -> None:
     database.write(lambda connection: connection.execute(change))
 
 
-def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
+def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> bool:
     """Keep workers from training a trial until it is continued; one that trains it loses it.
 
     The attempt that is cut short is not counted. A paused trial stays paused.
@@ -105,6 +105,9 @@ def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str
         study: Whose trial.
         number: Of its slot.
         worker: Who gives the command, for people.
+
+    Returns:
+        Whether that changed anything.
 
     Raises:
         TrialRefused: If there is no such trial, or it is done.
@@ -120,25 +123,27 @@ def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str
         }
         return {"hold": "paused", **released_columns}
 
-    _change_slot(database, study, number, events.EventKind.PAUSED, paused_columns, worker=worker)
+    return _change_slot(
+        database, study, number, events.EventKind.PAUSED, paused_columns, worker=worker
+    )
 
 
-def continue_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
-    """Let workers claim a paused trial again; arguments and errors are those of `pause_trial`."""
+def continue_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> bool:
+    """Let workers claim a paused trial again; all else is as in `pause_trial`."""
 
     def continued_columns(row: Row[Any]) -> dict[str, Any]:
         return {"hold": None} if row.hold else {}
 
-    _change_slot(
+    return _change_slot(
         database, study, number, events.EventKind.CONTINUED, continued_columns, worker=worker
     )
 
 
-def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> None:
+def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> bool:
     """End a trial without a result, also one in training.
 
     Optuna's trial is ended at once; if that fails, the next worker's repair does it. A cancelled
-    trial stays cancelled. Arguments and errors are those of `pause_trial`.
+    trial stays cancelled. All else is as in `pause_trial`.
     """
     projection = Projection(database, study)
 
@@ -154,10 +159,11 @@ def cancel_trial(database: Database, study: StudyRow, number: int, *, worker: st
             "finished_at": database_now(),
         }
 
-    _change_slot(
+    changed = _change_slot(
         database, study, number, events.EventKind.CANCELLED, cancelled_columns, worker=worker
     )
     projection.close_many([number])
+    return changed
 
 
 def _change_slot(
@@ -168,8 +174,8 @@ def _change_slot(
     new_columns: Callable[[Row[Any]], Mapping[str, Any]],
     *,
     worker: str,
-) -> None:
-    """Change a slot that is not done, under its lock, and record the event.
+) -> bool:
+    """Change a slot that is not done, under its lock, and record the event; return if changed.
 
     Args:
         database: Where it is.
@@ -181,7 +187,7 @@ def _change_slot(
     """
     this_slot = (of_study(study.id), slots.c.number == number)
 
-    def change_row(connection: Connection) -> None:
+    def change_row(connection: Connection) -> bool:
         query = select(slots).where(*this_slot).with_for_update()
         row = connection.execute(query).one_or_none() if 0 <= number <= MAX_SLOT_NUMBER else None
         if row is None:
@@ -193,15 +199,16 @@ def _change_slot(
             )
         columns = new_columns(row)
         if not columns:
-            return
+            return False
         connection.execute(update(slots).where(*this_slot).values(**columns))
         detail = {"taken_from": row.worker} if row.state == SlotState.LEASED else {}
         entry = events.NewEvent(
             kind=kind, number=number, token=row.token, worker=worker, detail=detail
         )
         events.append(connection, study.id, entry)
+        return True
 
-    database.write(change_row)
+    return database.write(change_row)
 
 
 def _new_token() -> str:

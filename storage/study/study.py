@@ -1,8 +1,8 @@
 """Studies: each a row with its spec and fingerprint, and the Optuna study that mirrors it.
 
 `create_study` makes the row, Optuna's study and the budget's slots in one transaction: all of them
-exist or none, however many processes create the study and wherever one of them dies. `load_study`
-and `list_studies` read.
+exist or none, however many processes create the study and wherever one of them dies. `load_study`,
+`find_study` and `list_studies` read.
 """
 
 import uuid
@@ -101,13 +101,18 @@ def create_study(
         raise _not_a_widthwise_study(name, database) from None
 
 
+def find_study(database: Database, name: str) -> StudyRow | None:
+    """Return the study of that name, None if there is none."""
+    return database.read(lambda connection: _find_by_name(connection, name))
+
+
 def load_study(database: Database, name: str) -> StudyRow:
     """Return the study of that name.
 
     Raises:
         StudyNotFound: If there is none.
     """
-    study = database.read(lambda connection: _find_by_name(connection, name))
+    study = find_study(database, name)
     if study is not None:
         return study
     names = [row.name for row in reversed(list_studies(database))]
