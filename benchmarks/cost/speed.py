@@ -50,7 +50,7 @@ def measure_speeds(quick: bool) -> Iterator[dict[str, Any]]:
             "space": name,
             "widths": space.dimensions,
             "candidates": space.size,
-            "exact_by": model.exact_by,
+            "counted_by": model.counted_by,
             "traces_of_the_fit": model.trace_count,
             "seconds_of_the_fit": fit_seconds,
             "traced_per_second": traced_per_second,

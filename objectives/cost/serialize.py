@@ -2,7 +2,8 @@
 
 Coefficients have no bound, so they are written in decimal; everything is exact after a round trip.
 
-Entry points: `serialise_fit` and `deserialise_fit`, `serialise_costs` and `deserialise_costs`,
+Entry points: `serialise_pieces` and `deserialise_pieces`, of which `serialise_fit` and
+`deserialise_fit` are one set of polynomials; `serialise_costs` and `deserialise_costs`,
 `fit_conditions`.
 """
 
@@ -15,10 +16,13 @@ import torch
 
 from ..trace.live_bytes import Breakdown
 from ..training.step import StepSpec
+from .branches.expression import Question
+from .branches.partition import Partition
 from .costs import Costs
-from .fit import CostFit
-from .lattice import StepLattice
-from .polynomial import Polynomials
+from .piecewise import PiecewiseFit
+from .polynomials.fit import CostFit
+from .polynomials.lattice import StepLattice
+from .polynomials.polynomial import Polynomials
 from .registry import FIELDS
 
 _LATTICE_FIELDS = ("origin", "step", "top")
@@ -71,6 +75,28 @@ def deserialise_fit(state: Mapping[str, Any]) -> CostFit:
             denominator=state["denominator"],
         ),
         sizes=dict(state["sizes"]),
+    )
+
+
+def serialise_pieces(pieces: PiecewiseFit) -> dict[str, Any]:
+    """Return the fits of all parts as JSON values."""
+    return {
+        "questions": [question.state() for question in pieces.partition.questions],
+        "fits": [serialise_fit(fit) for fit in pieces.fits],
+        # Codes take 64 bits, which not every reader of JSON keeps.
+        "parts": {str(code): index for code, index in pieces.fit_by_code.items()},
+        "complete": pieces.is_complete,
+    }
+
+
+def deserialise_pieces(state: Mapping[str, Any]) -> PiecewiseFit:
+    """Return the fits that `serialise_pieces` wrote."""
+    questions = tuple(Question.from_state(question) for question in state["questions"])
+    return PiecewiseFit(
+        partition=Partition(questions=questions),
+        fits=tuple(deserialise_fit(fit) for fit in state["fits"]),
+        fit_by_code={int(code): index for code, index in state["parts"].items()},
+        is_complete=state["complete"],
     )
 
 

@@ -50,6 +50,7 @@ class CostSource(Protocol):
         notes: Sentences on what to know about the figures.
         lower_bound: Whether train_memory of some candidate is a lower bound.
         uncounted: Operations that count 0 FLOPs for want of a formula.
+        revision: Grows when `evaluate` has other answers than before.
     """
 
     names: tuple[str, ...]
@@ -57,10 +58,11 @@ class CostSource(Protocol):
     notes: tuple[str, ...]
     lower_bound: bool
     uncounted: tuple[str, ...]
+    revision: int
 
     @property
-    def exact_by(self) -> Literal["polynomial", "tracing", "given"]:
-        """How the costs are known."""
+    def counted_by(self) -> Literal["polynomial", "tracing", "given"]:
+        """How `evaluate` knows the costs."""
         ...
 
     def candidate_costs(self, widths: Mapping[str, int]) -> CandidateCosts:
@@ -91,7 +93,7 @@ class CostSource(Protocol):
         """Return what `fit` learnt, as JSON values; another process can `restore` it."""
         ...
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], space: CandidateSpace | None = None) -> None:
         """Take the `state` of a source of the same builder, space and step.
 
         Raises:

@@ -78,7 +78,8 @@ class UserCostModel:
         notes: Sentences on what to know about the figures.
         lower_bound: Always False: the function is trusted.
         uncounted: Always empty, for the same reason.
-        exact_by: "given".
+        counted_by: "given".
+        revision: Always 0.
     """
 
     def __init__(self, function: CostFunction, names: Sequence[str]) -> None:
@@ -87,7 +88,8 @@ class UserCostModel:
         self.notes: tuple[str, ...] = ("the costs are those that the user's own function gives.",)
         self.lower_bound = False
         self.uncounted: tuple[str, ...] = ()
-        self.exact_by: Literal["given"] = "given"
+        self.revision = 0
+        self.counted_by: Literal["given"] = "given"
         self._function = function
         self._costs: dict[tuple[int, ...], dict[str, int]] = {}
 
@@ -140,7 +142,7 @@ class UserCostModel:
         """Return nothing: asking the function again costs nothing."""
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], space: CandidateSpace | None = None) -> None:
         """Take what `state` returned: nothing."""
 
     def _cached_costs(self, key: tuple[int, ...]) -> dict[str, int]:

@@ -207,7 +207,7 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
         cells = [format_cost(kind.name, amount) for amount in amounts]
         rows.append([kind.definition, limit_cell, *cells])
     console.print(make_table(titles, rows))
-    estimate_note = "" if survey["exact"] else f"about, by {survey['evaluated']:,} of them: "
+    estimate_note = "" if survey["complete"] else f"about, by {survey['evaluated']:,} of them: "
     binding_note = f"; the limit that binds is {survey['binding']}" if survey["binding"] else ""
     console.print(
         f"{estimate_note}{survey['feasible_share']:.1%} of {survey['candidates']:,} candidates "

@@ -60,7 +60,7 @@ def fit_cost_model(
         cost_model = CostModel(trained_builder(objective.build, step), step, space.names)
     if serialised_costs is not None:
         try:
-            cost_model.restore(json.loads(serialised_costs))
+            cost_model.restore(json.loads(serialised_costs), space)
         except CostError:
             # Another torch, say: then its own fit is the right one here.
             cost_model.fit(space)

@@ -82,12 +82,12 @@ class CostSurvey:
         space, cost_model = self.space, CostModel(self.build, self.step, self.space.names)
         cost_model.fit(space)
         max_evaluated = (
-            MAX_ENUMERATED if cost_model.exact_by == "polynomial" else TRACED_COST_BATCH_SIZE
+            MAX_ENUMERATED if cost_model.counted_by == "polynomial" else TRACED_COST_BATCH_SIZE
         )
-        exact = space.size <= max_evaluated
+        complete = space.size <= max_evaluated
         rng = np.random.default_rng(0)
         candidates = (
-            space.enumerate() if exact else space.sample(min(max_evaluated, _SURVEY_SAMPLE), rng)
+            space.enumerate() if complete else space.sample(min(max_evaluated, _SURVEY_SAMPLE), rng)
         )
         costs = cost_model.evaluate(candidates)
         extremes = {"smallest": space.smallest(), "largest": space.largest()}
@@ -95,8 +95,9 @@ class CostSurvey:
         return {
             "candidates": space.size,
             "evaluated": len(candidates),
-            "exact": exact,
-            "exact_by": cost_model.exact_by,
+            "complete": complete,
+            "exact": complete and cost_model.counted_by == "tracing",
+            "counted_by": cost_model.counted_by,
             "limits": self.limits.as_dict(),
             "feasible_share": float(self.limits.is_feasible(costs).mean()),
             "binding": self.limits.tightest_limit(costs),

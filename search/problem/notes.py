@@ -16,7 +16,8 @@ from .build import step_spec, trained_builder
 from .problem import Problem
 
 _COST_SOURCES = {
-    "polynomial": "are exact, by polynomials fitted to traced training steps",
+    "polynomial": "of what is shown or trained are exact, by its own traced step; all others are "
+    "forecast by polynomials that met every traced step to the last unit",
     "tracing": "are exact, each candidate's training step being traced",
     "given": "are what the spec's function says",
 }
@@ -31,7 +32,7 @@ def problem_notes(problem: Problem) -> list[str]:
         *problem.objective.data.notes,
         *([] if imbalance is None else [imbalance]),
         f"{problem.space.size:,} candidates, {approximately}{feasible_fraction} of them within the "
-        f"limits; costs {_COST_SOURCES[problem.cost_model.exact_by]}",
+        f"limits; costs {_COST_SOURCES[problem.cost_model.counted_by]}",
         *problem.cost_model.notes,
         _parametrisation_note(problem),
         _length_note(problem),

@@ -16,12 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ...objectives.cost.latency import measure_latency
 from ...objectives.cost.source import CostSource
 from ...objectives.data.dataset import Data
 from ...objectives.data.load import data_fingerprint
+from ...objectives.errors import ObjectiveError
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.standard import Parametrisation
@@ -50,6 +53,8 @@ from .parametrise import parametrise
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
 TRACED_COST_BATCH_SIZE = 256
+# Choices of the baselines, each of which found that a forecast of costs was wrong.
+_MAX_BASELINE_ROUNDS = 8
 
 
 def _never_too_large(_widths: Mapping[str, int]) -> None:
@@ -121,14 +126,7 @@ class Problem:
         spec = resolve_limits(spec, cost_model, objective, settings, folder)
         limits = spec.limits.to_limits()
         check_limits_counted(cost_model, limits)
-        feasible = FeasibleSet(
-            space,
-            limits,
-            cost_model.evaluate,
-            cost_batch_size=TRACED_COST_BATCH_SIZE
-            if cost_model.exact_by == "tracing"
-            else COST_BATCH_SIZE,
-        )
+        feasible = _feasible_set(space, limits, cost_model)
         return cls(
             spec=spec,
             space=space,
@@ -141,7 +139,7 @@ class Problem:
             suggester=Suggester(
                 feasible_set=feasible,
                 goal=spec.goal_for(objective.metric.direction),
-                baselines=_build_baselines(spec, feasible, objective.data),
+                baselines=_confirmed_baselines(spec, feasible, objective.data, cost_model),
             ),
             fingerprint=problem_fingerprint(spec, folder),
         )
@@ -226,6 +224,45 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
     }
     content = [values, sources, data_fingerprint(spec.proxy.data, folder)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _feasible_set(space: Space, limits: Limits, cost_model: CostSource) -> FeasibleSet:
+    def admits(row: NDArray[np.int64]) -> bool:
+        try:
+            costs = cost_model.candidate_costs(space.as_mapping(row)).as_dict()
+        except ObjectiveError:
+            return False  # it cannot be built or trained
+        return limits.admits(costs)
+
+    return FeasibleSet(
+        space,
+        limits,
+        cost_model.evaluate,
+        cost_batch_size=lambda: (
+            TRACED_COST_BATCH_SIZE if cost_model.counted_by == "tracing" else COST_BATCH_SIZE
+        ),
+        revision=lambda: cost_model.revision,
+        admits=admits,
+    )
+
+
+def _confirmed_baselines(
+    spec: Spec, feasible: FeasibleSet, data: Data, cost_model: CostSource
+) -> list[Baseline]:
+    """Return baselines that keep the limits by their own costs.
+
+    Each that does not teaches the cost model where it was wrong, so that the next choice is
+    another.
+    """
+    for _ in range(_MAX_BASELINE_ROUNDS):
+        chosen = _build_baselines(spec, feasible, data)
+        keep_limits = [
+            feasible.limits.admits(cost_model.candidate_costs(baseline.widths).as_dict())
+            for baseline in chosen
+        ]
+        if all(keep_limits):
+            break
+    return [baseline for baseline, keeps in zip(chosen, keep_limits, strict=True) if keeps]
 
 
 def _build_baselines(spec: Spec, feasible: FeasibleSet, data: Data) -> list[Baseline]:

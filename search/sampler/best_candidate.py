@@ -31,6 +31,9 @@ INTERVAL_DEVIATIONS = 1.96
 MIN_TRAININGS = 4
 """Trainings below which the surrogate has no ground to recommend, or confirm, anything."""
 
+MAX_REFUSALS = 32
+"""Candidates that may turn out to break a limit by their own costs before none is recommended."""
+
 _SHORTLIST_SIZE = 4096
 _BEAM_STARTS = 8
 
@@ -76,8 +79,31 @@ def best_candidate(
         posterior: As fitted to the history.
         companion_parameters: Decodes the companions.
     """
-    rng = np.random.default_rng(0)
     answers = _AnswerScores(feasible_set, history, posterior)
+    trained = hash_rows(history.observed)
+    refused = hash_rows(history.observed[:0])
+    for _ in range(MAX_REFUSALS):
+        best_row = _best_row(feasible_set, goal, history, posterior, answers, refused)
+        if best_row is None:
+            return None
+        # What was trained was counted by its own trace; what was not is shown only if it was, too.
+        best_hash = hash_rows(best_row[None, :])
+        if np.isin(best_hash, trained)[0] or feasible_set.confirms(best_row):
+            return _describe(best_row, answers, goal, companion_parameters)
+        refused = np.concatenate([refused, best_hash])
+    return None
+
+
+def _best_row(
+    feasible_set: FeasibleSet,
+    goal: Goal,
+    history: History,
+    posterior: ConstrainedPosterior,
+    answers: _AnswerScores,
+    refused: NDArray[np.uint64],
+) -> NDArray[np.int64] | None:
+    """Return the best candidate [d] as far as costs are forecast; None where all failed."""
+    rng = np.random.default_rng(0)
     pool = feasible_set.candidate_pool(rng, history.top_observed)
     score_all = feasible_set.enumerated and len(pool) <= MAX_SCORED
     if len(pool) > MAX_SCORED:
@@ -85,6 +111,8 @@ def best_candidate(
     if not score_all:
         pool = np.vstack([pool, history.observed[feasible_set.is_feasible(history.observed)]])
     is_excluded = history.is_excluded(pool, answers.companion_row)
+    if len(refused):
+        is_excluded |= np.isin(hash_rows(pool), refused)
     if is_excluded.all():
         return None
     pool = pool[~is_excluded] if is_excluded.any() else pool
@@ -101,8 +129,8 @@ def best_candidate(
             best_row = pool[int(np.argmax(mean))]
         else:
             starts = pool[np.argsort(-mean, kind="stable")[:_BEAM_STARTS]]
-            best_row = beam_search(feasible_set, answers, starts, rng)
-    return _describe(best_row, answers, goal, companion_parameters)
+            best_row = beam_search(feasible_set, answers, starts, rng, refused)
+    return np.asarray(best_row)
 
 
 class _AnswerScores:

@@ -75,7 +75,12 @@ class FeasibleSet:
         limits: Upper bounds of the costs.
         cost_function: Costs of candidates, in the space's order of widths.
         cost_batch_size: How many candidates `cost_function` may be asked for in one go; small where
-            each has to be traced, large where polynomials are evaluated.
+            each has to be traced, large where polynomials are evaluated. A function where that, as
+            the costs, may be revised.
+        revision: Grows when `cost_function` has other answers than before: what is known of the
+            candidates is then found out again.
+        admits: Whether a candidate [d] keeps the limits by its own costs, which may revise
+            `cost_function`; None where that is itself exact.
         candidates: The only candidates there are, [n, d]; None for all of the space.
 
     Attributes:
@@ -93,26 +98,45 @@ class FeasibleSet:
         limits: Limits,
         cost_function: BatchCostFunction,
         *,
-        cost_batch_size: int = COST_BATCH_SIZE,
+        cost_batch_size: int | Callable[[], int] = COST_BATCH_SIZE,
+        revision: Callable[[], int] = lambda: 0,
+        admits: Callable[[NDArray[np.int64]], bool] | None = None,
         candidates: Candidates | None = None,
     ) -> None:
         self.space, self.limits, self.cost_function = space, limits, cost_function
-        self._cost_batch_size = cost_batch_size
+        self._max_batch, self._revision, self._admits = cost_batch_size, revision, admits
         self._is_excluded: ExclusionTest | None = None
-        self._listed_hashes: NDArray[np.uint64] | None = None
-        self.enumerated = candidates is not None or space.size <= cost_batch_size
+        self._listed = None if candidates is None else np.unique(candidates, axis=0)
+        self._listed_hashes = None if self._listed is None else hash_rows(self._listed)
+        self.enumerated: bool
         self.feasible_fraction: float
-        if candidates is not None:
-            listed = np.unique(candidates, axis=0)
-            self._know_feasible(listed)
-            self._listed_hashes = hash_rows(listed)
+        self._know()
+
+    @property
+    def _cost_batch_size(self) -> int:
+        return self._max_batch if isinstance(self._max_batch, int) else self._max_batch()
+
+    def _know(self) -> None:
+        """Find out which candidates are feasible, or where to start from.
+
+        Raises:
+            NothingFeasible: No candidate keeps the limits.
+        """
+        self._known_revision = self._revision()
+        self.enumerated = self._listed is not None or self.space.size <= self._cost_batch_size
+        if self._listed is not None:
+            self._know_feasible(self._listed)
         elif self.enumerated:
-            self._know_feasible(space.enumerate())
+            self._know_feasible(self.space.enumerate())
         else:
             rng = np.random.default_rng(0)
-            sample = space.sample(min(_SAMPLE_SIZE, cost_batch_size), rng)
+            sample = self.space.sample(min(_SAMPLE_SIZE, self._cost_batch_size), rng)
             self.feasible_fraction = float(self.is_feasible(sample).mean())
             self._known = self._make_known(self._find_feasible(sample))
+
+    def confirms(self, candidate: NDArray[np.int64]) -> bool:
+        """Return whether a feasible candidate [d] keeps the limits by its own costs too."""
+        return self._admits is None or self._admits(candidate)
 
     @classmethod
     def from_candidates(
@@ -216,6 +240,8 @@ class FeasibleSet:
         Returns:
             Distinct feasible candidates, [n, d], n ≥ 1.
         """
+        if self._known_revision != self._revision():
+            self._know()
         if self.enumerated:
             return self._known.rows
         sampled = self.space.sample(min(_SAMPLE_SIZE, self._cost_batch_size), rng)

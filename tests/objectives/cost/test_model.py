@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs
-from widthwise.objectives.cost.fit import HELD_OUT_POINTS
 from widthwise.objectives.cost.model import CostModel
+from widthwise.objectives.cost.polynomials.fit import HELD_OUT_POINTS
 from widthwise.objectives.errors import CostError, ModelError
 
 Builder = Callable[[Mapping[str, int]], nn.Module]
@@ -147,7 +147,7 @@ def test_polynomials_equal_tracing_on_every_candidate_tried(space: str) -> None:
     build, spec, grid = SPACES[space]
     model = CostModel(build, spec, "abc"[: grid.rows.shape[1]])
     model.fit(grid)
-    assert model.exact_by == "polynomial"
+    assert model.counted_by == "polynomial"
     traces = model.trace_count
     assert_exact(model, build, spec, grid.sample(6, np.random.default_rng(1)))
     assert model.trace_count == traces
@@ -158,19 +158,20 @@ def test_a_width_of_one_gets_polynomials_of_its_own() -> None:
     spec, grid = step(4, 3), Grid(range(1, 7), range(4, 49, 4))
     model = CostModel(Attention, spec, "ab")
     model.fit(grid)
-    assert model.exact_by == "polynomial"
+    assert model.counted_by == "polynomial"
     one_head = np.array([[1, 16], [1, 36]])
     assert_exact(model, Attention, spec, np.concatenate([one_head, grid.rows[-2:]]))
 
 
 def test_what_is_no_polynomial_is_traced() -> None:
     def build(widths: Mapping[str, int]) -> nn.Module:
-        return nn.Sequential(nn.Linear(20, widths["a"] // 3), nn.Linear(widths["a"] // 3, 5))
+        size = int(widths["a"] ** 1.5)
+        return nn.Sequential(nn.Linear(20, size), nn.Linear(size, 5))
 
     spec, grid = step(20), Grid(range(9, 60))
     model = CostModel(build, spec, ["a"])
     model.fit(grid)
-    assert model.exact_by == "tracing"
+    assert model.counted_by == "tracing"
     traces = model.trace_count
     assert_exact(model, build, spec, grid.rows[:4])
     assert model.trace_count <= traces + 4
@@ -180,7 +181,7 @@ def test_a_small_space_is_traced_as_a_whole() -> None:
     grid = Grid(range(8, 33, 8), range(8, 25, 8))
     model = CostModel(mlp, step(20), "ab")
     model.fit(grid)
-    assert (model.exact_by, model.trace_count) == ("tracing", 12)
+    assert (model.counted_by, model.trace_count) == ("tracing", 12)
     model.evaluate(grid.rows)
     assert model.trace_count == 12
 
@@ -188,7 +189,7 @@ def test_a_small_space_is_traced_as_a_whole() -> None:
 def test_a_huge_space_without_corners_costs_a_few_dozen_traces() -> None:
     model = CostModel(mlp, step(20), "ab")
     model.fit(UnboundedGrid(10**5))
-    assert model.exact_by == "polynomial"
+    assert model.counted_by == "polynomial"
     assert model.trace_count == 6 + HELD_OUT_POINTS
     assert_exact(model, mlp, step(20), np.array([[2, 99_999], [31_415, 92_653]]))
 
@@ -240,7 +241,9 @@ def test_costs_too_large_for_64_bits_are_refused() -> None:
     """A fit over widths up to 10⁵ is exact; asked for a million times more, it would overflow."""
     fit = CostModel(mlp, step(20), "ab")
     fit.fit(UnboundedGrid(10**5))
-    polynomials = fit._fits[0]
+    pieces = fit._pieces
+    assert pieces is not None
+    (polynomials,) = pieces.fits
     beyond = np.array([[5 * 10**9, 5 * 10**9]])
     with pytest.raises(CostError, match=r"lower the upper ends"):
         polynomials(beyond)
@@ -272,7 +275,7 @@ def test_recurrent_layers_are_traced_and_notes_are_gathered() -> None:
     spec, grid = step(4, 3), Grid(range(8, 200, 8))
     model = CostModel(build, spec, ["a"])
     model.fit(grid)
-    assert model.exact_by == "tracing"
+    assert model.counted_by == "tracing"
     assert not model.lower_bound
     assert len(model.notes) == 1
     assert_exact(model, build, spec, grid.rows[::6])

@@ -71,7 +71,7 @@ assert getattr(count_costs(lambda: build({"a": 100}), step), NAME) == 5 * 100 * 
 space = Space([Width.range("a", 10, 500)])
 model = CostModel(build, step, space.names)
 model.fit(space)
-assert model.exact_by == "polynomial"
+assert model.counted_by == "polynomial"
 copy = CostModel(build, step, space.names)
 copy.restore(json.loads(json.dumps(model.state())))
 assert copy.evaluate(np.array([[100], [200]]))[NAME].tolist() == [2000, 4000]

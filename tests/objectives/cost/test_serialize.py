@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec
-from widthwise.objectives.cost.fit import CostFit
-from widthwise.objectives.cost.lattice import StepLattice, monomial_exponents
 from widthwise.objectives.cost.model import CostModel
-from widthwise.objectives.cost.polynomial import Polynomials
+from widthwise.objectives.cost.polynomials.fit import CostFit
+from widthwise.objectives.cost.polynomials.lattice import StepLattice, monomial_exponents
+from widthwise.objectives.cost.polynomials.polynomial import Polynomials
 from widthwise.objectives.cost.serialize import deserialise_fit, serialise_fit
 from widthwise.objectives.errors import CostError
 
@@ -72,7 +72,7 @@ def test_a_restored_model_evaluates_the_same_without_a_trace(
     assert before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
     assert all(before[name].dtype == after[name].dtype for name in before)
-    assert (restored.trace_count, restored.exact_by) == (0, model.exact_by)
+    assert (restored.trace_count, restored.counted_by) == (0, model.counted_by)
     assert restored.state() == model.state()
 
 

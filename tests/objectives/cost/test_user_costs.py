@@ -47,7 +47,7 @@ def test_the_functions_figures_are_the_costs() -> None:
         "flops": [16, 32, 16],
     }
     assert all(values.dtype == np.int64 for values in evaluated.values())
-    assert (model.trace_count, model.exact_by) == (0, "given")
+    assert (model.trace_count, model.counted_by) == (0, "given")
 
 
 def test_a_candidate_is_asked_for_once() -> None:

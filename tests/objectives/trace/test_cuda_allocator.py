@@ -109,7 +109,7 @@ def test_polynomials_hold_for_the_gpu_too() -> None:
 
     model = CostModel(build, step("cuda"), "ab")
     model.fit(Space())
-    assert model.exact_by == "polynomial"
+    assert model.counted_by == "polynomial"
     evaluated = model.evaluate(np.array([[17, 4_000], [999, 3]]))
     for index, (a, b) in enumerate([(17, 4_000), (999, 3)]):
         traced = count_costs(lambda a=a, b=b: build({"a": a, "b": b}), step("cuda"))

@@ -18,7 +18,7 @@ def test_every_random_candidate_is_exact(name: str, candidates: int) -> None:
     searched = SPACES[name]
     model = CostModel(searched.build, searched.step, searched.space.names)
     model.fit(searched.space)
-    assert model.exact_by == "polynomial"
+    assert model.counted_by == "polynomial"
     traces = model.trace_count
     assert count_mismatches(searched, model, candidates) == 0
     assert model.trace_count == traces < 100

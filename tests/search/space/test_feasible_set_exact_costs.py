@@ -103,7 +103,7 @@ def mlp(widths: Mapping[str, int]) -> nn.Module:
 def model() -> CostModel:
     fitted = CostModel(mlp, step(12), SPACE.names)
     fitted.fit(SPACE)
-    assert fitted.exact_by == "polynomial"
+    assert fitted.counted_by == "polynomial"
     return fitted
 
 

@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from widthwise.objectives.cost.lattice import (
+from widthwise.objectives.cost.polynomials.lattice import (
     StepLattice,
     basis_bound,
     basis_values,

@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..trace.cuda_allocator import Integers
+from ...trace.cuda_allocator import Integers
 
 Exponents = tuple[tuple[int, ...], ...]
 
@@ -48,6 +48,13 @@ class StepLattice:
             (offset >= 0) & (candidates <= self.top) & (offset % self.step == 0)
         ).all(axis=1)
         return inside
+
+    def equals(self, other: "StepLattice") -> bool:
+        """Return whether the other lattice has the same candidates."""
+        return all(
+            (getattr(self, name) == getattr(other, name)).all()
+            for name in ("origin", "step", "top")
+        )
 
     def steps(self, candidates: Integers) -> Integers:
         """Return u [n, d] of candidates on the lattice."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from widthwise.objectives.cost.lattice import StepLattice, monomial_exponents
-from widthwise.objectives.cost.polynomial import (
+from widthwise.objectives.cost.polynomials.lattice import StepLattice, monomial_exponents
+from widthwise.objectives.cost.polynomials.polynomial import (
     Polynomials,
     fit_polynomials,
     independent_points,

@@ -27,7 +27,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..trace.cuda_allocator import Integers
+from ...trace.cuda_allocator import Integers
 from .lattice import Exponents, StepLattice, basis_bound, basis_values, monomial_exponents
 
 _PRIMES = (2_147_483_629, 2_147_483_587)

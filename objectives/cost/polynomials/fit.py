@@ -15,12 +15,12 @@ from typing import final
 
 import numpy as np
 
-from ..errors import CostError
-from ..trace.cuda_allocator import Integers
-from ..trace.trace import Trace
+from ...errors import CostError
+from ...trace.cuda_allocator import Integers
+from ...trace.trace import Trace
+from ..registry import MAX_COST, QUANTITIES, Quantity
 from .lattice import StepLattice
 from .polynomial import Polynomials, fit_polynomials, independent_points, stack_polynomials
-from .registry import MAX_COST, QUANTITIES, Quantity
 
 DEGREES = (2, 3, 4)
 """Total degrees tried in turn."""
@@ -72,24 +72,42 @@ class CostFit:
         return quantities
 
 
-def fit_costs(pool: Integers, corners: Integers, trace_row: TraceRow) -> CostFit | None:
+def fit_costs(
+    pool: Integers, special: Integers, trace_row: TraceRow, lattice: StepLattice | None = None
+) -> CostFit | None:
     """Return exact polynomials for all costs, None where some cost is no polynomial.
 
     Args:
         pool: Distinct candidates [n, d] in random order, of which the points to trace are chosen.
-        corners: Candidates [k, d] that must be predicted too.
+        special: Candidates [k, d] that must be predicted too.
         trace_row: Traces one candidate.
+        lattice: Where the polynomials are written. None for the lattice that these candidates span,
+            which is tried too where no whole coefficients do it on the one given.
 
     Raises:
         ModelError: The builder raised, or returned no module.
         CostError: The costs depend on data, or the step fails.
     """
-    lattice = StepLattice.spanning(np.concatenate([pool, corners]))
-    test = np.concatenate([pool[-HELD_OUT_POINTS:], corners])
+    if lattice is not None:
+        fit = _fit_on(lattice, pool, special, trace_row)
+        if fit is not None:
+            return fit
+    own = StepLattice.spanning(np.concatenate([pool, special]))
+    return (
+        None
+        if lattice is not None and lattice.equals(own)
+        else _fit_on(own, pool, special, trace_row)
+    )
+
+
+def _fit_on(
+    lattice: StepLattice, pool: Integers, special: Integers, trace_row: TraceRow
+) -> CostFit | None:
+    test = np.concatenate([pool[-HELD_OUT_POINTS:], special])
     fitted: dict[str, Polynomials] = {}
     for degree in DEGREES:
         rows, columns = independent_points(lattice, pool, degree)
-        if len(rows) > min(MAX_TRACES, len(pool) - HELD_OUT_POINTS):
+        if len(rows) > min(MAX_TRACES, len(pool) - min(HELD_OUT_POINTS, len(pool) // 4)):
             return None
         for quantity in QUANTITIES:
             if quantity.name not in fitted:
@@ -106,6 +124,16 @@ def fit_costs(pool: Integers, corners: Integers, trace_row: TraceRow) -> CostFit
                 sizes={name: len(fitted[name].coefficients) for name in names},
             )
     return None
+
+
+def predicts(fit: CostFit, candidates: Integers, trace_row: TraceRow) -> bool:
+    """Return whether a fit predicts candidates [n, d] as they are traced, to the last unit."""
+    predicted = fit(candidates)
+    return all(
+        int(predicted[quantity.name][index]) == max(quantity.read(trace_row(row)))
+        for index, row in enumerate(candidates)
+        for quantity in QUANTITIES
+    )
 
 
 def _predicts_exactly(

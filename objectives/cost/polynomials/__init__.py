@@ -1,0 +1,1 @@
+"""Polynomials of the widths, fitted in whole numbers."""
