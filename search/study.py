@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..storage.ledger.budget import MAX_BUDGET
 from ..storage.ledger.ledger import Ledger
 from ..storage.ledger.slot import StudyRow, StudyStatus
 from ..storage.study.control import set_priority, set_status
+from ..storage.study.reference import read_reference_figures, store_reference_figures
 from ..storage.study.study import create_study, find_study, load_study
 from .command import format_command
 from .errors import Drained, FingerprintMismatch, SpecError
@@ -63,6 +65,7 @@ def create_or_join_study(
         SearchError: The spec does not work, or nothing is feasible.
         StorageError: The database refuses, or holds another study of that name.
     """
+    from ..objectives.training.reference_models import judge_reference_models
     from .problem.engine import select_engine
     from .problem.notes import problem_notes
     from .problem.problem import Problem
@@ -97,6 +100,11 @@ def create_or_join_study(
         set_priority(database, study, priority)
     if not created:
         _join_existing(database, study, spec, console)
+    if read_reference_figures(database, study) is None:
+        figures = judge_reference_models(problem.objective, problem.settings.folds)
+        store_reference_figures(
+            database, study, {name: asdict(figure) for name, figure in figures.items()}
+        )
     return study
 
 

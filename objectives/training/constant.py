@@ -4,7 +4,7 @@ It is what a network has to beat that has learnt anything: the mean of the train
 absolute errors their median), the commonest class, the classes' shares as probabilities. Each is
 judged on the validation rows, by the metric and in the units that candidates are judged in.
 
-Entry point: `constant_score`.
+Entry points: `constant_score`; `score_constant` on one split.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from ..data.dataset import IGNORED_CLASS, Data, Task
+from ..data.dataset import IGNORED_CLASS, Data, Split, Task
 from ..data.split import make_folds
 from ..model.losses import align_to_targets
 from ..model.metrics import METRICS
-from ..model.objective import ModuleObjective
+from ..model.objective import ModuleObjective, Objective
 from ..randomness import Randomness
 from .evaluate import evaluate_metric
 
@@ -45,7 +45,10 @@ def constant_score(
         with Randomness(0, torch.device("cpu")), torch.no_grad():
             if not built_in and not _gives_quantities(objective, widths):
                 return None
-            return fmean(_score_on(objective, data) for data in make_folds(objective.data, folds))
+            return fmean(
+                score_constant(objective, data, data.validation)
+                for data in make_folds(objective.data, folds)
+            )
     except Exception:  # a metric that cannot judge it leaves trials unmarked, and no more
         return None
 
@@ -61,8 +64,13 @@ def _gives_quantities(objective: ModuleObjective, widths: Mapping[str, int]) -> 
     return isinstance(aligned, Tensor) and aligned.shape == targets.shape
 
 
-def _score_on(objective: ModuleObjective, data: Data) -> float:
-    targets = data.validation.targets
+def score_constant(objective: Objective, data: Data, split: Split) -> float:
+    """Return the metric on a split of what is typical of the training rows.
+
+    Raises:
+        MetricError: The metric cannot judge it.
+    """
+    targets = split.targets
     if data.task == Task.REGRESSION:
         constant = _typical_quantity(data.train.targets.double(), objective.metric.name)
         output = constant.expand(targets.shape).float()
@@ -76,15 +84,15 @@ def _typical_quantity(targets: Tensor, metric: str) -> Tensor:
     return targets.quantile(0.5, dim=0) if metric == METRICS["mae"].name else targets.mean(dim=0)
 
 
-def _typical_logits(data: Data, validation: Tensor) -> Tensor:
-    """Return the logits of the training rows' shares, for each validation row and position."""
+def _typical_logits(data: Data, predicted: Tensor) -> Tensor:
+    """Return the logits of the training rows' shares, for each row and position predicted."""
     numbers, classes = data.class_numbers(data.train.targets), len(data.classes or ())
     if numbers.ndim > 1 and classes == 2:  # yes or no, for each label or position
         yes = (numbers.double().sum(dim=0) + _UNSEEN_CLASS) / (len(numbers) + 2 * _UNSEEN_CLASS)
-        return yes.logit().expand(validation.shape)
+        return yes.logit().expand(predicted.shape)
     counted = numbers[numbers != IGNORED_CLASS]
     counts = torch.bincount(counted, minlength=max(classes, 2)).double().clamp_min(_UNSEEN_CLASS)
     logits = (counts / counts.sum()).log()
-    rows, *positions = validation.shape
+    rows, *positions = predicted.shape
     shape = (1, len(logits), *(1 for _ in positions))
     return logits.reshape(shape).expand(rows, -1, *positions)

@@ -192,6 +192,7 @@ def print_report(console: Console, summary: StudySummary) -> None:
         FLOPS_NOTE,
         TEST_NOTE,
         best_candidate_line,
+        better_model_line,
         comparison_table,
         constant_line,
         progress_line,
@@ -201,6 +202,7 @@ def print_report(console: Console, summary: StudySummary) -> None:
     console.print(make_table(titles, rows, title=progress_line(summary)))
     console.print(f"{FLOPS_NOTE} {TEST_NOTE}", style="dim")
     console.print(summary.verdict, style="bold", markup=False)
-    for line in (best_candidate_line(summary), constant_line(summary)):
+    lines = (better_model_line(summary), best_candidate_line(summary), constant_line(summary))
+    for line in lines:
         if line is not None:
             console.print(line, markup=False)

@@ -34,7 +34,12 @@ def best(
 ) -> None:
     """Show the best trial so far, and the recommended one."""
     from ..report.status import load_summary
-    from ..report.summary import best_candidate_line, constant_line, format_widths
+    from ..report.summary import (
+        best_candidate_line,
+        better_model_line,
+        constant_line,
+        format_widths,
+    )
     from ..units import format_cost
 
     summary = load_summary(open_database(storage), name)
@@ -58,7 +63,8 @@ def best(
         costs = [f"{name} {format_cost(name, value)}" for name, value in trial.costs.items()]
         console.print("  " + ", ".join(costs), markup=False)
     console.print(summary.verdict, markup=False)
-    for line in (best_candidate_line(summary), constant_line(summary)):
+    lines = (better_model_line(summary), best_candidate_line(summary), constant_line(summary))
+    for line in lines:
         if line is not None:
             console.print(line, markup=False)
 

@@ -101,13 +101,22 @@ def worker_statuses(database: Database, study: str | None = None) -> list[dict[s
 def load_summary(database: Database, name: str) -> StudySummary:
     """Return the report of a study, with the best of all its feasible candidates."""
     # Whoever asks for a status alone loads neither this nor the surrogate behind it.
+    from .reference import read_references
     from .summary import build_summary
 
     row = load_study(database, name)
     reader = LedgerReader(database, row)
     records, counts = reader.records(), reader.counts()
     feasible = load_feasible_set(row, reader.out_of_memory()) if counts.complete else None
-    return build_summary(row, stored_spec(row), records, counts, reader.tried(), feasible)
+    return build_summary(
+        row,
+        stored_spec(row),
+        records,
+        counts,
+        reader.tried(),
+        feasible,
+        references=read_references(database, row),
+    )
 
 
 def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> FeasibleSet | None:

@@ -19,6 +19,7 @@ from ..printable import escape_controls
 from ..spec.spec import Spec
 from ..trial.history import CompletedTrial, build_history, completed_trials
 from ..units import COST_BY_NAME, format_cost, format_count
+from .reference import Reference, better_model
 
 if TYPE_CHECKING:
     from ..space.feasible_set import FeasibleSet
@@ -42,6 +43,7 @@ class StudySummary:
         failed: The slots that failed.
         recommendation: The answer; None while no trial is complete.
         exhausted: Whether every feasible candidate is known to have been tried.
+        references: Models other than a network, on the same splits.
     """
 
     study: str
@@ -53,6 +55,7 @@ class StudySummary:
     failed: Sequence[SlotRecord]
     recommendation: Recommendation | None
     exhausted: bool = False
+    references: Sequence[Reference] = ()
 
     @property
     def verdict(self) -> str:
@@ -83,6 +86,10 @@ class StudySummary:
             **progress_summary(self.counts),
             "limits": dict(self.limits),
             "baselines": [self.trial_json(trial) for trial in self.baselines],
+            "references": {
+                reference.name: {"value": reference.value, "test": reference.test}
+                for reference in self.references
+            },
             "best": self.trial_json(answer.best_observed) if answer else None,
             "recommended": self.trial_json(answer.recommended) if answer else None,
             "pick": asdict(best) if best else None,
@@ -122,6 +129,8 @@ def build_summary(
     counts: SlotCounts,
     tried: Sequence[TriedSlot],
     feasible: FeasibleSet | None = None,
+    *,
+    references: Sequence[Reference] = (),
 ) -> StudySummary:
     """Gather all that a study has found.
 
@@ -133,6 +142,7 @@ def build_summary(
         tried: Its slots that have widths, as the sampler learns from them.
         feasible: All candidates that keep the limits, to find the best of them; None to judge
             trained ones only.
+        references: Models other than a network, on the same splits.
     """
     # The surrogate, and all that it stands on, is for those who ask for an answer.
     from .recommendation import recommend
@@ -155,6 +165,7 @@ def build_summary(
         failed=[record for record in slot_records if record.outcome and record.outcome.is_failure],
         recommendation=recommend(space, goal, trials, history, feasible),
         exhausted=feasible is not None and _all_tried(feasible, tried),
+        references=references,
     )
 
 
@@ -212,6 +223,10 @@ def comparison_table(summary: StudySummary) -> tuple[list[str], list[list[str]]]
         f"≤ {format_cost(name, limits[name])}" if name in limits else "—" for name in costs
     ]
     rows = [["limit", "", "", "", "", *limit_cells]]
+    no_costs = ["—"] * len(costs)
+    for reference in summary.references:
+        figures = [_format_metric(reference.value), _format_metric(reference.test)]
+        rows.append([reference.title, "—", "—", *figures, *no_costs])
     labelled_trials = [(str(trial.origin), trial) for trial in summary.baselines]
     if answer := summary.recommendation:
         labelled_trials += [("front", trial) for trial in answer.front]
@@ -256,6 +271,20 @@ def best_candidate_line(summary: StudySummary) -> str | None:
     )
 
 
+def better_model_line(summary: StudySummary) -> str | None:
+    """Return which other model is better than the recommended network; None where none is."""
+    if summary.recommendation is None:
+        return None
+    recommended = summary.recommendation.recommended
+    model = better_model(summary.references, recommended, summary.goal)
+    if model is None:
+        return None
+    return (
+        f"Another model is better on the same validation rows: {model.title} with {summary.metric} "
+        f"{model.value:.4g}, the recommended network has {recommended.value:.4g}."
+    )
+
+
 def constant_line(summary: StudySummary) -> str | None:
     """Return how many trials are worse than a constant prediction; None where none is."""
     worse = summary.worse_than_constant
@@ -282,7 +311,8 @@ def markdown(summary: StudySummary) -> str:
     lines = [f"# {_markdown_text(summary.study)}", ""]
     lines += [_markdown_text(progress_line(summary)) + ".", ""]
     lines += [f"**{_markdown_text(summary.verdict)}**", "", *_markdown_table(titles, rows), ""]
-    for line in (best_candidate_line(summary), constant_line(summary)):
+    answers = (better_model_line(summary), best_candidate_line(summary), constant_line(summary))
+    for line in answers:
         lines += [_markdown_text(line), ""] if line else []
     lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
     if answer := summary.recommendation:

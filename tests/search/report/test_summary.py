@@ -6,9 +6,11 @@ import json
 
 from widthwise.search.goal import Goal
 from widthwise.search.report.recommendation import Estimate, Recommendation
+from widthwise.search.report.reference import Reference
 from widthwise.search.report.summary import (
     StudySummary,
     best_candidate_line,
+    better_model_line,
     comparison_table,
     markdown,
     progress_line,
@@ -27,6 +29,7 @@ KEYS = [
     "trials",
     "limits",
     "baselines",
+    "references",
     "best",
     "recommended",
     "pick",
@@ -75,6 +78,10 @@ def make_summary(answer: Recommendation | None) -> StudySummary:
         trials=TRIALS if answer else [],
         failed=[],
         recommendation=answer,
+        references=[
+            Reference(name="constant", value=0.5, test=0.4),
+            Reference(name="trees", value=0.9, test=None),
+        ],
     )
 
 
@@ -87,6 +94,11 @@ def test_json_holds_what_the_summary_holds() -> None:
     assert [trial["origin"] for trial in values["history"]] == ["rule of thumb", "sampler"]
     assert [trial["trial"] for trial in values["baselines"]] == [0]
     assert values["pick"]["widths"] == {"a": 24}
+    assert values["references"] == {
+        "constant": {"value": 0.5, "test": 0.4},
+        "trees": {"value": 0.9, "test": None},
+    }
+    assert "boosted trees with accuracy 0.9" in str(better_model_line(make_summary(ANSWER)))
 
 
 def test_without_a_complete_trial_there_is_no_answer() -> None:
@@ -96,14 +108,22 @@ def test_without_a_complete_trial_there_is_no_answer() -> None:
     assert values["best"] is values["recommended"] is values["pick"] is values["noise"] is None
     assert summary.verdict == "No trial is complete yet."
     assert best_candidate_line(summary) is None
-    assert len(comparison_table(summary)[1]) == 1
+    assert len(comparison_table(summary)[1]) == 3, "the limits and the reference models"
     assert "No trial is complete yet." in markdown(summary)
 
 
 def test_the_table_names_limits_baselines_and_answers() -> None:
     titles, rows = comparison_table(make_summary(ANSWER))
     assert titles[:4] == ["", "trial", "widths", "validation accuracy"]
-    assert [row[0] for row in rows] == ["limit", "rule of thumb", "best observed", "recommended"]
+    assert [row[0] for row in rows] == [
+        "limit",
+        "constant prediction",
+        "boosted trees",
+        "rule of thumb",
+        "best observed",
+        "recommended",
+    ]
+    assert rows[2][1:] == ["—", "—", "0.9000", "—", *["—"] * (len(titles) - 5)]
     assert rows[0][5] == "≤ 5,000"
 
 
