@@ -9,6 +9,7 @@ Entry point: `TrialSupervisor.run_batch`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, final
 
@@ -124,6 +125,9 @@ class TrialSupervisor:
                 raise
             except (SearchError, KeyboardInterrupt) as interruption:
                 self.ledger.release_many(slots)
+                # Nobody may come after this worker to let its trials wait.
+                with suppress(StorageError):
+                    self.projection.repair()
                 if isinstance(interruption, Drained) and not self.stop():
                     return []
                 raise

@@ -134,6 +134,8 @@ UNBOUND = slots.c.stage == "fresh"
 """SQL: slots that are not done and have no widths yet."""
 UNPROJECTED = slots.c.stage == "late"
 """SQL: done slots whose end Optuna's trial does not show yet."""
+NOT_PROJECTED = slots.c.stage.in_(("begun", "late"))
+"""SQL: slots that have widths, or are done, and whose trial has not ended in Optuna's tables."""
 DONE = slots.c.stage.in_(("late", "told"))
 """SQL: done slots, searched by number through the index of stages."""
 

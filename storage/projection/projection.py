@@ -1,8 +1,9 @@
 """The projection: Optuna's trials, written after the ledger and from it.
 
 `open_many` makes the trials of slots in one transaction; `close_many` ends them once the slots are
-settled. `repair` ends those whose workers died between the two. So samplers and dashboards can read
-Optuna's tables, and no result is lost where those lag behind.
+settled. `repair` ends those whose workers died between the two, and lets those wait whose slots
+were given back, or whose leases have ended: they run again with their next holder. So samplers and
+dashboards can read Optuna's tables, and no result is lost where those lag behind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from ..database.database import Database
-from ..database.tables import UNPROJECTED, slots
+from ..database.tables import NOT_PROJECTED, UNPROJECTED, slots
 from ..database.url import format_url
 from ..errors import StudyNotFound
 from ..ledger import events
+from ..ledger.claim import is_leased
 from ..ledger.fence import Fence, is_held
 from ..ledger.slot import Slot, StudyRow, TrialOutcome, load_json, of_study
 from . import trial_rows
@@ -67,7 +69,7 @@ class Projection:
     ) -> list[int | None]:
         """Make the running trials of slots that have widths, all in one transaction.
 
-        A slot that has a trial keeps it.
+        A slot that has a trial keeps it, and the trial runs again.
 
         Args:
             starts: Slot, constraints and attributes of each.
@@ -91,6 +93,8 @@ class Projection:
                 row.number: row.trial_id for row in rows.values() if row.number not in lost_numbers
             }
             unopened = [number for number, trial_id in trial_ids.items() if trial_id is None]
+            adopted = [trial_id for trial_id in trial_ids.values() if trial_id is not None]
+            trial_rows.move_trials(connection, adopted, TrialState.RUNNING)
             trial_ids |= self._insert_trials(
                 connection, {number: templates[number] for number in unopened}
             )
@@ -117,23 +121,49 @@ class Projection:
     def repair(self) -> int:
         """End the trials of all done slots that are not projected, and fail orphans.
 
+        A trial whose slot is not done is RUNNING while somebody holds the slot, else WAITING.
         An orphan is a running trial that names a slot which has another trial. The code here makes
         none, so only the first call searches for them.
 
         Returns:
             The number of trials that were repaired.
         """
-        query = select(slots.c.number).where(of_study(self._study.id), UNPROJECTED)
-        unprojected = self._database.read(lambda connection: connection.scalars(query).all())
+        rows = self._database.read(lambda connection: self._open_rows(connection, lock=False))
         repaired = 0
-        if unprojected:
+        if unprojected := [row.number for row in rows if row.is_unprojected]:
             repaired += self._write_close(
                 slots.c.number.in_(unprojected), events.EventKind.REPAIRED
             )
         if not self._orphans_checked:
             repaired += self._database.write(self._fail_orphans)
             self._orphans_checked = True
+        if _misplaced(rows):
+            repaired += self._database.write(self._place_unfinished, durable=False)
         return repaired
+
+    def _place_unfinished(self, connection: Connection) -> int:
+        """Let trials of slots that are not done run or wait, as their slots do."""
+        misplaced = _misplaced(self._open_rows(connection, lock=True))
+        for state in (TrialState.RUNNING, TrialState.WAITING):
+            ids = [trial_id for trial_id, fitting in misplaced.items() if fitting is state]
+            trial_rows.move_trials(connection, ids, state)
+        return len(misplaced)
+
+    def _open_rows(self, connection: Connection, *, lock: bool) -> Sequence[Row[Any]]:
+        """Return the slots whose trial has not ended, with its state and what that should be."""
+        # Every transaction locks in the order of the numbers, so that no two wait for each other.
+        query = (
+            select(
+                slots.c.number,
+                slots.c.trial_id,
+                UNPROJECTED.label("is_unprojected"),
+                is_leased().label("is_leased"),
+                trial_rows.trial_state(slots.c.trial_id).label("shown"),
+            )
+            .where(of_study(self._study.id), NOT_PROJECTED)
+            .order_by(slots.c.number)
+        )
+        return connection.execute(query.with_for_update(of=slots) if lock else query).all()
 
     def _insert_trials(
         self, connection: Connection, templates: Mapping[int, FrozenTrial]
@@ -215,6 +245,24 @@ class Projection:
             f"Optuna's side of the study '{self._study.name}' is gone from "
             f"{format_url(self._database.url)}: somebody deleted it; start a study of another name."
         )
+
+
+def _misplaced(rows: Sequence[Row[Any]]) -> dict[int, TrialState]:
+    """Return the fitting state of each trial that shows another one, by its id."""
+    unfinished = [
+        row
+        for row in rows
+        if not row.is_unprojected and row.shown in (TrialState.RUNNING, TrialState.WAITING)
+    ]
+    fitting = {
+        row.trial_id: TrialState.RUNNING if row.is_leased else TrialState.WAITING
+        for row in unfinished
+    }
+    return {
+        row.trial_id: fitting[row.trial_id]
+        for row in unfinished
+        if row.shown is not fitting[row.trial_id]
+    }
 
 
 def _trial_template(

@@ -2,9 +2,9 @@
 
 Optuna's own storage writes one value a statement: a hundred statements for a trial of six widths
 and ten reports. `insert_trials` and `end_trials` write the same rows in a handful of statements,
-whatever the size of the batch, in the caller's transaction. The tables are Optuna's: a test
-compares every row with the one that Optuna itself writes, and `optuna_storage` refuses tables of
-another version.
+whatever the size of the batch, in the caller's transaction; `move_trials` makes them wait or run.
+The tables are Optuna's: a test compares every row with the one that Optuna itself writes, and
+`optuna_storage` refuses tables of another version.
 """
 
 import json
@@ -17,7 +17,16 @@ from typing import Any
 from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from ..database.dialect import upsert
 
@@ -28,6 +37,8 @@ _parameters: Table = models.TrialParamModel.__table__
 _intermediate: Table = models.TrialIntermediateValueModel.__table__
 _user_attributes: Table = models.TrialUserAttributeModel.__table__
 _system_attributes: Table = models.TrialSystemAttributeModel.__table__
+
+_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +113,7 @@ def end_trials(connection: Connection, ends: Sequence[TrialEnd]) -> None:
     """End trials as `Study.tell` does; one that is finished or deleted stays as it is."""
     ids = [end.trial_id for end in ends]
     query = select(_trials.c.trial_id).where(
-        _trials.c.trial_id.in_(ids), _trials.c.state.in_([TrialState.RUNNING, TrialState.WAITING])
+        _trials.c.trial_id.in_(ids), _trials.c.state.in_(_UNFINISHED)
     )
     unfinished = set(connection.scalars(query.order_by(_trials.c.trial_id).with_for_update()))
     ends = [end for end in ends if end.trial_id in unfinished]
@@ -125,6 +136,21 @@ def end_trials(connection: Connection, ends: Sequence[TrialEnd]) -> None:
         .values(state=bindparam("as_state"), datetime_complete=now)
     )
     connection.execute(statement, [{"ended": end.trial_id, "as_state": end.state} for end in ends])
+
+
+def move_trials(connection: Connection, ids: Sequence[int], state: TrialState) -> None:
+    """Make trials RUNNING or WAITING; one that is finished or deleted stays as it is."""
+    if ids:
+        connection.execute(
+            update(_trials)
+            .where(_trials.c.trial_id.in_(ids), _trials.c.state.in_(_UNFINISHED))
+            .values(state=state)
+        )
+
+
+def trial_state(trial_id: ColumnElement[int]) -> ScalarSelect[TrialState]:
+    """Return the SQL of a trial's state, NULL of one that is deleted."""
+    return select(_trials.c.state).where(_trials.c.trial_id == trial_id).scalar_subquery()
 
 
 def running_attributes(

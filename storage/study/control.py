@@ -77,7 +77,10 @@ def set_status(
             events.append(connection, study.id, entry)
         return current
 
-    return database.write(change_status)
+    previous_status = database.write(change_status)
+    # What dead workers left shows as what it is from now on.
+    Projection(database, study).repair()
+    return previous_status
 
 
 def set_priority(database: Database, study: StudyRow, priority: int) -> None:
@@ -123,9 +126,12 @@ def pause_trial(database: Database, study: StudyRow, number: int, *, worker: str
         }
         return {"hold": "paused", **released_columns}
 
-    return _change_slot(
+    projection = Projection(database, study)
+    changed = _change_slot(
         database, study, number, events.EventKind.PAUSED, paused_columns, worker=worker
     )
+    projection.repair()
+    return changed
 
 
 def continue_trial(database: Database, study: StudyRow, number: int, *, worker: str) -> bool:

@@ -8,7 +8,9 @@ from optuna.trial import TrialState
 from widthwise.storage.database.database import Database
 from widthwise.storage.errors import LeaseLost, StudyNotFound
 from widthwise.storage.ledger import events
+from widthwise.storage.ledger.slot import StudyStatus
 from widthwise.storage.projection.projection import Projection
+from widthwise.storage.study import control
 from widthwise.tests.one_slot import (
     bind_one,
     claim_one,
@@ -216,3 +218,95 @@ def test_a_study_of_optunas_that_was_deleted_is_reported(projection, bound_slot,
     settle_one(ledger, slot, outcome="complete", value=0.5, result={})
     projection.close_many([slot.number])
     assert ledger.reader.counts().complete == 1
+
+
+# --- trials whose slots are not done --------------------------------------------------------------
+
+
+@pytest.fixture
+def state(trials):
+    """The state of the only trial."""
+    return lambda: trials()[0].state
+
+
+def test_a_trial_waits_once_its_slot_was_given_back(projection, bound_slot, state):
+    ledger, slot = bound_slot()
+    open_trial(projection, slot)
+    release_one(ledger, slot)
+    assert projection.repair() == 1
+    assert state() is TrialState.WAITING
+    assert projection.repair() == 0
+
+
+def test_a_trial_waits_for_its_next_attempt(projection, bound_slot, state):
+    ledger, slot = bound_slot()
+    open_trial(projection, slot)
+    assert ledger.fail_attempt(slot, "the moon is full")
+    projection.repair()
+    assert state() is TrialState.WAITING
+
+
+def test_a_dead_worker_s_trial_waits_once_its_lease_has_ended(
+    projection, bound_slot, open_ledger, state
+):
+    ledger = open_ledger("dead", lease_seconds=-1.0)
+    _, slot = bound_slot(ledger=ledger)
+    open_trial(projection, slot)
+    projection.repair()
+    assert state() is TrialState.WAITING
+
+
+def test_a_trial_runs_again_with_its_next_holder(projection, bound_slot, open_ledger, trials):
+    ledger, slot = bound_slot()
+    trial_id = open_trial(projection, slot)
+    release_one(ledger, slot)
+    projection.repair()
+    adopted = claim_one(open_ledger("second"))
+    assert open_trial(projection, adopted) == trial_id
+    assert [trial.state for trial in trials()] == [TrialState.RUNNING]
+    settle(open_ledger("second"), adopted)
+    projection.close_many([adopted.number])
+    assert [trial.state for trial in trials()] == [TrialState.COMPLETE]
+
+
+def test_a_claimed_trial_runs_at_the_latest_with_the_next_repair(
+    projection, bound_slot, open_ledger, state
+):
+    ledger, slot = bound_slot()
+    open_trial(projection, slot)
+    release_one(ledger, slot)
+    projection.repair()
+    claim_one(open_ledger("second"))
+    projection.repair()
+    assert state() is TrialState.RUNNING
+
+
+@pytest.mark.parametrize("command", [control.pause_trial, control.cancel_trial])
+def test_a_trial_that_people_take_away_does_not_run(
+    database, study, projection, bound_slot, state, command
+):
+    _, slot = bound_slot()
+    open_trial(projection, slot)
+    assert command(database, study, slot.number, worker="eve")
+    expected = TrialState.WAITING if command is control.pause_trial else TrialState.PRUNED
+    assert state() is expected
+
+
+def test_a_pause_shows_what_dead_workers_left(
+    database, study, projection, bound_slot, open_ledger, state
+):
+    _, slot = bound_slot(ledger=open_ledger("dead", lease_seconds=-1.0))
+    open_trial(projection, slot)
+    control.set_status(database, study, StudyStatus.PAUSED, worker="eve")
+    assert state() is TrialState.WAITING
+
+
+def test_what_is_finished_or_in_training_stays_as_it_is(projection, bound_slot, trials):
+    ledger, slot = bound_slot()
+    open_trial(projection, slot)
+    settle(ledger, slot)
+    projection.close_many([slot.number])
+    _, running = bound_slot(hidden=16, ledger=ledger)
+    open_trial(projection, running)
+    assert projection.repair() == 0
+    assert [trial.state for trial in trials()] == [TrialState.COMPLETE, TrialState.RUNNING]

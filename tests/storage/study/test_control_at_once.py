@@ -45,7 +45,7 @@ def test_of_a_result_and_a_command_at_once_one_wins(open_ledger, pause, cancel):
         if record.outcome == "complete":
             assert (ended, type(commanded)) == (None, TrialRefused)
         else:
-            assert (type(ended), commanded) == (LeaseLost, None)
+            assert (type(ended), commanded) == (LeaseLost, True)
             assert record.outcome == "cancelled" or record.paused
     counts = ledger.reader.counts()
     assert counts.complete + counts.pruned + counts.paused == counts.budget == 20
