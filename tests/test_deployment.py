@@ -60,6 +60,7 @@ def test_the_compose_file_has_its_services(services: Services) -> None:
     profiles = {name: service.get("profiles", []) for name, service in services.items()}
     assert profiles == {
         "postgres": [],
+        "create-role": [],
         "migrate": [],
         "worker": [],
         "worker-gpu": ["gpu"],
@@ -86,16 +87,37 @@ def test_services_may_do_little(services: Services) -> None:
             assert "cap_add" not in service, name
 
 
-def test_the_password_is_in_a_file_that_git_does_not_take(
-    services: Services,
-) -> None:
+def test_no_service_takes_more_than_its_share(services: Services) -> None:
     for name, service in services.items():
-        assert [secret["source"] for secret in service["secrets"]] == ["postgres_password"]
-        for variable, value in service["environment"].items():
-            assert "PASSWORD" not in variable or value == "/run/secrets/postgres_password", name
+        limits = service["deploy"]["resources"]["limits"]
+        assert float(limits["cpus"]) > 0, name
+        assert int(limits["memory"]) >= 2**26, name
+        assert limits["pids"] > 0, name
+    chosen = load_compose_services(WIDTHWISE_WORKER_CPUS="7", WIDTHWISE_WORKER_MEMORY="9g")
+    for name in TRAINING:
+        limits = chosen[name]["deploy"]["resources"]["limits"]
+        assert (limits["cpus"], limits["memory"]) == ("7", str(9 * 2**30)), name
+
+
+def test_passwords_are_in_files_that_git_does_not_take(services: Services) -> None:
+    for name, service in services.items():
+        sources = {f"/run/secrets/{secret['source']}" for secret in service["secrets"]}
+        given = {value for key, value in service["environment"].items() if "PASSWORD" in key}
+        assert given == sources, name
     assert make_url(services["worker"]["environment"]["WIDTHWISE_STORAGE"]).password is None
-    ignored = ["git", "check-ignore", "--quiet", "secrets/postgres_password"]
-    assert subprocess.run(ignored, cwd=ROOT, timeout=60).returncode == 0
+    for secret in ("postgres_password", "widthwise_password"):
+        ignored = ["git", "check-ignore", "--quiet", f"secrets/{secret}"]
+        assert subprocess.run(ignored, cwd=ROOT, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_service_of_ours_knows_the_superuser(name: str, services: Services) -> None:
+    service = services[name]
+    assert [secret["source"] for secret in service["secrets"]] == ["widthwise_password"]
+    url = make_url(service["environment"]["WIDTHWISE_STORAGE"])
+    superuser = services["postgres"]["environment"]["POSTGRES_USER"]
+    assert (url.username, url.database) == ("widthwise", "widthwise")
+    assert superuser not in (url.username, None)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -108,8 +130,8 @@ def test_everybody_waits_for_the_database_and_its_tables(name: str, services: Se
     waits = {
         other: dependency["condition"] for other, dependency in services[name]["depends_on"].items()
     }
-    tables = {"migrate": "service_completed_successfully"} if name != "migrate" else {}
-    assert waits == {"postgres": "service_healthy", **tables}
+    before = "create-role" if name == "migrate" else "migrate"
+    assert waits == {"postgres": "service_healthy", before: "service_completed_successfully"}
 
 
 @pytest.mark.parametrize("name", ["worker", "worker-gpu"])
@@ -145,4 +167,4 @@ def test_a_gpu_is_reserved_by_its_name(services: Services) -> None:
     (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["device_ids"] == ["GPU-3"]
     assert "gpu" in device["capabilities"]
-    assert "deploy" not in services["worker"] or "resources" not in services["worker"]["deploy"]
+    assert "reservations" not in services["worker"]["deploy"]["resources"]

@@ -38,6 +38,7 @@ VISIBLE_OPTIONS = frozenset(
 )
 """Connection options of PostgreSQL that may be seen; every other one is taken for a secret."""
 
+_POSTGRESQL_DRIVER = "postgresql+psycopg"
 _REDACTED = "***"
 _MAX_PORT = 65_535
 # What names, addresses (IPv6 with its zone) and lists of them are made of.
@@ -115,7 +116,7 @@ def parse_url(text: str, source: str) -> URL:
     engine = url.get_backend_name()
     if engine in ("postgres", "postgresql"):
         _check_postgresql(url, text, source)
-        url = url.set(drivername="postgresql+psycopg")
+        url = url.set(drivername=_POSTGRESQL_DRIVER)
         for password in _as_tuple(url.query.get("password", ())):
             url = url.difference_update_query(["password"]).set(password=password)
         return url
@@ -156,6 +157,7 @@ def _check_postgresql(url: URL, text: str, source: str) -> None:
             "they belong to a password."
         )
     parts = (url.username, url.password, url.database, *url.query, *_values(url))
+    url = url.set(drivername=_POSTGRESQL_DRIVER)
     if any("\0" in str(part) for part in parts if part) or not _has_connect_args(url):
         raise UrlRefused(
             f"The storage URL given by {source} holds what PostgreSQL cannot take: a zero byte, or "
@@ -175,6 +177,11 @@ def _check_sqlite(url: URL, text: str, source: str) -> None:
         raise UrlRefused(
             f"The storage given by {source} is a SQLite database in memory, which other "
             "processes cannot see; name a file: sqlite:///FILE."
+        )
+    if not _has_connect_args(url):
+        raise UrlRefused(
+            f"The storage URL given by {source} has an option after its '?' that SQLite cannot "
+            "take; leave it out, or write a number where one belongs, such as timeout=10."
         )
 
 
@@ -200,11 +207,9 @@ def _is_port(port: int | str | None) -> bool:
 
 def _has_connect_args(url: URL) -> bool:
     """Return whether SQLAlchemy can make a driver's arguments of a URL."""
-    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-
     try:
-        PGDialect_psycopg().create_connect_args(url)  # type: ignore[no-untyped-call]
-    except ArgumentError:
+        url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, ValueError):
         return False
     return True
 

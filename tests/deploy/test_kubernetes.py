@@ -147,8 +147,11 @@ def test_pods_may_do_little() -> None:
         assert not context["allowPrivilegeEscalation"]
         assert context["readOnlyRootFilesystem"]
         assert context["capabilities"] == {"drop": ["ALL"]}
-        assert container["resources"]["limits"]["memory"]
-        assert container["resources"]["requests"]["cpu"]
+        limits, requests = (container["resources"][kind] for kind in ("limits", "requests"))
+        assert {*requests} <= {*limits} == {"cpu", "memory", "ephemeral-storage"}
+        # A worker's own threads, as many as it starts by itself, have a CPU each.
+        threads = parse_command_line(["widthwise", "worker", "digits"])["threads"]
+        assert int(limits["cpu"]) >= threads
 
 
 def test_a_stop_leaves_time_to_drain() -> None:

@@ -115,6 +115,7 @@ def test_one_that_was_typed_is_taken_off_the_command_line(study, password_server
     url = study.environment["WIDTHWISE_STORAGE"].replace(
         "leaky@", f"leaky:{quote(PASSWORD, safe='')}@"
     )
+    url += f"&sslpassword={SECRET}&options={quote(f'-c our.secret={SECRET}')}"
     for name in ("WIDTHWISE_STORAGE", "WIDTHWISE_STORAGE_PASSWORD_FILE"):
         del study.environment[name]
     begin = threading.Event()
