@@ -20,6 +20,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..errors import CostError, ModelError, ObjectiveError, describe_error
 from ..interrupt import raise_if_interrupt
@@ -36,6 +37,24 @@ TENSOR_TOO_LARGE = "a tensor would hold more than 2**63 bytes: lower the upper e
 _CPU = torch.device("cpu")
 
 
+_DRAWS: dict[Any, Callable[[float, Sequence[Any]], float]] = {
+    torch.ops.aten.rand.default: lambda number, _: number,
+    torch.ops.aten.rand_like.default: lambda number, _: number,
+    torch.ops.aten.uniform_.default: lambda number, args: _between(number, *(args[1:] or (0, 1))),
+    torch.ops.aten.bernoulli.p: lambda number, args: float(number < args[1]),
+    torch.ops.aten.bernoulli_.float: lambda number, args: float(
+        number < (args[1] if len(args) > 1 else 0.5)
+    ),
+    torch.ops.aten.randint.default: lambda number, args: int(number * args[0]),
+    torch.ops.aten.randint.low: lambda number, args: int(_between(number, args[0], args[1])),
+}
+"""Operators that draw: from a number in [0, 1) and the arguments to the value."""
+
+
+def _between(number: float, low: float, high: float = 1.0) -> float:
+    return low + number * (high - low)
+
+
 @final
 class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
     """A fake mode with one device, that real tensors may enter.
@@ -43,7 +62,11 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
     Attributes:
         workspaces_measured: Whether an operator was run for real to learn its workspace.
         workspaces_unknown: Whether one was too large for that.
+        draw_number: Returns the value in [0, 1) of a single number that torch draws, which has a
+            value then and may be branched on; None for no value.
     """
+
+    draw_number: Callable[[], float] | None = None
 
     def __init__(self) -> None:
         super().__init__(allow_non_fake_inputs=True)
@@ -63,13 +86,20 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if kwargs.get("device") not in (None, _CPU):
             kwargs = {**kwargs, "device": _CPU}
-        result = super().__torch_dispatch__(func, types, args, kwargs)
+        result: Any = super().__torch_dispatch__(func, types, args, kwargs)
+        if func in _DRAWS and self.draw_number is not None and result.numel() == 1:
+            self._give_value(result, _DRAWS[func](self.draw_number(), args))
         if func in WORKSPACE_POSITIONS:
             return self._with_workspace(func, args, result)
         if func in KERNEL_RESULTS:
             with self:
                 return KERNEL_RESULTS[func](args, result)
         return result
+
+    def _give_value(self, tensor: FakeTensor, value: float) -> None:
+        """Let a tensor of one element have a value, that branches may read."""
+        with _disable_current_modes():
+            tensor.constant = torch.full(tensor.shape, value, dtype=tensor.dtype)
 
     def _with_workspace(self, func: Any, args: Any, result: Any) -> Any:
         """Return an operator's result with the workspace that its shape rule leaves empty."""

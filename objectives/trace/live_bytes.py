@@ -78,6 +78,15 @@ class Timeline:
         return max(self.live)
 
 
+def merge_timelines(timelines: Sequence[Timeline]) -> Timeline:
+    """Return one timeline of several runs, one after the other: its peak is the greatest."""
+    return Timeline(
+        live=tuple(value for timeline in timelines for value in timeline.live),
+        breakdown=max(timelines, key=lambda timeline: timeline.peak).breakdown,
+        largest_tensor=max(timeline.largest_tensor for timeline in timelines),
+    )
+
+
 @dataclass(slots=True)
 class _Storage:
     size: int

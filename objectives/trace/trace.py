@@ -14,8 +14,8 @@ Entry points: `trace`, `Trace`.
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -36,10 +36,11 @@ from ..training.step import (
     training_step,
 )
 from ..user_code import is_tensor_too_large, user_code_location, user_errors
+from .chance import OUTCOMES, Chance
 from .cuda_allocator import ROUNDING_SLACK
 from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model
 from .flops import FlopCounter, fused_encoder_disabled
-from .live_bytes import LiveBytes, Timeline
+from .live_bytes import LiveBytes, Timeline, merge_timelines
 from .random_state import random_states_counted
 
 
@@ -96,26 +97,20 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
 def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) -> Trace:
     inputs = [spec.batch(step.batch_size) for spec in step.inputs]
     targets = None if step.targets is None else step.targets.batch(step.batch_size)
-    training_counter = FlopCounter()
-    recorder = record_step(model, step, inputs, targets, training_counter)
+    chance = Chance(model)
+    mode.draw_number = chance.draw_number
+    training = record_steps(model, step, inputs, targets, chance)
     model.zero_grad(set_to_none=True)
     model.eval()
-    eval_recorder = LiveBytes()
-    eval_recorder.track(model.parameters(), "parameters")
-    eval_recorder.track(_non_parameter_tensors(model), "buffers")
-    eval_recorder.track(inputs, "batch")
-    precision = autocast_context(step.autocast, inputs)
-    with (
-        FlopCounter() as counter,
-        eval_recorder,
-        random_states_counted(eval_recorder),
-        torch.no_grad(),
-        precision,
-    ):
-        model(*inputs)
+    inference = _record_outcomes(chance, lambda: _record_forward(model, step, inputs))
+    if len(training) > 1 or len(inference) > 1:
+        notes.append(
+            "the model draws random numbers to decide what it computes: of "
+            f"{len(OUTCOMES)} outcomes the costliest is counted."
+        )
 
-    operations = recorder.operations | eval_recorder.operations
-    uncounted = counter.uncounted(operations)
+    operations = {func for record in (*training, *inference) for func in record.memory.operations}
+    uncounted = training[0].counter.uncounted(operations)
     if uncounted:
         notes.append(
             f"counted as 0 FLOPs, for want of a formula: {', '.join(uncounted)}; the FLOPs are a "
@@ -130,11 +125,11 @@ def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) ->
         trainable_parameters=sum(
             parameter.numel() for parameter in model.parameters() if parameter.requires_grad
         ),
-        flops=counter.flops,
-        step_flops=training_counter.flops,
+        flops=max(record.counter.flops for record in inference),
+        step_flops=max(record.counter.flops for record in training),
         file_size=_file_size(model),
-        training=recorder.timeline(slack),
-        inference=eval_recorder.timeline(slack),
+        training=merge_timelines([record.memory.timeline(slack) for record in training]),
+        inference=merge_timelines([record.memory.timeline(slack) for record in inference]),
         lower_bound=recurrent or mode.workspaces_unknown,
         uncounted=tuple(uncounted),
         notes=tuple(notes),
@@ -168,39 +163,104 @@ def _workspace_notes(mode: FakeCPU, recurrent_on_gpu: bool) -> Iterator[str]:
         )
 
 
-def record_step(
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What was seen of one run."""
+
+    memory: LiveBytes
+    counter: FlopCounter
+
+    def costs_the_same(self, other: "_Record") -> bool:
+        """Return whether another run took the same memory at all times, and as many FLOPs."""
+        return (
+            self.counter.flops == other.counter.flops
+            and self.memory.timeline().live == other.memory.timeline().live
+        )
+
+
+def record_steps(
     model: nn.Module,
     step: StepSpec,
     inputs: Sequence[Tensor],
     targets: Tensor | None,
-    counter: FlopCounter | None = None,
-) -> LiveBytes:
-    """Train twice and record the second step: the first makes the optimizer's state.
+    chance: Chance,
+) -> list[_Record]:
+    """Train and record a steady step; several of them where the model decides by chance.
+
+    The first step makes the optimizer's state and is not recorded.
 
     Args:
-        model: Of fake tensors, or of real ones on the CPU: the same bytes are seen.
+        model: Of fake tensors.
         step: The loss and optimizer.
         inputs: The batch.
         targets: Its targets, if the loss needs some.
-        counter: Counts the FLOPs of the second step, if given.
+        chance: The random streams that the model may draw from.
     """
     model.train()
     optimizer = make_step_optimizer(step.optimizer, model)
-    training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
-    recorder = LiveBytes()
-    recorder.track(model.parameters(), "parameters")
-    recorder.track(_non_parameter_tensors(model), "buffers")
-    if optimizer is not None:
-        recorder.track(tensors_in(list(optimizer.state.values())), "optimizer")
-        optimizer.zero_grad(set_to_none=True)
-    recorder.track(inputs if targets is None else [*inputs, targets], "batch")
-    with counter or nullcontext(), recorder, random_states_counted(recorder):
+
+    def run_step() -> None:
         training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
-    recorder.relabel(
-        [parameter.grad for parameter in model.parameters() if parameter.grad is not None],
-        "gradients",
-    )
-    return recorder
+
+    def record_step() -> _Record:
+        record = _Record(memory=LiveBytes(), counter=FlopCounter())
+        _track_model(record.memory, model)
+        if optimizer is not None:
+            record.memory.track(tensors_in(list(optimizer.state.values())), "optimizer")
+            optimizer.zero_grad(set_to_none=True)
+        record.memory.track(inputs if targets is None else [*inputs, targets], "batch")
+        with record.counter, record.memory, random_states_counted(record.memory):
+            run_step()
+        record.memory.relabel(
+            [parameter.grad for parameter in model.parameters() if parameter.grad is not None],
+            "gradients",
+        )
+        return record
+
+    with chance.watched():
+        run_step()
+    if chance.drawn:
+        # In a steady state every layer has been trained before, and has its optimizer state.
+        for outcome in OUTCOMES:
+            chance.force(outcome)
+            run_step()
+    return _record_outcomes(chance, record_step)
+
+
+def _record_outcomes(chance: Chance, record: Callable[[], _Record]) -> list[_Record]:
+    """Record a run; once for each outcome if the model draws and they differ."""
+    with chance.watched():
+        records = [record()]
+    if chance.drawn:
+        records = []
+        for outcome in OUTCOMES:
+            chance.force(outcome)
+            records.append(record())
+        if all(other.costs_the_same(records[0]) for other in records):
+            records = records[:1]
+    chance.drawn = False
+    return records
+
+
+def _record_forward(model: nn.Module, step: StepSpec, inputs: Sequence[Tensor]) -> _Record:
+    """Record a forward pass in eval mode without gradients."""
+    record = _Record(memory=LiveBytes(), counter=FlopCounter())
+    _track_model(record.memory, model)
+    record.memory.track(inputs, "batch")
+    with (
+        record.counter,
+        record.memory,
+        random_states_counted(record.memory),
+        torch.no_grad(),
+        autocast_context(step.autocast, inputs),
+    ):
+        model(*inputs)
+    return record
+
+
+def _track_model(memory: LiveBytes, model: nn.Module) -> None:
+    memory.track(model.parameters(), "parameters")
+    memory.track(_non_parameter_tensors(model), "buffers")
 
 
 def _non_parameter_tensors(model: nn.Module) -> Iterator[Tensor]:
