@@ -62,7 +62,7 @@ def describe_error(error: BaseException) -> str:
     """Return what kind of exception it is and the first line of what it says, cut off if long."""
     message = error_message(error).strip().partition("\n")[0]
     if isinstance(error, SystemExit):
-        return f"SystemExit: {message}, as sys.exit does"
+        return f"SystemExit{'' if error.code is None else f': {message}'}, as sys.exit does"
     return f"{type(error).__name__}: {message:.{_MAX_ERROR_LETTERS}}".rstrip(": .")
 
 

@@ -22,6 +22,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ _OUT_OF_MEMORY_MESSAGES = (
     "not enough memory",  # the same on Windows
     "ALLOC_FAILED",  # cuBLAS and cuDNN: CUBLAS_STATUS_ALLOC_FAILED
 )
+
+_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+"""Where Python's own modules and installed packages lie."""
 
 _TOO_LARGE_MESSAGE = "calculation overflowed"  # the words of torch's storage size check
 
@@ -123,10 +127,15 @@ def raised_by_user_code(error: BaseException, *own_folders: Path) -> bool:
 
 def user_code_location(error: BaseException) -> str:
     """Return " (at FILE.py line N)" for the innermost line of the user's own code, or ""."""
-    libraries = _library_prefixes()
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(libraries):
-            return f" (at {Path(frame.filename).name} line {frame.lineno})"
+    frames = [
+        frame
+        for frame in reversed(traceback.extract_tb(error.__traceback__))
+        if not frame.filename.startswith(_library_prefixes())
+    ]
+    # Code of an installed package may be the user's, where nothing else is.
+    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
+    for frame in own or frames:
+        return f" (at {Path(frame.filename).name} line {frame.lineno})"
     return ""
 
 

@@ -187,6 +187,11 @@ class Data:
         return tuple(self.train.inputs.shape[1:])
 
     @property
+    def class_count(self) -> int:
+        """Number of classes; of a data set made by hand without their names, its outputs."""
+        return self.outputs if self.classes is None else len(self.classes)
+
+    @property
     def features(self) -> int:
         """Numbers in one sample."""
         return prod(self.input_shape)

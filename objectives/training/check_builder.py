@@ -63,7 +63,11 @@ def check_builder(
         _check_fresh(objective, model, smallest)
         _check_output(objective, model)
         validation = objective.data.validation
-        evaluate_metric(objective, predict(model, validation.inputs), validation.targets)
+        targets = validation.targets.clone()
+        evaluate_metric(objective, predict(model, validation.inputs), targets)
+        _require_unchanged(
+            _objective_name(objective), "metric", "targets", targets, validation.targets
+        )
 
 
 def _unexpected_error(objective: Objective, error: BaseException) -> ModelError:
@@ -157,7 +161,9 @@ def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
 
 def _check_output(objective: Objective, model: nn.Module) -> None:
     data = objective.data
-    inputs, targets = data.train.inputs[:_SAMPLE_COUNT], data.train.targets[:_SAMPLE_COUNT]
+    # Copies: whatever changes them in place must not change the data.
+    inputs = data.train.inputs[:_SAMPLE_COUNT].clone()
+    targets = data.train.targets[:_SAMPLE_COUNT].clone()
     name = _objective_name(objective)
     parameters = {parameter_name for parameter_name, _ in model.named_parameters()}
     with user_errors(
@@ -169,6 +175,7 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
         keep_out_of_memory=True,
     ):
         output = model.eval()(inputs)
+    _require_unchanged(name, "model", "inputs", inputs, data.train.inputs)
     made_late = [key for key, _ in model.named_parameters() if key not in parameters]
     if made_late:
         raise ModelError(
@@ -187,6 +194,7 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
         keep_out_of_memory=True,
     ):
         loss = objective.loss(output, targets)
+    _require_unchanged(name, "loss", "targets", targets, data.train.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
             f"{name}: the loss is of shape {describe_shape(loss)}: it must be a scalar tensor, the "
@@ -195,6 +203,15 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
     if not loss.requires_grad:
         raise ModelError(
             f"{name}: the loss has no gradient: compute it from the model's output by torch alone."
+        )
+
+
+def _require_unchanged(name: str, culprit: str, what: str, rows: Tensor, given: Tensor) -> None:
+    """Check that rows are still what they were: evaluation hands out the data itself."""
+    if not torch.equal(rows, given[: len(rows)]):
+        raise ModelError(
+            f"{name}: the {culprit} changes its {what} in place, and so the data of every later "
+            f"epoch: let it work on a copy, such as {what}.clone()."
         )
 
 
@@ -222,7 +239,7 @@ def _quantity_fits(data: Data, output: Tensor, targets: Tensor) -> bool:
 
 def _class_shape_fits(data: Data, output: Tensor, targets: Tensor) -> bool:
     """Return whether there are logits of all classes for each target, or one for yes or no."""
-    classes = len(data.classes or ())
+    classes = data.class_count
     if targets.is_floating_point():  # shares of the classes
         return output.shape == targets.shape
     if has_single_logits(output, targets):
@@ -248,7 +265,7 @@ def _expected_output(data: Data, targets: Tensor) -> tuple[str, str]:
         )
     if targets.is_floating_point():
         return f"shares of {data.outputs} classes", f"give outputs of shape {tuple(targets.shape)}"
-    classes = len(data.classes or ())
+    classes = data.class_count
     if not positions:
         return f"{classes} classes", f"end the model in an output of shape ({rows}, {classes})"
     shape = (rows, classes, *positions)

@@ -86,7 +86,7 @@ def _typical_quantity(targets: Tensor, metric: str) -> Tensor:
 
 def _typical_logits(data: Data, predicted: Tensor) -> Tensor:
     """Return the logits of the training rows' shares, for each row and position predicted."""
-    numbers, classes = data.class_numbers(data.train.targets), len(data.classes or ())
+    numbers, classes = data.class_numbers(data.train.targets), data.class_count
     if numbers.ndim > 1 and classes == 2:  # yes or no, for each label or position
         yes = (numbers.double().sum(dim=0) + _UNSEEN_CLASS) / (len(numbers) + 2 * _UNSEEN_CLASS)
         return yes.logit().expand(predicted.shape)

@@ -232,3 +232,11 @@ def test_a_raise_below_our_own_code_and_below_a_users_are_told_apart(tmp_path: P
     with pytest.raises(ImportFailure) as refused:
         load_object("gone.py:stop", tmp_path)
     assert not raised_by_user_code(refused.value)
+
+
+def test_the_location_is_the_users_line_and_not_the_librarys(tmp_path: Path) -> None:
+    write(tmp_path, "reads.py", "import json\n\ndef read():\n    json.loads('{')\n")
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        load_object("reads.py:read", tmp_path)()
+    assert "test_user_code.py" not in user_code_location(caught.value)
+    assert user_code_location(caught.value) == " (at reads.py line 4)"

@@ -196,6 +196,48 @@ def test_a_model_with_surprises(build: Callable[[Widths], Any], says: str, iris:
     assert "\n" not in str(caught.value)
 
 
+class Scaling(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.div_(255))  # type: ignore[no-any-return]
+
+
+def scaling_loss(output: Tensor, target: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(output, target.clamp_(max=0))
+
+
+def scaling_metric(output: Tensor, target: Tensor) -> Tensor:
+    return (output.argmax(dim=1) == target.fill_(2)).float().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param({"build": lambda _: Scaling()}, "the model changes its inputs", id="model"),
+        pytest.param({"loss": scaling_loss}, "the loss changes its targets", id="loss"),
+        pytest.param(
+            {"metric": Metric(name="own", direction="maximize", function=scaling_metric)},
+            "the metric changes its targets",
+            id="metric",
+        ),
+    ],
+)
+def test_what_changes_the_data_in_place_is_refused_and_has_not(
+    options: dict[str, Any], says: str, iris: Data
+) -> None:
+    splits = (iris.train, iris.validation)
+    before = [(split.inputs.clone(), split.targets.clone()) for split in splits]
+    objective = custom_objective(options.pop("build", two_layers), iris, **options)
+    with pytest.raises(ModelError, match=says):
+        check_builder(objective, SMALL_WIDTHS, SMALL_WIDTHS)
+    for split, (inputs, targets) in zip(splits, before, strict=True):
+        assert torch.equal(split.inputs, inputs)
+        assert torch.equal(split.targets, targets)
+
+
 def exits(*_: Any) -> Tensor:
     raise SystemExit(0)
 
