@@ -4,6 +4,7 @@ Entry points: `ProxySettings`, `Halving`, `resolve_device`.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,19 +114,34 @@ class ProxySettings:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu", "cuda" or "cuda:1".
+    """Return the device for "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
         ModelError: It is not known, or not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ModelError(f"there is no device '{name}': write auto, cpu or cuda.")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+    match = re.fullmatch(r"(cpu|cuda|mps)(?::([0-9]{1,3}))?", name)
+    if match is None:
+        raise ModelError(f"there is no device '{name}': write auto, cpu, cuda, cuda:1 or mps.")
+    kind, index = match[1], int(match[2] or 0)
+    is_there = {
+        "cpu": True,
+        "cuda": index < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not is_there[kind]:
         raise ModelError(
-            f"device '{name}' is not there (CUDA devices found: {torch.cuda.device_count()}): "
-            "write auto or cpu."
+            f"device '{name}' is not there; this machine has {', '.join(_available_devices())}: "
+            "write auto, or one of these."
         )
     return torch.device(name)
+
+
+def _available_devices() -> list[str]:
+    """Return the devices of this machine, GPUs with their model."""
+    gpus = [
+        f"cuda:{index} ({torch.cuda.get_device_name(index)})"
+        for index in range(torch.cuda.device_count())
+    ]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]

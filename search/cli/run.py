@@ -60,7 +60,7 @@ def run(
 
     launcher = Launcher.parse(on)
     request.check_source("run")
-    study_name = request.create_or_join(storage).name
+    study_name = request.create_or_join(storage, device=options.device).name
     database = open_database(storage)
     exit_code = run_fleet(
         database, study_name, options, stderr(), worker_count=workers, launcher=launcher
@@ -82,13 +82,18 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a study, also a paused or cancelled one: finish its budget, or extend it first."""
+    from ...storage.study.study import load_study
     from ..fleet.run import run_fleet
     from ..fleet.worker_fleet import Launcher
+    from ..problem.stored import stored_spec
+    from ..spec.device import device_for
     from ..study import parse_budget_change, reopen_study
 
     launcher = Launcher.parse(on)
     change = parse_budget_change(trials)
     database = open_database(storage)
+    # Before anything is changed.
+    device_for(name, stored_spec(load_study(database, name)).proxy.device, options.device)
     reopen_study(database, name, change, stderr())
     exit_code = run_fleet(
         database, name, options, stderr(), worker_count=workers, launcher=launcher

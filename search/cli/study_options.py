@@ -121,9 +121,18 @@ class StudyRequest:
                 f"{', '.join(misplaced)} goes with --data: set it in {self.spec} instead"
             )
 
-    def create_or_join(self, storage: str | None, *, priority: int | None = None) -> StudyRow:
-        """Put the study into the database, or join it there; see `study.create_or_join_study`."""
+    def create_or_join(
+        self, storage: str | None, *, priority: int | None = None, device: str | None = None
+    ) -> StudyRow:
+        """Put the study into the database, or join it there; see `study.create_or_join_study`.
+
+        Args:
+            storage: The flag of the storage.
+            priority: Of the study; None leaves it.
+            device: What its workers train on here; its kind is the study's. None for the spec's.
+        """
         from ..problem.build import prefix_errors
+        from ..spec.device import device_kind
         from ..spec.from_data import override_sections, sections_from_data
         from ..spec.spec import parse_spec, read_toml
         from ..study import create_or_join_study
@@ -139,6 +148,7 @@ class StudyRequest:
             name=self.name,
             trials=self.trials,
             seed=self.seed,
+            device=None if device is None else device_kind(device),
             limits={cost.name: getattr(self.limits, flag) for flag, cost in _LIMIT_FLAGS.items()},
         )
         parsed_spec = parse_spec(sections, source=source)

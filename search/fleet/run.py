@@ -6,7 +6,7 @@ Entry point: `run_fleet`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
@@ -15,11 +15,13 @@ from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyStatus
 from ...storage.study.study import load_study
 from ..command import format_command
-from ..errors import Drained
+from ..errors import Drained, SpecError
 from ..problem.stored import stored_spec
 from ..report.progress import count_finished, follow_progress
+from ..spec.device import device_for
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
+from .devices import VISIBLE_VARIABLE, assign_gpus, count_gpus, describe_assignment
 from .local import LocalFleet
 from .worker_fleet import Launcher, WorkerFleet
 from .worker_process import WorkerExit, WorkerProcess
@@ -33,6 +35,8 @@ def run_fleet(
     *,
     worker_count: int,
     launcher: Launcher = Launcher.LOCAL,
+    start_worker: Callable[..., WorkerProcess] = WorkerProcess,
+    gpu_count: Callable[[], int] = count_gpus,
 ) -> int:
     """Run worker processes on a study and show its progress until they end.
 
@@ -43,18 +47,21 @@ def run_fleet(
         console: Where progress is written.
         worker_count: How many to start at most.
         launcher: Where.
+        start_worker: Starts one on this machine.
+        gpu_count: Returns how many GPUs this machine has.
 
     Returns:
         The exit code: 0 when the budget is spent or every candidate was tried, 75 when the study
         was cancelled, else the worst worker's.
 
     Raises:
-        SpecError: Ray is asked for and not there.
+        SpecError: Ray is asked for and not there, or the device is not the study's.
         KeyboardInterrupt: A second Ctrl-C; workers were killed, their slots come back.
     """
     database.patient = True  # as the workers are
     study = load_study(database, name)
     spec = stored_spec(study)
+    device = device_for(name, spec.proxy.device, options.device)
     reader = LedgerReader(database, study)
     counts = reader.counts()
     if count_finished(counts) == counts.budget:
@@ -71,10 +78,24 @@ def run_fleet(
     if launcher is Launcher.RAY:
         from .ray import RayFleet  # Ray is an extra
 
-        gpu = spec.proxy.device == "cuda"
+        if ":" in device:
+            raise SpecError(
+                f'--on ray: found the device "{device}", but Ray itself gives each worker its GPU; '
+                'write "cuda"'
+            )
+        gpu = device == "cuda"
         fleet = RayFleet(arguments, fleet_size, database.url, threads=options.threads, gpu=gpu)
     else:
-        fleet = LocalFleet([WorkerProcess(arguments, database.url) for _ in range(fleet_size)])
+        gpus = assign_gpus(device, fleet_size, os.environ, gpu_count)
+        if (assignment := describe_assignment(gpus)) is not None:
+            console.print(assignment, markup=False)
+        environments = [{} if gpu is None else {VISIBLE_VARIABLE: gpu} for gpu in gpus]
+        fleet = LocalFleet(
+            [
+                start_worker(arguments, database.url, environment=environment)
+                for environment in environments
+            ]
+        )
     stop_request = StopRequest()
     try:
         with (

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal, cast
 
 from torch import nn
 
@@ -204,7 +203,7 @@ def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
         inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
         targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
         batch_size=batch_size,
-        device_type=cast(Literal["cpu", "cuda"], resolve_device(settings.device).type),
+        device_type="cuda" if resolve_device(settings.device).type == "cuda" else "cpu",
         # Factors on the rates by width change no byte and no operation.
         optimizer=lambda model: make_adamw(model, settings.learning_rate, settings.weight_decay),
         loss=objective.loss,

@@ -11,6 +11,7 @@ from ...objectives.cost.measure import measure_step
 from ...objectives.data.split import max_train_rows
 from ...objectives.model.metrics import imbalance_note
 from ...objectives.training.settings import resolve_device
+from ..spec.device import device_kind
 from ..units import format_memory
 from .build import step_spec, trained_builder
 from .problem import Problem
@@ -70,7 +71,7 @@ def _length_note(problem: Problem) -> str:
 
 def _memory_note(problem: Problem) -> list[str]:
     """Compare a baseline's measured step with its prediction, on a GPU, where that is estimated."""
-    if problem.settings.device != "cuda" or not problem.suggester.baselines:
+    if device_kind(problem.settings.device) != "cuda" or not problem.suggester.baselines:
         return []
     baseline = problem.suggester.baselines[0]
     predicted = problem.exact_costs(baseline.widths).get("train_memory")

@@ -110,11 +110,11 @@ class Problem:
             NothingFeasible: No candidate keeps the limits.
             SearchError: Anything else about the search.
         """
-        device_type = resolve_device(spec.proxy.device).type
+        device = resolve_device(spec.proxy.device)
         objective = load_objective(spec, folder)
         # Written out: the device decides what memory means, and whoever reads the study needs no
         # data to know its metric.
-        detected = {"device": device_type, "metric": spec.proxy.metric or objective.metric.name}
+        detected = {"device": str(device), "metric": spec.proxy.metric or objective.metric.name}
         spec = spec.model_copy(update={"proxy": spec.proxy.model_copy(update=detected)})
         space = spec.widths.to_space()
         check_builder(

@@ -48,11 +48,16 @@ def override_sections(
     name: str | None,
     trials: int | None,
     seed: int | None,
+    device: str | None,
     limits: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """Return the sections with the flags' values in place of the file's."""
     changed = dict(sections)
-    flags = {"study": {"name": name, "trials": trials, "seed": seed}, "limits": limits}
+    flags = {
+        "study": {"name": name, "trials": trials, "seed": seed},
+        "limits": limits,
+        "proxy": {"device": device},
+    }
     for section, values in flags.items():
         set_flags = {key: value for key, value in values.items() if value is not None}
         current = changed.get(section, {})

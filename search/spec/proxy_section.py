@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ...objectives.data.read_options import ReadOptions
 from ...objectives.engines.registry import ENGINES
+from .device import check_device
 from .messages import format_value
 from .sections import Reference, Section
 
@@ -102,7 +103,7 @@ class ProxySection(Section):
     first 300 steps; 0 trains all epochs; by default as many as 200 steps take, and at least 3."""
     learning_rate: float = Field(default=1e-3, gt=0, le=_MAX_RATE, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, le=_MAX_RATE, allow_inf_nan=False)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, AfterValidator(check_device)] = "auto"
     data_on: Literal["auto", "device", "host"] = "auto"
     """Where the data lies while it is trained on."""
     parametrisation: Literal["mup", "standard"] = "mup"

@@ -38,6 +38,7 @@ class TrainerConfig(_Message):
         lease_seconds: Seconds that a claim or a heartbeat holds a slot.
         threads: CPU threads of a training.
         checkpoints: Folder of the study's checkpoints.
+        device: What to train on; None for what the spec says.
         compare_engines: Whether to try engines out before the first batch.
     """
 
@@ -46,6 +47,7 @@ class TrainerConfig(_Message):
     lease_seconds: float
     threads: int
     checkpoints: Path
+    device: str | None = None
     compare_engines: bool = True
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, get_type_hints
 import typer
 
 from ..flags import seconds, whole_number
+from ..spec.device import parse_device_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class FleetWorkerOptions:
     Attributes:
         threads: CPU threads of a training.
         lease_seconds: Seconds without a heartbeat until another worker takes a slot over.
+        device: What to train on, of the kind that the study's spec says; None for the spec's own.
         checkpoints: Folder for checkpoints; None for the usual one.
     """
 
@@ -47,6 +49,16 @@ class FleetWorkerOptions:
             help="Seconds without a heartbeat until a trial is taken over.",
         ),
     ] = 30.0
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            parser=parse_device_option,
+            metavar="DEVICE",
+            help="What to train on, such as cuda:1; else what the spec says.",
+            show_default=False,
+        ),
+    ] = None
     checkpoints: Annotated[
         Path | None,
         typer.Option(

@@ -21,6 +21,7 @@ from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
 from ...storage.study.workers import WorkerActivity
 from ..problem.stored import stored_spec
+from ..spec.device import device_for
 from ..trial.checkpoints import checkpoint_folder
 from ..trial.outcome import SlotOutcome
 from .heartbeat import BEATS_PER_LEASE, WorkerHeartbeat
@@ -126,12 +127,14 @@ def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor
     before anything is claimed.
     """
     database, options = context.database, context.options
+    spec = stored_spec(study)
     trainer = TrainerProcess(
         TrainerConfig(
             study=study.name,
             worker=worker_name(),
             lease_seconds=options.lease_seconds,
             threads=options.threads,
+            device=device_for(study.name, spec.proxy.device, options.device),
             checkpoints=checkpoint_folder(options.checkpoints, database.url, study),
         ),
         database.url,
@@ -144,7 +147,5 @@ def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor
         trainer=trainer,
         lease_seconds=options.lease_seconds,
         stop=context.stop,
-        observer=_StudyObserver(
-            context=context, study=study, metric=stored_spec(study).metric, trainer=trainer
-        ),
+        observer=_StudyObserver(context=context, study=study, metric=spec.metric, trainer=trainer),
     )

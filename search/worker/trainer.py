@@ -159,8 +159,15 @@ def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, st
     study = load_study(database, config.study)
     check_fingerprint(study)
     spec = stored_spec(study)
+    if config.device is not None:
+        proxy = spec.proxy.model_copy(update={"device": config.device})
+        spec = spec.model_copy(update={"proxy": proxy})
     # Before the user's code is loaded: a limit that it sets on itself is no property of the device.
-    device_class = classify_device(resolve_device(spec.proxy.device))
+    device = resolve_device(spec.proxy.device)
+    if device.type == "cuda" and device.index is not None:
+        # What names no device of its own, such as a captured graph, is then on this one.
+        torch.cuda.set_device(device)
+    device_class = classify_device(device)
     problem = Problem.load(spec, base_folder(study), study.costs)
     ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
     checkpoints = StudyCheckpoints.from_environment(config.checkpoints, study.fingerprint)

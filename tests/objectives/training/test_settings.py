@@ -34,7 +34,7 @@ def test_auto_takes_cuda_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("tpu", "write auto, cpu or cuda"), ("cuda:99", "is not there")]
+    ("name", "says"), [("tpu", "write auto, cpu, cuda, cuda:1 or mps"), ("cuda:99", "is not there")]
 )
 def test_a_device_that_is_not_there(name: str, says: str) -> None:
     with pytest.raises(ModelError) as caught:

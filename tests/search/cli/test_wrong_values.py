@@ -96,6 +96,22 @@ def test_numbers_beyond_all_measure(small: CommandLine, arguments: tuple[str, ..
     assert_one_sentence(small.run_in_process(*arguments))
 
 
+@pytest.mark.parametrize("device", ["tpu", "cuda:", "cuda:-1", "cuda:１", "CUDA", "", "cuda:9999"])
+@pytest.mark.parametrize("arguments", [("run", "s.toml"), ("worker", "s"), ("resume", "s")])
+def test_devices_that_are_none(small: CommandLine, arguments: tuple[str, ...], device: str) -> None:
+    result = small.run_in_process(*arguments, f"--device={device}")
+    assert_one_sentence(result)
+    assert '--device: found "' in result.err
+    assert '"cuda:1" (a GPU by its number)' in result.err
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+def test_devices_that_are_not_there(small: CommandLine, device: str) -> None:
+    result = small.run_in_process("run", "s.toml", "--device", device, "--name", "elsewhere")
+    assert_one_sentence(result)
+    assert "is not there; this machine has cpu" in result.err
+
+
 # --- the spec file --------------------------------------------------------------------------------
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -113,7 +129,7 @@ NUMERIC_KEYS = [
     *("proxy.epochs", "proxy.batch_size", "proxy.patience", "proxy.learning_rate"),
     *("proxy.weight_decay", "proxy.replicas", "proxy.folds", "proxy.accumulate"),
     *("proxy.halving", "proxy.halving.eta", "proxy.halving.first", "proxy.at_once"),
-    *("proxy.rate_factors", "proxy.target"),
+    *("proxy.rate_factors", "proxy.target", "proxy.device"),
 ]
 ODD_VALUES = [
     *(10**23, -(10**23), 10**5000, -1, 0, 2.5, -0.0, 1e308, 1e-320),
