@@ -74,6 +74,9 @@ MAX_UNIT_LENGTH = 15
 MAX_TOLD_UNITS = 5
 """Different units up to which they are told; more are the letters of codes."""
 
+MIN_UNIT_SHARE = 0.5
+"""Share of the numbers that a unit, or a multiplier without currency, must stand behind."""
+
 DOMINANT_SHARE = 0.95
 """Share of the rows with a currency (or unit) from which on the others are slips of the pen."""
 
@@ -201,7 +204,9 @@ def split_amounts(
         usual = next(iter(rows))
         is_single = rows[usual] >= DOMINANT_SHARE * sum(rows.values())
         many_values = distinct[fits.to_numpy()].sum() > MIN_DISTINCT_VALUES
-        is_number = bool(usual == "%" or kind == "currency" or labels or many_values)
+        # A letter behind a few numbers is a part of their names: 136, 136A, 136B.
+        is_usual = sum(rows.values()) >= MIN_UNIT_SHARE * counts[fits.to_numpy()].sum()
+        is_number = bool(usual == "%" or kind == "currency" or labels or (many_values and is_usual))
         # Few values with a word behind them are categories: '36 months', '60 months'.
         accepted = ["", usual] if is_single and is_number else [""]
         if not is_single and is_number and len(rows) <= MAX_TOLD_UNITS:
@@ -213,7 +218,9 @@ def split_amounts(
             labels.append("per cent" if usual == "%" else f"in {usual}")
         fits &= parts[kind].isin(accepted)
     multipliers = _rows_of(parts["multiplier"][fits], counts[fits.to_numpy()])
-    if multipliers:
+    if multipliers and not _are_multiplied(parts[fits], counts[fits.to_numpy()]):
+        fits &= parts["multiplier"] == ""
+    elif multipliers:
         labels.append(f"{' and '.join(map(repr, multipliers))} multiplied out")
     if (parts["sign"][fits] == "()").any():
         labels.append("parentheses negative")
@@ -224,6 +231,14 @@ def split_amounts(
         format=tuple(labels),
         remarks=tuple(remarks),
     )
+
+
+def _are_multiplied(parts: pd.DataFrame, counts: NDArray[np.int64]) -> bool:
+    """Return whether letters behind numbers multiply them, rather than name them as in 208b."""
+    letters = parts["multiplier"] != ""
+    is_usual = counts[letters.to_numpy()].sum() >= MIN_UNIT_SHARE * counts.sum()
+    has_decimals = parts["digits"][letters].str.contains("[.,]").any()
+    return bool(is_usual or has_decimals or (parts["currency"] != "").any())
 
 
 def _take_apart(shapes: "pd.Series[Any]") -> pd.DataFrame:

@@ -3,9 +3,9 @@
 A text is tidied (weekday, name of the month, a clock time and zone behind the date), then formats
 are tried on all values of the column together: the one that reads most rows is taken, and a second
 and third for what it leaves. So "05/04/2020" is the 5th of April beside "13/04/2020", and the 4th
-of May beside "04/13/2020". Where no value tells, it is the order in which the dates only rise or
-only fall; then that of the file's other columns; then the month is first beside AM and PM, else the
-day.
+of May beside "04/13/2020". Where no value tells, it is the order in which all dates are the same
+day of their months, or in which they only rise or only fall; then that of the file's other columns;
+then the month is first beside AM and PM, else the day.
 
 Entry points: `parse_dates`, `are_compact_dates`.
 """
@@ -229,10 +229,17 @@ def _choose_order(
     best: str, other: str, parsed: dict[str, "pd.Series[Any]"], day_first: bool | None
 ) -> str:
     """Return which of two orders of day and month to take where every date fits both."""
-    rising = [one for one in (best, other) if _only_rises_or_falls(parsed[one])]
-    if len(rising) == 1:
-        return rising[0]
+    for is_regular in (_has_one_day, _only_rises_or_falls):
+        regular = [one for one in (best, other) if is_regular(parsed[one])]
+        if len(regular) == 1:
+            return regular[0]
     return best if _is_day_first(best) == (day_first is not False) else other
+
+
+def _has_one_day(values: "pd.Series[Any]") -> bool:
+    """Return whether dates are those of months or quarters, such as the first of each."""
+    present = values.dropna()
+    return len(present) > 1 and present.dt.day.nunique() == 1
 
 
 def _only_rises_or_falls(values: "pd.Series[Any]") -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 MISSING_WORDS = frozenset(
     word
     for line in (
-        "?|??|???|-|--|---|–|—|.|..|...|…|*|**|/|//|\\n|:|_|#|x|xx|xxx",
+        "?|??|???|-|--|---|–|—|.|..|...|…|*|**|/|//|\\n|:|_|#",
         "na|n.a.|n.a|n/a|n\\a|#n/a|#na|nan|-nan|nat|null|(null)|none|nil|void|<na>|<null>|<none>",
         "nd|n.d.|n.d|n/d|n.v.|k.a.|k.a|s/d|s.d.|s.o.|n.b.|n.k.|n/k|n/r|n.r.|nr|n/s|tbd|tba",
         "no data|no_data|nodata|unknown|unk|not known|undefined|undef|undetermined|pending",

@@ -33,6 +33,9 @@ MIN_NUMBERS_IN_SAMPLE = 0.5
 MIN_LEADING_ZEROS = 0.01
 """Share of the rows from which on leading zeros make codes; below, they are slips of the pen."""
 
+MIN_PLAIN_CODES = 0.95
+"""Share of the numbers that must be figures alone for leading zeros to make codes."""
+
 MAX_EXACT_INTEGER = 2.0**53
 """Whole numbers beyond this are not told apart in float64."""
 
@@ -184,7 +187,7 @@ def _why_codes(
         is_merging = bool(np.isin(values[leading], values[is_number & ~leading]).any()) or len(
             np.unique(values[leading])
         ) < len(zeros)
-        all_digits = bool(numbers.str.fullmatch(r"\d+").all())
+        all_digits = bool(numbers.str.fullmatch(r"\d+").mean() >= MIN_PLAIN_CODES)
         one_length = numbers.str.len().nunique() == 1
         if all_digits and (one_length or is_merging or share >= MIN_LEADING_ZEROS):
             return Remark("codes with leading zeros, not numbers", format_words(zeros))

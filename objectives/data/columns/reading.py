@@ -102,12 +102,17 @@ def reading_notes(readings: Sequence[ColumnReading]) -> tuple[str, ...]:
 
 def format_counts(counts: Mapping[str, int]) -> str:
     """Return words with their counts, cut off after eight: "'?' (20), '-' (3)"."""
-    return cut_list([f"'{word}' ({count})" for word, count in counts.items()])
+    return cut_list([f"{quote(word)} ({count})" for word, count in counts.items()])
+
+
+def quote(word: str) -> str:
+    """Return a word in quotes, cut off after 40 characters; those that do not show, as escapes."""
+    return f"'{word:.40}'" if word.isprintable() else ascii(word[:40])
 
 
 def format_words(words: Iterable[str]) -> str:
     """Return words in quotes, cut off after three."""
-    return cut_list([f"'{word:.40}'" for word in words], most=3)
+    return cut_list([quote(word) for word in words], most=3)
 
 
 def cut_list(parts: Sequence[str], separator: str = ", ", most: int = MAX_LISTED) -> str:

@@ -82,7 +82,7 @@ def test_many_words_beside_numbers_are_told_with_what_to_do() -> None:
     assert "--missing" in reading.describe()
 
 
-@pytest.mark.parametrize("texts", [["0", "1", "2", "3+"], ["1", "2", "rare"]], ids=str)
+@pytest.mark.parametrize("texts", [["0", "1", "2", "3+"], ["1", "2", "rare"], ["1", "2", "X"]])
 def test_a_word_beside_few_numbers_is_a_category(texts: list[str]) -> None:
     assert read(texts * 20).kind == "text"
     assert read([*texts[:2] * 20, "?"]).kind == "number"

@@ -95,8 +95,16 @@ UNDECIDED = ["05/04/2020", "04/05/2020", "03/06/2020"]
         ({}, [f"{text} 1:00 PM" for text in UNDECIDED], "2020-05-04"),
         ({}, ["01/02/2020", "01/03/2020", "02/01/2020"], "2020-01-02"),
         ({"day_first": False}, ["01/02/2020", "02/02/2020", "01/03/2020"], "2020-02-01"),
+        ({}, ["2/1/85", "5/1/85", "8/1/85", "11/1/85", "2/1/86"], "1985-02-01"),
     ],
-    ids=["day first", "as other columns", "AM and PM", "rising", "rising before other columns"],
+    ids=[
+        "day first",
+        "other columns",
+        "AM and PM",
+        "rising",
+        "rising, not other columns",
+        "quarters",
+    ],
 )
 def test_where_no_value_decides_it_is_said(
     options: dict[str, Any], texts: list[str], first: str

@@ -64,6 +64,13 @@ def test_a_unit_behind_many_numbers_is_no_part_of_them() -> None:
     assert parsed.format == "in kg"
 
 
+def test_letters_behind_few_numbers_are_names_unless_they_multiply() -> None:
+    plain = [str(k) for k in range(100, 200)]
+    assert np.isnan(parse(*plain, "208a", "208b").values).tolist() == [False] * 100 + [True] * 2
+    assert np.isnan(parse(*plain, "12A", "13A").values).sum() == 2
+    assert parse(*plain, "1.2K", "3M").values[-2:].tolist() == [1200, 3e6]
+
+
 NO_NUMBERS: dict[str, Sequence[str]] = {
     "codes": ["A1", "A2"],
     "a word before": ["Zone 1", "Zone 2"],
@@ -136,8 +143,14 @@ def test_a_column_proves_its_decimal_sign(texts: list[str], proven: str | None) 
 
 @pytest.mark.parametrize(
     "texts",
-    [["01", "1", "2"], ["01067", "98101"], ["007", "012", "133"], ["0010", "0011"]],
-    ids=["beside the same number", "zip codes", "agents", "all"],
+    [
+        ["01", "1", "2"],
+        ["01067", "98101"],
+        ["007", "012", "133"],
+        ["0010", "0011"],
+        [*(f"{k:03d}" for k in range(99)), "99A"],
+    ],
+    ids=["beside the same number", "zip codes", "agents", "all", "one with a letter"],
 )
 def test_leading_zeros_make_codes(texts: list[str]) -> None:
     parsed = parse(*texts)

@@ -48,6 +48,10 @@ def test_a_column_without_anything_to_say_has_no_note() -> None:
     assert reading_notes([reading(empty=2)]) == ()
 
 
+def test_what_does_not_show_is_told_as_an_escape() -> None:
+    assert "'6.2\\x1a' (1)" in reading(missing_words={"6.2\x1a": 1}).describe()
+
+
 def test_a_remark_names_every_column_of_which_it_is_true_with_its_values() -> None:
     readings = [reading(name, remarks=(Remark("merged", f"'{name}1'"),)) for name in "ab"]
     assert reading_notes(readings) == ("merged: 'a' ('a1'), 'b' ('b1')",)
