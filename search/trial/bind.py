@@ -24,6 +24,7 @@ from ..problem.problem import Problem
 from ..problem.seeds import trial_seed
 from ..sampler.suggest import Suggestion
 from .history import build_history
+from .turn import ProposalTurn
 
 # Rounds of proposals for one batch: each further one means that another worker bound the same
 # widths first, or that the exact costs refused some.
@@ -75,11 +76,13 @@ class Binder:
         projection: Optuna's view of it.
         known_infeasible: Candidates, each [d], that must not be suggested; grows while it binds.
         out_of_memory_elsewhere: What ran out of memory on other classes of devices.
+        turn: When to propose, where other workers do, too.
     """
 
     problem: Problem
     ledger: Ledger
     projection: Projection
+    turn: ProposalTurn
     known_infeasible: list[NDArray[np.int64]] = field(default_factory=list)
     out_of_memory_elsewhere: Sequence[Mapping[str, int]] = ()
 
@@ -189,6 +192,7 @@ class Binder:
     ) -> list[Suggestion]:
         """Suggest for the slots; for the study's very last one only when it comes alone."""
         problem = self.problem
+        ahead = self.turn.wait(slots)
         past = build_history(
             problem.space,
             self.ledger.reader.tried(),
@@ -199,9 +203,12 @@ class Binder:
         )
         rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, round_number))
         reaches_last = self.ledger.reader.unbound() <= len(slots)
-        if nothing_bound and len(slots) == 1:
+        if nothing_bound and len(slots) == 1 and not ahead:
             return [problem.suggester.suggest(past, rng, last=reaches_last)]
-        return problem.suggester.suggest_batch(past, rng, len(slots) - reaches_last)
+        count = len(slots) - reaches_last
+        suggestions = problem.suggester.suggest_batch(past, rng, ahead + count)
+        # Those ahead choose the first ones, if they are alive.
+        return suggestions[min(ahead, max(0, len(suggestions) - count)) :]
 
     def _release_surplus(self, slots: list[Slot], keep: int) -> list[Slot]:
         """Give back the slots that there is no suggestion for."""

@@ -44,6 +44,7 @@ from .record import (
     record_settlements,
     training_settlement,
 )
+from .turn import ProposalTurn
 from .watch import BatchWatch
 
 TrainedSlot = tuple[BoundSlot, TrainingResult | BaseException | None]
@@ -149,12 +150,17 @@ class Runner:
     def _device_problem(self) -> DeviceProblem:
         return DeviceProblem(problem=self.problem, device_class=self.device_class)
 
+    @cached_property
+    def _turn(self) -> ProposalTurn:
+        return ProposalTurn(reader=self.ledger.reader)
+
     def _binder(self) -> Binder:
         records = self.ledger.reader.out_of_memory()
         return Binder(
             problem=self._device_problem.restricted(records),
             ledger=self.ledger,
             projection=self.projection,
+            turn=self._turn,
             known_infeasible=self._device_problem.known_infeasible,
             out_of_memory_elsewhere=self._device_problem.out_of_memory_elsewhere(records),
         )

@@ -81,6 +81,13 @@ class LedgerReader:
         """Return the number of slots that are not done and have no widths yet."""
         return int(self._scalar(select(func.count()).where(of_study(self._study.id), UNBOUND)))
 
+    def choosing_before(self, number: int) -> frozenset[str]:
+        """Return the tokens of the slots below a number that a worker holds without widths."""
+        query = select(slots.c.token).where(
+            of_study(self._study.id), UNBOUND, is_leased(), slots.c.number < number
+        )
+        return frozenset(row.token for row in self._rows(query))
+
     def seconds_until_claimable(self) -> float | None:
         """Return the seconds until a leased slot may be claimed, 0 if now; None without leases."""
         query = select(

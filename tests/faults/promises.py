@@ -23,6 +23,10 @@ PROMISES = (
     "clock-safe",
     "model",
     "no pickle, no leak",
+    "user code ends only its trial",
+    "database trouble passes",
+    "no process is left behind",
+    "no crowd, no lost file",
 )
 
 PROMISE_MARKER, COUNTS_PROPERTY = "promise", "counts"

@@ -21,8 +21,11 @@ proxy = {{ data = "deadly_data.py:load", epochs = {epochs}, batch_size = 32, pat
 at_once = {at_once}, engine = "plain", parametrisation = "standard" }}
 """
 MODEL = """\
-import ctypes, os, time
+import asyncio, ctypes, os, time
 from torch import nn
+
+class Abort(BaseException):
+    pass
 
 class Deadly(nn.Module):
     def __init__(self, width):
@@ -49,6 +52,9 @@ def load():
 """
 SEGMENTATION_FAULT = "ctypes.string_at(0)"
 EXIT = "os._exit(3)"
+USER_CODE_PROMISE = "user code ends only its trial"
+# Its process is written down, and it outlives whoever started it.
+LEAVES_A_PROCESS = "os.system('(sleep 600 & echo $! >> helpers)'); time.sleep(0.3)"
 HOLDS_THE_LOCK = "ctypes.PyDLL(None).usleep(3_100_000)"
 
 
@@ -82,6 +88,16 @@ def study(tmp_path: Path) -> DeadlyStudy:
             marks=pytest.mark.promise("OOM and poison"),
         ),
         pytest.param(EXIT, "code 3", 3, id="exit among three"),
+        *(
+            pytest.param(
+                fault, message, at_once, id=name, marks=pytest.mark.promise(USER_CODE_PROMISE)
+            )
+            for name, fault, message, at_once in (
+                ("cancelled", "raise asyncio.CancelledError", "CancelledError", 1),
+                ("interrupted among three", "raise KeyboardInterrupt", "KeyboardInterrupt", 3),
+                ("an ending of its own", "raise Abort('enough')", "Abort: enough", 1),
+            )
+        ),
     ],
 )
 def test_a_trial_that_kills_its_process_is_tried_three_times_and_given_up(
@@ -125,6 +141,38 @@ def test_a_training_that_holds_the_interpreters_lock_keeps_its_lease(
         0,
     )
     record_counts(**figures)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.promise("no process is left behind")
+@pytest.mark.parametrize("victim", ["trainer", "worker"])
+def test_what_a_training_started_ends_with_its_trainer(
+    study: DeadlyStudy, record_counts: Callable[..., None], victim: str
+) -> None:
+    """It holds the trainer's pipes open, and yet the trial goes on in another process at once."""
+    study.write(LEAVES_A_PROCESS, {2, 3, 4, 5}, trials=2, epochs=6)
+    helpers = study.folder / "helpers"
+    worker = study.start("worker", "deadly", "--lease", "3")
+    study.wait_until(worker, lambda: helpers.exists() and helpers.read_text().endswith("\n"))
+    if victim == "trainer":
+        [trainer] = psutil.Process(worker.pid).children()
+        trainer.kill()
+    else:
+        worker.kill()
+        worker.communicate()
+        worker = study.start("worker", "deadly", "--lease", "3")
+    _, err = worker.communicate(timeout=240)
+    assert worker.returncode == 0, err
+    figures = study.audit()
+    assert (figures["complete"], figures["running"]) == (2, 0)
+    started = [int(line) for line in helpers.read_text().splitlines()]
+    _, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=30
+    )
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    assert len(started) >= 12
+    record_counts(**figures, helpers=len(started))
 
 
 @pytest.mark.slow
