@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from .accuracy import counted_errors, predicted_peak_errors
+from .accuracy import counted_errors
 from .speed import measure_speeds
 from .tools import TOOLS
 
@@ -22,14 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     threadpool_limits(1)
     print("progress: counted figures", file=sys.stderr, flush=True)
     count_rows = list(_log_progress(counted_errors(options.quick), "network"))
-    print("progress: predicted peaks", file=sys.stderr, flush=True)
-    peak_rows = list(_log_progress(predicted_peak_errors(options.quick), "network"))
     print("progress: speeds", file=sys.stderr, flush=True)
     speed_rows = list(_log_progress(measure_speeds(options.quick), "space"))
     print(_macs_table(count_rows), _parameters_table(count_rows), sep="\n\n", end="\n\n")
-    print(_peaks_table(peak_rows), _speeds_table(speed_rows), sep="\n\n")
+    print(_speeds_table(speed_rows))
     if options.json is not None:
-        figures_by_part = {"counted": count_rows, "predicted": peak_rows, "speed": speed_rows}
+        figures_by_part = {"counted": count_rows, "speed": speed_rows}
         options.json.write_text(json.dumps(figures_by_part, indent=1) + "\n")
     return 0
 
@@ -69,12 +67,6 @@ def _parameters_table(figures: list[dict[str, Any]]) -> str:
         for row in figures
     ]
     return "Parameters, error:\n\n" + _table(["network", "parameters", "Widthwise", *TOOLS], rows)
-
-
-def _peaks_table(peaks: list[dict[str, Any]]) -> str:
-    head = list(peaks[0])
-    rows = [[row["network"], *(_format_percent(row[name]) for name in head[1:])] for row in peaks]
-    return "Training peak, predicted against real tensors (AdamW), error:\n\n" + _table(head, rows)
 
 
 def _speeds_table(rates: list[dict[str, Any]]) -> str:

@@ -28,7 +28,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from ..errors import CostError, describe_error
 from ..trace.fake_model import ModelFactory, require_module
-from ..trace.flops import fused_encoder_disabled
 from ..training.step import (
     StepSpec,
     TensorSpec,
@@ -110,7 +109,6 @@ def _measure_on_cpu(build: ModelFactory, step: StepSpec, device: torch.device) -
         inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
         with (
             inference.part("forward"),
-            fused_encoder_disabled(),
             torch.no_grad(),
             autocast_context(step.autocast, inputs),
         ):

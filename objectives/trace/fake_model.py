@@ -9,10 +9,11 @@ its tensors are made fake afterwards. What a builder hands in from outside comes
     with fake_model(build, inputs, mode) as (model, notes), mode:
         model(*batch)
 
-Entry points: `FakeCPU`, `fake_model`; `builder_error` and `require_module`, for builders that run
-for real.
+Entry points: `FakeCPU`, `fake_model`, `sequences_unpacked`; `builder_error` and `require_module`,
+for builders that run for real.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
@@ -169,6 +170,22 @@ def _patched_for_builders(mode: FakeCPU) -> Iterator[None]:
         _patched_attribute(torch.utils, "swap_tensors", swap_without_memo),
         _patched_attribute(nn.init, "_no_grad_trunc_normal_", leave_unchanged),
     ):
+        yield
+
+
+@contextmanager
+def sequences_unpacked() -> Iterator[None]:
+    """Let Hugging Face's Transformers take a batch for whole sequences, as it does for real.
+
+    It looks into the positions for several sequences packed into one, and cannot where they have no
+    values; then it builds a mask, and repeats keys and values, that no real step needs.
+    """
+    masking = sys.modules.get("transformers.masking_utils")
+    name = "find_packed_sequence_indices"
+    if masking is None or not hasattr(masking, name):
+        yield
+        return
+    with _patched_attribute(masking, name, lambda position_ids: None):  # noqa: ARG005
         yield
 
 

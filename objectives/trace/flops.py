@@ -13,6 +13,7 @@ Gaps of torch 2.13 that the formulas below close, each with a test that fails wi
 | fused LSTM on the CPU, forward and backward | 0 | meta-pytorch/tnt issue 624 |
 | weight gradient of a grouped convolution | groups × too much | pytorch pull request 183405 |
 | matrix × vector, `addbmm`, `addr`-like products, `Bilinear`, `cdist` | 0 | |
+| products of complex numbers | as of real ones; here 4 × | |
 | the fused encoder layer (`torch.backends.mha`) | 0 | switched off while counting |
 
 Entry points: `FlopCounter`, `fused_encoder_disabled`.
@@ -24,6 +25,7 @@ from math import prod
 from typing import Any, final
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import (
     FlopCounterMode,
     bmm_flop,
@@ -161,6 +163,10 @@ FORMULAS: dict[Any, Callable[..., int]] = {
 """Operation to formula of its shapes, in FLOPs, beside torch's own."""
 
 
+COMPLEX_MACS = 4
+"""Multiply-adds of real numbers in one of complex numbers: (a + bi)(c + di) has four products."""
+
+
 class _NullModuleTracker:
     """Torch's module tracker without the hooks: they keep gradients alive and cost time."""
 
@@ -180,6 +186,15 @@ class FlopCounter(FlopCounterMode):
     def __init__(self) -> None:
         super().__init__(display=False, custom_mapping=FORMULAS)
         self.mod_tracker = _NullModuleTracker()  # type: ignore[assignment]
+
+    def _count_flops(self, func_packet: Any, out: Any, args: Any, kwargs: Any) -> Any:
+        if func_packet in self.flop_registry:
+            count = self.flop_registry[func_packet](*args, **kwargs, out_val=out)
+            tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+            if any(tensor.is_complex() for tensor in tensors):
+                count *= COMPLEX_MACS
+            self.flop_counts["Global"][func_packet] += count
+        return out
 
     @property
     def flops(self) -> int:

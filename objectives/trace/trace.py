@@ -38,7 +38,7 @@ from ..training.step import (
 from ..user_code import is_tensor_too_large, user_code_location, user_errors
 from .chance import OUTCOMES, Chance
 from .cuda_allocator import ROUNDING_SLACK
-from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model
+from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model, sequences_unpacked
 from .flops import FlopCounter, fused_encoder_disabled
 from .live_bytes import LiveBytes, Timeline, merge_timelines
 from .random_state import random_states_counted
@@ -89,6 +89,7 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
         with (
             fake_model(build, step.inputs, mode) as (model, notes),
             mode,
+            sequences_unpacked(),
             user_errors(lambda error: _trace_error(error, step)),
         ):
             return _trace(model, step, notes, mode)

@@ -253,3 +253,26 @@ def test_worked_example_of_the_depthwise_gradient() -> None:
 
 def test_formulas_are_of_operators_that_exist() -> None:
     assert all(isinstance(packet, torch._ops.OpOverloadPacket) for packet in FORMULAS)
+
+
+def complex_linear(x: Tensor) -> Tensor:
+    return x @ torch.ones(6, 5, dtype=x.dtype)
+
+
+COMPLEX_PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
+    "matrices": (complex_linear, 4 * 3 * 6 * 5),
+    "batches of matrices": (lambda x: x.expand(2, 3, 6) @ x.expand(2, 3, 6).mT, 4 * 2 * 3 * 6 * 3),
+    "einsum": (lambda x: torch.einsum("ni,mi->nm", x, x), 4 * 3 * 3 * 6),
+    "a vector": (lambda x: x @ torch.ones(6, dtype=x.dtype), 4 * 3 * 6),
+}
+
+
+@pytest.mark.parametrize("product", COMPLEX_PRODUCTS)
+def test_a_complex_product_is_four_real_ones(product: str) -> None:
+    function, macs = COMPLEX_PRODUCTS[product]
+    with FlopCounter() as counter:
+        function(torch.ones(3, 6, dtype=torch.complex64))
+    assert counter.flops == 2 * macs
+    with FlopCounter() as counter:
+        function(torch.ones(3, 6))
+    assert counter.flops == 2 * macs // 4

@@ -4,8 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.objectives.trace.live_bytes import LiveBytes
 from widthwise.objectives.trace.random_state import random_states_counted
@@ -14,37 +12,9 @@ from widthwise.tests.objectives.trace.real_step import (
     real_inference_peak,
     real_training_peak,
 )
+from widthwise.tests.objectives.zoo.recompute import InSequence, Recomputing
 
 STATE = torch.get_rng_state().nbytes
-
-
-class Recomputing(nn.Module):
-    """Six residual blocks whose activations are computed again."""
-
-    def __init__(self, dropout: float = 0.0, **options: bool) -> None:
-        super().__init__()
-        self.options = options
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Dropout(dropout), nn.Linear(32, 16))
-            for _ in range(6)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = x + checkpoint(block, x, **self.options)
-        return x
-
-
-class InSequence(nn.Module):
-    """Layers that are recomputed in three segments."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Linear(16, 16)
-        self.body = nn.Sequential(*(nn.Linear(16, 16) for _ in range(6)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return checkpoint_sequential(self.body, 3, self.stem(x), use_reentrant=False)
 
 
 MODELS = {

@@ -1,12 +1,12 @@
-"""Activation checkpointing, switched on from outside a model.
+"""Activation checkpointing, switched on from outside a model, and models that do it themselves.
 
-Entry point: `with_activation_checkpointing`.
+Entry points: `with_activation_checkpointing`, `Recomputing`, `InSequence`.
 """
 
 from functools import partial
 
-from torch import nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 
 def with_activation_checkpointing(model: nn.Module, blocks: tuple[str, ...]) -> nn.Module:
@@ -16,3 +16,32 @@ def with_activation_checkpointing(model: nn.Module, blocks: tuple[str, ...]) -> 
     for module in recomputed:
         module.forward = partial(checkpoint, module.forward, use_reentrant=False)
     return model
+
+
+class Recomputing(nn.Module):
+    """Six residual blocks whose activations are computed again."""
+
+    def __init__(self, dropout: float = 0.0, **options: bool) -> None:
+        super().__init__()
+        self.options = options
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Dropout(dropout), nn.Linear(32, 16))
+            for _ in range(6)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + checkpoint(block, x, **self.options)
+        return x
+
+
+class InSequence(nn.Module):
+    """Layers that are recomputed in three segments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(16, 16)
+        self.body = nn.Sequential(*(nn.Linear(16, 16) for _ in range(6)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint_sequential(self.body, 3, self.stem(x), use_reentrant=False)

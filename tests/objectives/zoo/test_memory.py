@@ -1,10 +1,12 @@
 """Predicted peaks against real training steps of every network of the zoo, to the byte."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.tests.objectives.trace.real_step import (
     CLASS,
@@ -148,22 +150,51 @@ def test_networks_of_published_width_are_predicted_to_the_byte(name: str) -> Non
     assert_exact(build, step)
 
 
-class WithoutMask(attention.GPT2):
-    """Leaves the causal mask to the library, which builds one only where it reads no values."""
+def words(model: nn.Module) -> nn.Module:
+    """Leave the mask to the library, which builds one only where it cannot read the positions."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x).logits
+    class WithoutMask(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(input_ids=x, use_cache=False).logits
+
+    return WithoutMask()
 
 
-def test_a_mask_that_is_only_built_when_traced_is_predicted_too_high_never_too_low() -> None:
-    entry = ZOO["GPT-2"]
+def narrow_gpt2() -> nn.Module:
     sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 50, "n_positions": 16}
-    step = entry.small_step(8)
-    _, make_optimizer = OPTIMIZERS["sgd"]
+    return words(GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)))
 
-    def build() -> nn.Module:
-        model = WithoutMask(**sizes, bos_token_id=0, eos_token_id=0)
-        return with_activation_checkpointing(model, entry.blocks)
 
-    real, _ = real_peaks(build, step, make_optimizer)
-    assert real < count_costs(build, step).train_memory < 1.01 * real
+def narrow_llama(key_value_heads: int) -> nn.Module:
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=key_value_heads,
+        max_position_embeddings=32,
+    )
+    return words(LlamaForCausalLM(config))
+
+
+LANGUAGE_MODELS: dict[str, Build] = {
+    "GPT-2": narrow_gpt2,
+    "Llama, grouped keys": partial(narrow_llama, 2),
+    "Llama, a key for each head": partial(narrow_llama, 4),
+    "GPT-2, checkpointed": lambda: with_activation_checkpointing(narrow_gpt2(), ("GPT2Block",)),
+}
+
+
+@pytest.mark.parametrize("model", LANGUAGE_MODELS)
+def test_no_mask_is_counted_that_is_only_built_when_traced(model: str) -> None:
+    assert_exact(
+        LANGUAGE_MODELS[model],
+        replace(ZOO["GPT-2"].small_step(8), inputs=(token_spec(16),), targets=token_spec(16)),
+        recompute=True,
+        kept_numbers=6 * 8,
+    )
