@@ -90,6 +90,8 @@ def read_content(path: Path) -> bytes:
             raise DataError(f"{path} is not a text file but {kind}.")
     if content[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         raise DataError(f"{path} holds a web page: download the table itself.")
+    if content[:256].lstrip().replace(b" ", b"").startswith((b'{"', b'[{"', b"[\n{")):
+        raise DataError(f"{path} holds JSON: save it as CSV, by pandas' `read_json` and `to_csv`.")
     return content
 
 

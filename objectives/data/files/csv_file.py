@@ -24,7 +24,7 @@ from ...errors import DataError
 from ..read_options import DEFAULT_OPTIONS, ReadOptions
 from .content import read_content
 from .encoding import DecodedText, decode
-from .separator import SEPARATOR_NAMES, detect_separator, parse_separator
+from .separator import SEPARATOR_NAMES, detect_dialect, parse_separator
 from .table_body import TableBody, read_body
 from .table_head import UNNAMED, TableHead, read_head
 
@@ -74,20 +74,19 @@ def read_csv(
     lines = _first_lines(decoded, skip_lines)
     if options.separator is not None:
         separator = parse_separator(options.separator)
-    if separator is None:
-        separator = detect_separator(lines)
     try:
-        head = read_head(path, lines, separator, options.header, target)
-        body = read_body(path, decoded, skip_lines, separator, head)
+        dialect = detect_dialect(lines, separator)
+        head = read_head(path, lines, dialect, options.header, target)
+        body = read_body(path, decoded, skip_lines, dialect, head)
     except csv.Error as error:
         raise DataError(
             f"{path} cannot be read as CSV ({error}): save it anew, with quotes around fields that "
             "hold the separator or a line end."
         ) from error
     table, table_notes = _put_together(path, head, body)
-    separator_name = SEPARATOR_NAMES.get(separator, repr(separator))
+    separator_name = SEPARATOR_NAMES.get(dialect.separator, repr(dialect.separator))
     notes = [] if decoded.note is None else [decoded.note]
-    if separator != ",":
+    if dialect.separator != ",":
         notes.append(f"the columns are separated by {separator_name}")
     return TextTable(
         table=table,

@@ -60,13 +60,12 @@ class TableStart:
     commented_names: Record | None
 
 
-def find_table(records: Sequence[Record], width: int, separator: str) -> TableStart:
+def find_table(records: Sequence[Record], width: int) -> TableStart:
     """Return where the table begins among the first records of a file.
 
     Args:
         records: As read; blank lines are empty records.
         width: Fields that most of them have.
-        separator: Of the fields, for names in a comment.
     """
     filled = [position for position, record in enumerate(records) if not is_blank(record)]
     above = list(
@@ -80,8 +79,13 @@ def find_table(records: Sequence[Record], width: int, separator: str) -> TableSt
         preamble=preamble,
         first=first,
         width=width,
-        commented_names=_commented_names(preamble, width, separator),
+        commented_names=_commented_names(preamble, width),
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: `1 line`, `2 lines`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def is_blank(record: Record) -> bool:
@@ -137,14 +141,14 @@ def _is_title(record: Record, width: int) -> bool:
     return len(fields) == 1 if width <= 3 else len(fields) < width - 1
 
 
-def _commented_names(preamble: list[Record], width: int, separator: str) -> Record | None:
+def _commented_names(preamble: list[Record], width: int) -> Record | None:
     if not preamble or not is_comment(preamble[-1]):
         return None
     last = preamble[-1]
     head = last[0].lstrip("#%/").strip()
     names = [head, *last[1:]] if head else last[1:]
     fits = len(names) == width and not any(_is_number(name.strip()) for name in names)
-    return names if fits and separator else None
+    return names if fits else None
 
 
 def _leaves_row_names_unnamed(names: Record, rows: Sequence[Record]) -> bool:

@@ -1,6 +1,6 @@
-"""What stands between two fields of a text file, and the records that it makes of the lines.
+"""What stands between two fields of a text file and around them, and the records that it makes.
 
-Entry points: `parse_separator` takes the user's word, `detect_separator` looks at the first lines,
+Entry points: `parse_separator` takes the user's word, `detect_dialect` looks at the first lines,
 `read_records` splits lines into fields.
 """
 
@@ -8,6 +8,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
@@ -25,7 +26,7 @@ SEPARATOR_NAMES = {
     "|": "bars",
     BLANKS: "blanks",
 }
-_DETECTABLE = (",", ";", "\t", "|")
+_DETECTABLE = (",", ";", "\t", "|", "^", "~")
 _WORDS = {
     "comma": ",",
     "semicolon": ";",
@@ -61,27 +62,81 @@ def parse_separator(said: str) -> str:
     return said
 
 
-def read_records(lines: Iterable[str], separator: str) -> "Reader":
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How fields are divided.
+
+    Attributes:
+        separator: Between two fields; `BLANKS` for any number of blanks.
+        quote: Around a field that holds separators or line ends.
+        escape: Before a quote that is part of such a field; None where it is doubled instead.
+    """
+
+    separator: str
+    quote: str = '"'
+    escape: str | None = None
+
+
+def read_records(lines: Iterable[str], dialect: Dialect) -> "Reader":
     """Return a reader of the fields of each record; a quoted field may span several lines."""
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    separator, quote, escape = dialect.separator, dialect.quote, dialect.escape
     if separator == BLANKS:
         lines = ("\t".join(_BLANK_SEPARATED.findall(line)) + "\n" for line in lines)
-        return csv.reader(lines, delimiter="\t")
-    return csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
+        return csv.reader(lines, delimiter="\t", quotechar=quote, escapechar=escape)
+    return csv.reader(
+        lines,
+        delimiter=separator,
+        quotechar=quote,
+        escapechar=escape,
+        skipinitialspace=separator != "\t",
+    )
 
 
-def detect_separator(lines: list[str]) -> str:
-    """Return the separator that divides the most lines into equally many fields.
+def detect_dialect(lines: list[str], separator: str | None = None) -> Dialect:
+    """Return how fields are divided.
 
     Args:
         lines: The first ones of a file, each with its line end.
+        separator: As the user says it; None to recognise it.
     """
-    shares = {separator: _equal_share(lines, separator) for separator in _DETECTABLE}
-    best = max(_DETECTABLE, key=lambda separator: shares[separator])
-    blanks = _equal_share(lines, BLANKS)
+    plain = Dialect(separator=_detect_separator(lines) if separator is None else separator)
+    head = "".join(lines)
+    equal = _equal_records(lines, plain)
+    if '\\"' in head:
+        escaped = replace(plain, escape="\\")
+        if _equal_records(lines, escaped) >= equal:
+            return escaped
+    if '"' not in head and "'" in head:
+        quoted = replace(plain, quote="'")
+        records = [record for record in read_records(lines, plain) if any(record)]
+        enclosed = sum(
+            len(field) > 1 and field[0] == field[-1] == "'"
+            for record in records
+            for field in record
+        )
+        if enclosed >= len(records) and _equal_records(lines, quoted) >= equal:
+            return quoted
+    return plain
+
+
+def _detect_separator(lines: list[str]) -> str:
+    """Return the separator that divides the most lines into equally many fields."""
+    shares = {mark: _equal_share(lines, Dialect(separator=mark)) for mark in _DETECTABLE}
+    best = max(_DETECTABLE, key=lambda mark: shares[mark])
+    blanks = _equal_share(lines, Dialect(separator=BLANKS))
     if blanks[0] >= _MIN_BLANKS_SHARE and blanks[0] > shares[best][0]:
         return BLANKS
     return best
+
+
+def _equal_records(lines: list[str], dialect: Dialect) -> int:
+    """Return how many records have the usual width: fewer where lines run into one another."""
+    try:
+        records = [record for record in read_records(lines, dialect) if any(record)]
+    except csv.Error:
+        return 0
+    return Counter(map(len, records))[usual_width(records)]
 
 
 def usual_width(records: Iterable[list[str]]) -> int:
@@ -90,10 +145,10 @@ def usual_width(records: Iterable[list[str]]) -> int:
     return max(widths, key=lambda width: (widths[width], width), default=1)
 
 
-def _equal_share(lines: list[str], separator: str) -> tuple[float, bool, int]:
+def _equal_share(lines: list[str], dialect: Dialect) -> tuple[float, bool, int]:
     """Return the share of records of the usual width, if the first has it, and the width."""
     try:
-        records = [record for record in read_records(lines, separator) if any(record)]
+        records = [record for record in read_records(lines, dialect) if any(record)]
     except csv.Error:
         records = []
     divided = [record for record in records if len(record) > 1]

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from ...errors import DataError
 from .encoding import DecodedText
-from .header import Record, is_blank, is_comment, without_empty_end
-from .separator import read_records
+from .header import Record, counted, is_blank, is_comment, without_empty_end
+from .separator import Dialect, read_records
 from .table_head import TableHead
 
 _CHUNK_RECORDS = 16_384
@@ -43,21 +43,25 @@ class TableBody:
     def notes(self) -> list[str]:
         """Sentences for the user on what was left out, and what was filled."""
         left_out = {
-            "lines that repeat the column names": self.headers,
-            "rows without a value": self.blank,
-            "comment lines": self.comments,
+            ("line", " that repeat the column names"): self.headers,
+            ("row", " without a value"): self.blank,
+            ("comment line", ""): self.comments,
         }
-        notes = [f"dropped {count} {what}" for what, count in left_out.items() if count]
+        notes = [
+            f"dropped {counted(count, noun)}{which}"
+            for (noun, which), count in left_out.items()
+            if count
+        ]
         if self.short:
             notes.append(
-                f"{self.short} rows end before the last column (the first in line "
-                f"{self.first_short}): the fields they lack are gaps"
+                f"in {counted(self.short, 'row')} the last fields are gaps, since they end early "
+                f"(the first is line {self.first_short})"
             )
         return notes
 
 
 def read_body(
-    path: Path, decoded: DecodedText, skip_lines: int, separator: str, head: TableHead
+    path: Path, decoded: DecodedText, skip_lines: int, dialect: Dialect, head: TableHead
 ) -> TableBody:
     """Read the rows of values.
 
@@ -65,13 +69,13 @@ def read_body(
         path: For messages.
         decoded: The file's text.
         skip_lines: Lines at its start that are no records.
-        separator: Of the fields.
+        dialect: How fields are divided.
         head: What the first records tell.
 
     Raises:
         DataError: A row has more fields than there are columns, or a quote is never closed.
     """
-    reader = read_records(islice(decoded.lines(), skip_lines, None), separator)
+    reader = read_records(islice(decoded.lines(), skip_lines, None), dialect)
     for _ in range(head.skip):
         next(reader)
     body, width, names = TableBody(), head.width, head.header
@@ -101,7 +105,7 @@ def read_body(
         if len(chunk) == _CHUNK_RECORDS:
             body.chunks.append(_as_columns(chunk, width))
             chunk = []
-    _check_quotes(path, decoded, skip_lines + start, end - start)
+    _check_quotes(path, decoded, skip_lines + start, end - start, dialect)
     body.chunks.append(_as_columns(chunk, width))
     return body
 
@@ -134,12 +138,16 @@ def _as_columns(records: Sequence[Record], width: int) -> pa.Table:
     )
 
 
-def _check_quotes(path: Path, decoded: DecodedText, start: int, lines: int) -> None:
+def _check_quotes(
+    path: Path, decoded: DecodedText, start: int, lines: int, dialect: Dialect
+) -> None:
     """Check that the last record, if it has several lines, closes the quotes it opens."""
     if lines <= 1:
         return
     last = "".join(islice(decoded.lines(), start, start + lines))
-    if last.count('"') % 2:
+    if dialect.escape is not None:
+        last = last.replace(dialect.escape + dialect.quote, "")
+    if last.count(dialect.quote) % 2:
         raise DataError(
             f"{path} cannot be read as CSV: a quote in line {start + 1} is never closed, so all "
             f"{lines} lines to the end of the file are one field; close it, or double it where it "

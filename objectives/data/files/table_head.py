@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from ...errors import DataError
-from .header import Record, find_table, has_header, is_blank, is_comment, without_empty_end
-from .separator import read_records, usual_width
+from .header import Record, counted, find_table, has_header, is_blank, is_comment, without_empty_end
+from .separator import Dialect, read_records, usual_width
 
 HEAD_RECORDS = 500
 """Records that the width of the table and its header are recognised from."""
@@ -41,14 +41,14 @@ class TableHead:
 
 
 def read_head(
-    path: Path, lines: list[str], separator: str, said: bool | None, target: str | None
+    path: Path, lines: list[str], dialect: Dialect, said: bool | None, target: str | None
 ) -> TableHead:
     """Return the column names of a file, and where its values begin.
 
     Args:
         path: For messages.
         lines: The first lines, each with its line end.
-        separator: Of the fields.
+        dialect: How fields are divided.
         said: Whether the first row holds the names, as the user says; None to recognise it.
         target: Column to predict: a first row that holds its name holds names.
 
@@ -56,9 +56,9 @@ def read_head(
         DataError: Two columns of one name, too few names, or none and a target that is none of
             the names made.
     """
-    records = list(islice(read_records(lines, separator), HEAD_RECORDS))
+    records = list(islice(read_records(lines, dialect), HEAD_RECORDS))
     width = usual_width(record for record in records if not is_blank(record))
-    start = find_table(records, width, separator)
+    start = find_table(records, width)
     first = [name.removeprefix("\ufeff").strip() for name in records[start.first]]
     rows = [
         record
@@ -69,7 +69,7 @@ def read_head(
     if start.preamble:
         shown = " ".join(start.preamble[0]).strip()
         notes.append(
-            f"left out {len(start.preamble)} lines above the table, the first of them '{shown:.40}'"
+            f"left out {counted(len(start.preamble), 'line')} above the table ('{shown:.40}')"
         )
     names_target = target in first and not str(target).isdigit()
     if said if said is not None else names_target or has_header(first, rows):
@@ -129,4 +129,12 @@ def _column_names(path: Path, names: list[str], width: int) -> list[str]:
             f"{path} has more than one column named {', '.join(map(repr, duplicates[:8]))}: rename "
             "them."
         )
-    return [name or UNNAMED.format(position) for position, name in enumerate(names)]
+    return [name or _unnamed(position, names) for position, name in enumerate(names)]
+
+
+def _unnamed(position: int, names: list[str]) -> str:
+    """Return a name for a column without one: a file saved twice by pandas has it already."""
+    name = UNNAMED.format(position)
+    while name in names:
+        name += ".1"
+    return name

@@ -62,6 +62,8 @@ REFUSED = {
     "an old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "Excel workbook"),
     "parquet": (b"PAR1" + bytes(20), "a Parquet file"),
     "a web page": (b"\n<!DOCTYPE html><html>", "a web page"),
+    "JSON": (b'[{"a": 1, "label": "x"},\n', "holds JSON"),
+    "JSON lines": (b'{"a": 1}\n{"a": 2}\n', "holds JSON"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
 }
 

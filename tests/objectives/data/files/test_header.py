@@ -48,20 +48,20 @@ def test_values_are_no_names(case: str) -> None:
 
 def test_the_lines_above_a_table() -> None:
     records = [["Report 2020"], [], ["# by", " hand"], ["a", "b", "c"], *NUMBERS]
-    start = find_table(records, 3, ",")
+    start = find_table(records, 3)
     assert (start.first, start.preamble) == (3, [["Report 2020"], ["# by", " hand"]])
     assert start.commented_names is None
 
 
 def test_a_title_that_a_spreadsheet_filled_up() -> None:
     records = [["Report", "", ""], ["a", "b", "c"], *NUMBERS]
-    assert find_table(records, 3, ",").first == 1
+    assert find_table(records, 3).first == 1
 
 
 def test_names_in_the_comment_above_a_table() -> None:
-    start = find_table([["# a", "b", "c"], *NUMBERS], 3, ",")
+    start = find_table([["# a", "b", "c"], *NUMBERS], 3)
     assert (start.first, start.commented_names) == (1, ["a", "b", "c"])
 
 
 def test_row_names_without_a_name_leave_the_header_where_it_is() -> None:
-    assert find_table([["mpg", "cyl"], ["Mazda", "21", "6"]] * 3, 3, ",").first == 0
+    assert find_table([["mpg", "cyl"], ["Mazda", "21", "6"]] * 3, 3).first == 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from widthwise.objectives.data.files.separator import (
-    detect_separator,
+    Dialect,
+    detect_dialect,
     parse_separator,
     read_records,
 )
@@ -20,6 +21,7 @@ LINES = {
     "titles above": (["Report; of, 2020\n", "a,b,c\n", "1,2,3\n", "4,5,6\n"], ","),
     "prose": (["id,text\n", '1,"one; two; three"\n', '2,"a; b; c"\n'], ","),
     "one column": (["name\n", "Smith\n", "Jones\n"], ","),
+    "carets": (["a^b\n", "1,5^x\n", "2,5^y\n"], "^"),
     "names with blanks": (["name,age\n", "John Smith,3\n", "Mary Jones,4\n"], ","),
 }
 
@@ -27,7 +29,7 @@ LINES = {
 @pytest.mark.parametrize("case", LINES)
 def test_the_separator_divides_the_lines_evenly(case: str) -> None:
     lines, separator = LINES[case]
-    assert detect_separator(lines) == separator
+    assert detect_dialect(lines).separator == separator
 
 
 @pytest.mark.parametrize(
@@ -44,4 +46,22 @@ def test_what_values_are_made_of_is_no_separator(word: str) -> None:
 
 
 def test_blanks_between_quoted_fields() -> None:
-    assert list(read_records(['  "a b"   1  x"y \n'], " ")) == [["a b", "1", 'x"y']]
+    assert list(read_records(['  "a b"   1  x"y \n'], Dialect(separator=" "))) == [
+        ["a b", "1", 'x"y']
+    ]
+
+
+QUOTED = {
+    "single quotes": (["'a','b'\n", "'x, y','1'\n", "'z','2'\n"], [["x, y", "1"], ["z", "2"]]),
+    "single quotes around text": (["'a','b'\n", "'x, y',1\n"], [["x, y", "1"]]),
+    "apostrophes": (["a,b\n", "it's,1\n", "'t is,2\n"], [["it's", "1"], ["'t is", "2"]]),
+    "escapes": (["a,b\n", '"so, \\"x, y\\"",1\n'], [['so, "x, y"', "1"]]),
+    "paths": (["a,b\n", '"C:\\x\\",1\n', '"D:\\y",2\n'], [["C:\\x\\", "1"], ["D:\\y", "2"]]),
+    "doubled quotes": (["a,b\n", '"so, ""x""",1\n'], [['so, "x"', "1"]]),
+}
+
+
+@pytest.mark.parametrize("case", QUOTED)
+def test_what_stands_around_fields_is_detected(case: str) -> None:
+    lines, rows = QUOTED[case]
+    assert list(read_records(lines, detect_dialect(lines)))[1:] == rows

@@ -44,7 +44,10 @@ def test_lines_end_as_they_do(end: str, tmp_path: Path) -> None:
 def test_rows_that_end_early_have_gaps(tmp_path: Path) -> None:
     text = read(tmp_path, "x,n,label", *ROWS, "7,8", "9")
     assert text.table.iloc[-2:].to_numpy().tolist() == [["7", "8", ""], ["9", "", ""]]
-    assert "2 rows end before the last column (the first in line 14)" in text.notes[0]
+    assert (
+        "in 2 rows the last fields are gaps, since they end early (the first is line 14)"
+        in text.notes[0]
+    )
 
 
 def test_separators_at_the_end_of_a_row_are_no_fields(tmp_path: Path) -> None:
