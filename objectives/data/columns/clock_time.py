@@ -4,6 +4,7 @@ Entry points: `CLOCK` and `ZONE` are patterns in lower case; `clock_hours`, `zon
 `parse_clock_times` reads a column without dates.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def parse_clock_times(texts: "pd.Series[Any]") -> NDArray[np.float64]:
     """
     if not texts.str.contains(r"^\d{1,3}[:.h]\d\d|\d ?[aApP]\.?[mM]").any():
         return np.full(len(texts), np.nan)
-    parts = texts.str.lower().str.extract(_LONE_CLOCK)
+    parts = texts.str.lower().str.extract(_LONE_CLOCK, flags=re.ASCII)
     return clock_hours(parts[0], parts[1]).where(parts[0].notna()).to_numpy(dtype=np.float64)
 
 

@@ -161,7 +161,7 @@ def parse_dates(
     for pattern, replacement in _REARRANGED:
         lower = lower.str.replace(pattern, replacement, regex=True)
     lower = lower.str.strip()
-    parts = lower.str.extract(_DATE_AND_CLOCK)
+    parts = lower.str.extract(_DATE_AND_CLOCK, flags=re.ASCII)
     date_of, dates = pd.factorize(parts[0].fillna(""))
     rows = np.bincount(date_of, weights=counts, minlength=len(dates)).astype(np.int64)
     if day_first is None and parts[2].notna().any():

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from widthwise.objectives.data.columns.column import Conventions, read_column, read_columns
 from widthwise.objectives.data.columns.reading import ColumnReading
 
@@ -174,3 +176,27 @@ def test_the_order_of_day_and_month_is_that_of_the_other_columns() -> None:
 def test_an_empty_column_is_all_gaps() -> None:
     assert read(["", " ", ""]).gaps == 3
     assert read([]).gaps == 0
+
+
+PIECES = st.sampled_from(
+    [*"01 ,.:-/()+%$€eMTZ?٣９年", "12", "31", "2020", "kg", "Jan", "PM", "+02:00", "NA", "inf"]
+)
+ODD_TEXTS = st.lists(PIECES, max_size=5).map("".join)
+COMPANY = st.sampled_from(
+    [
+        [],
+        NUMBERS,
+        ["12/31/2020", "01/02/2021"],
+        [f"${k},000" for k in range(12)],
+        [f"{k}:30" for k in range(12)],
+    ]
+)
+
+
+@given(texts=st.lists(ODD_TEXTS, min_size=1, max_size=6), company=COMPANY)
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_a_value_or_a_gap_that_is_counted(texts: list[str], company: list[str]) -> None:
+    reading = read([*texts, *company])
+    assert len(reading.values) == len(texts) + len(company)
+    assert reading.values.isna().sum() == reading.gaps
+    assert "\n" not in reading.describe()
