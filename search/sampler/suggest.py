@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Exhausted
-from ..goal import Goal
+from ..goal import Goal, GoalKind
 from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
 from ..space.neighbourhood import Candidates, hash_rows
@@ -137,6 +137,10 @@ class Suggester:
                     origin=CONFIRMATION,
                     companions=recommended.companions,
                 )
+            if recommended is not None and self._is_out_of_reach(recommended):
+                nearest = self._nearest_untried(history, rng)
+                if nearest is not None:
+                    return nearest
         return self.suggest_batch(history, rng, 1)[0]
 
     @single_blas_thread()
@@ -236,6 +240,33 @@ class Suggester:
         return encode_candidates(
             self.feasible_set, history.pending, history.pending_encoded_companions
         )
+
+    def _is_out_of_reach(self, best: BestCandidate) -> bool:
+        """Return whether a target is set that not even the best candidate is believed to reach."""
+        return (
+            self.goal.kind is GoalKind.SMALLEST
+            and self.goal.sign * best.mean < self.goal.signed_target
+        )
+
+    def _nearest_untried(self, history: History, rng: np.random.Generator) -> Suggestion | None:
+        """Return the untried candidate that is believed to come nearest to a target out of reach.
+
+        Beyond all means the least known candidate has the most expected gain: a corner of the
+        space, such as the smallest network. None where companions are searched along.
+        """
+        if self.companion_parameters is not None:
+            return None
+        untried = self._untried(self._candidate_pool(history, rng), history)
+        if len(untried) > MAX_SCORED:
+            untried = untried[rng.choice(len(untried), size=MAX_SCORED, replace=False)]
+        if not len(untried):
+            return None
+        posterior = fit_posterior(self.feasible_set.space, history)
+        encoded = encode_candidates(self.feasible_set, untried, None)
+        mean, _ = posterior.metric.predict(encoded)
+        usable_mean = np.where(posterior.is_probably_feasible(encoded), mean, -np.inf)
+        row = untried[int(np.argmax(usable_mean))]
+        return Suggestion(widths=self.feasible_set.space.as_mapping(row), origin=SAMPLER)
 
     def _is_tried(self, widths: Mapping[str, int], history: History) -> bool:
         row = self.feasible_set.space.as_row(widths)

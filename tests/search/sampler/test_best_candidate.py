@@ -193,13 +193,15 @@ def test_a_target_out_of_reach_is_not_confirmed_on_the_smallest_network(
         for trial in complete(trained)
     ]
     slots = [trial.slot(number) for number, trial in enumerate(trials)]
-    history = build_history(SPACE, slots, goal, epochs=EPOCHS)
+    history = build_history(SPACE, slots, goal)
     answer = best_candidate(feasible, goal, history, fit_posterior(SPACE, history))
     assert answer is not None
     assert answer.widths["a"] >= 28
     suggestion = Suggester(feasible_set=feasible, goal=goal).suggest(history, rng, last=True)
+    assert (suggestion.origin == CONFIRMATION) == (not answer.trained)
     if suggestion.origin == CONFIRMATION:
         assert suggestion.widths == answer.widths
+    assert suggestion.widths["a"] > max(min(trained), 8)
 
 
 @BOTH_DOORS
