@@ -107,12 +107,14 @@ def _measure_on_cpu(build: ModelFactory, step: StepSpec, device: torch.device) -
     with AllocationRecorder() as inference:
         model = require_module(build()).eval()
         inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
-        with (
-            inference.part("forward"),
-            torch.no_grad(),
-            autocast_context(step.autocast, inputs),
-        ):
-            model(*inputs)
+
+        def run_forward() -> None:
+            with torch.no_grad(), autocast_context(step.autocast, inputs):
+                model(*inputs)
+
+        run_forward()  # lazy layers learn their shapes
+        with inference.part("forward"):
+            run_forward()
     train_peak, inference_peak = training.peak("step"), inference.peak("forward")
     return MeasuredStep(
         train_memory=train_peak.total,

@@ -120,6 +120,11 @@ def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) ->
     on_gpu = step.device_type == "cuda"
     recurrent = on_gpu and any(isinstance(module, nn.RNNBase) for module in model.modules())
     notes += _workspace_notes(mode, recurrent)
+    if not on_gpu and torch.ops.aten.convolution.default in operations:
+        notes.append(
+            "convolutions copy their operands within their kernels: that scratch space is not part "
+            "of the memory counted; cost --verify measures it."
+        )
     slack = ROUNDING_SLACK if on_gpu else 0
     return Trace(
         parameters=sum(parameter.numel() for parameter in model.parameters()),

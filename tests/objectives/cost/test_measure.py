@@ -91,3 +91,13 @@ def test_no_dispatch_mode_is_active_while_a_step_is_measured() -> None:
     measured = measure_step(Heads, StepSpec(inputs=(TensorSpec(shape=(16,)),), batch_size=256), CPU)
     assert set(modes) == {0}
     assert measured.train_memory_without_scratch == 243_136
+
+
+def test_lazy_layers_are_measured_as_they_are_in_the_end() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.LazyLinear(32), nn.ReLU(), nn.LazyLinear(3))
+
+    step = StepSpec(inputs=(TensorSpec(shape=(16,)),), batch_size=64)
+    costs, measured = count_costs(build, step), measure_step(build, step, CPU)
+    assert measured.train_memory_without_scratch == costs.train_memory
+    assert measured.inference_memory_without_scratch == costs.inference_memory

@@ -135,3 +135,21 @@ def test_peaks_with_checkpointing_equal_the_real_ones(
     costs = count_costs(build, spec)
     real = real_peaks(build, spec, OPTIMIZERS["sgd"][1])
     assert (costs.train_memory, costs.inference_memory) == real
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "is_said"),
+    [
+        (lambda: nn.Conv2d(1, 4, 3), (1, 8, 8), True),
+        (lambda: nn.ConvTranspose1d(3, 4, 2), (3, 8), True),
+        (lambda: nn.Linear(8, 4), (8,), False),
+    ],
+    ids=["convolution", "transposed convolution", "linear layer"],
+)
+def test_the_scratch_of_convolutions_is_said_to_be_left_out(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], is_said: bool
+) -> None:
+    spec = StepSpec(inputs=(TensorSpec(shape=shape),), batch_size=4)
+    assert any("scratch space" in note for note in count_costs(build, spec).notes) == is_said
+    on_gpu = StepSpec(inputs=(TensorSpec(shape=shape),), batch_size=4, device_type="cuda")
+    assert not any("scratch space" in note for note in count_costs(build, on_gpu).notes)
