@@ -168,12 +168,14 @@ class TrainerFailed(SearchError):
     Attributes:
         exit_code: The error's own.
         belongs_to_study: Whether the study is at fault, not what all studies need.
+        kind: What the error means.
     """
 
     def __init__(self, raised: Raised) -> None:
         super().__init__(raised.message)
         self.exit_code = raised.exit_code
         self.belongs_to_study = raised.kind is not ErrorKind.ENVIRONMENT
+        self.kind = raised.kind
 
 
 def encode(message: TrainerConfig | Command | Reply) -> bytes:

@@ -18,7 +18,7 @@ from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.workers import WorkerActivity
-from ..errors import Drained, SearchError, TooManyFailures, TrainerDied
+from ..errors import Drained, ExitCode, SearchError, TooManyFailures, TrainerDied
 from ..trial.outcome import SlotOutcome, Unsettled
 from ..trial.record import (
     crashed_settlement,
@@ -28,6 +28,7 @@ from ..trial.record import (
 )
 from ..trial.watch import BatchWatch
 from .heartbeat import LeaseHeartbeat
+from .messages import ErrorKind, TrainerFailed
 from .observer import SilentObserver, WorkerObserver
 from .shutdown import StopRequest
 
@@ -123,11 +124,16 @@ class TrialSupervisor:
             except StorageError:
                 # No database to give the slots back to: their leases will end by themselves.
                 raise
+            except TrainerFailed as failure:
+                if not self._is_process_at_fault(failure, slots):
+                    self._give_back(slots)
+                    raise
+                self.trainer.release_device()
+                outcomes += self._settle_crash(
+                    slots, TrainerDied(f"its process failed: {failure}", out_of_memory=False)
+                )
             except (SearchError, KeyboardInterrupt) as interruption:
-                self.ledger.release_many(slots)
-                # Nobody may come after this worker to let its trials wait.
-                with suppress(StorageError):
-                    self.projection.repair()
+                self._give_back(slots)
                 if isinstance(interruption, Drained) and not self.stop():
                     return []
                 raise
@@ -147,6 +153,29 @@ class TrialSupervisor:
         ]
         outcomes = record_settlements(self.ledger, crashed)
         return [slot for slot in claimed if slot.attempt <= MAX_CLAIMS], outcomes
+
+    def _give_back(self, slots: Sequence[Slot]) -> None:
+        """Give back what a batch that was interrupted has not recorded."""
+        self.ledger.release_many(slots)
+        # Nobody may come after this worker to let its trials wait.
+        with suppress(StorageError):
+            self.projection.repair()
+
+    def _is_process_at_fault(self, failure: TrainerFailed, slots: Sequence[Slot]) -> bool:
+        """Return whether a trainer's error is the doing of its trials, which user code can be.
+
+        It leaves no descriptor for a connection, or a library that our own code needs in pieces.
+        Then another process is of use, or the trial is given up. What goes wrong while no slot has
+        widths is no trial's fault.
+        """
+        if failure.kind is ErrorKind.ENVIRONMENT:
+            if failure.exit_code != ExitCode.STORAGE:
+                return False
+        elif failure.kind is not ErrorKind.BUG:
+            return False
+        # Where the storage is away for us, too, this raises, which says so.
+        records = [self.ledger.reader.record(slot.number) for slot in slots]
+        return any(record.widths and record.state is SlotState.LEASED for record in records)
 
     def _settle_crash(self, slots: Sequence[Slot], crash: TrainerDied) -> list[SlotOutcome]:
         """Settle what a dead trainer left.

@@ -111,6 +111,18 @@ def test_trouble_of_a_server_is_waited_for(
     record_counts(**assert_undisturbed(study, run), troubles=2)
 
 
+def test_a_worker_that_starts_waits_for_its_server(
+    postgresql_server: Any, postgresql_url: str, record_counts: RecordCounts, tmp_path: Path
+) -> None:
+    """And says so; it once waited for three seconds."""
+    study = write_study(tmp_path, postgresql_url)
+    with stopped_server(postgresql_server, "fast"):
+        worker = study.start("worker", "small", "--lease", LEASE)
+        assert worker.stderr is not None
+        assert "cannot be used now" in worker.stderr.readline()
+    record_counts(**assert_undisturbed(study, worker), troubles=1)
+
+
 @contextmanager
 def no_room(run: subprocess.Popen[str]) -> Iterator[None]:
     """Let no process of a command write to any file: the kernel refuses what is beyond a byte."""

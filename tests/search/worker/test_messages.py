@@ -108,6 +108,7 @@ def test_a_configuration_holds_no_password() -> None:
         "threads",
         "checkpoints",
         "compare_engines",
+        "device",
     }
 
 

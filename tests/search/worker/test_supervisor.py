@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from widthwise.search.errors import TooManyFailures, TrainerDied
+from widthwise.search.errors import ExitCode, TooManyFailures, TrainerDied
 from widthwise.search.trial.outcome import SlotOutcome
 from widthwise.search.trial.runner import Runner
 from widthwise.search.trial.watch import BatchWatch
+from widthwise.search.worker.messages import Raised, TrainerFailed
 from widthwise.search.worker.supervisor import TrialSupervisor
-from widthwise.storage.ledger.ledger import Slot
+from widthwise.storage.errors import StorageUnreachable
+from widthwise.storage.ledger.ledger import Slot, WidthBinding
 from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
 
@@ -121,3 +123,48 @@ def test_a_model_that_cannot_even_be_loaded_claims_nothing(
     with pytest.raises(TooManyFailures, match="could not be loaded: its process was killed"):
         supervisor.run_batch()
     assert [record.attempts for record in study.records()] == [0]
+
+
+OWN_ERROR = Raised.from_error(OSError(24, "Too many open files"))
+NO_STORAGE = Raised.from_error(StorageUnreachable("unable to open database file"))
+
+
+@pytest.mark.parametrize("raised", [OWN_ERROR, NO_STORAGE], ids=["our own code", "the storage"])
+def test_a_trial_that_leaves_its_process_of_no_use_is_tried_three_times(
+    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch, raised: Raised
+) -> None:
+    """User code may take every descriptor, or set what our own code stumbles over."""
+    study = new_harness(trials=3, at_once=1)
+    supervisor, trainer = make_supervisor(study, deaths=0)
+    [spoiling] = study.ledger().claim_many(1)
+    study.ledger().bind_many([WidthBinding(slot=spoiling, widths={"a": 7}, origin="sampler")])
+    study.ledger().release_many([spoiling])
+    run_batch = trainer.run_batch
+
+    def spoil(slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
+        if slots[0].widths == {"a": 7}:
+            raise TrainerFailed(raised)
+        return run_batch(slots, watch)
+
+    monkeypatch.setattr(trainer, "run_batch", spoil)
+    outcomes = [outcome for _ in range(5) for outcome in supervisor.run_batch()]
+    assert [outcome.kind for outcome in outcomes] == [
+        *("retry", "retry", "error", "complete", "complete")
+    ]
+    assert "its process failed: " in (outcomes[2].detail or "")
+
+
+def test_an_error_of_ours_before_any_widths_is_no_trials_fault(
+    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = new_harness(trials=2, at_once=1)
+    supervisor, trainer = make_supervisor(study, deaths=0)
+
+    def fail(slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
+        raise TrainerFailed(OWN_ERROR)
+
+    monkeypatch.setattr(trainer, "run_batch", fail)
+    with pytest.raises(TrainerFailed, match="Too many open files") as caught:
+        supervisor.run_batch()
+    assert caught.value.exit_code == ExitCode.BUG
+    assert {(record.state, record.failures) for record in study.records()} == {("free", 0)}
