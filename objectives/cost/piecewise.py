@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ..trace.cuda_allocator import Integers
 from .branches.partition import Partition
 from .polynomials.fit import CostFit, TraceRow, fit_costs, predicts
-from .polynomials.lattice import StepLattice
+from .polynomials.lattice import Exponents, StepLattice
 
-TESTS_OF_A_PART = 3
+TESTS_OF_A_PART = 2
 """Members of a part that polynomials of another must predict before they serve it too."""
 
 MAX_TRACED_PART = 16
@@ -75,6 +75,7 @@ def fit_piecewise(
     trace_row: TraceRow,
     *,
     is_listed: bool,
+    likely: Exponents | None = None,
 ) -> PiecewiseFit:
     """Fit the parts of a space, the largest first.
 
@@ -85,6 +86,7 @@ def fit_piecewise(
         special: Candidates that must be predicted where they belong to a part that is fitted.
         trace_row: Traces one candidate.
         is_listed: Whether `all_rows` is the whole space.
+        likely: Exponents of the basis functions that are probably enough.
 
     Raises:
         ModelError: The builder raised, or returned no module.
@@ -106,7 +108,7 @@ def fit_piecewise(
         )
         serving = _serving_fit(fits, members, required, trace_row, is_small=is_small)
         if serving is None and not is_small and position < MAX_PARTS:
-            fit = fit_costs(members, required, trace_row, lattice)
+            fit = fit_costs(members, required, trace_row, lattice, likely)
             if fit is not None:
                 serving = len(fits)
                 fits.append(fit)
@@ -138,7 +140,7 @@ def _serving_fit(
     if is_small or not fits or not len(members):
         return None
     order = np.argsort(members.sum(axis=1), kind="stable")
-    chosen = members[[0, int(order[0]), int(order[-1])][:TESTS_OF_A_PART]]
+    chosen = members[[int(order[-1]), 0][:TESTS_OF_A_PART]]
     tests = np.unique(np.concatenate([required, chosen]), axis=0)
     for index, fit in enumerate(fits):
         if fit.lattice.contains(members).all() and predicts(fit, tests, trace_row):

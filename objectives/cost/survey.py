@@ -23,11 +23,12 @@ from .branches.partition import Partition, varying_questions
 from .branches.structure import Structure, StructureProbe
 from .piecewise import PiecewiseFit, fit_piecewise
 from .polynomials.fit import TraceRow
+from .polynomials.support import likely_exponents
 
 MAX_ROUNDS = 6
 """Rounds of fitting, each with further questions."""
 
-MAX_BUILT_TENSORS = 4_000
+MAX_BUILT_TENSORS = 2_500
 """Parameters and buffers that the models of the first round may have together."""
 
 MIN_BUILDS, MAX_BUILDS = 24, 160
@@ -99,6 +100,9 @@ class BranchSurvey:
                 self._special,
                 self._trace,
                 is_listed=self._pool.is_complete,
+                likely=likely_exponents(
+                    self._built_rows(), [built.shapes for built in self._built.values()]
+                ),
             )
             mispredicted = self._mispredicted(pieces)
             if pieces.is_complete and not mispredicted.any():

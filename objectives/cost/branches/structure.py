@@ -31,11 +31,13 @@ class Structure:
             for their sizes.
         parameters: Elements of all parameters, tied ones once.
         tensor_count: Parameters and buffers.
+        shapes: Of the parameters.
     """
 
     label: int
     parameters: int
     tensor_count: int
+    shapes: tuple[tuple[int, ...], ...]
 
 
 @final
@@ -89,6 +91,7 @@ def _structure(model: nn.Module) -> Structure:
         label=hash(label),
         parameters=sum(parameter.numel() for parameter in parameters.values()),
         tensor_count=len(parameters) + sum(1 for _ in model.buffers()),
+        shapes=tuple(tuple(parameter.shape) for parameter in parameters.values()),
     )
 
 

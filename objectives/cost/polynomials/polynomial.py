@@ -117,7 +117,7 @@ def stack_polynomials(groups: Sequence[Polynomials]) -> Polynomials:
 
 
 def independent_points(
-    lattice: StepLattice, candidates: Integers, degree: int
+    lattice: StepLattice, candidates: Integers, degree: int | Exponents
 ) -> tuple[list[int], list[int]]:
     """Return rows of candidates and columns of the basis that determine a fit.
 
@@ -127,7 +127,7 @@ def independent_points(
     Args:
         lattice: Where the candidates live.
         candidates: Widths [n, d] to choose from.
-        degree: Total degree.
+        degree: Total degree, or the exponents of the basis functions.
     """
     prime = _PRIMES[0]
     matrix = (_basis(lattice, candidates, degree).T % prime).astype(np.int64)
@@ -151,7 +151,7 @@ def fit_polynomials(
     lattice: StepLattice,
     candidates: Integers,
     values: NDArray[Any],
-    degree: int,
+    degree: int | Exponents,
     columns: list[int],
 ) -> Polynomials | None:
     """Return the polynomials through the values, None where no whole coefficients do it.
@@ -160,10 +160,10 @@ def fit_polynomials(
         lattice: Where the candidates live.
         candidates: Widths [r, d], chosen by `independent_points`.
         values: Integers [r, K].
-        degree: Total degree.
+        degree: Total degree, or the exponents of the basis functions.
         columns: Basis functions to use, as many as candidates, chosen by `independent_points`.
     """
-    powers = monomial_exponents(candidates.shape[1], degree)
+    powers = _exponents(candidates.shape[1], degree)
     used_powers = tuple(powers[column] for column in columns)
     basis = basis_values(lattice.steps(candidates), used_powers, np.object_).T
     exact = values.astype(object)
@@ -185,8 +185,12 @@ def fit_polynomials(
     return None
 
 
-def _basis(lattice: StepLattice, candidates: Integers, degree: int) -> NDArray[Any]:
-    powers = monomial_exponents(candidates.shape[1], degree)
+def _exponents(dimensions: int, degree: int | Exponents) -> Exponents:
+    return monomial_exponents(dimensions, degree) if isinstance(degree, int) else degree
+
+
+def _basis(lattice: StepLattice, candidates: Integers, degree: int | Exponents) -> NDArray[Any]:
+    powers = _exponents(candidates.shape[1], degree)
     steps = lattice.steps(candidates)
     fits = basis_bound(steps, powers) < _INT_EXACT
     return basis_values(steps, powers, np.int64 if fits else np.object_)

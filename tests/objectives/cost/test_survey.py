@@ -142,7 +142,6 @@ KINDS: dict[str, tuple[Builder, tuple[Width, ...]]] = {
         lambda w: chain(w["a"], (w["a"] * 3 // 4 + 4) // 8 * 8, w["b"]),
         PAIR,
     ),
-    "smaller and larger": (lambda w: chain(w["a"], min(w["a"], w["b"]), max(w["b"], 64)), PAIR),
     "unseen: a projection unless equal": (
         lambda w: Residual(w["a"], w["b"], project=plain(w["a"]) != plain(w["b"])),
         PAIR,
@@ -153,10 +152,6 @@ KINDS: dict[str, tuple[Builder, tuple[Width, ...]]] = {
     ),
     "unseen: one special width": (
         lambda w: chain(w["a"], *([6] if plain(w["b"]) == 80 else []), w["b"]),
-        PAIR,
-    ),
-    "unseen: a threshold": (
-        lambda w: chain(w["a"], *([6] if plain(w["a"]) > 100 else []), w["b"]),
         PAIR,
     ),
 }
@@ -250,7 +245,7 @@ CONDITIONS: dict[str, Callable[[Widths], bool]] = {
 }
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     chosen=st.lists(st.sampled_from(sorted(CONDITIONS)), min_size=1, max_size=2, unique=True),
     nested=st.booleans(),
@@ -270,3 +265,28 @@ def test_any_branches_are_forecast_or_traced(chosen: list[str], nested: bool) ->
     model.fit(space)
     if model.counted_by == "polynomial":
         assert_forecasts_are_true(build, space, model)
+
+
+def test_a_trace_that_differs_from_the_forecast_counts_and_is_learnt() -> None:
+    """One candidate of 4,225 is special, and nothing shows it: its own trace does."""
+
+    def build(w: Widths) -> nn.Module:
+        is_special = (plain(w["a"]), plain(w["b"])) == (72, 56)
+        return chain(w["a"], *([30] if is_special else []), w["b"])
+
+    space = Space([width("a", 8, 520, 8), width("b", 16, 528, 8)])
+    model = CostModel(build, STEP, space.names)
+    model.fit(space)
+    special, other = np.array([[72, 56]]), np.array([[72, 64]])
+    true = 5 * 72 + 73 * 30 + 31 * 56 + 57 * 3
+    assert model.evaluate(special)["parameters"][0] != true
+    assert model.revision == 0
+    assert model.candidate_costs({"a": 72, "b": 56}).parameters == true
+    assert model.revision == 1
+    assert model.evaluate(special)["parameters"][0] == true
+    assert model.evaluate(other)["parameters"][0] == 5 * 72 + 73 * 64 + 65 * 3
+    (sentence,) = (note for note in model.notes if "a=72, b=56" in note)
+    assert f"{true:,}" in sentence
+    restored = CostModel(build, STEP, space.names)
+    restored.restore(model.state(), space)
+    assert restored.evaluate(special)["parameters"][0] == true

@@ -309,3 +309,21 @@ def test_a_pair_that_broke_a_limit_is_not_the_answer_but_its_widths_may_be() -> 
     answer = best_candidate(feasible, Goal(), history, fit_posterior(space, history), rate)
     assert answer is not None
     assert (answer.widths["a"], answer.companions["rate"]) != (16, 1.0)
+
+
+def test_an_untrained_answer_keeps_the_limits_by_its_own_costs() -> None:
+    """What a forecast wrongly took for feasible is not recommended; the next best is."""
+    history = make_history(
+        observed=np.array([[4], [8], [12], [16]]), values=np.array([0.1, 0.2, 0.3, 0.4])
+    )
+    asked: list[int] = []
+
+    def admits(row: np.ndarray) -> bool:
+        asked.append(int(row[0]))
+        return bool(row[0] < 48)
+
+    feasible = FeasibleSet(SPACE, Limits(), no_costs, admits=admits)
+    answer = best_candidate(feasible, Goal(), history, fit_posterior(SPACE, history))
+    assert answer is not None
+    assert answer.widths["a"] < 48
+    assert 64 in asked

@@ -57,3 +57,23 @@ def test_cached_costs_equal_computed_ones() -> None:
         assert (feasible.encode(pool) == SPACE.encode(pool)).all()
         assert (feasible.row_hashes(pool) == hash_rows(pool)).all()
         assert (feasible.evaluate_costs(pool)["parameters"] == cost(pool)["parameters"]).all()
+
+
+def test_costs_that_are_revised_are_asked_for_again() -> None:
+    """What a candidate's own trace taught is true of the whole set from the next draw on."""
+    space = Space([Width.range("a", 1, 9)])
+    revised = {"by": 0}
+
+    def costs(candidates: np.ndarray) -> dict[str, np.ndarray]:
+        return {"parameters": candidates[:, 0] + revised["by"]}
+
+    limits = Limits(parameters=5)
+    feasible = FeasibleSet(
+        space, limits, costs, revision=lambda: revised["by"], admits=lambda row: row[0] != 4
+    )
+    rng = np.random.default_rng(0)
+    assert feasible.candidate_pool(rng, space.smallest()[None, :])[:, 0].tolist() == [1, 2, 3, 4, 5]
+    revised["by"] = 2
+    assert feasible.candidate_pool(rng, space.smallest()[None, :])[:, 0].tolist() == [1, 2, 3]
+    assert feasible.feasible_fraction == 3 / 9
+    assert [feasible.confirms(np.array([width])) for width in (3, 4)] == [True, False]
