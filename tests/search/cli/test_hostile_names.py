@@ -89,7 +89,7 @@ def assert_shown(text: str, *names: str) -> None:
 
 
 def test_a_run_shows_them(hostile: Any) -> None:
-    assert_shown((hostile.folder / "run.out").read_text(), STUDY, WIDTH, COLUMN, ERROR)
+    assert_shown((hostile.folder / "run.out").read_text(), STUDY, WIDTH, COLUMN, CLASS, ERROR)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,11 @@ def test_a_run_shows_them(hostile: Any) -> None:
         (["status", STUDY, "--events", "50"], [STUDY, ERROR]),
         (["status", "--workers"], [HOST]),
         (["best", STUDY], [WIDTH]),
-        (["check", "own.toml"], [WIDTH, COLUMN]),
+        (["check", "own.toml"], [WIDTH, COLUMN, CLASS]),
         (["cost", "own.toml"], [WIDTH]),
         (["cost", "own.toml", "--widths", f"{WIDTH}=4", "--by-module"], []),
         (["cost", "own.toml", "--candidates", "candidates.json"], [WIDTH]),
         (["submit", "own.toml"], [STUDY]),
-        (["pause", STUDY], [STUDY]),
-        (["continue", STUDY], [STUDY]),
         (["dashboard", STUDY, "--port", "0"], []),
         (["db", "upgrade"], []),
     ],
@@ -155,6 +153,9 @@ def test_json_holds_them_as_they_are(hostile: Any) -> None:
     ("arguments", "names"),
     [
         (["status", f"nope{ERROR}"], [f"nope{ERROR}", STUDY]),
+        (["pause", STUDY], [STUDY]),
+        (["continue", STUDY], [STUDY]),
+        (["cancel", STUDY], [STUDY]),
         (["check", f"nope{ERROR}.toml"], [f"nope{ERROR}.toml"]),
         (["cost", "own.toml", "--widths", f"a{ERROR}"], [f"a{ERROR}"]),
         (["run", "--data", f"nope{ERROR}.csv", "--target", "label"], [f"nope{ERROR}.csv"]),
