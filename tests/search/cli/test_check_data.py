@@ -83,3 +83,23 @@ def test_no_markup_and_no_control_character_of_a_file_reaches_the_terminal(
     assert result.code == 0, result.err
     assert "[/n]" in result.out
     assert not {"\u202e", "\x1b"} & set(result.out)
+
+
+def test_values_as_people_write_them_are_shown_as_what_they_are(cli: Any) -> None:
+    rows = "".join(
+        f'"${1000 + 37 * k:,}.50";"{k % 9},{k % 7}5";{k % 12 + 1}/{k % 28 + 1}/2020 1:30 PM;'
+        f"{('None', 'yes ', 'yes')[k % 3]}\n"
+        for k in range(90)
+    )
+    (cli.folder / "shop.csv").write_text(f"price;share;when;label\n{rows}")
+    arguments = ("check", "--data", "shop.csv", "--target", "label")
+    described = cli.run_in_process(*arguments, "--json").json
+    columns = {column["name"]: column for column in described["columns"]}
+    assert [columns[name]["gaps"] for name in ("price", "share", "when", "label")] == [0] * 4
+    shown = cli.run_in_process(*arguments)
+    text = " ".join(shown.out.split())
+    for said in ("in $", "decimal commas", "month, day, year", "'None' (30), 'yes' (60)"):
+        assert said in text
+    named = cli.run_in_process(*arguments, "--missing", "None")
+    assert named.code == 2  # one class is left
+    assert "one class only, 'yes', in all 60 rows" in named.err
