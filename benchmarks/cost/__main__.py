@@ -76,6 +76,7 @@ def _speeds_table(rates: list[dict[str, Any]]) -> str:
             str(row["widths"]),
             _format_short(row["candidates"]),
             str(row["traces_of_the_fit"]),
+            f"{row['seconds_of_the_fit']:.1f}",
             f"{row['traced_per_second']:.3g}",
             _format_short(row["evaluated_per_second"]),
             _format_short(row["ratio"]),
@@ -83,7 +84,16 @@ def _speeds_table(rates: list[dict[str, Any]]) -> str:
         ]
         for row in rates
     ]
-    head = ["space", "widths", "candidates", "traces to fit", "traced/s", "evaluated/s", "ratio"]
+    head = [
+        "space",
+        "widths",
+        "candidates",
+        "traces to fit",
+        "fit, s",
+        "traced/s",
+        "evaluated/s",
+        "ratio",
+    ]
     return "All costs of a candidate:\n\n" + _table([*head, "exact"], rows)
 
 

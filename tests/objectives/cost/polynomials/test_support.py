@@ -24,7 +24,7 @@ def test_layers_in_a_row_need_products_of_neighbours() -> None:
 
 @pytest.mark.parametrize(
     "shapes",
-    [[], [((int(a**1.5), 4),) for a, _, _ in ROWS], [((a, 4),) for a, _, _ in ROWS[:2]]],
+    [[], [((int(a**1.5), 4),) for a, _, _ in ROWS], [((f, 4),) for _, _, f in ROWS[:3]]],
     ids=["nothing built", "no polynomial", "too few to tell"],
 )
 def test_no_guess_is_made_without_ground(shapes: list[tuple[tuple[int, ...], ...]]) -> None:
