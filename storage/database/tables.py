@@ -1,7 +1,8 @@
 """Widthwise's own tables, beside Optuna's in the same database.
 
 `schema` holds one row with the version of these tables; `study` one row for each study; `slot`, the
-ledger, one row for each unit of a study's budget; `event` the append-only record of every change to
+ledger, one row for each unit of a study's budget (those that nobody claimed yet may have none, see
+`ledger.budget`); `event` the append-only record of every change to
 a study and its slots; `worker` one row for each worker that was seen within a day. A slot's `stage`
 is what claims and repairs search by (`BOUND`, `UNBOUND`, `UNPROJECTED`): with its index their cost
 does not grow with the study. Times are seconds since the epoch by the database's clock. The tables
@@ -26,7 +27,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the tables below; raised with every change of them."""
 
 STAGE_SQL = """
@@ -67,6 +68,13 @@ studies = Table(
         comment="slots are claimed only while it is open",
     ),
     Column("priority", Integer, nullable=False, server_default="0", comment="greater goes first"),
+    Column(
+        "budget",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="slots, of which the last ones may not have a row yet",
+    ),
     CheckConstraint("direction IN ('maximize', 'minimize')", name="widthwise_study_direction"),
 )
 

@@ -2,20 +2,27 @@
 
 `extend` adds a number of slots, `set_budget` raises their number to a total. A budget never
 shrinks: a slot may hold a training that has already run.
+
+The study's row says how many there are: that number is the budget, and changing it one short
+transaction, whatever it is. The slots' own rows are made as they are needed, `ROWS_AT_ONCE` of
+them in a transaction (`make_rows`), always numbered from 0 without a gap. So a budget of millions
+is there at once, holds nobody up and takes no room, and wherever a process dies it is what it was.
 """
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, literal, select, update
 
 from ..database.tables import slots, studies
 from ..errors import BudgetRefused
 from . import events
-from .slot import of_study
 
 MAX_BUDGET = 10_000_000
 """Slots that a study may have."""
+
+ROWS_AT_ONCE = 1000
+"""Rows of slots that one transaction makes: some milliseconds."""
 
 if TYPE_CHECKING:
     from ..database.database import Database
@@ -26,7 +33,7 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
     """Add exactly that many slots, whoever else adds some; return the new budget.
 
     Raises:
-        BudgetRefused: If the number is negative.
+        BudgetRefused: If the number is negative, or the sum above `MAX_BUDGET`.
     """
     if additional < 0:
         raise BudgetRefused(
@@ -37,6 +44,12 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
 
     def add_once(connection: Connection) -> int:
         current = _lock_budget(connection, study.id)
+        total = current + additional
+        if total > MAX_BUDGET:
+            raise BudgetRefused(
+                f"The study '{study.name}' has {current:,} trials and cannot be extended by "
+                f"{additional:,}; expected at most {MAX_BUDGET:,} in all."
+            )
         idempotency_key = f"extended:{request}"
         entry = events.NewEvent(
             kind=events.EventKind.EXTENDED,
@@ -46,8 +59,8 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
         )
         if not events.append(connection, study.id, entry):
             return current  # an earlier attempt arrived, its reply did not
-        add_slots(connection, study.id, current=current, total=current + additional)
-        return current + additional
+        _write_budget(connection, study.id, total)
+        return total
 
     return database.write(add_once)
 
@@ -56,11 +69,16 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
     """Raise the number of slots to `total`; return the budget.
 
     Raises:
-        BudgetRefused: If there are more already.
+        BudgetRefused: If there are more already, or it is above `MAX_BUDGET`.
     """
 
     def grow_to_total(connection: Connection) -> int:
         current = _lock_budget(connection, study.id)
+        if total > MAX_BUDGET:
+            raise BudgetRefused(
+                f"The study '{study.name}' cannot have {total:,} trials; expected at most "
+                f"{MAX_BUDGET:,}."
+            )
         if total < current:
             raise BudgetRefused(
                 f"The study '{study.name}' has {current} trials and cannot be cut to {total}; "
@@ -70,20 +88,78 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
             detail = {"slots": total - current}
             entry = events.NewEvent(kind=events.EventKind.EXTENDED, worker=worker, detail=detail)
             events.append(connection, study.id, entry)
-            add_slots(connection, study.id, current=current, total=total)
+            _write_budget(connection, study.id, total)
         return total
 
     return database.write(grow_to_total)
 
 
-def add_slots(connection: Connection, study_id: int, *, current: int, total: int) -> None:
-    """Add free slots numbered from `current` to below `total`, in the caller's transaction."""
-    if total > current:
-        rows = [{"study_id": study_id, "number": number} for number in range(current, total)]
-        connection.execute(insert(slots), rows)
+def make_rows(connection: Connection, study_id: int, *, until: int | None = None) -> int:
+    """Make the next rows of slots, in the caller's transaction.
+
+    Args:
+        connection: Of the transaction.
+        study_id: Of the study.
+        until: Make none from this number on; None for all of the budget.
+
+    Returns:
+        How many were made, `ROWS_AT_ONCE` at most.
+    """
+    if count_rows(connection, study_id) >= _budget(connection, study_id):
+        return 0
+    budget = _lock_budget(connection, study_id)
+    first = count_rows(connection, study_id)
+    end = min(budget, first + ROWS_AT_ONCE, budget if until is None else until)
+    if end <= first:
+        return 0
+    # Made by the database itself: nothing is sent for each row.
+    numbers = select(literal(first).label("number")).cte("numbers", recursive=True)
+    numbers = numbers.union_all(
+        select(numbers.c.number + 1).where(numbers.c.number < literal(end - 1))
+    )
+    rows = select(literal(study_id), numbers.c.number)
+    connection.execute(insert(slots).from_select(["study_id", "number"], rows))
+    return end - first
+
+
+def make_rows_until(database: "Database", study: "StudyRow", number: int) -> None:
+    """Make the rows of all slots before a number, in parts between which others may write."""
+    while database.write(
+        lambda connection: make_rows(connection, study.id, until=number), durable=False
+    ):
+        pass
+
+
+def count_rows(connection: Connection, study_id: int) -> int:
+    """Return how many slots of a study have a row: those before this number."""
+    return int(connection.execute(_row_count(study_id)).scalar_one())
+
+
+def rows_missing() -> ColumnElement[int]:
+    """Return the SQL of how many slots of a row of the study table have no row of their own."""
+    return studies.c.budget - _row_count(studies.c.id).correlate(studies).scalar_subquery()
+
+
+def _row_count(study_id: int | ColumnElement[int]) -> Select[Any]:
+    return select(func.coalesce(func.max(slots.c.number) + 1, 0)).where(
+        slots.c.study_id == study_id
+    )
+
+
+def _write_budget(connection: Connection, study_id: int, total: int) -> None:
+    connection.execute(update(studies).where(studies.c.id == study_id).values(budget=total))
+    make_rows(connection, study_id)
+
+
+def _budget(connection: Connection, study_id: int) -> int:
+    query = select(studies.c.budget).where(studies.c.id == study_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def _lock_budget(connection: Connection, study_id: int) -> int:
-    """Keep other transactions from changing this budget until ours ends; return its size."""
-    connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update())
-    return connection.execute(select(func.count()).where(of_study(study_id))).scalar_one()
+    """Keep other transactions from changing this budget until ours ends; return it.
+
+    Others may write the study's events and slots meanwhile.
+    """
+    query = select(studies.c.budget).where(studies.c.id == study_id)
+    return int(connection.execute(query.with_for_update(key_share=True)).scalar_one())

@@ -19,6 +19,7 @@ from ..database import schema_version
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
 from ..database.tables import BOUND, PAUSED_SLOTS, UNBOUND, slots, studies
+from . import budget
 from .events import EventKind
 from .fence import Fence
 from .slot import Slot, SlotState, StudyRow, StudyStatus, of_study
@@ -119,14 +120,15 @@ def _lease_slots(
     worker: str,
     lease_seconds: float,
 ) -> list[Slot]:
-    claimable_rows = connection.execute(
-        _lowest_claimable(study_id, BOUND, lease_seconds, limit)
-    ).all()
+    claimable_rows = list(
+        connection.execute(_lowest_claimable(study_id, BOUND, lease_seconds, limit))
+    )
     if len(claimable_rows) < limit:
-        unbound_query = _lowest_claimable(
-            study_id, UNBOUND, lease_seconds, limit - len(claimable_rows)
-        )
-        claimable_rows = [*claimable_rows, *connection.execute(unbound_query)]
+        bound_rows = claimable_rows
+        unbound_query = _lowest_claimable(study_id, UNBOUND, lease_seconds, limit - len(bound_rows))
+        claimable_rows = [*bound_rows, *connection.execute(unbound_query)]
+        if len(claimable_rows) < limit and budget.make_rows(connection, study_id):
+            claimable_rows = [*bound_rows, *connection.execute(unbound_query)]
     if not claimable_rows:
         return []
     previous_workers = {

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, final
 
-from sqlalchemy import Row, Select, func, literal, null, select, union_all
+from sqlalchemy import ColumnElement, Row, Select, func, literal, null, select, union_all
 
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
 from ..database.tables import PAUSED_SLOTS, UNBOUND, slots, studies
+from .budget import rows_missing
 from .claim import LEASE_SECONDS, is_leased
 from .slot import (
     SlotCounts,
@@ -66,7 +67,10 @@ class LedgerReader:
         running = select(literal(RUNNING), null(), func.count()).where(in_study, is_leased())
         paused = select(literal(PAUSED), null(), func.count()).where(in_study, PAUSED_SLOTS)
         totals: Counter[str] = Counter()
-        for state, outcome, number in self._rows(union_all(by_state, running, paused)):
+        unmade = select(literal(SlotState.FREE), null(), rows_missing()).where(
+            studies.c.id == self._study.id
+        )
+        for state, outcome, number in self._rows(union_all(by_state, running, paused, unmade)):
             totals[_condition(state, outcome)] += number
         totals["waiting"] -= totals[RUNNING]
         names = ("complete", RUNNING, "failed", "pruned", "waiting", PAUSED)
@@ -74,12 +78,17 @@ class LedgerReader:
 
     def open_slots(self) -> int:
         """Return the number of slots that are not done."""
-        query = select(func.count()).where(of_study(self._study.id))
-        return int(self._scalar(query.where(slots.c.state != SlotState.DONE)))
+        return self._count_with_unmade(slots.c.state != SlotState.DONE)
 
     def unbound(self) -> int:
         """Return the number of slots that are not done and have no widths yet."""
-        return int(self._scalar(select(func.count()).where(of_study(self._study.id), UNBOUND)))
+        return self._count_with_unmade(UNBOUND)
+
+    def _count_with_unmade(self, condition: ColumnElement[bool]) -> int:
+        """Return how many slots meet a condition that those without a row meet, too."""
+        made = select(func.count()).where(of_study(self._study.id), condition).scalar_subquery()
+        query = select(made + rows_missing()).where(studies.c.id == self._study.id)
+        return int(self._scalar(query))
 
     def choosing_before(self, number: int) -> frozenset[str]:
         """Return the tokens of the slots below a number that a worker holds without widths."""
@@ -104,7 +113,7 @@ class LedgerReader:
         return SlotRecord.from_row(row)
 
     def records(self) -> list[SlotRecord]:
-        """Return all slots by number."""
+        """Return all slots that have a row, by number; those after them nobody claimed yet."""
         query = select(slots).where(of_study(self._study.id)).order_by(slots.c.number)
         return [SlotRecord.from_row(row) for row in self._rows(query)]
 

@@ -249,6 +249,7 @@ class StudyRow:
         status: Slots are claimed only while it is open. This and `priority` may change at any time:
             they are as they were when the row was read.
         priority: Workers that serve several studies serve the one with the greatest first.
+        budget: Number of its slots; like `status`, as it was when the row was read.
     """
 
     id: int
@@ -262,6 +263,7 @@ class StudyRow:
     costs: str | None = None
     status: StudyStatus = StudyStatus.OPEN
     priority: int = 0
+    budget: int = 0
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from ..database.database import Database
 from ..database.dialect import database_now
@@ -24,6 +24,7 @@ from ..database.tables import events as event_rows
 from ..database.tables import slots, studies
 from ..errors import PriorityRefused, TrialRefused
 from ..ledger import events
+from ..ledger.budget import MAX_BUDGET, make_rows_until
 from ..ledger.slot import SlotState, StudyRow, StudyStatus, TrialOutcome, dump_json, of_study
 from ..projection.projection import Projection
 
@@ -214,6 +215,8 @@ def _change_slot(
         events.append(connection, study.id, entry)
         return True
 
+    if 0 <= number < MAX_BUDGET:
+        make_rows_until(database, study, number + 1)
     return database.write(change_row)
 
 
@@ -232,7 +235,8 @@ def _previous_status(connection: Connection, idempotency_key: str) -> StudyStatu
 
 
 def _no_such_trial(connection: Connection, study: StudyRow, number: int) -> TrialRefused:
-    budget = connection.execute(select(func.count()).where(of_study(study.id))).scalar_one()
+    query = select(studies.c.budget).where(studies.c.id == study.id)
+    budget = connection.execute(query).scalar_one()
     return TrialRefused(
         f"The study '{study.name}' has no trial {number}: its {budget} trials are numbered from 0; "
         "give one of their numbers."

@@ -9,6 +9,7 @@ from sqlalchemy import ScalarSelect, func, literal, or_, select
 
 from ..database.database import Database
 from ..database.tables import BOUND, UNBOUND, events, slots, studies
+from ..ledger.budget import rows_missing
 from ..ledger.claim import LEASE_SECONDS, claimable, is_leased
 from ..ledger.events import EventKind
 from ..ledger.slot import StudyRow, StudyStatus
@@ -47,6 +48,7 @@ def open_studies(database: Database, *, lease_seconds: float = LEASE_SECONDS) ->
             studies,
             _count_claimable(lease_seconds).label("claimable"),
             _count_running().label("running"),
+            rows_missing().label("unmade"),
             last_claim,
         )
         .where(studies.c.status == StudyStatus.OPEN)
@@ -56,7 +58,7 @@ def open_studies(database: Database, *, lease_seconds: float = LEASE_SECONDS) ->
     return [
         OpenStudy(
             study=StudyRow.from_row(row),
-            claimable=row.claimable,
+            claimable=min(row.claimable + row.unmade, MAX_COUNTED_SLOTS),
             running=row.running,
             last_claim=row.last_claim,
         )

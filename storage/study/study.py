@@ -82,11 +82,12 @@ def create_study(
             "direction": direction,
             "base": base,
             "costs": costs,
+            "budget": budget,
         }
         row = connection.execute(
             insert(studies).values(**values, created_at=database_now()).returning(*studies.c)
         ).one()
-        budget_slots.add_slots(connection, row.id, current=0, total=budget)
+        budget_slots.make_rows(connection, row.id)
         entry = events.NewEvent(
             kind=events.EventKind.CREATED,
             idempotency_key=f"created:{request}",

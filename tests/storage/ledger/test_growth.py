@@ -8,10 +8,11 @@ import json
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert, text, update
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.database.tables import events as event_rows
 from widthwise.storage.database.tables import slots
+from widthwise.storage.database.tables import studies as study_rows
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.ledger.slot import widths_key
@@ -60,6 +61,10 @@ def fill(database, size):
         connection.execute(insert(slots), done)
         free = [{"study_id": study.id, "number": size + number} for number in range(size)]
         connection.execute(insert(slots), free)
+        total = len(done) + len(free)
+        connection.execute(
+            update(study_rows).where(study_rows.c.id == study.id).values(budget=total)
+        )
         event_values = [
             {"study_id": study.id, "at": 1.0, "kind": kind, "number": number, "detail": "{}"}
             for number in range(size)

@@ -71,7 +71,7 @@ def test_a_plain_optuna_study_is_left_alone(database, study_name):
 
 def test_a_creation_that_dies_half_way_leaves_nothing(database, study_name, listen):
     def die_at_the_slots(_connection, _cursor, statement, *_rest):
-        if statement.startswith("INSERT INTO widthwise_slot"):
+        if "INSERT INTO widthwise_slot" in statement:
             raise KeyboardInterrupt
 
     with listen("before_cursor_execute", die_at_the_slots), pytest.raises(KeyboardInterrupt):

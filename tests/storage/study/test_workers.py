@@ -4,6 +4,7 @@ import os
 import socket
 import uuid
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import URL, update
@@ -131,7 +132,7 @@ def test_the_start_of_a_worker_is_that_of_its_process(
     first = started()
     registration.register(study=None, activity="training", device=None)
     assert started() == first
-    monkeypatch.setattr(workers.os, "getpid", lambda: 1)
+    monkeypatch.setattr(workers, "os", SimpleNamespace(getpid=lambda: 1))
     registration.register(study=None, activity="starting", device=None)
     assert started() > first + 50
 
