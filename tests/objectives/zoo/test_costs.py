@@ -44,11 +44,12 @@ def test_step_flops(counted_costs: tuple[str, Costs]) -> None:
 
 
 def test_nothing_is_left_uncounted(counted_costs: tuple[str, Costs]) -> None:
-    """The one thing to say about any of them is that the LSTM's workspace was measured."""
+    """All to say is that the LSTM's workspace was measured, and that convolutions take scratch."""
     name, costs = counted_costs
     assert not costs.uncounted
     assert not costs.lower_bound
-    assert ["calibrated" in note for note in costs.notes] == [True] * ZOO[name].fused
+    notes = [note for note in costs.notes if "convolutions" not in note]
+    assert ["calibrated" in note for note in notes] == [True] * ZOO[name].fused
 
 
 @pytest.mark.parametrize(
