@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv")
+SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv")
 
 
 @dataclass(frozen=True, kw_only=True)

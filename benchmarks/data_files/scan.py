@@ -12,12 +12,14 @@ What is leaked is judged by two roads that do not go by the rule of the code und
 Entry points: `scan_table`; `scan_job`, for a pool of processes.
 """
 
+import bz2
 import csv
 import gzip
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,9 @@ MAX_PLANTED_ROWS = 500
 
 PLANTED_NAMES = ("", "Unnamed: 0", "index", "rownames", "id")
 """Names of planted row numbers; each goes with another way to hide them."""
+
+
+_OPENERS: dict[str, Callable[..., TextIO]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 @dataclass(kw_only=True)
@@ -132,8 +137,9 @@ def _is_finite(data: Data) -> bool:
 def _find_counting(scan: TableScan, path: Path, table: ValueTable, target: str) -> None:
     """Look for columns that number the rows, by the text of the file, among those that are kept."""
     kept = set(drop_row_numbers(take_target(table, target)).inputs.columns)
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
+    with _OPENERS.get(path.suffix, open)(
+        path, "rt", encoding="utf-8", errors="replace", newline=""
+    ) as file:
         separator = "\t" if path.suffix == ".tsv" else ","
         header, *rows = list(csv.reader(file, delimiter=separator))
     for position, name in enumerate(header):

@@ -103,9 +103,17 @@ def read_values(
     return ValueTable(
         name=name,
         source=table,
-        values=table.assign(**{reading.name: reading.values for reading in readings}),
+        values=_with_values(table, {reading.name: reading.values for reading in readings}),
         readings=tuple(readings),
         notes=tuple(notes),
+    )
+
+
+def _with_values(table: pd.DataFrame, values: Mapping[str, "pd.Series[Any]"]) -> pd.DataFrame:
+    # Not `assign`, whose keywords cannot be called `self`.
+    return pd.DataFrame(
+        {name: values.get(str(name), column) for name, column in table.items()},
+        index=table.index,
     )
 
 

@@ -164,7 +164,9 @@ def _read_user_tables(
     target_name, notes = _name_target(y, columns[0])
     # A matrix of targets stands beside the table: one column keeps its place.
     column = target if target.ndim == 1 else np.arange(len(target))
-    raw = read_table(name, table.assign(**{target_name: column}), target_name, notes)
+    table = table.copy()
+    table[target_name] = column  # not `assign`, whose keywords cannot be called `self`
+    raw = read_table(name, table, target_name, notes)
     return replace(
         raw,
         target=target,

@@ -39,6 +39,12 @@ def test_a_table_without_target_or_features_is_refused_in_one_sentence(
     assert_refused(save(tmp_path, "rows.csv", pd.DataFrame(columns)), says)
 
 
+@pytest.mark.parametrize("name", ["self", "name", "index", "values", "0", "a.b", "from", ""])
+def test_a_column_may_be_called_anything(name: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({name: NUMBER, "label": LABEL})
+    assert load_file(save(tmp_path, "rows.csv", table), "label").input_shape == (1,)
+
+
 def test_a_target_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs a target, the column to predict: its columns are"):
         load_file(save(tmp_path, "rows.csv", pd.DataFrame({"a": NUMBER})), None, seed=0)
