@@ -64,10 +64,10 @@ def status(
     if states:
         console.print(make_table(*_study_table(states)))
         for study_state in states:
-            if worse := study_state["worse_than_constant"]:
+            if useless := study_state["no_better_than_constant"]:
                 console.print(
-                    f"{study_state['study']}: {worse} of its trials are worse than a constant "
-                    "prediction",
+                    f"{study_state['study']}: {useless} of its trials are no better than a "
+                    "constant prediction",
                     markup=False,
                 )
     elif not workers:

@@ -104,8 +104,8 @@ class ProgressDisplay:
             suffix = f": {reason}" if reason else ""
             return f"trial {record.number}: {record.outcome} ({widths}){suffix}"
         best_mark = " ★" if self._best is not None and self._best.number == record.number else ""
-        worse = (record.result or {}).get("worse_than_constant")
-        remark = "; worse than a constant prediction" if worse else ""
+        useless = (record.result or {}).get("no_better_than_constant")
+        remark = "; no better than a constant prediction" if useless else ""
         return (
             f"trial {record.number}: {self._metric} {record.value:.4f}{best_mark} ({widths}; "
             f"{record.origin}{remark})"

@@ -37,8 +37,8 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
 
     Returns:
         A mapping of JSON values: "study", "status", "priority", "budget", "trials", "paused" (those
-        of the waiting trials that were paused), "worse_than_constant" (complete trials worse than a
-        constant prediction), "workers" (who holds which trial), and "events" if
+        of the waiting trials that were paused), "no_better_than_constant" (complete trials that are
+        no better than a constant prediction), "workers" (who holds which trial), and "events" if
         any are asked for.
     """
     from .summary import progress_summary
@@ -51,7 +51,7 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         "priority": row.priority,
         **progress_summary(counts),
         "paused": counts.paused,
-        "worse_than_constant": reader.count_with("worse_than_constant"),
+        "no_better_than_constant": reader.count_with("no_better_than_constant"),
         "workers": [
             {"worker": record.worker, "trial": record.number} for record in reader.leased()
         ],

@@ -65,9 +65,9 @@ class StudySummary:
         return self.recommendation.verdict
 
     @property
-    def worse_than_constant(self) -> list[CompletedTrial]:
-        """The completed trials that are worse than a constant prediction."""
-        return [trial for trial in self.trials if trial.worse_than_constant]
+    def no_better_than_constant(self) -> list[CompletedTrial]:
+        """The completed trials that are no better than a constant prediction."""
+        return [trial for trial in self.trials if trial.no_better_than_constant]
 
     @property
     def baselines(self) -> list[CompletedTrial]:
@@ -96,7 +96,7 @@ class StudySummary:
             "noise": answer.noise if answer else None,
             "front": [self.trial_json(trial) for trial in answer.front] if answer else [],
             "verdict": self.verdict,
-            "worse_than_constant": len(self.worse_than_constant),
+            "no_better_than_constant": len(self.no_better_than_constant),
             "failures": [_failure_json(record) for record in self.failed],
             "history": [self.trial_json(trial) for trial in self.trials],
         }
@@ -114,7 +114,7 @@ class StudySummary:
             "costs": dict(trial.costs),
             "seed": trial.seed,
             "constant": trial.constant_score,
-            "worse_than_constant": trial.worse_than_constant,
+            "no_better_than_constant": trial.no_better_than_constant,
         }
 
     def estimate(self, trial: CompletedTrial) -> Estimate | None:
@@ -286,15 +286,15 @@ def better_model_line(summary: StudySummary) -> str | None:
 
 
 def constant_line(summary: StudySummary) -> str | None:
-    """Return how many trials are worse than a constant prediction; None where none is."""
-    worse = summary.worse_than_constant
-    if not worse:
+    """Return how many trials are no better than a constant prediction; None where none is."""
+    useless = summary.no_better_than_constant
+    if not useless:
         return None
     answer = summary.recommendation
-    constant = worse[-1].constant_score
-    includes_recommended = answer is not None and answer.recommended.worse_than_constant
+    constant = useless[-1].constant_score
+    includes_recommended = answer is not None and answer.recommended.no_better_than_constant
     return (
-        f"{len(worse)} of {len(summary.trials)} trials are worse than a constant prediction "
+        f"{len(useless)} of {len(summary.trials)} trials are no better than a constant prediction "
         f"({summary.metric} {_format_metric(constant)})"
         + (
             ", the recommended one too: nothing was learnt; scale the targets where a loss of "
@@ -326,7 +326,7 @@ def markdown(summary: StudySummary) -> str:
                 str(trial.origin),
                 format_widths(trial.widths),
                 _format_metric(trial.value)
-                + (" (worse than a constant)" if trial.worse_than_constant else ""),
+                + (" (no better than a constant)" if trial.no_better_than_constant else ""),
                 _format_metric(trial.test),
                 format_count(int(trial.costs.get("parameters", 0))),
                 str(trial.seed),

@@ -31,7 +31,7 @@ class CompletedTrial:
         costs: Costs by name, as counted before the training; a latency in seconds, as measured.
         seed: Repeats the training exactly.
         constant_score: The metric of a constant prediction; None where it is unknown.
-        worse_than_constant: Whether the metric is worse than that: nothing was learnt.
+        no_better_than_constant: Whether the metric is no better than that: nothing was learnt.
     """
 
     number: int
@@ -42,7 +42,7 @@ class CompletedTrial:
     costs: Mapping[str, float]
     seed: int
     constant_score: float | None = None
-    worse_than_constant: bool = False
+    no_better_than_constant: bool = False
 
 
 def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
@@ -65,7 +65,7 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         costs={**result.get("costs", {}), **result.get("measured", {})},
         seed=result.get("seed", 0),
         constant_score=result.get("constant_score"),
-        worse_than_constant=bool(result.get("worse_than_constant")),
+        no_better_than_constant=bool(result.get("no_better_than_constant")),
     )
 
 

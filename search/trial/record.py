@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from .bind import BoundSlot
 
 
-WORSE_THAN_CONSTANT = "worse_than_constant"
-"""Key of a trial's result, true where its metric is worse than that of a constant prediction."""
+NO_BETTER_THAN_CONSTANT = "no_better_than_constant"
+"""Key of a trial's result, true where its metric is no better than a constant prediction's."""
+
+_ROUNDING = 1e-9
+"""How far, relatively, means of the same numbers may differ that were taken in another order."""
 
 
 def training_settlement(
@@ -50,8 +53,8 @@ def training_settlement(
     constant_fields: dict[str, Any] = {}
     if constant_score is not None and goal is not None and math.isfinite(constant_score):
         constant_fields["constant_score"] = constant_score
-        if result.value is not None and goal.sign * (result.value - constant_score) < 0:
-            constant_fields[WORSE_THAN_CONSTANT] = True
+        if result.value is not None and not _is_better(result.value, constant_score, goal):
+            constant_fields[NO_BETTER_THAN_CONSTANT] = True
     device_fields = {"device_class": device_class} if outcome is TrialOutcome.OUT_OF_MEMORY else {}
     attributes = {
         "test": result.test_value,
@@ -62,7 +65,8 @@ def training_settlement(
         "learning_rate": result.learning_rate,
         "engine": result.engine,
         "measured_memory": result.peak_memory,
-        WORSE_THAN_CONSTANT: constant_fields.get(WORSE_THAN_CONSTANT),
+        "constant": constant_fields.get("constant_score"),
+        NO_BETTER_THAN_CONSTANT: constant_fields.get(NO_BETTER_THAN_CONSTANT),
         **device_fields,
     }
     stored_result: dict[str, Any] = {
@@ -96,6 +100,12 @@ def training_settlement(
         fidelity=result.fidelity,
         spread=result.spread,
     )
+
+
+def _is_better(value: float, constant_score: float, goal: Goal) -> bool:
+    """Return whether a metric beats a constant's, by more than the rounding of means."""
+    is_equal = math.isclose(value, constant_score, rel_tol=_ROUNDING)
+    return not is_equal and goal.sign * (value - constant_score) > 0
 
 
 def out_of_memory_settlement(slot: Slot, reason: str, device_class: str) -> Settlement:

@@ -36,7 +36,7 @@ KEYS = [
     "noise",
     "front",
     "verdict",
-    "worse_than_constant",
+    "no_better_than_constant",
     "failures",
     "history",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,15 @@ def load():
 """
 
 
+COMMONEST_CLASS = "(x[:, 0] > 0.4).long() + (x[:, 0] > 1).long()"
+"""Three classes, the first of them the commonest, and the one that the model always answers."""
+
+
 def make_study(
-    folder: Path, new_harness: HarnessFactory, targets: str, metric: str
+    folder: Path, new_harness: HarnessFactory, targets: str, metric: str, **proxy: int
 ) -> StudyHarness:
     (folder / "quantities.py").write_text(QUANTITIES.format(targets=targets))
-    study = new_harness(trials=3, data="quantities.py:load", metric=metric, folds=1)
+    study = new_harness(trials=3, data="quantities.py:load", metric=metric, **{"folds": 1, **proxy})
     study.run_worker()
     return study
 
@@ -33,30 +38,33 @@ def make_study(
         pytest.param("1000 + 10 * x[:, :3]", "r2", id="around 1000"),
         pytest.param("1e-6 * x[:, :3]", "mae", id="small"),
         pytest.param("x[:, :3] * torch.tensor([1.0, 1e3, 1e6])", "rmse", id="three scales"),
+        pytest.param(COMMONEST_CLASS, "accuracy", id="exactly the commonest class"),
+        pytest.param(COMMONEST_CLASS, "balanced_accuracy", id="exactly 1 of 3 classes"),
     ],
 )
-def test_a_trial_worse_than_a_constant_says_so_and_is_counted(
+def test_a_trial_no_better_than_a_constant_says_so_and_is_counted(
     tmp_path: Path, new_harness: HarnessFactory, targets: str, metric: str
 ) -> None:
-    """The model of these studies answers with its width, in standard deviations from the mean."""
+    """The model of these studies answers with its width for all: class 0, or deviations."""
     study = make_study(tmp_path, new_harness, targets, metric)
     sign = study.problem.goal.sign
     for record in study.records():
         assert record.result is not None
         assert record.value is not None
-        assert record.result["worse_than_constant"] is True
-        assert sign * record.value < sign * record.result["constant_score"]
-    assert [trial.user_attrs["worse_than_constant"] for trial in study.trials()] == [True] * 3
-    assert study_status(study.database, study.row)["worse_than_constant"] == 3
+        assert record.result["no_better_than_constant"] is True
+        assert sign * record.value <= sign * record.result["constant_score"]
+    assert [trial.user_attrs["no_better_than_constant"] for trial in study.trials()] == [True] * 3
+    assert all(math.isfinite(trial.user_attrs["constant"]) for trial in study.trials())
+    assert study_status(study.database, study.row)["no_better_than_constant"] == 3
     reader = study.ledger().reader
     summary = build_summary(
         study.row, study.problem.spec, study.records(), reader.counts(), reader.tried()
     )
-    assert summary.to_json()["worse_than_constant"] == 3
-    assert all(trial["worse_than_constant"] for trial in summary.to_json()["history"])
+    assert summary.to_json()["no_better_than_constant"] == 3
+    assert all(trial["no_better_than_constant"] for trial in summary.to_json()["history"])
     line = constant_line(summary)
     assert line is not None
-    assert line.startswith("3 of 3 trials are worse than a constant prediction")
+    assert line.startswith("3 of 3 trials are no better than a constant prediction")
     assert "the recommended one too: nothing was learnt" in line
     assert line in markdown(summary)
 
@@ -68,5 +76,16 @@ def test_a_trial_that_learnt_something_is_not_marked(
     study = make_study(tmp_path, new_harness, "x[:, :3]", "known.py:width")
     for record in study.records():
         assert record.result is not None
-        assert "worse_than_constant" not in record.result
-    assert study_status(study.database, study.row)["worse_than_constant"] == 0
+        assert "no_better_than_constant" not in record.result
+    assert study_status(study.database, study.row)["no_better_than_constant"] == 0
+
+
+def test_exactly_as_good_is_told_from_better_where_means_are_rounded(
+    tmp_path: Path, new_harness: HarnessFactory
+) -> None:
+    """Three seeds on seven folds: means of the same accuracies, summed in another order."""
+    study = make_study(tmp_path, new_harness, COMMONEST_CLASS, "accuracy", folds=7, replicas=3)
+    for record in study.records():
+        assert record.result is not None
+        assert record.value == pytest.approx(record.result["constant_score"], rel=1e-12)
+        assert record.result["no_better_than_constant"] is True
