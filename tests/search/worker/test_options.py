@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 from widthwise.search.cli.options import expand_options
+from widthwise.search.errors import SpecError
 from widthwise.search.worker.options import FleetWorkerOptions, WorkerOptions
 
 OPTIONS = WorkerOptions(
@@ -16,6 +17,7 @@ OPTIONS = WorkerOptions(
     lease_seconds=7.5,
     checkpoints=Path("/shared/kept"),
     grace_seconds=0.0,
+    device="cuda:1",
     parent_pid=4711,
 )
 
@@ -72,4 +74,6 @@ def test_a_value_below_its_bound_is_refused(arguments: list[str]) -> None:
         raise AssertionError(options)
 
     app.command()(expand_options(work))
-    assert CliRunner().invoke(app, arguments).exit_code == 2
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, SpecError)
+    assert arguments[0] in str(error)
