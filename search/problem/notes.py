@@ -57,7 +57,7 @@ def _length_note(problem: Problem) -> str:
     steps = settings.epochs * math.ceil(rows / settings.batch_size)
     patience = (
         f"until {settings.patience} epochs bring no better validation loss"
-        if settings.patience
+        if 0 < settings.patience < settings.epochs
         else "to the end"
     )
     folds = (
