@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from .columns.reading import ColumnReading, format_counts
+from .columns.reading import ColumnKind, ColumnReading, format_counts
 from .dataset import RawData, Task
 from .features import encode_columns
 from .files.data_file import is_data_file, read_columns_of, read_file
@@ -24,6 +24,7 @@ from .row_numbers import row_naming
 from .split import Partition, split_rows
 from .table import ValueTable, is_text, take_target
 from .target import Target, recognise_target
+from .text_target import read_text_target
 
 EXAMPLES = 3
 """Values of a column that are shown, the commonest first."""
@@ -163,6 +164,16 @@ def _describe_column(
 ) -> ColumnDescription:
     values, source = table.values[name], table.source[name]
     reading = next((one for one in table.readings if one.name == name), None)
+    if is_target and reading is not None and _has_words_as_classes(reading, findings.target):
+        texts = read_text_target(source, reading).texts
+        reading = ColumnReading(
+            name=name,
+            kind=ColumnKind.TEXT,
+            values=texts,
+            empty=reading.empty,
+            remarks=reading.remarks,
+        )
+        values = texts
     features, outcome = (0, "the target") if is_target else _outcome(values, name, findings)
     present = source[values.notna().to_numpy()]
     if reading is not None:
@@ -179,6 +190,12 @@ def _describe_column(
         outcome=outcome,
         remarks=() if reading is None else tuple(map(str, reading.remarks)),
     )
+
+
+def _has_words_as_classes(reading: ColumnReading, target: Target | None) -> bool:
+    """Return whether words that would be gaps among the numbers of a feature are classes."""
+    classes = () if target is None or target.classes is None else target.classes
+    return not set(reading.missing_words).isdisjoint(classes)
 
 
 def _outcome(values: "pd.Series[Any]", name: str, findings: _TargetFindings) -> tuple[int, str]:

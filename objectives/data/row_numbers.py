@@ -53,7 +53,7 @@ _NUMBERING = re.compile(
     r"\#|case|caseno|entry|idx|index|instance|instanceid|key|line|lineno|lp|no|nr|nro|obs"
     r"|obsno|observation|pk|recno|record|ref|rn|row|rowid|rowindex|rowname|rownames|rownum"
     r"|rownumber|rownr|seq|seqno|sequence|serial|serialno|serialnumber|slno|sn|sno|sr|srno"
-    r"|zeile|lfdnr|id|ids"
+    r"|zeile|lfdnr|id|ids|i|num|number|numero|numéro|n[°º]|№|序号|编号|番号|sample|sampleno"
 )
 """Names of columns that number rows, in lower case and without signs between the words."""
 
@@ -69,7 +69,8 @@ _QUANTITY = re.compile(
     r"|month|months|mon|quarter|qtr|hour|hours|hr|minute|minutes|min|second|seconds|sec|season|decade"
     r"|price|preis|prix|precio|cost|amount|income|salary|wage|dose|temp|temperature|speed|distance"
     r"|dist|depth|height|length|width|weight|mass|size|area|volume|count|total|sum|score|value"
-    r"|y|z|frequency|freq|wavelength|generation|period|lag|epoch|step|iteration|level)(_|$)"
+    r"|mileage|altitude|elevation|latitude|longitude|angle|pressure|humidity|voltage|current|power"
+    r"|concentration|calories|trial|visit|wave|round|lap|cycle|turn|frame|y|z|frequency|freq|wavelength|generation|period|lag|epoch|step|iteration|level)(_|$)"
 )  # fmt: skip
 
 
@@ -166,8 +167,10 @@ def _counts_on(numbers: IntArray) -> bool:
     span = int(numbers.max() - numbers.min()) + 1
     if span == len(numbers):
         return True
-    rises = bool((np.diff(numbers) > 0).all())
-    return rises and span - len(numbers) <= MAX_SKIPPED_SHARE * span
+    steps = np.diff(numbers)
+    rises = bool((steps > 0).all())
+    is_scale = len(np.unique(steps)) == 1  # 0, 2, 4, …: nobody filters rows like that
+    return rises and not is_scale and span - len(numbers) <= MAX_SKIPPED_SHARE * span
 
 
 def _counts_on_again(numbers: IntArray, *, once: bool = True) -> bool:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
+from .columns.reading import cut_list
 from .dataset import Data, Split, Task
 
 Indices = NDArray[np.int64]
@@ -136,7 +137,7 @@ def _rare_class_notes(labels: NDArray[np.int64], classes: Sequence[str]) -> tupl
         return ()
     return (
         f"classes with fewer than {MIN_ROWS_FOR_ALL_SPLITS} rows are in the training split only, "
-        f"validation and test cannot speak for them: {', '.join(rare_classes)}",
+        f"validation and test cannot speak for them: {cut_list(rare_classes)}",
     )
 
 

@@ -327,7 +327,10 @@ def require_rows(name: str, rows: int) -> None:
 def _dropped_rows_notes(name: str, has_target: NDArray[np.bool_]) -> list[str]:
     dropped_count = int((~has_target).sum())
     return (
-        [f"dropped {dropped_count} rows without a target {format_names([name])}"]
+        [
+            f"dropped {dropped_count} row{'' if dropped_count == 1 else 's'} without a target "
+            f"{format_names([name])}"
+        ]
         if dropped_count
         else []
     )

@@ -80,8 +80,9 @@ class TextTarget:
             return self.texts
         flags = self.reading.values
         texts = self.texts.where(flags.notna())
-        # 'TRUE' and 'True' of joined files are one class.
-        return texts if texts.nunique() <= 2 else flags.map({True: "True", False: "False"})
+        if texts.nunique() > 2:  # 'TRUE' and 'True' of joined files are one class
+            texts = flags.map({True: "True", False: "False"}).astype("str")
+        return texts.fillna(self.texts) if self.words_are_classes else texts
 
     @property
     def words_are_classes(self) -> bool:

@@ -31,6 +31,9 @@ MIN_COMPACT_DATES = 10
 SAMPLE_SIZE = 2000
 """Distinct texts by which a column with more is judged first."""
 
+POSIX_FIRST_YEAR = 1969
+"""Of the hundred that two digits stand for, unless a column's years lie on both sides of it."""
+
 MIN_DATES = 0.5
 """Share of the rows that must look like dates for the formats to be tried."""
 
@@ -73,6 +76,7 @@ _TIDIED = (
     (r"^(\d{4})[-/ ]?q3$", r"\1-07"),
     (r"^(\d{4})[-/ ]?q4$", r"\1-10"),
     (rf"^{_MONTH}[-/]?['’-](\d\d)$", r"\1 '\2"),
+    (r"(\d.*)['’](\d\d)$", r"\1\2"),  # 15 Jan '20
     (rf"(^|\d)[-./, ]*{_MONTH}[-./, ]*(\d|$)", r"\1 \2 \3"),
     (r",", " "),
     (r" +", " "),
@@ -164,9 +168,12 @@ def parse_dates(
     parts = lower.str.extract(_DATE_AND_CLOCK, flags=re.ASCII)
     date_of, dates = pd.factorize(parts[0].fillna(""))
     rows = np.bincount(date_of, weights=counts, minlength=len(dates)).astype(np.int64)
-    if day_first is None and parts[2].notna().any():
+    is_told = day_first is not None
+    if not is_told and parts[2].notna().any():
         day_first = False
-    calendar = _parse_calendar_dates(_tidy(pd.Series(dates, dtype="str")), rows, day_first)
+    calendar = _parse_calendar_dates(
+        _tidy(pd.Series(dates, dtype="str")), rows, day_first, is_told=is_told
+    )
     hours = clock_hours(parts[1], parts[2]) - zone_hours(parts[3])
     hours = hours.where(hours.abs() <= 48)
     days = calendar.values.iloc[date_of].set_axis(texts.index)
@@ -184,7 +191,7 @@ def _has_dates(texts: "pd.Series[Any]") -> bool:
 
 
 def _parse_calendar_dates(
-    dates: "pd.Series[Any]", rows: NDArray[np.int64], day_first: bool | None
+    dates: "pd.Series[Any]", rows: NDArray[np.int64], day_first: bool | None, *, is_told: bool
 ) -> ParsedDates:
     """Parse distinct dates without clock times, each in the first format that serves it."""
     parsed = {
@@ -195,6 +202,7 @@ def _parse_calendar_dates(
     values = _no_dates(dates)
     chosen: list[str] = []
     is_ambiguous = False
+    first_year = None
     while len(chosen) < MAX_FORMATS and values.isna().any():
         left = values.isna().to_numpy()
         reads = {
@@ -214,12 +222,24 @@ def _parse_calendar_dates(
                 is_ambiguous = True
                 best = _choose_order(best, other, parsed, day_first)
         chosen.append(best)
-        values = values.fillna(parsed[best])
+        read = parsed[best]
+        if "%y" in best:
+            first_year = _first_year(read)
+            is_late = read.dt.year >= first_year + 100
+            read = read.where(~is_late, read - pd.DateOffset(years=100))
+        values = values.fillna(read)
     orders = {_is_day_first(one) for one in chosen if _swapped(one)}
     return ParsedDates(
         values=values,
         format=" or ".join(dict.fromkeys(map(_describe, chosen))),
-        remarks=_remarks(chosen, is_ambiguous=is_ambiguous, dates=dates, values=values),
+        remarks=_remarks(
+            chosen,
+            as_told=day_first if is_told else None,
+            first_year=first_year,
+            is_ambiguous=is_ambiguous,
+            dates=dates,
+            values=values,
+        ),
         day_first=orders.pop() if len(orders) == 1 and not is_ambiguous else None,
         is_ambiguous=is_ambiguous,
     )
@@ -247,22 +267,45 @@ def _only_rises_or_falls(values: "pd.Series[Any]") -> bool:
     return present.is_monotonic_increasing or present.is_monotonic_decreasing
 
 
+def _first_year(values: "pd.Series[Any]") -> int:
+    """Return the first of the hundred years that the two digits of a column stand for.
+
+    Dates on both sides of Posix's first year, such as births in 1930 to 1989, belong to one
+    stretch of years: it begins after the longest one without a date.
+    """
+    years = np.unique(values.dropna().dt.year.to_numpy())
+    if not len(years):
+        return POSIX_FIRST_YEAR
+    gaps = np.diff(np.append(years, years[0] + 100))
+    start = int(years[(int(gaps.argmax()) + 1) % len(years)])
+    return start - 100 if years[0] < 2000 < start else POSIX_FIRST_YEAR
+
+
 def _remarks(
-    chosen: list[str], *, is_ambiguous: bool, dates: "pd.Series[Any]", values: "pd.Series[Any]"
+    chosen: list[str],
+    *,
+    as_told: bool | None,
+    first_year: int | None,
+    is_ambiguous: bool,
+    dates: "pd.Series[Any]",
+    values: "pd.Series[Any]",
 ) -> tuple[Remark, ...]:
     remarks = []
     if is_ambiguous:
         example = values.notna() & (values.dt.day != values.dt.month)
         if example.any():
             first = example.idxmax()
+            order = next(_is_day_first(one) for one in chosen if _swapped(one))
             remarks.append(
                 Remark(
-                    "no value tells day from month",
+                    "day and month are in the order of the file's other columns"
+                    if order == as_told
+                    else "no value tells day from month",
                     f"'{dates[first]}' is read as {values[first]:%Y-%m-%d}",
                 )
             )
-    if any("%y" in one for one in chosen):
-        remarks.append(Remark("two-digit years are read as 1969 to 2068"))
+    if first_year is not None:
+        remarks.append(Remark(f"two-digit years are read as {first_year} to {first_year + 99}"))
     return tuple(remarks)
 
 

@@ -50,10 +50,12 @@ class NumberStyle:
         plain = rf"\d+(?:{sign}\d*)?|{sign}\d+"
         if not self.group:
             return rf"(?:{plain}){_EXPONENT}"
+        # Nobody groups digits before an exponent: 6,620e-01 is 0.662.
         group = re.escape(self.group)
         # Indian numbers have groups of two before the last: 12,34,567.
         inner = r"(?:,\d{2,3})*" if self.group == "," else rf"(?:{group}\d{{3}})*"
-        return rf"(?:{plain}|[1-9]\d{{0,2}}{inner}{group}\d{{3}}(?:{sign}\d*)?){_EXPONENT}"
+        grouped = rf"[1-9]\d{{0,2}}{inner}{group}\d{{3}}(?:{sign}\d*)?"
+        return rf"(?:{plain}){_EXPONENT}|{grouped}"
 
 
 def decide_style(

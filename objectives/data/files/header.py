@@ -60,16 +60,22 @@ class TableStart:
     commented_names: Record | None
 
 
-def find_table(records: Sequence[Record], width: int) -> TableStart:
+def find_table(records: Sequence[Record], width: int, *, blanks_divide: bool = False) -> TableStart:
     """Return where the table begins among the first records of a file.
 
     Args:
         records: As read; blank lines are empty records.
         width: Fields that most of them have.
+        blanks_divide: Whether fields are divided by blanks, so that prose has fields, too.
     """
+
+    def stands_above(record: Record) -> bool:
+        is_header = not blanks_divide and len(record) == width and record[0] in _COMMENT_MARKS
+        return not is_header and (is_comment(record) or _is_title(record, width))
+
     filled = [position for position, record in enumerate(records) if not is_blank(record)]
     above = list(
-        takewhile(lambda position: _stands_above(records[position], width), filled[:_MAX_PREAMBLE])
+        takewhile(lambda position: stands_above(records[position]), filled[:_MAX_PREAMBLE])
     )
     if len(above) in (_MAX_PREAMBLE, len(filled)):
         above = []  # no table below it: all of it is the table
@@ -128,10 +134,6 @@ def has_header(first: Record, rows: Sequence[Record]) -> bool:
     # Nothing speaks, and a name stands twice: text columns that share their values.
     repeated = [name for name, count in Counter(names).items() if count > 1 and name]
     return not any(name in row for name in repeated for row in rows)
-
-
-def _stands_above(record: Record, width: int) -> bool:
-    return is_comment(record) or _is_title(record, width)
 
 
 def _is_title(record: Record, width: int) -> bool:
@@ -211,7 +213,9 @@ def _counts_on(names: Record, rows: Sequence[Record]) -> bool:
     if any(_numbers_of(row) == numbers for row in rows):
         return False  # the same row again is a value
     steps = {round(b - a, 9) for a, b in pairwise(numbers)}
-    default_names = numbers == list(range(len(numbers))) and not text
+    default_names = numbers == list(range(len(numbers))) and all(
+        _may_be_name(name, rows, column) for column, name in enumerate(names) if name in text
+    )
     years = all(number in _YEARS for number in numbers) and steps <= {1.0, -1.0, 2.0, 5.0, 10.0}
     rising = len(numbers) >= _MIN_COUNTED_NAMES and len(steps) == 1 and steps != {0.0}
     if not (default_names or years or rising):
@@ -222,6 +226,13 @@ def _counts_on(names: Record, rows: Sequence[Record]) -> bool:
         for values in below
     )
     return alike <= len(below) / 2
+
+
+def _may_be_name(name: str, rows: Sequence[Record], column: int) -> bool:
+    """Return whether a text stands above numbers, or above words that repeat, and is none."""
+    values = [row[column].strip() for row in rows if column < len(row)]
+    repeats = len(set(values)) <= _MAX_REPEATED_SHARE * len(values)
+    return _vote(name, values) > 0 or (repeats and name not in values)
 
 
 def _is_year(text: str) -> bool:

@@ -41,7 +41,7 @@ _WORDS = {
 _MAX_FIELD_CHARACTERS = 1 << 27
 """Of the `csv` module, whose own limit of 131,072 long texts break."""
 
-_BLANK_SEPARATED = re.compile(r'"(?:[^"]|"")*"|[^\s"]\S*')
+_BLANK_SEPARATED = re.compile(r'"(?:[^"]|"")*"(?=\s|$)|\S+')
 _MIN_BLANKS_SHARE = 0.9
 """Share of the lines that blanks must divide into equally many fields."""
 
@@ -146,7 +146,10 @@ def usual_width(records: Iterable[list[str]]) -> int:
 
 
 def _equal_share(lines: list[str], dialect: Dialect) -> tuple[float, bool, int]:
-    """Return the share of records of the usual width, if the first has it, and the width."""
+    """Return the share of records of the usual width, if the first has it, and the width.
+
+    A first record of one field less, as R writes column names beside row names, counts as equal.
+    """
     try:
         records = [record for record in read_records(lines, dialect) if any(record)]
     except csv.Error:
@@ -156,4 +159,5 @@ def _equal_share(lines: list[str], dialect: Dialect) -> tuple[float, bool, int]:
         return 0.0, False, 1
     width = usual_width(divided)
     equal = sum(len(record) == width for record in records)
+    equal += len(records[0]) == width - 1 > 1
     return equal / len(records), len(records[0]) == width, width

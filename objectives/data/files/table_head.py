@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from .header import Record, counted, find_table, has_header, is_blank, is_comment, without_empty_end
-from .separator import Dialect, read_records, usual_width
+from .separator import BLANKS, Dialect, read_records, usual_width
 
 HEAD_RECORDS = 500
 """Records that the width of the table and its header are recognised from."""
@@ -58,7 +58,7 @@ def read_head(
     """
     records = list(islice(read_records(lines, dialect), HEAD_RECORDS))
     width = usual_width(record for record in records if not is_blank(record))
-    start = find_table(records, width)
+    start = find_table(records, width, blanks_divide=dialect.separator == BLANKS)
     first = [name.removeprefix("\ufeff").strip() for name in records[start.first]]
     rows = [
         record

@@ -87,6 +87,16 @@ def test_the_target_is_described_with_its_rows(tmp_path: Path) -> None:
     assert any("'no' (30), 'yes' (30)" in note for note in description.target_notes)
 
 
+@pytest.mark.parametrize("values", [["0", "1"], ["True", "False"], ["2020", "2021", "2022"]])
+def test_words_that_are_classes_are_no_gaps(values: list[str], tmp_path: Path) -> None:
+    label = [(["None", *values] * ROWS)[row] for row in range(ROWS)]
+    path = save(tmp_path, "rows.csv", pd.DataFrame({"a": NUMBER, "label": ["", *label[1:]]}))
+    column = describe_file(path, "label").columns[1]
+    assert (column.kind, column.gaps, column.missing_words) == ("text", 1, {})
+    assert column.distinct == len(values) + 1
+    assert describe_file(path).columns[1].gaps > ROWS // 5
+
+
 @pytest.mark.parametrize(
     ("columns", "target", "says"),
     [

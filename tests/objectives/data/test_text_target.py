@@ -55,6 +55,30 @@ def test_a_rare_word_among_numbered_classes_is_missing_and_named(tmp_path: Path)
     assert "dropped 8 rows without a target 'label'" in joined_notes(data)
 
 
+@pytest.mark.parametrize(
+    ("flags", "classes"),
+    [
+        (["True", "False"], ("False", "True")),
+        (["TRUE", "true", "false", "FALSE"], ("False", "True")),
+        (["true"], ("true",)),
+    ],
+    ids=["both", "two spellings", "one"],
+)
+def test_a_frequent_word_among_true_and_false_is_a_class(
+    flags: list[str], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    label = among((flags * ROWS)[:ROWS], "None", 60)
+    assert set(load(tmp_path, label).classes or ()) == {*classes, "None"}
+    few = among((["yes", *flags] * ROWS)[:ROWS], "None", 60)
+    assert "None" in (load(tmp_path, few).classes or ())
+
+
+def test_a_rare_word_among_true_and_false_is_missing(tmp_path: Path) -> None:
+    data = load(tmp_path, among(["True", "False"] * 100, "unknown", 8))
+    assert data.classes == ("False", "True")
+    assert "dropped 8 rows without a target 'label'" in joined_notes(data)
+
+
 @pytest.mark.parametrize("word", ["NA", "?", "none"])
 def test_a_frequent_word_among_numbered_classes_is_a_class(word: str, tmp_path: Path) -> None:
     label = among((np.arange(ROWS) % 4 // 2).astype(float), word, 60)

@@ -311,7 +311,7 @@ def test_rows_without_a_target_are_dropped_with_their_samples() -> None:
     for split in (data.train, data.validation, data.test):
         units = data.in_target_units(split.targets).float()
         torch.testing.assert_close(split.inputs[:, 0] + 0.5, units)
-    assert "dropped 1 rows without a target 'y'" in "\n".join(data.notes)
+    assert "dropped 1 row without a target 'y'" in "\n".join(data.notes)
 
 
 def test_given_splits_lose_their_own_rows_without_a_target() -> None:

@@ -115,10 +115,34 @@ def test_where_no_value_decides_it_is_said(
     assert f"is read as {first}" in str(parsed.remarks[0])
 
 
+def test_the_order_of_the_other_columns_is_said() -> None:
+    remark = str(parse(*UNDECIDED, day_first=False).remarks[0])
+    assert "in the order of the file's other columns" in remark
+
+
 def test_two_digit_years_are_said() -> None:
-    parsed = parse("01-Feb-68", "01-Feb-69")
-    assert [text[:4] for text in written(parsed)] == ["2068", "1969"]
-    assert "two-digit years" in str(parsed.remarks[0])
+    parsed = parse("01-Feb-19", "01-Feb-20")
+    assert [text[:4] for text in written(parsed)] == ["2019", "2020"]
+    assert "two-digit years are read as 1969 to 2068" in str(parsed.remarks[0])
+
+
+@pytest.mark.parametrize(
+    ("years", "read"),
+    [
+        (["47", "61", "73", "89"], ["1947", "1961", "1973", "1989"]),
+        (["55", "68", "69", "05"], ["1955", "1968", "1969", "2005"]),
+        (["95", "99", "00", "23"], ["1995", "1999", "2000", "2023"]),
+        (["69", "75"], ["1969", "1975"]),
+        (["00", "31"], ["2000", "2031"]),
+    ],
+    ids=["births", "births to 2005", "the turn of the century", "before it", "after it"],
+)
+@pytest.mark.parametrize("form", ["13/02/{}", "Feb 13, '{}", "Feb-{}"])
+def test_the_two_digit_years_of_a_column_lie_in_one_stretch(
+    form: str, years: list[str], read: list[str]
+) -> None:
+    parsed = parse(*(form.format(year) for year in years))
+    assert [text[:4] for text in written(parsed)] == read
 
 
 def test_a_column_may_mix_forms_but_not_the_order_of_day_and_month() -> None:

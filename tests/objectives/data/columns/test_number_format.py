@@ -47,6 +47,7 @@ WRITTEN = {
     "Arabic digits": (["١٢٫٥", "٣"], [12.5, 3], ""),
     "both decimal signs": (["1.5", "2,5"], [1.5, 2.5], "decimal points and decimal commas"),
     "exponents": (["1,5e3", "2,5E-2"], [1500, 0.025], "decimal commas"),
+    "exponents of three decimals": (["-6,620e-01", "1,043e+01"], [-0.662, 10.43], "decimal commas"),
 }
 
 

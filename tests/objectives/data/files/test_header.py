@@ -12,6 +12,7 @@ HEADERS = {
     "text over numbers": ["height", "count", "kind"],
     "pandas' default": ["0", "1", "2"],
     "pandas' default with an unnamed index": ["", "0", "1"],
+    "pandas' default beside a name": ["0", "1", "label"],
     "years": ["country", "1990", "1991"],
     "one year": ["area", "count", "2000"],
     "a gap": ["height", "", "kind"],
@@ -37,6 +38,8 @@ VALUES = {
     "codes": (["A0001", "Ann"], [["B0202", "Bob"], ["C3003", "Cid"]] * 3),
     "money": (["$1,200.50", "house"], [["$900.10", "flat"], ["$80.00", "garage"]] * 3),
     "counting rows": (["1", "2", "3"], [["2", "3", "4"], ["3", "4", "5"], ["4", "5", "6"]]),
+    "a name before 0 and 1": (["Ann", "0", "1"], [["Bob", "2", "1"], ["Cid", "1", "0"]]),
+    "a class before 0 and 1": (["a", "0", "1"], [["b", "2", "1"], ["a", "1", "0"]] * 3),
     "equal numbers": (["0", "0"], [["0", "1"], ["1", "1"]] * 5),
 }
 
@@ -61,6 +64,12 @@ def test_a_title_that_a_spreadsheet_filled_up() -> None:
 def test_names_in_the_comment_above_a_table() -> None:
     start = find_table([["# a", "b", "c"], *NUMBERS], 3)
     assert (start.first, start.commented_names) == (1, ["a", "b", "c"])
+
+
+def test_a_number_sign_is_the_name_of_a_column_that_counts() -> None:
+    records = [["#", "name", "kind"], ["1", "Ann", "x"], ["2", "Bob", "y"]]
+    assert (find_table(records, 3).first, find_table(records, 3).preamble) == (0, [])
+    assert find_table([["#", "made", "today"], *records], 3, blanks_divide=True).first == 2
 
 
 def test_row_names_without_a_name_leave_the_header_where_it_is() -> None:

@@ -22,6 +22,8 @@ LINES = {
     "prose": (["id,text\n", '1,"one; two; three"\n', '2,"a; b; c"\n'], ","),
     "one column": (["name\n", "Smith\n", "Jones\n"], ","),
     "carets": (["a^b\n", "1,5^x\n", "2,5^y\n"], "^"),
+    "R's row names": (['"a","b"\n', '"1",2,"x"\n', '"2",3,"y"\n'], ","),
+    "R's row names with blanks": (["a;b;c\n", "Mazda RX;2;3;x\n", "Datsun B;3;4;y\n"], ";"),
     "names with blanks": (["name,age\n", "John Smith,3\n", "Mary Jones,4\n"], ","),
 }
 
