@@ -10,10 +10,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..errors import CostError, describe_error
 from ..trace.fake_model import FakeCPU, ModelFactory, fake_model
 from ..trace.flops import FORMULAS, fused_encoder_disabled
 from ..trace.trace import isolated_torch_state, silence_fake_tensor_warnings
 from ..training.step import StepSpec, autocast_context, tensors_in
+from ..user_code import user_code_location, user_errors
 from .registry import macs_per_sample
 
 
@@ -48,6 +50,7 @@ def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
 
     Raises:
         ModelError: The builder raised, or returned no module.
+        CostError: The model does not run on tensors without values.
     """
     mode = FakeCPU()
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
@@ -67,7 +70,12 @@ def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
         hooks = [module.register_forward_hook(record_output) for module in model.modules()]
         inputs = [spec.batch(step.batch_size) for spec in step.inputs]
         model.eval()
-        with torch.no_grad(), counter, autocast_context(step.autocast, inputs):
+        with (
+            user_errors(_forward_error),
+            torch.no_grad(),
+            counter,
+            autocast_context(step.autocast, inputs),
+        ):
             model(*inputs)
         for hook in hooks:
             hook.remove()
@@ -84,3 +92,10 @@ def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
             )
             for name, module in model.named_modules()
         ]
+
+
+def _forward_error(error: BaseException) -> CostError:
+    return CostError(
+        f"one forward pass on tensors without values raised {describe_error(error)}"
+        f"{user_code_location(error)}: the modules of this model cannot be counted one by one."
+    )

@@ -68,7 +68,8 @@ def cost(
 
     FLOPs = 2 × MACs, forward and per sample; step FLOPs are forward and backward, per sample;
     memory is the peak of live bytes of one training step, or one forward pass, on a CPU. A SPEC
-    without --widths or --candidates is shown as a whole space.
+    without --widths or --candidates is shown as a whole space, and where it gives the costs by a
+    function, these are shown.
     """
     from ..problem.cost_survey import from_build, from_spec, read_candidates
 
@@ -95,6 +96,7 @@ def cost(
 def _print_candidate(
     cost_survey: CostSurvey, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
 ) -> None:
+    from ...objectives.cost.costs import Costs
     from ...objectives.cost.registry import COUNTED_COSTS
     from ..units import format_cost, format_memory
 
@@ -111,17 +113,20 @@ def _print_candidate(
         return
     console = stdout()
     rows = []
+    traced = costs if isinstance(costs, Costs) else None
     for kind in COUNTED_COSTS:
+        if kind.name not in values:  # the user's own function does not give it
+            continue
         value = values[kind.name]
         rows.append([kind.definition, format_cost(kind.name, value), f"{value:,}"])
-        if kind.name == "train_memory":
+        if traced is not None and kind.name == "train_memory":
             rows += [
                 [f"  of it {component}", format_memory(size), f"{size:,}"]
-                for component, size in costs.train_breakdown.as_dict().items()
+                for component, size in traced.train_breakdown.as_dict().items()
             ]
-    rows.append(
-        ["largest tensor", format_memory(costs.largest_tensor), f"{costs.largest_tensor:,}"]
-    )
+    if traced is not None:
+        largest = traced.largest_tensor
+        rows.append(["largest tensor", format_memory(largest), f"{largest:,}"])
     console.print(make_table(["cost", "for people", "exactly"], rows))
     console.print(f"memory at a batch of {cost_survey.step.batch_size}", style="dim")
     if by_module:
@@ -150,7 +155,7 @@ def _describe_measured(measured: Mapping[str, Any], costs: Mapping[str, Any]) ->
     """Yield a sentence for each memory that was measured, beside what was predicted for it."""
     for name, title in (("train_memory", "training memory"), ("inference_memory", "inference")):
         total = measured[name]
-        if total is None:
+        if total is None or name not in costs:
             continue
         scratch = total - measured[f"{name}_without_scratch"]
         of_it = f", {scratch:,} of them kernels' scratch within an operator" if scratch else ""
@@ -171,7 +176,7 @@ def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_js
     if as_json:
         write_json(costs)
         return
-    names = [name for name in FIELDS if name != "trainable_parameters"]
+    names = [name for name in FIELDS if name != "trainable_parameters" and name in costs[0]]
     stdout().print(
         make_table(
             ["widths", *names],
@@ -200,6 +205,8 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
     titles = ["cost", "limit", "smallest", "largest", *(f"quantile {part}" for part in quantiles)]
     rows = []
     for kind in COUNTED_COSTS:
+        if kind.name not in survey["smallest"]:  # the user's own function does not give it
+            continue
         amounts = [survey["smallest"][kind.name], survey["largest"][kind.name]]
         amounts += [survey["quantiles"][kind.name][part] for part in quantiles]
         limit = survey["limits"].get(kind.name)
@@ -214,6 +221,8 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
         f"keep the limits{binding_note}",
         markup=False,
     )
+    if survey["counted_by"] == "given":
+        console.print("the costs are those that the spec's own function gives")
     console.print(
         f"smallest: {format_widths(survey['smallest']['widths'])}; "
         f"largest: {format_widths(survey['largest']['widths'])}",

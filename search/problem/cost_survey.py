@@ -23,6 +23,8 @@ from ...objectives.cost.by_module import count_modules
 from ...objectives.cost.costs import Costs, count_costs
 from ...objectives.cost.measure import measure_step
 from ...objectives.cost.model import CostModel
+from ...objectives.cost.source import CostSource
+from ...objectives.cost.user_costs import UserCostModel, UserCosts
 from ...objectives.training.settings import resolve_device
 from ...objectives.training.step import StepSpec, TensorSpec
 from ...objectives.user_code import load_object
@@ -49,6 +51,7 @@ class CostSurvey:
         space: The candidates; None for a builder alone.
         limits: Bounds, where a spec sets some.
         device: Where a real step runs: "auto", "cpu" or "cuda".
+        given_costs: What a study takes for the costs, where its spec gives them by a function.
     """
 
     build: Callable[[Mapping[str, int]], nn.Module]
@@ -56,10 +59,13 @@ class CostSurvey:
     space: Space | None
     limits: Limits
     device: str
+    given_costs: UserCostModel | None = None
 
-    def count(self, widths: Mapping[str, int]) -> Costs:
+    def count(self, widths: Mapping[str, int]) -> Costs | UserCosts:
         """Return the costs of one candidate."""
         self._check_names(widths)
+        if self.given_costs is not None:
+            return self.given_costs.candidate_costs(widths)
         return count_costs(lambda: self.build(dict(widths)), self.step)
 
     def count_by_module(self, widths: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -70,7 +76,7 @@ class CostSurvey:
 
     def measure(self, widths: Mapping[str, int]) -> dict[str, Any]:
         """Measure a real training step of one candidate, beside its prediction."""
-        predicted = self.count(widths).train_memory
+        predicted = self.count(widths).as_dict()["train_memory"]
         device = resolve_device(self.device)
         measured = measure_step(lambda: self.build(dict(widths)), self.step, device)
         ratio = predicted / measured.train_memory
@@ -79,7 +85,7 @@ class CostSurvey:
     def survey(self) -> dict[str, Any]:
         """Return costs of the whole space: extremes, quantiles, feasible share, binding limit."""
         assert self.space is not None
-        space, cost_model = self.space, CostModel(self.build, self.step, self.space.names)
+        space, cost_model = self.space, self._cost_model(self.space.names)
         cost_model.fit(space)
         max_evaluated = (
             MAX_ENUMERATED if cost_model.counted_by == "polynomial" else TRACED_COST_BATCH_SIZE
@@ -113,6 +119,9 @@ class CostSurvey:
                 for name, values in costs.items()
             },
         }
+
+    def _cost_model(self, names: tuple[str, ...]) -> CostSource:
+        return self.given_costs or CostModel(self.build, self.step, names)
 
     def _check_names(self, widths: Mapping[str, int]) -> None:
         if self.space is not None and set(widths) != set(self.space.names):
@@ -153,13 +162,17 @@ def from_spec(path: Path) -> CostSurvey:
     settings = proxy_settings(spec, objective.data)
     step, space = step_spec(objective, settings), spec.widths.to_space()
     build = trained_builder(objective.build, step)
-    cost_model = CostModel(build, step, space.names)
+    given_costs = None
+    if spec.model.costs is not None:
+        given_costs = UserCostModel(load_object(spec.model.costs, folder), space.names)
+    cost_model = given_costs or CostModel(build, step, space.names)
     return CostSurvey(
         build=build,
         step=step,
         space=space,
         limits=resolve_limits(spec, cost_model, objective, settings, folder).limits.to_limits(),
         device=settings.device,
+        given_costs=given_costs,
     )
 
 

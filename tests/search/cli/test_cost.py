@@ -209,3 +209,80 @@ def test_what_cannot_be_counted_is_reported(
     assert len(result.err.splitlines()) == 1, result.err
     for part in parts:
         assert part in result.err
+
+
+OPAQUE = """
+import torch
+from torch import nn
+
+class Opaque(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(4, width), nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = torch.from_numpy(x.detach().numpy().copy())
+        return self.head(torch.relu(self.hidden(x)))
+
+def build(widths):
+    return Opaque(widths["a"])
+
+def costs(widths):
+    return {"parameters": 8 * widths["a"] + 3, "macs": 7 * widths["a"]}
+
+def leave(widths):
+    raise SystemExit(0)
+"""
+
+GIVEN = """
+[study]
+name = "given"
+[model]
+build = "opaque.py:build"
+costs = "opaque.py:{function}"
+[widths]
+a = [2, 4, 8, 16]
+[proxy]
+data = "iris"
+[limits]
+parameters = 40
+"""
+
+
+def test_the_costs_that_a_spec_gives_by_a_function_are_shown(models: Any) -> None:
+    """The model reads values, so that no trace counts it: the study takes the function's word."""
+    models.write("opaque.py", OPAQUE)
+    models.write("given.toml", GIVEN.format(function="costs"))
+    models.write("some.csv", "a\n2\n16\n")
+    payload = models.run_in_process("cost", "given.toml", "--json").json
+    assert payload["counted_by"] == "given"
+    assert payload["feasible_share"] == 0.5
+    assert payload["largest"] == {"widths": {"a": 16}, "parameters": 131, "macs": 112, "flops": 224}
+    one = models.run_in_process("cost", "given.toml", "--widths", "a=4", "--json").json
+    assert (one["parameters"], one["flops"]) == (35, 56)
+    rows = models.run_in_process("cost", "given.toml", "--candidates", "some.csv", "--json").json
+    assert [row["parameters"] for row in rows] == [19, 131]
+    for arguments in ([], ["--widths", "a=16"], ["--candidates", "some.csv"]):
+        result = models.run_in_process("cost", "given.toml", *arguments)
+        assert result.code == 0
+        assert "131" in result.out
+        assert "training memory" not in result.out
+
+
+@pytest.mark.parametrize(
+    ("function", "option", "part"),
+    [
+        ("costs", "--by-module", "opaque.py line 11"),
+        ("costs", "--verify", "not train_memory"),
+        ("leave", "--json", "SystemExit: 0"),
+    ],
+)
+def test_what_the_function_or_the_model_does_not_give_is_said(
+    models: Any, function: str, option: str, part: str
+) -> None:
+    models.write("opaque.py", OPAQUE)
+    models.write("given.toml", GIVEN.format(function=function))
+    result = models.run_in_process("cost", "given.toml", "--widths", "a=4", option)
+    assert result.code == 2
+    assert part in result.err
+    assert len(result.err.splitlines()) == 1, result.err
