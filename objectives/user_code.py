@@ -40,8 +40,9 @@ _OUT_OF_MEMORY_MESSAGES = (
     "ALLOC_FAILED",  # cuBLAS and cuDNN: CUBLAS_STATUS_ALLOC_FAILED
 )
 
-_INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-"""Where Python's own modules and installed packages lie."""
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+_PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
+"""Names of the folders of installed packages: this environment's, its base's, an overlay's."""
 
 _TOO_LARGE_MESSAGE = "calculation overflowed"  # the words of torch's storage size check
 
@@ -133,7 +134,7 @@ def user_code_location(error: BaseException) -> str:
         if not frame.filename.startswith(_library_prefixes())
     ]
     # Code of an installed package may be the user's, where nothing else is.
-    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
+    own = [frame for frame in frames if not _is_installed(frame.filename)]
     for frame in own or frames:
         return f" (at {Path(frame.filename).name} line {frame.lineno})"
     return ""
@@ -260,6 +261,12 @@ def _suggest_names(name: str, module: ModuleType) -> str:
     if public:
         return "it has " + ", ".join(f"'{key}'" for key in sorted(public)[:10]) + "."
     return "it defines no function."
+
+
+def _is_installed(filename: str) -> bool:
+    """Return whether a source file is Python's own or an installed package's."""
+    in_package = not _PACKAGE_FOLDERS.isdisjoint(Path(filename).parts)
+    return in_package or filename.startswith(_STANDARD_LIBRARY)
 
 
 def _library_prefixes() -> tuple[str, ...]:

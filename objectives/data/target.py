@@ -292,6 +292,15 @@ def regression_target(values: FloatArray, name: str) -> Target:
     has_target: NDArray[np.bool_] = np.all(
         np.abs(by_row) <= MAX_FLOAT32, axis=1
     )  # False for NaN, too
+    too_large = int((np.isfinite(by_row) & (np.abs(by_row) > MAX_FLOAT32)).any(axis=1).sum())
+    size_notes = []
+    if too_large:
+        size_notes = [
+            f"target '{name}' is beyond ±{MAX_FLOAT32:.2g} in {too_large} of {len(values)} rows, "
+            "more than float32 holds: give it in a larger unit, or its logarithm"
+        ]
+        if has_target.sum() < MIN_ROWS:
+            raise DataError(f"{size_notes[0]}.")
     values = values[has_target]
     require_rows(name, len(values))
     if (values == values[0]).all():
@@ -311,7 +320,7 @@ def regression_target(values: FloatArray, name: str) -> Target:
         values=values,
         classes=None,
         has_target=has_target,
-        notes=(*_dropped_rows_notes(name, has_target), note),
+        notes=(*size_notes, *_dropped_rows_notes(name, has_target), note),
     )
 
 

@@ -9,7 +9,7 @@ Entry points: `INIT_LAWS`, `InitLaw`, `MeasuredSize`, `fit_init_law`, `seeds_nee
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, log, sqrt
+from math import ceil, inf, isfinite, log, sqrt
 
 from .errors import MupInapplicable
 from .fans import Fans
@@ -100,9 +100,11 @@ def fit_init_law(name: str, measured: Sequence[MeasuredSize]) -> InitLaw:
         measured: The base first, then the other candidates.
 
     Raises:
-        MupInapplicable: It follows none.
+        MupInapplicable: It follows none, or is no number.
     """
     base, *others = measured
+    if not all(isfinite(sample.size) for sample in measured):
+        raise MupInapplicable(f"the initial values of '{name}' are not finite")
     if all(other.size == base.size for other in others):
         return INIT_LAWS[0]
     deviations = {law: max(_deviation(law, base, other) for other in others) for law in INIT_LAWS}

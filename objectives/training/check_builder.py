@@ -147,6 +147,10 @@ def _architecture_signature(objective: Objective, widths: Mapping[str, int]) -> 
     return shapes + attributes
 
 
+def _describe_loss(loss: object) -> str:
+    return f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else describe_type(loss)
+
+
 def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
     return [
         (key, value)
@@ -197,8 +201,8 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
     _require_unchanged(name, "loss", "targets", targets, data.train.targets)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
-            f"{name}: the loss is of shape {describe_shape(loss)}: it must be a scalar tensor, the "
-            "mean over the batch."
+            f"{name}: the loss is {_describe_loss(loss)}: it must be a scalar tensor, the mean "
+            "over the batch."
         )
     if not loss.requires_grad:
         raise ModelError(

@@ -240,3 +240,22 @@ def test_the_location_is_the_users_line_and_not_the_librarys(tmp_path: Path) -> 
         load_object("reads.py:read", tmp_path)()
     assert "test_user_code.py" not in user_code_location(caught.value)
     assert user_code_location(caught.value) == " (at reads.py line 4)"
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_the_line_of_an_error_is_the_users_wherever_packages_lie(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base environment's packages, or an overlay's, are no more the user's than this one's."""
+    package = write(tmp_path, f"base/{folder}/fails_deep.py", "def fail():\n    1 / 0\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    write(
+        tmp_path,
+        "study/calls.py",
+        "from fails_deep import fail\ndef data():\n\n    fail()\n",
+    )
+    with pytest.raises(ZeroDivisionError) as caught:
+        load_object("calls.py:data", tmp_path / "study")()
+    # The caller of the user's code is this test, which is no library either.
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next)  # type: ignore[union-attr]
+    assert user_code_location(error) == " (at calls.py line 4)"

@@ -1,6 +1,7 @@
 """Init scaling is found by measuring, whatever rule a builder draws its weights by."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -67,6 +68,16 @@ def test_a_rule_that_is_none_of_them_is_refused_with_both_sizes() -> None:
         MupInapplicable, match=r"'weight' follows no known law .* at fan-in 8.* and "
     ):
         derive_mup(initialised(fourth_root), BASE, WIDENED)
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_weights_that_are_no_numbers_follow_no_law(size: float, place: int) -> None:
+    fans = [Fans(fan_in=8, fan_out=4), Fans(fan_in=16, fan_out=4)]
+    measured = [MeasuredSize(fans=fan, size=0.1, elements=64) for fan in fans]
+    measured[place] = replace(measured[place], size=size)
+    with pytest.raises(MupInapplicable, match=r"the initial values of '0\.weight' are not finite"):
+        fit_init_law("0.weight", measured)
 
 
 def test_a_bias_follows_the_fans_of_its_weight() -> None:

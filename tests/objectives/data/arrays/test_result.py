@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,17 @@ def test_a_functions_quantities_are_standardised_for_the_loss_alone(targets: Any
         np.sort(units.numpy(), axis=0) / scale, np.sort(given, axis=0) / scale, atol=1e-5, rtol=1e-7
     )
     assert any("standardised by the training rows" in note for note in data.notes)
+
+
+def test_quantities_beyond_float32_are_named_and_not_called_missing() -> None:
+    says = r"target 'y' is beyond ±3.4e\+38 in {} of 40 rows, more than float32 holds"
+    with pytest.raises(DataError, match=says.format(40)):
+        load_result((X, 1e300 * (1 + X[:, 0] ** 2)))
+    some = np.where(np.arange(40) < 3, 1e39, X[:, 0])
+    data = load_result((X, some))
+    assert len(data.train) + len(data.validation) + len(data.test) == 37
+    assert any(re.match(says.format(3), note) for note in data.notes)
+    assert not any("beyond" in note for note in load_result((X, 1e38 * X[:, 0] / 10)).notes)
 
 
 def test_a_loss_of_ones_own_gets_quantities_as_they_are() -> None:
