@@ -70,7 +70,7 @@ _QUANTITY = re.compile(
     r"|price|preis|prix|precio|cost|amount|income|salary|wage|dose|temp|temperature|speed|distance"
     r"|dist|depth|height|length|width|weight|mass|size|area|volume|count|total|sum|score|value"
     r"|mileage|altitude|elevation|latitude|longitude|angle|pressure|humidity|voltage|current|power"
-    r"|concentration|calories|trial|visit|wave|round|lap|cycle|turn|frame|y|z|frequency|freq|wavelength|generation|period|lag|epoch|step|iteration|level)(_|$)"
+    r"|concentration|calories|tenure|trial|visit|wave|round|lap|cycle|turn|frame|y|z|frequency|freq|wavelength|generation|period|lag|epoch|step|iteration|level)(_|$)"
 )  # fmt: skip
 
 
@@ -128,9 +128,7 @@ def row_naming(name: str, column: "pd.Series[Any]") -> str | None:
         copies = has_no_name and distinct >= MIN_COPIES_SHARE * len(numbers)
         numbered = is_unique or copies or _counts_on_again(numbers)
     else:
-        numbered = not _is_quantity(name, numbers) and (
-            (is_unique and _counts_on(numbers)) or _counts_on_again(numbers, once=False)
-        )
+        numbered = is_unique and not _is_quantity(name, numbers) and _counts_on(numbers)
     return "only number the rows" if numbered else None
 
 
@@ -173,22 +171,20 @@ def _counts_on(numbers: IntArray) -> bool:
     return rises and not is_scale and span - len(numbers) <= MAX_SKIPPED_SHARE * span
 
 
-def _counts_on_again(numbers: IntArray, *, once: bool = True) -> bool:
-    """Return whether numbers count on by one, and start again where files were joined.
+def _counts_on_again(numbers: IntArray) -> bool:
+    """Return whether numbers, in the order of the rows, start again where files were joined.
 
-    Args:
-        numbers: In the order of the rows.
-        once: Whether rows that were filtered away may have left out numbers.
+    Rows that were filtered away may have left out some.
     """
     steps = np.diff(numbers)
     restarts = np.flatnonzero(steps <= 0)
     if len(restarts) == 0 or len(numbers) < MIN_RUN * (len(restarts) + 1):
         return False
     starts = numbers[np.concatenate([[0], restarts + 1])]
-    if np.ptp(starts) > (MAX_SKIPPED_SHARE * MIN_RUN if once else 0):
+    if np.ptp(starts) > MAX_SKIPPED_SHARE * MIN_RUN:
         return False
     forward = steps[steps > 0]
-    return bool((forward == 1).mean() >= (MAX_SKIPPED_SHARE if once else 1.0))
+    return bool((forward == 1).mean() >= MAX_SKIPPED_SHARE)
 
 
 def _is_identifier(name: str) -> bool:

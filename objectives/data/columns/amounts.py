@@ -236,9 +236,13 @@ def split_amounts(
 def _are_multiplied(parts: pd.DataFrame, counts: NDArray[np.int64]) -> bool:
     """Return whether letters behind numbers multiply them, rather than name them as in 208b."""
     letters = parts["multiplier"] != ""
+    if (parts["currency"] != "").any():
+        return True
     is_usual = counts[letters.to_numpy()].sum() >= MIN_UNIT_SHARE * counts.sum()
     has_decimals = parts["digits"][letters].str.contains("[.,]").any()
-    return bool(is_usual or has_decimals or (parts["currency"] != "").any())
+    # "10.4 b" among many plain numbers is one with a footnote.
+    is_flag = parts["multiplier"][letters].isin(_MAYBE_UNITS).any()
+    return bool(is_usual or (has_decimals and not is_flag))
 
 
 def _take_apart(shapes: "pd.Series[Any]") -> pd.DataFrame:

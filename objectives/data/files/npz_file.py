@@ -45,7 +45,7 @@ def read_npz(path: Path, target: str | None, *, image: bool = False) -> RawData:
                 f"give one array of samples named {' or '.join(map(repr, SAMPLE_NAMES))}."
             )
         # Every array is a column; `read_table` says what is missing, and which columns there are.
-        return read_table(path.name, _columns_table(path, arrays), target)
+        return read_table(path.name, _columns_table(path, arrays, target), target)
     unused = [name for name in arrays if name not in used_names]
     notes = (f"left out arrays: {format_names(unused)}",) if unused else ()
     x, y = arrays[samples_name], arrays[target]
@@ -148,13 +148,22 @@ def _plain_array(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _columns_table(path: Path, arrays: dict[str, NDArray[Any]]) -> pd.DataFrame:
-    not_flat = [name for name, array in arrays.items() if array.ndim != 1]
-    if not_flat:
-        raise DataError(
-            f"{path} has no target among its arrays, or samples not named "
-            f"{', '.join(map(repr, SAMPLE_NAMES))}: its arrays are "
-            + ", ".join(f"'{name}' {array.shape}" for name, array in arrays.items())
-            + "."
-        )
-    return pd.DataFrame(arrays)
+def _columns_table(
+    path: Path, arrays: dict[str, NDArray[Any]], target: str | None = None
+) -> pd.DataFrame:
+    """Return arrays of one value a row as columns.
+
+    Raises:
+        DataError: One has more; the sentence names what is missing beside the target.
+    """
+    if all(array.ndim == 1 for array in arrays.values()):
+        return pd.DataFrame(arrays)
+    listed = ", ".join(f"'{name}' {array.shape}" for name, array in arrays.items())
+    if target is None:
+        problem = "needs a target, the array to predict, since not all arrays are columns"
+    elif target in arrays:
+        sample_names = ", ".join(map(repr, SAMPLE_NAMES))
+        problem = f"has no array of samples beside '{target}', which is one named {sample_names}"
+    else:
+        problem = f"has no array '{target}'"
+    raise DataError(f"{path} {problem}: its arrays are {listed}.")

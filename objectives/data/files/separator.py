@@ -125,9 +125,19 @@ def _detect_separator(lines: list[str]) -> str:
     shares = {mark: _equal_share(lines, Dialect(separator=mark)) for mark in _DETECTABLE}
     best = max(_DETECTABLE, key=lambda mark: shares[mark])
     blanks = _equal_share(lines, Dialect(separator=BLANKS))
-    if blanks[0] >= _MIN_BLANKS_SHARE and blanks[0] > shares[best][0]:
+    if blanks[0] >= _MIN_BLANKS_SHARE and (
+        blanks[0] > shares[best][0]
+        # Columns aligned by blanks, with a tab among them.
+        or (best == "\t" and blanks[2] > shares[best][2] and _are_aligned(lines))
+    ):
         return BLANKS
     return best
+
+
+def _are_aligned(lines: list[str]) -> bool:
+    """Return whether most lines have several blanks in a row between two words."""
+    aligned = sum(re.search(r"\S {2,}\S", line) is not None for line in lines)
+    return aligned >= _MIN_BLANKS_SHARE * sum(not line.isspace() for line in lines)
 
 
 def _equal_records(lines: list[str], dialect: Dialect) -> int:
@@ -148,7 +158,8 @@ def usual_width(records: Iterable[list[str]]) -> int:
 def _equal_share(lines: list[str], dialect: Dialect) -> tuple[float, bool, int]:
     """Return the share of records of the usual width, if the first has it, and the width.
 
-    A first record of one field less, as R writes column names beside row names, counts as equal.
+    A first record of one field less, as R writes column names beside row names, counts as equal;
+    not where blanks divide a title of words, too.
     """
     try:
         records = [record for record in read_records(lines, dialect) if any(record)]
@@ -159,5 +170,5 @@ def _equal_share(lines: list[str], dialect: Dialect) -> tuple[float, bool, int]:
         return 0.0, False, 1
     width = usual_width(divided)
     equal = sum(len(record) == width for record in records)
-    equal += len(records[0]) == width - 1 > 1
+    equal += len(records[0]) == width - 1 > 1 and dialect.separator != BLANKS
     return equal / len(records), len(records[0]) == width, width

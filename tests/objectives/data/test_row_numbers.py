@@ -52,7 +52,6 @@ NUMBERED = {
     "another name, shuffled": ("participant", SHUFFLED + 100),
     "another name, backwards": ("participant", COUNT[::-1]),
     "another name, few left out": ("participant", np.delete(np.arange(150), np.arange(5, 150, 5))),
-    "another name, joined": ("participant", JOINED + 1),
 }
 
 
@@ -88,6 +87,7 @@ KEPT = {
     "voltage": np.arange(ROWS) * 2,
     "pressure": np.arange(300, 300 + ROWS),
     "trial": JOINED,
+    "slot": JOINED,  # of a day, say
     "n_rooms": np.arange(0, 5 * ROWS, 5),
     "income": np.sort(RNG.choice(10**5, ROWS, replace=False)),
     "population": RNG.permutation(10**6)[:ROWS],

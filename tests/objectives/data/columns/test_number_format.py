@@ -70,6 +70,8 @@ def test_letters_behind_few_numbers_are_names_unless_they_multiply() -> None:
     assert np.isnan(parse(*plain, "208a", "208b").values).tolist() == [False] * 100 + [True] * 2
     assert np.isnan(parse(*plain, "12A", "13A").values).sum() == 2
     assert parse(*plain, "1.2K", "3M").values[-2:].tolist() == [1200, 3e6]
+    assert np.isnan(parse(*plain, "10.4 b", "9.1 t").values[-2:]).all()
+    assert parse(*[f"{k}.5" for k in plain], "$1.2b").values[-1] == 1.2e9
 
 
 NO_NUMBERS: dict[str, Sequence[str]] = {

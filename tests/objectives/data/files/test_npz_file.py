@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from widthwise.objectives.data.files.data_file import read_file
+from widthwise.objectives.data.files.npz_file import read_npz
 from widthwise.objectives.data.load import (
     make_dataset,
 )
@@ -73,6 +74,22 @@ def test_images_belong_to_their_targets(tmp_path: Path) -> None:
     x = (np.arange(ROWS) % 2)[:, None, None] * np.ones((1, 4, 4))
     data = load_file(archive(tmp_path, x=x, y=np.arange(ROWS) % 2), "y", seed=0)
     assert torch.equal((data.test.inputs[:, 0, 0] > 0).long(), data.test.targets)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (None, "needs a target"),
+        ("lable", "has no array 'lable'"),
+        ("label", "has no array of samples beside 'label'"),
+    ],
+)
+def test_what_is_missing_beside_arrays_of_several_axes_is_named(
+    target: str | None, says: str, tmp_path: Path
+) -> None:
+    path = archive(tmp_path, pixels=np.zeros((ROWS, 3, 4, 4)), label=LABEL)
+    with pytest.raises(DataError, match=says):
+        read_npz(path, target)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -24,6 +24,9 @@ LINES = {
     "carets": (["a^b\n", "1,5^x\n", "2,5^y\n"], "^"),
     "R's row names": (['"a","b"\n', '"1",2,"x"\n', '"2",3,"y"\n'], ","),
     "R's row names with blanks": (["a;b;c\n", "Mazda RX;2;3;x\n", "Datsun B;3;4;y\n"], ";"),
+    "a title over commas and blanks": (["|a cross fold\n", "1, 2, x, 3\n", "4, 5, y, 6\n"], ","),
+    "aligned, with a tab": (['18.0   8\t"ford pinto"\n', '9.0    6\t"fiat"\n'], " "),
+    "words beside tabs": (["full name\tage\n", "Ann Lee\t3\n", "Bob Ray\t4\n"], "\t"),
     "names with blanks": (["name,age\n", "John Smith,3\n", "Mary Jones,4\n"], ","),
 }
 
