@@ -196,6 +196,14 @@ class Data:
         """Numbers in one sample."""
         return prod(self.input_shape)
 
+    @property
+    def leaves_positions_out(self) -> bool:
+        """Whether some positions have no class, but -100."""
+        return self.task == Task.CLASSIFICATION and any(
+            split.targets.ndim > 1 and bool((split.targets == IGNORED_CLASS).any())
+            for split in (self.train, self.validation, self.test)
+        )
+
     def class_numbers(self, targets: Tensor) -> Tensor:
         """Return the targets of a classification as int64 class numbers, or yes and no as 1 and 0.
 

@@ -202,8 +202,14 @@ def balanced_accuracy(output: Tensor, target: Tensor) -> float:
     """
     predictions = predicted_classes(output, target)
     if has_single_logits(output, target) and target.ndim == 2:
-        columns = zip(predictions.T, target.T, strict=True)
-        return sum(_balanced_accuracy(*column) for column in columns) / target.shape[1]
+        counted = (target != IGNORED_CLASS).T
+        columns = zip(predictions.T, target.T, counted, strict=True)
+        scores = [
+            _balanced_accuracy(said[told], actual[told])
+            for said, actual, told in columns
+            if told.any()
+        ]
+        return sum(scores) / max(len(scores), 1)
     return _balanced_accuracy(predictions, target)
 
 
@@ -214,8 +220,9 @@ def f1(output: Tensor, target: Tensor) -> float:
     """
     predictions = predicted_classes(output, target)
     if has_single_logits(output, target) and target.ndim == 2:
-        hits = (predictions & target).sum(dim=0).double()
-        actual_and_predicted = (predictions + target).sum(dim=0).double()
+        is_yes, said_yes = target == 1, (predictions == 1) & (target != IGNORED_CLASS)
+        hits = (is_yes & said_yes).sum(dim=0).double()
+        actual_and_predicted = is_yes.sum(dim=0).double() + said_yes.sum(dim=0)
         return float((2 * hits / actual_and_predicted.clamp_min(1)).mean())
     hits, actual, predicted = _class_counts(predictions, target)
     occurring = (actual + predicted) > 0

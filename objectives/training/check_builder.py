@@ -247,7 +247,7 @@ def _class_shape_fits(data: Data, output: Tensor, targets: Tensor) -> bool:
     if targets.is_floating_point():  # shares of the classes
         return output.shape == targets.shape
     if has_single_logits(output, targets):
-        return classes == 2
+        return classes == 2 and not data.leaves_positions_out
     return (
         output.ndim == targets.ndim + 1
         and output.shape[1] >= classes
@@ -273,7 +273,11 @@ def _expected_output(data: Data, targets: Tensor) -> tuple[str, str]:
     if not positions:
         return f"{classes} classes", f"end the model in an output of shape ({rows}, {classes})"
     shape = (rows, classes, *positions)
-    single = f", or one logit for each: {(rows, *positions)}" if classes == 2 else ""
+    single = ""
+    if classes == 2 and data.leaves_positions_out:
+        single = "; a single logit has no way to leave out the positions of -100"
+    elif classes == 2:
+        single = f", or one logit for each: {(rows, *positions)}"
     return (
         f"{classes} classes at {positions} positions",
         f"give the classes on axis 1, outputs of shape {shape}{single}",

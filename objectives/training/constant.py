@@ -88,7 +88,11 @@ def _typical_logits(data: Data, predicted: Tensor) -> Tensor:
     """Return the logits of the training rows' shares, for each row and position predicted."""
     numbers, classes = data.class_numbers(data.train.targets), data.class_count
     if numbers.ndim > 1 and classes == 2:  # yes or no, for each label or position
-        yes = (numbers.double().sum(dim=0) + _UNSEEN_CLASS) / (len(numbers) + 2 * _UNSEEN_CLASS)
+        told = (numbers != IGNORED_CLASS).sum(dim=0) + 2 * _UNSEEN_CLASS
+        yes = ((numbers == 1).sum(dim=0).double() + _UNSEEN_CLASS) / told
+        if data.leaves_positions_out:  # which a single logit cannot be judged on
+            both = torch.stack([1 - yes, yes]).log()
+            return both.expand(len(predicted), *both.shape)
         return yes.logit().expand(predicted.shape)
     counted = numbers[numbers != IGNORED_CLASS]
     counts = torch.bincount(counted, minlength=max(classes, 2)).double().clamp_min(_UNSEEN_CLASS)

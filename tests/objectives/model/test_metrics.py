@@ -101,6 +101,29 @@ def test_classes_at_every_position_count_as_so_many_rows(name: str, ignored: boo
     assert METRICS[name](LOGITS, target) == pytest.approx(expected)
 
 
+def test_labels_that_are_left_out_count_in_no_metric() -> None:
+    """-100 stands for a label that nobody gave: each label is judged on the rows that have it."""
+    generator = torch.Generator().manual_seed(5)
+    output = torch.randn(50, 3, generator=generator)
+    target = torch.randint(2, (50, 3), generator=generator)
+    left_out = torch.rand(50, 3, generator=generator) < 0.3
+    left_out[:4] = False
+    with_gaps = torch.where(left_out, -100, target)
+    said = (output > 0).long()
+    columns = [
+        (target[told, label].numpy(), said[told, label].numpy())
+        for label, told in enumerate((~left_out).T)
+    ]
+    for name, judge in (
+        ("f1", sklearn_metrics.f1_score),
+        ("balanced_accuracy", sklearn_metrics.balanced_accuracy_score),
+    ):
+        expected = sum(judge(*column) for column in columns) / 3
+        assert METRICS[name](output, with_gaps) == pytest.approx(expected)
+    hits = sum(int((actual == predicted).sum()) for actual, predicted in columns)
+    assert METRICS["accuracy"](output, with_gaps) == pytest.approx(hits / int((~left_out).sum()))
+
+
 def test_several_labels_a_row_agree_with_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(3)
     output = torch.randn(40, 3, generator=generator)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.data.arrays.result import read_result
-from widthwise.objectives.data.dataset import Data
+from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.load import make_dataset
 from widthwise.objectives.errors import MetricError, ModelError
 from widthwise.objectives.model.metrics import Metric
@@ -142,6 +143,36 @@ def test_a_builder_that_does_not_fit(
         check_builder(custom_objective(build, iris), SMALL_WIDTHS, LARGE_WIDTHS)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("left_out", [False, True], ids=["all told", "some left out"])
+def test_a_single_logit_cannot_leave_labels_out(left_out: bool, iris: Data) -> None:
+    """Binary cross-entropy against -100 would be a number like any other, and wrong."""
+
+    def labelled(split: Split) -> Split:
+        labels = (split.inputs > 0).long()
+        gaps = (split.inputs > 1) & left_out
+        return replace(split, targets=torch.where(gaps, -100, labels))
+
+    labels = replace(
+        iris,
+        classes=("no", "yes"),
+        outputs=4,
+        train=labelled(iris.train),
+        validation=labelled(iris.validation),
+        test=labelled(iris.test),
+    )
+    single = custom_objective(lambda w: two_layers(w, 4), labels)
+    if not left_out:
+        check_builder(single, SMALL_WIDTHS, LARGE_WIDTHS)
+        return
+    says = r"outputs of shape \(2, 2, 4\); a single logit has no way to leave out"
+    with pytest.raises(ModelError, match=says):
+        check_builder(single, SMALL_WIDTHS, LARGE_WIDTHS)
+    both = custom_objective(
+        lambda w: nn.Sequential(two_layers(w, 8), nn.Unflatten(1, (2, 4))), labels
+    )
+    check_builder(both, SMALL_WIDTHS, LARGE_WIDTHS)
 
 
 class Late(nn.Module):

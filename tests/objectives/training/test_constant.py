@@ -87,6 +87,21 @@ def test_labels_and_positions_have_a_constant_too() -> None:
     assert score == pytest.approx((masks[VALIDATION] == 1).mean())
 
 
+@pytest.mark.parametrize("shape", [(200, 3), (200, 4, 5)], ids=["labels", "masks"])
+def test_what_is_left_out_of_yes_and_no_counts_nowhere(shape: tuple[int, ...]) -> None:
+    """Each label, or position, has a commonest answer among the rows that have one."""
+    likely = RNG.permuted(np.resize([0.1, 0.9, 0.8, 0.3], shape[1:]))
+    y = np.where(RNG.random(shape) < 0.3, -100, RNG.random(shape) < likely)
+    told, train = y[VALIDATION] != -100, np.ma.masked_equal(y[TRAIN], -100)
+    right = y[VALIDATION] == (np.asarray(train.mean(axis=0)) > 0.5)
+    objective = make_objective(y, METRICS["accuracy"])
+    assert constant_score(objective, 1, WIDTHS) == pytest.approx(right[told].mean())
+    share = (np.asarray((train == 1).sum(axis=0)) + 0.5) / (np.asarray(train.count(axis=0)) + 1)
+    given = np.where(y[VALIDATION] == 1, share, 1 - share)
+    score = constant_score(make_objective(y, METRICS["cross_entropy"]), 1, WIDTHS)
+    assert score == pytest.approx(-np.log(given[told]).mean())
+
+
 def test_of_several_folds_it_is_the_mean() -> None:
     raw = read_result("own", (X, CLASSES))
     assert not isinstance(raw, Data)
