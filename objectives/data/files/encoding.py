@@ -35,6 +35,9 @@ _LATIN_SCRIPT = ("Windows-1250", "Windows-1254", "Windows-1257", "Windows-1258")
 _MIN_CONFIDENCE = 0.05
 """Of chardet in an encoding of Latin letters, below which Western letters are likelier."""
 
+_WESTERN_SIGNS = re.compile("\u00a0?[\u00a0€£¥§µ°±²³¹¼½¾‰…•–—‘’“”„«»™©®×÷ªº¿¡·¤]\u00a0?")
+"""A sign by itself, as in "5 €" or "µg": of the letters of other encodings there would be more."""
+
 _NO_WESTERN_WORD = re.compile(r"[A-Za-z][¡-¿×÷][a-z]|\b[£¥¦¯¶¼¾³¹][a-zà-ÿ]|[a-z][ŸŠŽ]\b")
 """Signs within words: other Latin text has them when it is read as Western."""
 
@@ -184,6 +187,8 @@ def _detect(content: bytes) -> DecodedText:
 
     fields = dict.fromkeys(field for field in _FIELD.findall(content) if not field.isascii())
     sample = b"\n".join(fields)[:_MAX_DETECTED_BYTES]
+    foreign = re.findall(r"[^\x00-\x7f]+", sample.decode(_WESTERN, errors="replace"))
+    has_signs_only = all(map(_WESTERN_SIGNS.fullmatch, foreign))
     detected = chardet.detect(sample, include_encodings=_DETECTABLE)
     found = detected["encoding"]
     western = _try_decode(content, _WESTERN)
@@ -196,7 +201,8 @@ def _detect(content: bytes) -> DecodedText:
             or (detected["confidence"] < _MIN_CONFIDENCE and not _NO_WESTERN_WORD.search(western))
         )
     )
-    if text is None or found is None or found == "Windows-1252" or is_western:
+    is_western = is_western or has_signs_only or found in (None, "Windows-1252")
+    if text is None or found is None or is_western:
         has_controls = any(0x80 <= byte < 0xA0 for byte in sample)
         name = "Windows-1252" if has_controls and western is not None else "Latin-1"
         text = content.decode("latin-1") if western is None else western
@@ -205,7 +211,8 @@ def _detect(content: bytes) -> DecodedText:
 
 
 def _note(text: str, name: str) -> str:
-    example = next((word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()), None)
+    words = re.findall(r"[^\W\d_]+", text) + re.findall(r"[^\x00-\x7f\s]", text)
+    example = next((word for word in words if not word.isascii()), None)
     shown = "" if example is None else f", such as '{example:.40}'"
     return f"the file is not UTF-8: read as {name}{shown} (say its `encoding` if that is wrong)"
 

@@ -23,6 +23,10 @@ WORDS = {
     "latin-1": ["Köln", "Überlingen", "Größe"],
     "cp1252": ["Málaga", "Córdoba", "Año", "5 €"],
     "iso8859-1": ["São Paulo", "Coração", "não"],
+    "cp1252 ": ["5 €", "7 €"],
+    "cp1252  ": ["1\u00a0234,5\u00a0€", "it\u2019s", "\u201cso\u201d"],
+    "latin-1 ": ["3 µg", "§ 5"],
+    " latin-1": ["10 £/m²", "±3"],
     "cp1250": ["Łódź", "Kraków", "Wrocław", "Gdańsk"],
     "cp1253": ["Αθήνα", "Θεσσαλονίκη", "τιμή"],
     "cp1254": ["İstanbul", "Diyarbakır", "Muğla", "yaş"],
@@ -40,7 +44,7 @@ def table_of(words: list[str]) -> str:
 @pytest.mark.parametrize("encoding", WORDS)
 def test_an_encoding_is_detected_and_said(encoding: str) -> None:
     text = table_of(WORDS[encoding])
-    decoded = decode(PATH, text.encode(encoding))
+    decoded = decode(PATH, text.encode(encoding.strip()))
     assert decoded.text == text
     assert decoded.note is not None
     assert f"read as {decoded.encoding}, such as '" in decoded.note
