@@ -231,6 +231,8 @@ def f1(output: Tensor, target: Tensor) -> float:
 
 def cross_entropy(output: Tensor, target: Tensor) -> float:
     """Return the mean negative log-likelihood of the target classes, in nats."""
+    if has_single_logits(output, target):
+        output, target = _counted(output.reshape(target.shape), target)
     return float(cross_entropy_loss(output.double(), target))
 
 

@@ -121,6 +121,10 @@ def test_labels_that_are_left_out_count_in_no_metric() -> None:
         expected = sum(judge(*column) for column in columns) / 3
         assert METRICS[name](output, with_gaps) == pytest.approx(expected)
     hits = sum(int((actual == predicted).sum()) for actual, predicted in columns)
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        output[~left_out].double(), target[~left_out].double()
+    )
+    assert METRICS["cross_entropy"](output, with_gaps) == pytest.approx(float(loss))
     assert METRICS["accuracy"](output, with_gaps) == pytest.approx(hits / int((~left_out).sum()))
 
 
