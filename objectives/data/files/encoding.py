@@ -186,9 +186,9 @@ def _detect(content: bytes) -> DecodedText:
     import chardet  # some 50 ms to load, and few files want it
 
     fields = dict.fromkeys(field for field in _FIELD.findall(content) if not field.isascii())
-    sample = b"\n".join(fields)[:_MAX_DETECTED_BYTES]
-    foreign = re.findall(r"[^\x00-\x7f]+", sample.decode(_WESTERN, errors="replace"))
-    has_signs_only = all(map(_WESTERN_SIGNS.fullmatch, foreign))
+    # A hundred prices in € would outvote one "Größe".
+    words = [field for field in fields if not _has_signs_only(field)]
+    sample = b"\n".join(words or fields)[:_MAX_DETECTED_BYTES]
     detected = chardet.detect(sample, include_encodings=_DETECTABLE)
     found = detected["encoding"]
     western = _try_decode(content, _WESTERN)
@@ -201,13 +201,18 @@ def _detect(content: bytes) -> DecodedText:
             or (detected["confidence"] < _MIN_CONFIDENCE and not _NO_WESTERN_WORD.search(western))
         )
     )
-    is_western = is_western or has_signs_only or found in (None, "Windows-1252")
+    is_western = is_western or not words or found in (None, "Windows-1252")
     if text is None or found is None or is_western:
-        has_controls = any(0x80 <= byte < 0xA0 for byte in sample)
+        has_controls = any(0x80 <= byte < 0xA0 for field in fields for byte in field)
         name = "Windows-1252" if has_controls and western is not None else "Latin-1"
         text = content.decode("latin-1") if western is None else western
         return DecodedText(text=text, encoding=name, note=_note(text, name))
     return DecodedText(text=text, encoding=found, note=_note(text, found))
+
+
+def _has_signs_only(field: bytes) -> bool:
+    foreign = re.findall(r"[^\x00-\x7f]+", field.decode(_WESTERN, errors="replace"))
+    return all(map(_WESTERN_SIGNS.fullmatch, foreign))
 
 
 def _note(text: str, name: str) -> str:

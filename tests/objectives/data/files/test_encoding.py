@@ -25,6 +25,8 @@ WORDS = {
     "iso8859-1": ["São Paulo", "Coração", "não"],
     "cp1252 ": ["5 €", "7 €"],
     "cp1252  ": ["1\u00a0234,5\u00a0€", "it\u2019s", "\u201cso\u201d"],
+    "cp1252   ": ["Größe", *(f"{k}.50 €" for k in range(40))],
+    "cp1251 ": ["Москва", "Казань", *(f"{k}\u00a0°" for k in range(40))],
     "latin-1 ": ["3 µg", "§ 5"],
     " latin-1": ["10 £/m²", "±3"],
     "cp1250": ["Łódź", "Kraków", "Wrocław", "Gdańsk"],
