@@ -85,7 +85,7 @@ def width(name: str, low: int, high: int, step: int) -> Width:
 
 
 PAIR = (width("a", 8, 136, 8), width("b", 16, 144, 8))
-TRIPLE = tuple(width(name, 8, 56, 8) for name in "abc")
+TRIPLE = tuple(width(name, 8, 48, 8) for name in "abc")
 FINE = (width("a", 5, 30, 1), width("b", 6, 25, 1))
 
 KINDS: dict[str, tuple[Builder, tuple[Width, ...]]] = {
@@ -107,10 +107,6 @@ KINDS: dict[str, tuple[Builder, tuple[Width, ...]]] = {
         ),
         TRIPLE,
     ),
-    "one special width": (
-        lambda w: chain(w["a"], *([w["a"]] if w["a"] == 96 else []), w["b"]),
-        PAIR,
-    ),
     "a table of special widths": (lambda w: chain(w["a"], {40: 200}.get(w["a"], 24), w["b"]), PAIR),
     "a multiple": (
         lambda w: nn.Sequential(
@@ -121,22 +117,10 @@ KINDS: dict[str, tuple[Builder, tuple[Width, ...]]] = {
         ),
         PAIR,
     ),
-    "a threshold": (lambda w: chain(w["a"], *([w["a"] // 4] if w["a"] > 72 else []), w["b"]), PAIR),
     "odd and even": (lambda w: chain(w["a"] if w["a"] % 2 else 2 * w["a"], w["b"]), FINE),
     "a sum": (
         lambda w: chain(w["a"], w["b"], *([w["b"]] if w["a"] + w["b"] == w["c"] else []), w["c"]),
         TRIPLE,
-    ),
-    "a product": (lambda w: chain(w["a"], w["b"], *([7] if w["a"] * w["b"] > 6000 else [])), PAIR),
-    "three equal": (
-        lambda w: chain(w["a"], w["b"], *([5] if w["a"] == w["b"] == w["c"] else []), w["c"]),
-        TRIPLE,
-    ),
-    "a branch in a branch": (
-        lambda w: chain(
-            w["a"], *([9, *([9] if w["b"] >= 64 else [])] if w["a"] == w["b"] else []), w["b"]
-        ),
-        PAIR,
     ),
     "rounded to a multiple": (
         lambda w: chain(w["a"], (w["a"] * 3 // 4 + 4) // 8 * 8, w["b"]),
@@ -167,8 +151,8 @@ def assert_forecasts_are_true(build: Builder, space: Space, model: CostModel) ->
         parameters = sum(parameter.numel() for parameter in built.parameters())
         assert forecast["parameters"][index] == parameters, space.as_mapping(row)
     rng = np.random.default_rng(3)
-    equal = np.flatnonzero(candidates[:, 0] == candidates[:, 1])[:2]
-    for index in (*rng.integers(len(candidates), size=4), *equal):
+    equal = np.flatnonzero(candidates[:, 0] == candidates[:, 1])[:1]
+    for index in (*rng.integers(len(candidates), size=2), *equal):
         widths = space.as_mapping(candidates[index])
         traced = count_costs(lambda widths=widths: build(widths), STEP).as_dict()
         assert {name: int(forecast[name][index]) for name in FIELDS} == traced, widths
@@ -245,7 +229,7 @@ CONDITIONS: dict[str, Callable[[Widths], bool]] = {
 }
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     chosen=st.lists(st.sampled_from(sorted(CONDITIONS)), min_size=1, max_size=2, unique=True),
     nested=st.booleans(),
