@@ -18,6 +18,7 @@ from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.workers import WorkerActivity
+from ..command import format_command
 from ..errors import Drained, ExitCode, SearchError, TooManyFailures, TrainerDied
 from ..trial.outcome import SlotOutcome, Unsettled
 from ..trial.record import (
@@ -212,7 +213,8 @@ class TrialSupervisor:
         self._failed_slots |= {outcome.number for outcome in failed}
         if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
             failures, self._consecutive_failures = self._consecutive_failures, 0
+            resume = format_command("resume", self.projection.study_name)
             raise TooManyFailures(
                 f"training failed {failures} times in a row, last with {failed[-1].detail}; "
-                "mend the model or the data, then `widthwise resume` the study"
+                f"mend the model or the data, then `{resume}`"
             )

@@ -6,13 +6,14 @@ other text. Where a URL cannot be read, no part of it is repeated: any may be of
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from os import environ
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SAWarning
 
 from ..errors import UrlRefused
 
@@ -208,8 +209,11 @@ def _is_port(port: int | str | None) -> bool:
 def _has_connect_args(url: URL) -> bool:
     """Return whether SQLAlchemy can make a driver's arguments of a URL."""
     try:
-        url.get_dialect()().create_connect_args(url)
-    except (ArgumentError, ValueError):
+        with warnings.catch_warnings():
+            # What SQLite's driver would drop with a warning is misspelled, or of another engine.
+            warnings.simplefilter("error", SAWarning)
+            url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, SAWarning, ValueError):
         return False
     return True
 

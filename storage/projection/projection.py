@@ -64,6 +64,11 @@ class Projection:
         self._orphans_checked = False
         database.optuna_storage()  # makes its tables, and checks their version
 
+    @property
+    def study_name(self) -> str:
+        """Return the name of the study whose trials these are."""
+        return self._study.name
+
     def open_many(
         self, starts: Sequence[TrialStart], *, distributions: Mapping[str, BaseDistribution]
     ) -> list[int | None]:

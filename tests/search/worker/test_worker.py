@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from widthwise.search.command import format_command
 from widthwise.search.errors import Drained, TooManyFailures
 from widthwise.search.trial.outcome import SlotOutcome, Unsettled
 from widthwise.search.trial.watch import BatchWatch
@@ -226,8 +227,10 @@ def test_failures_in_a_row_are_counted_over_batches(harness: WorkerHarness) -> N
     harness.run_batch = fail  # type: ignore[method-assign]
     for _ in range(MAX_CONSECUTIVE_FAILURES - 1):
         assert harness.supervisor.run_batch()
-    with pytest.raises(TooManyFailures, match="the moon is full"):
+    with pytest.raises(TooManyFailures, match="the moon is full") as caught:
         harness.supervisor.run_batch()
+    # As it stands it can be pasted into a shell.
+    assert f"`{format_command('resume', harness.study.name)}`" in str(caught.value)
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])

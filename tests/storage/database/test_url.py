@@ -83,6 +83,7 @@ def test_every_spelling_of_postgresql_uses_psycopg(text):
         pytest.param("sqlite://me:hunter2@/x.db", "files only", id="SQLite with a user"),
         pytest.param("sqlite://hunter2/x.db", "files only", id="SQLite with two slashes"),
         pytest.param("sqlite:///x.db?timeout=hunter2", "option after its", id="SQLite's timeout"),
+        pytest.param("sqlite:///x.db?key=hunter2", "option after its", id="SQLite's key"),
         pytest.param("mysql://me:hunter2@host/db", "the engine 'mysql'", id="other engine"),
         pytest.param("redis://:hunter2@host", "the engine 'redis'", id="redis"),
         pytest.param("sqlite+aiosqlite:///x.db", "the engine 'sqlite+aiosqlite'", id="driver"),
