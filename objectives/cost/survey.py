@@ -28,6 +28,9 @@ from .polynomials.support import likely_exponents
 MAX_ROUNDS = 6
 """Rounds of fitting, each with further questions."""
 
+MAX_SURVEY_TRACES = 600
+"""Traces that a fit of all parts may cost; past that, candidates are traced when asked for."""
+
 MAX_BUILT_TENSORS = 2_500
 """Parameters and buffers that the models of the first round may have together."""
 
@@ -39,6 +42,10 @@ MAX_KEYS = 256
 
 _WITNESSES = 2
 _EXPLORATION_ROUNDS = 4
+
+
+class _TooManyTraces(Exception):
+    """The parts need more traces than they may cost."""
 
 
 @final
@@ -72,9 +79,10 @@ class BranchSurvey:
         self._asked: set[Question] = set()
         self._traced: dict[tuple[int, ...], tuple[int, int]] = {}
         self._special = special_rows(pool)
+        self._traces_left = MAX_SURVEY_TRACES
 
     def fit(self, required: Integers | None = None) -> PiecewiseFit | None:
-        """Return the fits of the parts; None where they cannot be relied on.
+        """Return the fits of the parts; None where they cannot be relied on, or cost too much.
 
         Args:
             required: Candidates [k, d] that must be predicted too, and where to look for branches.
@@ -83,6 +91,13 @@ class BranchSurvey:
             ModelError: The builder raised, or returned no module.
             CostError: The costs depend on data, or the step fails.
         """
+        self._traces_left = MAX_SURVEY_TRACES
+        try:
+            return self._fit(required)
+        except _TooManyTraces:
+            return None
+
+    def _fit(self, required: Integers | None) -> PiecewiseFit | None:
         if required is None:
             # With plain numbers first: what is wrong with the user's code is told by a trace.
             self._trace(self._special[0])
@@ -114,6 +129,10 @@ class BranchSurvey:
         return None
 
     def _trace(self, row: Integers) -> Trace:
+        if _key(row) not in self._traced:
+            if not self._traces_left:
+                raise _TooManyTraces
+            self._traces_left -= 1
         traced = self._trace_row(row)
         # Another number of operations means another way.
         self._traced[_key(row)] = (len(traced.training.live), len(traced.inference.live))

@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from widthwise.objectives.cost import survey
 from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs
 from widthwise.objectives.cost.model import CostModel
 from widthwise.search.space.space import Space, Width
@@ -212,6 +213,22 @@ def test_what_has_no_usual_reason_is_traced() -> None:
     assert model.counted_by == "tracing"
     row = np.array([[12, 18]])
     assert model.evaluate(row)["parameters"][0] == 5 * 12 + 18 * 2 + 18 + 19 * 3
+
+
+def test_a_fit_of_very_many_parts_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A squeeze by integer division, at each width: dozens of parts, a dozen traces each."""
+    monkeypatch.setattr(survey, "MAX_SURVEY_TRACES", 12)
+    space = Space([width("a", 8, 300, 4), width("b", 3, 40, 1)])
+    model = CostModel(
+        lambda w: chain(w["a"], max(w["a"] // 16, 8), w["b"], max(1, int(w["b"] * 0.25))),
+        STEP,
+        space.names,
+    )
+    model.fit(space)
+    assert model.counted_by == "tracing"
+    assert model.trace_count <= 12
+    true = 5 * 200 + 201 * 12 + 13 * 30 + 31 * 7 + 8 * 3
+    assert model.evaluate(np.array([[200, 30]]))["parameters"][0] == true
 
 
 CONDITIONS: dict[str, Callable[[Widths], bool]] = {
