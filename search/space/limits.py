@@ -160,9 +160,17 @@ def _is_memory(name: str) -> bool:
 
 def _is_decimal(limit: int) -> bool:
     """Return whether an amount of memory was most likely written in kB, MB or GB."""
-    return parse_memory(format_memory(limit)) != limit and (
-        parse_memory(format_memory(limit, decimal=True)) == limit
+    return not _reads_as(format_memory(limit), limit) and (
+        _reads_as(format_memory(limit, decimal=True), limit)
     )
+
+
+def _reads_as(text: str, limit: int) -> bool:
+    """Return whether a rounded amount of memory is read as the limit itself."""
+    try:
+        return parse_memory(text) == limit
+    except ValueError:  # rounded up, it is more than any limit may be
+        return False
 
 
 def _format_limit(name: str, limit: int) -> str:
@@ -171,7 +179,7 @@ def _format_limit(name: str, limit: int) -> str:
         short = format_compact(limit, unit)
         return short if parse_count(short, unit) == limit else f"{format_count(limit)} {unit}"
     short = format_memory(limit, decimal=_is_decimal(limit))
-    return short if parse_memory(short) == limit else f"{short} ({format_count(limit)} bytes)"
+    return short if _reads_as(short, limit) else f"{short} ({format_count(limit)} bytes)"
 
 
 def _format_need_and_limit(name: str, cost: int, limit: int) -> str:

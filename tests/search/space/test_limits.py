@@ -161,6 +161,10 @@ def test_keeps_the_unit_the_limit_was_written_in():
     Limits(inference_memory=1, parameters=10**22 + 1),
     {name: np.array([2 if name == "inference_memory" else 1]) for name in LIMIT_NAMES},
 )
+@example(
+    Limits(parameters=1, train_memory=999_999_999_774_679_019_552_768),
+    {name: np.array([2 if name == "parameters" else 1]) for name in LIMIT_NAMES},
+)
 def test_the_advised_limits_admit_the_candidate_when_typed(bounds, many):
     single = row_of(many, 0)
     if bounds.admits(single):
