@@ -111,7 +111,7 @@ def row_naming(name: str, column: "pd.Series[Any]") -> str | None:
         column: All rows of the file.
     """
     is_identifier, is_numbering = _is_identifier(name), _is_numbering(name)
-    numbers = _whole_numbers(column)
+    numbers = _as_integers(column)
     if numbers is None:
         has_ids = is_text(column) or pd.api.types.is_integer_dtype(column)
         return (
@@ -132,7 +132,7 @@ def row_naming(name: str, column: "pd.Series[Any]") -> str | None:
     return "only number the rows" if numbered else None
 
 
-def _whole_numbers(column: "pd.Series[Any]") -> IntArray | None:
+def _as_integers(column: "pd.Series[Any]") -> IntArray | None:
     """Return the values of a column of whole numbers, without gaps; None for any other column."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)

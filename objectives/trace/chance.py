@@ -38,11 +38,11 @@ class Chance:
     """The random streams that a model may draw from.
 
     Attributes:
-        drawn: Whether anything was drawn inside `watched` so far.
+        was_used: Whether anything was drawn inside `watched` so far.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.drawn = False
+        self.was_used = False
         self._numbers = random.Random(0)  # noqa: S311
         self._own = [
             value
@@ -53,7 +53,7 @@ class Chance:
 
     def draw_number(self) -> float:
         """Return a number in [0, 1) for a single number that torch draws."""
-        self.drawn = True
+        self.was_used = True
         return self._numbers.random()
 
     @contextmanager
@@ -63,7 +63,7 @@ class Chance:
         try:
             yield
         finally:
-            self.drawn = self.drawn or self._states() != states
+            self.was_used = self.was_used or self._states() != states
 
     def force(self, outcome: float) -> None:
         """Put the streams into the state that leads to an outcome."""

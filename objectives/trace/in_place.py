@@ -84,11 +84,11 @@ class InPlaceRules:
         self._zeros: _Fresh | None = None
 
     def note_device_query(self, tensor: Tensor) -> None:
-        """Remember whose device was asked for, directly before the operator that comes next."""
+        """Note whose device was asked for, directly before the operator that comes next."""
         self._device_asked = id(tensor)
 
     def note_result(self, func: Any, result: Any, caller: FrameType) -> None:
-        """Remember the tensors that a later operator of the same call may overwrite."""
+        """Note the tensors that a later operator of the same call may overwrite."""
         self._device_asked = None
         if func in _PRODUCTS:
             self._product = _Fresh(_storage_id(result), _call_site(caller))

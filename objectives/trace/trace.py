@@ -225,7 +225,7 @@ def record_steps(
 
     with chance.watched():
         run_step()
-    if chance.drawn:
+    if chance.was_used:
         # In a steady state every layer has been trained before, and has its optimizer state.
         for outcome in OUTCOMES:
             chance.force(outcome)
@@ -237,14 +237,14 @@ def _record_outcomes(chance: Chance, record: Callable[[], _Record]) -> list[_Rec
     """Record a run; once for each outcome if the model draws and they differ."""
     with chance.watched():
         records = [record()]
-    if chance.drawn:
+    if chance.was_used:
         records = []
         for outcome in OUTCOMES:
             chance.force(outcome)
             records.append(record())
         if all(other.costs_the_same(records[0]) for other in records):
             records = records[:1]
-    chance.drawn = False
+    chance.was_used = False
     return records
 
 

@@ -148,7 +148,7 @@ def test_a_streams_use_is_noticed() -> None:
     chance = Chance(nn.Linear(1, 1))
     with chance.watched():
         torch.rand(3)
-    assert not chance.drawn
+    assert not chance.was_used
     with chance.watched():
         np.random.rand()
-    assert chance.drawn
+    assert chance.was_used
