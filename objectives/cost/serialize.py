@@ -30,6 +30,11 @@ _BREAKDOWN_FIELDS = ("train_breakdown", "inference_breakdown")
 _TUPLE_FIELDS = ("uncounted", "notes")
 
 
+STATE_FORM = 2
+"""Grows when `CostModel.state` has other keys, or the same step another cost: an earlier release's
+is fitted again."""
+
+
 def fit_conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
     """Return what must be equal for the costs of one process to be those of another.
 
@@ -37,6 +42,7 @@ def fit_conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
     the caller to know.
     """
     return {
+        "form": STATE_FORM,
         "names": list(names),
         "fields": list(FIELDS),
         "torch": torch.__version__,

@@ -60,8 +60,8 @@ def fit_cost_model(
     if serialised_costs is not None:
         try:
             cost_model.restore(json.loads(serialised_costs), space)
-        except CostError:
-            # Another torch, say: then its own fit is the right one here.
+        except (CostError, ValueError):
+            # Another torch or release, or damaged JSON: then its own fit is the right one here.
             cost_model.fit(space)
     else:
         cost_model.fit(space)

@@ -108,6 +108,15 @@ def test_costs_of_another_torch_are_refused() -> None:
         CostModel(mlp, STEP, "ab").restore(state)
 
 
+def test_costs_of_an_earlier_release_are_refused_and_not_read() -> None:
+    """Its state had other keys, and no form."""
+    state = CostModel(mlp, STEP, "ab").state()
+    del state["conditions"]["form"], state["pieces"], state["exceptions"]
+    state |= {"fits": [], "by_ones": False, "complete": False}
+    with pytest.raises(CostError, match=r"form None, expected \d+: fit them again"):
+        CostModel(mlp, STEP, "ab").restore(state)
+
+
 @settings(max_examples=40)
 @given(
     arrays(np.int64, (3, 6), elements=st.integers(-(2**62), 2**62)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from widthwise.search.problem.problem import problem_fingerprint
+from widthwise.search.problem.problem import Problem, problem_fingerprint
 from widthwise.search.spec.spec import parse_spec
 
 SECTIONS: dict[str, Any] = {
@@ -52,3 +53,25 @@ def fingerprint(key: str | None = None, value: Any = None) -> str:
 )
 def test_what_changes_a_result_changes_the_fingerprint(key: str, value: Any, same: bool) -> None:
     assert (fingerprint(key, value) == fingerprint()) == same
+
+
+@pytest.mark.parametrize("damage", ["earlier release", "cut short"])
+def test_costs_that_cannot_be_read_are_counted_again(damage: str) -> None:
+    tables = {
+        "study": {"name": "s", "trials": 1, "goal": "best"},
+        "model": {"family": "mlp"},
+        "widths": {"hidden": {"low": 4, "high": 8}},
+        "proxy": {"data": "iris", "epochs": 1},
+    }
+    spec = parse_spec(tables)
+    problem = Problem.load(spec, Path())
+    stored = problem.serialise_costs()
+    if damage == "cut short":
+        stored = stored[: len(stored) // 2]
+    else:
+        state = json.loads(stored)
+        del state["conditions"]["form"]
+        state["fits"] = state.pop("pieces")
+        stored = json.dumps(state)
+    again = Problem.load(spec, Path(), stored)
+    assert again.serialise_costs() == problem.serialise_costs()
