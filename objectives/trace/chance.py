@@ -58,7 +58,7 @@ class Chance:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Note in `drawn` whether something is drawn inside."""
+        """Note in `was_used` whether something is drawn inside."""
         states = self._states()
         try:
             yield
