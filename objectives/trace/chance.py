@@ -12,9 +12,8 @@ branches each is taken once, or the greatest number below 1.
 Entry points: `Chance`, `OUTCOMES`.
 """
 
-import pickle
 import random
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -76,17 +75,27 @@ class Chance:
             if isinstance(stream, random.Random):
                 stream.setstate(state)
 
-    def _states(self) -> bytes:
-        numpy_streams: list[Any] = [np.random.get_state()]
-        python_streams = [random.getstate()]
+    def _states(self) -> Hashable:
+        states: list[Any] = [random.getstate(), np.random.get_state()]
         for stream in self._own:
             if isinstance(stream, random.Random):
-                python_streams.append(stream.getstate())
+                states.append(stream.getstate())
             elif isinstance(stream, np.random.Generator):
-                numpy_streams.append(stream.bit_generator.state)
+                states.append(stream.bit_generator.state)
             else:
-                numpy_streams.append(stream.get_state())
-        return pickle.dumps((python_streams, numpy_streams))
+                states.append(stream.get_state())
+        return _comparable(states)
+
+
+def _comparable(state: Any) -> Hashable:
+    """Return a stream's state as values that can be compared: numpy's hold arrays."""
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    if isinstance(state, Mapping):
+        return tuple((key, _comparable(value)) for key, value in state.items())
+    if isinstance(state, list | tuple):
+        return tuple(map(_comparable, state))
+    return state  # type: ignore[no-any-return]
 
 
 def _state_words(outcome: float) -> tuple[int, ...]:
