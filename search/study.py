@@ -101,7 +101,11 @@ def create_or_join_study(
     if not created:
         _join_existing(database, study, spec, console)
     if read_reference_figures(database, study) is None:
-        figures = judge_reference_models(problem.objective, problem.settings.folds)
+        figures = judge_reference_models(
+            problem.objective,
+            problem.settings.folds,
+            problem.space.as_mapping(problem.space.smallest()),
+        )
         store_reference_figures(
             database, study, {name: asdict(figure) for name, figure in figures.items()}
         )

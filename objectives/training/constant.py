@@ -4,7 +4,7 @@ It is what a network has to beat that has learnt anything: the mean of the train
 absolute errors their median), the commonest class, the classes' shares as probabilities. Each is
 judged on the validation rows, by the metric and in the units that candidates are judged in.
 
-Entry points: `constant_score`; `score_constant` on one split.
+Entry points: `constant_score`; `score_constant` on one split; `gives_quantities`.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def constant_score(
     built_in = objective.metric.task is not None
     try:
         with Randomness(0, torch.device("cpu")), torch.no_grad():
-            if not built_in and not _gives_quantities(objective, widths):
+            if not built_in and not gives_quantities(objective, widths):
                 return None
             return fmean(
                 score_constant(objective, data, data.validation)
@@ -53,13 +53,14 @@ def constant_score(
         return None
 
 
-def _gives_quantities(objective: ModuleObjective, widths: Mapping[str, int]) -> bool:
-    """Return whether outputs are the targets' quantities, one for one."""
+def gives_quantities(objective: ModuleObjective, widths: Mapping[str, int]) -> bool:
+    """Return whether a candidate's outputs are the targets' quantities, one for one."""
     train = objective.data.train
     if objective.data.task != Task.REGRESSION:
         return False
     targets = train.targets[:_SAMPLE_COUNT]
-    output = objective.build(widths).cpu().eval()(train.inputs[:_SAMPLE_COUNT])
+    with Randomness(0, torch.device("cpu")), torch.no_grad():
+        output = objective.build(widths).cpu().eval()(train.inputs[:_SAMPLE_COUNT])
     aligned = align_to_targets(output, targets, Task.REGRESSION)
     return isinstance(aligned, Tensor) and aligned.shape == targets.shape
 

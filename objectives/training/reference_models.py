@@ -23,8 +23,8 @@ from torch import Tensor
 from ..data.dataset import Data, Split, Task
 from ..data.split import make_folds
 from ..errors import ObjectiveError
-from ..model.objective import Objective
-from .constant import score_constant
+from ..model.objective import ModuleObjective, Objective
+from .constant import gives_quantities, score_constant
 from .evaluate import evaluate_metric
 
 MAX_ROWS = 20_000
@@ -67,18 +67,22 @@ _Scorer = Callable[[Split], float]
 """A split to the metric of a fitted model there."""
 
 
-def judge_reference_models(objective: Objective, folds: int) -> dict[str, ReferenceFigure]:
+def judge_reference_models(
+    objective: ModuleObjective, folds: int, widths: Mapping[str, int]
+) -> dict[str, ReferenceFigure]:
     """Return what models other than a network reach: "constant", "linear" and "trees".
 
-    The last two are for tables, samples of one axis. What the metric cannot judge is left out: one
-    of the user's own may ask for other outputs than these models have.
+    The last two are for tables, samples of one axis. What the metric cannot judge is left out. One
+    of the user's own may mean other outputs than these models have, and give a figure all the same:
+    it is asked for quantities only, where a network's outputs are just these.
 
     Args:
-        objective: Data and metric; its model is not touched.
+        objective: Data and metric.
         folds: As candidates are validated with.
+        widths: A small candidate, which is built and called where the metric is the user's own.
     """
-    if objective.data.task == Task.CLASSIFICATION and objective.metric.task is None:
-        return {}  # only the metric knows what the outputs of classes mean
+    if objective.metric.task is None and not gives_quantities(objective, widths):
+        return {}
     figures: dict[str, ReferenceFigure] = {}
     fold_data = make_folds(objective.data, folds)
     for name, fit in _fitters(objective).items():

@@ -45,7 +45,7 @@ def table(targets: Tensor, task: Task, outputs: int, rows: int = 60) -> Data:
 
 def test_classes_are_judged_as_scikit_learn_judges_them() -> None:
     data = load_data("wine", base=Path(), seed=0)
-    figures = judge_reference_models(objective_of(data), folds=1)
+    figures = judge_reference_models(objective_of(data), folds=1, widths={})
     arrays = [
         part.numpy()
         for split in (data.train, data.validation, data.test)
@@ -65,7 +65,7 @@ def test_classes_are_judged_as_scikit_learn_judges_them() -> None:
 
 def test_quantities_are_judged_in_the_targets_own_unit() -> None:
     data = load_data("diabetes", base=Path(), seed=0)
-    figures = judge_reference_models(objective_of(data, METRICS["mae"]), folds=1)
+    figures = judge_reference_models(objective_of(data, METRICS["mae"]), folds=1, widths={})
     scale, mean = data.target_scale[0], data.target_mean[0]
     targets = data.validation.targets.numpy() * scale + mean
     median = np.median(data.train.targets.numpy()) * scale + mean
@@ -85,9 +85,9 @@ def test_quantities_are_judged_in_the_targets_own_unit() -> None:
 def test_folds_are_those_of_the_candidates() -> None:
     data = load_data("iris", base=Path(), seed=0)
     objective = objective_of(data)
-    figures = judge_reference_models(objective, folds=3)
+    figures = judge_reference_models(objective, folds=3, widths={})
     by_fold = [
-        judge_reference_models(replace(objective, data=fold), folds=1)
+        judge_reference_models(replace(objective, data=fold), folds=1, widths={})
         for fold in make_folds(data, 3)
     ]
     for name in ("constant", "linear", "trees"):
@@ -99,7 +99,7 @@ def test_several_columns_are_predicted_together() -> None:
     inputs = torch.randn(180, 4, generator=torch.Generator().manual_seed(1))
     targets = torch.stack([inputs[:, 0], inputs[:, 1] - inputs[:, 2]], dim=1)
     figures = judge_reference_models(
-        objective_of(table(targets, Task.REGRESSION, outputs=2)), folds=1
+        objective_of(table(targets, Task.REGRESSION, outputs=2)), folds=1, widths={}
     )
     assert figures["linear"].value > 0.99
     assert 0.3 < figures["trees"].value < 1.0
@@ -112,7 +112,9 @@ def test_a_class_that_only_other_rows_have_is_no_obstacle() -> None:
     targets = torch.arange(180) % 3
     targets[:60] = targets[:60].clamp_max(1)  # the training rows have no third class
     data = table(targets, Task.CLASSIFICATION, outputs=3)
-    figures = judge_reference_models(objective_of(data, METRICS["cross_entropy"]), folds=1)
+    figures = judge_reference_models(
+        objective_of(data, METRICS["cross_entropy"]), folds=1, widths={}
+    )
     assert figures.keys() == {"constant", "linear", "trees"}
     assert all(np.isfinite(figure.value) for figure in figures.values())
 
@@ -126,7 +128,7 @@ def test_images_have_a_constant_alone_and_no_test_split_no_test_figure() -> None
     ]
     empty = Split(inputs=torch.zeros(0, 1, 2, 2), targets=torch.zeros(0, dtype=torch.int64))
     images = replace(data, train=splits[0], validation=splits[1], test=empty)
-    (figure,) = judge_reference_models(objective_of(images), folds=1).values()
+    (figure,) = judge_reference_models(objective_of(images), folds=1, widths={}).values()
     assert (figure.value, figure.test) == (0.5, None)
 
 
@@ -137,4 +139,26 @@ def test_a_metric_that_asks_for_other_outputs_has_no_figures() -> None:
 
     metric = Metric(name="pairs", direction="minimize", function=of_pairs)
     data = load_data("iris", base=Path(), seed=0)
-    assert judge_reference_models(objective_of(data, metric), folds=1) == {}
+    assert judge_reference_models(objective_of(data, metric), folds=1, widths={}) == {}
+
+
+@pytest.mark.parametrize(("outputs", "has_figures"), [(1, True), (2, False)])
+def test_a_metric_of_ones_own_is_asked_where_outputs_are_the_quantities_themselves(
+    outputs: int, has_figures: bool
+) -> None:
+    """A mean and a variance, say, are not: a figure for other outputs would mean nothing."""
+
+    def first_column_error(output: Tensor, target: Tensor) -> float:
+        return float((output.reshape(len(target), -1)[:, 0] - target).abs().mean())
+
+    metric = Metric(name="own", direction="minimize", function=first_column_error)
+    objective = make_objective(
+        build=lambda _: torch.nn.Linear(10, outputs),
+        data=load_data("diabetes", base=Path(), seed=0),
+        metric=metric,
+        base=Path(),
+    )
+    before = torch.random.get_rng_state()
+    figures = judge_reference_models(objective, folds=1, widths={})
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert set(figures) == ({"constant", "linear", "trees"} if has_figures else set())
