@@ -28,11 +28,12 @@ _previous: Callable[[int, FrameType | None], object] = signal.default_int_handle
 def raise_if_interrupt(error: BaseException) -> None:
     """Raise what was caught once more if it is a person's Ctrl-C.
 
-    Where nobody notes or ignores the signal (the Python API), each `KeyboardInterrupt` counts.
+    Where nobody notes the signal (the Python API), each `KeyboardInterrupt` counts; where it is
+    ignored, as in a job in the background, none can be a person's.
     """
     if not isinstance(error, KeyboardInterrupt) or _ignored:
         return
-    if _noted or signal.getsignal(signal.SIGINT) is not _raise_noted:
+    if _noted or signal.getsignal(signal.SIGINT) not in (_raise_noted, signal.SIG_IGN):
         raise error
 
 

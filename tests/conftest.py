@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -29,6 +30,11 @@ settings.load_profile("patient")
 
 # The command line would make its tables as narrow as whoever runs the tests has it.
 os.environ.pop("COLUMNS", None)
+
+# A script that runs the tests in the background has Ctrl-C ignored, here and in all children; what
+# is tested is what it does where it is heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

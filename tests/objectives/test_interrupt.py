@@ -59,6 +59,18 @@ def test_where_nobody_notes_signals_each_keyboard_interrupt_counts() -> None:
         raise_if_interrupt(KeyboardInterrupt())
 
 
+def test_where_ctrl_c_is_ignored_no_keyboard_interrupt_is_a_persons() -> None:
+    """As in a job that a script started in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with note_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            raise_if_interrupt(KeyboardInterrupt())
+            assert isinstance(as_exception(KeyboardInterrupt()), ModelError)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_pythons_handler_is_put_back() -> None:
     before = signal.getsignal(signal.SIGINT)
     with note_interrupts():
