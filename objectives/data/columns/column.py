@@ -57,7 +57,7 @@ class _Texts:
         counts: Rows of each.
         text_of: For each row, the number of its text; -1 for a gap.
         index: The rows' labels.
-        remarks: On texts that became one.
+        merged: On texts that became one; None where none did.
     """
 
     distinct: "pd.Series[Any]"
