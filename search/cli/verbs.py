@@ -2,9 +2,9 @@
 
 Data goes to stdout, progress and messages to stderr, JSON where a program reads. What is wrong with
 the command line itself is said in one sentence, as any other error; `--debug` shows tracebacks.
-One module a group of verbs: `run` (run, submit, resume, worker), `control` (pause, continue,
-cancel), `status`, `report` (best, report, dashboard), `cost`, `check` (check, init) and `database`
-(db upgrade).
+One module a group of verbs, in two rooms. `studies`: `run` (run, submit, resume, worker), `control`
+(pause, continue, cancel), `status`, `report` (best, report, dashboard) and `database` (db upgrade).
+`models`: `cost` and `check` (check, init).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ...objectives.interrupt import note_interrupts
 from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
 from ..printable import escape_controls, redact_urls
-from . import check, control, cost, database, report, run, status
+from .models import check, cost
+from .studies import control, database, report, run, status
 
 app = typer.Typer(
     name="widthwise",

@@ -6,25 +6,16 @@ Entry points: `study_status` (budget, trials, who holds them, events), `worker_s
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...storage.database.database import Database
 from ...storage.ledger import events
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyRow
-from ...storage.study.study import load_study
 from ...storage.study.workers import list_workers
-from ..errors import SearchError
-from ..problem.stored import base_folder, stored_spec
 
 if TYPE_CHECKING:
-    from ..problem.memory_ceiling import OutOfMemoryRecord
-    from ..space.feasible_set import FeasibleSet
     from .summary import StudySummary
-
-_log = logging.getLogger(__name__)
 
 
 def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> dict[str, Any]:
@@ -101,41 +92,7 @@ def worker_statuses(database: Database, study: str | None = None) -> list[dict[s
 def load_summary(database: Database, name: str) -> StudySummary:
     """Return the report of a study, with the best of all its feasible candidates."""
     # Whoever asks for a status alone loads neither this nor the surrogate behind it.
-    from .reference import read_references
+    from .evidence import load_evidence
     from .summary import build_summary
 
-    row = load_study(database, name)
-    reader = LedgerReader(database, row)
-    records, counts = reader.records(), reader.counts()
-    feasible = load_feasible_set(row, reader.out_of_memory()) if counts.complete else None
-    return build_summary(
-        row,
-        stored_spec(row),
-        records,
-        counts,
-        reader.tried(),
-        feasible,
-        references=read_references(database, row),
-    )
-
-
-def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> FeasibleSet | None:
-    """Return the candidates of a study; None where its model or data are not on this machine.
-
-    Args:
-        row: The study.
-        records: What ran out of memory: these candidates, and larger ones, are left out, on
-            whichever class of devices they failed.
-    """
-    from ...objectives.errors import ObjectiveError
-    from ..problem.memory_ceiling import fit_to_devices
-    from ..problem.problem import Problem
-
-    try:
-        problem = Problem.load(stored_spec(row), base_folder(row), row.costs)
-        device_classes = sorted({device for _, device in records if device is not None})
-        problem = fit_to_devices(problem, records, device_classes)
-    except (ObjectiveError, SearchError) as error:
-        _log.debug("only trained candidates are judged: %s", error)
-        return None
-    return problem.feasible
+    return build_summary(load_evidence(database, name))

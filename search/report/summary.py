@@ -1,7 +1,7 @@
 """The report of a study: what was tried, what is best, what is recommended and why.
 
-`build_summary` gathers it once as a `StudySummary`; `StudySummary.to_json` and `markdown` render
-it. Nothing here loads the model or the data: the ledger holds all that is reported.
+`build_summary` draws it from a study's evidence as a `StudySummary`; `StudySummary.to_json` and
+`markdown` render it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...objectives.cost.registry import COSTS
-from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyRow
-from ...storage.ledger.tried import TriedSlot
+from ...storage.ledger.slot import SlotCounts, SlotRecord
 from ..goal import Goal
 from ..printable import escape_controls
-from ..spec.spec import Spec
-from ..trial.history import CompletedTrial, build_history, completed_trials
+from ..trial.history import CompletedTrial
 from ..units import COST_BY_NAME, format_cost, format_count
 from .reference import Reference, better_model
 
 if TYPE_CHECKING:
-    from ..space.feasible_set import FeasibleSet
+    from .evidence import StudyEvidence
     from .recommendation import Estimate, Recommendation
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
@@ -122,57 +120,25 @@ class StudySummary:
         return self.recommendation.estimates.get(trial.number) if self.recommendation else None
 
 
-def build_summary(
-    row: StudyRow,
-    spec: Spec,
-    slot_records: Sequence[SlotRecord],
-    counts: SlotCounts,
-    tried: Sequence[TriedSlot],
-    feasible: FeasibleSet | None = None,
-    *,
-    references: Sequence[Reference] = (),
-) -> StudySummary:
-    """Gather all that a study has found.
-
-    Args:
-        row: The study.
-        spec: What it was made with.
-        slot_records: Its slots.
-        counts: Their states.
-        tried: Its slots that have widths, as the sampler learns from them.
-        feasible: All candidates that keep the limits, to find the best of them; None to judge
-            trained ones only.
-        references: Models other than a network, on the same splits.
-    """
+def build_summary(evidence: StudyEvidence) -> StudySummary:
+    """Gather all that a study has found."""
     # The surrogate, and all that it stands on, is for those who ask for an answer.
     from .recommendation import recommend
 
-    trials = completed_trials(slot_records)
-    space, goal = spec.widths.to_space(), spec.goal_for(row.direction)
-    history = build_history(
-        space,
-        tried,
-        goal,
-        measured_limits=spec.limits.measured_limits,
-    )
     return StudySummary(
-        study=row.name,
-        goal=goal,
-        metric=spec.metric,
-        counts=counts,
-        limits=spec.limits.model_dump(exclude_none=True),
-        trials=trials,
-        failed=[record for record in slot_records if record.outcome and record.outcome.is_failure],
-        recommendation=recommend(space, goal, trials, history, feasible),
-        exhausted=feasible is not None and _all_tried(feasible, tried),
-        references=references,
+        study=evidence.row.name,
+        goal=evidence.goal,
+        metric=evidence.spec.metric,
+        counts=evidence.counts,
+        limits=evidence.spec.limits.model_dump(exclude_none=True),
+        trials=evidence.trials,
+        failed=evidence.failed,
+        recommendation=recommend(
+            evidence.space, evidence.goal, evidence.trials, evidence.history, evidence.feasible
+        ),
+        exhausted=evidence.exhausted,
+        references=evidence.references,
     )
-
-
-def _all_tried(feasible: FeasibleSet, tried: Sequence[TriedSlot]) -> bool:
-    """Return whether no feasible candidate is left; False where they are too many to be listed."""
-    # No two slots have the same widths, and none has infeasible ones.
-    return feasible.enumerated and len(tried) >= feasible.known_count
 
 
 def progress_summary(counts: SlotCounts) -> dict[str, Any]:

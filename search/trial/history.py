@@ -32,6 +32,13 @@ class CompletedTrial:
         seed: Repeats the training exactly.
         constant_score: The metric of a constant prediction; None where it is unknown.
         no_better_than_constant: Whether the metric is no better than that: nothing was learnt.
+        curve: Validation metric after each validated epoch; the mean over replicas and folds.
+        losses: Mean training loss of each of these epochs.
+        validation_losses: Mean validation loss after each of them.
+        best_epoch: Index in `curve` of the epoch whose weights were judged.
+        epochs: Epochs trained.
+        seconds: Wall-clock time of the training, its share of a batch.
+        spread: Standard error of the value over replicas and folds; None for one training.
     """
 
     number: int
@@ -43,6 +50,13 @@ class CompletedTrial:
     seed: int
     constant_score: float | None = None
     no_better_than_constant: bool = False
+    curve: Sequence[float] = ()
+    losses: Sequence[float] = ()
+    validation_losses: Sequence[float] = ()
+    best_epoch: int | None = None
+    epochs: int | None = None
+    seconds: float | None = None
+    spread: float | None = None
 
 
 def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
@@ -66,6 +80,13 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         seed=result.get("seed", 0),
         constant_score=result.get("constant_score"),
         no_better_than_constant=bool(result.get("no_better_than_constant")),
+        curve=tuple(result.get("curve", ())),
+        losses=tuple(result.get("losses", ())),
+        validation_losses=tuple(result.get("validation_losses", ())),
+        best_epoch=result.get("best_epoch"),
+        epochs=result.get("epochs"),
+        seconds=result.get("seconds"),
+        spread=result.get("attributes", {}).get("spread"),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from widthwise.objectives.cost.user_costs import UserCostModel
 from widthwise.search.errors import Exhausted, NothingFeasible, TrainerDied
 from widthwise.search.problem.memory_ceiling import OutOfMemoryBound
-from widthwise.search.report.status import load_feasible_set
+from widthwise.search.report.evidence import load_feasible_set
 from widthwise.search.sampler.history import History
 from widthwise.search.sampler.suggest import Suggester
 from widthwise.search.space.feasible_set import FeasibleSet

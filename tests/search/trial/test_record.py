@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from widthwise.search.report.evidence import StudyEvidence
 from widthwise.search.report.status import study_status
 from widthwise.search.report.summary import build_summary, constant_line, markdown
 from widthwise.tests.search.bench import HarnessFactory, StudyHarness
@@ -58,7 +59,13 @@ def test_a_trial_no_better_than_a_constant_says_so_and_is_counted(
     assert study_status(study.database, study.row)["no_better_than_constant"] == 3
     reader = study.ledger().reader
     summary = build_summary(
-        study.row, study.problem.spec, study.records(), reader.counts(), reader.tried()
+        StudyEvidence(
+            row=study.row,
+            spec=study.problem.spec,
+            records=study.records(),
+            counts=reader.counts(),
+            tried=reader.tried(),
+        )
     )
     assert summary.to_json()["no_better_than_constant"] == 3
     assert all(trial["no_better_than_constant"] for trial in summary.to_json()["history"])

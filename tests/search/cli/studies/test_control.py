@@ -378,7 +378,7 @@ def test_what_cannot_be_is_refused_with_one_sentence(
 @pytest.fixture(scope="module")
 def refusing_studies(tmp_path_factory: pytest.TempPathFactory) -> StudyProcesses:
     """A study of two trials, the first one cancelled."""
-    from ..conftest import CommandLine
+    from ...conftest import CommandLine
 
     folder = tmp_path_factory.mktemp("refusing")
     study_processes = StudyProcesses(CommandLine(folder, f"sqlite:///{folder / 'study.db'}"), [])

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..flags import whole_number
-from ..units import format_duration
-from .options import (
+from ...flags import whole_number
+from ...units import format_duration
+from ..options import (
     JsonOption,
     StorageOption,
     make_table,
@@ -50,8 +50,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far studies are, who works on them, and what happened last."""
-    from ...storage.study.study import list_studies, load_study
-    from ..report.status import study_status, worker_statuses
+    from ....storage.study.study import list_studies, load_study
+    from ...report.status import study_status, worker_statuses
 
     database = open_database(storage)
     rows = list_studies(database) if name is None else [load_study(database, name)]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..command import format_command
-from ..errors import SpecError
-from ..flags import parse_int_option
-from .options import StorageOption, StudyArgument, open_database, stdout
+from ...command import format_command
+from ...errors import SpecError
+from ...flags import parse_int_option
+from ..options import StorageOption, StudyArgument, open_database, stdout
 
 if TYPE_CHECKING:
-    from ...storage.database.database import Database
-    from ...storage.ledger.slot import StudyRow, StudyStatus
+    from ....storage.database.database import Database
+    from ....storage.ledger.slot import StudyRow, StudyStatus
 
 TrialOption = Annotated[
     str | None,
@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
 
 def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None) -> None:
     """Let a study, or one trial, wait: trainings keep a checkpoint and give their slots back."""
-    from ...storage.ledger.slot import StudyStatus
-    from ...storage.study.control import pause_trial, set_status
-    from ..worker.shutdown import worker_name
+    from ....storage.ledger.slot import StudyStatus
+    from ....storage.study.control import pause_trial, set_status
+    from ...worker.shutdown import worker_name
 
     database, study = _open_study(storage, name)
     if trial is not None:
@@ -63,9 +63,9 @@ def continue_study(
     name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None
 ) -> None:
     """Let a study, or one trial, go on after a pause; a study also after it was cancelled."""
-    from ...storage.ledger.slot import StudyStatus
-    from ...storage.study.control import continue_trial, set_status
-    from ..worker.shutdown import worker_name
+    from ....storage.ledger.slot import StudyStatus
+    from ....storage.study.control import continue_trial, set_status
+    from ...worker.shutdown import worker_name
 
     database, study = _open_study(storage, name)
     if trial is not None:
@@ -90,9 +90,9 @@ def cancel(
     name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None
 ) -> None:
     """End a study, or one trial, before its time; what is done is kept."""
-    from ...storage.ledger.slot import StudyStatus
-    from ...storage.study.control import cancel_trial, set_status
-    from ..worker.shutdown import worker_name
+    from ....storage.ledger.slot import StudyStatus
+    from ....storage.study.control import cancel_trial, set_status
+    from ...worker.shutdown import worker_name
 
     database, study = _open_study(storage, name)
     if trial is not None:
@@ -110,14 +110,14 @@ def cancel(
 
 
 def _open_study(storage: str | None, name: str) -> tuple[Database, StudyRow]:
-    from ...storage.study.study import load_study
+    from ....storage.study.study import load_study
 
     database = open_database(storage)
     return database, load_study(database, name)
 
 
 def _status(database: Database, study: StudyRow) -> StudyStatus:
-    from ...storage.ledger.queries import LedgerReader
+    from ....storage.ledger.queries import LedgerReader
 
     return LedgerReader(database, study).status()
 
@@ -128,7 +128,7 @@ def _refuse_finished(database: Database, study: StudyRow, verb: str) -> None:
     Raises:
         SpecError: All its trials are done.
     """
-    from ...storage.ledger.queries import LedgerReader
+    from ....storage.ledger.queries import LedgerReader
 
     counts = LedgerReader(database, study).counts()
     if counts.running or counts.waiting:
@@ -141,7 +141,7 @@ def _refuse_finished(database: Database, study: StudyRow, verb: str) -> None:
 
 
 def _trial_number(trial: str) -> int:
-    from ...storage.study.control import MAX_SLOT_NUMBER
+    from ....storage.study.control import MAX_SLOT_NUMBER
 
     return parse_int_option("--trial", trial, minimum=0, maximum=MAX_SLOT_NUMBER)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..command import format_command
-from ..errors import SpecError
-from ..flags import parse_int_option, seconds
-from ..worker.options import FleetWorkerOptions, WorkerOptions
-from .options import (
+from ...command import format_command
+from ...errors import SpecError
+from ...flags import parse_int_option, seconds
+from ...worker.options import FleetWorkerOptions, WorkerOptions
+from ..options import (
     JsonOption,
     StorageOption,
     StudyArgument,
@@ -26,10 +26,10 @@ from .options import (
     stdout,
     write_json,
 )
-from .study_options import StudyRequest
+from ..study_options import StudyRequest
 
 if TYPE_CHECKING:
-    from ...storage.database.database import Database
+    from ....storage.database.database import Database
 
 LauncherOption = Annotated[
     str,
@@ -55,8 +55,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
-    from ..fleet.run import run_fleet
-    from ..fleet.worker_fleet import Launcher
+    from ...fleet.run import run_fleet
+    from ...fleet.worker_fleet import Launcher
 
     launcher = Launcher.parse(on)
     request.check_source("run")
@@ -82,12 +82,12 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a study, also a paused or cancelled one: finish its budget, or extend it first."""
-    from ...storage.study.study import load_study
-    from ..fleet.run import run_fleet
-    from ..fleet.worker_fleet import Launcher
-    from ..problem.stored import stored_spec
-    from ..spec.device import device_for
-    from ..study import parse_budget_change, reopen_study
+    from ....storage.study.study import load_study
+    from ...fleet.run import run_fleet
+    from ...fleet.worker_fleet import Launcher
+    from ...problem.stored import stored_spec
+    from ...spec.device import device_for
+    from ...study import parse_budget_change, reopen_study
 
     launcher = Launcher.parse(on)
     change = parse_budget_change(trials)
@@ -122,9 +122,9 @@ def worker(
     ] = None,
 ) -> None:
     """Work on a study until its budget is spent, or on all that come; start as many as you like."""
-    from ...storage.ledger.slot import StudyStatus
-    from ..worker.pool import serve_open_studies
-    from ..worker.serve import study_worker
+    from ....storage.ledger.slot import StudyStatus
+    from ...worker.pool import serve_open_studies
+    from ...worker.serve import study_worker
 
     database = open_worker_database(storage)
     if name is None:
@@ -146,7 +146,7 @@ def worker(
 
 def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool) -> None:
     """Print the report of a study whose workers have ended; exit if they did not finish."""
-    from ..report.status import load_summary
+    from ...report.status import load_summary
 
     summary = load_summary(database, name)
     if as_json:
@@ -183,10 +183,10 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Put a study into the database for the workers that stand by, and return."""
-    from ...storage.ledger.slot import StudyStatus
-    from ...storage.study.control import MAX_PRIORITY
-    from ...storage.study.study import load_study
-    from ..report.status import study_status
+    from ....storage.ledger.slot import StudyStatus
+    from ....storage.study.control import MAX_PRIORITY
+    from ....storage.study.study import load_study
+    from ...report.status import study_status
 
     parsed_priority = None
     if priority is not None:

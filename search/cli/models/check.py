@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..command import format_command
-from ..errors import SpecError
-from ..printable import escape_controls
-from .check_data import (
+from ...command import format_command
+from ...errors import SpecError
+from ...printable import escape_controls
+from ..check_data import (
     MAX_LISTED_COLUMNS,
     FileOptions,
     check_data,
@@ -19,10 +19,10 @@ from .check_data import (
     print_description,
     spec_data,
 )
-from .options import JsonOption, expand_options, make_table, stderr, stdout, write_json
+from ..options import JsonOption, expand_options, make_table, stderr, stdout, write_json
 
 if TYPE_CHECKING:
-    from ..problem.problem import Problem
+    from ...problem.problem import Problem
 
 
 def register(app: typer.Typer) -> None:
@@ -67,12 +67,12 @@ def check(
 
 def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
     """Try a spec out; nothing is stored."""
-    from ..problem.build import prefix_errors
-    from ..problem.notes import problem_notes
-    from ..problem.problem import Problem
-    from ..report.summary import cost_columns, format_widths
-    from ..spec.spec import load_spec
-    from ..units import format_cost
+    from ...problem.build import prefix_errors
+    from ...problem.notes import problem_notes
+    from ...problem.problem import Problem
+    from ...report.summary import cost_columns, format_widths
+    from ...spec.spec import load_spec
+    from ...units import format_cost
 
     parsed_spec = load_spec(spec)
     with prefix_errors(str(spec)):
@@ -138,10 +138,10 @@ def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
 
 def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
     """Print whether the learning rate holds at every width of the space."""
-    from ...objectives.errors import ModelError, describe_error
-    from ...objectives.parametrisation.coordinate_check import coordinate_check
-    from ...objectives.user_code import user_code_location, user_errors
-    from ..problem.parametrise import base_widths, width_sweep
+    from ....objectives.errors import ModelError, describe_error
+    from ....objectives.parametrisation.coordinate_check import coordinate_check
+    from ....objectives.user_code import user_code_location, user_errors
+    from ...problem.parametrise import base_widths, width_sweep
 
     widths = width_sweep(problem.space, base_widths(problem.spec, problem.space))
     with user_errors(

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import SpecError
-from ..flags import parse_int_option, whole_number
-from ..space.width import MAX_WIDTH
-from ..spec.proxy_section import MAX_BATCH_SIZE
-from .options import JsonOption, make_table, stdout, write_json
+from ...errors import SpecError
+from ...flags import parse_int_option, whole_number
+from ...space.width import MAX_WIDTH
+from ...spec.proxy_section import MAX_BATCH_SIZE
+from ..options import JsonOption, make_table, stdout, write_json
 
 if TYPE_CHECKING:
-    from ...objectives.training.step import TensorSpec
-    from ..problem.cost_survey import CostSurvey
+    from ....objectives.training.step import TensorSpec
+    from ...problem.cost_survey import CostSurvey
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +71,7 @@ def cost(
     without --widths or --candidates is shown as a whole space, and where it gives the costs by a
     function, these are shown.
     """
-    from ..problem.cost_survey import from_build, from_spec, read_candidates
+    from ...problem.cost_survey import from_build, from_spec, read_candidates
 
     if (spec is None) == (build is None):
         raise SpecError("cost needs a spec file or --build FILE.py:name, and not both")
@@ -96,9 +96,9 @@ def cost(
 def _print_candidate(
     cost_survey: CostSurvey, widths: dict[str, int], as_json: bool, by_module: bool, verify: bool
 ) -> None:
-    from ...objectives.cost.costs import Costs
-    from ...objectives.cost.registry import COUNTED_COSTS
-    from ..units import format_cost, format_memory
+    from ....objectives.cost.costs import Costs
+    from ....objectives.cost.registry import COUNTED_COSTS
+    from ...units import format_cost, format_memory
 
     costs = cost_survey.count(widths)
     values: dict[str, Any] = dict(costs.as_dict())
@@ -166,9 +166,9 @@ def _describe_measured(measured: Mapping[str, Any], costs: Mapping[str, Any]) ->
 
 
 def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:
-    from ...objectives.cost.registry import FIELDS
-    from ..report.summary import format_widths
-    from ..units import format_cost
+    from ....objectives.cost.registry import FIELDS
+    from ...report.summary import format_widths
+    from ...units import format_cost
 
     costs: list[dict[str, Any]] = [
         {"widths": row, **cost_survey.count(row).as_dict()} for row in rows
@@ -192,9 +192,9 @@ def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_js
 
 
 def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
-    from ...objectives.cost.registry import COUNTED_COSTS
-    from ..report.summary import format_widths
-    from ..units import format_cost
+    from ....objectives.cost.registry import COUNTED_COSTS
+    from ...report.summary import format_widths
+    from ...units import format_cost
 
     survey = cost_survey.survey()
     if as_json:
@@ -257,7 +257,7 @@ def parse_input(text: str) -> TensorSpec:
     """
     import torch
 
-    from ...objectives.training.step import TensorSpec
+    from ....objectives.training.step import TensorSpec
 
     types = {"float32": torch.float32, "int64": torch.int64}
     shape, _, name = text.partition(":")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .options import JsonOption, StorageOption, stdout, write_json
+from ..options import JsonOption, StorageOption, stdout, write_json
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -21,8 +21,8 @@ def register(app: typer.Typer) -> None:
 
 def upgrade(*, storage: StorageOption = None, as_json: JsonOption = False) -> None:
     """Bring the tables to this release's version, every trial kept; make them where none are."""
-    from ...storage.database.database import resolve_url
-    from ...storage.database.url import format_url
+    from ....storage.database.database import resolve_url
+    from ....storage.database.url import format_url
 
     url = resolve_url(storage)
     before, after = _upgrade_tables(url)
@@ -40,10 +40,10 @@ def upgrade(*, storage: StorageOption = None, as_json: JsonOption = False) -> No
 
 def _upgrade_tables(url: URL) -> tuple[int | None, int]:
     """Return the versions before, None for no tables, and after."""
-    from ...storage.database.database import Database
-    from ...storage.database.tables import SCHEMA_VERSION
-    from ...storage.errors import SchemaMismatch, StorageUnreachable
-    from ...storage.migrations import upgrade as migrate
+    from ....storage.database.database import Database
+    from ....storage.database.tables import SCHEMA_VERSION
+    from ....storage.errors import SchemaMismatch, StorageUnreachable
+    from ....storage.migrations import upgrade as migrate
 
     before: int | None = SCHEMA_VERSION
     try:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..command import format_command
-from ..errors import SpecError
-from ..flags import whole_number
-from .options import (
+from ...command import format_command
+from ...errors import SpecError
+from ...flags import whole_number
+from ..options import (
     JsonOption,
     StorageOption,
     StudyArgument,
@@ -33,14 +33,14 @@ def best(
     name: StudyArgument, *, storage: StorageOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the best trial so far, and the recommended one."""
-    from ..report.status import load_summary
-    from ..report.summary import (
+    from ...report.status import load_summary
+    from ...report.summary import (
         best_candidate_line,
         better_model_line,
         constant_line,
         format_widths,
     )
-    from ..units import format_cost
+    from ...units import format_cost
 
     summary = load_summary(open_database(storage), name)
     answer = summary.recommendation
@@ -82,8 +82,8 @@ def report(
     import json
     import sys
 
-    from ..report.status import load_summary
-    from ..report.summary import markdown
+    from ...report.status import load_summary
+    from ...report.summary import markdown
 
     summary = load_summary(open_database(storage), name)
     text = (
@@ -127,9 +127,9 @@ def dashboard(
     ] = None,
 ) -> None:
     """Serve optuna-dashboard, constraints and feasibility shown truthfully, until Ctrl-C."""
-    from ...storage.projection.dashboard import make_server
-    from ...storage.projection.host_check import is_loopback, parse_host
-    from ...storage.study.study import load_study
+    from ....storage.projection.dashboard import make_server
+    from ....storage.projection.host_check import is_loopback, parse_host
+    from ....storage.study.study import load_study
 
     allowed_hosts = allowed_host or []
     for name_or_address in allowed_hosts:

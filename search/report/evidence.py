@@ -1,0 +1,154 @@
+"""The evidence of a study: all that its answer is drawn from, read from the database once.
+
+Recommendation, confirmation, diagnosis and figures take a `StudyEvidence`; none of them asks the
+database by itself. Entry point: `load_evidence`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ...storage.database.database import Database
+from ...storage.ledger.queries import LedgerReader
+from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyRow
+from ...storage.ledger.tried import TriedSlot
+from ...storage.study.study import load_study
+from ..errors import SearchError
+from ..goal import Goal
+from ..problem.stored import base_folder, stored_spec
+from ..space.space import Space
+from ..spec.spec import Spec
+from ..trial.history import CompletedTrial, build_history, completed_trials
+from .reference import Reference, read_references
+
+if TYPE_CHECKING:
+    from ..problem.memory_ceiling import OutOfMemoryRecord
+    from ..sampler.history import History
+    from ..sampler.posterior import ConstrainedPosterior
+    from ..space.feasible_set import FeasibleSet
+
+MIN_TRAININGS = 4
+"""Trainings below which no surrogate is fitted: there is nothing to tell a width from luck by."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyEvidence:
+    """All that a study has found.
+
+    Attributes:
+        row: The study.
+        spec: What it was made with.
+        records: Its slots that have a row, by number.
+        counts: The trials by state, and the budget.
+        tried: Its slots that have widths, as the sampler learns from them.
+        feasible: All candidates that keep the limits; None where they are not known, because the
+            model or the data are not on this machine.
+        references: Models other than a network, on the same splits.
+    """
+
+    row: StudyRow
+    spec: Spec
+    records: Sequence[SlotRecord]
+    counts: SlotCounts
+    tried: Sequence[TriedSlot]
+    feasible: FeasibleSet | None = None
+    references: Sequence[Reference] = ()
+
+    @cached_property
+    def space(self) -> Space:
+        """The lattice."""
+        return self.spec.widths.to_space()
+
+    @cached_property
+    def goal(self) -> Goal:
+        """What was looked for."""
+        return self.spec.goal_for(self.row.direction)
+
+    @cached_property
+    def trials(self) -> list[CompletedTrial]:
+        """The completed trials, by number."""
+        return completed_trials(self.records)
+
+    @cached_property
+    def failed(self) -> list[SlotRecord]:
+        """The slots that failed."""
+        return [record for record in self.records if record.outcome and record.outcome.is_failure]
+
+    @cached_property
+    def history(self) -> History:
+        """All trials, the failed ones among them, as the sampler sees them."""
+        return build_history(
+            self.space,
+            self.tried,
+            self.goal,
+            measured_limits=self.spec.limits.measured_limits,
+        )
+
+    @cached_property
+    def posterior(self) -> ConstrainedPosterior | None:
+        """The surrogate after all trials; None while there are too few of them."""
+        # The surrogate, and all that it stands on, is for those who ask for an answer.
+        from ..sampler.posterior import fit_posterior
+        from ..surrogate.blas_threads import single_blas_thread
+
+        if len(self.trials) < MIN_TRAININGS:
+            return None
+        with single_blas_thread():
+            return fit_posterior(self.space, self.history)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every feasible candidate was tried; False where too many to be listed."""
+        # No two slots have the same widths, and none has infeasible ones.
+        feasible = self.feasible
+        return (
+            feasible is not None and feasible.enumerated and len(self.tried) >= feasible.known_count
+        )
+
+
+def load_evidence(database: Database, name: str) -> StudyEvidence:
+    """Read a study, with all its feasible candidates where its model and data are here.
+
+    Raises:
+        StudyNotFound: There is no such study.
+    """
+    row = load_study(database, name)
+    reader = LedgerReader(database, row)
+    records, counts = reader.records(), reader.counts()
+    return StudyEvidence(
+        row=row,
+        spec=stored_spec(row),
+        records=records,
+        counts=counts,
+        tried=reader.tried(),
+        feasible=load_feasible_set(row, reader.out_of_memory()) if counts.complete else None,
+        references=read_references(database, row),
+    )
+
+
+def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> FeasibleSet | None:
+    """Return the candidates of a study; None where its model or data are not on this machine.
+
+    Args:
+        row: The study.
+        records: What ran out of memory: these candidates, and larger ones, are left out, on
+            whichever class of devices they failed.
+    """
+    from ...objectives.errors import ObjectiveError
+    from ..problem.memory_ceiling import fit_to_devices
+    from ..problem.problem import Problem
+
+    try:
+        problem = Problem.load(stored_spec(row), base_folder(row), row.costs)
+        device_classes = sorted({device for _, device in records if device is not None})
+        problem = fit_to_devices(problem, records, device_classes)
+    except (ObjectiveError, SearchError) as error:
+        _log.debug("only trained candidates are judged: %s", error)
+        return None
+    return problem.feasible
