@@ -21,7 +21,7 @@ from .reference import Reference, better_model
 
 if TYPE_CHECKING:
     from .evidence import StudyEvidence
-    from .recommendation import Estimate, Recommendation
+    from .recommendation.recommendation import Estimate, Recommendation
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
 TEST_NOTE = "Test figures come from data that no choice has seen."
@@ -123,7 +123,7 @@ class StudySummary:
 def build_summary(evidence: StudyEvidence) -> StudySummary:
     """Gather all that a study has found."""
     # The surrogate, and all that it stands on, is for those who ask for an answer.
-    from .recommendation import recommend
+    from .recommendation.recommendation import recommend
 
     return StudySummary(
         study=evidence.row.name,

@@ -24,7 +24,12 @@ def test_what_is_not_public_is_not_there() -> None:
 
 SUPERVISION = ("cli.verbs", "study", "fleet.run", "worker.pool", "trial.checkpoints")
 """Modules of `search` that a command needs to show, start or watch over trainings of others."""
-TRAINING = ("worker.trainer", "problem.problem", "trial.runner", "report.recommendation")
+TRAINING = (
+    "worker.trainer",
+    "problem.problem",
+    "trial.runner",
+    "report.recommendation.recommendation",
+)
 """Modules of `search` that a trainer needs whatever it trains."""
 
 

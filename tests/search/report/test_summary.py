@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from widthwise.search.goal import Goal
-from widthwise.search.report.recommendation import Estimate, Recommendation
+from widthwise.search.report.recommendation.recommendation import Estimate, Recommendation
 from widthwise.search.report.reference import Reference
 from widthwise.search.report.summary import (
     StudySummary,

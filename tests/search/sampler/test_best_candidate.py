@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from widthwise.search.goal import Goal
-from widthwise.search.report.recommendation import recommend
+from widthwise.search.report.recommendation.recommendation import recommend
 from widthwise.search.sampler.best_candidate import BestCandidate, best_candidate
 from widthwise.search.sampler.companions import CompanionParameters
 from widthwise.search.sampler.history import History

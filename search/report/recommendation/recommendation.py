@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..goal import (
+from ...goal import (
     CONFIDENCE,
     Goal,
     GoalKind,
@@ -24,14 +24,14 @@ from ..goal import (
     meets_target,
     pareto_front,
 )
-from ..sampler.best_candidate import MIN_TRAININGS, BestCandidate, best_candidate
-from ..sampler.history import History
-from ..sampler.posterior import fit_posterior
-from ..space.feasible_set import FeasibleSet, stack_rows
-from ..space.space import Space
-from ..surrogate.blas_threads import single_blas_thread
-from ..surrogate.observations import Floats
-from ..trial.history import CompletedTrial
+from ...sampler.best_candidate import MIN_TRAININGS, BestCandidate, best_candidate
+from ...sampler.history import History
+from ...sampler.posterior import fit_posterior
+from ...space.feasible_set import FeasibleSet, stack_rows
+from ...space.space import Space
+from ...surrogate.blas_threads import single_blas_thread
+from ...surrogate.observations import Floats
+from ...trial.history import CompletedTrial
 
 
 @dataclass(frozen=True, kw_only=True)

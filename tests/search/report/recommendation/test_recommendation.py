@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from widthwise.search.goal import Goal
-from widthwise.search.report.recommendation import Recommendation, recommend
+from widthwise.search.report.recommendation.recommendation import Recommendation, recommend
 from widthwise.search.sampler.baselines import LARGEST_FEASIBLE
 from widthwise.search.sampler.history import TriedCandidate, TriedState, make_history
 from widthwise.search.sampler.origin import SAMPLER, Origin

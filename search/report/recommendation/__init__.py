@@ -1,0 +1,1 @@
+"""The recommendation: the candidate to take, drawn from the surrogate over all feasible ones."""
