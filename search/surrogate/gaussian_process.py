@@ -117,6 +117,11 @@ class GaussianProcess:
         mean, deviation = self.regressor.predict(centred(encoded), return_std=True)
         return np.asarray(mean), np.asarray(deviation)
 
+    def predict_jointly(self, encoded: Floats) -> tuple[Floats, Floats]:
+        """Return mean [n] and covariance [n, n] of the noiseless values."""
+        mean, covariance = self.regressor.predict(centred(encoded), return_cov=True)
+        return np.asarray(mean), np.asarray(covariance)
+
 
 def condition(
     kernel: Kernel,

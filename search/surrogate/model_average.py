@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from . import polynomial
+from .joint import JointComponent, JointPosterior
 from .marginal_likelihood import MarginalLikelihood, fit_marginal_likelihood
 from .observations import (
     FREE_VARIANCE,
@@ -50,6 +51,10 @@ class ComponentPosterior(Protocol):
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the noiseless value, two arrays [n]."""
+        ...
+
+    def predict_jointly(self, encoded: Floats) -> tuple[Floats, Floats]:
+        """Return mean [n] and covariance [n, n] of the noiseless values."""
         ...
 
 
@@ -163,6 +168,23 @@ class ModelAveragePosterior:
             encoded: Candidates by encoded widths, [n, columns], each in [0, 1].
         """
         return mixture_moments(self.mixture_components(encoded))
+
+    def joint(self, encoded: Floats) -> JointPosterior:
+        """Return the joint posterior of a few hundred candidates at most, [n, columns]."""
+        scale = self.standardisation.scale
+        components = []
+        for log_weight, model in zip(
+            self.log_weights, (self.polynomial, *self.processes), strict=True
+        ):
+            mean, covariance = model.predict_jointly(encoded)
+            components.append(
+                JointComponent(
+                    weight=float(np.exp(log_weight)),
+                    mean=self.standardisation.mean + scale * mean,
+                    covariance=scale**2 * covariance,
+                )
+            )
+        return JointPosterior(components=components)
 
     def polynomial_mean(self, encoded: Floats) -> Floats:
         """Return the mean by the polynomial surface alone, [n]."""

@@ -155,6 +155,12 @@ class PolynomialPosterior:
             deviation[chunk] = np.sqrt(np.einsum("ij,ij->i", projected, projected))
         return mean, deviation
 
+    def predict_jointly(self, encoded: Floats) -> tuple[Floats, Floats]:
+        """Return mean [n] and covariance [n, n] of the noiseless values."""
+        features = self.basis.features(encoded)
+        projected = features @ self.covariance_root
+        return features @ self.coefficient_mean, projected @ projected.T
+
 
 def condition(
     basis: PolynomialBasis,
