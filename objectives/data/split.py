@@ -11,7 +11,8 @@ Cross-validation deals the training and validation rows out into folds. The draw
 scikit-learn's splitters (`StratifiedShuffleSplit`, `StratifiedKFold`): other draws would put other
 rows into the splits of studies made before.
 
-Entry points: `split_rows` and `split_as_given` make a `Partition`; `make_folds` makes folds.
+Entry points: `split_rows` and `split_as_given` make a `Partition`; `make_folds` makes folds;
+`take_share` keeps a share of the training rows, `share_rows` counts them.
 """
 
 from collections.abc import Sequence
@@ -197,6 +198,42 @@ def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
         )
         for fold in range(folds)
     ]
+
+
+def take_share(data: Data, share: float, seed: int = 0) -> Data:
+    """Return the data with a share of its training rows; itself for all of them.
+
+    The draws are nested: the rows of a quarter are among those of a half, so that a learning curve
+    compares more rows with fewer of the same. Classes keep their proportions. Validation and test
+    rows stay.
+
+    Args:
+        data: The splits.
+        share: Above 0, at most 1.
+        seed: Of the draw.
+    """
+    if share >= 1:
+        return data
+    inputs, targets = data.train.inputs, data.train.targets
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    if data.task == Task.CLASSIFICATION and targets.ndim == 1:
+        # The i-th of a class of n rows comes at (i + 1/2) / n: every beginning of this order has
+        # each class in proportion, to a row.
+        _, numbers = torch.unique(targets[order].cpu(), return_inverse=True)
+        by_class = torch.argsort(numbers, stable=True)
+        counts = torch.bincount(numbers)
+        ranks = torch.arange(len(order)) - (counts.cumsum(0) - counts)[numbers[by_class]]
+        position = torch.empty(len(order), dtype=torch.float64)
+        position[by_class] = (ranks.double() + 0.5) / counts[numbers[by_class]]
+        order = order[torch.argsort(position, stable=True)]
+    # In the order of the rows, as the whole split has them.
+    rows = order[: share_rows(len(order), share)].sort().values.to(targets.device)
+    return replace(data, train=Split(inputs=inputs[rows], targets=targets[rows]))
+
+
+def share_rows(rows: int, share: float) -> int:
+    """Return how many rows a share of so many is: two at least, where there are two."""
+    return rows if share >= 1 else max(min(rows, 2), round(share * rows))
 
 
 def _rows_for_folds(data: Data) -> int:

@@ -15,18 +15,20 @@ Entry points: `Member`, `TrainingSetup`, the protocols `Engine` and `Session`.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import batches
+from ..data.batches import BatchSampler, batches
 from ..data.dataset import Data
+from ..data.input_noise import add_noise, input_scale
 from ..model import keyed_dropout
 from ..model.objective import Objective
 from ..parametrisation.standard import Parametrisation
 from ..randomness import Randomness
-from ..training.optimizer import make_adamw
+from ..training.optimizer import make_adamw, schedule_factor
 from ..training.settings import ProxySettings
 from ..training.snapshot import NetworkState
 
@@ -96,6 +98,36 @@ class TrainingSetup:
     def load_batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and targets of batches of training rows, on the device."""
         return batches(self.data.train, rows, self.device)
+
+    @cached_property
+    def noise_scale(self) -> Tensor | None:
+        """Standard deviation of the noise on training inputs, on the device; None for none."""
+        if self.settings.input_noise == 0:
+            return None
+        scale = input_scale(self.data.train.inputs) * self.settings.input_noise
+        return scale.to(self.device)
+
+    def noisy(self, inputs: Tensor, seed: int, step: int) -> Tensor:
+        """Return a batch's inputs as a member is trained on them in a step.
+
+        Args:
+            inputs: Rows first, on the device.
+            seed: The member's.
+            step: Update, from 0.
+        """
+        if self.noise_scale is None:
+            return inputs
+        return add_noise(inputs, self.noise_scale, seed, step)
+
+    @cached_property
+    def total_steps(self) -> int:
+        """Updates of a training at most."""
+        order = BatchSampler(len(self.data.train), self.settings.batch_size, 0)
+        return self.settings.epochs * order.steps_per_epoch
+
+    def schedule_factor(self, step: int) -> float:
+        """Return what all learning rates are multiplied by in a step, from 0."""
+        return schedule_factor(self.settings.schedule, step, self.total_steps)
 
     def optimizer(self, model: nn.Module, member: Member) -> torch.optim.AdamW:
         """Return a member's optimizer."""

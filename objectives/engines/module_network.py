@@ -53,6 +53,7 @@ class ModuleNetwork(ABC):
         self.training, self.seed = training, member.seed
         self.model, self.randomness = training.build(member)
         self.optimizer = training.optimizer(self.model, member)
+        self._initial_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.keyed_dropouts = keyed_dropout.keyed_layers(self.model)
         self.attributes = ModuleAttributes(self.model)
         self.step = 0
@@ -68,6 +69,18 @@ class ModuleNetwork(ABC):
             batches: Row numbers of each batch.
             mid_epoch: Whether the mean is over the earlier rows of the epoch, too.
         """
+
+    def begin_step(self) -> None:
+        """Set what follows from the number of the step: learning rates and masks of dropout."""
+        keyed_dropout.set_step(self.keyed_dropouts, self.seed, self.step)
+        if self.training.settings.schedule == "constant":
+            return
+        factor = self.training.schedule_factor(self.step)
+        for group, rate in zip(self.optimizer.param_groups, self._initial_rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
     @property
     def parameter_count(self) -> int:

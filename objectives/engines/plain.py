@@ -12,7 +12,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..model import keyed_dropout
 from ..training.step import training_step
 from .base import Member, TrainingSetup
 from .module_network import ModuleNetwork, ModuleSession
@@ -47,12 +46,12 @@ class PlainNetwork(ModuleNetwork):
         )
         with self.randomness:
             for inputs, targets in training.load_batches(batches):
-                keyed_dropout.set_step(self.keyed_dropouts, self.seed, self.step)
+                self.begin_step()
                 loss = training_step(
                     self.model,
                     self.optimizer,
                     training.objective.loss,
-                    (inputs,),
+                    (training.noisy(inputs, self.seed, self.step),),
                     targets,
                     settings.autocast,
                     settings.accumulation_steps(len(inputs)),

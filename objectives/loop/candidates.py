@@ -13,7 +13,7 @@ from typing import final
 import torch
 
 from ..data.batches import place_data
-from ..data.split import make_folds
+from ..data.split import make_folds, take_share
 from ..engines.base import Engine, TrainingSetup
 from ..errors import describe_error
 from ..model.objective import Objective
@@ -78,7 +78,7 @@ class CandidateBatch:
         self._trainings = [
             TrainingSetup(
                 objective=objective,
-                data=place_data(data, device, settings.data_on),
+                data=place_data(take_share(data, settings.train_share), device, settings.data_on),
                 settings=settings,
                 device=device,
                 parametrisation=parametrisation,

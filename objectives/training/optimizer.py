@@ -1,9 +1,12 @@
 """The proxy's optimizer: AdamW, fused where that is safe, with a rate for each parameter.
 
-Entry points: `make_adamw`; `adam_moments` and `load_moments` for its state between steps.
+Entry points: `make_adamw`; `schedule_factor`, how rates go over the steps of a training;
+`adam_moments` and `load_moments` for the optimizer's state between steps.
 """
 
+import math
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,45 @@ from .snapshot import IncompatibleSnapshot, NetworkState
 
 _TORCH_STATE_KEYS = {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "updates": "step"}
 """Kinds of tensors in a snapshot, with torch's names for them."""
+
+
+Schedule = Literal["constant", "cosine", "one-cycle"]
+"""How the learning rate goes over a training; see `schedule_factor`."""
+
+ONE_CYCLE_WARMUP = 0.3
+"""Share of the steps in which a one-cycle schedule rises; torch's default."""
+
+_ONE_CYCLE_START, _ONE_CYCLE_END = 1 / 25, 1 / 25 / 1e4
+"""First and last factor of a one-cycle schedule; torch's defaults."""
+
+
+def schedule_factor(schedule: Schedule, step: int, total_steps: int) -> float:
+    """Return what the learning rate is multiplied by in a step.
+
+    - "constant": 1.
+    - "cosine": (1 + cos(pi t / T)) / 2, from 1 to 0 (Loshchilov & Hutter, "SGDR", 2017);
+      torch's `CosineAnnealingLR(T_max=T)`.
+    - "one-cycle": from 1/25 up to 1 in the first 30 % of the steps, then down to 1/250,000, both
+      by half a cosine (Smith & Topin, "Super-convergence", 2018); torch's `OneCycleLR`.
+
+    Args:
+        schedule: Its name.
+        step: Updates done before, from 0; beyond the last step its factor stays.
+        total_steps: Updates of the training at most.
+    """
+    if schedule == "constant":
+        return 1.0
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * min(step, total_steps) / total_steps)) / 2
+    last, top = total_steps - 1, ONE_CYCLE_WARMUP * total_steps - 1
+    step = min(step, last)
+    if step <= top:
+        return _cosine_between(_ONE_CYCLE_START, 1.0, step / top)
+    return _cosine_between(1.0, _ONE_CYCLE_END, (step - top) / (last - top))
+
+
+def _cosine_between(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
 def make_adamw(

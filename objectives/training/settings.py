@@ -13,6 +13,7 @@ import torch
 from ..data.batches import DataLocation
 from ..errors import ModelError
 from .evaluate import EVAL_BATCH_SIZE
+from .optimizer import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,9 @@ class ProxySettings:
         smoothing: Validations whose mean loss is judged, the present one included.
         learning_rate: AdamW's step size.
         weight_decay: AdamW's decoupled decay.
+        schedule: How the learning rate goes over the steps of `epochs`.
+        input_noise: Standard deviation of the noise on training inputs, in their own; 0 for none.
+        train_share: Share of the training rows that are trained on; above 0, at most 1.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         data_on: Where the data lies: "device", "host", or "auto", see `batches.place_data`.
         eval_batch: Rows in a batch of evaluation.
@@ -76,6 +80,9 @@ class ProxySettings:
     smoothing: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    input_noise: float = 0.0
+    train_share: float = 1.0
     device: str = "auto"
     data_on: DataLocation = DataLocation.AUTO
     eval_batch: int = EVAL_BATCH_SIZE

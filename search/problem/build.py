@@ -7,6 +7,7 @@ Entry points: `load_objective`, `proxy_settings`, `step_spec`, `trained_builder`
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -21,8 +22,8 @@ from ...objectives.cost.user_costs import UserCostModel
 from ...objectives.data.batches import DataLocation
 from ...objectives.data.dataset import Data, Task
 from ...objectives.data.load import load_data
-from ...objectives.data.split import check_folds, default_folds, max_train_rows
-from ...objectives.errors import CostError, ObjectiveError
+from ...objectives.data.split import check_folds, default_folds, max_train_rows, share_rows
+from ...objectives.errors import CostError, ObjectiveError, describe_dtype
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.losses import LOSSES, is_own_loss
@@ -125,7 +126,15 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             base=folder,
         )
     space = spec.widths.to_space()
-    return adapt_input_type(objective, space.as_mapping(space.smallest()))
+    objective = adapt_input_type(objective, space.as_mapping(space.smallest()))
+    inputs = objective.data.train.inputs
+    if proxy.input_noise and not inputs.is_floating_point():
+        raise SpecError(
+            f"proxy.input_noise: found {proxy.input_noise:g}, but the inputs are "
+            f"{describe_dtype(inputs.dtype)} that the model takes as they are, such as token ids, "
+            "to which no noise can be added; leave it out"
+        )
+    return objective
 
 
 def _stated_task(spec: Spec) -> Task | None:
@@ -150,19 +159,27 @@ def prefix_errors(location: str) -> Iterator[None]:
 def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
     """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name.
 
-    Length, patience and folds that it does not set follow from the rows there are.
+    Length, patience and folds that it does not set follow from the rows there are. Epochs that it
+    sets count by all training rows: those of a share are so many more that the steps are as many.
+    A schedule goes to its end, where its rate is low, unless the spec sets a patience.
     """
     proxy = spec.proxy
     settings = proxy.model_dump(
         include={field.name for field in fields(ProxySettings)}
-        - {*TrainingLength._fields, "folds", "data_on", "rate_factors", "halving"}
+        - {*TrainingLength._fields, "folds", "data_on", "rate_factors", "halving"},
+        exclude_none=True,
     )
     folds = proxy.folds or default_folds(data)
+    all_rows, share = max_train_rows(data, folds), proxy.train_share or 1.0
+    rows = share_rows(all_rows, share)
+    patience = proxy.patience
+    if patience is None and proxy.schedule not in (None, "constant"):
+        patience = 0
     length = training_length(
-        max_train_rows(data, folds),
+        rows,
         proxy.batch_size,
-        epochs=proxy.epochs,
-        patience=proxy.patience,
+        epochs=_same_steps(proxy.epochs, all_rows, rows, proxy.batch_size),
+        patience=_same_steps(patience, all_rows, rows, proxy.batch_size),
     )
     halving = proxy.halving
     return ProxySettings(
@@ -173,6 +190,13 @@ def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
         rate_factors=tuple(proxy.rate_factors or (1.0,)),
         halving=None if halving is None else Halving(**halving.model_dump()),
     )
+
+
+def _same_steps(epochs: int | None, all_rows: int, rows: int, batch_size: int) -> int | None:
+    """Return the epochs of fewer rows that take as many steps as those of all rows."""
+    if epochs is None:
+        return None
+    return math.ceil(epochs * math.ceil(all_rows / batch_size) / math.ceil(rows / batch_size))
 
 
 def resolve_limits(
@@ -198,7 +222,8 @@ def resolve_limits(
 def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
     """Return the training step whose costs count: the proxy's own batch, loss and optimizer."""
     train = objective.data.train
-    batch_size = min(settings.batch_size, max_train_rows(objective.data, settings.folds))
+    rows = share_rows(max_train_rows(objective.data, settings.folds), settings.train_share)
+    batch_size = min(settings.batch_size, rows)
     return StepSpec(
         inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
         targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...objectives.data.batches import place_data
-from ...objectives.data.split import make_folds
+from ...objectives.data.split import make_folds, take_share
 from ...objectives.engines.base import Member, TrainingSetup
 from ...objectives.engines.choose import EngineChoice, choose_engine
 from ...objectives.training.settings import resolve_device
@@ -59,7 +59,8 @@ def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
             (spec.proxy.fixed_claim_size or MAX_CLAIM_SIZE) * trainings_per_candidate,
         ),
     )
-    data = make_folds(problem.objective.data, settings.folds)[0]
+    fold = make_folds(problem.objective.data, settings.folds)[0]
+    data = take_share(fold, settings.train_share)
     return choose_engine(
         TrainingSetup(
             objective=replace(problem.objective, data=data),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from ...objectives.cost.measure import measure_step
-from ...objectives.data.split import max_train_rows
+from ...objectives.data.split import max_train_rows, share_rows
 from ...objectives.model.metrics import imbalance_note
 from ...objectives.training.settings import resolve_device
 from ..spec.device import device_kind
@@ -53,7 +53,7 @@ def _parametrisation_note(problem: Problem) -> str:
 
 def _length_note(problem: Problem) -> str:
     settings, data = problem.settings, problem.objective.data
-    rows = max_train_rows(data, settings.folds)
+    rows = share_rows(max_train_rows(data, settings.folds), settings.train_share)
     steps = settings.epochs * math.ceil(rows / settings.batch_size)
     patience = (
         f"until {settings.patience} epochs bring no better validation loss"

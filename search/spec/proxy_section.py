@@ -21,6 +21,7 @@ _MAX_RATE = 1000.0
 _MAX_FACTOR = 1e6
 _MAX_AT_ONCE = 4096
 _MAX_RATE_FACTORS = 16
+_MAX_NOISE = 100.0
 
 if TYPE_CHECKING:
     EngineName = str
@@ -103,6 +104,12 @@ class ProxySection(Section):
     first 300 steps; 0 trains all epochs; by default as many as 200 steps take, and at least 3."""
     learning_rate: float = Field(default=1e-3, gt=0, le=_MAX_RATE, allow_inf_nan=False)
     weight_decay: float = Field(default=0.0, ge=0, le=_MAX_RATE, allow_inf_nan=False)
+    schedule: Literal["constant", "cosine", "one-cycle"] | None = None
+    """How the learning rate goes over the steps of a training; "constant" unless said."""
+    input_noise: float | None = Field(default=None, ge=0, le=_MAX_NOISE, allow_inf_nan=False)
+    """Standard deviation of noise on training inputs, in the inputs' own; none unless said."""
+    train_share: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    """Share of the training rows that are trained on; all unless said."""
     device: Annotated[str, AfterValidator(check_device)] = "auto"
     data_on: Literal["auto", "device", "host"] = "auto"
     """Where the data lies while it is trained on."""

@@ -153,8 +153,36 @@ class DenseSession(Sequential[DenseNetwork]):
                 "a batch of one row has no variance, and the model has batch normalisation: "
                 "make batches of two rows or more."
             )
+        arrays = self._arrays
+        if self._training.noise_scale is not None:
+            arrays = self._noisy_arrays(network, row_order, sizes)
+            row_order = np.arange(len(row_order))
         return network.train(
-            self._kernels, self._arrays, row_order, sizes, self._workspace, mid_epoch
+            self._kernels,
+            arrays,
+            row_order,
+            sizes,
+            self._workspace,
+            mid_epoch,
+            self._training.schedule_factor,
+        )
+
+    def _noisy_arrays(
+        self, network: DenseNetwork, row_order: Array, sizes: Sequence[int]
+    ) -> TrainingArrays:
+        """Return the rows of batches in their order, their inputs with the noise of each step."""
+        training, arrays = self._training, self._arrays
+        batches = torch.split(torch.from_numpy(row_order), list(sizes))
+        inputs = torch.cat(
+            [
+                training.noisy(training.data.train.inputs[batch], network.seed, network.step + step)
+                for step, batch in enumerate(batches)
+            ]
+        )
+        return arrays._replace(
+            inputs=_flatten_rows(inputs),
+            labels=arrays.labels[row_order] if len(arrays.labels) else arrays.labels,
+            targets=arrays.targets[row_order] if len(arrays.targets) else arrays.targets,
         )
 
 

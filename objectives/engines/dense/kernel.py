@@ -79,6 +79,7 @@ def _make_train(checksum: int) -> Callable[..., float]:
         step: int,
         group_ends: Any,
         rates: Any,
+        rate_factors: Any,
         state: Any,
         statistics: Any,
         workspace: Workspace,
@@ -97,6 +98,7 @@ def _make_train(checksum: int) -> Callable[..., float]:
             step: Updates so far.
             group_ends: Where each group of parameters ends.
             rates: groups x 2: step size, and step size x weight decay.
+            rate_factors: What both are multiplied by in each batch.
             state: 4 x parameters: values, gradients and the two moments.
             statistics: Flat; those of batch normalisation.
             workspace: Memory for activations and gradients.
@@ -140,8 +142,8 @@ def _make_train(checksum: int) -> Callable[..., float]:
                     gradients[begin:end],
                     exp_avg[begin:end],
                     exp_avg_sq[begin:end],
-                    rates[group, 0],
-                    rates[group, 1],
+                    rates[group, 0] * rate_factors[batch],
+                    rates[group, 1] * rate_factors[batch],
                     step + batch + 1,
                 )
                 begin = end

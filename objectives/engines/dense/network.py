@@ -3,7 +3,7 @@
 Entry points: `DenseNetwork`, `allocate_workspace`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import final
 
 import numpy as np
@@ -51,6 +51,7 @@ class DenseNetwork:
     Attributes:
         program: The network's operations, and where its numbers lie.
         step: Updates so far.
+        seed: The member's.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class DenseNetwork:
         learning_rate_factors: Mapping[str, float],
     ) -> None:
         """Copy a module's weights; the other arguments are those of the training."""
-        self.program, self.step, self._seed = program, 0, seed
+        self.program, self.step, self.seed = program, 0, seed
         dtype = program.coefficients.dtype
         self._parameter_state = np.zeros((4, program.parameter_count), dtype)
         self._statistics = np.zeros(program.statistic_count, dtype)
@@ -93,6 +94,7 @@ class DenseNetwork:
         batch_sizes: Sequence[int],
         workspace: Workspace,
         mid_epoch: bool = False,
+        schedule_factor: Callable[[int], float] = lambda _step: 1.0,
     ) -> float:
         """Train on batches and return the mean loss of their rows.
 
@@ -103,6 +105,7 @@ class DenseNetwork:
             batch_sizes: Rows in each batch.
             workspace: Memory for intermediate results.
             mid_epoch: Whether the mean is over the earlier rows of the epoch, too.
+            schedule_factor: Returns what the rates are multiplied by in a step, from 0.
         """
         batch_count = len(batch_sizes)
         total = kernels.train(
@@ -115,6 +118,7 @@ class DenseNetwork:
             self.step,
             self._group_ends,
             self._rates,
+            np.array([schedule_factor(self.step + batch) for batch in range(batch_count)]),
             self._parameter_state,
             self._statistics,
             workspace,
@@ -228,7 +232,7 @@ class DenseNetwork:
         layer_count = self.program.dropout_count
         keys = np.empty((batch_count, layer_count), np.int64)
         for batch, layer in np.ndindex(keys.shape):
-            keys[batch, layer] = mask_key(self._seed, layer, self.step + batch)
+            keys[batch, layer] = mask_key(self.seed, layer, self.step + batch)
         return keys
 
 

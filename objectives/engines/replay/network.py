@@ -9,7 +9,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ...model import keyed_dropout
 from ...training.serialize import bitwise_equal
 from ...training.step import training_step
 from ..base import Member, TrainingSetup
@@ -34,6 +33,8 @@ class ReplayNetwork(ModuleNetwork):
         self.unsupported_reason: str | None = None
         self._recorded: dict[int, ReplayProgram] = {}
         self._proven: dict[int, ReplayProgram] = {}
+        if training.settings.schedule != "constant" and not _rates_as_tensors(self.optimizer):
+            self.unsupported_reason = "its optimizer takes no scheduled rate that can be recorded"
 
     def is_proven(self, rows: int) -> bool:
         """Return whether batches of so many rows are trained on by a program."""
@@ -46,8 +47,10 @@ class ReplayNetwork(ModuleNetwork):
         total = torch.tensor(self.epoch_loss.resume_total(mid_epoch), dtype=torch.float64)
         with self.randomness:
             for batch in batches:
-                keyed_dropout.set_step(self.keyed_dropouts, self.seed, self.step)
-                inputs = split.inputs.index_select(0, batch)
+                self.begin_step()
+                inputs = self.training.noisy(
+                    split.inputs.index_select(0, batch), self.seed, self.step
+                )
                 targets = split.targets.index_select(0, batch)
                 program = self._proven.get(len(batch))
                 if program is None:
@@ -126,6 +129,18 @@ class ReplayNetwork(ModuleNetwork):
         yield from self.model.buffers()
         for state in self.optimizer.state.values():
             yield from state.values()
+
+
+def _rates_as_tensors(optimizer: torch.optim.AdamW) -> bool:
+    """Put the rates into tensors, which a recorded step reads anew; return whether it can.
+
+    torch's fused kernel reads a rate of float64, with the result of the number itself.
+    """
+    if not all(group["fused"] for group in optimizer.param_groups):
+        return False
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
+    return True
 
 
 def _pack_step_counters(optimizer: torch.optim.AdamW) -> None:

@@ -111,7 +111,11 @@ class Stack:
         )
         for step, batch in enumerate(self._training.load_batches(batch_rows)):
             self._set_keys(keys[step])
-            totals += graphed_step(self._train_step, *batch) * batch_sizes[step]
+            self._optimizer.set_factor(self._training.schedule_factor(self._step))
+            inputs, targets = batch
+            totals += (
+                graphed_step(self._train_step, self._noisy(inputs), targets) * batch_sizes[step]
+            )
             self._step += 1
         results = zip(self._epoch_losses, totals.tolist(), strict=True)
         return [epoch_loss.update(total, sum(batch_sizes)) for epoch_loss, total in results]
@@ -262,6 +266,17 @@ class Stack:
         tensors = contents.read(position, self._sizes[position], self._state_names.values())
         return {key: tensors[name] for key, name in self._state_names.items()}
 
+    def _noisy(self, inputs: Tensor) -> Tensor:
+        """Return a batch [members, rows, …] with each member's noise of the present step."""
+        if self._training.noise_scale is None:
+            return inputs
+        return torch.stack(
+            [
+                self._training.noisy(rows, seed, self._step)
+                for rows, seed in zip(inputs, self._seeds, strict=True)
+            ]
+        )
+
     def _train_step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Do a step on batches [members, rows, …], in place; return the losses [members]."""
         losses, gradient = self._gradient(inputs, targets)
@@ -315,6 +330,7 @@ class Stack:
         return StackedAdamW(
             self._expand([network.rates for network in networks]),
             self._expand(decay_factors) if decaying else None,
+            scheduled=self._training.settings.schedule != "constant",
         )
 
     def _expand(self, values: Sequence[Any]) -> Tensor:

@@ -18,8 +18,10 @@ from widthwise.objectives.data.split import (
     check_folds,
     make_folds,
     max_train_rows,
+    share_rows,
     shuffled_partition,
     stratified_partition,
+    take_share,
 )
 from widthwise.objectives.errors import DataError
 from widthwise.tests.objectives.data.sources import (
@@ -161,3 +163,36 @@ def test_more_folds_than_rows_are_refused() -> None:
     for refused in (check_folds, make_folds):
         with pytest.raises(DataError, match=r"^tiny: 10 folds need as many rows, and there are 9"):
             refused(data, 10)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=DATA, shares=st.lists(st.floats(0.01, 1.0), min_size=2, max_size=2))
+def test_a_share_of_the_training_rows_is_nested_and_in_proportion(
+    data: Data, shares: list[float]
+) -> None:
+    small, large = (take_share(data, share) for share in sorted(shares))
+    small_rows, large_rows = (
+        set(part.train.inputs[:, 0].int().tolist()) for part in (small, large)
+    )
+    assert small_rows <= large_rows
+    for part, share in zip((small, large), sorted(shares), strict=True):
+        assert len(part.train) == share_rows(len(data.train), share)
+        assert part.validation is data.validation
+        assert part.test is data.test
+        counts = torch.bincount(data.train.targets, minlength=4)
+        taken = torch.bincount(part.train.targets, minlength=4)
+        expected = counts * len(part.train) / len(data.train)
+        assert float((taken - expected).abs().max()) <= 1.5
+
+
+def test_a_share_repeats_keeps_rows_with_their_targets_and_all_is_all() -> None:
+    data = numbered(torch.linspace(0, 1, 30), 5, "regression")
+    assert take_share(data, 1.0) is data
+    before = torch.get_rng_state()
+    part, again = take_share(data, 0.4), take_share(data, 0.4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(part.train.inputs, again.train.inputs)
+    rows = part.train.inputs[:, 0].long()
+    assert rows.tolist() == sorted(rows.tolist())
+    assert torch.equal(part.train.targets, data.train.targets[rows])
+    assert [share_rows(rows, 0.001) for rows in (1, 2, 5000)] == [1, 2, 5]

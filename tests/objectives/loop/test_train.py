@@ -1,5 +1,6 @@
 """The proxy training: it learns, is reproducible, and reports its epochs and failures."""
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.data.arrays.result import read_result
+from widthwise.objectives.data.batches import BatchSampler
 from widthwise.objectives.data.dataset import Data, Split
+from widthwise.objectives.data.input_noise import add_noise
 from widthwise.objectives.data.load import load_data, make_dataset
+from widthwise.objectives.data.split import take_share
 from widthwise.objectives.errors import MetricError, ModelError
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.loop.train import train
@@ -20,6 +24,7 @@ from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
+from widthwise.tests.objectives.loop.together import network
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
@@ -311,3 +316,48 @@ def test_a_users_regression_trains_with_flat_outputs() -> None:
         result = train(make_objective(build=build, data=data, base=BASE), {}, settings, seed=0)
         assert result.value is not None
         assert result.value > 0.99
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
+def test_a_training_is_that_of_a_plain_torch_loop(schedule: Any) -> None:
+    """Schedule, decay, noise and a share of the rows, by torch's own optimizer and schedulers."""
+    data = make_clusters(rows=50)
+    settings = ProxySettings(
+        epochs=3, batch_size=16, learning_rate=0.02, weight_decay=0.1, patience=0, device="cpu",
+        schedule=schedule, input_noise=0.2, train_share=0.6,
+    )  # fmt: skip
+    objective = make_objective(build=lambda _: network(5), data=data, base=Path())
+    result = train(objective, {}, settings, seed=7)
+
+    part = take_share(data, 0.6).train
+    steps = math.ceil(len(part) / 16)
+    with Randomness(7, torch.device("cpu")):
+        model = network(5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.02, weight_decay=0.1)
+    scheduler = {
+        "constant": lambda: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
+        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3 * steps),
+        "one-cycle": lambda: torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=0.02, total_steps=3 * steps, cycle_momentum=False
+        ),
+    }[schedule]()
+    order, scale, step = BatchSampler(len(part), 16, 7), 0.2 * part.inputs.std(0, correction=0), 0
+    losses = []
+    for _ in range(3):
+        total = 0.0
+        for rows in order.batches_until(1.0):
+            inputs = add_noise(part.inputs[rows], scale, 7, step)
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs), part.targets[rows])
+            loss.backward()
+            optimizer.step()
+            step += 1
+            if step < 3 * steps:
+                scheduler.step()
+            total += float(loss.detach()) * len(rows)
+        losses.append(total / len(part))
+    assert list(result.losses) == pytest.approx(losses, rel=1e-9)
+    with torch.no_grad():
+        outputs = model(data.validation.inputs)
+    loss = nn.functional.cross_entropy(outputs, data.validation.targets)
+    assert result.validation_losses[-1] == pytest.approx(float(loss), rel=1e-9)

@@ -18,6 +18,7 @@ from widthwise.objectives.training.settings import ProxySettings
 from widthwise.search.errors import SpecError
 from widthwise.search.problem.build import (
     check_limits_counted,
+    load_objective,
     proxy_settings,
     step_spec,
     trained_builder,
@@ -125,3 +126,69 @@ def test_halving_is_a_number_or_a_table(halving: Any, rungs: tuple[float, ...]) 
     spec = parse_spec(sections)
     assert proxy_settings(spec, MLP.data).rungs == rungs
     assert Spec.model_validate_json(spec.to_json(), strict=False) == spec
+
+
+def settings_of(**proxy: Any) -> ProxySettings:
+    sections = {
+        "study": {"name": "s"},
+        "model": {"family": "mlp"},
+        "widths": {"a": [1, 2]},
+        "proxy": {"data": "iris", "folds": 1, **proxy},
+    }
+    return proxy_settings(parse_spec(sections), IRIS)
+
+
+def test_a_share_of_the_rows_is_trained_for_as_many_steps() -> None:
+    """90 training rows are two batches of 64, a quarter of them one."""
+    whole, part = (
+        settings_of(epochs=20, patience=5),
+        settings_of(epochs=20, patience=5, train_share=0.25),
+    )
+    assert (whole.epochs, whole.patience) == (20, 5)
+    assert (part.epochs, part.patience) == (40, 10)
+    assert settings_of().epochs * 2 == settings_of(train_share=0.25).epochs
+
+
+def test_a_schedule_goes_to_its_end_unless_a_patience_is_set() -> None:
+    assert settings_of(schedule="cosine").patience == 0
+    assert settings_of(schedule="cosine", patience=7).patience == 7
+    assert settings_of(schedule="constant").patience == settings_of().patience > 0
+
+
+def test_settings_that_are_not_set_leave_a_stored_spec_as_it_was() -> None:
+    """The fingerprints of studies made before hold."""
+    assert not {"schedule", "input_noise", "train_share"} & set(
+        parse_spec(
+            {
+                "study": {"name": "s"},
+                "model": {"family": "mlp"},
+                "widths": {"a": [1, 2]},
+                "proxy": {"data": "iris"},
+            }
+        ).model_dump(mode="json", exclude_none=True)["proxy"]
+    )
+
+
+def test_noise_on_token_ids_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "def load():\n"
+        "    x = torch.arange(120).view(40, 3) % 9\n"
+        "    return x, x[:, 0] % 2\n"
+        "def build(widths):\n"
+        "    return nn.Sequential(nn.Embedding(9, widths['a']), nn.Flatten(),"
+        " nn.Linear(3 * widths['a'], 2))\n"
+    )
+    sections = {
+        "study": {"name": "s"},
+        "model": {"build": "words.py:build"},
+        "widths": {"a": [1, 2]},
+        "proxy": {"data": "words.py:load", "input_noise": 0.1},
+    }
+    with pytest.raises(
+        SpecError, match=r"proxy\.input_noise: found 0\.1, but the inputs are int64"
+    ):
+        load_objective(parse_spec(sections), tmp_path)
+    with_none = {**sections, "proxy": {"data": "words.py:load", "input_noise": 0}}
+    assert load_objective(parse_spec(with_none), tmp_path).data.train.inputs.dtype == torch.int64

@@ -397,3 +397,11 @@ def test_a_session_needs_no_members() -> None:
     session = DenseEngine().start(training(family_objective("mlp", DATA)), [])
     assert isinstance(session, DenseSession)
     assert session.advance({}) == {}
+
+
+@pytest.mark.parametrize("data", [DATA, regression(2)], ids=["classes", "quantities"])
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_schedules_and_input_noise_are_the_plain_ones(schedule: Any, data: Data) -> None:
+    objective = family_objective("mlp", data, norm="batch", dropout=0.2)
+    chosen = replace(QUICK_SETTINGS, schedule=schedule, input_noise=0.3, epochs=3)
+    assert_equal_sessions(DenseEngine(), objective, [member(5, 9), member(4, seed=8)], chosen)

@@ -392,3 +392,33 @@ def test_support_of_a_structure_is_checked_once() -> None:
         engine.start(training(objective), members({"a": width}))
     engine.start(training(objective), members({"a": 4, "b": 4}))
     assert len(checked) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_schedules_and_input_noise_are_replayed_bit_for_bit(schedule: Any, dtype: Any) -> None:
+    objective = family_objective("mlp", make_clusters(dtype=dtype), norm="batch", dropout=0.3)
+    chosen = replace(SETTINGS, schedule=schedule, input_noise=0.3)
+    assert_equal_sessions(
+        ReplayEngine(), objective, members({"a": 6, "b": 5}), chosen, epochs=4, tolerance=0.0
+    )
+    setup = training(objective, chosen)
+    session = ReplayEngine().start(setup, members({"a": 6}))
+    order = BatchSampler(len(setup.data.train), chosen.batch_size, 7)
+    for _ in range(4):
+        session.advance({0: order.batches_until(1.0)})
+    assert is_replayed(session)
+
+
+def test_a_schedule_that_the_optimizer_reads_as_a_number_is_not_replayed() -> None:
+    """Over a long training two steps have almost the same rate, and would prove each other."""
+
+    def build(widths: Mapping[str, int]) -> nn.Module:
+        model = nn.Sequential(nn.Linear(7, widths["a"]), nn.ReLU(), nn.Linear(widths["a"], 3))
+        model[0].weight = nn.Parameter(model[0].weight.detach().t().contiguous().t())
+        return model
+
+    objective = custom_objective(build, make_clusters(dtype=torch.float32))
+    chosen = replace(SETTINGS, schedule="cosine", epochs=100_000)
+    with pytest.raises(EngineUnsupported):
+        ReplayEngine().start(training(objective, chosen), members({"a": 6}))

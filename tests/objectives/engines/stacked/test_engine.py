@@ -90,6 +90,30 @@ def test_rates_and_decays_of_each_parameter_are_kept() -> None:
     )
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_schedules_and_input_noise_are_the_plain_ones(schedule: Any, decay: float) -> None:
+    objective = family_objective("mlp", FLAT, norm="batch", dropout=0.2)
+    batch = members((4, 9), (8, 3), (5, 5))
+    chosen = replace(
+        SHORT_SETTINGS, schedule=schedule, input_noise=0.3, weight_decay=decay, epochs=3
+    )
+    assert_equal_sessions(
+        single_stack_engine(), objective, batch, chosen, parametrisation=PerWidthRates()
+    )
+
+
+def test_members_that_part_keep_to_the_schedule() -> None:
+    objective = family_objective("mlp", FLAT)
+    candidates = [Candidate(widths={"a": n, "b": 14 - n}, seed=n) for n in (3, 5, 8, 12)]
+    proxy = ProxySettings(
+        epochs=12, patience=1, batch_size=20, learning_rate=0.05, replicas=2, schedule="cosine"
+    )
+    results = assert_equal_results(single_stack_engine(), objective, candidates, proxy)
+    epochs = {result.epochs for result in results if isinstance(result, TrainingResult)}
+    assert len(epochs) > 1, "no candidate stopped early: the test shows nothing"
+
+
 def test_a_regression_of_one_column_has_its_loss_in_the_targets_shape() -> None:
     split = Split(inputs=FLAT.train.inputs, targets=FLAT.train.inputs[:, 0] ** 2)
     data = Data(name="r", task="regression", train=split, validation=split, test=split, outputs=1)
