@@ -1,6 +1,6 @@
 """The seeds of trainings: one for each trial of a study, the same for every worker that runs it.
 
-Entry point: `trial_seed`.
+Entry points: `trial_seed`, and `confirmation_seed` for what is trained again.
 """
 
 from __future__ import annotations
@@ -15,3 +15,16 @@ def trial_seed(study_seed: int, number: int) -> int:
     """
     word = np.random.SeedSequence((study_seed, number)).generate_state(1, np.uint64)[0]
     return int(word >> np.uint64(1))
+
+
+_CONFIRMATION_STREAM = 1
+"""Sets the seeds of confirmations apart from those of trials."""
+
+
+def confirmation_seed(study_seed: int, index: int) -> int:
+    """Return the `index`-th fresh seed of a study, which none of its trials has, in [0, 2^63).
+
+    All candidates that are compared are trained with the same fresh seeds.
+    """
+    sequence = np.random.SeedSequence((study_seed, index, _CONFIRMATION_STREAM))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
