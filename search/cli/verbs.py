@@ -4,7 +4,7 @@ Data goes to stdout, progress and messages to stderr, JSON where a program reads
 the command line itself is said in one sentence, as any other error; `--debug` shows tracebacks.
 One module a group of verbs, in two rooms. `studies`: `run` (run, submit, resume, worker), `control`
 (pause, continue, cancel), `status`, `report` (best, report, dashboard) and `database` (db upgrade).
-`models`: `cost` and `check` (check, init).
+`models`: `cost`, `check` (check, init) and `suggest`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...objectives.interrupt import note_interrupts
 from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
 from ..printable import escape_controls, redact_urls
-from .models import check, cost
+from .models import check, cost, suggest
 from .studies import control, database, report, run, status
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, control, status, report, cost, check, database):
+for module in (run, control, status, report, cost, check, suggest, database):
     module.register(app)
 
 
