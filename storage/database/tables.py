@@ -7,10 +7,12 @@ a study and its slots; `worker` one row for each worker that was seen within a d
 is what claims and repairs search by (`BOUND`, `UNBOUND`, `UNPROJECTED`): with its index their cost
 does not grow with the study. Times are seconds since the epoch by the database's clock. The tables
 themselves refuse two slots of one number (primary key) and two slots of one study with the same
-widths (`widths_key` is unique within a study; slots without widths hold NULL).
+widths (`widths_key` is unique within a study; slots without widths hold NULL). A planned slot has
+its widths from the beginning, and a seed and overrides with them: its key names all three.
 """
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -27,7 +29,7 @@ from sqlalchemy import (
     false,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the tables below; raised with every change of them."""
 
 STAGE_SQL = """
@@ -75,6 +77,8 @@ studies = Table(
         server_default="0",
         comment="slots, of which the last ones may not have a row yet",
     ),
+    Column("parent_id", ForeignKey("widthwise_study.id", ondelete="CASCADE")),
+    Column("kind", String(32), comment="of a study that follows up another one"),
     CheckConstraint("direction IN ('maximize', 'minimize')", name="widthwise_study_direction"),
 )
 
@@ -118,6 +122,8 @@ slots = Table(
         ),
         comment="why nobody may claim it, until it is continued",
     ),
+    Column("seed", BigInteger, comment="of a planned training"),
+    Column("overrides", Text, comment="JSON: keys of the spec that a planned training changes"),
     Column("stage", String(8), Computed(STAGE_SQL, persisted=True), nullable=False),
     UniqueConstraint("study_id", "widths_key", name="widthwise_slot_widths"),
     CheckConstraint("state IN ('free', 'leased', 'done')", name="widthwise_slot_state"),

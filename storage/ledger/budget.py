@@ -43,7 +43,7 @@ def extend(database: "Database", study: "StudyRow", *, additional: int, worker: 
     request = uuid.uuid4().hex
 
     def add_once(connection: Connection) -> int:
-        current = _lock_budget(connection, study.id)
+        current = lock_budget(connection, study.id)
         total = current + additional
         if total > MAX_BUDGET:
             raise BudgetRefused(
@@ -73,7 +73,7 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
     """
 
     def grow_to_total(connection: Connection) -> int:
-        current = _lock_budget(connection, study.id)
+        current = lock_budget(connection, study.id)
         if total > MAX_BUDGET:
             raise BudgetRefused(
                 f"The study '{study.name}' cannot have {total:,} trials; expected at most "
@@ -107,7 +107,7 @@ def make_rows(connection: Connection, study_id: int, *, until: int | None = None
     """
     if count_rows(connection, study_id) >= _budget(connection, study_id):
         return 0
-    budget = _lock_budget(connection, study_id)
+    budget = lock_budget(connection, study_id)
     first = count_rows(connection, study_id)
     end = min(budget, first + ROWS_AT_ONCE, budget if until is None else until)
     if end <= first:
@@ -156,7 +156,7 @@ def _budget(connection: Connection, study_id: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _lock_budget(connection: Connection, study_id: int) -> int:
+def lock_budget(connection: Connection, study_id: int) -> int:
     """Keep other transactions from changing this budget until ours ends; return it.
 
     Others may write the study's events and slots meanwhile.

@@ -16,7 +16,8 @@ back the newest claims, beats and releases, which time repairs, but no result.
 
 Instead of `settle_many`: `fail_attempt` after an exception (leased -> free, or done once it failed
 too often) and `release_many` when the worker stops (leased -> free, the attempt not counted). A
-slot keeps its widths and its trial on the way through other hands. A batch is one transaction of
+slot keeps its widths and its trial on the way through other hands. `add_planned` adds slots that
+have their widths, seed and overrides from the beginning. A batch is one transaction of
 few statements; of its slots those that another worker has are returned, and do the others no harm.
 
 Whoever does not hold slots reads by `LedgerReader`; a holder has one as `Ledger.reader`.
@@ -31,11 +32,12 @@ from sqlalchemy.exc import IntegrityError
 from ..database.database import Database
 from ..database.dialect import database_now
 from ..database.tables import slots
-from . import bind, budget, claim
+from . import bind, budget, claim, plan
 from .bind import BindFailure, WidthBinding
 from .claim import LEASE_SECONDS
 from .events import EventKind
 from .fence import Fence
+from .plan import PlannedTrial
 from .queries import LedgerReader
 from .settle import FAILURE_ACTION, Settlement, fail, settle
 from .slot import Slot, SlotCounts, SlotRecord, SlotState, StudyRow, TrialOutcome
@@ -45,6 +47,7 @@ __all__ = [
     "BindFailure",
     "Ledger",
     "LedgerReader",
+    "PlannedTrial",
     "Settlement",
     "Slot",
     "SlotCounts",
@@ -208,3 +211,13 @@ class Ledger:
             BudgetRefused: If there are more already.
         """
         return budget.set_budget(self._database, self._study, total=total, worker=self._worker)
+
+    def add_planned(self, planned: Sequence[PlannedTrial]) -> int:
+        """Add a slot for each planned training that has none yet; return how many were added.
+
+        The budget grows by just as many, in the same transaction.
+
+        Raises:
+            BudgetRefused: If that are too many.
+        """
+        return plan.add_planned(self._database, self._study, planned, worker=self._worker)

@@ -8,7 +8,7 @@ closed sets; their values are what the database stores.
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from optuna.trial import TrialState
@@ -88,6 +88,8 @@ class Slot:
         widths: Bound widths in the space's order, or None while nobody bound any.
         origin: Who proposed the widths.
         trial_id: Optuna's id of the bound trial.
+        seed: Of the training, where it was planned; None where it follows from the number.
+        overrides: Keys of the study's spec, with dots, that this training changes, to their values.
     """
 
     number: int
@@ -96,6 +98,13 @@ class Slot:
     widths: Mapping[str, int] | None
     origin: str | None
     trial_id: int | None
+    seed: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether its widths were given with the slot, not suggested for it."""
+        return self.seed is not None
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:
@@ -107,6 +116,8 @@ class Slot:
             widths=load_json(row.widths),
             origin=row.origin,
             trial_id=row.trial_id,
+            seed=row.seed,
+            overrides=load_json(row.overrides) or {},
         )
 
 
@@ -130,6 +141,8 @@ class SlotRecord:
         finished_at: When it was done.
         lease_until: End of the present lease.
         paused: Whether nobody may claim it.
+        seed: Of the training, where it was planned; else it is in the result.
+        overrides: Keys of the study's spec that this training changes, to their values.
     """
 
     number: int
@@ -147,6 +160,8 @@ class SlotRecord:
     finished_at: float | None
     lease_until: float | None
     paused: bool = False
+    seed: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:
@@ -167,6 +182,8 @@ class SlotRecord:
             finished_at=row.finished_at,
             lease_until=row.lease_until,
             paused=row.hold is not None,
+            seed=row.seed,
+            overrides=load_json(row.overrides) or {},
         )
 
 
@@ -204,6 +221,12 @@ def of_study(study_id: int) -> ColumnElement[bool]:
 def widths_key(widths: Mapping[str, int]) -> str:
     """Return canonical JSON: the same text for the same widths, whatever their order."""
     return json.dumps(plain_widths(widths), sort_keys=True)
+
+
+def planned_key(widths: Mapping[str, int], seed: int, overrides: Mapping[str, Any]) -> str:
+    """Return canonical JSON of all that makes a planned training; never that of widths alone."""
+    plan = {"widths": plain_widths(widths), "seed": int(seed), "overrides": dict(overrides)}
+    return json.dumps(plan, sort_keys=True)
 
 
 def plain_widths(widths: Mapping[str, int]) -> dict[str, int]:
@@ -250,6 +273,8 @@ class StudyRow:
             they are as they were when the row was read.
         priority: Workers that serve several studies serve the one with the greatest first.
         budget: Number of its slots; like `status`, as it was when the row was read.
+        parent_id: Row of the study that this one follows up; None of a study of its own.
+        kind: In which way it follows that one up.
     """
 
     id: int
@@ -264,6 +289,8 @@ class StudyRow:
     status: StudyStatus = StudyStatus.OPEN
     priority: int = 0
     budget: int = 0
+    parent_id: int | None = None
+    kind: str | None = None
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:

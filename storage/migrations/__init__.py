@@ -17,9 +17,14 @@ from ..database.schema_version import schema_mismatch, tables_exist
 from ..database.tables import SCHEMA_VERSION, schema
 from ..database.url import format_url
 from ..errors import StorageUnreachable
-from . import v2, v3, v4
+from . import v2, v3, v4, v5
 
-STEPS: Mapping[int, Callable[[Operations], None]] = {2: v2.upgrade, 3: v3.upgrade, 4: v4.upgrade}
+STEPS: Mapping[int, Callable[[Operations], None]] = {
+    2: v2.upgrade,
+    3: v3.upgrade,
+    4: v4.upgrade,
+    5: v5.upgrade,
+}
 """The step that makes each version from the one before."""
 
 RETRY_SECONDS = 30.0

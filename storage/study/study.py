@@ -2,7 +2,7 @@
 
 `create_study` makes the row, Optuna's study and the budget's slots in one transaction: all of them
 exist or none, however many processes create the study and wherever one of them dies. `load_study`,
-`find_study` and `list_studies` read.
+`find_study`, `list_studies` and `list_follow_ups` read.
 """
 
 import uuid
@@ -42,6 +42,8 @@ def create_study(
     base: str,
     budget: int,
     costs: str | None = None,
+    parent: StudyRow | None = None,
+    kind: str | None = None,
 ) -> tuple[StudyRow, bool]:
     """Create a study with its budget, or return the existing one of that name.
 
@@ -55,6 +57,8 @@ def create_study(
         base: Folder of the spec.
         budget: Slots of a new study; one that exists keeps its own.
         costs: The fitted cost models as JSON.
+        parent: The study that this one follows up, from which it has its priority; None for none.
+        kind: In which way, with a parent.
 
     Returns:
         The study, and whether this call created it.
@@ -69,6 +73,7 @@ def create_study(
         advisory_lock(connection, STUDY_CREATION_LOCK_KEY)
         existing = _find_by_name(connection, name)
         if existing is not None:
+            _check_kinship(existing, parent, kind, database)
             _check_fingerprint(existing, fingerprint, database)
             return existing, _created_by_request(connection, request)
         optuna_study_id = _create_optuna_study(
@@ -83,6 +88,9 @@ def create_study(
             "base": base,
             "costs": costs,
             "budget": budget,
+            "parent_id": None if parent is None else parent.id,
+            "kind": kind,
+            "priority": 0 if parent is None else parent.priority,
         }
         row = connection.execute(
             insert(studies).values(**values, created_at=database_now()).returning(*studies.c)
@@ -135,6 +143,13 @@ def list_studies(database: Database) -> list[StudyRow]:
     return [StudyRow.from_row(row) for row in rows]
 
 
+def list_follow_ups(database: Database, parent: StudyRow) -> list[StudyRow]:
+    """Return the studies that follow one up, oldest first."""
+    query = select(studies).where(studies.c.parent_id == parent.id).order_by(studies.c.id)
+    rows = database.read(lambda connection: connection.execute(query).all())
+    return [StudyRow.from_row(row) for row in rows]
+
+
 def _create_optuna_study(
     storage: RDBStorage, name: str, fingerprint: str, direction: Direction, metric: str
 ) -> int:
@@ -153,6 +168,23 @@ def _created_by_request(connection: Connection, request: str) -> bool:
     """Return whether an earlier attempt of this call made the study, its reply lost."""
     query = select(event_rows.c.id).where(event_rows.c.once == f"created:{request}")
     return connection.execute(query).first() is not None
+
+
+def _check_kinship(
+    existing: StudyRow, parent: StudyRow | None, kind: str | None, database: Database
+) -> None:
+    if (existing.parent_id, existing.kind) == (None if parent is None else parent.id, kind):
+        return
+    if existing.kind is not None:
+        raise StudyMismatch(
+            f"The study '{existing.name}' in {format_url(database.url)} is the {existing.kind} of "
+            "another study, not one of its own; give this one another name."
+        )
+    raise StudyMismatch(
+        f"There is a study '{existing.name}' of its own in {format_url(database.url)}, where the "
+        f"{kind} of the study '{parent.name if parent else ''}' would stand; give that study "
+        "another name by starting it anew."
+    )
 
 
 def _check_fingerprint(existing: StudyRow, fingerprint: str, database: Database) -> None:

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import IntDistribution
 from widthwise.storage.database import retry
 from widthwise.storage.ledger import events
-from widthwise.storage.ledger.ledger import Settlement, WidthBinding
+from widthwise.storage.ledger.ledger import PlannedTrial, Settlement, WidthBinding
 from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.projection.projection import Projection, TrialStart
 from widthwise.storage.study import control
@@ -55,6 +55,15 @@ def test_a_training_is_recorded_once(open_ledger, lost_replies, event_kinds, dat
     assert event_kinds() == ["created", "claimed", "bound", "done", "projected"]
     assert (ledger.reader.counts().complete, ledger.reader.counts().waiting) == (1, 4)
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 1
+
+
+def test_a_training_is_planned_once(open_ledger, lost_replies, event_kinds):
+    ledger = open_ledger()
+    planned = [PlannedTrial(widths={"a": 8}, seed=seed, origin="recommended") for seed in (1, 2)]
+    assert ledger.add_planned(planned) == 2
+    assert ledger.add_planned(planned) == 0
+    assert event_kinds() == ["created", "extended"]
+    assert ledger.reader.counts().budget == 7
 
 
 def test_a_batch_is_recorded_once(open_ledger, lost_replies, event_kinds, database, study):
