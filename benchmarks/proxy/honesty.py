@@ -187,7 +187,7 @@ class _Trainer:
 
     def truth(self, plan: Plan) -> np.ndarray:
         """Return the test accuracies of long trainings, averaged over seeds."""
-        settings = ProxySettings(epochs=plan.truth_epochs, patience=0)
+        settings = ProxySettings(epochs=plan.truth_epochs, patience=0, judge_test=True)
         results_by_seed = [self._train(settings, seed) for seed in range(plan.truth_seeds)]
         return np.mean(
             [[result.test_value for result in results] for results in results_by_seed], axis=0

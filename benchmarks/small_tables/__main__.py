@@ -35,14 +35,16 @@ BATCH_SIZE = 64
 
 def too_short(_: Data) -> ProxySettings:
     """Return the rule of early releases: epochs, however few steps these are."""
-    return ProxySettings(epochs=20, patience=3, batch_size=BATCH_SIZE)
+    return ProxySettings(epochs=20, patience=3, batch_size=BATCH_SIZE, judge_test=True)
 
 
 def default(data: Data, folds: int = 1, factor: int = 1) -> ProxySettings:
     """Return the default rule, with so many folds and times the length."""
     length = training_length(max_train_rows(data, folds), BATCH_SIZE)
     longer = {name: factor * getattr(length, name) for name in ("epochs", "patience", "min_epochs")}
-    return ProxySettings(**{**length._asdict(), **longer}, folds=folds, batch_size=BATCH_SIZE)
+    return ProxySettings(
+        **{**length._asdict(), **longer}, folds=folds, batch_size=BATCH_SIZE, judge_test=True
+    )
 
 
 RULES: dict[str, Callable[[Data], ProxySettings]] = {

@@ -30,7 +30,9 @@ from widthwise.objectives.training.step import StepSpec, TensorSpec
 
 NAMES = ("hidden1", "hidden2", "hidden3")
 VALUES = (4, 6, 8, 12, 16, 24, 32, 48)
-SETTINGS = ProxySettings(epochs=12, batch_size=32, patience=0, learning_rate=3e-3, device="cpu")
+SETTINGS = ProxySettings(
+    epochs=12, batch_size=32, patience=0, learning_rate=3e-3, device="cpu", judge_test=True
+)
 TABLE = Path(__file__).with_name("digits_mlp.npz")
 
 

@@ -164,14 +164,12 @@ class Fold:
         self._finish_members(session)
 
     def _finish_members(self, session: Session) -> None:
-        """Stop the members that should, and evaluate their best weights on the test split."""
-        test = self._training.data.test
+        """Stop the members that should; judge their best weights on the test split if asked to."""
+        test, settings = self._training.data.test, self._training.settings
         finished = [
-            index
-            for index in self.running()
-            if self.member_states[index].should_stop(self._training.settings)
+            index for index in self.running() if self.member_states[index].should_stop(settings)
         ]
-        if finished and len(test):
+        if finished and settings.judge_test and len(test):
             session.restore_best(finished)
             metric = partial(evaluate_metric, self._training.objective)
             for index, value in self._evaluate(finished, test, session, metric).items():

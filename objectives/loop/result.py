@@ -28,8 +28,8 @@ class TrainingResult:
         score: The same so far, of a pruned candidate too; None for the others.
         fidelity: Epochs that the score is worth: those asked for, or those up to its last rung.
         rung_scores: (epochs, score) at each rung that it came to.
-        test_value: Test metric with the weights of the best epoch; None unless complete, or when
-            there is no test split or no finite figure.
+        test_value: Test metric with the weights of the best epoch; None unless complete, asked for,
+            and with a test split that gives a finite figure.
         best_epoch: Index in `curve` of that epoch; None unless complete.
         epochs: Epochs run through, up to the last that was validated.
         curve: Validation metric after each validated epoch; of several trainings, the mean, those

@@ -70,6 +70,8 @@ class ProxySettings:
             validation split.
         rate_factors: Learning rates that a candidate is tried with, as factors; the best counts.
         halving: When candidates that fall behind are stopped; None trains all to the end.
+        judge_test: Whether the best weights are judged on the test split, too: a search never asks
+            it, so that it tells the truth of what was chosen.
     """
 
     epochs: int = 20
@@ -92,6 +94,7 @@ class ProxySettings:
     folds: int = 1
     rate_factors: tuple[float, ...] = (1.0,)
     halving: Halving | None = None
+    judge_test: bool = False
 
     @property
     def autocast(self) -> torch.dtype | None:

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
-from ...storage.ledger.slot import StudyStatus
+from ...storage.ledger.slot import StudyRow, StudyStatus
 from ...storage.study.study import load_study
-from ..command import format_command
 from ..errors import Drained, SpecError
+from ..follow_up_kind import continue_command
 from ..problem.stored import stored_spec
 from ..report.progress import count_finished, follow_progress
 from ..spec.device import device_for
@@ -67,7 +67,7 @@ def run_fleet(
     if count_finished(counts) == counts.budget:
         return 0
     if reader.status() == StudyStatus.CANCELLED:
-        return _report_end(reader, name, [], console)
+        return _report_end(reader, study, [], console)
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
     _log_running_elsewhere(reader, console)
     fleet_size = min(worker_count, counts.budget - count_finished(counts))
@@ -112,7 +112,7 @@ def run_fleet(
             exits = fleet.watch(tick)
     finally:
         fleet.close()
-    return _report_end(reader, name, exits, console)
+    return _report_end(reader, study, exits, console)
 
 
 def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
@@ -126,7 +126,7 @@ def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
 
 
 def _report_end(
-    reader: LedgerReader, name: str, exits: Sequence[WorkerExit], console: Console
+    reader: LedgerReader, study: StudyRow, exits: Sequence[WorkerExit], console: Console
 ) -> int:
     """Write how the fleet ended; return the exit code."""
     counts = reader.counts()
@@ -145,7 +145,7 @@ def _report_end(
     ending = "cancelled" if cancelled else "stopped"
     console.print(
         f"{ending} with {finished_trials} of {budget} trials done; "
-        f"`{format_command('resume', name)}` goes on",
+        f"`{continue_command(study.name, study.kind)}` goes on",
         markup=False,
     )
     return max((exit_code for exit_code in exit_codes if exit_code > 0), default=Drained.exit_code)

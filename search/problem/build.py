@@ -1,17 +1,18 @@
 """The parts of a problem: objective, proxy settings, training step and costs, each from a spec.
 
 Entry points: `load_objective`, `proxy_settings`, `step_spec`, `trained_builder`, `fit_cost_model`,
-`resolve_limits` (limits as numbers), `check_limits_counted`.
+`traced_cost_model`, `resolve_limits` (limits as numbers), `check_limits_counted`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -69,6 +70,35 @@ def fit_cost_model(
     return cost_model
 
 
+def traced_cost_model(
+    spec: Spec,
+    folder: Path,
+    objective: ModuleObjective,
+    settings: ProxySettings,
+    space: Space,
+    known: Mapping[str, Any] | None,
+) -> CostSource:
+    """Return the costs of single candidates, each counted by its own trace: nothing is fitted.
+
+    Args:
+        spec: What is trained.
+        folder: Folder that its references are relative to.
+        objective: Its model, data, loss and metric.
+        settings: How it is trained.
+        space: The lattice.
+        known: The state of the costs of the same model trained in another way: taken over where
+            that makes no difference.
+    """
+    if spec.model.costs is not None:
+        return UserCostModel(load_object(spec.model.costs, folder), space.names)
+    step = step_spec(objective, settings)
+    cost_model = CostModel(trained_builder(objective.build, step), step, space.names)
+    if known is not None:
+        with suppress(CostError):  # other conditions, such as another batch size
+            cost_model.restore(known, space)
+    return cost_model
+
+
 def check_limits_counted(cost_model: CostSource, limits: Limits) -> None:
     """Check that what limits bound is counted in full.
 
@@ -91,24 +121,21 @@ def check_limits_counted(cost_model: CostSource, limits: Limits) -> None:
         )
 
 
-def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
+def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> ModuleObjective:
     """Return the model, data, loss and metric of a spec.
+
+    Args:
+        spec: A valid spec.
+        folder: Folder that its references are relative to.
+        data: What it names, if that was read before.
 
     Raises:
         ObjectiveError: The user's code, data or metric does not work.
     """
     proxy = spec.proxy
-    with prefix_errors("proxy.data"):
-        data = load_data(
-            proxy.data,
-            base=folder,
-            seed=spec.study.seed,
-            target=proxy.target,
-            task=_stated_task(spec),
-            own_loss=is_own_loss(proxy.loss),
-            image=spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
-            options=proxy.read_options,
-        )
+    if data is None:
+        with prefix_errors("proxy.data"):
+            data = load_data(proxy.data, base=folder, **_data_options(spec))
     with prefix_errors("proxy.folds"):
         check_folds(data, proxy.folds or 1)
     metric = None
@@ -135,6 +162,24 @@ def load_objective(spec: Spec, folder: Path) -> ModuleObjective:
             "to which no noise can be added; leave it out"
         )
     return objective
+
+
+def is_same_data(spec: Spec, other: Spec) -> bool:
+    """Return whether two specs with the same folder name the same data, read in the same way."""
+    return spec.proxy.data == other.proxy.data and _data_options(spec) == _data_options(other)
+
+
+def _data_options(spec: Spec) -> dict[str, Any]:
+    """Return all that decides what a source of data is read as."""
+    proxy = spec.proxy
+    return {
+        "seed": spec.study.seed,
+        "target": proxy.target,
+        "task": _stated_task(spec),
+        "own_loss": is_own_loss(proxy.loss),
+        "image": spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
+        "options": proxy.read_options,
+    }
 
 
 def _stated_task(spec: Spec) -> Task | None:

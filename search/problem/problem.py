@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -39,14 +39,17 @@ from ..space.feasible_set import COST_BATCH_SIZE, FeasibleSet
 from ..space.limits import Limits
 from ..space.space import Space
 from ..spec.differences import KEYS_WITHOUT_EFFECT
+from ..spec.overrides import with_overrides
 from ..spec.spec import Spec
 from .build import (
     check_limits_counted,
     fit_cost_model,
+    is_same_data,
     load_objective,
     proxy_settings,
     resolve_limits,
     step_spec,
+    traced_cost_model,
 )
 from .device_memory import candidates_in_memory, free_memory
 from .parametrise import parametrise
@@ -80,6 +83,7 @@ class Problem:
         too_large_reason: Why a candidate is too large for the device here, in a sentence; None
             where it is not known to be.
         time_forward: Returns the seconds of a candidate's forward pass.
+        folder: Folder that the spec's references are relative to.
     """
 
     spec: Spec
@@ -94,9 +98,18 @@ class Problem:
     fingerprint: str
     too_large_reason: Callable[[Mapping[str, int]], str | None] = _never_too_large
     time_forward: Callable[..., float] = measure_latency
+    folder: Path = field(default_factory=Path)
+    _variants: dict[str, Problem] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, spec: Spec, folder: Path, serialised_costs: str | None = None) -> Problem:
+    def load(
+        cls,
+        spec: Spec,
+        folder: Path,
+        serialised_costs: str | None = None,
+        *,
+        judge_test: bool = False,
+    ) -> Problem:
         """Load what a spec names.
 
         Args:
@@ -104,6 +117,7 @@ class Problem:
             folder: Folder that its references are relative to.
             serialised_costs: What `serialise_costs` of this problem returned in another process, to
                 save the fit.
+            judge_test: Whether what is trained is judged on the test split, too.
 
         Raises:
             ObjectiveError: The user's code, data or metric does not work.
@@ -120,7 +134,7 @@ class Problem:
         check_builder(
             objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
         )
-        settings = proxy_settings(spec, objective.data)
+        settings = replace(proxy_settings(spec, objective.data), judge_test=judge_test)
         parametrisation, settings = parametrise(spec, objective, settings, space)
         cost_model = fit_cost_model(spec, folder, objective, settings, space, serialised_costs)
         spec = resolve_limits(spec, cost_model, objective, settings, folder)
@@ -142,6 +156,60 @@ class Problem:
                 baselines=_confirmed_baselines(spec, feasible, objective.data, cost_model),
             ),
             fingerprint=problem_fingerprint(spec, folder),
+            folder=folder,
+        )
+
+    def variant(self, overrides: Mapping[str, Any]) -> Problem:
+        """Return the problem with keys of its spec changed, as a planned training asks for it.
+
+        Costs are those of the variant, limits those of the study; the candidates that may be
+        suggested stay as they are. The data is read again only where the keys say other data.
+
+        Args:
+            overrides: Keys of the spec, with dots, to their values.
+
+        Raises:
+            SpecError: There is no such key, or it cannot have that value.
+            ObjectiveError: The model, data or metric does not work so.
+        """
+        if not overrides:
+            return self
+        key = json.dumps(dict(overrides), sort_keys=True)
+        if key not in self._variants:
+            self._variants[key] = self._load_variant(overrides)
+        return self._variants[key]
+
+    def _load_variant(self, overrides: Mapping[str, Any]) -> Problem:
+        space, spec = self.space, with_overrides(self.spec, overrides)
+        data = self.objective.data if is_same_data(spec, self.spec) else None
+        objective = load_objective(spec, self.folder, data)
+        check_builder(
+            objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
+        )
+        settings = replace(
+            proxy_settings(spec, objective.data), judge_test=self.settings.judge_test
+        )
+        parametrisation, settings = parametrise(spec, objective, settings, space)
+        is_same_model = data is not None and (spec.model, spec.proxy.loss) == (
+            self.spec.model,
+            self.spec.proxy.loss,
+        )
+        return replace(
+            self,
+            spec=spec,
+            objective=objective,
+            settings=settings,
+            parametrisation=parametrisation,
+            cost_model=traced_cost_model(
+                spec,
+                self.folder,
+                objective,
+                settings,
+                space,
+                self.cost_model.state() if is_same_model else None,
+            ),
+            # What ran out of memory did so with other settings.
+            too_large_reason=_never_too_large,
         )
 
     @cached_property

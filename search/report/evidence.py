@@ -7,8 +7,8 @@ database by itself. Entry point: `load_evidence`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyRow
 from ...storage.ledger.tried import TriedSlot
-from ...storage.study.study import load_study
+from ...storage.study.study import list_follow_ups, load_study
 from ..errors import SearchError
 from ..goal import Goal
 from ..problem.stored import base_folder, stored_spec
@@ -50,6 +50,8 @@ class StudyEvidence:
         feasible: All candidates that keep the limits; None where they are not known, because the
             model or the data are not on this machine.
         references: Models other than a network, on the same splits.
+        follow_ups: Slots of the studies that follow it up, by kind, or by kind and detail where
+            there may be several: "confirmation", "sweep hidden1".
     """
 
     row: StudyRow
@@ -59,6 +61,7 @@ class StudyEvidence:
     tried: Sequence[TriedSlot]
     feasible: FeasibleSet | None = None
     references: Sequence[Reference] = ()
+    follow_ups: Mapping[str, Sequence[SlotRecord]] = field(default_factory=dict)
 
     @cached_property
     def space(self) -> Space:
@@ -129,6 +132,10 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
         tried=reader.tried(),
         feasible=load_feasible_set(row, reader.out_of_memory()) if counts.complete else None,
         references=read_references(database, row),
+        follow_ups={
+            follow_up.name.removeprefix(f"{row.name}/"): LedgerReader(database, follow_up).records()
+            for follow_up in list_follow_ups(database, row)
+        },
     )
 
 

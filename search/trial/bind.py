@@ -14,6 +14,7 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from ...objectives.errors import ObjectiveError
 from ...objectives.interrupt import raise_if_interrupt
@@ -59,9 +60,13 @@ class BoundSlot:
 
     @property
     def is_feasible(self) -> bool:
-        """Whether a training may be spent on it: it fits, and was measured to keep the limits."""
+        """Whether a training may be spent on it: it fits, and keeps the limits.
+
+        Suggested widths keep the limits on what is counted already, planned ones may not.
+        """
+        checked = self.constraints if self.slot.is_planned else self.measured_costs
         return self.too_large_reason is None and all(
-            self.constraints[name] <= 0 for name in self.measured_costs
+            self.constraints[name] <= 0 for name in checked
         )
 
 
@@ -124,27 +129,30 @@ class Binder:
     def evaluate_costs(self, slot: Slot) -> BoundSlot | BaseException:
         """Count a slot's costs, and measure what must be measured of one that may fit the device.
 
+        Those of a planned slot are of its own variant of the problem.
+
         Returns:
             The slot with its costs, or what the user's code raised.
         """
         assert slot.widths is not None, "widths are bound before they are measured"
-        problem = self.problem
         try:
+            problem = self.problem.variant(slot.overrides)
             too_large_reason = problem.too_large_reason(slot.widths)
-            measured_costs = {} if too_large_reason else problem.measure(slot.widths)
             costs = problem.exact_costs(slot.widths)
+            violations = problem.limits.violations(costs)
+            is_refused = slot.is_planned and any(value > 0 for value in violations.values())
+            measured_costs = {} if too_large_reason or is_refused else problem.measure(slot.widths)
         except BaseException as error:
             raise_if_interrupt(error)
             return error
         return BoundSlot(
             slot=slot,
-            seed=trial_seed(problem.spec.study.seed, slot.number),
+            seed=trial_seed(problem.spec.study.seed, slot.number)
+            if slot.seed is None
+            else slot.seed,
             costs=costs,
             measured_costs=measured_costs,
-            constraints={
-                **problem.limits.violations(costs),
-                **problem.measured_violations(measured_costs),
-            },
+            constraints={**violations, **problem.measured_violations(measured_costs)},
             too_large_reason=too_large_reason,
         )
 
@@ -157,6 +165,7 @@ class Binder:
                 attributes={
                     "origin": bound_slot.slot.origin,
                     "seed": bound_slot.seed,
+                    **bound_slot.slot.overrides,
                     **bound_slot.costs,
                     **{
                         f"{name}_seconds": value
@@ -166,8 +175,9 @@ class Binder:
             )
             for bound_slot in bound_slots
         ]
+        widths_list = [bound_slot.widths for bound_slot in bound_slots]
         trial_ids = self.projection.open_many(
-            trial_starts, distributions=self.problem.space.distributions()
+            trial_starts, distributions=_widened(self.problem.space.distributions(), widths_list)
         )
         return [
             bound_slot
@@ -232,3 +242,26 @@ class Binder:
             elif result is BindFailure.TAKEN:
                 still_unbound.append(slot)
         return bound, still_unbound
+
+
+def _widened(
+    distributions: Mapping[str, BaseDistribution], widths_list: Sequence[Mapping[str, int]]
+) -> dict[str, BaseDistribution]:
+    """Return distributions that hold all of these widths: planned ones may be off the lattice."""
+    widened = dict(distributions)
+    if not widths_list:
+        return widened
+    for name, distribution in distributions.items():
+        values = {widths[name] for widths in widths_list}
+        if isinstance(distribution, CategoricalDistribution):
+            if not values <= set(distribution.choices):
+                choices = dict.fromkeys((*distribution.choices, *values))
+                widened[name] = CategoricalDistribution(list(choices))
+        elif isinstance(distribution, IntDistribution):
+            low, high = min(distribution.low, *values), max(distribution.high, *values)
+            on_lattice = all(
+                (value - distribution.low) % distribution.step == 0 for value in values
+            )
+            if (low, high) != (distribution.low, distribution.high) or not on_lattice:
+                widened[name] = IntDistribution(low, high)
+    return widened

@@ -199,4 +199,6 @@ class CheckpointWriter:
             "slot": trial.slot.number,
             "widths": dict(trial.widths),
             "seed": trial.seed,
+            # Those of earlier releases, which knew no overrides, are gone on with.
+            **({"overrides": dict(trial.slot.overrides)} if trial.slot.overrides else {}),
         }

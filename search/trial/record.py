@@ -17,7 +17,7 @@ from ...storage.errors import LeaseLost
 from ...storage.ledger.ledger import Ledger, Settlement, Slot
 from ...storage.ledger.slot import TrialOutcome
 from ..goal import Goal
-from ..units import format_duration
+from ..units import format_cost
 from .outcome import SlotOutcome, Unsettled
 
 if TYPE_CHECKING:
@@ -118,16 +118,22 @@ def out_of_memory_settlement(slot: Slot, reason: str, device_class: str) -> Sett
     )
 
 
-def infeasible_settlement(
-    bound_slot: BoundSlot, measured_limits: Mapping[str, float]
-) -> Settlement:
-    """Return the record of a candidate that breaks a measured limit or is too large here."""
+def infeasible_settlement(bound_slot: BoundSlot, limits: Mapping[str, float]) -> Settlement:
+    """Return the record of a candidate that breaks a limit or is too large here.
+
+    Args:
+        bound_slot: The candidate.
+        limits: The bounds that are set, by name.
+    """
+    figures = {**bound_slot.costs, **bound_slot.measured_costs}
     reason = bound_slot.too_large_reason or ", ".join(
-        f"{name} {format_duration(value)} against a limit of "
-        f"{format_duration(measured_limits[name])}"
-        for name, value in bound_slot.measured_costs.items()
+        f"{name} {format_cost(name, figures[name])} against a limit of "
+        f"{format_cost(name, limits[name])}"
+        for name, violation in bound_slot.constraints.items()
+        if violation > 0
     )
     result = {
+        "costs": dict(bound_slot.costs),
         "measured": dict(bound_slot.measured_costs),
         "detail": reason,
         "attributes": {"detail": reason},

@@ -7,6 +7,7 @@ be repaired by any worker.
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -64,6 +65,7 @@ class Runner:
         claim_sizer: How many slots to claim at once.
         engine: What computes the trainings.
         checkpoints: Of the study; None to keep none.
+        all_planned: Whether the study's slots are planned, as those of a follow-up study are.
     """
 
     problem: Problem
@@ -73,11 +75,14 @@ class Runner:
     claim_sizer: ClaimSizer = field(default_factory=ClaimSizer)
     engine: Engine = field(default_factory=PlainEngine)
     checkpoints: StudyCheckpoints | None = None
+    all_planned: bool = False
 
     @property
     def claim_size(self) -> int:
         """How many slots to claim now."""
-        return self.claim_sizer.claim_size(self.ledger.reader.unbound)
+        # Nothing is to be learnt for planned trainings: only the last ones are shared out.
+        count = self.ledger.reader.open_slots if self.all_planned else self.ledger.reader.unbound
+        return self.claim_sizer.claim_size(count)
 
     def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         """Take claimed slots all the way; every one of them is settled, given back or lost.
@@ -103,9 +108,10 @@ class Runner:
                 outcomes.append(self._record_error(slot, evaluated))
         opened = binder.open_trials(bound_slots)
         outcomes += [_lost(bound_slot) for bound_slot in bound_slots if bound_slot not in opened]
-        measured_limits = self.problem.spec.limits.measured_limits
+        section = self.problem.spec.limits
+        limits = {**section.model_dump(exclude_none=True), **section.measured_limits}
         infeasible = [
-            infeasible_settlement(bound_slot, measured_limits)
+            infeasible_settlement(bound_slot, limits)
             for bound_slot in opened
             if not bound_slot.is_feasible
         ]
@@ -113,19 +119,19 @@ class Runner:
 
         # Train, and record. Where several run out of memory together nobody knows which of them is
         # too large: each is trained again by itself.
-        together = [slot for slot in opened if slot.is_feasible]
-        batches = deque([together] if together else [])
+        batches = deque(_batches_by_overrides([slot for slot in opened if slot.is_feasible]))
         while batches:
             batch = batches.popleft()
+            problem = self.problem.variant(batch[0].slot.overrides)
             results: Sequence[TrainingResult | BaseException | None]
             try:
                 results = train_together(
-                    self.problem.objective,
+                    problem.objective,
                     [_candidate(bound_slot) for bound_slot in batch],
-                    self.problem.settings,
-                    device=resolve_device(self.problem.settings.device),
+                    problem.settings,
+                    device=resolve_device(problem.settings.device),
                     engine=self.engine,
-                    parametrisation=self.problem.parametrisation,
+                    parametrisation=problem.parametrisation,
                     other_rung_scores=self._earlier_scores(),
                     callback=_interruption_check(batch, watch),
                     store=None
@@ -202,7 +208,9 @@ class Runner:
                         bound_slot,
                         result,
                         self.device_class,
-                        constant_score=self.problem.constant_score,
+                        constant_score=self.problem.variant(
+                            bound_slot.slot.overrides
+                        ).constant_score,
                         goal=self.problem.goal,
                     )
                 )
@@ -235,6 +243,15 @@ class Runner:
                 settled = isinstance(outcome.kind, TrialOutcome)
             if settled:
                 self.checkpoints.discard(outcome.number)
+
+
+def _batches_by_overrides(bound_slots: Sequence[BoundSlot]) -> list[list[BoundSlot]]:
+    """Return the slots in groups that are trained by the same settings, in their order."""
+    batches: dict[str, list[BoundSlot]] = {}
+    for bound_slot in bound_slots:
+        key = json.dumps(dict(bound_slot.slot.overrides), sort_keys=True)
+        batches.setdefault(key, []).append(bound_slot)
+    return list(batches.values())
 
 
 def _lost(bound_slot: BoundSlot) -> SlotOutcome:

@@ -18,8 +18,8 @@ from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.workers import WorkerActivity
-from ..command import format_command
 from ..errors import Drained, ExitCode, SearchError, TooManyFailures, TrainerDied
+from ..follow_up_kind import continue_command
 from ..trial.outcome import SlotOutcome, Unsettled
 from ..trial.record import (
     crashed_settlement,
@@ -213,7 +213,7 @@ class TrialSupervisor:
         self._failed_slots |= {outcome.number for outcome in failed}
         if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
             failures, self._consecutive_failures = self._consecutive_failures, 0
-            resume = format_command("resume", self.projection.study_name)
+            resume = continue_command(self.projection.study_name, self.projection.study_kind)
             raise TooManyFailures(
                 f"training failed {failures} times in a row, last with {failed[-1].detail}; "
                 f"mend the model or the data, then `{resume}`"

@@ -21,6 +21,7 @@ from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
 from ..errors import ExitCode
+from ..follow_up_kind import FollowUpKind
 from ..problem.stored import base_folder, check_fingerprint, stored_spec
 from ..trial.checkpoints import StudyCheckpoints
 from .child_process import keep_descriptors, kill_descendants
@@ -168,7 +169,12 @@ def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, st
         # What names no device of its own, such as a captured graph, is then on this one.
         torch.cuda.set_device(device)
     device_class = classify_device(device)
-    problem = Problem.load(spec, base_folder(study), study.costs)
+    problem = Problem.load(
+        spec,
+        base_folder(study),
+        study.costs,
+        judge_test=study.kind == FollowUpKind.CONFIRMATION,
+    )
     ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
     checkpoints = StudyCheckpoints.from_environment(config.checkpoints, study.fingerprint)
     checkpoints.discard_settled(
@@ -190,6 +196,7 @@ def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, st
         ),
         engine=choice.engine,
         checkpoints=checkpoints,
+        all_planned=study.kind is not None,
     )
     return runner, choice.reason
 

@@ -145,7 +145,8 @@ class LedgerReader:
     def out_of_memory(self) -> list[tuple[Mapping[str, int], str | None]]:
         """Return the widths that ran out of memory, and the device's class, by slot number.
 
-        The class is the `device_class` of the slot's result, None where that has none.
+        The class is the `device_class` of the slot's result, None where that has none. Trainings
+        with overrides are left out: they say nothing of others.
         """
         query = (
             select(slots.c.widths, slots.c.result)
@@ -154,6 +155,7 @@ class LedgerReader:
                 slots.c.state == SlotState.DONE,
                 slots.c.outcome == TrialOutcome.OUT_OF_MEMORY,
                 slots.c.widths.is_not(None),
+                slots.c.overrides.is_(None),
             )
             .order_by(slots.c.number)
         )

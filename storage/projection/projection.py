@@ -69,6 +69,11 @@ class Projection:
         """Return the name of the study whose trials these are."""
         return self._study.name
 
+    @property
+    def study_kind(self) -> str | None:
+        """Return in which way the study follows up another one; None of one of its own."""
+        return self._study.kind
+
     def open_many(
         self, starts: Sequence[TrialStart], *, distributions: Mapping[str, BaseDistribution]
     ) -> list[int | None]:

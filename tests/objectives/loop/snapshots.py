@@ -199,7 +199,7 @@ def metadata_json(snapshot: Snapshot) -> str:
 
 DATA = make_clusters(rows=40)
 SHORT_SETTINGS = ProxySettings(
-    epochs=4, batch_size=16, device="cpu", learning_rate=0.02, patience=0
+    judge_test=True, epochs=4, batch_size=16, device="cpu", learning_rate=0.02, patience=0
 )
 EXACT_ENGINES: Mapping[str, Callable[[], Engine]] = {
     "plain": PlainEngine,

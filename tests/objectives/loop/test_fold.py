@@ -63,5 +63,6 @@ def test_the_model_is_in_the_right_mode(iris: Data) -> None:
             return super().forward(x)
 
     objective = make_objective(build=lambda _: Watching(4, 3), data=iris, base=BASE)
-    train(objective, {}, ProxySettings(epochs=2, batch_size=90, device="cpu"), seed=0)
+    settings = ProxySettings(epochs=2, batch_size=90, device="cpu", judge_test=True)
+    train(objective, {}, settings, seed=0)
     assert modes == [True, False, True, False, False]

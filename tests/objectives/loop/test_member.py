@@ -18,7 +18,7 @@ from widthwise.objectives.training.settings import ProxySettings
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
-SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu")
+SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu", judge_test=True)
 
 
 def scripted(values: list[float], data: Data, direction: Any = "maximize") -> ModuleObjective:
@@ -68,7 +68,7 @@ def scripted_losses(losses: list[float], data: Data) -> ModuleObjective:
 def test_early_stopping_goes_by_the_smoothed_validation_loss(
     losses: list[float], options: Mapping[str, Any], validations: int, best_epoch: int, iris: Data
 ) -> None:
-    settings = ProxySettings(**{"epochs": 6, "device": "cpu", **options})
+    settings = ProxySettings(**{"epochs": 6, "device": "cpu", "judge_test": True, **options})
     result = train(scripted_losses(losses, iris), WIDTHS, settings, seed=0)
     assert len(result.losses) == len(result.curve) == validations
     assert result.epochs == min(6, validations * settings.validate_every)
@@ -89,7 +89,9 @@ def test_the_best_epochs_weights_are_evaluated_on_the_test_split(iris: Data) -> 
         states.append({key: value.clone() for key, value in modules[-1].state_dict().items()})
 
     objective = make_objective(build=build, data=iris, metric=METRICS["cross_entropy"], base=BASE)
-    settings = ProxySettings(epochs=40, learning_rate=0.3, patience=5, device="cpu")
+    settings = ProxySettings(
+        epochs=40, learning_rate=0.3, patience=5, device="cpu", judge_test=True
+    )
     result = train(objective, {}, settings, seed=0, on_epoch=keep)
     assert result.best_epoch is not None
     assert result.best_epoch < result.epochs - 1

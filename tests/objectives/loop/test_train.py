@@ -28,7 +28,7 @@ from widthwise.tests.objectives.loop.together import network
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
-SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu")
+SHORT_SETTINGS = ProxySettings(epochs=3, device="cpu", judge_test=True)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,8 @@ def without_seconds(result: TrainingResult) -> TrainingResult:
 def test_an_mlp_learns_the_digits() -> None:
     data = load_data("digits", base=Path(), seed=0)
     objective = make_objective(family="mlp", data=data, base=BASE)
-    result = train(objective, {"a": 64, "b": 64}, ProxySettings(device="cpu"), seed=1)
+    settings = ProxySettings(device="cpu", judge_test=True)
+    result = train(objective, {"a": 64, "b": 64}, settings, seed=1)
     assert result.outcome == "complete"
     assert result.value is not None
     assert result.value > 0.93
@@ -161,6 +162,15 @@ def test_test_rows_influence_no_choice(iris: Data, objective: ModuleObjective) -
     assert without_seconds(replace(first, test_value=None)) == without_seconds(
         replace(second, test_value=None)
     )
+
+
+def test_the_test_split_is_judged_only_where_asked(objective: ModuleObjective) -> None:
+    asked, unasked = (
+        train(objective, WIDTHS, replace(SHORT_SETTINGS, judge_test=judge_test), seed=0)
+        for judge_test in (True, False)
+    )
+    assert asked.test_value is not None
+    assert without_seconds(replace(asked, test_value=None)) == without_seconds(unasked)
 
 
 def test_no_test_split_gives_no_test_value(iris: Data) -> None:

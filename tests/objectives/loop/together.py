@@ -19,7 +19,9 @@ from widthwise.tests.objectives.engines.equality import family_objective, make_c
 
 CPU = torch.device("cpu")
 DATA = make_clusters(rows=40)
-SHORT_SETTINGS = ProxySettings(epochs=3, batch_size=16, device="cpu", learning_rate=0.02)
+SHORT_SETTINGS = ProxySettings(
+    epochs=3, batch_size=16, device="cpu", learning_rate=0.02, judge_test=True
+)
 MLP = family_objective("mlp", DATA, dropout=0.3, norm="batch")
 Result = TrainingResult | Exception | None
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import update
 from widthwise.objectives.errors import CostError, DataError, ModelError
 from widthwise.objectives.interrupt import note_interrupts
 from widthwise.objectives.loop.train import train
 from widthwise.search.errors import Drained, Exhausted, TooManyFailures
+from widthwise.search.problem import build
 from widthwise.search.problem.seeds import trial_seed
 from widthwise.search.sampler.suggest import Suggester, Suggestion
+from widthwise.search.trial.bind import BoundSlot
+from widthwise.search.trial.checkpoints import CheckpointWriter, StudyCheckpoints
 from widthwise.search.trial.claim_size import ClaimSizer
 from widthwise.search.trial.watch import Unwatched
-from widthwise.storage.ledger.ledger import WidthBinding
+from widthwise.storage.database.tables import slots
+from widthwise.storage.ledger.ledger import PlannedTrial, WidthBinding
 from widthwise.tests.search.bench import FixedWatch, HarnessFactory
 
 
@@ -355,3 +361,113 @@ def test_more_folds_than_rows_are_refused_before_the_study_starts(
     new_harness(trials=1, folds=32)
     with pytest.raises(DataError, match=r"^proxy\.folds: .*33 folds need as many rows.* 32"):
         new_harness(trials=1, folds=33)
+
+
+# Planned trainings
+
+
+def plan(width: int, seed: int = 1, **overrides: Any) -> PlannedTrial:
+    keys = {f"proxy.{name}": value for name, value in overrides.items()}
+    return PlannedTrial(widths={"a": width}, seed=seed, origin="recommended", overrides=keys)
+
+
+def test_planned_trainings_are_those_that_were_planned(new_harness: HarnessFactory) -> None:
+    """Widths, seed and overrides of each, though they are claimed together."""
+    study = new_harness(trials=1, epochs=2)
+    planned = [
+        plan(5, seed=7),
+        plan(5, seed=8),
+        plan(6, seed=7, learning_rate=0.05, epochs=3),
+        plan(5, seed=7, learning_rate=0.05, epochs=3),
+    ]
+    study.ledger().add_planned(planned)
+    outcomes = study.supervisor(claim_sizer=ClaimSizer(fixed=4)).run_batch()
+    assert [outcome.kind for outcome in outcomes] == ["complete"] * 4
+    for trial, record in zip(planned, study.records()[1:], strict=True):
+        assert record.result is not None
+        variant = study.problem.variant(trial.overrides)
+        separate = train(variant.objective, trial.widths, variant.settings, seed=trial.seed)
+        assert record.widths == trial.widths
+        assert record.result["seed"] == trial.seed
+        assert record.result["losses"] == list(separate.losses)
+        assert record.result["epochs"] == (3 if trial.overrides else 2)
+    assert (
+        len({tuple(record.result["losses"]) for record in study.records()[1:] if record.result})
+        == 4
+    )
+    shown = study.trials()
+    assert [trial.user_attrs.get("proxy.learning_rate") for trial in shown] == [
+        None,
+        None,
+        0.05,
+        0.05,
+    ]
+
+
+def test_no_planned_training_breaks_a_limit(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=1, limits={"parameters": 100})
+    study.ledger().add_planned([plan(10), plan(11)])
+    outcomes = study.supervisor(claim_sizer=ClaimSizer(fixed=2)).run_batch()
+    assert [outcome.kind for outcome in outcomes] == ["complete", "infeasible"]
+    record = study.records()[2]
+    assert record.result is not None
+    assert record.result["detail"] == "parameters 110 against a limit of 100"
+    assert "losses" not in record.result
+
+
+def test_planned_widths_may_lie_off_the_lattice(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=1, widths=40)
+    study.ledger().add_planned([plan(41)])
+    [outcome] = study.supervisor().run_batch()
+    assert (outcome.kind, outcome.value) == ("complete", 41.0)
+    [trial] = study.trials()
+    assert trial.params == {"a": 41}
+
+
+def test_an_override_that_is_no_spec_fails_its_own_trial_alone(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=1)
+    study.ledger().add_planned([plan(5, epochs=0), plan(6)])
+    supervisor = study.supervisor(claim_sizer=ClaimSizer(fixed=2))
+    kinds = {outcome.number: outcome.kind for outcome in supervisor.run_batch()}
+    assert kinds == {1: "retry", 2: "complete"}
+
+
+def test_data_is_read_once_for_all_variants(
+    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = new_harness(trials=1)
+    monkeypatch.setattr(build, "load_data", None)  # calling it would raise
+    variant = study.problem.variant({"proxy.learning_rate": 0.5})
+    assert variant.objective.data is study.problem.objective.data
+    assert study.problem.variant({"proxy.learning_rate": 0.5}) is variant
+    assert variant.settings.learning_rate == 0.5
+    with pytest.raises(TypeError):
+        study.problem.variant({"study.seed": 1})
+
+
+def test_a_planned_training_goes_on_from_its_own_checkpoint(
+    new_harness: HarnessFactory, tmp_path: Path
+) -> None:
+    study = new_harness(trials=1, epochs=3, patience=0)
+    study.ledger().add_planned([plan(5, learning_rate=0.05)])
+    checkpoints = StudyCheckpoints(folder=tmp_path / "kept", fingerprint="f", interval=0.0)
+    steps = iter([False] * 2 + [True] * 100)
+    interrupted = study.runner(checkpoints=checkpoints)
+    with pytest.raises(Drained):
+        interrupted.run_batch(
+            study.ledger().claim_many(1), FixedWatch(stop_requested=lambda: next(steps))
+        )
+    assert (checkpoints.slot_folder(1)).is_dir()
+    study.steal_leases([1])
+    study.database.write(
+        lambda connection: connection.execute(
+            update(slots).where(slots.c.number == 1).values(state="free")
+        )
+    )
+    [slot] = study.ledger().claim_many(1)
+    for overrides, resumed in (({"proxy.learning_rate": 0.1}, False), (slot.overrides, True)):
+        trial = replace(slot, overrides=overrides)
+        evaluated = study.runner()._binder().evaluate_costs(trial)
+        assert isinstance(evaluated, BoundSlot)
+        writer = CheckpointWriter(checkpoints, [evaluated], Unwatched())
+        assert (writer.load(0) is not None) is resumed

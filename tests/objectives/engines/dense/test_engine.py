@@ -34,7 +34,7 @@ from widthwise.tests.objectives.engines.equality import (
 )
 
 DATA = make_clusters()
-QUICK_SETTINGS = ProxySettings(batch_size=16, weight_decay=0.05)
+QUICK_SETTINGS = ProxySettings(batch_size=16, weight_decay=0.05, judge_test=True)
 
 
 def member(*widths: int, seed: int = 3, rate: float = 1e-2) -> Member:

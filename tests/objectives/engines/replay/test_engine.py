@@ -44,7 +44,7 @@ from widthwise.tests.objectives.engines.replay.modules import (
     Unreplayable,
 )
 
-SETTINGS = ProxySettings(batch_size=16, patience=2, epochs=4, weight_decay=0.02)
+SETTINGS = ProxySettings(batch_size=16, patience=2, epochs=4, weight_decay=0.02, judge_test=True)
 
 
 def members(*widths: Mapping[str, int]) -> list[Member]:

@@ -16,7 +16,7 @@ from widthwise.tests.objectives.engines.equality import CPU, make_clusters
 
 FLAT = make_clusters()
 IMAGES = make_clusters(shape=(2, 6, 6), rows=50)
-SHORT_SETTINGS = ProxySettings(epochs=2, batch_size=16, weight_decay=0.1)
+SHORT_SETTINGS = ProxySettings(epochs=2, batch_size=16, weight_decay=0.1, judge_test=True)
 
 
 def single_stack_engine(**options: Any) -> StackedEngine:
