@@ -1,12 +1,11 @@
 """The report of a study: what was tried, what is best, what is recommended and why.
 
-`build_summary` draws it from a study's evidence as a `StudySummary`; `StudySummary.to_json` and
-`markdown` render it.
+`build_summary` draws it from a study's evidence as a `StudySummary`; `StudySummary.to_json` gives
+it to programs, `page.document` to people.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ...objectives.cost.registry import COSTS
 from ...storage.ledger.slot import SlotCounts, SlotRecord
 from ..goal import Goal
-from ..printable import escape_controls
 from ..trial.history import CompletedTrial
-from ..units import COST_BY_NAME, format_cost, format_count
+from ..units import COST_BY_NAME, format_cost
 from .reference import Reference, better_model
 
 if TYPE_CHECKING:
@@ -269,71 +267,3 @@ def constant_line(summary: StudySummary) -> str | None:
             else "."
         )
     )
-
-
-def markdown(summary: StudySummary) -> str:
-    """Return a summary as a Markdown document."""
-    titles, rows = comparison_table(summary)
-    lines = [f"# {_markdown_text(summary.study)}", ""]
-    lines += [_markdown_text(progress_line(summary)) + ".", ""]
-    lines += [f"**{_markdown_text(summary.verdict)}**", "", *_markdown_table(titles, rows), ""]
-    answers = (better_model_line(summary), best_candidate_line(summary), constant_line(summary))
-    for line in answers:
-        lines += [_markdown_text(line), ""] if line else []
-    lines += [f"{FLOPS_NOTE} {TEST_NOTE}", ""]
-    if answer := summary.recommendation:
-        lines += _recommended_lines(summary, answer)
-    lines += ["## Trials", ""]
-    lines += _markdown_table(
-        ["trial", "origin", "widths", summary.metric, "test", "parameters", "seed"],
-        [
-            [
-                str(trial.number),
-                str(trial.origin),
-                format_widths(trial.widths),
-                _format_metric(trial.value)
-                + (" (no better than a constant)" if trial.no_better_than_constant else ""),
-                _format_metric(trial.test),
-                format_count(int(trial.costs.get("parameters", 0))),
-                str(trial.seed),
-            ]
-            for trial in summary.trials
-        ],
-    )
-    if summary.failed:
-        lines += ["", "## Failures", ""]
-        lines += _markdown_table(
-            ["trial", "outcome", "widths", "reason"],
-            [
-                [
-                    str(record.number),
-                    str(record.outcome),
-                    format_widths(record.widths or {}),
-                    failure_reason(record),
-                ]
-                for record in summary.failed
-            ],
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _recommended_lines(summary: StudySummary, answer: Recommendation) -> list[str]:
-    estimate = summary.estimate(answer.recommended)
-    if estimate is None:
-        return []
-    recommended_line = (
-        f"Recommended: {format_widths(answer.recommended.widths)}; the surrogate believes in "
-        f"{summary.metric} {estimate.mean:.4f} ± {estimate.deviation:.4f} "
-        f"(noise of one training ± {answer.noise:.4f})."
-    )
-    return [_markdown_text(recommended_line), ""]
-
-
-def _markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(map(_markdown_text, row))} |" for row in (titles, *rows)]
-    return [lines[0], f"| {' | '.join(['---'] * len(titles))} |", *lines[1:]]
-
-
-def _markdown_text(text: str) -> str:
-    """Return a text of whatever origin as one line that Markdown shows as it is."""
-    return re.sub(r"([\\`*<|\[])", r"\\\1", escape_controls(text))

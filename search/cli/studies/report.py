@@ -77,19 +77,43 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write report.html, report.md, report.json and figures to a folder."
+        ),
+    ] = None,
 ) -> None:
-    """Write a study's report: Markdown, or JSON with --json."""
+    """Write a study's report: Markdown, JSON with --json, or with --out a page with figures."""
     import json
     import sys
 
-    from ...report.status import load_summary
-    from ...report.summary import markdown
+    from ...report.evidence import load_evidence
+    from ...report.figures.view import StudyView
+    from ...report.page.document import compose
+    from ...report.page.markdown import markdown
+    from ...report.summary import build_summary
 
-    summary = load_summary(open_database(storage), name)
+    if out is not None and (as_json or output is not None):
+        other = "--json" if as_json else "--output"
+        raise SpecError(
+            f"--out writes Markdown, JSON and a page into a folder; found {other} as well, "
+            "expected one of the two"
+        )
+    evidence = load_evidence(open_database(storage), name)
+    if out is not None:
+        from ...report.page.write import write_report
+
+        paths = write_report(evidence, out)
+        pictures = len([path for path in paths if path.suffix == ".png"])
+        stderr().print(f"{len(paths)} files in {out}, {pictures} of them figures", markup=False)
+        stdout().print(str(paths[0]), markup=False, soft_wrap=True)
+        return
+    summary = build_summary(evidence)
     text = (
         json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"
         if as_json
-        else markdown(summary)
+        else markdown(compose(StudyView(evidence=evidence, summary=summary), []))
     )
     if output is None:
         sys.stdout.write(text)

@@ -12,7 +12,6 @@ from widthwise.search.report.summary import (
     best_candidate_line,
     better_model_line,
     comparison_table,
-    markdown,
     progress_line,
 )
 from widthwise.search.sampler.best_candidate import BestCandidate
@@ -109,7 +108,6 @@ def test_without_a_complete_trial_there_is_no_answer() -> None:
     assert summary.verdict == "No trial is complete yet."
     assert best_candidate_line(summary) is None
     assert len(comparison_table(summary)[1]) == 3, "the limits and the reference models"
-    assert "No trial is complete yet." in markdown(summary)
 
 
 def test_the_table_names_limits_baselines_and_answers() -> None:
@@ -127,9 +125,5 @@ def test_the_table_names_limits_baselines_and_answers() -> None:
     assert rows[0][5] == "≤ 5,000"
 
 
-def test_markdown_says_what_was_found() -> None:
-    text = markdown(make_summary(ANSWER))
-    assert "**+0.2500 better.**" in text
-    assert "not trained: one more trial would confirm it" in text
-    assert "accuracy 0.7000 ± 0.0100 (noise of one training ± 0.0200)" in text
+def test_the_progress_is_a_line() -> None:
     assert progress_line(make_summary(ANSWER)) == "digits: 2 complete, of a budget of 2"

@@ -1,0 +1,1 @@
+"""Figures: what a study has found, drawn as SVG and PNG."""

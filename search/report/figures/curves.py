@@ -1,0 +1,131 @@
+"""Learning curves: training and validation of the recommended network, and all others thin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
+
+from ...trial.history import CompletedTrial
+from .selection import spread_selection
+from .style.canvas import Drawing, new_axes, render, set_span, style_context, title_height
+from .style.legend import Legend
+from .style.palette import OBSERVED, RECOMMENDED, TRIAL
+from .view import StudyView
+
+MAX_LINES = 100
+"""Trials whose curves are drawn thin: the best, and others spread over all ranks."""
+
+
+def draw_metric_curves(study: StudyView, *, name: str = "learning-curves") -> Drawing | None:
+    """Draw the validation metric by epoch of the trials, the recommended one strong.
+
+    Returns:
+        The drawing; None where no trial has a curve.
+    """
+    trials = [trial for trial in _chosen(study) if len(trial.curve) > 1]
+    if not trials:
+        return None
+    recommended = _recommended_trial(study)
+    with style_context():
+        figure, axes = new_axes()
+        legend = Legend()
+        longest = max(len(trial.curve) for trial in trials)
+        ends = [value for trial in trials for value in trial.curve[len(trial.curve) // 4 :]]
+        set_span(axes, "x", [1.0, float(longest)], margin=0.02)
+        set_span(axes, "y", [*np.quantile(_finite(ends), [0.02, 1.0]), *study.span])
+        axes.set_xlabel("epochs trained")
+        title_height(axes, study.metric_axis)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        _draw_thin(axes, [trial.curve for trial in trials])
+        legend.line(_thin_label(study, len(trials)), TRIAL, width=0.8)
+        if recommended is not None and len(recommended.curve) > 1:
+            epochs = np.arange(1, len(recommended.curve) + 1)
+            axes.plot(epochs, recommended.curve, color=RECOMMENDED.light, linewidth=2.2)
+            legend.line("recommended", RECOMMENDED, width=2.2)
+            if recommended.best_epoch is not None:
+                at = recommended.best_epoch
+                axes.plot([at + 1], [recommended.curve[at]], **legend.style(RECOMMENDED, "*", 13.0))
+                legend.mark("weights that were judged", RECOMMENDED, "*")
+        legend.draw(figure)
+        return render(
+            figure,
+            name=name,
+            alt=f"Validation {study.metric} by epoch of {len(trials)} trials, the recommended one "
+            "strong.",
+        )
+
+
+def draw_loss_curves(study: StudyView, *, name: str = "losses") -> Drawing | None:
+    """Draw training and validation loss of the recommended network by epoch.
+
+    Returns:
+        The drawing; None where the recommended network has no losses.
+    """
+    trial = _recommended_trial(study)
+    if trial is None or len(trial.losses) < 2:
+        return None
+    with style_context():
+        figure, axes = new_axes()
+        legend = Legend()
+        losses = _finite([*trial.losses, *trial.validation_losses])
+        positive = bool((losses > 0).all())
+        set_span(axes, "x", [1.0, float(max(len(trial.losses), len(trial.validation_losses)))],
+                 margin=0.02)  # fmt: skip
+        set_span(axes, "y", losses.tolist(), log=positive and losses.max() > 20 * losses.min())
+        axes.set_xlabel("epochs trained")
+        title_height(axes, "loss of the recommended network (lower is better)")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        for label, values, colour, dashes in (
+            ("training", trial.losses, RECOMMENDED, "-"),
+            ("validation", trial.validation_losses, OBSERVED, (0, (5, 2))),
+        ):
+            if len(values) > 1:
+                axes.plot(
+                    np.arange(1, len(values) + 1),
+                    values,
+                    color=colour.light,
+                    linewidth=1.8,
+                    linestyle=dashes,
+                )
+                legend.line(label, colour, dashed=dashes != "-", width=1.8)
+        if trial.best_epoch is not None:
+            axes.axvline(
+                trial.best_epoch + 1, color=TRIAL.light, linewidth=1.2, linestyle=(0, (2, 2))
+            )
+            legend.line("weights that were judged", TRIAL, dashed=True)
+        legend.draw(figure)
+        return render(
+            figure,
+            name=name,
+            alt="Training and validation loss of the recommended network by epoch.",
+        )
+
+
+def _chosen(study: StudyView) -> list[CompletedTrial]:
+    chosen = study.order[spread_selection(len(study.trials), MAX_LINES)]
+    return [study.trials[index] for index in chosen]
+
+
+def _recommended_trial(study: StudyView) -> CompletedTrial | None:
+    recommended = study.recommended
+    if recommended is None or recommended.number is None:
+        return None
+    return next((trial for trial in study.trials if trial.number == recommended.number), None)
+
+
+def _draw_thin(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
+    lines = [np.column_stack([np.arange(1, len(curve) + 1), curve]) for curve in curves]
+    axes.add_collection(LineCollection(lines, colors=TRIAL.light, linewidths=0.7, alpha=0.55))
+
+
+def _thin_label(study: StudyView, drawn: int) -> str:
+    return "trials" if drawn == len(study.trials) else f"{drawn} of {len(study.trials):,} trials"
+
+
+def _finite(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    array = np.asarray(values, dtype=np.float64)
+    return array[np.isfinite(array)]

@@ -1,0 +1,1 @@
+"""Style: the palette, the canvas and the legend of every figure."""

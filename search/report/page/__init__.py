@@ -1,0 +1,1 @@
+"""Pages: a study's report as HTML, as Markdown and on the dashboard."""

@@ -1,0 +1,175 @@
+"""The document: what stands in a report, in its order, before it becomes HTML or Markdown.
+
+The verdict first, then pictures, then what the parts of the report say in words, then tables.
+Entry point: `compose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...goal import GoalKind
+from ...units import COST_BY_NAME, format_cost
+from ..figures.figures import Figure, FigureGroup
+from ..figures.view import INTERVAL, Candidate, StudyView
+from ..summary import (
+    FLOPS_NOTE,
+    TEST_NOTE,
+    best_candidate_line,
+    better_model_line,
+    constant_line,
+    progress_line,
+)
+from .tables import Table, comparison, failures, trials
+
+PARTS = {
+    "confirmation": "Confirmed with fresh seeds",
+    "proxy_fidelity": "How far the short trainings can be trusted",
+    "diagnosis": "Diagnosis",
+    "rules": "Rules of thumb against this study",
+}
+"""Parts of a report that speak in sentences, by their names in `StudySummary`, with headings."""
+
+_BEFORE = {"confirmation": "search", "proxy_fidelity": "search", "diagnosis": "learning"}
+"""The group of figures before which a part stands; one that is not here stands behind them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentSection:
+    """One section of a report.
+
+    Attributes:
+        name: Letters and hyphens: its anchor.
+        title: Its heading.
+        sentences: What it says.
+        figures: What it shows.
+        tables: What it lists.
+    """
+
+    name: str
+    title: str
+    sentences: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A report before it is written.
+
+    Attributes:
+        title: The study's name.
+        progress: How far the study is.
+        aim: What was looked for.
+        verdict_word: The verdict in a word or two; empty where there is none.
+        verdict_text: The verdict in a sentence, with numbers.
+        widths: Name and width of the recommended network's layers; empty without one.
+        facts: What is known of it: name and value.
+        remarks: Further sentences that belong to the answer.
+        sections: Everything else.
+        notes: What holds for the whole report.
+    """
+
+    title: str
+    progress: str
+    aim: str
+    verdict_word: str
+    verdict_text: str
+    widths: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]
+    remarks: Sequence[str]
+    sections: Sequence[DocumentSection]
+    notes: Sequence[str] = field(default=(FLOPS_NOTE, TEST_NOTE))
+
+    @property
+    def verdict_class(self) -> str:
+        """The verdict as a style sheet names it."""
+        return self.verdict_word.replace(" ", "-")
+
+
+def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
+    """Put a report together.
+
+    Args:
+        study: What it is about.
+        groups: Its figures.
+    """
+    summary = study.summary
+    recommended = study.recommended
+    remarks = [better_model_line(summary), best_candidate_line(summary), constant_line(summary)]
+    return Document(
+        title=summary.study,
+        progress=progress_line(summary).removeprefix(f"{summary.study}: "),
+        aim=_aim(study),
+        verdict_word=study.verdict_word,
+        verdict_text=study.verdict_text,
+        widths=[]
+        if recommended is None
+        else [(name, f"{width:,}") for name, width in recommended.widths.items()],
+        facts=[] if recommended is None else _facts(study, recommended),
+        remarks=[line for line in remarks if line],
+        sections=_sections(study, groups),
+    )
+
+
+def _aim(study: StudyView) -> str:
+    """Return what was looked for, in a sentence."""
+    goal = study.goal
+    cost = COST_BY_NAME[goal.cost].title if goal.cost in COST_BY_NAME else goal.cost
+    quality = f"validation {study.metric}"
+    if goal.kind is GoalKind.BEST:
+        return f"Looked for the best {quality} within the limits."
+    if goal.kind is GoalKind.FRONT:
+        return f"Looked for the front of {quality} and {cost}."
+    if goal.target is None:
+        return f"Looked for the least {cost} whose {quality} is as good as the best."
+    bound = "at least" if goal.sign > 0 else "at most"
+    return f"Looked for the least {cost} with a {quality} of {bound} {goal.target:g}."
+
+
+def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
+    facts = []
+    if candidate.value is not None:
+        facts.append((f"validation {study.metric}, observed", f"{candidate.value:.4f}"))
+    if candidate.mean is not None and candidate.deviation is not None:
+        reach = INTERVAL * candidate.deviation
+        facts.append((f"{study.metric} without luck (95 %)", f"{candidate.mean:.4f} ± {reach:.4f}"))
+    noise = None if study.summary.recommendation is None else study.summary.recommendation.noise
+    if noise is not None:
+        facts.append(("noise of one training", f"± {noise:.4f} (1 s.d.)"))
+    if candidate.test is not None:
+        facts.append((f"test {study.metric}", f"{candidate.test:.4f}"))
+    for cost in study.drawn_costs:
+        if cost in candidate.costs:
+            value = format_cost(cost, candidate.costs[cost])
+            if cost in study.limits:
+                value += f" of {format_cost(cost, study.limits[cost])}"
+            facts.append((COST_BY_NAME[cost].title, value))
+    return facts
+
+
+def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentSection]:
+    parts = {}
+    for name, title in PARTS.items():
+        part = getattr(study.summary, name, None)
+        sentences = [] if part is None else list(part.sentences())
+        if sentences:
+            anchor = name.replace("_", "-")
+            parts[name] = DocumentSection(name=anchor, title=title, sentences=sentences)
+    sections = []
+    for group in groups:
+        before = [name for name in parts if _BEFORE.get(name) == group.name]
+        sections += [parts.pop(name) for name in before]
+        sections.append(DocumentSection(name=group.name, title=group.title, figures=group.figures))
+    sections += parts.values()
+    sections.append(
+        DocumentSection(name="networks", title="The networks", tables=[comparison(study)])
+    )
+    if study.trials:
+        sections.append(DocumentSection(name="trials", title="Trials", tables=[trials(study)]))
+    if study.summary.failed:
+        sections.append(
+            DocumentSection(name="failures", title="Failures", tables=[failures(study)])
+        )
+    return sections
