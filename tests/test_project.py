@@ -217,7 +217,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_the_wheel_holds_the_rooms_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    expected = {f"widthwise/{name}" for name in ["__init__.py", "py.typed", *MODULES]}
+    templates = [name for name in FILES if re.match(r"search/.*[.](css|jinja)$", name)]
+    assert len(templates) == 2
+    expected = {f"widthwise/{name}" for name in ["__init__.py", "py.typed", *MODULES, *templates]}
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
 
 
