@@ -105,6 +105,7 @@ def create_or_join_study(
             problem.objective,
             problem.settings.folds,
             problem.space.as_mapping(problem.space.smallest()),
+            repeats=problem.settings.repeats,
         )
         store_reference_figures(
             database, study, {name: asdict(figure) for name, figure in figures.items()}

@@ -43,6 +43,14 @@ fewer has an accuracy that is uncertain by more than 2 points (sqrt(0.8 x 0.2 / 
 DEFAULT_FOLDS = 5
 """Folds of data with fewer."""
 
+MIN_ROWS_FOR_ONE_REPEAT = 300
+"""Training and validation rows from which the folds are dealt out once: with fewer, which rows
+stand together and which seed a network had moves a candidate's value more than its widths do
+(docs/proxy.md has the figures)."""
+
+DEFAULT_REPEATS = 3
+"""Times that the folds of data with fewer are dealt out."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Partition:
@@ -162,21 +170,27 @@ def default_folds(data: Data) -> int:
     return DEFAULT_FOLDS if few_rows and data.drawn_at_random else 1
 
 
+def default_repeats(data: Data, folds: int) -> int:
+    """Return how often folds are dealt out where nobody says: several times for very few rows."""
+    return DEFAULT_REPEATS if folds > 1 and _rows_for_folds(data) < MIN_ROWS_FOR_ONE_REPEAT else 1
+
+
 def max_train_rows(data: Data, folds: int) -> int:
     """Return the training rows of the largest fold."""
     rows = _rows_for_folds(data)
     return len(data.train) if folds == 1 else rows - rows // folds
 
 
-def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
-    """Return the data of every fold; the data itself for one fold.
+def make_folds(data: Data, folds: int, repeats: int = 1, seed: int = 0) -> list[Data]:
+    """Return the data of every fold, repeat after repeat; the data itself for one fold.
 
     Classes are spread evenly over the folds. The test split stays as it is.
 
     Args:
         data: The splits.
         folds: How many.
-        seed: Of the draw.
+        repeats: How often all rows are dealt out, each time by another draw; 1 for one fold.
+        seed: Of the first draw; the others have the seeds that follow.
 
     Raises:
         DataError: There are fewer rows than folds.
@@ -187,7 +201,9 @@ def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
     inputs = torch.cat([data.train.inputs, data.validation.inputs])
     targets = torch.cat([data.train.targets, data.validation.targets])
     by_class = data.task == Task.CLASSIFICATION and targets.ndim == 1
-    fold_of_row = _assign_folds(targets, folds, seed, by_class=by_class)
+    draws = [
+        _assign_folds(targets, folds, seed + repeat, by_class=by_class) for repeat in range(repeats)
+    ]
     return [
         replace(
             data,
@@ -196,6 +212,7 @@ def make_folds(data: Data, folds: int, seed: int = 0) -> list[Data]:
                 inputs=inputs[fold_of_row == fold], targets=targets[fold_of_row == fold]
             ),
         )
+        for fold_of_row in draws
         for fold in range(folds)
     ]
 

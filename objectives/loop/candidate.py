@@ -35,15 +35,23 @@ class Candidate:
     never_pruned: bool = False
 
 
-def members_of(candidate: Candidate, settings: ProxySettings) -> list[Member]:
-    """Return a candidate's members in one fold: one for each replica and learning rate."""
+def members_of(candidate: Candidate, settings: ProxySettings, repeat: int = 0) -> list[Member]:
+    """Return a candidate's members in one fold: one for each replica and learning rate.
+
+    Args:
+        candidate: What is trained.
+        settings: How.
+        repeat: Of the folds; each has seeds of its own, so that a mean over repeats averages over
+            them, too.
+    """
+    first = repeat * settings.replicas
     return [
         Member(
             widths=candidate.widths,
             seed=replica_seed(candidate.seed, replica),
             learning_rate=settings.learning_rate * factor,
         )
-        for replica in range(settings.replicas)
+        for replica in range(first, first + settings.replicas)
         for factor in settings.rate_factors
     ]
 

@@ -74,7 +74,11 @@ class CandidateBatch:
         self._metric, self._engine = objective.metric, engine
         self._other_rung_scores = other_rung_scores
         self._candidate_states = [CandidateState() for _ in candidates]
-        self._members = [members_of(candidate, settings) for candidate in candidates]
+        # Of each repeat of the folds: the members of each candidate.
+        self._members = [
+            [members_of(candidate, settings, repeat) for candidate in candidates]
+            for repeat in range(settings.repeats)
+        ]
         self._trainings = [
             TrainingSetup(
                 objective=objective,
@@ -83,7 +87,7 @@ class CandidateBatch:
                 device=device,
                 parametrisation=parametrisation,
             )
-            for data in make_folds(objective.data, settings.folds)
+            for data in make_folds(objective.data, settings.folds, settings.repeats)
             if candidates
         ]
         self._signature = resume_signature(
@@ -233,16 +237,17 @@ class CandidateBatch:
         )
 
     def _build_folds(self) -> None:
-        members = [member for candidate_members in self._members for member in candidate_members]
         self._folds.clear()  # frees the memory of the old ones first
-        for training in self._trainings:
+        for index, training in enumerate(self._trainings):
+            repeat_members = self._members[index // self._settings.folds]
+            members = [member for of_candidate in repeat_members for member in of_candidate]
             self._folds.append(Fold(training, members, self._engine))
 
     def _restore(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Load snapshots; where one does not fit, build all folds again and leave it out."""
         restored: dict[int, tuple[CandidateState, list[MemberSnapshot]]] = {}
         for index, snapshot in snapshots.items():
-            member_count = len(self._folds) * len(self._members[index])
+            member_count = len(self._folds) * self._members_per_fold
             try:
                 restored[index] = unpack_snapshot(snapshot, self._signature, member_count)
             except Exception as error:  # whatever was stored, it must not end a training
@@ -310,11 +315,16 @@ class CandidateBatch:
 
     def _member_range(self, index: int) -> range:
         """Return the indices of a candidate's members, the same in every fold."""
-        count = len(self._members[index])
+        count = self._members_per_fold
         return range(index * count, (index + 1) * count)
 
     def _candidate_of(self, member_index: int) -> int:
-        return member_index // len(self._members[0])
+        return member_index // self._members_per_fold
+
+    @property
+    def _members_per_fold(self) -> int:
+        """Members of a candidate in one fold."""
+        return self._settings.replicas * len(self._settings.rate_factors)
 
     def _engine_descriptions(self) -> tuple[str, ...]:
         return tuple(fold.engine_description for fold in self._folds)

@@ -27,7 +27,7 @@ _UNSEEN_CLASS = 0.5
 
 
 def constant_score(
-    objective: ModuleObjective, folds: int, widths: Mapping[str, int]
+    objective: ModuleObjective, folds: int, widths: Mapping[str, int], *, repeats: int = 1
 ) -> float | None:
     """Return the validation metric of a constant prediction, the mean over the folds.
 
@@ -39,6 +39,7 @@ def constant_score(
         folds: Of cross-validation; 1 for the validation split.
         widths: A small candidate, which is built and called for the shape of its outputs where the
             metric is the user's own.
+        repeats: Of the folds.
     """
     built_in = objective.metric.task is not None
     try:
@@ -47,7 +48,7 @@ def constant_score(
                 return None
             return fmean(
                 score_constant(objective, data, data.validation)
-                for data in make_folds(objective.data, folds)
+                for data in make_folds(objective.data, folds, repeats)
             )
     except Exception:  # a metric that cannot judge it leaves trials unmarked, and no more
         return None

@@ -68,7 +68,7 @@ _Scorer = Callable[[Split], float]
 
 
 def judge_reference_models(
-    objective: ModuleObjective, folds: int, widths: Mapping[str, int]
+    objective: ModuleObjective, folds: int, widths: Mapping[str, int], *, repeats: int = 1
 ) -> dict[str, ReferenceFigure]:
     """Return what models other than a network reach: "constant", "linear" and "trees".
 
@@ -80,11 +80,12 @@ def judge_reference_models(
         objective: Data and metric.
         folds: As candidates are validated with.
         widths: A small candidate, which is built and called where the metric is the user's own.
+        repeats: Of the folds.
     """
     if objective.metric.task is None and not gives_quantities(objective, widths):
         return {}
     figures: dict[str, ReferenceFigure] = {}
-    fold_data = make_folds(objective.data, folds)
+    fold_data = make_folds(objective.data, folds, repeats)
     for name, fit in _fitters(objective).items():
         try:
             figure = _mean_figure([_judge(data, fit(data)) for data in fold_data])

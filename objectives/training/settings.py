@@ -68,6 +68,8 @@ class ProxySettings:
         replicas: Trainings of a candidate from different seeds; its value is their mean.
         folds: Folds of cross-validation over the training and validation rows; 1 keeps the
             validation split.
+        repeats: Times that the rows are dealt out into folds, by another draw and with another
+            seed each time; 1 where there is one fold.
         rate_factors: Learning rates that a candidate is tried with, as factors; the best counts.
         halving: When candidates that fall behind are stopped; None trains all to the end.
         judge_test: Whether the best weights are judged on the test split, too: a search never asks
@@ -92,9 +94,20 @@ class ProxySettings:
     accumulate: int = 1
     replicas: int = 1
     folds: int = 1
+    repeats: int = 1
     rate_factors: tuple[float, ...] = (1.0,)
     halving: Halving | None = None
     judge_test: bool = False
+
+    @property
+    def splits(self) -> int:
+        """Divisions into training and validation rows that a candidate is trained on."""
+        return self.folds * self.repeats
+
+    @property
+    def trainings(self) -> int:
+        """Trainings of a candidate, all replicas and learning rates together."""
+        return self.splits * self.replicas * len(self.rate_factors)
 
     @property
     def autocast(self) -> torch.dtype | None:

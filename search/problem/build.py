@@ -23,7 +23,13 @@ from ...objectives.cost.user_costs import UserCostModel
 from ...objectives.data.batches import DataLocation
 from ...objectives.data.dataset import Data, Task
 from ...objectives.data.load import load_data
-from ...objectives.data.split import check_folds, default_folds, max_train_rows, share_rows
+from ...objectives.data.split import (
+    check_folds,
+    default_folds,
+    default_repeats,
+    max_train_rows,
+    share_rows,
+)
 from ...objectives.errors import CostError, ObjectiveError, describe_dtype
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
@@ -204,17 +210,18 @@ def prefix_errors(location: str) -> Iterator[None]:
 def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
     """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name.
 
-    Length, patience and folds that it does not set follow from the rows there are. Epochs that it
-    sets count by all training rows: those of a share are so many more that the steps are as many.
+    Length, patience, folds and their repeats that it does not set follow from the rows there are.
+    Epochs that it sets count by all training rows: those of a share are so many more that the
+    steps are as many.
     A schedule goes to its end, where its rate is low, unless the spec sets a patience.
     """
     proxy = spec.proxy
     settings = proxy.model_dump(
         include={field.name for field in fields(ProxySettings)}
-        - {*TrainingLength._fields, "folds", "data_on", "rate_factors", "halving"},
+        - {*TrainingLength._fields, "folds", "repeats", "data_on", "rate_factors", "halving"},
         exclude_none=True,
     )
-    folds = proxy.folds or default_folds(data)
+    folds, repeats = _folds_and_repeats(spec, data)
     all_rows, share = max_train_rows(data, folds), proxy.train_share or 1.0
     rows = share_rows(all_rows, share)
     patience = proxy.patience
@@ -231,10 +238,24 @@ def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
         **settings,
         **length._asdict(),
         folds=folds,
+        repeats=repeats,
         data_on=DataLocation(proxy.data_on),
         rate_factors=tuple(proxy.rate_factors or (1.0,)),
         halving=None if halving is None else Halving(**halving.model_dump()),
     )
+
+
+def _folds_and_repeats(spec: Spec, data: Data) -> tuple[int, int]:
+    folds, repeats = spec.proxy.folds, spec.proxy.repeats
+    if folds is None:
+        folds = default_folds(data)
+        if folds == 1 and (repeats or 1) > 1:
+            raise SpecError(
+                f"proxy.repeats: found {repeats}, but there is one validation split, as the rows "
+                "are many or were divided by you; ask for folds, too, such as folds = 5"
+            )
+        repeats = repeats or default_repeats(data, folds)
+    return folds, repeats or 1
 
 
 def _same_steps(epochs: int | None, all_rows: int, rows: int, batch_size: int) -> int | None:

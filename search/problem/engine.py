@@ -70,7 +70,7 @@ def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
             parametrisation=problem.parametrisation,
         ),
         make_members(samples),
-        training_count=open_slots * trainings_per_candidate * settings.folds,
+        training_count=open_slots * settings.trainings,
         stack_samples=make_members(
             [problem.space.as_mapping(candidate_pool[index]) for index in sampled_rows]
         ),

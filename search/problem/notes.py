@@ -36,6 +36,7 @@ def problem_notes(problem: Problem) -> list[str]:
         f"limits; costs {_COST_SOURCES[problem.cost_model.counted_by]}",
         *problem.cost_model.notes,
         _parametrisation_note(problem),
+        _validation_note(problem),
         _length_note(problem),
         *_memory_note(problem),
     ]
@@ -51,22 +52,32 @@ def _parametrisation_note(problem: Problem) -> str:
     return f"{problem.parametrisation.describe()}{rates_note}"
 
 
+def _validation_note(problem: Problem) -> str:
+    settings, data = problem.settings, problem.objective.data
+    train, validation = len(data.train), len(data.validation)
+    if settings.folds == 1:
+        return f"validated on {validation:,} rows of their own, trained on {train:,}"
+    repeats = f"{settings.repeats} × " if settings.repeats > 1 else ""
+    each = "once" if settings.repeats == 1 else f"{settings.repeats} times"
+    why = " (few rows)" if problem.spec.proxy.folds is None else ""
+    return (
+        f"validated by {repeats}{settings.folds} folds of {train + validation:,} rows{why}: "
+        f"{settings.splits} trainings a candidate, each row validates {each}"
+    )
+
+
 def _length_note(problem: Problem) -> str:
     settings, data = problem.settings, problem.objective.data
     rows = share_rows(max_train_rows(data, settings.folds), settings.train_share)
-    steps = settings.epochs * math.ceil(rows / settings.batch_size)
-    patience = (
-        f"until {settings.patience} epochs bring no better validation loss"
-        if 0 < settings.patience < settings.epochs
-        else "to the end"
+    steps = math.ceil(rows / settings.batch_size)
+    longest = f"trained for up to {settings.epochs * steps:,} steps ({settings.epochs:,} epochs)"
+    if not 0 < settings.patience < settings.epochs:
+        return f"{longest}, to the end"
+    least = f", at least {settings.min_epochs * steps:,}" if settings.min_epochs else ""
+    return (
+        f"{longest}{least}, until {settings.patience * steps:,} steps bring no better validation "
+        "loss"
     )
-    folds = (
-        f"; {settings.folds} folds take turns in validating, as {len(data.train)} training and "
-        f"{len(data.validation)} validation rows are few"
-        if settings.folds > 1 and problem.spec.proxy.folds is None
-        else ""
-    )
-    return f"trained for up to {settings.epochs:,} epochs ({steps:,} steps), {patience}{folds}"
 
 
 def _memory_note(problem: Problem) -> list[str]:

@@ -216,7 +216,9 @@ class Problem:
     def constant_score(self) -> float | None:
         """The metric of a constant prediction on the validation rows; None where it is unknown."""
         smallest = self.space.as_mapping(self.space.smallest())
-        return constant_score(self.objective, self.settings.folds, smallest)
+        return constant_score(
+            self.objective, self.settings.folds, smallest, repeats=self.settings.repeats
+        )
 
     @property
     def goal(self) -> Goal:
@@ -262,11 +264,8 @@ class Problem:
             for baseline in self.suggester.baselines
         ]
         train_memories = [memory for memory in predicted if memory is not None]
-        trainings_per_candidate = (
-            self.settings.replicas * self.settings.folds * len(self.settings.rate_factors)
-        )
         return candidates_in_memory(
-            max(train_memories) * trainings_per_candidate if train_memories else None,
+            max(train_memories) * self.settings.trainings if train_memories else None,
             free_bytes(resolve_device(self.settings.device)),
         )
 

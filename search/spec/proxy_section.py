@@ -126,6 +126,9 @@ class ProxySection(Section):
     folds: int | None = Field(default=None, ge=1, le=100)
     """Parts of the training and validation rows that take turns in validating; by default 5 where
     these are fewer than 2,000 and drawn at random, else 1."""
+    repeats: int | None = Field(default=None, ge=1, le=100)
+    """Times that the rows are dealt out into folds anew; by default 3 where folds are the default
+    and the rows fewer than 300, else 1."""
     precision: Literal["float32", "bfloat16"] = "float32"
     accumulate: int = Field(default=1, ge=1)
     """Parts that a batch passes through in, to save memory."""
@@ -149,6 +152,15 @@ class ProxySection(Section):
     def fixed_claim_size(self) -> int | None:
         """Candidates a claim, where the spec says so."""
         return None if self.at_once == "auto" else self.at_once
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> ProxySection:
+        if self.folds == 1 and (self.repeats or 1) > 1:
+            raise ValueError(
+                f"repeats is {self.repeats} and folds 1: one validation split cannot be dealt out "
+                "anew; ask for more folds, or leave repeats out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_accumulate(self) -> ProxySection:

@@ -16,6 +16,7 @@ from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.split import (
     MIN_ROWS_FOR_ALL_SPLITS,
     check_folds,
+    default_repeats,
     make_folds,
     max_train_rows,
     share_rows,
@@ -124,6 +125,35 @@ def test_classes_and_rows_are_spread_evenly(data: Data, folds: int) -> None:
     for index in range(4):
         counts = [int((targets == index).sum()) for targets in folds_]
         assert max(counts) - min(counts) <= 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=DATA, folds=st.integers(2, 8), repeats=st.integers(2, 3))
+def test_repeats_deal_all_rows_out_anew(data: Data, folds: int, repeats: int) -> None:
+    folds_ = make_folds(data, folds, repeats)
+    assert len(folds_) == folds * repeats
+    everything = list(range(len(data.train) + len(data.validation)))
+    draws = [
+        [fold.validation.inputs[:, 0].int().tolist() for fold in folds_[start : start + folds]]
+        for start in range(0, len(folds_), folds)
+    ]
+    for draw in draws:
+        assert sorted(row for rows in draw for row in rows) == everything
+    first = [fold.validation.inputs[:, 0].int().tolist() for fold in make_folds(data, folds)]
+    assert draws[0] == first
+
+
+def test_no_two_repeats_are_the_same_draw() -> None:
+    data = numbered(torch.arange(40) % 4, 10)
+    draws = make_folds(data, 2, 3)[::2]
+    assert len({tuple(sorted(draw.validation.inputs[:, 0].tolist())) for draw in draws}) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "folds", "repeats"), [(299, 5, 3), (300, 5, 1), (2_000, 1, 1), (299, 1, 1)]
+)
+def test_folds_of_few_rows_are_repeated(rows: int, folds: int, repeats: int) -> None:
+    assert default_repeats(numbered(torch.zeros(rows), rows // 4), folds) == repeats
 
 
 def test_one_fold_is_the_data_itself() -> None:

@@ -263,3 +263,16 @@ def test_folds_are_trainings_on_other_rows_and_their_mean_counts() -> None:
     ]
     assert result.value == fmean(training_result.value or 0.0 for training_result in singles)
     assert result.spread is not None
+
+
+def test_repeats_of_folds_are_other_draws_with_other_seeds() -> None:
+    widths, settings = {"a": 6, "b": 4}, replace(SHORT_SETTINGS, folds=3, repeats=2)
+    (result,) = train_results(MLP, [Candidate(widths=widths, seed=4)], settings)
+    singles = [
+        train(replace(MLP, data=fold), widths, SHORT_SETTINGS, seed=replica_seed(4, index // 3))
+        for index, fold in enumerate(make_folds(DATA, 3, 2))
+    ]
+    values = [training_result.value or 0.0 for training_result in singles]
+    assert result.value == pytest.approx(fmean(values), rel=1e-12)
+    assert result.spread == pytest.approx(stdev(values) / math.sqrt(6))
+    assert len(set(values[:3])) + len(set(values[3:])) > 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from widthwise.objectives.data.arrays.result import read_result
 from widthwise.objectives.data.dataset import Data
 from widthwise.objectives.data.load import make_dataset
+from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective
 from widthwise.objectives.training.constant import constant_score
@@ -110,6 +112,11 @@ def test_of_several_folds_it_is_the_mean() -> None:
     rows = torch.cat([data.train.targets, data.validation.targets])
     share = float((rows == torch.bincount(rows).argmax()).double().mean())
     assert constant_score(objective, 5, WIDTHS) == pytest.approx(share, abs=0.01)
+    by_fold = [
+        constant_score(replace(objective, data=fold), 1, WIDTHS) for fold in make_folds(data, 5, 2)
+    ]
+    repeated = constant_score(objective, 5, WIDTHS, repeats=2)
+    assert repeated == pytest.approx(np.mean(np.array(by_fold, dtype=float)))
 
 
 def error_of(output: Tensor, target: Tensor) -> Tensor:

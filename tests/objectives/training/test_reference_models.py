@@ -82,13 +82,14 @@ def test_quantities_are_judged_in_the_targets_own_unit() -> None:
     )
 
 
-def test_folds_are_those_of_the_candidates() -> None:
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_folds_are_those_of_the_candidates(repeats: int) -> None:
     data = load_data("iris", base=Path(), seed=0)
     objective = objective_of(data)
-    figures = judge_reference_models(objective, folds=3, widths={})
+    figures = judge_reference_models(objective, folds=3, widths={}, repeats=repeats)
     by_fold = [
         judge_reference_models(replace(objective, data=fold), folds=1, widths={})
-        for fold in make_folds(data, 3)
+        for fold in make_folds(data, 3, repeats)
     ]
     for name in ("constant", "linear", "trees"):
         expected = np.mean([figure[name].value for figure in by_fold])

@@ -149,6 +149,38 @@ def test_a_share_of_the_rows_is_trained_for_as_many_steps() -> None:
     assert settings_of().epochs * 2 == settings_of(train_share=0.25).epochs
 
 
+@pytest.mark.parametrize(
+    ("proxy", "folds", "repeats"),
+    [
+        ({"folds": None}, 5, 3),
+        ({"folds": None, "repeats": 1}, 5, 1),
+        ({"folds": 4}, 4, 1),
+        ({"folds": 4, "repeats": 2}, 4, 2),
+        ({}, 1, 1),
+    ],
+    ids=str,
+)
+def test_small_data_is_validated_by_repeated_folds(
+    proxy: dict[str, Any], folds: int, repeats: int
+) -> None:
+    settings = settings_of(**proxy)
+    assert (settings.folds, settings.repeats) == (folds, repeats)
+    assert settings.trainings == folds * repeats
+
+
+def test_one_validation_split_cannot_be_repeated() -> None:
+    with pytest.raises(SpecError, match=r"repeats is 2 and folds 1"):
+        settings_of(repeats=2)
+    sections: dict[str, Any] = {
+        "study": {"name": "s"},
+        "model": {"family": "mlp"},
+        "widths": {"a": [1, 2]},
+        "proxy": {"data": "iris", "repeats": 2},
+    }
+    with pytest.raises(SpecError, match=r"^proxy\.repeats: found 2, but there is one validation"):
+        proxy_settings(parse_spec(sections), replace(IRIS, drawn_at_random=False))
+
+
 def test_a_schedule_goes_to_its_end_unless_a_patience_is_set() -> None:
     assert settings_of(schedule="cosine").patience == 0
     assert settings_of(schedule="cosine", patience=7).patience == 7
@@ -157,7 +189,7 @@ def test_a_schedule_goes_to_its_end_unless_a_patience_is_set() -> None:
 
 def test_settings_that_are_not_set_leave_a_stored_spec_as_it_was() -> None:
     """The fingerprints of studies made before hold."""
-    assert not {"schedule", "input_noise", "train_share"} & set(
+    assert not {"schedule", "input_noise", "train_share", "repeats"} & set(
         parse_spec(
             {
                 "study": {"name": "s"},

@@ -340,10 +340,10 @@ def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, si
 
 
 def test_all_trainings_of_a_candidate_have_to_fit(new_harness: HarnessFactory) -> None:
-    """The largest candidate takes 40,000 bytes for each of its 12 trainings; 60 % of what is free
+    """The largest candidate takes 40,000 bytes for each of its 24 trainings; 60 % of what is free
     is used."""
-    study = new_harness(trials=2, replicas=2, folds=3, rate_factors=[0.5, 1.0])
-    for free, fits in ((None, None), (1_600_000, 2), (1_599_999, 1), (1000, 1)):
+    study = new_harness(trials=2, replicas=2, folds=3, repeats=2, rate_factors=[0.5, 1.0])
+    for free, fits in ((None, None), (3_200_000, 2), (3_199_999, 1), (1000, 1)):
         assert study.problem.max_in_memory(lambda _, free=free: free) == fits
 
 
