@@ -113,7 +113,8 @@ class FeasibleSet:
         self._know()
 
     @property
-    def _cost_batch_size(self) -> int:
+    def cost_batch_size(self) -> int:
+        """How many candidates `cost_function` may be asked for in one go."""
         return self._max_batch if isinstance(self._max_batch, int) else self._max_batch()
 
     def _know(self) -> None:
@@ -123,14 +124,14 @@ class FeasibleSet:
             NothingFeasible: No candidate keeps the limits.
         """
         self._known_revision = self._revision()
-        self.enumerated = self._listed is not None or self.space.size <= self._cost_batch_size
+        self.enumerated = self._listed is not None or self.space.size <= self.cost_batch_size
         if self._listed is not None:
             self._know_feasible(self._listed)
         elif self.enumerated:
             self._know_feasible(self.space.enumerate())
         else:
             rng = np.random.default_rng(0)
-            sample = self.space.sample(min(_SAMPLE_SIZE, self._cost_batch_size), rng)
+            sample = self.space.sample(min(_SAMPLE_SIZE, self.cost_batch_size), rng)
             self.feasible_fraction = float(self.is_feasible(sample).mean())
             self._known = self._make_known(self._find_feasible(sample))
 
@@ -244,7 +245,7 @@ class FeasibleSet:
             self._know()
         if self.enumerated:
             return self._known.rows
-        sampled = self.space.sample(min(_SAMPLE_SIZE, self._cost_batch_size), rng)
+        sampled = self.space.sample(min(_SAMPLE_SIZE, self.cost_batch_size), rng)
         feasible_sample = sampled[self.is_feasible(sampled)]
         parts = [self._known.rows, feasible_sample, self._feasible_neighbours(tried)]
         if len(feasible_sample) < len(sampled) // 8:

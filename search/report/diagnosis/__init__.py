@@ -1,0 +1,1 @@
+"""The diagnosis: what holds a study's networks back, layer by layer and as a whole."""
