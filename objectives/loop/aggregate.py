@@ -146,6 +146,7 @@ def training_result(
         fidelity=max(candidate.rung_scores) if pruned else float(settings.epochs),
         rung_scores=tuple(rung_scores.items()),
         test_value=_mean([member.test_value for member in best]) if complete else None,
+        train_value=_mean([member.train_value for member in best]) if complete else None,
         best_epoch=best[0].best_epoch if complete else None,
         epochs=min(settings.epochs, len(curve) * settings.validate_every),
         curve=curve,

@@ -6,7 +6,7 @@ Entry point: `Fold`.
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar, final
 
 import torch
@@ -164,20 +164,51 @@ class Fold:
         self._finish_members(session)
 
     def _finish_members(self, session: Session) -> None:
-        """Stop the members that should; judge their best weights on the test split if asked to."""
+        """Stop the members that should, and judge their best weights on the rows they learnt from.
+
+        Where it is asked for, on the test split, too.
+        """
         test, settings = self._training.data.test, self._training.settings
         finished = [
             index for index in self.running() if self.member_states[index].should_stop(settings)
         ]
-        if finished and settings.judge_test and len(test):
+        if finished:
             session.restore_best(finished)
+        if finished and settings.judge_test and len(test):
             metric = partial(evaluate_metric, self._training.objective)
             for index, value in self._evaluate(finished, test, session, metric).items():
                 self.member_states[index].test_value = value if math.isfinite(value) else None
+        self._judge_training(finished, session)
         for index in finished:
             if self.member_states[index].running:
                 self.member_states[index].status = MemberStatus.FINISHED
         session.drop(self._ended())
+
+    def _judge_training(self, finished: Sequence[int], session: Session) -> None:
+        """Record the training metric of the weights in place."""
+
+        def judge(output: Any, targets: Tensor) -> float | None:
+            try:
+                value = evaluate_metric(self._training.objective, output, targets)
+            except Exception:  # it is judged for people, and no training fails for it
+                return None
+            return value if math.isfinite(value) else None
+
+        running = [index for index in finished if self.member_states[index].running]
+        if running:
+            values = self._evaluate(running, self._training_sample, session, judge)
+            for index, value in values.items():
+                self.member_states[index].train_value = value
+
+    @cached_property
+    def _training_sample(self) -> Split:
+        """As many of the training rows as validate, evenly spread: no more memory, little time."""
+        train = self._training.data.train
+        count = min(len(train), len(self._training.data.validation))
+        rows = torch.linspace(0, len(train) - 1, count).round().long().to(train.inputs.device)
+        return Split(
+            inputs=train.inputs[rows], targets=train.targets[rows.to(train.targets.device)]
+        )
 
     def _evaluate(
         self,

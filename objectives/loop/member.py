@@ -55,6 +55,7 @@ _STORED_KEYS = {
     "best_at": "best_at",
     "at_rung": "rung_value",
     "test_value": "test_value",
+    "train_value": "train_value",
     "parameters": "parameters",
     "peak_memory": "peak_memory",
     "detail": "detail",
@@ -82,6 +83,7 @@ class MemberState:
         rung_value: Validation metric at the last rung within an epoch: all there is before the
             first epoch ends.
         test_value: Test metric of the best weights.
+        train_value: Their metric on rows they were trained on, as many as validate.
         parameters: Numbers in the network's parameters; 0 if it could not be built.
         peak_memory: Most bytes that it held on a GPU, where that was measured.
         detail: A sentence on what went wrong.
@@ -102,6 +104,7 @@ class MemberState:
     best_at: float = 0.0
     rung_value: float | None = None
     test_value: float | None = None
+    train_value: float | None = None
     parameters: int = 0
     peak_memory: int | None = None
     detail: str | None = None

@@ -30,6 +30,8 @@ class TrainingResult:
         rung_scores: (epochs, score) at each rung that it came to.
         test_value: Test metric with the weights of the best epoch; None unless complete, asked for,
             and with a test split that gives a finite figure.
+        train_value: Likewise on rows that were trained on, as many as validate; None unless
+            complete and finite.
         best_epoch: Index in `curve` of that epoch; None unless complete.
         epochs: Epochs run through, up to the last that was validated.
         curve: Validation metric after each validated epoch; of several trainings, the mean, those
@@ -55,6 +57,7 @@ class TrainingResult:
     fidelity: float
     rung_scores: tuple[tuple[float, float], ...] = field(default=())
     test_value: float | None
+    train_value: float | None = None
     best_epoch: int | None
     epochs: int
     curve: tuple[float, ...]

@@ -1,6 +1,6 @@
 """The seeds of trainings: one for each trial of a study, the same for every worker that runs it.
 
-Entry points: `trial_seed`, and `confirmation_seed` for what is trained again.
+Entry points: `trial_seed`; `confirmation_seed` and `experiment_seed` for what is trained again.
 """
 
 from __future__ import annotations
@@ -27,4 +27,17 @@ def confirmation_seed(study_seed: int, index: int) -> int:
     All candidates that are compared are trained with the same fresh seeds.
     """
     sequence = np.random.SeedSequence((study_seed, index, _CONFIRMATION_STREAM))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+_EXPERIMENT_STREAM = 2
+"""Sets the seeds of experiments apart from those of trials and of confirmations."""
+
+
+def experiment_seed(study_seed: int, index: int) -> int:
+    """Return the `index`-th seed of a study's experiments, in [0, 2^63).
+
+    Neither its trials nor its confirmation have it: what was chosen by these is judged afresh.
+    """
+    sequence = np.random.SeedSequence((study_seed, index, _EXPERIMENT_STREAM))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

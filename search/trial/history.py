@@ -30,6 +30,7 @@ class CompletedTrial:
         test: Test metric of the same weights; never used to choose.
         costs: Costs by name, as counted before the training; a latency in seconds, as measured.
         seed: Repeats the training exactly.
+        train: Metric of the same weights on rows they were trained on; None where it is unknown.
         constant_score: The metric of a constant prediction; None where it is unknown.
         no_better_than_constant: Whether the metric is no better than that: nothing was learnt.
         curve: Validation metric after each validated epoch; the mean over replicas and folds.
@@ -48,6 +49,7 @@ class CompletedTrial:
     test: float | None
     costs: Mapping[str, float]
     seed: int
+    train: float | None = None
     constant_score: float | None = None
     no_better_than_constant: bool = False
     curve: Sequence[float] = ()
@@ -78,6 +80,7 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         test=result.get("test"),
         costs={**result.get("costs", {}), **result.get("measured", {})},
         seed=result.get("seed", 0),
+        train=result.get("train"),
         constant_score=result.get("constant_score"),
         no_better_than_constant=bool(result.get("no_better_than_constant")),
         curve=tuple(result.get("curve", ())),

@@ -217,6 +217,9 @@ def test_replicas_are_trainings_from_other_seeds_and_their_mean_counts() -> None
     assert result.test_value == fmean(
         training_result.test_value or 0.0 for training_result in singles
     )
+    assert result.train_value == fmean(
+        training_result.train_value or 0.0 for training_result in singles
+    )
     assert result.spread == pytest.approx(stdev(values) / 3**0.5)
     assert result.epochs == max(training_result.epochs for training_result in singles)
     for epoch in range(result.epochs):

@@ -65,4 +65,5 @@ def test_the_model_is_in_the_right_mode(iris: Data) -> None:
     objective = make_objective(build=lambda _: Watching(4, 3), data=iris, base=BASE)
     settings = ProxySettings(epochs=2, batch_size=90, device="cpu", judge_test=True)
     train(objective, {}, settings, seed=0)
-    assert modes == [True, False, True, False, False]
+    # An epoch and its validation, twice; then the test split, and the rows learnt from.
+    assert modes == [True, False, True, False, False, False]

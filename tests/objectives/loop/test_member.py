@@ -99,6 +99,28 @@ def test_the_best_epochs_weights_are_evaluated_on_the_test_split(iris: Data) -> 
     expected = evaluate_metric(objective, predict(modules[-1], iris.test.inputs), iris.test.targets)
     assert result.test_value == expected
     assert result.value == min(result.curve)
+    # On as many of the rows that it was trained on as validate: 30 of 90.
+    rows = torch.linspace(0, 89, 30).round().long()
+    expected = evaluate_metric(
+        objective, predict(modules[-1], iris.train.inputs[rows]), iris.train.targets[rows]
+    )
+    assert result.train_value == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_metric_that_cannot_judge_the_training_rows_fails_no_training(iris: Data) -> None:
+    counts: list[int] = []
+
+    def function(output: Tensor, _: Tensor) -> float:
+        counts.append(len(output))
+        if len(counts) > 3:
+            raise ValueError("no more")
+        return float(len(counts))
+
+    metric = Metric(name="scripted", direction="maximize", function=function)
+    objective = make_objective(family="mlp", data=iris, metric=metric, base=BASE)
+    result = train(objective, WIDTHS, replace(SHORT_SETTINGS, patience=0, judge_test=False), seed=0)
+    assert len(counts) == 4
+    assert (result.outcome, result.train_value) == ("complete", None)
 
 
 def test_an_epoch_that_fails_is_not_reported(iris: Data) -> None:

@@ -1,0 +1,129 @@
+"""What an experiment is about: a study, its problem, and the widths that all but one keep.
+
+Entry points: `Subject`, `load_subject`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...storage.database.database import Database
+from ...storage.ledger.slot import TrialOutcome, widths_key
+from ..command import format_command
+from ..errors import SpecError
+from ..problem.problem import Problem
+from ..problem.seeds import experiment_seed
+from ..problem.stored import base_folder, check_fingerprint
+from ..report.evidence import StudyEvidence, load_evidence
+from ..report.experiments.experiment_run import ExperimentRun, read_runs
+
+_TRAINED = (TrialOutcome.COMPLETE, TrialOutcome.NAN)
+"""Outcomes that the same training would have again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A study to experiment with.
+
+    Attributes:
+        evidence: All that it has found.
+        problem: Its model, data and limits.
+        widths: Those recommended, or as they were asked for instead.
+    """
+
+    evidence: StudyEvidence
+    problem: Problem
+    widths: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.evidence.row.name
+
+    @property
+    def spec_changes(self) -> Mapping[str, Any]:
+        """Changes of the spec that every experiment makes: each training goes to its end."""
+        return {} if self.evidence.spec.proxy.halving is None else {"proxy.halving": None}
+
+    @property
+    def known_noise(self) -> float | None:
+        """Standard deviation of one training by the study's surrogate; None where there is none."""
+        posterior = self.evidence.posterior
+        return None if posterior is None else posterior.metric.noise_deviation
+
+    def seeds(self, count: int) -> list[int]:
+        """Return seeds to train with: that of the study's own training of these widths first."""
+        own = [
+            trial.seed
+            for trial in self.evidence.trials
+            if widths_key(trial.widths) == widths_key(self.widths)
+        ]
+        study_seed = self.evidence.spec.study.seed
+        return [*own[:1], *(experiment_seed(study_seed, index) for index in range(count))][:count]
+
+    def violated_limits(self, costs: Mapping[str, float]) -> list[str]:
+        """Return the names of the limits that costs break."""
+        violations = self.problem.limits.violations(costs)
+        return [name for name, violation in violations.items() if violation > 0]
+
+    def known_runs(self, kinds: Iterable[str]) -> list[ExperimentRun]:
+        """Return trainings of the study itself, and of its follow-up studies of some kinds.
+
+        Args:
+            kinds: How the follow-up studies' names begin behind the study's.
+        """
+        runs = [
+            run for run in read_runs(self.evidence.records, self.name) if run.outcome in _TRAINED
+        ]
+        for detail, records in self.evidence.follow_ups.items():
+            if any(detail.startswith(kind) for kind in kinds):
+                runs += read_runs(records, f"{self.name}/{detail}")
+        return runs
+
+
+def load_subject(database: Database, name: str, at: Mapping[str, int] | None = None) -> Subject:
+    """Return a study to experiment with, at its recommended widths.
+
+    Args:
+        database: Where it is.
+        name: Its name.
+        at: Widths to keep instead of those recommended.
+
+    Raises:
+        StudyNotFound: There is no such study.
+        FingerprintMismatch: Its code or data are not what it was started with.
+        SpecError: It has no complete trial and `at` does not name all widths, or has other names.
+        ObjectiveError: Its model or its data are not on this machine, or do not work here.
+    """
+    evidence = load_evidence(database, name)
+    space, chosen = evidence.space, dict(at or {})
+    unknown = [width for width in chosen if width not in space.names]
+    if unknown:
+        raise SpecError(
+            f'--at: found "{unknown[0]}", which is no width of {name}; expected any of '
+            f"{', '.join(space.names)}"
+        )
+    check_fingerprint(evidence.row)
+    if chosen.keys() != set(space.names):
+        chosen = {**_recommended_widths(evidence), **chosen}
+    widths = {width: chosen[width] for width in space.names}
+    if (reason := space.explain(widths)) is not None:
+        raise SpecError(f"--at: {reason}")
+    problem = Problem.load(evidence.spec, base_folder(evidence.row), evidence.row.costs)
+    return Subject(evidence=evidence, problem=problem, widths=widths)
+
+
+def _recommended_widths(evidence: StudyEvidence) -> Mapping[str, int]:
+    from ..report.summary import build_summary
+
+    answer = build_summary(evidence).recommendation
+    if answer is None:
+        name = evidence.row.name
+        raise SpecError(
+            f"{name}: no trial is complete yet, so no widths are recommended; "
+            f"`{format_command('status', name)}` shows its trials, and --at gives all widths "
+            "yourself"
+        )
+    return answer.recommended.widths

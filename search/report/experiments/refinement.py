@@ -1,0 +1,294 @@
+"""What refining found: which settings to take, and by how much they are better.
+
+Entry points: `Refinement`, `judge_refinement`, `RefinementVerdict`.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from ...goal import Goal
+from ..confirmation.words import MetricWords
+from .controlled_table import format_figure, run_json
+from .experiment_run import ExperimentRun, values_by_seed
+from .refinement_axes import FOLDS, Setting, setting_key
+from .refinement_race import Decision, OptionVerdict, RaceState
+from .share_table import difference_text
+
+
+class RefinementVerdict(enum.StrEnum):
+    """The answer of refining; the words are in the JSON."""
+
+    REFINED = "refined"
+    NOTHING = "nothing to refine"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldNoise:
+    """What moves the metric of one training: which rows validate, and the seed.
+
+    Attributes:
+        folds: Folds that it was measured with.
+        rows: Standard deviation of the metric over the folds.
+        seeds: Standard deviation over seeds, of one validation split or of the mean of the folds.
+        matters: Whether the rows move it significantly more than the seed does (F test at 5 %).
+        in_force: Whether the study validates with folds already.
+    """
+
+    folds: int
+    rows: float
+    seeds: float
+    matters: bool
+    in_force: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """What refining found.
+
+    Attributes:
+        study: The study that was refined.
+        follow_up: The study of its trainings.
+        metric: The metric's name.
+        goal: Says which metric is better.
+        base: The study's own setting.
+        state: Where the race ended.
+        runs: All trainings.
+        fold_noise: What k-fold validation would bring; None where it was not measured.
+        notes: What else a reader has to know.
+    """
+
+    study: str
+    follow_up: str | None
+    metric: str
+    goal: Goal
+    base: Setting
+    state: RaceState
+    runs: Sequence[ExperimentRun]
+    fold_noise: FoldNoise | None = None
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def verdict(self) -> RefinementVerdict:
+        """The answer: settings are taken where they are better with fresh seeds, too."""
+        if self.state.failed is not None:
+            return RefinementVerdict.FAILED
+        if self.state.gain is not None and self.state.gain.is_positive:
+            return RefinementVerdict.REFINED
+        return RefinementVerdict.NOTHING
+
+    @property
+    def setting(self) -> Setting:
+        """The setting to take."""
+        return self.state.best if self.verdict is RefinementVerdict.REFINED else self.base
+
+    @property
+    def spec_lines(self) -> list[str]:
+        """The lines of a spec that set what was refined; none where nothing was."""
+        sections: dict[str, list[str]] = {}
+        for key, value in self.setting.overrides.items():
+            section, name = key.split(".", 1)
+            sections.setdefault(section, []).append(f"{name} = {json.dumps(value)}")
+        return [
+            line for section, lines in sections.items() for line in (f"[{section}]", *sorted(lines))
+        ]
+
+    @property
+    def verdict_text(self) -> str:
+        """The answer for people, with its numbers."""
+        words = MetricWords(name=self.metric, sign=self.goal.sign)
+        state = self.state
+        if state.failed is not None:
+            return f"Nothing could be refined: the study's own setting failed: {state.failed}."
+        won = [item for item in state.decisions if item.verdict is OptionVerdict.BETTER]
+        if state.gain is None:
+            return "Nothing to refine: no other setting is better beyond the noise."
+        taken = ", ".join(_last_of_each_axis(won))
+        gain = difference_text(state.gain, words)
+        if self.verdict is RefinementVerdict.REFINED:
+            return (
+                f"Set {taken}: {gain} over {state.gain.seeds} fresh seeds, which no choice has "
+                "seen (95 %)."
+            )
+        return (
+            f"Nothing to refine: what {taken} seemed to bring did not hold over "
+            f"{state.gain.seeds} fresh seeds: {gain} (95 %)."
+        )
+
+    def sentences(self) -> list[str]:
+        """Return what was found, the answer first."""
+        lines = [self.verdict_text]
+        if (noise := self.fold_noise) is not None:
+            lines.append(_fold_sentence(noise, MetricWords(name=self.metric, sign=self.goal.sign)))
+        return [*lines, *self.notes]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        noise, sign = self.fold_noise, self.goal.sign
+        return {
+            "study": self.study,
+            "follow_up": self.follow_up,
+            "metric": {"name": self.metric, "direction": str(self.goal.direction)},
+            "verdict": str(self.verdict),
+            "verdict_text": self.verdict_text,
+            "widths": dict(self.setting.widths),
+            "settings": dict(self.setting.overrides),
+            "spec": self.spec_lines,
+            "gain": _difference_json(self.state.gain, sign),
+            "noise": None if self.state.noise is None else self.state.noise.deviation,
+            "decisions": [_decision_json(item, sign) for item in self.state.decisions],
+            "folds": None
+            if noise is None
+            else {
+                "folds": noise.folds,
+                "rows": noise.rows,
+                "seeds": noise.seeds,
+                "matters": noise.matters,
+                "in_force": noise.in_force,
+            },
+            "runs": [
+                {
+                    **run_json(run),
+                    "widths": dict(run.widths),
+                    "overrides": dict(run.overrides),
+                }
+                for run in self.runs
+            ],
+            "sentences": self.sentences(),
+        }
+
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Return titles and rows for people: what was tried, and what became of it."""
+        words = MetricWords(name=self.metric, sign=self.goal.sign)
+        base_runs = [
+            run for run in self.runs if setting_key(run.widths, run.overrides) == self.base.key
+        ]
+        rows = [["as in the study", "", format_figure(values_by_seed(base_runs)), "", ""]]
+        for item in self.state.decisions:
+            difference = item.difference
+            verdict = str(item.verdict) + ("" if item.detail is None else f": {item.detail}")
+            rows.append(
+                [
+                    item.axis,
+                    item.text.removeprefix(f"{item.axis} "),
+                    "" if difference is None else difference_text(difference, words),
+                    "" if difference is None else str(difference.seeds),
+                    verdict,
+                ]
+            )
+        return ["tried", "value", "difference", "seeds", "verdict"], rows
+
+
+def judge_refinement(
+    state: RaceState,
+    runs: Sequence[ExperimentRun],
+    base: Setting,
+    *,
+    study: str,
+    follow_up: str | None,
+    metric: str,
+    goal: Goal,
+    folds: int,
+    fold_runs: Sequence[ExperimentRun] = (),
+    notes: Sequence[str] = (),
+) -> Refinement:
+    """Put together what refining found.
+
+    Args:
+        state: The race's end.
+        runs: All trainings.
+        base: The study's own setting.
+        study: The study.
+        follow_up: The study of the trainings.
+        metric: The metric's name.
+        goal: Says which metric is better.
+        folds: Trainings of one value in the study: folds times replicas.
+        fold_runs: Trainings of the best setting with `FOLDS` folds, where the study has none.
+        notes: What else to say.
+    """
+    best = [run for run in runs if setting_key(run.widths, run.overrides) == state.best.key]
+    return Refinement(
+        study=study,
+        follow_up=follow_up,
+        metric=metric,
+        goal=goal,
+        base=base,
+        state=state,
+        runs=runs,
+        fold_noise=_fold_noise(best, best if folds > 1 else fold_runs, folds),
+        notes=notes,
+    )
+
+
+def _fold_noise(
+    runs: Sequence[ExperimentRun], fold_runs: Sequence[ExperimentRun], folds: int
+) -> FoldNoise | None:
+    """Return what the choice of the validation rows moves, beside the seed; None if unknown.
+
+    The spread of a training over k folds is s / √k, the standard error of their mean: s is what one
+    split's metric moves by, by its rows and by its seed. Where that is significantly more than
+    seeds alone move one split's metric, one split is the luck of its rows.
+    """
+    from scipy import stats
+
+    count = folds if folds > 1 else FOLDS
+    variances = [run.spread**2 * count for run in fold_runs if run.spread is not None]
+    values = list(values_by_seed(runs).values())
+    if not variances or len(values) < 3:
+        return None
+    center = fmean(values)
+    # With folds, the values are means of so many trainings: one of them varies by as much more.
+    scale = folds if folds > 1 else 1
+    seed_variance = scale * sum((value - center) ** 2 for value in values) / (len(values) - 1)
+    row_variance = fmean(variances)
+    bound = stats.f.isf(0.05, len(variances) * (count - 1), len(values) - 1)
+    return FoldNoise(
+        folds=count,
+        rows=math.sqrt(row_variance),
+        seeds=math.sqrt(seed_variance),
+        matters=bool(row_variance > bound * seed_variance),
+        in_force=folds > 1,
+    )
+
+
+def _fold_sentence(noise: FoldNoise, words: MetricWords) -> str:
+    rows, seeds = words.amount(noise.rows), words.amount(noise.seeds)
+    measured = f"which rows validate moves {words.name} by ±{rows}, the seed by ±{seeds}"
+    if noise.in_force:
+        return f"k-fold: {noise.folds} folds are in force; {measured}."
+    if noise.matters:
+        return f"k-fold: set folds = {noise.folds} in [proxy]: {measured}, so one split is luck."
+    return f"k-fold: one validation split will do: {measured}."
+
+
+def _last_of_each_axis(won: Sequence[Decision]) -> list[str]:
+    last: Mapping[str, str] = {item.axis: item.text for item in won}
+    return [f"widths {text}" if axis == "wider" else text for axis, text in last.items()]
+
+
+def _difference_json(difference: Any, sign: float) -> dict[str, Any] | None:
+    if difference is None:
+        return None
+    half_width = difference.half_width
+    return {
+        "mean": sign * difference.mean,
+        "half_width": half_width if math.isfinite(half_width) else None,
+        "seeds": difference.seeds,
+    }
+
+
+def _decision_json(decision: Decision, sign: float) -> dict[str, Any]:
+    return {
+        "axis": decision.axis,
+        "option": decision.text or None,
+        "verdict": str(decision.verdict),
+        "difference": _difference_json(decision.difference, sign),
+        "detail": decision.detail,
+    }
