@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import SpecError
-from ..flags import whole_number
+from ..flags import parse_int_option, whole_number
 from ..printable import escape_controls
 from ..report.console import PlainConsole
 
@@ -144,6 +145,31 @@ def stderr() -> Console:
 def _console_columns(is_terminal: bool) -> int | None:
     """Return None for the terminal's own width or that of COLUMNS; else the default."""
     return None if is_terminal or "COLUMNS" in os.environ else _DEFAULT_COLUMNS
+
+
+def parse_widths(flag: str, text: str) -> dict[str, int]:
+    """Parse `a=64,b=32` as widths by name.
+
+    Args:
+        flag: What it was given for.
+        text: As it was given.
+
+    Raises:
+        SpecError: A part is no NAME=NUMBER, or a name stands twice.
+    """
+    from ..space.width import MAX_WIDTH
+
+    widths: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([^=\s]+)\s*=\s*([0-9]+)", part)
+        if match is None:
+            raise SpecError(f'{flag}: found "{part}", expected NAME=NUMBER such as hidden1=64')
+        if match[1] in widths:
+            raise SpecError(f'{flag}: "{match[1]}" stands twice; give each width once')
+        widths[match[1]] = parse_int_option(
+            f"{flag}: {match[1]}", match[2], minimum=1, maximum=MAX_WIDTH
+        )
+    return widths
 
 
 def write_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The learning curve: the recommended widths, and twice them, trained on growing shares of the rows.
+"""The learning curve: the recommended widths, and twice them, on growing shares of the rows.
 
 Entry point: `learning_curve`.
 """

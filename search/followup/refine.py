@@ -104,15 +104,18 @@ def refine(
         return read_runs(records, follow_up.name)
 
     runs = read_runs(LedgerReader(database, follow_up).records(), follow_up.name)
+    budget = trainings or MAX_TRAININGS
     for _ in range(_MAX_ROUNDS):
+        # A mean over more folds scatters less than what the others are compared by.
+        tried = [run for run in runs if _FOLDS_KEY not in run.overrides]
         state = race(
-            runs,
+            tried,
             axes,
             base,
             sign=subject.evidence.goal.sign,
             seeds=seeds,
             fresh_seeds=fresh_seeds,
-            budget=trainings or MAX_TRAININGS,
+            budget=budget,
         )
         if not state.needs:
             break
@@ -132,11 +135,7 @@ def refine(
     settings = subject.problem.settings
     fold_runs: Sequence[ExperimentRun] = []
     may_fold = settings.folds == 1 and subject.problem.objective.data.drawn_at_random
-    if (
-        may_fold
-        and state.failed is None
-        and len(runs) + FIRST_SEEDS <= (trainings or MAX_TRAININGS)
-    ):
+    if may_fold and state.failed is None and len(tried) + FIRST_SEEDS <= budget:
         fold_runs, runs = _train_with_folds(state, seeds[:FIRST_SEEDS], train)
     return judge_refinement(
         state,

@@ -63,7 +63,7 @@ class Subject:
         study_seed = self.evidence.spec.study.seed
         return [*own[:1], *(experiment_seed(study_seed, index) for index in range(count))][:count]
 
-    def violated_limits(self, costs: Mapping[str, float]) -> list[str]:
+    def violated_limits(self, costs: Mapping[str, int]) -> list[str]:
         """Return the names of the limits that costs break."""
         violations = self.problem.limits.violations(costs)
         return [name for name, violation in violations.items() if violation > 0]

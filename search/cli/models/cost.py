@@ -13,7 +13,7 @@ from ...errors import SpecError
 from ...flags import parse_int_option, whole_number
 from ...space.width import MAX_WIDTH
 from ...spec.proxy_section import MAX_BATCH_SIZE
-from ..options import JsonOption, make_table, stdout, write_json
+from ..options import JsonOption, make_table, parse_widths, stdout, write_json
 
 if TYPE_CHECKING:
     from ....objectives.training.step import TensorSpec
@@ -88,7 +88,9 @@ def cost(
     if candidates is not None:
         _print_candidates(cost_survey, read_candidates(candidates), as_json)
     elif widths is not None or cost_survey.space is None:
-        _print_candidate(cost_survey, parse_widths(widths or ""), as_json, by_module, verify)
+        _print_candidate(
+            cost_survey, parse_widths("--widths", widths or ""), as_json, by_module, verify
+        )
     else:
         _print_space(cost_survey, as_json)
 
@@ -228,25 +230,6 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
         f"largest: {format_widths(survey['largest']['widths'])}",
         markup=False,
     )
-
-
-def parse_widths(text: str) -> dict[str, int]:
-    """Parse `a=64,b=32` as widths by name.
-
-    Raises:
-        SpecError: A part is no NAME=NUMBER, or a name stands twice.
-    """
-    widths: dict[str, int] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        match = re.fullmatch(r"([^=\s]+)\s*=\s*([0-9]+)", part)
-        if match is None:
-            raise SpecError(f'--widths: found "{part}", expected NAME=NUMBER such as hidden1=64')
-        if match[1] in widths:
-            raise SpecError(f'--widths: "{match[1]}" stands twice; give each width once')
-        widths[match[1]] = parse_int_option(
-            f"--widths: {match[1]}", match[2], minimum=1, maximum=MAX_WIDTH
-        )
-    return widths
 
 
 def parse_input(text: str) -> TensorSpec:
