@@ -45,7 +45,7 @@ _FIRST_FRESH_SEED = 1000
 _MAX_ROUNDS = 200
 """More rounds of trainings than any race has."""
 
-_FOLDS_KEY = "proxy.folds"
+_FOLDS_KEY, _REPEATS_KEY = "proxy.folds", "proxy.repeats"
 
 _Train = Callable[[Sequence[PlannedTrial]], list[ExperimentRun]]
 """Trains what is planned, and returns all trainings of the refinement."""
@@ -145,8 +145,9 @@ def refine(
         follow_up=follow_up.name,
         metric=subject.evidence.spec.metric,
         goal=subject.evidence.goal,
-        folds=settings.folds * settings.replicas if settings.folds > 1 else 1,
+        splits=settings.splits * settings.replicas if settings.splits > 1 else 1,
         fold_runs=fold_runs,
+        fold_splits=FOLDS * settings.replicas,
     )
 
 
@@ -154,7 +155,7 @@ def _train_with_folds(
     state: RaceState, seeds: Sequence[int], train: _Train
 ) -> tuple[list[ExperimentRun], list[ExperimentRun]]:
     """Train the best setting with folds; return those trainings, and all."""
-    overrides = {**state.best.overrides, _FOLDS_KEY: FOLDS}
+    overrides = {**state.best.overrides, _FOLDS_KEY: FOLDS, _REPEATS_KEY: 1}
     runs = train(
         [
             PlannedTrial(

@@ -35,14 +35,14 @@ class FoldNoise:
     """What moves the metric of one training: which rows validate, and the seed.
 
     Attributes:
-        folds: Folds that it was measured with.
+        splits: Splits that it was measured with.
         rows: Standard deviation of the metric over the folds.
         seeds: Standard deviation over seeds, of one validation split or of the mean of the folds.
         matters: Whether the rows move it significantly more than the seed does (F test at 5 %).
         in_force: Whether the study validates with folds already.
     """
 
-    folds: int
+    splits: int
     rows: float
     seeds: float
     matters: bool
@@ -147,7 +147,7 @@ class Refinement:
             "folds": None
             if noise is None
             else {
-                "folds": noise.folds,
+                "splits": noise.splits,
                 "rows": noise.rows,
                 "seeds": noise.seeds,
                 "matters": noise.matters,
@@ -195,8 +195,9 @@ def judge_refinement(
     follow_up: str | None,
     metric: str,
     goal: Goal,
-    folds: int,
+    splits: int,
     fold_runs: Sequence[ExperimentRun] = (),
+    fold_splits: int = FOLDS,
     notes: Sequence[str] = (),
 ) -> Refinement:
     """Put together what refining found.
@@ -209,8 +210,9 @@ def judge_refinement(
         follow_up: The study of the trainings.
         metric: The metric's name.
         goal: Says which metric is better.
-        folds: Trainings of one value in the study: folds times replicas.
+        splits: Trainings that a value of the study is the mean of; 1 for one validation split.
         fold_runs: Trainings of the best setting with `FOLDS` folds, where the study has none.
+        fold_splits: Trainings that one of these is the mean of.
         notes: What else to say.
     """
     best = [run for run in runs if setting_key(run.widths, run.overrides) == state.best.key]
@@ -222,39 +224,50 @@ def judge_refinement(
         base=base,
         state=state,
         runs=runs,
-        fold_noise=_fold_noise(best, best if folds > 1 else fold_runs, folds),
+        fold_noise=_fold_noise(best, best, splits, in_force=True)
+        if splits > 1
+        else _fold_noise(best, fold_runs, fold_splits, in_force=False),
         notes=notes,
     )
 
 
 def _fold_noise(
-    runs: Sequence[ExperimentRun], fold_runs: Sequence[ExperimentRun], folds: int
+    runs: Sequence[ExperimentRun],
+    fold_runs: Sequence[ExperimentRun],
+    splits: int,
+    *,
+    in_force: bool,
 ) -> FoldNoise | None:
     """Return what the choice of the validation rows moves, beside the seed; None if unknown.
 
-    The spread of a training over k folds is s / √k, the standard error of their mean: s is what one
+    The spread of a value over k splits is s / √k, the standard error of their mean: s is what one
     split's metric moves by, by its rows and by its seed. Where that is significantly more than
     seeds alone move one split's metric, one split is the luck of its rows.
+
+    Args:
+        runs: Trainings as in the study, of several seeds.
+        fold_runs: Trainings with folds.
+        splits: Trainings that each of the latter is the mean of.
+        in_force: Whether the study validates so, and both are the same.
     """
     from scipy import stats
 
-    count = folds if folds > 1 else FOLDS
-    variances = [run.spread**2 * count for run in fold_runs if run.spread is not None]
+    variances = [run.spread**2 * splits for run in fold_runs if run.spread is not None]
     values = list(values_by_seed(runs).values())
     if not variances or len(values) < 3:
         return None
     center = fmean(values)
     # With folds, the values are means of so many trainings: one of them varies by as much more.
-    scale = folds if folds > 1 else 1
+    scale = splits if in_force else 1
     seed_variance = scale * sum((value - center) ** 2 for value in values) / (len(values) - 1)
     row_variance = fmean(variances)
-    bound = stats.f.isf(0.05, len(variances) * (count - 1), len(values) - 1)
+    bound = stats.f.isf(0.05, len(variances) * (splits - 1), len(values) - 1)
     return FoldNoise(
-        folds=count,
+        splits=splits,
         rows=math.sqrt(row_variance),
         seeds=math.sqrt(seed_variance),
         matters=bool(row_variance > bound * seed_variance),
-        in_force=folds > 1,
+        in_force=in_force,
     )
 
 
@@ -262,9 +275,9 @@ def _fold_sentence(noise: FoldNoise, words: MetricWords) -> str:
     rows, seeds = words.amount(noise.rows), words.amount(noise.seeds)
     measured = f"which rows validate moves {words.name} by ±{rows}, the seed by ±{seeds}"
     if noise.in_force:
-        return f"k-fold: {noise.folds} folds are in force; {measured}."
+        return f"k-fold: {noise.splits} splits take turns in validating; {measured}."
     if noise.matters:
-        return f"k-fold: set folds = {noise.folds} in [proxy]: {measured}, so one split is luck."
+        return f"k-fold: set folds = {FOLDS} in [proxy]: {measured}, so one split is luck."
     return f"k-fold: one validation split will do: {measured}."
 
 
