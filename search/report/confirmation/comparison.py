@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,19 @@ class RaceRules:
     def mean_interval(self, values: Sequence[float], error: float) -> MeanInterval:
         """Return the mean of values with the interval that holds at every look."""
         return interval(values, first=self.first_seeds, most=self.most_seeds, error=error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """How much worse "as good" may be: one standard deviation between seeds, itself an estimate.
+
+    Attributes:
+        size: In the metric's unit.
+        error: Standard error of the size, size / √(2 ν) for ν degrees of freedom.
+    """
+
+    size: float
+    error: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +97,28 @@ class ConfirmedValues:
         values = self.of(contender)
         return float(np.mean(values)) if values else -math.inf
 
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of `seed_deviation`."""
+        return sum(len(values) - 1 for values in self.validation.values())
+
     def seed_deviation(self) -> float | None:
-        """Return the standard deviation between seeds, pooled over contenders; None unknown.
+        """Return the standard deviation between seeds, pooled over contenders; None if unknown.
 
         The square root of the mean of the variances, weighed by their degrees of freedom.
         """
-        groups = [np.asarray(list(values.values())) for values in self.validation.values()]
-        freedom = sum(len(group) - 1 for group in groups)
-        if freedom < 1:
+        if self.freedom < 1:
             return None
+        groups = [np.asarray(list(values.values())) for values in self.validation.values()]
         squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-        return math.sqrt(squares / freedom)
+        return math.sqrt(squares / self.freedom)
+
+    def margin(self) -> Margin:
+        """Return how much worse "as good" may be; nothing while no deviation is known."""
+        deviation = self.seed_deviation()
+        if deviation is None:
+            return Margin(size=0.0, error=0.0)
+        return Margin(size=deviation, error=deviation / math.sqrt(2.0 * self.freedom))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,15 +159,31 @@ class Comparison:
         spread, not be shown by the last seed. That may end a race early but never claims a gain,
         so it leaves the error rate alone (non-binding futility, Jennison and Turnbull §4.2).
         """
-        return _is_hopeless(self.difference, 0.0, GAIN_ERROR, self.rules)
+        return is_hopeless_above(self.difference, 0.0, GAIN_ERROR, self.rules)
 
-    def is_as_good(self, margin: float) -> bool:
-        """Whether the challenger is worse by less than a margin, beyond doubt."""
-        return self.sufficiency.low > -margin
+    def is_as_good(self, margin: Margin) -> bool:
+        """Return whether the challenger is worse by less than a margin, beyond doubt."""
+        return self._against(margin).low > 0
 
-    def is_hopelessly_worse(self, margin: float) -> bool:
-        """Whether more seeds are not going to show that it is as good."""
-        return _is_hopeless(self.sufficiency, -margin, SUFFICIENCY_ERROR, self.rules)
+    def is_hopelessly_worse(self, margin: Margin) -> bool:
+        """Return whether more seeds are not going to show that it is as good."""
+        return is_hopeless_above(self._against(margin), 0.0, SUFFICIENCY_ERROR, self.rules)
+
+    def _against(self, margin: Margin) -> MeanInterval:
+        """Return difference + margin with its interval.
+
+        The mean of normal values and their spread are independent, so the variances add.
+        """
+        own = self.sufficiency
+        if own.error <= 0 or not math.isfinite(own.half_width):
+            return replace(own, mean=own.mean + margin.size)
+        error = math.hypot(own.error, margin.error)
+        return replace(
+            own,
+            mean=own.mean + margin.size,
+            error=error,
+            half_width=own.half_width * error / own.error,
+        )
 
     @property
     def contradicts(self) -> bool:
@@ -174,12 +214,6 @@ def is_hopeless_above(
     mean_interval: MeanInterval, threshold: float, error: float, rules: RaceRules
 ) -> bool:
     """Return whether more seeds are not going to show a mean above a threshold."""
-    return _is_hopeless(mean_interval, threshold, error, rules)
-
-
-def _is_hopeless(
-    mean_interval: MeanInterval, threshold: float, error: float, rules: RaceRules
-) -> bool:
     if mean_interval.count >= rules.most_seeds:
         return not mean_interval.low > threshold
     if mean_interval.count < 2:

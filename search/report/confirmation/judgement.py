@@ -227,17 +227,17 @@ def _distance(case: _Case, comparison: Comparison) -> str:
 
 def _as_good(case: _Case, comparisons: Sequence[Comparison], chosen: Contender) -> list[str]:
     """Return the sentence on a cheaper challenger that is as good, if there is one."""
-    margin = case.values.seed_deviation()
-    cost = case.goal.cost
+    margin, cost = case.values.margin(), case.goal.cost
     for comparison in comparisons:
         ours, theirs = comparison.challenger.costs.get(cost), chosen.costs.get(cost)
-        if margin is None or ours is None or theirs is None or ours >= theirs:
+        if ours is None or theirs is None or ours >= theirs:
             continue
         if comparison.is_as_good(margin):
             share = share_of_cost(comparison.challenger.costs, chosen.costs, cost)
             return [
                 f"As good, to within one standard deviation between seeds "
-                f"({case.words.amount(margin)}), is {_name(comparison.challenger)} with {share}."
+                f"({case.words.amount(margin.size)}), is {_name(comparison.challenger)} with "
+                f"{share}."
             ]
     return []
 
@@ -256,10 +256,10 @@ def _smallest_answer(case: _Case) -> _Answer:
     elif not chosen.comparisons:
         text = f"Nothing smaller is known to be as good: {value}{share}"
     else:
-        margin = case.values.seed_deviation() or 0.0
+        margin = case.values.margin()
         text = (
             f"The smallest that is as good, to within one standard deviation between seeds "
-            f"({case.words.amount(margin)}): {value}{share}"
+            f"({case.words.amount(margin.size)}): {value}{share}"
         )
     if contender.is_baseline:
         return _Answer(

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from ...goal import Goal, GoalKind
-from .comparison import Comparison, ConfirmedValues, compare, is_hopeless_above
+from .comparison import Comparison, ConfirmedValues, Margin, compare, is_hopeless_above
 from .contender import SPREAD, Contender
 from .sequential import SUFFICIENCY_ERROR, MeanInterval
 
@@ -77,7 +77,7 @@ def judge_standings(
     by_cost = sorted(judged, key=lambda contender: contender.costs.get(goal.cost, math.inf))
     if goal.target is not None:
         return [_target_standing(contender, values, goal.signed_target) for contender in by_cost]
-    margin = values.seed_deviation() or 0.0
+    margin = values.margin()
     return [
         _sufficiency_standing(contender, by_cost[index + 1 :], values, margin)
         for index, contender in enumerate(by_cost)
@@ -128,7 +128,7 @@ def _target_standing(contender: Contender, values: ConfirmedValues, target: floa
 
 
 def _sufficiency_standing(
-    contender: Contender, costlier: Sequence[Contender], values: ConfirmedValues, margin: float
+    contender: Contender, costlier: Sequence[Contender], values: ConfirmedValues, margin: Margin
 ) -> Standing:
     comparisons = _compare_all(values, contender, costlier)
     metric = _metric(contender, values)
@@ -179,8 +179,7 @@ def beats_constant(
     deviation = values.seed_deviation()
     if deviation is None:
         return max(float(np.mean(own)) for own in trained) > constant
-    freedom = sum(len(own) - 1 for own in values.validation.values())
-    critical = float(stats.t.isf(CONSTANT_ERROR, freedom))
+    critical = float(stats.t.isf(CONSTANT_ERROR, values.freedom))
     return any(
         float(np.mean(own)) - critical * deviation / math.sqrt(len(own)) > constant
         for own in trained
