@@ -175,7 +175,7 @@ class TrialSupervisor:
         elif failure.kind is not ErrorKind.BUG:
             return False
         # Where the storage is away for us, too, this raises, which says so.
-        records = [self.ledger.reader.record(slot.number) for slot in slots]
+        records = self.ledger.reader.records_of([slot.number for slot in slots])
         return any(record.widths and record.state is SlotState.LEASED for record in records)
 
     def _settle_crash(self, slots: Sequence[Slot], crash: TrainerDied) -> list[SlotOutcome]:
@@ -185,7 +185,9 @@ class TrialSupervisor:
         and the next ones are claimed one by one. Nothing is charged for what it had recorded.
         """
         reader, reason = self.ledger.reader, str(crash)
-        leased = [slot for slot in slots if reader.record(slot.number).state is SlotState.LEASED]
+        records = reader.records_of([slot.number for slot in slots])
+        still_leased = {record.number for record in records if record.state is SlotState.LEASED}
+        leased = [slot for slot in slots if slot.number in still_leased]
         if len(leased) > 1:
             self._one_at_a_time = len(leased)
             self.ledger.release_many(leased)

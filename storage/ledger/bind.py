@@ -60,8 +60,8 @@ def bind(
     unbound: list[tuple[Slot, dict[str, Any]]] = []
     for binding, key in zip(bindings, keys, strict=True):
         slot, origin = binding.slot, binding.origin
-        row, widths = rows[slot.number], plain_widths(binding.widths)
-        if not is_held(row, slot):
+        row, widths = rows.get(slot.number), plain_widths(binding.widths)
+        if row is None or not is_held(row, slot):
             results.append(BindFailure.LOST)
             continue
         _check_unbound_or_same(row, key, widths)

@@ -1,7 +1,8 @@
 """The budget: how many slots a study has.
 
-`extend` adds a number of slots, `set_budget` raises their number to a total. A budget never
-shrinks: a slot may hold a training that has already run.
+`extend` adds a number of slots, `set_budget` raises their number to a total. A slot that anybody
+claimed stays in the budget: it may hold a training that has already run. Only `close`, once in a
+study, takes back the slots after those, when a search has stopped itself.
 
 The study's row says how many there are: that number is the budget, and changing it one short
 transaction, whatever it is. The slots' own rows are made as they are needed, `ROWS_AT_ONCE` of
@@ -10,13 +11,26 @@ is there at once, holds nobody up and takes no room, and wherever a process dies
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
-from ..database.tables import slots, studies
+from ..database.tables import UNBOUND, slots, studies
 from ..errors import BudgetRefused
 from . import events
+from .slot import SlotState
 
 MAX_BUDGET = 10_000_000
 """Slots that a study may have."""
@@ -92,6 +106,62 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
         return total
 
     return database.write(grow_to_total)
+
+
+def close(
+    database: "Database", study: "StudyRow", *, worker: str, detail: Mapping[str, Any]
+) -> int | None:
+    """End the budget behind the last slot that was ever claimed; a study does so once.
+
+    Whoever decides it keeps the slots that it holds, and so does everybody else: they are trained,
+    and the budget is exactly what was. What is added later, by `extend` or `set_budget`, stays.
+
+    Args:
+        database: Where the study is.
+        study: The study.
+        worker: Who decided.
+        detail: Why, for the event.
+
+    Returns:
+        How many slots were taken back; None where the study was closed before, by anybody.
+    """
+    attempt = uuid.uuid4().hex
+
+    def close_once(connection: Connection) -> int | None:
+        current = lock_budget(connection, study.id)
+        known = events.find(connection, _closed_key(study.id))
+        if known is not None:
+            # Ours, where our commit arrived and its reply did not.
+            return int(known["saved"]) if known["attempt"] == attempt else None
+        # No claim takes these until we are done; those who hold one have claimed it before.
+        untouched = and_(UNBOUND, slots.c.state == SlotState.FREE, slots.c.hold.is_(None))
+        in_study = slots.c.study_id == study.id
+        locked = select(slots.c.number).where(in_study, untouched).order_by(slots.c.number)
+        unclaimed = set(connection.scalars(locked.with_for_update()))
+        end = count_rows(connection, study.id)
+        while end and end - 1 in unclaimed:
+            end -= 1
+        connection.execute(delete(slots).where(in_study, slots.c.number >= end, untouched))
+        connection.execute(update(studies).where(studies.c.id == study.id).values(budget=end))
+        entry = events.NewEvent(
+            kind=events.EventKind.CLOSED,
+            worker=worker,
+            idempotency_key=_closed_key(study.id),
+            detail={**detail, "before": current, "saved": current - end, "attempt": attempt},
+        )
+        events.append(connection, study.id, entry)
+        return current - end
+
+    return database.write(close_once)
+
+
+def find_closing(connection: Connection, study_id: int) -> dict[str, Any] | None:
+    """Return the detail of the event by which a study stopped itself; None where it did not."""
+    return events.find(connection, _closed_key(study_id))
+
+
+def _closed_key(study_id: int) -> str:
+    return f"{events.EventKind.CLOSED}:{study_id}"
 
 
 def make_rows(connection: Connection, study_id: int, *, until: int | None = None) -> int:

@@ -28,6 +28,7 @@ class EventKind(enum.StrEnum):
 
     CREATED = "created"
     EXTENDED = "extended"
+    CLOSED = "closed"
     CLAIMED = "claimed"
     RECLAIMED = "reclaimed"
     BOUND = "bound"
@@ -115,6 +116,13 @@ def append_all(connection: Connection, study_id: int, entries: Sequence[NewEvent
         connection.execute(
             _insert_statement(connection, study_id), [_event_values(entry) for entry in entries]
         )
+
+
+def find(connection: Connection, idempotency_key: str) -> dict[str, Any] | None:
+    """Return the detail of the event with an idempotency key; None where there is none."""
+    query = select(events.c.detail).where(events.c.once == idempotency_key)
+    detail = connection.execute(query).scalar_one_or_none()
+    return None if detail is None else dict(json.loads(detail))
 
 
 def read(database: "Database", study: "StudyRow", *, last: int | None = None) -> list[Event]:

@@ -81,8 +81,9 @@ class Fence:
             lost = [
                 slot
                 for slot in unmatched
-                if rows[slot.number].token != slot.token
-                or rows[slot.number].state not in settled_states
+                # A slot that was given back may have left the budget since, with its row.
+                if (row := rows.get(slot.number)) is not None
+                and (row.token != slot.token or row.state not in settled_states)
             ]
             self.record_refusals(connection, lost, action=action)
             return lost
@@ -90,7 +91,10 @@ class Fence:
         return self._database.write(update_and_check, durable=False)
 
     def lock_rows(self, connection: Connection, batch: Sequence[Slot]) -> dict[int, Row[Any]]:
-        """Return the slots' rows by number, locked until the transaction ends."""
+        """Return the slots' rows by number, locked until the transaction ends.
+
+        A slot that was given back may have none any more, where the study stopped itself.
+        """
         if not batch:
             return {}
         # Every transaction locks in the order of the numbers, so that no two wait for each other.
@@ -135,11 +139,13 @@ class Fence:
         )
 
 
-def is_held(row: Row[Any], slot: Slot) -> bool:
+def is_held(row: Row[Any] | None, slot: Slot) -> bool:
     """Return whether a row is still this holder's, with the widths that it bound.
 
     A crash of the server may keep a claim and lose the binding after it, which was not durable yet:
     a result of those widths then belongs to no slot.
     """
+    if row is None:
+        return False
     has_binding = slot.widths is None or row.widths_key is not None
     return bool(row.token == slot.token and row.state == SlotState.LEASED and has_binding)

@@ -24,7 +24,7 @@ Whoever does not hold slots reads by `LedgerReader`; a holder has one as `Ledger
 """
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -203,6 +203,19 @@ class Ledger:
         return budget.extend(
             self._database, self._study, additional=additional, worker=self._worker
         )
+
+    def close(self, **detail: Any) -> int | None:
+        """End the budget behind the last slot that anybody holds or has trained.
+
+        A study does so once; this worker's own slots stay, too.
+
+        Args:
+            **detail: Why, for the event.
+
+        Returns:
+            How many slots were taken back; None where the study was closed before.
+        """
+        return budget.close(self._database, self._study, worker=self._worker, detail=detail)
 
     def set_budget(self, total: int) -> int:
         """Raise the number of slots to `total`; return the budget.

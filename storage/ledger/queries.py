@@ -4,7 +4,7 @@ Every method of `LedgerReader` is one named query on the slots of one study.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from sqlalchemy import ColumnElement, Row, Select, func, literal, null, select, union_all
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, literal, null, select, 
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
 from ..database.tables import PAUSED_SLOTS, UNBOUND, slots, studies
-from .budget import rows_missing
+from .budget import find_closing, rows_missing
 from .claim import LEASE_SECONDS, is_leased
 from .slot import (
     SlotCounts,
@@ -111,6 +111,19 @@ class LedgerReader:
         query = select(slots).where(of_study(self._study.id), slots.c.number == number)
         [row] = self._rows(query)
         return SlotRecord.from_row(row)
+
+    def records_of(self, numbers: Sequence[int]) -> list[SlotRecord]:
+        """Return the slots of these numbers that have a row, by number."""
+        query = select(slots).where(of_study(self._study.id), slots.c.number.in_(numbers))
+        return [SlotRecord.from_row(row) for row in self._rows(query.order_by(slots.c.number))]
+
+    def closing(self) -> Mapping[str, Any] | None:
+        """Return why and by how much a study stopped itself; None where it did not.
+
+        Returns:
+            "before" and "saved", numbers of slots, and what else `Ledger.close` was given.
+        """
+        return self._database.read(lambda connection: find_closing(connection, self._study.id))
 
     def records(self) -> list[SlotRecord]:
         """Return all slots that have a row, by number; those after them nobody claimed yet."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Row, bindparam, update
 
 from ..database.dialect import database_now
 from ..database.tables import slots
@@ -67,7 +67,9 @@ def settle(
     """
     rows = fence.lock_rows(connection, [settlement.slot for settlement in batch])
     accepted = [
-        settlement for settlement in batch if is_held(rows[settlement.slot.number], settlement.slot)
+        settlement
+        for settlement in batch
+        if is_held(rows.get(settlement.slot.number), settlement.slot)
     ]
     if accepted:
         statement = (
@@ -86,7 +88,7 @@ def settle(
     lost = [
         settlement.slot
         for settlement in batch
-        if not _is_settled_by(rows[settlement.slot.number], settlement.slot)
+        if not _is_settled_by(rows.get(settlement.slot.number), settlement.slot)
     ]
     fence.record_refusals(connection, lost, action="record its result")
     return lost
@@ -101,8 +103,8 @@ def fail(
         Whether the slot is free for another attempt, else it is done with the outcome 'error'; None
         if another worker has it.
     """
-    row = fence.lock_rows(connection, [slot])[slot.number]
-    if row.token != slot.token:
+    row = fence.lock_rows(connection, [slot]).get(slot.number)
+    if row is None or row.token != slot.token:
         fence.record_refusals(connection, [slot], action=FAILURE_ACTION)
         return None
     if row.state != SlotState.LEASED:  # our commit arrived, its reply did not
@@ -127,8 +129,10 @@ def fail(
     return will_retry
 
 
-def _is_settled_by(row: Any, slot: Slot) -> bool:
+def _is_settled_by(row: Row[Any] | None, slot: Slot) -> bool:
     """Return whether a holder settled its slot, now or in an earlier attempt of this call."""
+    if row is None:
+        return False
     return is_held(row, slot) or bool(row.token == slot.token and row.state == SlotState.DONE)
 
 

@@ -9,9 +9,17 @@ import pytest
 from sqlalchemy import func, select
 from widthwise.storage.database.database import Database
 from widthwise.storage.database.tables import slots
-from widthwise.storage.errors import BudgetRefused, TrialRefused
+from widthwise.storage.errors import BudgetRefused, LeaseLost, TrialRefused
 from widthwise.storage.ledger.budget import MAX_BUDGET, ROWS_AT_ONCE
-from widthwise.storage.ledger.ledger import Ledger, LedgerReader
+from widthwise.storage.ledger.ledger import (
+    BindFailure,
+    Ledger,
+    LedgerReader,
+    Settlement,
+    Slot,
+    TrialOutcome,
+    WidthBinding,
+)
 from widthwise.storage.study import control
 from widthwise.storage.study.open_studies import open_studies
 from widthwise.storage.study.study import create_study
@@ -47,6 +55,10 @@ def row_count(database):
         return database.read(lambda connection: connection.execute(query).scalar_one())
 
     return count
+
+
+def finished(slot: Slot) -> Settlement:
+    return Settlement(slot=slot, outcome=TrialOutcome.COMPLETE, value=0.5)
 
 
 @pytest.mark.parametrize("budget", [1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 5_000_000, MAX_BUDGET])
@@ -110,3 +122,95 @@ def test_a_trial_without_a_row_is_controlled_as_any_other(database, new_study, r
     assert LedgerReader(database, study).counts().budget == 5 * ROWS_AT_ONCE
     with pytest.raises(TrialRefused, match=f"has no trial {5 * ROWS_AT_ONCE}"):
         control.pause_trial(database, study, 5 * ROWS_AT_ONCE, worker="eve")
+
+
+def test_a_study_that_stops_itself_ends_behind_what_was_claimed(database, new_study, row_count):
+    study = new_study(40)
+    worker, other = (Ledger(database, study, worker=name) for name in ("one", "two"))
+    [first] = worker.claim_many(1)
+    [second, third] = other.claim_many(2)
+    assert worker.close(reason="flat") == 37
+    reader = LedgerReader(database, study)
+    assert reader.counts().budget == row_count(study) == 3
+    assert reader.counts().running == 3
+    assert reader.closing()["saved"] == 37
+    assert reader.closing()["reason"] == "flat"
+    for ledger, slot in ((worker, first), (other, second), (other, third)):
+        assert ledger.beat_many([slot]) == []
+        assert ledger.settle_many([finished(slot)]) == []
+    assert reader.counts().complete == reader.counts().budget == 3
+    assert worker.claim_many(5) == []
+
+
+def test_a_study_stops_itself_once_and_what_is_added_later_stays(database, new_study):
+    study = new_study(40)
+    ledger = Ledger(database, study, worker="one")
+    slots_held = ledger.claim_many(2)
+    assert ledger.close() == 38
+    assert Ledger(database, study, worker="two").close() is None
+    assert ledger.extend(20) == 22
+    assert ledger.close() is None
+    assert LedgerReader(database, study).counts().budget == 22
+    assert len(slots_held) + len(ledger.claim_many(100)) == 22
+
+
+def test_a_slot_that_left_the_budget_is_lost_to_whoever_gave_it_back(database, new_study):
+    study = new_study(40)
+    ledger = Ledger(database, study, worker="one")
+    kept, given_back = ledger.claim_many(2)
+    ledger.release_many([given_back])
+    assert ledger.close() == 39
+    assert ledger.beat_many([kept, given_back]) == []
+    assert ledger.release_many([given_back]) == []
+    assert ledger.settle_many([finished(given_back)]) == [given_back]
+    binding = WidthBinding(slot=given_back, widths={"a": 1}, origin="sampler")
+    assert ledger.bind_many([binding]) == [BindFailure.LOST]
+    with pytest.raises(LeaseLost):
+        ledger.fail_attempt(given_back, "it raised")
+    reader = LedgerReader(database, study)
+    assert [record.number for record in reader.records_of([kept.number, given_back.number])] == [0]
+
+
+def test_a_paused_trial_stays_in_a_study_that_stops_itself(database, new_study):
+    study = new_study(40)
+    ledger = Ledger(database, study, worker="one")
+    ledger.claim_many(1)
+    control.pause_trial(database, study, 4, worker="ann")
+    assert ledger.close() == 35
+    assert LedgerReader(database, study).counts().waiting == 4
+
+
+def test_a_budget_of_millions_is_closed_and_opened_again(database, new_study, row_count):
+    study = new_study(5_000_000)
+    ledger = Ledger(database, study, worker="one")
+    ledger.claim_many(3)
+    assert ledger.close() == 4_999_997
+    assert row_count(study) == 3
+    assert ledger.extend(5_000) == 5_003
+    assert LedgerReader(database, study).counts().waiting == 5_000
+
+
+def test_of_many_that_stop_a_study_at_once_one_does(database, new_study):
+    study = new_study(200)
+    ledgers = [Ledger(database, study, worker=f"w{index}") for index in range(6)]
+    claimed: list[int] = []
+    saved: list[int | None] = []
+    barrier = threading.Barrier(len(ledgers))
+
+    def work(ledger: Ledger) -> None:
+        barrier.wait()
+        claimed.extend(slot.number for slot in ledger.claim_many(3))
+        saved.append(ledger.close())
+        claimed.extend(slot.number for slot in ledger.claim_many(3))
+
+    threads = [threading.Thread(target=work, args=(ledger,)) for ledger in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts = LedgerReader(database, study).counts()
+    assert sum(item is not None for item in saved) == 1
+    assert len(set(claimed)) == len(claimed)
+    # Whatever was claimed before is within the budget, and nothing is left behind it.
+    assert sorted(claimed) == list(range(counts.budget))
+    assert counts.budget == 200 - next(item for item in saved if item is not None)
