@@ -29,6 +29,8 @@ MAX_SCORED = 20_000
 
 # Observed candidates that every model predicts, for the best one among them.
 _MAX_OBSERVED = 512
+# Share of the cost that one would train again for.
+_WORTHWHILE_SAVING = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,12 +50,16 @@ class AcquisitionFunction:
     observed_means: Floats
     observed_costs: Floats
 
-    def __call__(self, encoded: Floats, cost: Floats) -> Floats:
+    def __call__(self, encoded: Floats, cost: Floats, *, noise: float = 0.0) -> Floats:
         """Return the logarithm of the expected gain of training each candidate, [n].
 
         Args:
             encoded: The candidates, [n, columns].
             cost: Their cost that the goal makes small, [n]; unused for the goal "best".
+            noise: Standard deviation of a training. With 0 a training tells a candidate's metric,
+                which is what to explore by; with more it moves what is believed of it by
+                s² / √(s² + noise²) only, s being its deviation: the knowledge gradient of
+                independent candidates (Frazier, Powell and Dayanik, 2008).
         """
         log_feasible = self.posterior.log_probability_feasible(encoded)
         if not self.observed_means.size:
@@ -62,7 +68,12 @@ class AcquisitionFunction:
         component_terms = [
             weight
             + _log_expected_gain(
-                self.goal, mean, deviation, cost, component_observed_means, self.observed_costs
+                self.goal,
+                mean,
+                deviation * (deviation / np.hypot(deviation, noise)),
+                cost,
+                component_observed_means,
+                self.observed_costs,
             )
             for (weight, mean, deviation), component_observed_means in zip(
                 self.posterior.metric.mixture_components(encoded), self.observed_means, strict=True
@@ -100,6 +111,18 @@ def make_acquisition_function(
         observed_means=np.array(observed_means, dtype=np.float64),
         observed_costs=train_costs[is_usable],
     )
+
+
+def gain_unit(posterior: ConstrainedPosterior, goal: Goal) -> float:
+    """Return the expected gain that is as much as the noise of one training, in the goal's unit.
+
+    For "best" that is the noise itself; for "front", whose gain is an area, the noise over costs
+    that are e times each other; for "smallest", whose gain is the logarithm of the cost that is
+    saved, a fifth of the cost.
+    """
+    if goal.kind is GoalKind.SMALLEST:
+        return _WORTHWHILE_SAVING
+    return max(posterior.metric.noise_deviation, MIN_DEVIATION)
 
 
 def _log_expected_gain(

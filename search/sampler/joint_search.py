@@ -27,8 +27,14 @@ _MAX_ROUNDS = 3
 class ScoreFunction(Protocol):
     """Scores pairs of widths and companions."""
 
-    def __call__(self, candidates: Candidates, encoded_companions: Floats | None = None) -> Floats:
-        """Return the scores, [n], higher being better."""
+    def __call__(
+        self,
+        candidates: Candidates,
+        encoded_companions: Floats | None = None,
+        *,
+        noise: float = 0.0,
+    ) -> Floats:
+        """Return the scores, [n], higher being better; with the noise that a training has."""
         ...
 
 

@@ -26,7 +26,7 @@ from ..space.local_search import beam_search
 from ..space.neighbourhood import Candidates, hash_rows
 from ..surrogate.blas_threads import single_blas_thread
 from ..surrogate.observations import Floats
-from .acquisition import MAX_SCORED, make_acquisition_function, top_by_ei
+from .acquisition import MAX_SCORED, gain_unit, make_acquisition_function, top_by_ei
 from .baselines import Baseline
 from .best_candidate import MIN_TRAININGS, BestCandidate, best_candidate
 from .companions import CompanionParameters
@@ -40,6 +40,8 @@ _SHORTLIST_SIZE = 2048
 _MAX_SCREENED_TERMS = 40_000_000
 # Candidates that the beam search starts from.
 _BEAM_STARTS = 6
+# Candidates with the best scores among which the most expected gain is looked for.
+_GAIN_CANDIDATES = 64
 # Trainings that the surrogate needs at least: for a level, for a slope that all widths share, and
 # for the noise. Its priors stand in for the rest, so the initial design need not grow with the
 # number of widths (docs/decisions/0004-the-surrogate.md).
@@ -55,20 +57,27 @@ class Suggestion:
         widths: Its widths by name.
         origin: Who chose it.
         companions: Values of the parameters that are searched along.
+        relative_gain: What its training is expected to gain, over the noise of one (see
+            `acquisition.gain_unit`); None where the acquisition function did not choose it.
     """
 
     widths: Mapping[str, int]
     origin: Origin
     companions: Mapping[str, Any] = field(default_factory=dict)
+    relative_gain: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """A candidate to suggest: its widths [d], encoded companions [e] if any, and its origin."""
+    """A candidate to suggest: its widths [d], encoded companions [e] if any, and its origin.
+
+    `log_gain` is the logarithm of what its training is expected to gain, where that is known.
+    """
 
     row: NDArray[np.int64]
     companion_row: Floats | None = None
     origin: Origin = field(kw_only=True)
+    log_gain: float | None = None
 
     @property
     def widths(self) -> Candidates:
@@ -174,7 +183,7 @@ class Suggester:
                     f"{len(np.unique(hash_rows(history.tried))):,} of "
                     f"{self.feasible_set.space.size:,} candidates keep the limits or were refused"
                 )
-            suggestions.append(self._suggestion(choice))
+            suggestions.append(self._suggestion(choice, posterior))
             history = history.with_pending(choice.widths, choice.companions)
             if posterior is not None:
                 posterior = posterior.condition_on(
@@ -226,11 +235,14 @@ class Suggester:
             self.companion_parameters,
         )
 
-    def _suggestion(self, choice: _Choice) -> Suggestion:
+    def _suggestion(self, choice: _Choice, posterior: ConstrainedPosterior | None) -> Suggestion:
         decode = None if self.companion_parameters is None else self.companion_parameters.decode
         return Suggestion(
             widths=self.feasible_set.space.as_mapping(choice.row),
             origin=choice.origin,
+            relative_gain=None
+            if choice.log_gain is None or posterior is None
+            else float(np.exp(choice.log_gain)) / gain_unit(posterior, self.goal),
             companions={}
             if decode is None or choice.companion_row is None
             else decode(choice.companion_row),
@@ -329,13 +341,14 @@ class Suggester:
         if not len(untried):
             return None
         scores = score(untried)
+        top = untried[np.argsort(-scores, kind="stable")[:_GAIN_CANDIDATES]]
+        log_gain = float(score(top, noise=posterior.metric.noise_deviation).max())
         if score_all:
-            return _Choice(untried[int(np.argmax(scores))], origin=SAMPLER)
+            row = untried[int(np.argmax(scores))]
+            return _Choice(row, origin=SAMPLER, log_gain=log_gain)
         starts = untried[np.argsort(-scores, kind="stable")[:_BEAM_STARTS]]
-        return _Choice(
-            beam_search(self.feasible_set, score, starts, rng, hash_rows(history.tried)),
-            origin=SAMPLER,
-        )
+        row = beam_search(self.feasible_set, score, starts, rng, hash_rows(history.tried))
+        return _Choice(row, origin=SAMPLER, log_gain=log_gain)
 
     def _score_function(self, posterior: ConstrainedPosterior, history: History) -> ScoreFunction:
         """Return the function that scores candidates by their expected gain."""
@@ -343,10 +356,16 @@ class Suggester:
             posterior, self.goal, self._goal_cost(np.vstack([history.observed, history.pending]))
         )
 
-        def score(candidates: Candidates, encoded_companions: Floats | None = None) -> Floats:
+        def score(
+            candidates: Candidates,
+            encoded_companions: Floats | None = None,
+            *,
+            noise: float = 0.0,
+        ) -> Floats:
             return acquisition(
                 encode_candidates(self.feasible_set, candidates, encoded_companions),
                 self._goal_cost(candidates),
+                noise=noise,
             )
 
         return score
