@@ -136,7 +136,7 @@ def _other_spec(study: StudyRow, differences: Mapping[str, tuple[Any, Any]]) -> 
 def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Console) -> None:
     ledger = Ledger(database, study, worker=worker_name())
     counts = ledger.reader.counts()
-    if spec.study.trials > counts.budget:
+    if spec.study.trials > counts.budget and ledger.reader.closing() is None:
         ledger.set_budget(spec.study.trials)
         counts = ledger.reader.counts()
     console.print(
@@ -146,8 +146,9 @@ def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Con
     )
     if count_finished(counts) == counts.budget:
         more = format_command("resume", study.name, options=["--trials", "+20"])
+        ending = "its budget is spent" if ledger.reader.closing() is None else "it ended itself"
         console.print(
-            f"its budget is spent; `{more}` adds to it",
+            f"{ending}; `{more}` adds to it",
             markup=False,
         )
 

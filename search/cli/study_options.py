@@ -17,13 +17,27 @@ from ...objectives.cost.registry import LIMITABLE_COSTS
 from ...objectives.model.family_registry import FAMILIES
 from ...storage.ledger.budget import MAX_BUDGET
 from ..errors import SpecError
-from ..flags import whole_number
+from ..flags import parse_int_option, whole_number
 from ..spec.proxy_section import MAX_EPOCHS
 from .check_data import FileOptions
 from .options import open_database, parse_name, stderr
 
 if TYPE_CHECKING:
     from ...storage.ledger.slot import StudyRow
+
+_AUTO = "auto"
+
+
+def _parse_trials(text: object) -> int | str:
+    """Return `--trials` as a spec takes it: a number, or "auto".
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if str(text).strip() == _AUTO:
+        return _AUTO
+    return parse_int_option("--trials", str(text), minimum=1, maximum=MAX_BUDGET)
+
 
 _LIMIT_FLAGS = {f"max_{cost.name}": cost for cost in LIMITABLE_COSTS if cost.option_help}
 
@@ -80,13 +94,13 @@ class StudyRequest:
     data: DataOptions
     limits: LimitOptions
     trials: Annotated[
-        int | None,
+        Any,
         typer.Option(
             "--trials",
             "-n",
-            parser=whole_number("--trials", 1, MAX_BUDGET),
+            parser=_parse_trials,
             metavar="N",
-            help="Budget in trainings, over all workers and resumes.",
+            help="Budget in trainings, over all workers and resumes; auto: ends itself.",
         ),
     ] = None
     name: Annotated[

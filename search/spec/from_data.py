@@ -46,7 +46,7 @@ def override_sections(
     sections: Mapping[str, Any],
     *,
     name: str | None,
-    trials: int | None,
+    trials: int | str | None,
     seed: int | None,
     device: str | None,
     limits: Mapping[str, str | None],

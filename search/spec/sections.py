@@ -79,18 +79,42 @@ def check_visible(name: str) -> str:
     return name
 
 
+AUTO = "auto"
+"""In place of a number of trials: a search that ends itself."""
+
+AUTO_TRIALS = 100
+"""Trainings at most of a search that ends itself: twice what a search of eight widths takes to be
+within the noise of its best (docs/sampler.md), and some."""
+
+
 class StudySection(Section):
     """`[study]`: the name, the budget and the goal."""
 
     name: Annotated[str, Field(max_length=200), AfterValidator(_check_study_name)]
     trials: int = Field(default=40, ge=1, le=MAX_BUDGET)
-    """Budget in trainings, exact over all workers and restarts."""
+    """Budget in trainings, exact over all workers and restarts; "auto" for `AUTO_TRIALS` at most,
+    fewer where the search has found what there is to find."""
+    stop: Literal["auto"] | None = None
+    """"auto": `trials` is the most, and the search may end itself before."""
     goal: Annotated[GoalKind, Field(strict=False)] = GoalKind.BEST
     target: float | None = Field(default=None, allow_inf_nan=False)
     """For the goal "smallest": the metric that is good enough."""
     cost: CostName | None = None
     """For the goals "smallest" and "front": the cost to make small (default: the first limit)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_auto(cls, values: Any) -> Any:
+        """Write `trials = "auto"` as its two keys."""
+        if not isinstance(values, dict) or not isinstance(values.get("trials"), str):
+            return values
+        if values["trials"] != AUTO:
+            raise ValueError(
+                f'trials: found "{values["trials"][:60]}", expected a whole number, or "{AUTO}" '
+                "for a search that ends itself"
+            )
+        return {**values, "trials": AUTO_TRIALS, "stop": AUTO}
 
     @model_validator(mode="after")
     def _check_goal(self) -> StudySection:

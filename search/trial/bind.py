@@ -23,8 +23,10 @@ from ...storage.projection.projection import Projection, TrialStart
 from ..errors import Exhausted, SearchError
 from ..problem.problem import Problem
 from ..problem.seeds import trial_seed
+from ..sampler.history import History
 from ..sampler.suggest import Suggestion
 from .history import build_history
+from .stopping import StoppingRule
 from .turn import ProposalTurn
 
 # Rounds of proposals for one batch: each further one means that another worker bound the same
@@ -211,6 +213,7 @@ class Binder:
             out_of_memory_elsewhere=self.out_of_memory_elsewhere,
             measured_limits=problem.spec.limits.measured_limits,
         )
+        self._stop_if_over(past)
         rng = np.random.default_rng((problem.spec.study.seed, slots[0].number, round_number))
         reaches_last = self.ledger.reader.unbound() <= len(slots)
         if nothing_bound and len(slots) == 1 and not ahead:
@@ -219,6 +222,17 @@ class Binder:
         suggestions = problem.suggester.suggest_batch(past, rng, ahead + count)
         # Those ahead choose the first ones, if they are alive.
         return suggestions[min(ahead, max(0, len(suggestions) - count)) :]
+
+    def _stop_if_over(self, past: History) -> None:
+        """End the study's budget behind what is claimed, if it ends itself and has found all.
+
+        The slots of this batch are still trained: the last of them confirms the best candidate.
+        """
+        if self.problem.spec.study.stop is None or self.ledger.reader.closing() is not None:
+            return
+        rule = StoppingRule(suggester=self.problem.suggester)
+        if rule.is_met(past):
+            self.ledger.close(trainings=len(past.values))
 
     def _release_surplus(self, slots: list[Slot], keep: int) -> list[Slot]:
         """Give back the slots that there is no suggestion for."""

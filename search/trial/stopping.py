@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import Exhausted
 from ..sampler.history import History
 from ..sampler.suggest import Suggester
 from ..space.feasible_set import stack_rows
@@ -43,8 +44,8 @@ IN_A_ROW = 5
 MIN_TRAININGS = 10
 """Trainings below which no search stops itself."""
 
-_MAX_REVIEWED = 200
 # Trainings among which the end of a search that did not stop itself is looked for afterwards.
+_MAX_REVIEWED = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,10 @@ class StoppingRule:
     def _is_flat(self, history: History) -> bool:
         """Return whether so many more trainings would gain less than the noise of one."""
         rng = np.random.default_rng(len(history.values))
-        [suggestion] = self.suggester.suggest_batch(history, rng, 1)
+        try:
+            [suggestion] = self.suggester.suggest_batch(history, rng, 1)
+        except Exhausted:
+            return True
         gain = suggestion.relative_gain
         return gain is not None and FURTHER_TRAININGS * gain < 1.0
 
