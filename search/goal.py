@@ -7,14 +7,15 @@ always better.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.9
 """Least probability that a candidate meets the target with which "smallest" settles for it."""
-_NORMAL_QUANTILE = 1.2816  # of a normal distribution: Φ(1.2816) = 0.9
+NORMAL_QUANTILE = 1.2816
+"""Of a normal distribution at that confidence: Φ(1.2816) = 0.9."""
 
 
 class GoalKind(enum.StrEnum):
@@ -22,7 +23,8 @@ class GoalKind(enum.StrEnum):
 
     Attributes:
         BEST: The best metric.
-        SMALLEST: The smallest cost with a metric that meets the target.
+        SMALLEST: The smallest cost with a metric that meets the target; without a target, with one
+            that is within one standard error of the best.
         FRONT: Everything that nothing else beats in both metric and cost.
     """
 
@@ -52,7 +54,8 @@ class Goal:
     Attributes:
         kind: "best" metric, "smallest" cost that meets the target, or the "front" of the two.
         direction: Whether a higher or a lower metric is better.
-        target: For "smallest": the metric that is good enough, in the metric's own sign.
+        target: For "smallest": the metric that is good enough, in the metric's own sign; None for
+            what is within one standard error of the best.
         cost: For "smallest" and "front": the name of the cost to make small.
     """
 
@@ -77,6 +80,23 @@ class Goal:
         return self.sign * self.target
 
 
+def settle_target(goal: Goal, mean: float, deviation: float) -> Goal:
+    """Return a goal "smallest" with a target: its own, or one standard error below the best.
+
+    The rule is that of Breiman et al., Classification and Regression Trees (1984), §3.4.3, who take
+    the smallest tree within one standard error of the best: what is nearer to the best cannot be
+    told from it.
+
+    Args:
+        goal: Any; other kinds are returned as they are.
+        mean: Metric of the best candidate, as estimated, in the metric's own sign.
+        deviation: Standard error of that estimate.
+    """
+    if goal.kind is not GoalKind.SMALLEST or goal.target is not None:
+        return goal
+    return replace(goal, target=mean - goal.sign * deviation)
+
+
 def meets_target(signed_metric: NDArray[np.float64], goal: Goal) -> NDArray[np.bool_]:
     """Return which signed metrics meet the target, [n]."""
     return signed_metric >= goal.signed_target
@@ -86,7 +106,22 @@ def confidently_meets_target(
     mean: NDArray[np.float64], deviation: NDArray[np.float64], goal: Goal
 ) -> NDArray[np.bool_]:
     """Return which candidates meet the target with a probability of `CONFIDENCE`, [n]."""
-    return mean - _NORMAL_QUANTILE * deviation >= goal.signed_target
+    return mean - NORMAL_QUANTILE * deviation >= goal.signed_target
+
+
+def is_good_enough(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], goal: Goal
+) -> NDArray[np.bool_]:
+    """Return which candidates are good enough for "smallest", [n].
+
+    With a target they meet it with confidence; without one their means are within one standard
+    error of the best among them, by the rule of `settle_target`. Of two as good, the best is the
+    one that is known better.
+    """
+    if goal.target is not None:
+        return confidently_meets_target(mean, deviation, goal)
+    best = int(np.argmax(mean - deviation))
+    return np.asarray(mean >= mean[best] - deviation[best])
 
 
 def cheapest_index(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -150,6 +151,11 @@ def parse_duration(value: int | float | str) -> float:
     if suffix not in DURATIONS or number <= 0:
         raise ValueError(f"found {value!r}, expected a length of time with its unit; {hint}")
     return float(number * DURATIONS[suffix])
+
+
+def format_widths(widths: Mapping[str, int]) -> str:
+    """Return widths for people: `hidden1=64 hidden2=32`."""
+    return " ".join(f"{name}={value}" for name, value in widths.items())
 
 
 def format_duration(seconds: float) -> str:

@@ -214,21 +214,11 @@ def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = 
 
 def print_report(console: Console, summary: StudySummary) -> None:
     """Print the comparison table and the verdict of a study."""
-    from ..report.summary import (
-        FLOPS_NOTE,
-        TEST_NOTE,
-        best_candidate_line,
-        better_model_line,
-        comparison_table,
-        constant_line,
-        progress_line,
-    )
+    from ..report.summary import FLOPS_NOTE, answer_lines, comparison_table, progress_line
 
     titles, rows = comparison_table(summary)
     console.print(make_table(titles, rows, title=progress_line(summary)))
-    console.print(f"{FLOPS_NOTE} {TEST_NOTE}", style="dim")
-    console.print(summary.verdict, style="bold", markup=False)
-    lines = (better_model_line(summary), best_candidate_line(summary), constant_line(summary))
-    for line in lines:
-        if line is not None:
-            console.print(line, markup=False)
+    console.print(FLOPS_NOTE, style="dim")
+    console.print(summary.verdict_text, style="bold", markup=False)
+    for line in answer_lines(summary):
+        console.print(line, markup=False)

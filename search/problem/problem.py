@@ -33,7 +33,7 @@ from ...objectives.training.constant import constant_score
 from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.user_code import source_fingerprint
 from ..goal import Goal
-from ..sampler.baselines import Baseline, baselines
+from ..sampler.baselines import TODAY, Baseline, baselines
 from ..sampler.suggest import Suggester
 from ..space.feasible_set import COST_BATCH_SIZE, FeasibleSet
 from ..space.limits import Limits
@@ -345,4 +345,5 @@ def _build_baselines(spec: Spec, feasible: FeasibleSet, data: Data) -> list[Base
         family = FAMILIES[spec.model.family]
         lows = [width.low for width in widths]
         rule_of_thumb = family.rule_of_thumb(lows, data.features, data.outputs)
-    return baselines(feasible, rule_of_thumb)
+    today = spec.references.get(TODAY)
+    return baselines(feasible, rule_of_thumb, today if isinstance(today, dict) else None)

@@ -20,6 +20,7 @@ from ...storage.study.study import list_follow_ups, load_study
 from ..errors import SearchError
 from ..goal import Goal
 from ..problem.stored import base_folder, stored_spec
+from ..sampler.baselines import AGREEING_NAMES, TODAY
 from ..space.space import Space
 from ..spec.spec import Spec
 from ..trial.history import CompletedTrial, build_history, completed_trials
@@ -27,6 +28,7 @@ from .reference import Reference, read_references
 
 if TYPE_CHECKING:
     from ..problem.memory_ceiling import OutOfMemoryRecord
+    from ..problem.problem import Problem
     from ..sampler.history import History
     from ..sampler.posterior import ConstrainedPosterior
     from ..space.feasible_set import FeasibleSet
@@ -49,6 +51,7 @@ class StudyEvidence:
         tried: Its slots that have widths, as the sampler learns from them.
         feasible: All candidates that keep the limits; None where they are not known, because the
             model or the data are not on this machine.
+        problem: The model, its data and its exact costs; None where they are not on this machine.
         references: Models other than a network, on the same splits.
         follow_ups: Slots of the studies that follow it up, by kind, or by kind and detail where
             there may be several: "confirmation", "sweep hidden1".
@@ -60,6 +63,7 @@ class StudyEvidence:
     counts: SlotCounts
     tried: Sequence[TriedSlot]
     feasible: FeasibleSet | None = None
+    problem: Problem | None = None
     references: Sequence[Reference] = ()
     follow_ups: Mapping[str, Sequence[SlotRecord]] = field(default_factory=dict)
 
@@ -72,6 +76,21 @@ class StudyEvidence:
     def goal(self) -> Goal:
         """What was looked for."""
         return self.spec.goal_for(self.row.direction)
+
+    @cached_property
+    def baselines(self) -> dict[str, Mapping[str, int]]:
+        """Widths of the plain baselines by name, today's model among them where it is named.
+
+        Today's model need not keep the limits; it is not trained then.
+        """
+        known = self.problem.suggester.baselines if self.problem else ()
+        widths: dict[str, Mapping[str, int]] = {
+            name: baseline.widths
+            for baseline in known
+            for name in baseline.name.split(AGREEING_NAMES)
+        }
+        today = self.spec.references.get(TODAY)
+        return {**widths, TODAY: today} if isinstance(today, dict) else widths
 
     @cached_property
     def trials(self) -> list[CompletedTrial]:
@@ -124,13 +143,15 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
     row = load_study(database, name)
     reader = LedgerReader(database, row)
     records, counts = reader.records(), reader.counts()
+    problem = load_problem(row, reader.out_of_memory()) if counts.complete else None
     return StudyEvidence(
         row=row,
         spec=stored_spec(row),
         records=records,
         counts=counts,
         tried=reader.tried(),
-        feasible=load_feasible_set(row, reader.out_of_memory()) if counts.complete else None,
+        feasible=problem.feasible if problem else None,
+        problem=problem,
         references=read_references(database, row),
         follow_ups={
             follow_up.name.removeprefix(f"{row.name}/"): LedgerReader(database, follow_up).records()
@@ -139,8 +160,8 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
     )
 
 
-def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> FeasibleSet | None:
-    """Return the candidates of a study; None where its model or data are not on this machine.
+def load_problem(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> Problem | None:
+    """Return the problem of a study; None where its model or data are not on this machine.
 
     Args:
         row: The study.
@@ -154,8 +175,7 @@ def load_feasible_set(row: StudyRow, records: Sequence[OutOfMemoryRecord]) -> Fe
     try:
         problem = Problem.load(stored_spec(row), base_folder(row), row.costs)
         device_classes = sorted({device for _, device in records if device is not None})
-        problem = fit_to_devices(problem, records, device_classes)
+        return fit_to_devices(problem, records, device_classes)
     except (ObjectiveError, SearchError) as error:
         _log.debug("only trained candidates are judged: %s", error)
         return None
-    return problem.feasible

@@ -12,7 +12,6 @@ from ...storage.database.database import Database
 from ...storage.ledger.slot import StudyRow
 from ...storage.study.reference import read_reference_figures
 from ..goal import Goal
-from ..trial.history import CompletedTrial
 
 TITLES = {
     "constant": "constant prediction",
@@ -52,11 +51,9 @@ def read_references(database: Database, row: StudyRow) -> list[Reference]:
     ]
 
 
-def better_model(
-    references: Sequence[Reference], recommended: CompletedTrial, goal: Goal
-) -> Reference | None:
-    """Return the best reference model where it is better than the recommended network."""
+def better_model(references: Sequence[Reference], value: float, goal: Goal) -> Reference | None:
+    """Return the best reference model where it is better than a network with this metric."""
     if not references:
         return None
     best = max(references, key=lambda reference: goal.sign * reference.value)
-    return best if goal.sign * (best.value - recommended.value) > 0 else None
+    return best if goal.sign * (best.value - value) > 0 else None

@@ -7,22 +7,51 @@ it to programs, `page.document` to people.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...objectives.cost.registry import COSTS
 from ...storage.ledger.slot import SlotCounts, SlotRecord
 from ..goal import Goal
+from ..sampler.baselines import AGREEING_NAMES
 from ..trial.history import CompletedTrial
 from ..units import COST_BY_NAME, format_cost
+from ..units import format_widths as format_widths
+from .metric_format import format_metric
+from .recommendation.candidate import KNEE, Estimate, JudgedCandidate
 from .reference import Reference, better_model
+from .verdict import Verdict
 
 if TYPE_CHECKING:
+    from .confirmation.confirmation import Confirmation
     from .evidence import StudyEvidence
-    from .recommendation.recommendation import Estimate, Recommendation
+    from .recommendation.recommendation import Recommendation
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
-TEST_NOTE = "Test figures come from data that no choice has seen."
+NO_ANSWER: Mapping[str, Any] = {
+    "best": None,
+    "recommended": None,
+    "runner_up": None,
+    "noise": None,
+    "reason": None,
+    "front": [],
+    "knee": None,
+    "in_question": [],
+    "more_trainings": None,
+}
+"""What stands in the place of `Recommendation.to_json` while no trial is complete."""
+
+
+class ReportPart(Protocol):
+    """A part of a report that another room draws from a study's evidence."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as `report.json` holds it: plain JSON, no NaN."""
+        ...
+
+    def sentences(self) -> list[str]:
+        """Return what a person reads of it, with numbers, units and spreads."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +69,10 @@ class StudySummary:
         recommendation: The answer; None while no trial is complete.
         exhausted: Whether every feasible candidate is known to have been tried.
         references: Models other than a network, on the same splits.
+        confirmation: What trainings with fresh seeds showed; None while there are none.
+        proxy_fidelity: How far the short trainings can be trusted; None while it is not known.
+        diagnosis: What holds the quality back, per layer and per study; None where it is not drawn.
+        rules: Rules of thumb judged against the study; None where they are not drawn.
     """
 
     study: str
@@ -52,13 +85,26 @@ class StudySummary:
     recommendation: Recommendation | None
     exhausted: bool = False
     references: Sequence[Reference] = ()
+    confirmation: Confirmation | None = None
+    proxy_fidelity: ReportPart | None = None
+    diagnosis: ReportPart | None = None
+    rules: ReportPart | None = None
 
     @property
-    def verdict(self) -> str:
-        """One sentence that judges the recommended trial."""
+    def verdict(self) -> Verdict:
+        """What the study has come to, in a word: by its confirmation where there is one."""
+        if self.confirmation is not None:
+            return self.confirmation.verdict
+        return self.recommendation.verdict if self.recommendation else Verdict.NO_TRIALS
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict in a sentence, with its numbers."""
+        if self.confirmation is not None:
+            return self.confirmation.verdict_text
         if self.recommendation is None:
             return "No trial is complete yet."
-        return self.recommendation.verdict
+        return self.recommendation.verdict_text
 
     @property
     def no_better_than_constant(self) -> list[CompletedTrial]:
@@ -66,14 +112,13 @@ class StudySummary:
         return [trial for trial in self.trials if trial.no_better_than_constant]
 
     @property
-    def baselines(self) -> list[CompletedTrial]:
-        """The completed baselines."""
-        return [trial for trial in self.trials if trial.origin.is_baseline]
+    def baselines(self) -> Mapping[str, JudgedCandidate]:
+        """The plain baselines by name, tried or not."""
+        return self.recommendation.baselines if self.recommendation else {}
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as `report --json` writes it, a mapping of JSON values."""
         answer = self.recommendation
-        best = answer.best_candidate if answer else None
         return {
             "study": self.study,
             "goal": str(self.goal.kind),
@@ -81,41 +126,45 @@ class StudySummary:
             "metric": {"name": self.metric, "direction": str(self.goal.direction)},
             **progress_summary(self.counts),
             "limits": dict(self.limits),
-            "baselines": [self.trial_json(trial) for trial in self.baselines],
-            "references": {
-                reference.name: {"value": reference.value, "test": reference.test}
-                for reference in self.references
-            },
-            "best": self.trial_json(answer.best_observed) if answer else None,
-            "recommended": self.trial_json(answer.recommended) if answer else None,
-            "pick": asdict(best) if best else None,
-            "noise": answer.noise if answer else None,
-            "front": [self.trial_json(trial) for trial in answer.front] if answer else [],
-            "verdict": self.verdict,
+            "verdict": str(self.verdict),
+            "verdict_text": self.verdict_text,
+            **(answer.to_json(self.metric) if answer else NO_ANSWER),
+            "baselines": self._baselines_json(),
+            "confirmation": _part_json(self.confirmation),
+            "proxy_fidelity": _part_json(self.proxy_fidelity),
+            "diagnosis": _part_json(self.diagnosis),
+            "rules": _part_json(self.rules),
             "no_better_than_constant": len(self.no_better_than_constant),
             "failures": [_failure_json(record) for record in self.failed],
             "history": [self.trial_json(trial) for trial in self.trials],
         }
 
+    def _baselines_json(self) -> dict[str, Any]:
+        """Return the networks among the baselines by name, then the models that are no networks."""
+        networks = {
+            name: {"value": candidate.value, **candidate.to_json(self.metric)}
+            for name, candidate in self.baselines.items()
+        }
+        models = {
+            reference.name: {"value": reference.value, "test": reference.test}
+            for reference in self.references
+        }
+        return {**networks, **models}
+
     def trial_json(self, trial: CompletedTrial) -> dict[str, Any]:
         """Return a trial as JSON, with the surrogate's estimate where there is one."""
         estimate = self.estimate(trial)
-        return {
-            "trial": trial.number,
-            "origin": str(trial.origin),
-            "widths": dict(trial.widths),
-            "metric": {"name": self.metric, "value": trial.value},
-            "test": trial.test,
-            "estimate": asdict(estimate) if estimate else None,
-            "costs": dict(trial.costs),
-            "seed": trial.seed,
-            "constant": trial.constant_score,
-            "no_better_than_constant": trial.no_better_than_constant,
-        }
+        return JudgedCandidate(
+            label="", widths=trial.widths, trial=trial, estimate=estimate, costs=trial.costs
+        ).to_json(self.metric)
 
     def estimate(self, trial: CompletedTrial) -> Estimate | None:
         """Return the surrogate's posterior of a trial's candidate, None where there is none."""
         return self.recommendation.estimates.get(trial.number) if self.recommendation else None
+
+
+def _part_json(part: ReportPart | None) -> dict[str, Any] | None:
+    return part.to_json() if part else None
 
 
 def build_summary(evidence: StudyEvidence) -> StudySummary:
@@ -123,6 +172,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
     # The surrogate, and all that it stands on, is for those who ask for an answer.
     from .recommendation.recommendation import recommend
 
+    recommendation = recommend(evidence)
     return StudySummary(
         study=evidence.row.name,
         goal=evidence.goal,
@@ -131,9 +181,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         limits=evidence.spec.limits.model_dump(exclude_none=True),
         trials=evidence.trials,
         failed=evidence.failed,
-        recommendation=recommend(
-            evidence.space, evidence.goal, evidence.trials, evidence.history, evidence.feasible
-        ),
+        recommendation=recommendation,
         exhausted=evidence.exhausted,
         references=evidence.references,
     )
@@ -179,40 +227,61 @@ def comparison_table(summary: StudySummary) -> tuple[list[str], list[list[str]]]
     """Return the table that ends a run: baselines, best and recommended, with their costs.
 
     Returns:
-        The titles, and the rows; the first row holds the limits.
+        The titles, and the rows; the first row holds the limits. What is believed of a candidate is
+        its posterior mean and standard deviation.
     """
     limits, costs, metric = summary.limits, cost_columns(summary.limits), summary.metric
-    titles = ["", "trial", "widths", f"validation {metric}", f"test {metric}", *costs.values()]
+    titles = ["", "trial", "widths", f"validation {metric}", "believed", *costs.values()]
     limit_cells = [
         f"≤ {format_cost(name, limits[name])}" if name in limits else "—" for name in costs
     ]
     rows = [["limit", "", "", "", "", *limit_cells]]
     no_costs = ["—"] * len(costs)
-    for reference in summary.references:
-        figures = [_format_metric(reference.value), _format_metric(reference.test)]
-        rows.append([reference.title, "—", "—", *figures, *no_costs])
-    labelled_trials = [(str(trial.origin), trial) for trial in summary.baselines]
-    if answer := summary.recommendation:
-        labelled_trials += [("front", trial) for trial in answer.front]
-        labelled_trials += [("best observed", answer.best_observed)]
-        labelled_trials += [("recommended", answer.recommended)]
-    for label, trial in labelled_trials:
+    rows += [
+        [reference.title, "—", "—", format_metric(reference.value), "—", *no_costs]
+        for reference in summary.references
+    ]
+    for label, candidate in _named_candidates(summary):
+        estimate = candidate.estimate
         cost_cells = [
-            format_cost(name, trial.costs[name]) if name in trial.costs else "—" for name in costs
+            format_cost(name, candidate.costs[name]) if name in candidate.costs else "—"
+            for name in costs
         ]
-        metric_cells = [_format_metric(trial.value), _format_metric(trial.test)]
-        widths_cell = format_widths(trial.widths)
-        rows.append([label, str(trial.number), widths_cell, *metric_cells, *cost_cells])
+        rows.append(
+            [
+                label,
+                str(candidate.trial.number) if candidate.trial else "—",
+                format_widths(candidate.widths),
+                format_metric(candidate.value),
+                format_metric(estimate.mean, estimate.deviation, with_deviation=True)
+                if estimate
+                else "—",
+                *cost_cells,
+            ]
+        )
     return titles, rows
 
 
-def format_widths(widths: Mapping[str, int]) -> str:
-    """Return widths for people: `hidden1=64 hidden2=32`."""
-    return " ".join(f"{name}={value}" for name, value in widths.items())
-
-
-def _format_metric(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4f}"
+def _named_candidates(summary: StudySummary) -> list[tuple[str, JudgedCandidate]]:
+    """Return the candidates of the comparison table; names that agree on one stand together."""
+    answer = summary.recommendation
+    if answer is None:
+        return []
+    names_by_widths: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for name, candidate in answer.baselines.items():
+        names_by_widths.setdefault(tuple(sorted(candidate.widths.items())), []).append(name)
+    named = [
+        (AGREEING_NAMES.join(names), answer.baselines[names[0]])
+        for names in names_by_widths.values()
+    ]
+    knee_widths = dict(answer.knee.widths) if answer.knee else None
+    named += [
+        (KNEE if dict(candidate.widths) == knee_widths else "front", candidate)
+        for candidate in answer.front
+    ]
+    named += [("best observed", answer.best_observed)]
+    named += [("runner-up", answer.runner_up)] if answer.runner_up else []
+    return [*named, ("recommended", answer.recommended)]
 
 
 def progress_line(summary: StudySummary) -> str:
@@ -222,17 +291,25 @@ def progress_line(summary: StudySummary) -> str:
     return f"{summary.study}: {states or 'nothing yet'}, of a budget of {summary.counts.budget}"
 
 
-def best_candidate_line(summary: StudySummary) -> str | None:
-    """Return which of all feasible candidates is best, trained or not; None if unknown."""
-    candidate = summary.recommendation.best_candidate if summary.recommendation else None
+def recommended_line(summary: StudySummary) -> str | None:
+    """Return what is recommended and what is believed of it; None while nothing is."""
+    candidate = summary.recommendation.recommended if summary.recommendation else None
     if candidate is None:
         return None
-    trained = "trained" if candidate.trained else "not trained: one more trial would confirm it"
-    return (
-        f"Best of all feasible candidates, as believed: {format_widths(candidate.widths)} with "
-        f"{summary.metric} {candidate.mean:.4f} (95 %: {candidate.low:.4f} to "
-        f"{candidate.high:.4f}); {trained}."
-    )
+    known = f"trial {candidate.trial.number}" if candidate.trial else "never trained"
+    believed = ""
+    if estimate := candidate.estimate:
+        mean, low, high = (
+            format_metric(figure, estimate.deviation)
+            for figure in (estimate.mean, estimate.low, estimate.high)
+        )
+        believed = f", believed to have {summary.metric} {mean} (95 %: {low} to {high})"
+    return f"Recommended: {format_widths(candidate.widths)}, {known}{believed}."
+
+
+def reason_line(summary: StudySummary) -> str | None:
+    """Return why the recommended candidate is not the best observed one; None where it is."""
+    return summary.recommendation.reason if summary.recommendation else None
 
 
 def better_model_line(summary: StudySummary) -> str | None:
@@ -240,12 +317,15 @@ def better_model_line(summary: StudySummary) -> str | None:
     if summary.recommendation is None:
         return None
     recommended = summary.recommendation.recommended
-    model = better_model(summary.references, recommended, summary.goal)
+    value = recommended.value
+    if value is None and recommended.estimate is not None:
+        value = recommended.estimate.mean
+    model = None if value is None else better_model(summary.references, value, summary.goal)
     if model is None:
         return None
     return (
         f"Another model is better on the same validation rows: {model.title} with {summary.metric} "
-        f"{model.value:.4g}, the recommended network has {recommended.value:.4g}."
+        f"{model.value:.4g}, the recommended network has {value:.4g}."
     )
 
 
@@ -255,15 +335,26 @@ def constant_line(summary: StudySummary) -> str | None:
     if not useless:
         return None
     answer = summary.recommendation
+    trial = answer.recommended.trial if answer else None
     constant = useless[-1].constant_score
-    includes_recommended = answer is not None and answer.recommended.no_better_than_constant
     return (
         f"{len(useless)} of {len(summary.trials)} trials are no better than a constant prediction "
-        f"({summary.metric} {_format_metric(constant)})"
+        f"({summary.metric} {format_metric(constant)})"
         + (
             ", the recommended one too: nothing was learnt; scale the targets where a loss of "
             "yours gets them as they are, train longer, or try another learning rate."
-            if includes_recommended
+            if trial is not None and trial.no_better_than_constant
             else "."
         )
     )
+
+
+def answer_lines(summary: StudySummary) -> list[str]:
+    """Return what stands below the verdict, each a sentence or two."""
+    lines = (
+        recommended_line(summary),
+        reason_line(summary),
+        better_model_line(summary),
+        constant_line(summary),
+    )
+    return [line for line in lines if line is not None]

@@ -8,13 +8,13 @@ every candidate closely.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ..goal import Goal, GoalKind, meets_target, pareto_front
+from ..goal import Goal, GoalKind, meets_target, pareto_front, settle_target
 from ..surrogate.observations import MIN_DEVIATION, Floats
 from .expected_improvement import (
     inverse_log_ei,
@@ -107,7 +107,7 @@ def make_acquisition_function(
     )
     return AcquisitionFunction(
         posterior=posterior,
-        goal=goal,
+        goal=_settled_goal(posterior, goal, usable_inputs),
         observed_means=np.array(observed_means, dtype=np.float64),
         observed_costs=train_costs[is_usable],
     )
@@ -120,9 +120,30 @@ def gain_unit(posterior: ConstrainedPosterior, goal: Goal) -> float:
     that are e times each other; for "smallest", whose gain is the logarithm of the cost that is
     saved, a fifth of the cost.
     """
-    if goal.kind is GoalKind.SMALLEST:
+    if goal.kind is GoalKind.SMALLEST and not _looks_for_best(posterior, goal):
         return _WORTHWHILE_SAVING
     return max(posterior.metric.noise_deviation, MIN_DEVIATION)
+
+
+def _looks_for_best(posterior: ConstrainedPosterior, goal: Goal) -> bool:
+    """Return whether the next training looks for the best, to know what is good enough."""
+    without_target = goal.kind is GoalKind.SMALLEST and goal.target is None
+    return without_target and len(posterior.train_inputs) % 2 == 0
+
+
+def _settled_goal(posterior: ConstrainedPosterior, goal: Goal, usable_inputs: Floats) -> Goal:
+    """Return the goal; "smallest" without a target aims at what is known to be reached.
+
+    Every other training it looks for the best instead: how good the best is decides on what is
+    good enough, and the cheapest that is known to suffice would never show it.
+    """
+    if goal.kind is not GoalKind.SMALLEST or goal.target is not None:
+        return goal
+    if not len(usable_inputs) or _looks_for_best(posterior, goal):
+        return replace(goal, kind=GoalKind.BEST)
+    mean, deviation = posterior.metric.predict(usable_inputs)
+    best = int(np.argmax(mean))
+    return settle_target(goal, goal.sign * float(mean[best]), float(deviation[best]))
 
 
 def _log_expected_gain(

@@ -1,7 +1,8 @@
 """The plain baselines: what an engineer would choose without any search.
 
-Every study trains these three first and is compared with them: the largest candidate that fits,
-the uniform scaling that fits, and a rule of thumb. Entry point: `baselines`.
+Every study trains these first and is compared with them: the largest candidate that fits, the
+uniform scaling that fits, a rule of thumb, and today's model where a spec names it and it keeps the
+limits. Entry point: `baselines`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from ..space.neighbourhood import Candidates
 LARGEST_FEASIBLE = "largest that fits"
 UNIFORM_SCALING = "uniform scaling"
 RULE_OF_THUMB = "rule of thumb"
+TODAY = "today"
+"""The model that is in use today, where a spec names it in `[references]`."""
+AGREEING_NAMES = " = "
+"""What stands between the names of baselines that agree on one candidate."""
 
 # Multipliers tried for the uniform scaling, where the widths have more distinct ones.
 _MAX_MULTIPLIERS = 128
@@ -38,7 +43,9 @@ class Baseline:
 
 
 def baselines(
-    feasible_set: FeasibleSet, rule_of_thumb: Sequence[float] | None = None
+    feasible_set: FeasibleSet,
+    rule_of_thumb: Sequence[float] | None = None,
+    today: Mapping[str, int] | None = None,
 ) -> list[Baseline]:
     """Return the baselines of a feasible set, without repetition.
 
@@ -46,6 +53,7 @@ def baselines(
         feasible_set: Where they are chosen from; every baseline keeps the limits.
         rule_of_thumb: Widths by the rule of thumb, as many as the space has, positive; None leaves
             that baseline out.
+        today: Widths of today's model; left out unless it is a candidate that keeps the limits.
     """
     pool = feasible_set.candidate_pool(
         np.random.default_rng(0), feasible_set.space.smallest()[None, :]
@@ -61,12 +69,19 @@ def baselines(
                 _nearest_candidate(feasible_set, pool, np.asarray(rule_of_thumb, dtype=np.float64)),
             )
         )
+    if today is not None and feasible_set.space.explain(today) is None:
+        today_row = np.asarray(feasible_set.space.as_row(today))
+        if feasible_set.is_feasible(today_row[None, :])[0]:
+            named_rows.append((TODAY, today_row))
     names_by_row: dict[tuple[int, ...], list[str]] = {}
     for name, row in named_rows:
         if row is not None:
             names_by_row.setdefault(tuple(int(value) for value in row), []).append(name)
     return [
-        Baseline(name=" = ".join(agreeing), widths=feasible_set.space.as_mapping(np.asarray(row)))
+        Baseline(
+            name=AGREEING_NAMES.join(agreeing),
+            widths=feasible_set.space.as_mapping(np.asarray(row)),
+        )
         for row, agreeing in names_by_row.items()
     ]
 

@@ -1,24 +1,27 @@
 """The best candidate: the one that is believed to be best now, among tried and untried ones.
 
-The luckiest training is not the best network. The best candidate has the best posterior mean of
-all feasible candidates, whether trained or not, and comes with an interval. What failed, or broke
-a measured limit, is never it; what is likely to, is not either. The report, the confirmation that
+The luckiest training is not the best network; nor is the best of thousands of posterior means the
+best candidate, since of many estimates the greatest is likely one that errs upward (Smith and
+Winkler, The Optimizer's Curse, 2006), most of all among candidates far from any training. So the
+best candidate has the best lower end: its posterior mean less one standard deviation
+(`CAUTION_DEVIATIONS`), whether trained or not, and comes with an interval. What failed, or broke a
+measured limit, is never it; what is likely to, is not either. The report, the confirmation that
 ends a budget and `WidthSampler.recommend` all ask `best_candidate`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..goal import Goal, GoalKind, cheapest_index, confidently_meets_target, meets_target
+from ..goal import Goal, GoalKind, cheapest_index, is_good_enough, meets_target
 from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
-from ..space.neighbourhood import Candidates, hash_rows
+from ..space.neighbourhood import Candidates, hash_rows, unique_rows
 from ..surrogate.observations import Floats
 from .acquisition import MAX_SCORED, top_by_ei
 from .companions import CompanionParameters
@@ -28,6 +31,12 @@ from .posterior import ConstrainedPosterior, encode_candidates
 INTERVAL_DEVIATIONS = 1.96
 """Standard deviations on either side of the mean: 95 % of a normal distribution."""
 
+CAUTION_DEVIATIONS = 1.0
+"""Standard deviations below its mean that a candidate is judged at; 0 would be the mean itself.
+
+With 1 the true quality is as good from ten trainings on, and far better after four: docs/answer.md.
+"""
+
 MIN_TRAININGS = 4
 """Trainings below which the surrogate has no ground to recommend, or confirm, anything."""
 
@@ -36,6 +45,9 @@ MAX_REFUSALS = 32
 
 _SHORTLIST_SIZE = 4096
 _BEAM_STARTS = 8
+# Of a pool too large to be scored whole, so many are scored in each of so many ranges of cost.
+_COST_BINS = 64
+_BEST_OF_A_BIN = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,29 +73,86 @@ class BestCandidate:
     companions: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnswerPool:
+    """The candidates that may be the answer, as the posterior sees them.
+
+    Attributes:
+        rows: Candidates, [n, d]; none of them failed or broke a measured limit.
+        mean: Posterior means, [n], higher is better.
+        deviation: Posterior standard deviations, [n].
+        log_feasible: Logarithms of the probability that they keep the measured limits, [n], where
+            none of them is likely to; else None, and all of them are.
+        complete: Whether these are all there are.
+    """
+
+    rows: Candidates
+    mean: Floats
+    deviation: Floats
+    log_feasible: Floats | None
+    complete: bool
+
+    @property
+    def lower_end(self) -> Floats:
+        """What each is judged at, [n]: its mean less `CAUTION_DEVIATIONS` standard deviations."""
+        return np.asarray(self.mean - CAUTION_DEVIATIONS * self.deviation)
+
+    def without(self, refused: NDArray[np.uint64]) -> AnswerPool:
+        """Return the pool without the candidates of these hashes."""
+        if not len(refused):
+            return self
+        kept = ~np.isin(hash_rows(self.rows), refused)
+        return replace(
+            self,
+            rows=self.rows[kept],
+            mean=self.mean[kept],
+            deviation=self.deviation[kept],
+            log_feasible=None if self.log_feasible is None else self.log_feasible[kept],
+        )
+
+
+def answer_pool(
+    feasible_set: FeasibleSet, goal: Goal, history: History, posterior: ConstrainedPosterior
+) -> AnswerPool:
+    """Return the candidates that may be the answer: all where they can be listed, else the best.
+
+    Args:
+        feasible_set: The candidates.
+        goal: Where it uses a cost, good candidates of every cost are in the pool.
+        history: What was tried.
+        posterior: As fitted to the history.
+    """
+    return _answer_pool(feasible_set, goal, _AnswerScores(feasible_set, history, posterior))
+
+
 def best_candidate(
     feasible_set: FeasibleSet,
     goal: Goal,
     history: History,
     posterior: ConstrainedPosterior,
     companion_parameters: CompanionParameters | None = None,
+    pool: AnswerPool | None = None,
 ) -> BestCandidate | None:
     """Return the candidate to take for a goal, None where all known ones failed.
 
     Args:
         feasible_set: The candidates.
-        goal: "best" and "front" take the best mean; "smallest" the cheapest that meets the target
-            with confidence; where none does, the likeliest to meet it, and where none is likelier
-            to than not, the one that comes nearest.
+        goal: "best" and "front" take the best lower end; "smallest" the cheapest that meets the
+            target with confidence; where none does, the likeliest to meet it, and where none is
+            likelier to than not, the one that comes nearest. Without a target it takes the
+            cheapest within one standard error of the best.
         history: What was tried; of companions only those of a trial in it are taken.
         posterior: As fitted to the history.
         companion_parameters: Decodes the companions.
+        pool: As `answer_pool` returned it for the same; None to have it made here.
     """
     answers = _AnswerScores(feasible_set, history, posterior)
+    if pool is None:
+        pool = _answer_pool(feasible_set, goal, answers)
     trained = hash_rows(history.observed)
     refused = hash_rows(history.observed[:0])
     for _ in range(MAX_REFUSALS):
-        best_row = _best_row(feasible_set, goal, history, posterior, answers, refused)
+        best_row = _best_row(feasible_set, goal, pool.without(refused), answers, refused)
         if best_row is None:
             return None
         # What was trained was counted by its own trace; what was not is shown only if it was, too.
@@ -94,47 +163,55 @@ def best_candidate(
     return None
 
 
+def _answer_pool(feasible_set: FeasibleSet, goal: Goal, answers: _AnswerScores) -> AnswerPool:
+    history = answers.history
+    pool = feasible_set.candidate_pool(np.random.default_rng(0), history.top_observed)
+    complete = feasible_set.enumerated and len(pool) <= MAX_SCORED
+    if len(pool) > MAX_SCORED:
+        pool = answers.shortlist(pool, goal)
+    if not complete:
+        observed = history.observed[feasible_set.is_feasible(history.observed)]
+        pool = unique_rows(np.vstack([pool, observed]))
+    is_excluded = history.is_excluded(pool, answers.companion_row)
+    pool = pool[~is_excluded] if is_excluded.any() else pool
+    log_feasible = None
+    if len(pool):
+        is_usable = answers.is_usable(pool)
+        if is_usable.any():
+            pool = pool[is_usable] if not is_usable.all() else pool
+        else:
+            log_feasible = answers.posterior.log_probability_feasible(answers.encode(pool))
+    mean, deviation = np.empty(0), np.empty(0)
+    if len(pool):
+        mean, deviation = answers.posterior.metric.predict(answers.encode(pool))
+    return AnswerPool(
+        rows=pool, mean=mean, deviation=deviation, log_feasible=log_feasible, complete=complete
+    )
+
+
 def _best_row(
     feasible_set: FeasibleSet,
     goal: Goal,
-    history: History,
-    posterior: ConstrainedPosterior,
+    pool: AnswerPool,
     answers: _AnswerScores,
     refused: NDArray[np.uint64],
 ) -> NDArray[np.int64] | None:
     """Return the best candidate [d] as far as costs are forecast; None where all failed."""
-    rng = np.random.default_rng(0)
-    pool = feasible_set.candidate_pool(rng, history.top_observed)
-    score_all = feasible_set.enumerated and len(pool) <= MAX_SCORED
-    if len(pool) > MAX_SCORED:
-        pool = answers.shortlist(pool)
-    if not score_all:
-        pool = np.vstack([pool, history.observed[feasible_set.is_feasible(history.observed)]])
-    is_excluded = history.is_excluded(pool, answers.companion_row)
-    if len(refused):
-        is_excluded |= np.isin(hash_rows(pool), refused)
-    if is_excluded.all():
+    if not len(pool.rows):
         return None
-    pool = pool[~is_excluded] if is_excluded.any() else pool
-    is_usable = answers.is_usable(pool)
-    if not is_usable.any():
-        best_row = pool[int(np.argmax(posterior.log_probability_feasible(answers.encode(pool))))]
-    else:
-        pool = pool[is_usable] if not is_usable.all() else pool
-        mean, deviation = posterior.metric.predict(answers.encode(pool))
-        if goal.kind is GoalKind.SMALLEST:
-            cost = np.asarray(feasible_set.cost_function(pool)[goal.cost], dtype=np.float64)
-            best_row = pool[_cheapest_confident(mean, deviation, cost, goal)]
-        elif score_all:
-            best_row = pool[int(np.argmax(mean))]
-        else:
-            starts = pool[np.argsort(-mean, kind="stable")[:_BEAM_STARTS]]
-            best_row = beam_search(feasible_set, answers, starts, rng, refused)
-    return np.asarray(best_row)
+    if pool.log_feasible is not None:
+        return np.asarray(pool.rows[int(np.argmax(pool.log_feasible))])
+    if goal.kind is GoalKind.SMALLEST:
+        cost = np.asarray(feasible_set.cost_function(pool.rows)[goal.cost], dtype=np.float64)
+        return np.asarray(pool.rows[_cheapest_confident(pool.mean, pool.deviation, cost, goal)])
+    if pool.complete:
+        return np.asarray(pool.rows[int(np.argmax(pool.lower_end))])
+    starts = pool.rows[np.argsort(-pool.lower_end, kind="stable")[:_BEAM_STARTS]]
+    return beam_search(feasible_set, answers, starts, np.random.default_rng(0), refused)
 
 
 class _AnswerScores:
-    """Scores candidates as answers: by posterior mean, −∞ for what cannot be one.
+    """Scores candidates as answers: by their lower ends, −∞ for what cannot be one.
 
     Attributes:
         companion_row: The companions that every candidate is scored with, [e]; None without any.
@@ -148,11 +225,11 @@ class _AnswerScores:
 
     def __call__(self, candidates: Candidates) -> Floats:
         """Return the scores, [n]."""
-        mean, _ = self.posterior.metric.predict(self.encode(candidates))
+        mean, deviation = self.posterior.metric.predict(self.encode(candidates))
         is_possible = self.is_usable(candidates) & ~self.history.is_excluded(
             candidates, self.companion_row
         )
-        return np.where(is_possible, mean, -np.inf)
+        return np.where(is_possible, mean - CAUTION_DEVIATIONS * deviation, -np.inf)
 
     def encode(self, candidates: Candidates) -> Floats:
         """Return the surrogate's columns, [n, columns]."""
@@ -169,17 +246,36 @@ class _AnswerScores:
             candidates, self.companion_row
         ) | self.posterior.is_probably_feasible(self.encode(candidates))
 
-    def shortlist(self, pool: Candidates) -> Candidates:
-        """Return the candidates of a large pool with the best polynomial means and improvements."""
+    def shortlist(self, pool: Candidates, goal: Goal) -> Candidates:
+        """Return the best candidates of a large pool, by the polynomial surface.
+
+        They are those with the best means and improvements, and where the goal uses a cost, those
+        with the best means among what costs about as much.
+        """
         encoded = self.encode(pool)
         polynomial_mean, _ = self.posterior.metric.polynomial_only().predict(encoded)
         top_by_mean = np.argpartition(-polynomial_mean, _SHORTLIST_SIZE)[:_SHORTLIST_SIZE]
-        return pool[np.union1d(top_by_mean, top_by_ei(self.posterior, encoded, _SHORTLIST_SIZE))]
+        top = np.union1d(top_by_mean, top_by_ei(self.posterior, encoded, _SHORTLIST_SIZE))
+        if goal.kind.uses_cost:
+            cost = np.asarray(self.feasible_set.evaluate_costs(pool)[goal.cost], dtype=np.float64)
+            top = np.union1d(top, _best_of_each_cost(cost, polynomial_mean))
+        return pool[top]
+
+
+def _best_of_each_cost(cost: Floats, mean: Floats) -> NDArray[np.intp]:
+    """Return the indices of the best means in each of some bins of the logarithm of the cost."""
+    log_cost = np.log(np.maximum(cost, 1.0))
+    edges = np.linspace(log_cost.min(), log_cost.max(), _COST_BINS + 1)[1:-1]
+    bins = np.searchsorted(edges, log_cost)
+    order = np.lexsort((-mean, bins))
+    starts = np.searchsorted(bins[order], np.arange(_COST_BINS))
+    rank_in_bin = np.arange(len(order)) - starts[bins[order]]
+    return np.asarray(order[rank_in_bin < _BEST_OF_A_BIN])
 
 
 def _cheapest_confident(mean: Floats, deviation: Floats, cost: Floats, goal: Goal) -> int:
     """Return the index of the cheapest that meets the target, else of the likeliest or nearest."""
-    cheapest = cheapest_index(confidently_meets_target(mean, deviation, goal), mean, cost)
+    cheapest = cheapest_index(is_good_enough(mean, deviation, goal), mean, cost)
     if cheapest is not None:
         return cheapest
     if not meets_target(mean, goal).any():

@@ -9,9 +9,9 @@ import enum
 from dataclasses import dataclass
 from typing import final
 
-from .baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, UNIFORM_SCALING
+from .baselines import LARGEST_FEASIBLE, RULE_OF_THUMB, TODAY, UNIFORM_SCALING
 
-_BASELINE_NAMES = (LARGEST_FEASIBLE, UNIFORM_SCALING, RULE_OF_THUMB)
+_BASELINE_NAMES = (LARGEST_FEASIBLE, UNIFORM_SCALING, RULE_OF_THUMB, TODAY)
 
 
 class OriginKind(enum.Enum):

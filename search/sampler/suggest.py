@@ -257,6 +257,7 @@ class Suggester:
         """Return whether a target is set that not even the best candidate is believed to reach."""
         return (
             self.goal.kind is GoalKind.SMALLEST
+            and self.goal.target is not None
             and self.goal.sign * best.mean < self.goal.signed_target
         )
 

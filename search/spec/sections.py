@@ -98,7 +98,7 @@ class StudySection(Section):
     """"auto": `trials` is the most, and the search may end itself before."""
     goal: Annotated[GoalKind, Field(strict=False)] = GoalKind.BEST
     target: float | None = Field(default=None, allow_inf_nan=False)
-    """For the goal "smallest": the metric that is good enough."""
+    """For the goal "smallest": the metric that is good enough; else what is as good as the best."""
     cost: CostName | None = None
     """For the goals "smallest" and "front": the cost to make small (default: the first limit)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -113,8 +113,6 @@ class StudySection(Section):
 
     @model_validator(mode="after")
     def _check_goal(self) -> StudySection:
-        if self.goal is GoalKind.SMALLEST and self.target is None:
-            raise ValueError('goal "smallest" needs a target: the metric that is good enough')
         if self.goal is not GoalKind.SMALLEST and self.target is not None:
             raise ValueError(f'target goes with goal "smallest", found goal "{self.goal}"')
         if not self.goal.uses_cost and self.cost is not None:

@@ -45,10 +45,52 @@ class MarginalLikelihood:
         return float(np.sqrt(self.signal_variance * self.noise_ratio))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EigenbasisLikelihoods:
+    """How well one prior explains the observations at each noise ratio r of the grid, [g].
+
+    Attributes:
+        log_likelihoods: Logarithms of the marginal likelihoods, s² integrated out, [g].
+        signal_variances: The likeliest signal variance at each, [g].
+        noise_ratios: The grid, [g].
+        relative_variances: e + r for each ratio and eigenvalue e of V^-½ K V^-½, [g, n].
+        rotation: The eigenvectors as columns, [n, n].
+        projections: The whitened values in their basis, [n].
+    """
+
+    log_likelihoods: Floats
+    signal_variances: Floats
+    noise_ratios: Floats
+    relative_variances: Floats
+    rotation: Floats
+    projections: Floats
+
+
 def fit_marginal_likelihood(
     gram: Floats, values: Floats, noise_factors: Floats
 ) -> MarginalLikelihood:
-    """Weigh a prior against observations.
+    """Weigh a prior against observations, at the likeliest noise ratio.
+
+    Args:
+        gram: Prior covariance between the observations, K, [n, n].
+        values: Observations, [n], standardised.
+        noise_factors: Noise variance of each relative to a plain training's, [n].
+    """
+    basis = eigenbasis_likelihoods(gram, values, noise_factors)
+    best_index = int(np.argmax(basis.log_likelihoods))
+    return MarginalLikelihood(
+        log_marginal_likelihood=float(
+            logsumexp(basis.log_likelihoods) - np.log(len(basis.noise_ratios))
+        ),
+        noise_ratio=float(basis.noise_ratios[best_index]),
+        signal_variance=float(basis.signal_variances[best_index]),
+    )
+
+
+def eigenbasis_likelihoods(
+    gram: Floats, values: Floats, noise_factors: Floats
+) -> EigenbasisLikelihoods:
+    """Weigh a prior against observations at every noise ratio of the grid.
 
     With the eigenvalues e of V^-½ K V^-½ and z the whitened values in its eigenbasis,
     s² = mean(z² / (e + r)) maximises  −½ Σ log(e + r) − n/2 log s²  in closed form.
@@ -61,19 +103,21 @@ def fit_marginal_likelihood(
     count = len(values)
     whitening = 1.0 / np.sqrt(noise_factors)
     eigenvalues, rotation = np.linalg.eigh(gram * whitening[:, None] * whitening[None, :])
-    squared_projections = (rotation.T @ (values * whitening)) ** 2
+    projections = rotation.T @ (values * whitening)
     relative_variances = np.maximum(eigenvalues, 0.0) + _NOISE_RATIOS[:, None]
-    signal_variances = (
-        (squared_projections / relative_variances).sum(axis=1) + _PSEUDO_VARIANCE
-    ) / (count + 1)
+    signal_variances = ((projections**2 / relative_variances).sum(axis=1) + _PSEUDO_VARIANCE) / (
+        count + 1
+    )
     log_likelihoods = (
         -0.5 * np.log(relative_variances).sum(axis=1)
         - 0.5 * (count + 1) * np.log(signal_variances)
         - 0.5 * np.log(noise_factors).sum()
     )
-    best_index = int(np.argmax(log_likelihoods))
-    return MarginalLikelihood(
-        log_marginal_likelihood=float(logsumexp(log_likelihoods) - np.log(len(_NOISE_RATIOS))),
-        noise_ratio=float(_NOISE_RATIOS[best_index]),
-        signal_variance=float(signal_variances[best_index]),
+    return EigenbasisLikelihoods(
+        log_likelihoods=log_likelihoods,
+        signal_variances=signal_variances,
+        noise_ratios=_NOISE_RATIOS,
+        relative_variances=relative_variances,
+        rotation=rotation,
+        projections=projections,
     )

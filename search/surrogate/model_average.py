@@ -253,16 +253,13 @@ def fit_model_average(
         fidelity: How long each was trained, [n]: the longest is the one that counts.
     """
     observations, standardisation = standardise(encoded, values, fidelity)
-    offset_count = observations.offsets.shape[1]
     basis = polynomial.PolynomialBasis(
         column_count=encoded.shape[1],
         width_count=encoded.shape[1] if width_count is None else width_count,
-        offset_count=offset_count,
+        offset_count=observations.offsets.shape[1],
     )
+    observations = with_noise_factors(observations, fitted_noise_factors(basis, observations))
     subset = observations.subset(subsample_indices(len(values)))
-    if offset_count:
-        observations = with_noise_factors(observations, _fit_noise_factors(basis, subset))
-        subset = observations.subset(subsample_indices(len(values)))
     priors, noise_deviation = _weigh_models(basis, subset)
     surface, processes = priors.condition(observations)
     return ModelAveragePosterior(
@@ -340,11 +337,14 @@ def _weigh_models(
     )
 
 
-def _fit_noise_factors(basis: polynomial.PolynomialBasis, observations: Observations) -> Floats:
+def fitted_noise_factors(basis: polynomial.PolynomialBasis, observations: Observations) -> Floats:
     """Return the likeliest noise variance of each cheaper fidelity over a full training's.
 
     They are found one at a time, under a gently curved surface; [fidelities − 1].
     """
+    if not basis.offset_count:
+        return np.empty(0)
+    observations = observations.subset(subsample_indices(len(observations.values)))
     features = basis.features(np.hstack([observations.encoded, observations.offsets]))
     gram = (
         features

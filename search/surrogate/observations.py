@@ -17,8 +17,9 @@ MIN_DEVIATION = 1e-12
 FREE_VARIANCE = 100.0
 """Prior variance, over a slope's, of what is all but free: intercepts and fidelity offsets."""
 
-# Trainings that the priors are weighed on: a 192 × 192 eigendecomposition takes some 5 ms.
-_MAX_WEIGHED = 192
+MAX_WEIGHED = 192
+"""Trainings that the priors are weighed on: a 192 × 192 eigendecomposition takes some 5 ms."""
+
 # Values further below the median than this many times the distance of the 90th percentile above
 # it say "bad" and no more: a network that did not learn would bend every surface.
 _WINSOR_RANGE = 6.0
@@ -106,17 +107,15 @@ def _winsorised(values: Floats, is_full_fidelity: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.maximum(values, median - _WINSOR_RANGE * (high - median)))
 
 
-def subsample_indices(count: int) -> NDArray[np.intp]:
-    """Return the indices of at most `_MAX_WEIGHED` observations.
+def subsample_indices(count: int, max_count: int = MAX_WEIGHED) -> NDArray[np.intp]:
+    """Return the indices of at most `max_count` observations.
 
     Half of them are the newest, the others are spread evenly over the older ones.
     """
-    if count <= _MAX_WEIGHED:
+    if count <= max_count:
         return np.arange(count)
-    newest_count = _MAX_WEIGHED // 2
+    newest_count = max_count // 2
     older_indices = (
-        np.linspace(0, count - newest_count - 1, _MAX_WEIGHED - newest_count)
-        .round()
-        .astype(np.intp)
+        np.linspace(0, count - newest_count - 1, max_count - newest_count).round().astype(np.intp)
     )
     return np.concatenate([older_indices, np.arange(count - newest_count, count)])

@@ -34,13 +34,8 @@ def best(
 ) -> None:
     """Show the best trial so far, and the recommended one."""
     from ...report.status import load_summary
-    from ...report.summary import (
-        best_candidate_line,
-        better_model_line,
-        constant_line,
-        format_widths,
-    )
-    from ...units import format_cost
+    from ...report.summary import answer_lines
+    from ...units import format_cost, format_widths
 
     summary = load_summary(open_database(storage), name)
     answer = summary.recommendation
@@ -50,23 +45,20 @@ def best(
         )
     if as_json:
         values = summary.to_json()
-        keys = ("study", "goal", "recommended", "pick", "verdict")
+        keys = ("study", "goal", "recommended", "runner_up", "verdict", "verdict_text")
         write_json({**values["best"], **{key: values[key] for key in keys}})
         return
     console = stdout()
-    for title, trial in (("best", answer.best_observed), ("recommended", answer.recommended)):
-        console.print(
-            f"{title}: {format_widths(trial.widths)}  "
-            f"{summary.metric} {trial.value:.4f} (trial {trial.number})",
-            markup=False,
-        )
-        costs = [f"{name} {format_cost(name, value)}" for name, value in trial.costs.items()]
+    console.print(summary.verdict_text, style="bold", markup=False)
+    for candidate in (answer.recommended, answer.best_observed):
+        known = "never trained"
+        if candidate.trial is not None:
+            known = f"{summary.metric} {candidate.value:.4f} (trial {candidate.trial.number})"
+        console.print(f"{candidate.label}: {format_widths(candidate.widths)}  {known}")
+        costs = [f"{cost} {format_cost(cost, value)}" for cost, value in candidate.costs.items()]
         console.print("  " + ", ".join(costs), markup=False)
-    console.print(summary.verdict, markup=False)
-    lines = (better_model_line(summary), best_candidate_line(summary), constant_line(summary))
-    for line in lines:
-        if line is not None:
-            console.print(line, markup=False)
+    for line in answer_lines(summary):
+        console.print(line, markup=False)
 
 
 def report(

@@ -6,7 +6,7 @@ Entry points: `StudyView`, `make_view`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from ...space.feasible_set import stack_rows
 from ...surrogate.blas_threads import single_blas_thread
 from ...trial.history import CompletedTrial
 from ..evidence import StudyEvidence
+from ..recommendation.candidate import JudgedCandidate
 from ..reference import Reference
 from ..summary import StudySummary
 
@@ -175,45 +176,39 @@ class StudyView:
 
     @property
     def verdict_word(self) -> str:
-        """The verdict in a word or two; empty where the summary has none."""
-        word = self.summary.to_json().get("verdict", "")
-        return word if isinstance(word, str) and len(word) < 30 else ""
+        """The verdict in a word or two."""
+        return str(self.summary.verdict)
 
     @property
     def verdict_text(self) -> str:
         """The verdict in a sentence."""
-        return str(getattr(self.summary, "verdict_text", None) or self.summary.verdict)
-
-    def candidate(self, label: str, trial: CompletedTrial) -> Candidate:
-        """Return a trial as a candidate of that label."""
-        estimate = self.summary.estimate(trial)
-        return Candidate(
-            label=label,
-            widths=trial.widths,
-            value=trial.value,
-            mean=None if estimate is None else estimate.mean,
-            deviation=None if estimate is None else estimate.deviation,
-            test=trial.test,
-            costs=trial.costs,
-            number=trial.number,
-        )
+        return self.summary.verdict_text
 
     @cached_property
     def recommended(self) -> Candidate | None:
-        """The network to take; None while there is none."""
+        """The network to take, trained or not; None while there is none."""
         answer = self.summary.recommendation
-        return None if answer is None else self.candidate("recommended", answer.recommended)
+        return None if answer is None else _drawn(answer.recommended)
 
     @cached_property
     def best_observed(self) -> Candidate | None:
         """The best observed trial, its luck included."""
         answer = self.summary.recommendation
-        return None if answer is None else self.candidate("best observed", answer.best_observed)
+        return None if answer is None else _drawn(answer.best_observed)
 
     @cached_property
     def baselines(self) -> list[Candidate]:
         """The baselines that were trained."""
-        return [self.candidate(str(trial.origin), trial) for trial in self.summary.baselines]
+        trained = {
+            candidate.trial.number: candidate
+            for candidate in self.summary.baselines.values()
+            if candidate.trial is not None
+        }
+        return [
+            replace(_drawn(candidate), label=str(candidate.trial.origin))
+            for candidate in trained.values()
+            if candidate.trial is not None
+        ]
 
     @cached_property
     def front(self) -> list[CompletedTrial]:
@@ -226,6 +221,20 @@ class StudyView:
         cost = np.asarray([trial.costs[self.cost] for trial in trials], dtype=np.float64)
         signed = np.asarray([self.goal.sign * trial.value for trial in trials])
         return [trials[index] for index in pareto_front(cost, signed)]
+
+
+def _drawn(judged: JudgedCandidate) -> Candidate:
+    estimate, trial = judged.estimate, judged.trial
+    return Candidate(
+        label=judged.label,
+        widths=judged.widths,
+        value=judged.value,
+        mean=None if estimate is None else estimate.mean,
+        deviation=None if estimate is None else estimate.deviation,
+        test=None if trial is None else trial.test,
+        costs=judged.costs,
+        number=None if trial is None else trial.number,
+    )
 
 
 def make_view(evidence: StudyEvidence, summary: StudySummary) -> StudyView:

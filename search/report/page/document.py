@@ -13,14 +13,7 @@ from ...goal import GoalKind
 from ...units import COST_BY_NAME, format_cost
 from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
-from ..summary import (
-    FLOPS_NOTE,
-    TEST_NOTE,
-    best_candidate_line,
-    better_model_line,
-    constant_line,
-    progress_line,
-)
+from ..summary import FLOPS_NOTE, answer_lines, progress_line
 from .tables import Table, comparison, failures, trials
 
 PARTS = {
@@ -80,7 +73,7 @@ class Document:
     facts: Sequence[tuple[str, str]]
     remarks: Sequence[str]
     sections: Sequence[DocumentSection]
-    notes: Sequence[str] = field(default=(FLOPS_NOTE, TEST_NOTE))
+    notes: Sequence[str] = field(default=(FLOPS_NOTE,))
 
     @property
     def verdict_class(self) -> str:
@@ -97,7 +90,6 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
     """
     summary = study.summary
     recommended = study.recommended
-    remarks = [better_model_line(summary), best_candidate_line(summary), constant_line(summary)]
     return Document(
         title=summary.study,
         progress=progress_line(summary).removeprefix(f"{summary.study}: "),
@@ -108,7 +100,7 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
         if recommended is None
         else [(name, f"{width:,}") for name, width in recommended.widths.items()],
         facts=[] if recommended is None else _facts(study, recommended),
-        remarks=[line for line in remarks if line],
+        remarks=answer_lines(summary),
         sections=_sections(study, groups),
     )
 

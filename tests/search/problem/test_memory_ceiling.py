@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from widthwise.objectives.cost.user_costs import UserCostModel
 from widthwise.search.errors import Exhausted, NothingFeasible, TrainerDied
 from widthwise.search.problem.memory_ceiling import OutOfMemoryBound
-from widthwise.search.report.evidence import load_feasible_set
+from widthwise.search.report.evidence import load_problem
 from widthwise.search.sampler.history import History
 from widthwise.search.sampler.suggest import Suggester
 from widthwise.search.space.feasible_set import FeasibleSet
@@ -232,14 +232,14 @@ def test_the_feasible_set_is_without_exactly_what_is_refused(data: st.DataObject
 
 def test_the_best_candidate_fits_every_class_of_devices(new_harness: HarnessFactory) -> None:
     study = new_harness(trials=3, widths=24)
-    unrestricted = load_feasible_set(study.row, [])
+    unrestricted = load_problem(study.row, [])
     exceeded = [({"a": 20}, "cuda: big"), ({"a": 12}, "cpu: small"), ({"a": 2}, None)]
-    restricted = load_feasible_set(study.row, exceeded)
+    restricted = load_problem(study.row, exceeded)
     assert unrestricted is not None
     assert restricted is not None
     everywhere = np.arange(1, 25)[:, None]
-    assert unrestricted.is_feasible(everywhere).all()
-    assert everywhere[restricted.is_feasible(everywhere), 0].max() == 11
+    assert unrestricted.feasible.is_feasible(everywhere).all()
+    assert everywhere[restricted.feasible.is_feasible(everywhere), 0].max() == 11
 
 
 def test_another_class_of_devices_teaches_a_proposal_nothing(

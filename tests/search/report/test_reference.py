@@ -3,14 +3,6 @@
 import pytest
 from widthwise.search.goal import Goal
 from widthwise.search.report.reference import Reference, better_model
-from widthwise.search.sampler.origin import SAMPLER
-from widthwise.search.trial.history import CompletedTrial
-
-
-def trial(value: float) -> CompletedTrial:
-    return CompletedTrial(
-        number=0, widths={"a": 1}, origin=SAMPLER, value=value, test=None, costs={}, seed=0
-    )
 
 
 @pytest.mark.parametrize(
@@ -29,5 +21,5 @@ def test_the_best_of_better_models_is_named(
     direction: str, value: float, values: dict[str, float], better: str | None
 ) -> None:
     references = [Reference(name=name, value=figure, test=None) for name, figure in values.items()]
-    model = better_model(references, trial(value), Goal(direction=direction))
+    model = better_model(references, value, Goal(direction=direction))
     assert (model.title if model else None) == better

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pytest
 from widthwise.search.goal import Goal
-from widthwise.search.report.recommendation.recommendation import Estimate, Recommendation
+from widthwise.search.report.confirmation.confirmation import Confirmation
+from widthwise.search.report.confirmation.words import MetricWords
+from widthwise.search.report.recommendation.candidate import Estimate, JudgedCandidate
+from widthwise.search.report.recommendation.recommendation import Recommendation
 from widthwise.search.report.reference import Reference
 from widthwise.search.report.summary import (
     StudySummary,
-    best_candidate_line,
+    answer_lines,
     better_model_line,
     comparison_table,
     progress_line,
 )
-from widthwise.search.sampler.best_candidate import BestCandidate
+from widthwise.search.report.verdict import Verdict
 from widthwise.search.sampler.origin import SAMPLER, Origin
 from widthwise.search.trial.history import CompletedTrial
 from widthwise.storage.ledger.slot import SlotCounts
@@ -27,14 +32,22 @@ KEYS = [
     "budget",
     "trials",
     "limits",
-    "baselines",
-    "references",
+    "verdict",
+    "verdict_text",
     "best",
     "recommended",
-    "pick",
+    "runner_up",
     "noise",
+    "reason",
     "front",
-    "verdict",
+    "knee",
+    "in_question",
+    "more_trainings",
+    "baselines",
+    "confirmation",
+    "proxy_fidelity",
+    "diagnosis",
+    "rules",
     "no_better_than_constant",
     "failures",
     "history",
@@ -55,15 +68,28 @@ def make_trial(number: int, origin: Origin, value: float) -> CompletedTrial:
 
 TRIALS = [make_trial(0, Origin.baseline("rule of thumb"), 0.5), make_trial(1, SAMPLER, 0.75)]
 COUNTS = SlotCounts(complete=2, running=0, failed=0, pruned=0, waiting=0, paused=0)
+ESTIMATE = Estimate(mean=0.7, deviation=0.01)
+
+
+def candidate(label: str, trial: CompletedTrial | None, **widths: int) -> JudgedCandidate:
+    return JudgedCandidate(
+        label=label,
+        widths=trial.widths if trial else widths,
+        trial=trial,
+        estimate=ESTIMATE,
+        costs={"parameters": 1000, "flops": 2000},
+    )
+
+
 ANSWER = Recommendation(
-    best_observed=TRIALS[1],
-    recommended=TRIALS[1],
-    verdict="+0.2500 better.",
-    estimates={1: Estimate(mean=0.7, deviation=0.01)},
+    best_observed=candidate("best observed", TRIALS[1]),
+    recommended=candidate("recommended", None, a=24),
+    baselines={"rule of thumb": candidate("rule of thumb", TRIALS[0])},
+    verdict=Verdict.GAIN,
+    verdict_text="A gain: 0.2500 better.",
+    reason="Not the best observed: luck.",
+    estimates={1: ESTIMATE},
     noise=0.02,
-    best_candidate=BestCandidate(
-        widths={"a": 24}, mean=0.8, deviation=0.1, low=0.6, high=1.0, trained=False
-    ),
 )
 
 
@@ -89,14 +115,15 @@ def test_json_holds_what_the_summary_holds() -> None:
     assert list(values) == KEYS
     assert values == json.loads(json.dumps(values))
     assert (values["goal"], values["metric"]["direction"]) == ("best", "maximize")
-    assert values["recommended"]["estimate"] == {"mean": 0.7, "deviation": 0.01}
+    assert values["recommended"]["estimate"]["mean"] == 0.7
+    assert values["recommended"]["estimate"]["high"] == pytest.approx(0.7196)
+    assert (values["recommended"]["trial"], values["recommended"]["widths"]) == (None, {"a": 24})
+    assert (values["verdict"], values["verdict_text"]) == ("gain", "A gain: 0.2500 better.")
     assert [trial["origin"] for trial in values["history"]] == ["rule of thumb", "sampler"]
-    assert [trial["trial"] for trial in values["baselines"]] == [0]
-    assert values["pick"]["widths"] == {"a": 24}
-    assert values["references"] == {
-        "constant": {"value": 0.5, "test": 0.4},
-        "trees": {"value": 0.9, "test": None},
-    }
+    baselines = values["baselines"]
+    assert (baselines["rule of thumb"]["trial"], baselines["rule of thumb"]["value"]) == (0, 0.5)
+    assert baselines["constant"] == {"value": 0.5, "test": 0.4}
+    assert baselines["trees"] == {"value": 0.9, "test": None}
     assert "boosted trees with accuracy 0.9" in str(better_model_line(make_summary(ANSWER)))
 
 
@@ -104,9 +131,10 @@ def test_without_a_complete_trial_there_is_no_answer() -> None:
     summary = make_summary(None)
     values = summary.to_json()
     assert list(values) == KEYS
-    assert values["best"] is values["recommended"] is values["pick"] is values["noise"] is None
-    assert summary.verdict == "No trial is complete yet."
-    assert best_candidate_line(summary) is None
+    assert values["best"] is values["recommended"] is values["runner_up"] is values["noise"] is None
+    assert values["verdict"] == "no trials"
+    assert summary.verdict_text == "No trial is complete yet."
+    assert answer_lines(summary) == []
     assert len(comparison_table(summary)[1]) == 3, "the limits and the reference models"
 
 
@@ -122,8 +150,34 @@ def test_the_table_names_limits_baselines_and_answers() -> None:
         "recommended",
     ]
     assert rows[2][1:] == ["—", "—", "0.9000", "—", *["—"] * (len(titles) - 5)]
+    assert rows[-1][1:5] == ["—", "a=24", "—", "0.700 ± 0.010"]
     assert rows[0][5] == "≤ 5,000"
 
 
 def test_the_progress_is_a_line() -> None:
     assert progress_line(make_summary(ANSWER)) == "digits: 2 complete, of a budget of 2"
+
+
+def test_a_confirmation_has_the_last_word() -> None:
+    summary = replace(make_summary(ANSWER), confirmation=confirmation())
+    values = summary.to_json()
+    assert (values["verdict"], values["verdict_text"]) == ("no gain", "Confirmed: no gain.")
+    assert values["confirmation"]["verdict"] == "no gain"
+    assert values["recommended"]["widths"] == {"a": 24}
+
+
+def confirmation() -> Confirmation:
+    return Confirmation(
+        verdict=Verdict.NO_GAIN,
+        verdict_text="Confirmed: no gain.",
+        chosen=None,
+        complete=True,
+        results=[],
+        comparisons=[],
+        reference=None,
+        remarks=[],
+        saved=[],
+        trainings=0,
+        confidence=95,
+        metric=MetricWords(name="accuracy", sign=1.0),
+    )

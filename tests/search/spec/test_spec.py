@@ -66,7 +66,7 @@ def test_a_spec_survives_the_database() -> None:
         ("study.trials", "many", ["study.trials", '"many"', "whole number"]),
         ("study.trials", 0, ["study.trials", "found 0", "≥ 1"]),
         ("study.goal", "fast", ["study.goal", '"fast"', "'best', 'smallest' or 'front'"]),
-        ("study.goal", "smallest", ["study", "smallest", "needs a target"]),
+        ("study.target", 0.9, ["study", 'target goes with goal "smallest"', 'goal "best"']),
         ("study.name", " x", ["study.name", "expected a name"]),
         ("model.build", "m.py:f", ["model", "either build or family", "both"]),
         ("model", {}, ["model", "either build or family", "neither"]),

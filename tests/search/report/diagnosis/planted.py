@@ -199,6 +199,4 @@ def power_truth(top: float = 0.95, **layers: tuple[float, float]) -> Truth:
 
 def recommendation_of(evidence: StudyEvidence) -> Recommendation | None:
     """What the study recommends."""
-    return recommend(
-        evidence.space, evidence.goal, evidence.trials, evidence.history, evidence.feasible
-    )
+    return recommend(evidence)

@@ -9,11 +9,17 @@ from typing import Any
 from widthwise.search.report.figures.figures import draw_figures
 from widthwise.search.report.figures.view import StudyView
 from widthwise.search.report.page.document import compose
+from widthwise.search.report.verdict import Verdict
 from widthwise.tests.search.report.made_study import make_study
 
 
 def part(*sentences: str) -> Any:
-    return SimpleNamespace(sentences=lambda: list(sentences), to_json=dict)
+    return SimpleNamespace(
+        sentences=lambda: list(sentences),
+        to_json=dict,
+        verdict=Verdict.NO_GAIN,
+        verdict_text="No gain found.",
+    )
 
 
 def with_parts(study: StudyView, **parts: Any) -> StudyView:

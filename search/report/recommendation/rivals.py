@@ -1,0 +1,50 @@
+"""Rivals of a recommended candidate: the runner-up, which is no twin of it.
+
+Among thousands of candidates the second best is one lattice step from the best, and to compare the
+two tells nothing. So a runner-up is the best that is no twin. Entry points: `runner_up_widths`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...space.neighbourhood import hash_rows
+from ...space.space import Space
+from .judged_study import JudgedStudy, Widths
+
+TWIN_FACTOR = 1.25
+"""Two candidates are twins where every width differs by one lattice step or this factor at most."""
+
+
+def runner_up_widths(study: JudgedStudy, widths: Widths) -> Widths | None:
+    """Return the best candidate that is no twin of another; None where there is none.
+
+    Args:
+        study: With a surrogate.
+        widths: The candidate whose runner-up it is.
+    """
+    pool, row = study.pool, np.asarray(study.space.as_row(widths))
+    is_other = ~is_twin(study.space, pool.rows, row)
+    trained = hash_rows(study.history.observed)
+    while is_other.any():
+        index = int(np.argmax(np.where(is_other, pool.lower_end, -np.inf)))
+        candidate = pool.rows[index]
+        # What was trained was counted by its own trace; a forecast of the others has to be, too.
+        if np.isin(hash_rows(candidate[None, :]), trained)[0] or study.feasible.confirms(candidate):
+            return study.space.as_mapping(candidate)
+        is_other[index] = False
+    return None
+
+
+def is_twin(space: Space, rows: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which candidates are twins of one, [n]; it is its own."""
+    is_twin = np.ones(len(rows), dtype=bool)
+    for column, width in enumerate(space.widths):
+        values = np.asarray(width.values)
+        steps = np.abs(
+            np.searchsorted(values, rows[:, column]) - np.searchsorted(values, row[column])
+        )
+        ratio = rows[:, column] / row[column]
+        is_twin &= (steps <= 1) | ((ratio <= TWIN_FACTOR) & (ratio >= 1.0 / TWIN_FACTOR))
+    return is_twin
