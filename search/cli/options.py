@@ -17,6 +17,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +28,7 @@ from ..report.console import PlainConsole
 
 if TYPE_CHECKING:
     from ...storage.database.database import Database
+    from ..report.confirmation.confirmation import Confirmation
     from ..report.summary import StudySummary
 
 StorageOption = Annotated[
@@ -222,3 +224,32 @@ def print_report(console: Console, summary: StudySummary) -> None:
     console.print(summary.verdict_text, style="bold", markup=False)
     for line in answer_lines(summary):
         console.print(line, markup=False)
+    _print_confirmation(console, summary)
+
+
+def _print_confirmation(console: Console, summary: StudySummary) -> None:
+    """Print what the confirmation showed, its table, and how far short trainings can be trusted."""
+    confirmation = summary.confirmation
+    if confirmation is None:
+        return
+    console.print()
+    # A verdict that stands is printed above, as the study's.
+    for line in confirmation.sentences()[int(confirmation.complete) :]:
+        console.print(line, markup=False)
+    console.print(confirmation_table(confirmation))
+    console.print(f"validation: mean ± standard error; {confirmation.difference_unit}", style="dim")
+    if summary.proxy_fidelity is not None:
+        for line in summary.proxy_fidelity.sentences():
+            console.print(line, markup=False)
+
+
+def confirmation_table(confirmation: Confirmation) -> Table:
+    """Return a confirmation's table, which fits 80 columns: only the contenders' names wrap."""
+    from ..report.confirmation.confirmation import TITLES
+
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for index, title in enumerate(TITLES):
+        table.add_column(title, justify="right" if index else "left", no_wrap=bool(index))
+    for row in confirmation.rows():
+        table.add_row(*map(escape_controls, row))
+    return table

@@ -93,14 +93,14 @@ class StudySummary:
     @property
     def verdict(self) -> Verdict:
         """What the study has come to, in a word: by its confirmation where there is one."""
-        if self.confirmation is not None:
+        if self.confirmation is not None and self.confirmation.complete:
             return self.confirmation.verdict
         return self.recommendation.verdict if self.recommendation else Verdict.NO_TRIALS
 
     @property
     def verdict_text(self) -> str:
         """The verdict in a sentence, with its numbers."""
-        if self.confirmation is not None:
+        if self.confirmation is not None and self.confirmation.complete:
             return self.confirmation.verdict_text
         if self.recommendation is None:
             return "No trial is complete yet."
@@ -170,9 +170,11 @@ def _part_json(part: ReportPart | None) -> dict[str, Any] | None:
 def build_summary(evidence: StudyEvidence) -> StudySummary:
     """Gather all that a study has found."""
     # The surrogate, and all that it stands on, is for those who ask for an answer.
+    from .confirmation.from_evidence import read_confirmation
     from .recommendation.recommendation import recommend
 
     recommendation = recommend(evidence)
+    confirmation, proxy_fidelity = read_confirmation(evidence, recommendation)
     return StudySummary(
         study=evidence.row.name,
         goal=evidence.goal,
@@ -184,6 +186,8 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         recommendation=recommendation,
         exhausted=evidence.exhausted,
         references=evidence.references,
+        confirmation=confirmation,
+        proxy_fidelity=proxy_fidelity,
     )
 
 

@@ -123,9 +123,11 @@ def choose_contenders(
         (KNEE, recommendation.knee),
         *recommendation.baselines.items(),
     ]
+    limits: Mapping[str, float] = evidence.spec.limits.model_dump(exclude_none=True)
     contenders: dict[str, Contender] = {}
     for label, candidate in named:
-        if candidate is None:
+        # Today's model is a baseline even where it breaks a limit, and is not trained then.
+        if candidate is None or _breaks_limit(candidate.costs, limits):
             continue
         key = widths_key(candidate.widths)
         known = contenders.get(key)
@@ -146,6 +148,10 @@ def choose_contenders(
             label=SPREAD, widths=trial.widths, costs=trial.costs, labels=(SPREAD,)
         )
     return list(contenders.values())
+
+
+def _breaks_limit(costs: Mapping[str, float], limits: Mapping[str, float]) -> bool:
+    return any(costs[name] > limit for name, limit in limits.items() if name in costs)
 
 
 def _evenly(length: int, count: int) -> list[int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...command import format_command
 from ...goal import Goal, GoalKind
 from ...sampler.baselines import LARGEST_FEASIBLE
 from ..reference import Reference
@@ -44,6 +45,7 @@ class _Case:
     """All that a verdict is drawn from.
 
     Attributes:
+        study: The study's name.
         goal: What was looked for.
         contenders: Those that are judged.
         values: Their metrics.
@@ -52,6 +54,7 @@ class _Case:
         missing: Trainings that the race still asks for.
     """
 
+    study: str
     goal: Goal
     contenders: Sequence[Contender]
     values: ConfirmedValues
@@ -112,6 +115,7 @@ def judge_confirmation(
     words = MetricWords(name=evidence.spec.metric, sign=goal.sign)
     missing = next_trainings(contenders, runs, goal, first_seeds=first_seeds, most_seeds=most_seeds)
     case = _Case(
+        study=evidence.row.name,
         goal=goal,
         contenders=[contender for contender in contenders if contender.label != SPREAD],
         values=values,
@@ -152,7 +156,8 @@ def _answer(case: _Case, constant: float | None) -> _Answer:
     if case.missing:
         return _Answer(
             verdict=Verdict.UNDECIDED,
-            text=f"Undecided as yet: {case.missing} trainings of the confirmation are to come.",
+            text=f"Undecided as yet: {case.missing} trainings of the confirmation are to come; "
+            f"`{format_command('confirm', case.study)}` goes on.",
         )
     if constant is not None and not beats_constant(
         case.contenders, case.values, case.goal.sign * constant
@@ -221,7 +226,7 @@ def _distance(case: _Case, comparison: Comparison) -> str:
     difference = comparison.difference
     return (
         f"The {comparison.challenger.label} network differs from it by "
-        f"{case.words.signed(difference)} of {case.words.name} ({difference.count} seeds)."
+        f"{case.words.signed(difference)} of {case.words.name} (95 %, {difference.count} seeds)."
     )
 
 

@@ -77,7 +77,7 @@ class Saving:
             return f"{amount:.2g} J"
         if self.name in COST_BY_NAME:
             return format_cost(self.name, amount)
-        spread = "" if deviation is None else f" ± {format_duration(deviation)}"
+        spread = f" ± {format_duration(deviation)}" if deviation else ""
         return f"{format_duration(amount)}{spread}"
 
 

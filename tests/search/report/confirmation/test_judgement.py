@@ -1,7 +1,6 @@
 """Verdicts on planted studies, whose truth is known."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,44 +13,21 @@ from widthwise.search.report.confirmation.judgement import judge_confirmation
 from widthwise.search.report.confirmation.race import next_trainings
 from widthwise.search.report.reference import Reference
 from widthwise.search.report.verdict import Verdict
+from widthwise.tests.search.report.confirmation.confirmation_inputs import (
+    BEST,
+    FIELD,
+    LARGEST,
+    RECOMMENDED,
+    RULE,
+    RUNNER_UP,
+    UNIFORM,
+    contender,
+    evidence,
+    training,
+)
 
-BEST = Goal(kind=GoalKind.BEST)
 NOISE = 0.006
 """Standard deviation of one training."""
-
-
-def contender(label: str, width: int, *others: str) -> Contender:
-    return Contender(
-        label=label,
-        widths={"hidden": width},
-        costs={"flops": 100.0 * width, "parameters": 50.0 * width},
-        labels=(label, *others),
-    )
-
-
-RECOMMENDED = contender("recommended", 40)
-RUNNER_UP = contender("runner-up", 60)
-LARGEST = contender("largest that fits", 100)
-UNIFORM = contender("uniform scaling", 80)
-RULE = contender("rule of thumb", 10)
-FIELD = [RECOMMENDED, RUNNER_UP, LARGEST, UNIFORM, RULE]
-
-
-def evidence(
-    goal: Goal = BEST, metric: str = "accuracy", references: Sequence[Reference] = ()
-) -> Any:
-    return SimpleNamespace(goal=goal, spec=SimpleNamespace(metric=metric), references=references)
-
-
-def training(item: Contender, index: int, value: float | None, **others: Any) -> ConfirmedRun:
-    return ConfirmedRun(
-        label=item.label,
-        widths=item.widths,
-        seed=1000 + index,
-        seed_index=index,
-        value=value,
-        **{"seconds": 1.0, **others},
-    )
 
 
 def race(
