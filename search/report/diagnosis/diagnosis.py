@@ -86,7 +86,7 @@ class Diagnosis:
         if self.fitting and self.fitting.fitting not in (Fitting.GOOD, Fitting.UNKNOWN):
             lines.append(self.fitting.sentence())
         lines += [bound.sentence(self.metric) for bound in self.bounds if bound.too_narrow]
-        if self.limits and self.limits.binding:
+        if self.limits and (self.limits.binding or self.limits.binds_together):
             lines.append(self.limits.sentences()[0])
         if self.layers:
             lines.append(self.layers.bottleneck_sentence())

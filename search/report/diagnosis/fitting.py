@@ -4,7 +4,7 @@ Losses are compared as windows: means over a twentieth of the validations, three
 kept weights (the lowest smoothed validation loss) and at the end.
 
 * Overfitting, by the gap: the validation loss at the kept weights is more than 1.5 times the
-  training loss, and the gap is at least 5 % of the loss at the start: next to nothing has ratios,
+  training loss, and the gap is at least 1 % of the loss at the start: next to nothing has ratios,
   too.
 * Overfitting, by the rise: from the kept weights to the end the validation loss rises by more than
   5 % (the generalisation loss GL of Prechelt, Early Stopping – But When?, 1998, eq. 1, α = 5) and
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 GAP_RATIO = 1.5
 """Validation loss over training loss from which a network overfits."""
-GAP_SHARE = 0.05
+GAP_SHARE = 0.01
 """Least gap, as a share of the loss at the start."""
 RISE_SHARE = 0.05
 """Rise of the validation loss from which overfitting has set in: Prechelt's GL at α = 5."""
@@ -204,7 +204,9 @@ class FittingDiagnosis:
                 )
             case Fitting.GOOD:
                 ratio = self.findings.ratio if self.findings else None
-                told = "" if ratio is None else f" (validation loss {ratio:.2f} × training loss)"
+                told = "" if ratio is None else f" (validation loss {ratio:.2g} × training loss)"
+                if ratio is not None and ratio > GAP_RATIO:
+                    told = f" (both losses are next to nothing, their ratio is {ratio:.2g})"
                 return f"{who} shows neither over- nor underfitting{told}."
             case _:
                 return "Over- or underfitting: no training has curves that tell."

@@ -7,13 +7,16 @@ all others, less the best within the limits as they are, its interval from the j
 the two. Both networks are what the surrogate believes to be best, so the gain is what one would get
 by acting on what is known now.
 
+Several limits may be reached at once, so that more of one alone allows nothing: where none binds by
+itself, a tenth more of all that are reached is looked at together.
+
 Entry point: `diagnose_limits`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,7 @@ from ...space.feasible_set import FeasibleSet
 from ...space.limits import Limits
 from ...units import COST_BY_NAME, format_cost
 from .interval import Effect
-from .steps import layers_of, wider
+from .steps import Row, layers_of, wider
 from .surface import MAX_LISTED, Surface
 
 if TYPE_CHECKING:
@@ -90,10 +93,13 @@ class LimitsDiagnosis:
 
     Attributes:
         limits: One by one, in the order of the spec.
+        together: What a tenth more of all that are reached would bring, where none binds by itself
+            and more than one is reached; else None.
         metric: The metric's name.
     """
 
     limits: Sequence[LimitDiagnosis]
+    together: Effect | None
     metric: str
 
     @property
@@ -102,10 +108,16 @@ class LimitsDiagnosis:
         binding = [limit for limit in self.limits if limit.binds]
         return sorted(binding, key=lambda limit: -limit.tenth_more.mean if limit.tenth_more else 0)
 
+    @property
+    def binds_together(self) -> bool:
+        """Whether none binds by itself, and all that are reached do together."""
+        return self.together is not None and self.together.is_gain
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON."""
         return {
             "binding": [limit.name for limit in self.binding],
+            "together": self.together.to_json() if self.together else None,
             "limits": [limit.to_json() for limit in self.limits],
         }
 
@@ -116,7 +128,14 @@ class LimitsDiagnosis:
         binding = self.binding
         others = [limit for limit in self.limits if limit not in binding]
         sentences = [self._sentence(limit) for limit in [*binding, *others]]
-        if not binding:
+        if self.binds_together:
+            titles = [COST_BY_NAME[limit.name].title for limit in self.limits if limit.reached]
+            sentences.insert(
+                0,
+                f"Limits that bind together: {', '.join(titles)}. A tenth more of each brings "
+                f"{self.together} {self.metric}; of one alone, nothing clear.",
+            )
+        elif not binding:
             sentences.insert(0, "No limit is known to hold quality back.")
         return sentences
 
@@ -138,6 +157,8 @@ class LimitsDiagnosis:
             return f"Limit {name}: it does not bind; a wider network keeps it, too."
         if limit.tenth_more is None:
             return f"Limit {name}: it is reached; what more of it would bring cannot be told."
+        if limit.tenth_more.low == limit.tenth_more.high:
+            return f"Limit {name}: it is reached, but a tenth more of it alone changes nothing."
         return (
             f"Limit {name}: it is reached, but that a tenth more would help is not clear: "
             f"{self._gain(limit)}."
@@ -159,7 +180,7 @@ def diagnose_limits(evidence: StudyEvidence, surface: Surface) -> LimitsDiagnosi
         reached = None if refused is None or name not in costs else name in refused
         tenth, widths = None, None
         if present is not None and reached:
-            relaxed_row = _best_with_more(surface, name)
+            relaxed_row = _best_with_more(surface, [name])
             if relaxed_row is not None:
                 (tenth,) = surface.effects([relaxed_row], present)
                 widths = surface.space.as_mapping(relaxed_row)
@@ -174,7 +195,13 @@ def diagnose_limits(evidence: StudyEvidence, surface: Surface) -> LimitsDiagnosi
                 widths=widths,
             )
         )
-    return LimitsDiagnosis(limits=limits, metric=evidence.spec.metric)
+    reached_names = [limit.name for limit in limits if limit.reached]
+    together = None
+    if present is not None and len(reached_names) > 1 and not any(each.binds for each in limits):
+        relaxed_row = _best_with_more(surface, reached_names)
+        if relaxed_row is not None:
+            (together,) = surface.effects([relaxed_row], present)
+    return LimitsDiagnosis(limits=limits, together=together, metric=evidence.spec.metric)
 
 
 def main_cost(evidence: StudyEvidence, surface: Surface) -> str:
@@ -219,14 +246,14 @@ def _limits_that_refuse_wider(surface: Surface, bounds: Mapping[str, float]) -> 
     return {name for name, bound in bounds.items() if name in costs and (costs[name] > bound).any()}
 
 
-def _best_with_more(surface: Surface, name: str) -> np.ndarray | None:
-    """Return the row believed to be best with a tenth more of a limit; None where unknown."""
+def _best_with_more(surface: Surface, names: Collection[str]) -> Row | None:
+    """Return the row believed to be best with a tenth more of some limits; None where unknown."""
     feasible = surface.feasible
     assert feasible is not None
     if feasible.cost_batch_size < MIN_BATCH:
         return None
     bounds = feasible.limits.as_dict()
-    bounds[name] = math.floor(bounds[name] * RELAXATION)
+    bounds |= {name: math.floor(bounds[name] * RELAXATION) for name in names}
     try:
         relaxed = FeasibleSet(
             surface.space,

@@ -113,8 +113,10 @@ class Returns:
         until = self.pays_until
         ends = f"{self._size(until.low)} to {self._size(until.high)}"
         if self.doubling.low > self.noise:
-            return f"That is more than {noise}; it stops paying at {ends} {title}."
-        return f"Doubling brings less than {noise} from {ends} {title} on."
+            return f"That is more than {noise}; doubling stops paying at {ends} {title}."
+        is_vague = not until.high <= _VAGUE_RATIO * until.low
+        where = "" if is_vague else f"; it stops at {ends} {title}"
+        return f"Whether that is more than {noise} is not clear{where}."
 
     def _size(self, size: float) -> str:
         """Return a size in three digits."""

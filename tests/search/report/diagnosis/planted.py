@@ -32,7 +32,8 @@ def mlp_costs(inputs: int, outputs: int) -> Callable[[np.ndarray], Mapping[str, 
         ends = np.ones((len(candidates), 1), dtype=np.int64)
         sizes = np.hstack([inputs * ends, candidates, outputs * ends])
         macs = (sizes[:, :-1] * sizes[:, 1:]).sum(axis=1)
-        return {"parameters": macs + sizes[:, 1:].sum(axis=1), "flops": 2 * macs}
+        parameters = macs + sizes[:, 1:].sum(axis=1)
+        return {"parameters": parameters, "flops": 2 * macs, "macs": macs}
 
     return costs
 

@@ -79,6 +79,19 @@ def test_what_a_tenth_more_brings_is_within_its_interval() -> None:
     assert sum(held) >= 16
 
 
+def test_limits_that_bind_together_are_told_where_neither_does_alone() -> None:
+    """FLOPs and MACs are one and the same: more of one alone allows nothing."""
+    twins = Planted(widths=THREE, truth=RISING, limits={"flops": 80_000, "macs": 40_000})
+    told = []
+    for seed in range(20):
+        found = diagnose(twins, seed)
+        assert found.binding == []
+        told.append(found.binds_together)
+    assert sum(told) >= 19
+    assert found.sentences()[0].startswith("Limits that bind together: FLOPs, MACs. A tenth more")
+    assert "a tenth more of it alone changes nothing" in found.sentences()[1]
+
+
 def test_its_words_and_its_json() -> None:
     found = diagnose(BY_FLOPS, 0)
     first, second = found.sentences()
