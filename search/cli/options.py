@@ -225,6 +225,9 @@ def print_report(console: Console, summary: StudySummary) -> None:
     for line in answer_lines(summary):
         console.print(line, markup=False)
     _print_confirmation(console, summary)
+    if summary.diagnosis is not None:
+        for line in summary.diagnosis.headlines():
+            console.print(f"- {line}", markup=False)
 
 
 def _print_confirmation(console: Console, summary: StudySummary) -> None:

@@ -24,6 +24,7 @@ from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .confirmation.confirmation import Confirmation
+    from .diagnosis.diagnosis import Diagnosis
     from .evidence import StudyEvidence
     from .recommendation.recommendation import Recommendation
 
@@ -87,7 +88,7 @@ class StudySummary:
     references: Sequence[Reference] = ()
     confirmation: Confirmation | None = None
     proxy_fidelity: ReportPart | None = None
-    diagnosis: ReportPart | None = None
+    diagnosis: Diagnosis | None = None
     rules: ReportPart | None = None
 
     @property
@@ -171,6 +172,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
     """Gather all that a study has found."""
     # The surrogate, and all that it stands on, is for those who ask for an answer.
     from .confirmation.from_evidence import read_confirmation
+    from .diagnosis.diagnosis import diagnose_study
     from .recommendation.recommendation import recommend
 
     recommendation = recommend(evidence)
@@ -188,6 +190,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         references=evidence.references,
         confirmation=confirmation,
         proxy_fidelity=proxy_fidelity,
+        diagnosis=diagnose_study(evidence, recommendation),
     )
 
 

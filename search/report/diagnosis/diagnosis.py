@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...surrogate.blas_threads import single_blas_thread
+from ...trial.history import CompletedTrial, completed_trials
 from .bounds import BoundDiagnosis, diagnose_bounds
 from .fitting import Fitting, FittingDiagnosis, diagnose_fitting
 from .interval import Effect
@@ -29,11 +30,13 @@ from .shape import ShapeDiagnosis, diagnose_shape
 from .surface import Surface, make_surface
 
 if TYPE_CHECKING:
-    from ...trial.history import CompletedTrial
     from ..evidence import StudyEvidence
     from ..recommendation.recommendation import Recommendation
 
-MAX_HEADLINES = 6
+CONFIRMATION = "confirmation"
+"""The kind of follow-up study that trains the recommended network with fresh seeds."""
+
+MAX_HEADLINES = 5
 """Lines that a terminal shows after a run; the report has all."""
 
 
@@ -128,7 +131,7 @@ def diagnose_study(
     metric = evidence.spec.metric
     if all(trial.no_better_than_constant for trial in evidence.trials):
         return Diagnosis(metric=metric, untrained=_describe_untrained(evidence))
-    widths = _recommended_widths(recommendation)
+    widths = recommendation.recommended.widths
     surface = make_surface(evidence, widths)
     rows, parameters = _training_rows(evidence), _parameters(evidence, widths)
     trained, is_recommended = _representative(evidence, widths)
@@ -167,15 +170,11 @@ def _describe_untrained(evidence: StudyEvidence) -> str:
     )
 
 
-def _recommended_widths(recommendation: Recommendation) -> Mapping[str, int]:
-    return recommendation.recommended.widths
-
-
 def _training_rows(evidence: StudyEvidence) -> int | None:
     """Return the rows that a training sees; None where model or data are not on this machine."""
     from ....objectives.data.split import max_train_rows
 
-    problem = getattr(evidence, "problem", None)
+    problem = evidence.problem
     if problem is None:
         return None
     return max_train_rows(problem.objective.data, problem.settings.folds)
@@ -195,12 +194,15 @@ def _parameters(evidence: StudyEvidence, widths: Mapping[str, int]) -> int | Non
 def _representative(
     evidence: StudyEvidence, widths: Mapping[str, int]
 ) -> tuple[CompletedTrial | None, bool]:
-    """Return the training of the recommended widths, else the nearest, and whether it is its own.
+    """Return a training of the recommended widths, else the nearest, and whether it is its own.
 
-    Near is what differs least in encoded widths; only trials with curves count.
+    Near is what differs least in encoded widths; only trainings with curves count, those that
+    confirmed the study among them where the recommended network was not trained before.
     """
     trials = [trial for trial in evidence.trials if trial.validation_losses]
-    own = [trial for trial in trials if dict(trial.widths) == dict(widths)]
+    confirmed = completed_trials(evidence.follow_ups.get(CONFIRMATION, ()))
+    own = [trial for trial in [*trials, *confirmed] if dict(trial.widths) == dict(widths)]
+    own = [trial for trial in own if trial.validation_losses]
     if own or not trials:
         return (own[0] if own else None), bool(own)
     space = evidence.space

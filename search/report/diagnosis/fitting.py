@@ -64,23 +64,15 @@ BETTER_SHARE = 0.25
 """By how much further, on that way, another model must have come to show that more was there."""
 FEW_SAMPLES, MANY_SAMPLES = 10.0, 100.0
 """Samples per parameter (Baum and Haussler, 1989)."""
-WINDOW_SHARE = 0.05
-MIN_WINDOW = 3
+WINDOW_SHARE, MIN_WINDOW = 0.05, 3
 MIN_VALIDATIONS = 12
 """Validations below which no rise and no trend is told."""
 TREND_LEVEL = 0.05
 """Significance of the rank correlation between size and gap."""
 
-PERFECT = {
-    "accuracy": 1.0,
-    "balanced_accuracy": 1.0,
-    "f1": 1.0,
-    "r2": 1.0,
-    "cross_entropy": 0.0,
-    "mse": 0.0,
-    "rmse": 0.0,
-    "mae": 0.0,
-}
+PERFECT = dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "r2"), 1.0) | dict.fromkeys(
+    ("cross_entropy", "mse", "rmse", "mae"), 0.0
+)
 """What a perfect model has of each built-in metric; of one's own nobody knows."""
 
 
@@ -189,7 +181,7 @@ class FittingDiagnosis:
             case Fitting.OVERFIT:
                 return (
                     f"{who} overfits: {self._overfit_reason()}. Try dropout and weight decay "
-                    f"(`{refine}`), more rows, or a smaller network."
+                    f"(`{refine}`), or more rows."
                 )
             case Fitting.UNDERFIT:
                 return (
@@ -289,7 +281,7 @@ def diagnose_fitting(
 def judge_curves(trial: CompletedTrial) -> CurveFindings | None:
     """Apply the rules to one training; None where it has no losses."""
     count = min(len(trial.losses), len(trial.validation_losses))
-    if count == 0:
+    if not count:
         return None
     training = np.asarray(trial.losses[:count], dtype=np.float64)
     validation = np.asarray(trial.validation_losses[:count], dtype=np.float64)
