@@ -19,6 +19,7 @@ def part(*sentences: str) -> Any:
         to_json=dict,
         verdict=Verdict.NO_GAIN,
         verdict_text="No gain found.",
+        complete=True,
     )
 
 
