@@ -28,6 +28,8 @@ from .command import format_command
 from .errors import Drained, FingerprintMismatch, SpecError
 from .fleet.run import run_fleet
 from .fleet.worker_fleet import Launcher
+from .follow_up_kind import continue_command, followed_name
+from .followup.confirm import confirm_finished
 from .printable import escape_controls
 from .problem.stored import check_fingerprint, stored_spec
 from .report.console import PlainConsole
@@ -36,7 +38,7 @@ from .report.status import load_summary
 from .spec.differences import describe_differences, differing_keys
 from .spec.spec import Spec
 from .worker.options import FleetWorkerOptions
-from .worker.shutdown import worker_name
+from .worker.shutdown import StopRequest, worker_name
 
 
 def create_or_join_study(
@@ -71,6 +73,7 @@ def create_or_join_study(
     from .problem.problem import Problem
 
     if (existing := find_existing(spec.name)) is not None:
+        _check_own(existing)
         _check_same(existing, spec, base_folder)
     problem = Problem.load(spec, base_folder)
     if spec.proxy.engine != "auto":
@@ -111,6 +114,20 @@ def create_or_join_study(
             database, study, {name: asdict(figure) for name, figure in figures.items()}
         )
     return study
+
+
+def _check_own(study: StudyRow) -> None:
+    """Check that a study is one of its own, which people run.
+
+    Raises:
+        SpecError: It follows up another one.
+    """
+    if study.kind is not None:
+        parent = followed_name(study.name, study.kind)
+        raise SpecError(
+            f"{study.name} is the {study.kind} of the study {parent}, whose trainings are planned: "
+            f"`{continue_command(study.name, study.kind)}` goes on with it"
+        )
 
 
 def _check_same(study: StudyRow, spec: Spec, base_folder: Path) -> None:
@@ -167,6 +184,7 @@ def reopen_study(database: Database, name: str, trials: str | None, console: Con
         StorageError: There is no such study, or the total is below what it has.
     """
     study = load_study(database, name)
+    _check_own(study)
     check_fingerprint(study)
     if trials is not None:
         ledger = Ledger(database, study, worker=worker_name())
@@ -205,6 +223,7 @@ def run(
     lease: float = 30.0,
     checkpoints: str | None = None,
     on: str = Launcher.LOCAL,
+    confirm: bool = True,
 ) -> dict[str, Any]:
     """Search widths from Python: what `widthwise run SPEC` does.
 
@@ -217,6 +236,7 @@ def run(
         lease: Seconds without a heartbeat until a trial is taken over.
         checkpoints: Folder for checkpoints; None for the usual one.
         on: Where the workers are started: "local", or "ray" for Ray's scheduler to place them.
+        confirm: Whether to confirm the answer at the end by long trainings with fresh seeds.
 
     Returns:
         The study's report, see `report.summary`; progress goes to stderr.
@@ -242,9 +262,26 @@ def run(
             console,
             find_existing=lambda name: find_study(database, name),
         )
+        stop = StopRequest()
         exit_code = run_fleet(
-            database, study.name, options, console, worker_count=workers, launcher=launcher
+            database,
+            study.name,
+            options,
+            console,
+            worker_count=workers,
+            launcher=launcher,
+            stop=stop,
         )
         if exit_code:
             raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
+        if confirm:
+            confirm_finished(
+                database,
+                study.name,
+                options,
+                console,
+                worker_count=workers,
+                launcher=launcher,
+                stop=stop,
+            )
         return load_summary(database, study.name).to_json()

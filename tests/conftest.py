@@ -28,6 +28,9 @@ from widthwise.tests.one_slot import bind_one, claim_one, open_one, settle_one
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
 
+# Confirmations take longer than what most tests are about; those that are about them ask for them.
+os.environ["WIDTHWISE_CONFIRM"] = "0"
+
 # The command line would make its tables as narrow as whoever runs the tests has it.
 os.environ.pop("COLUMNS", None)
 

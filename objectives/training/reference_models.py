@@ -47,7 +47,7 @@ class ReferenceFigure:
 
     Attributes:
         value: Validation metric, the mean over folds.
-        test: Test metric, likewise; None without a test split.
+        test: Test metric, likewise; None without a test split, or where nobody asked for it.
     """
 
     value: float
@@ -68,7 +68,12 @@ _Scorer = Callable[[Split], float]
 
 
 def judge_reference_models(
-    objective: ModuleObjective, folds: int, widths: Mapping[str, int], *, repeats: int = 1
+    objective: ModuleObjective,
+    folds: int,
+    widths: Mapping[str, int],
+    *,
+    repeats: int = 1,
+    judge_test: bool = False,
 ) -> dict[str, ReferenceFigure]:
     """Return what models other than a network reach: "constant", "linear" and "trees".
 
@@ -81,6 +86,7 @@ def judge_reference_models(
         folds: As candidates are validated with.
         widths: A small candidate, which is built and called where the metric is the user's own.
         repeats: Of the folds.
+        judge_test: Whether to judge them on the test split, too.
     """
     if objective.metric.task is None and not gives_quantities(objective, widths):
         return {}
@@ -88,7 +94,7 @@ def judge_reference_models(
     fold_data = make_folds(objective.data, folds, repeats)
     for name, fit in _fitters(objective).items():
         try:
-            figure = _mean_figure([_judge(data, fit(data)) for data in fold_data])
+            figure = _mean_figure([_judge(data, fit(data), judge_test) for data in fold_data])
         except (ObjectiveError, ValueError, TypeError, RuntimeError):
             continue
         if figure is not None:
@@ -117,8 +123,8 @@ def _fitters(objective: Objective) -> Mapping[str, Callable[[Data], _Scorer]]:
     return {**constant, "linear": scorer(_fit_linear), "trees": scorer(_fit_trees)}
 
 
-def _judge(data: Data, score: _Scorer) -> tuple[float, float | None]:
-    return score(data.validation), score(data.test) if len(data.test) else None
+def _judge(data: Data, score: _Scorer, judge_test: bool) -> tuple[float, float | None]:
+    return score(data.validation), score(data.test) if judge_test and len(data.test) else None
 
 
 def _mean_figure(scores: Iterable[tuple[float, float | None]]) -> ReferenceFigure | None:

@@ -2,10 +2,10 @@
 
 Data goes to stdout, progress and messages to stderr, JSON where a program reads. What is wrong with
 the command line itself is said in one sentence, as any other error; `--debug` shows tracebacks.
-One module a group of verbs, in two rooms. `studies`: `run` (run, submit, resume, worker), `control`
-(pause, continue, cancel), `status`, `report` (best, report, dashboard), `experiments`
-(sweep, refine) and `database` (db upgrade).
-`models`: `cost`, `check` (check, init) and `suggest`.
+One module a group of verbs, in two rooms. `studies`: `run` (run, submit, resume, worker),
+`confirm`, `control` (pause, continue, cancel), `status`, `report` (best, report, dashboard),
+`experiments` (sweep, refine) and `database` (db upgrade). `models`: `cost`, `check` (check, init)
+and `suggest`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
 from ..printable import escape_controls, redact_urls
 from .models import check, cost, suggest
-from .studies import control, database, experiments, report, run, status
+from .studies import confirm, control, database, experiments, report, run, status
 
 app = typer.Typer(
     name="widthwise",
@@ -33,7 +33,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, control, status, report, experiments, cost, check, suggest, database):
+for module in (
+    run,
+    confirm,
+    control,
+    status,
+    report,
+    experiments,
+    cost,
+    check,
+    suggest,
+    database,
+):
     module.register(app)
 
 

@@ -35,6 +35,7 @@ def run_fleet(
     *,
     worker_count: int,
     launcher: Launcher = Launcher.LOCAL,
+    stop: StopRequest | None = None,
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     gpu_count: Callable[[], int] = count_gpus,
 ) -> int:
@@ -47,6 +48,7 @@ def run_fleet(
         console: Where progress is written.
         worker_count: How many to start at most.
         launcher: Where.
+        stop: Learns of a stop that is asked for meanwhile; for whoever goes on after it.
         start_worker: Starts one on this machine.
         gpu_count: Returns how many GPUs this machine has.
 
@@ -96,7 +98,7 @@ def run_fleet(
                 for environment in environments
             ]
         )
-    stop_request = StopRequest()
+    stop_request = stop or StopRequest()
     try:
         with (
             stop_on_signals(stop_request.request),

@@ -33,7 +33,7 @@ from ..problem.stored import base_folder, check_fingerprint, stored_spec
 from ..spec.differences import describe_differences, differing_keys
 from ..spec.overrides import with_overrides
 from ..worker.options import FleetWorkerOptions
-from ..worker.shutdown import worker_name
+from ..worker.shutdown import StopRequest, worker_name
 
 __all__ = [
     "FollowUpKind",
@@ -52,11 +52,8 @@ class FollowUpStopped(SearchError):
         exit_code: The worst worker's.
     """
 
-    def __init__(self, row: StudyRow, exit_code: int) -> None:
-        super().__init__(
-            f"{row.name} was stopped before all its trainings were done; "
-            f"`{continue_command(row.name, row.kind)}` goes on"
-        )
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
         self.exit_code = ExitCode(exit_code)
 
 
@@ -129,6 +126,7 @@ def run_planned(
     *,
     worker_count: int,
     launcher: Launcher = Launcher.LOCAL,
+    stop: StopRequest | None = None,
 ) -> list[SlotRecord]:
     """Add trainings, run workers until all of the follow-up study are settled, and return those.
 
@@ -140,6 +138,7 @@ def run_planned(
         console: Where progress is written.
         worker_count: How many to start at most.
         launcher: Where.
+        stop: Learns of a stop that is asked for meanwhile.
 
     Returns:
         The records of all its slots, by number; also of those that were planned before.
@@ -161,7 +160,12 @@ def run_planned(
         console,
         worker_count=worker_count,
         launcher=launcher,
+        stop=stop,
     )
     if exit_code or reader.open_slots():
-        raise FollowUpStopped(follow_up, exit_code or ExitCode.DRAINED)
+        raise FollowUpStopped(
+            f"{follow_up.name} ended before all its trainings were done; "
+            f"`{continue_command(follow_up.name, follow_up.kind)}` goes on",
+            exit_code or ExitCode.DRAINED,
+        )
     return reader.records()

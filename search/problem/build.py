@@ -233,6 +233,10 @@ def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
         epochs=_same_steps(proxy.epochs, all_rows, rows, proxy.batch_size),
         patience=_same_steps(patience, all_rows, rows, proxy.batch_size),
     )
+    factor = proxy.length_factor or 1.0
+    length = length._replace(
+        epochs=max(1, round(factor * length.epochs)), patience=math.ceil(factor * length.patience)
+    )
     halving = proxy.halving
     return ProxySettings(
         **settings,

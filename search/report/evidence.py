@@ -16,8 +16,11 @@ from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import SlotCounts, SlotRecord, StudyRow
 from ...storage.ledger.tried import TriedSlot
+from ...storage.study.notes import read_note
 from ...storage.study.study import list_follow_ups, load_study
-from ..errors import SearchError
+from ..command import format_command
+from ..errors import SearchError, SpecError
+from ..follow_up_kind import FollowUpKind, followed_name
 from ..goal import Goal
 from ..problem.stored import base_folder, stored_spec
 from ..sampler.baselines import AGREEING_NAMES, TODAY
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 MIN_TRAININGS = 4
 """Trainings below which no surrogate is fitted: there is nothing to tell a width from luck by."""
+
+RACE_NOTE = "widthwise:race"
+"""The note of a confirmation that says how many trainings it may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +61,8 @@ class StudyEvidence:
         references: Models other than a network, on the same splits.
         follow_ups: Slots of the studies that follow it up, by kind, or by kind and detail where
             there may be several: "confirmation", "sweep hidden1".
+        race: How many trainings the confirmation may take: "first_seeds" of every contender,
+            "most_seeds" of one, and "spread", the further candidates; None without one.
     """
 
     row: StudyRow
@@ -66,6 +74,7 @@ class StudyEvidence:
     problem: Problem | None = None
     references: Sequence[Reference] = ()
     follow_ups: Mapping[str, Sequence[SlotRecord]] = field(default_factory=dict)
+    race: Mapping[str, int] | None = None
 
     @cached_property
     def space(self) -> Space:
@@ -139,11 +148,22 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
 
     Raises:
         StudyNotFound: There is no such study.
+        SpecError: It follows up another one, whose evidence it is part of.
     """
     row = load_study(database, name)
+    if row.kind is not None:
+        parent = followed_name(name, row.kind)
+        raise SpecError(
+            f"{name} is the {row.kind} of the study {parent}; "
+            f"`{format_command('report', parent)}` shows what came of it"
+        )
     reader = LedgerReader(database, row)
     records, counts = reader.records(), reader.counts()
     problem = load_problem(row, reader.out_of_memory()) if counts.complete else None
+    follow_ups = list_follow_ups(database, row)
+    confirmation = next(
+        (each for each in follow_ups if each.kind == FollowUpKind.CONFIRMATION), None
+    )
     return StudyEvidence(
         row=row,
         spec=stored_spec(row),
@@ -152,11 +172,12 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
         tried=reader.tried(),
         feasible=problem.feasible if problem else None,
         problem=problem,
-        references=read_references(database, row),
+        references=read_references(database, row, confirmation),
         follow_ups={
             follow_up.name.removeprefix(f"{row.name}/"): LedgerReader(database, follow_up).records()
-            for follow_up in list_follow_ups(database, row)
+            for follow_up in follow_ups
         },
+        race=None if confirmation is None else read_note(database, confirmation, RACE_NOTE),
     )
 
 

@@ -28,7 +28,7 @@ class Reference:
     Attributes:
         name: "constant", "linear" or "trees".
         value: Validation metric, the mean over the folds that candidates are validated with.
-        test: Test metric; None without a test split.
+        test: Test metric; None without a test split, or while nothing is confirmed.
     """
 
     name: str
@@ -41,11 +41,20 @@ class Reference:
         return TITLES[self.name]
 
 
-def read_references(database: Database, row: StudyRow) -> list[Reference]:
-    """Return the reference models of a study; none for a study of an earlier release."""
-    figures = read_reference_figures(database, row) or {}
+def read_references(
+    database: Database, row: StudyRow, confirmation: StudyRow | None = None
+) -> list[Reference]:
+    """Return the reference models of a study; none for a study of an earlier release.
+
+    Args:
+        database: Where it is.
+        row: The study.
+        confirmation: The study that confirms it: with it test figures are known.
+    """
+    confirmed = confirmation and read_reference_figures(database, confirmation)
+    figures = confirmed or read_reference_figures(database, row) or {}
     return [
-        Reference(name=name, value=value, test=figure.get("test"))
+        Reference(name=name, value=value, test=figure.get("test") if confirmed else None)
         for name, figure in figures.items()
         if name in TITLES and (value := figure.get("value")) is not None
     ]

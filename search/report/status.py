@@ -6,6 +6,7 @@ Entry points: `study_status` (budget, trials, who holds them, events), `worker_s
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ...storage.database.database import Database
@@ -13,6 +14,7 @@ from ...storage.ledger import events
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyRow
 from ...storage.study.workers import list_workers
+from ..follow_up_kind import followed_name
 
 if TYPE_CHECKING:
     from .summary import StudySummary
@@ -27,9 +29,11 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         event_count: How many of its newest events to list, the oldest of them first.
 
     Returns:
-        A mapping of JSON values: "study", "status", "priority", "budget", "trials", "paused" (those
-        of the waiting trials that were paused), "no_better_than_constant" (complete trials that are
-        no better than a constant prediction), "workers" (who holds which trial), and "events" if
+        A mapping of JSON values: "study", "kind" and "follows" (of a study that follows up another
+        one, the way and the name of that one, else null), "status", "priority", "budget", "trials",
+        "paused" (those of the waiting trials that were paused), "no_better_than_constant" (complete
+        trials that are no better than a constant prediction), "workers" (who holds which trial),
+        and "events" if
         any are asked for.
     """
     from .summary import progress_summary
@@ -38,6 +42,8 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
     counts = reader.counts()
     status = {
         "study": row.name,
+        "kind": row.kind,
+        "follows": None if row.kind is None else followed_name(row.name, row.kind),
         "status": row.status,
         "priority": row.priority,
         **progress_summary(counts),
@@ -64,12 +70,14 @@ def _event_entry(event: events.Event) -> dict[str, Any]:
     }
 
 
-def worker_statuses(database: Database, study: str | None = None) -> list[dict[str, Any]]:
+def worker_statuses(
+    database: Database, studies: Collection[str] | None = None
+) -> list[dict[str, Any]]:
     """Return the workers seen within a day, as `status --workers --json` gives them.
 
     Args:
         database: Where they are announced.
-        study: Only those that serve this one.
+        studies: Only those that serve one of these.
     """
     return [
         {
@@ -85,12 +93,17 @@ def worker_statuses(database: Database, study: str | None = None) -> list[dict[s
             "version": worker.version,
         }
         for worker in list_workers(database)
-        if study is None or worker.study == study
+        if studies is None or worker.study in studies
     ]
 
 
 def load_summary(database: Database, name: str) -> StudySummary:
-    """Return the report of a study, with the best of all its feasible candidates."""
+    """Return the report of a study, with the best of all its feasible candidates.
+
+    Raises:
+        StudyNotFound: There is no such study.
+        SpecError: It follows up another one, whose report it is part of.
+    """
     # Whoever asks for a status alone loads neither this nor the surrogate behind it.
     from .evidence import load_evidence
     from .summary import build_summary

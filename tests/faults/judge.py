@@ -15,7 +15,7 @@ from widthwise.storage.database.database import Database
 from widthwise.storage.ledger import events
 from widthwise.storage.ledger.ledger import SlotRecord
 from widthwise.storage.ledger.queries import LedgerReader
-from widthwise.storage.ledger.slot import StudyRow
+from widthwise.storage.ledger.slot import StudyRow, planned_key, widths_key
 from widthwise.storage.study.study import create_study
 
 from .sleeping_worker import value_from_widths
@@ -46,8 +46,8 @@ def audit(database: Database, study: StudyRow, witness: Path | None = None) -> d
 
     Returns:
         budget, complete, running: slots.
-        duplicates: Widths that a second slot has too, results that were accepted a second time,
-            and trials that Optuna shows beyond one a slot.
+        duplicates: Widths (of planned slots, with their seed) that a second slot has too, results
+            that were accepted a second time, and trials that Optuna shows beyond one a slot.
         lost: Results that were acknowledged to a worker and that the ledger has not, and those
             that the ledger has and Optuna does not show.
         adopted: Slots that were taken over from a holder whose lease had ended.
@@ -106,7 +106,11 @@ def assert_settled_once(
 
 def _duplicates(records: list[SlotRecord], trials: list[FrozenTrial], event_log: list[Any]) -> int:
     widths = [
-        tuple(sorted(record.widths.items())) for record in records if record.widths is not None
+        widths_key(record.widths)
+        if record.seed is None
+        else planned_key(record.widths, record.seed, record.overrides)
+        for record in records
+        if record.widths is not None
     ]
     done = [event.number for event in event_log if event.kind == "done"]
     slots = [trial.user_attrs["slot"] for trial in trials]

@@ -18,6 +18,7 @@ PROMISES = (
     "heartbeats are independent",
     "drain",
     "resume from any state",
+    "a confirmation goes on",
     "OOM and poison",
     "version skew",
     "clock-safe",

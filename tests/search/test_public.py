@@ -63,4 +63,6 @@ def test_a_search_from_python(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     report = widthwise.run(spec, storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert report["trials"]["complete"] == 2
     assert report["recommended"]["widths"]
-    assert "trial 1" in capfd.readouterr().err
+    progress = capfd.readouterr().err
+    assert "trial 1" in progress
+    assert "not confirmed: 2 of its trainings are complete, and 4 are needed" in progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...command import format_command
-from ...errors import SpecError
+from ...errors import SearchError, SpecError
 from ...flags import parse_int_option, seconds
 from ...worker.options import FleetWorkerOptions, WorkerOptions
 from ..options import (
@@ -30,10 +30,21 @@ from ..study_options import StudyRequest
 
 if TYPE_CHECKING:
     from ....storage.database.database import Database
+    from ...fleet.worker_fleet import Launcher
 
 LauncherOption = Annotated[
     str,
     typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
+]
+
+
+ConfirmOption = Annotated[
+    bool,
+    typer.Option(
+        "--confirm/--no-confirm",
+        envvar="WIDTHWISE_CONFIRM",
+        help="Whether to confirm the answer at the end by long trainings with fresh seeds.",
+    ),
 ]
 
 
@@ -51,21 +62,25 @@ def run(
     workers: WorkersOption = 1,
     options: FleetWorkerOptions,
     on: LauncherOption = "local",
+    confirm: ConfirmOption = True,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
-    from ...fleet.run import run_fleet
     from ...fleet.worker_fleet import Launcher
 
     launcher = Launcher.parse(on)
     request.check_source("run")
     study_name = request.create_or_join(storage, device=options.device).name
-    database = open_database(storage)
-    exit_code = run_fleet(
-        database, study_name, options, stderr(), worker_count=workers, launcher=launcher
+    _run_to_the_end(
+        open_database(storage),
+        study_name,
+        options,
+        workers=workers,
+        launcher=launcher,
+        confirm=confirm,
+        as_json=as_json,
     )
-    _report_run(database, study_name, exit_code, as_json=as_json)
 
 
 def resume(
@@ -78,12 +93,12 @@ def resume(
     workers: WorkersOption = 1,
     options: FleetWorkerOptions,
     on: LauncherOption = "local",
+    confirm: ConfirmOption = True,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a study, also a paused or cancelled one: finish its budget, or extend it first."""
     from ....storage.study.study import load_study
-    from ...fleet.run import run_fleet
     from ...fleet.worker_fleet import Launcher
     from ...problem.stored import stored_spec
     from ...spec.device import device_for
@@ -95,10 +110,15 @@ def resume(
     # Before anything is changed.
     device_for(name, stored_spec(load_study(database, name)).proxy.device, options.device)
     reopen_study(database, name, change, stderr())
-    exit_code = run_fleet(
-        database, name, options, stderr(), worker_count=workers, launcher=launcher
+    _run_to_the_end(
+        database,
+        name,
+        options,
+        workers=workers,
+        launcher=launcher,
+        confirm=confirm,
+        as_json=as_json,
     )
-    _report_run(database, name, exit_code, as_json=as_json)
 
 
 def worker(
@@ -144,11 +164,60 @@ def worker(
         )
 
 
+def _run_to_the_end(
+    database: Database,
+    name: str,
+    options: FleetWorkerOptions,
+    *,
+    workers: int,
+    launcher: Launcher,
+    confirm: bool,
+    as_json: bool,
+) -> None:
+    """Run workers on a study, confirm its answer, and print the report, whatever came of it."""
+    from ....objectives.errors import ObjectiveError
+    from ...fleet.run import run_fleet
+    from ...followup.confirm import confirm_finished
+    from ...worker.shutdown import StopRequest
+
+    stop, error = StopRequest(), None
+    exit_code = run_fleet(
+        database,
+        name,
+        options,
+        stderr(),
+        worker_count=workers,
+        launcher=launcher,
+        stop=stop,
+    )
+    if confirm and exit_code == 0:
+        try:
+            confirm_finished(
+                database,
+                name,
+                options,
+                stderr(),
+                worker_count=workers,
+                launcher=launcher,
+                stop=stop,
+            )
+        except (SearchError, ObjectiveError) as unconfirmed:
+            error = unconfirmed  # what the search found is told all the same
+    elif confirm:
+        stderr().print("not confirmed: the search is not finished", markup=False)
+    _report_run(database, name, exit_code, as_json=as_json)
+    if error is not None:
+        raise error
+
+
 def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool) -> None:
     """Print the report of a study whose workers have ended; exit if they did not finish."""
+    from ....storage.study.study import load_study
+    from ...followup.follow_up import FollowUpKind, find_follow_up
     from ...report.status import load_summary
 
     summary = load_summary(database, name)
+    confirmed = find_follow_up(database, load_study(database, name), FollowUpKind.CONFIRMATION)
     if as_json:
         write_json(summary.to_json())
     else:
@@ -157,6 +226,8 @@ def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool)
         raise SystemExit(exit_code)
     program = "widthwise" if shutil.which("widthwise") else sys.argv[0]
     lines = [f"dashboard: {format_command('dashboard', name, program=program)}"]
+    if not confirmed:
+        lines += [f"confirm the answer: {format_command('confirm', name, program=program)}"]
     # Workers that end in good order and leave trials found no candidate for them.
     if summary.exhausted or summary.counts.waiting:
         lines += ["more trials would find nothing new: every feasible candidate was tried"]

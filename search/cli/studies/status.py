@@ -50,14 +50,20 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far studies are, who works on them, and what happened last."""
-    from ....storage.study.study import list_studies, load_study
+    from ....storage.study.study import list_follow_ups, list_studies, load_study
     from ...report.status import study_status, worker_statuses
 
     database = open_database(storage)
-    rows = list_studies(database) if name is None else [load_study(database, name)]
-    worker_rows = worker_statuses(database, name)
+    if name is None:
+        rows = list_studies(database)
+    else:
+        row = load_study(database, name)
+        rows = [row, *list_follow_ups(database, row)]
+    worker_rows = worker_statuses(database, None if name is None else [row.name for row in rows])
     states = [] if workers else [study_status(database, row, event_count=events) for row in rows]
     if as_json:
+        if name is not None and states:
+            states[0]["follow_ups"] = states[1:]
         write_json(worker_rows if workers else states if name is None else states[0])
         return
     console = stdout()

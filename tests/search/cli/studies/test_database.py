@@ -10,7 +10,7 @@ import pytest
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.database.tables import SCHEMA_VERSION
 
-SCHEMAS = Path(__file__).parents[2] / "storage" / "migrations"
+SCHEMAS = Path(__file__).parents[3] / "storage" / "migrations"
 
 
 @pytest.mark.parametrize("version", [1, 2])

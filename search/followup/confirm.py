@@ -1,0 +1,358 @@
+"""Confirmation: the recommended network and its rivals, trained long and with fresh seeds.
+
+A follow-up study of the kind "confirmation". Rounds of trainings, of which `next_trainings` says
+the next, go on until the answer is decided. Every round is planned in the ledger, so whoever comes
+after an interruption goes on where it was. Only here is the test split judged.
+
+Entry points: `confirm_study`; `confirm_finished`, what ends a run; `ConfirmationOptions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ...storage.database.database import Database
+from ...storage.ledger.ledger import PlannedTrial, SlotRecord
+from ...storage.ledger.queries import LedgerReader
+from ...storage.ledger.slot import StudyRow, StudyStatus
+from ...storage.study.notes import read_note, store_note
+from ...storage.study.reference import read_reference_figures, store_reference_figures
+from ...storage.study.study import load_study
+from ..command import format_command
+from ..errors import ExitCode, SpecError
+from ..fleet.worker_fleet import Launcher
+from ..follow_up_kind import FollowUpKind, followed_name
+from ..problem.seeds import confirmation_seed
+from ..problem.stored import base_folder, stored_spec
+from ..report.evidence import MIN_TRAININGS, RACE_NOTE, StudyEvidence, load_evidence
+from ..units import format_duration
+from ..worker.options import FleetWorkerOptions
+from ..worker.shutdown import StopRequest, stop_on_signals
+from .follow_up import FollowUpStopped, find_follow_up, open_follow_up, run_planned
+
+if TYPE_CHECKING:
+    from ..problem.problem import Problem
+    from ..report.confirmation.contender import Answer, Contender
+
+LENGTH_FACTOR = 3.0
+"""Times the search's epochs and patience that a confirmation trains, unless it is told otherwise:
+so long that early stopping, and not the limit, ends nearly all of them."""
+
+MAX_SEEDS = 100
+"""Trainings of a contender that may be asked for."""
+
+MAX_SPREAD = 50
+"""Spread-out candidates that may be asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmationOptions:
+    """What a person may say of a confirmation; None leaves it as it was begun, or as is usual.
+
+    Attributes:
+        most_seeds: Trainings of one contender at most.
+        epochs: Of a training at most, in place of `LENGTH_FACTOR` times those of the search.
+        spread: Further candidates of the search, from the worst to the best, by which it is seen
+            how far short trainings can be trusted.
+    """
+
+    most_seeds: int | None = None
+    epochs: int | None = None
+    spread: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Race:
+    """How many trainings a confirmation may take; kept with it, for whoever judges it.
+
+    Attributes:
+        first_seeds: Trainings of every contender.
+        most_seeds: Trainings of one contender at most.
+        spread: Spread-out candidates among the contenders.
+    """
+
+    first_seeds: int
+    most_seeds: int
+    spread: int
+
+
+def confirm_finished(
+    database: Database,
+    name: str,
+    options: FleetWorkerOptions,
+    console: Console,
+    *,
+    worker_count: int,
+    launcher: Launcher = Launcher.LOCAL,
+    stop: StopRequest | None = None,
+) -> None:
+    """Confirm a study whose workers have ended in good order, or write in a line why not.
+
+    The arguments are those of `confirm_study`.
+
+    Raises:
+        FollowUpStopped: A stop was asked for, or the workers ended early.
+        SearchError, ObjectiveError, StorageError: As of `confirm_study`.
+    """
+    row = load_study(database, name)
+    if (reason := _reason_against(database, row)) is not None:
+        console.print(f"not confirmed: {reason}", markup=False, soft_wrap=True)
+        return
+    _confirm(
+        database,
+        load_evidence(database, name),
+        ConfirmationOptions(),
+        options,
+        console,
+        worker_count=worker_count,
+        launcher=launcher,
+        stop=stop or StopRequest(),
+    )
+
+
+def confirm_study(
+    database: Database,
+    name: str,
+    request: ConfirmationOptions,
+    options: FleetWorkerOptions,
+    console: Console,
+    *,
+    worker_count: int,
+    launcher: Launcher = Launcher.LOCAL,
+) -> None:
+    """Confirm the answer of a finished study, or go on with that; nothing is trained twice.
+
+    Args:
+        database: Where the study is.
+        name: Its name.
+        request: What a person says of it.
+        options: How each worker works.
+        console: Where progress is written.
+        worker_count: Workers to start at most.
+        launcher: Where.
+
+    Raises:
+        SpecError: The study is not one that can be confirmed now; the sentence says why.
+        FingerprintMismatch: Code, data or settings are not those that it was begun with.
+        FollowUpStopped: A stop was asked for, or the workers ended early.
+        ObjectiveError: The model or the data do not work here.
+        StorageError: The database refuses.
+    """
+    row = load_study(database, name)
+    if (reason := _reason_against(database, row)) is not None:
+        raise SpecError(f"{name} cannot be confirmed: {reason}")
+    evidence = load_evidence(database, name)
+    counts = evidence.counts
+    if counts.running or (counts.waiting and not evidence.exhausted):
+        done = counts.budget - counts.waiting - counts.running
+        raise SpecError(
+            f"{name} cannot be confirmed: {done} of its {counts.budget} trials are done; "
+            f"`{format_command('resume', name)}` finishes it, and confirms it then"
+        )
+    _confirm(
+        database,
+        evidence,
+        request,
+        options,
+        console,
+        worker_count=worker_count,
+        launcher=launcher,
+        stop=StopRequest(),
+    )
+
+
+def _reason_against(database: Database, row: StudyRow) -> str | None:
+    """Return why a study cannot be confirmed, even if it is finished; None where nothing is."""
+    if row.kind is not None:
+        parent = followed_name(row.name, row.kind)
+        return f"it is the {row.kind} of {parent}; name that study"
+    reader = LedgerReader(database, row)
+    if reader.status() is StudyStatus.CANCELLED:
+        return f"it was cancelled; `{format_command('resume', row.name)}` opens it again"
+    complete = reader.counts().complete
+    if complete < MIN_TRAININGS:
+        more = format_command("resume", row.name, options=["--trials", f"+{MIN_TRAININGS}"])
+        return (
+            f"{complete} of its trainings are complete, and {MIN_TRAININGS} are needed to choose "
+            f"by; `{more}` adds some"
+        )
+    return None
+
+
+def _confirm(
+    database: Database,
+    evidence: StudyEvidence,
+    request: ConfirmationOptions,
+    options: FleetWorkerOptions,
+    console: Console,
+    *,
+    worker_count: int,
+    launcher: Launcher,
+    stop: StopRequest,
+) -> None:
+    from ..problem.problem import Problem
+    from ..report.confirmation.confirmed_run import read_runs
+    from ..report.confirmation.contender import choose_contenders
+    from ..report.confirmation.race import next_trainings
+
+    row, seed = evidence.row, evidence.spec.study.seed
+    with stop_on_signals(stop.request):
+        _raise_if_stopped(row, stop)
+        problem = Problem.load(evidence.spec, base_folder(row), row.costs)
+        follow_up = _open(database, row, problem, request)
+        race = _settle_race(database, follow_up, request)
+        contenders = choose_contenders(evidence, _answer(evidence), spread=race.spread)
+        _judge_references(database, follow_up, problem)
+        reader = LedgerReader(database, follow_up)
+        records = reader.records()
+        _announce(console, evidence, follow_up, contenders, race, records, worker_count)
+        while True:
+            _raise_if_stopped(row, stop)
+            pairs = next_trainings(
+                contenders,
+                read_runs(records, seed),
+                evidence.goal,
+                first_seeds=race.first_seeds,
+                most_seeds=race.most_seeds,
+            )
+            if not pairs and not reader.open_slots():
+                return
+            records = run_planned(
+                database,
+                follow_up,
+                [
+                    PlannedTrial(
+                        widths=contender.widths,
+                        seed=confirmation_seed(seed, index),
+                        origin=contender.label,
+                    )
+                    for contender, index in pairs
+                ],
+                options,
+                console,
+                worker_count=worker_count,
+                launcher=launcher,
+                stop=stop,
+            )
+
+
+def _answer(evidence: StudyEvidence) -> Answer:
+    from types import SimpleNamespace
+
+    from ..report.recommendation.recommendation import recommend
+
+    answer = recommend(
+        evidence.space, evidence.goal, evidence.trials, evidence.history, evidence.feasible
+    )
+    assert answer is not None, "there are complete trainings"
+    baselines = {str(trial.origin): trial for trial in evidence.trials if trial.origin.is_baseline}
+    return SimpleNamespace(
+        recommended=answer.recommended,
+        runner_up=answer.best_observed,
+        knee=None,
+        baselines=baselines,
+    )
+
+
+def _open(
+    database: Database, row: StudyRow, problem: Problem, request: ConfirmationOptions
+) -> StudyRow:
+    """Return the study of the confirmation, as it was begun unless the request says otherwise."""
+    existing = find_follow_up(database, row, FollowUpKind.CONFIRMATION)
+    if request.epochs is not None:
+        factor = request.epochs / problem.settings.epochs * (problem.spec.proxy.length_factor or 1)
+    elif existing is not None:
+        factor = stored_spec(existing).proxy.length_factor or 1.0
+    else:
+        factor = LENGTH_FACTOR * (problem.spec.proxy.length_factor or 1.0)
+    return open_follow_up(
+        database,
+        row,
+        FollowUpKind.CONFIRMATION,
+        spec_changes={
+            "proxy.length_factor": factor,
+            "proxy.halving": None,
+            "proxy.replicas": 1,
+        },
+    )
+
+
+def _settle_race(database: Database, follow_up: StudyRow, request: ConfirmationOptions) -> _Race:
+    """Return how many trainings there may be, and keep it; a race is never cut short afterwards."""
+    from ..report.confirmation.race import FIRST_SEEDS, MOST_SEEDS
+
+    before = read_note(database, follow_up, RACE_NOTE)
+    known = None if before is None else _Race(**before)
+    most, spread = request.most_seeds, request.spread
+    if most is None:
+        most = MOST_SEEDS if known is None else known.most_seeds
+    if spread is None:
+        spread = 0 if known is None else known.spread
+    if known is not None:
+        most, spread = max(most, known.most_seeds), max(spread, known.spread)
+    race = _Race(first_seeds=min(FIRST_SEEDS, most), most_seeds=most, spread=spread)
+    if race != known:
+        store_note(database, follow_up, RACE_NOTE, asdict(race))
+    return race
+
+
+def _judge_references(database: Database, follow_up: StudyRow, problem: Problem) -> None:
+    """Judge the models that are no network on the test split, too, once."""
+    from ...objectives.training.reference_models import judge_reference_models
+
+    if read_reference_figures(database, follow_up) is not None:
+        return
+    figures = judge_reference_models(
+        problem.objective,
+        problem.settings.folds,
+        problem.space.as_mapping(problem.space.smallest()),
+        repeats=problem.settings.repeats,
+        judge_test=True,
+    )
+    stored = {name: asdict(figure) for name, figure in figures.items()}
+    store_reference_figures(database, follow_up, stored)
+
+
+def _announce(
+    console: Console,
+    evidence: StudyEvidence,
+    follow_up: StudyRow,
+    contenders: Sequence[Contender],
+    race: _Race,
+    records: Sequence[SlotRecord],
+    worker_count: int,
+) -> None:
+    """Write what is to come, and about how long that takes."""
+    factor = (stored_spec(follow_up).proxy.length_factor or 1.0) / (
+        evidence.spec.proxy.length_factor or 1.0
+    )
+    done = sum(record.outcome is not None for record in records)
+    first = len(contenders) * race.first_seeds
+    if done >= first:
+        return
+    seconds = [trial.seconds for trial in evidence.trials if trial.seconds is not None]
+    estimate = ""
+    if seconds:
+        total = factor * sum(seconds) / len(seconds) * (first - done) / worker_count
+        estimate = f", about {format_duration(total)} at most"
+    more = f", up to {race.most_seeds} where it stays open" if race.most_seeds > 5 else ""
+    console.print(
+        f"confirming {evidence.row.name}: {len(contenders)} contenders, {race.first_seeds} fresh "
+        f"seeds each{more}, {factor:.3g} times as long as in the search: {first - done} "
+        f"trainings{estimate}; `--no-confirm` leaves it out",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _raise_if_stopped(row: StudyRow, stop: StopRequest) -> None:
+    if stop():
+        command = format_command("confirm", row.name)
+        raise FollowUpStopped(
+            f"stopped before the confirmation of {row.name} was done; `{command}` goes on",
+            ExitCode.DRAINED,
+        )

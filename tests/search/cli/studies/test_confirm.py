@@ -1,0 +1,178 @@
+"""`widthwise confirm`, and the end of a run: the answer trained long, with fresh seeds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from widthwise.search.problem.seeds import trial_seed
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.queries import LedgerReader
+from widthwise.storage.ledger.slot import StudyStatus
+from widthwise.storage.study.control import set_status
+from widthwise.storage.study.study import load_study
+from widthwise.tests.search.conftest import CommandLine
+
+SPEC = """\
+study = {{ name = "iris", trials = {trials} }}
+model = {{ family = "mlp" }}
+widths = {{ a = {{ low = 2, high = 32, step = 2 }} }}
+limits = {{ parameters = 200 }}
+references = {{ today = {{ a = 8 }} }}
+proxy = {{ data = "iris", epochs = 4, folds = 1, replicas = 2, batch_size = 32, \
+halving = {{ eta = 2, first = 4 }} }}
+"""
+"""No rung comes within four epochs; within twelve there would be two."""
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A folder with a finished and confirmed study; do not change it."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    cli = CommandLine(folder, f"sqlite:///{folder / 'study.db'}")
+    cli.write("iris.toml", SPEC.format(trials=6))
+    searched = cli("run", "iris.toml", "--no-confirm", "--workers", "2", "--json")
+    assert searched.code == 0, searched.err
+    (folder / "search.json").write_text(searched.out)
+    (folder / "search.err").write_text(searched.err)
+    result = cli("confirm", "iris", "--workers", "2", "--seeds", "2", "--json")
+    assert result.code == 0, result.err
+    (folder / "confirm.json").write_text(result.out)
+    (folder / "confirm.err").write_text(result.err)
+    return cli
+
+
+def trials(cli: Any, study: str) -> list[Any]:
+    with Database.open(resolve_url(cli.storage)) as database:
+        return LedgerReader(database, load_study(database, study)).records()
+
+
+def test_an_unconfirmed_run_says_how_to_confirm_and_judges_no_test_split(confirmed: Any) -> None:
+    assert "widthwise confirm iris" in (confirmed.folder / "search.err").read_text()
+    assert all(record.result["test"] is None for record in trials(confirmed, "iris"))
+    search = json.loads((confirmed.folder / "search.json").read_text())
+    assert all(figure["test"] is None for figure in search["references"].values())
+
+
+def test_contenders_are_trained_long_with_the_same_fresh_seeds(confirmed: Any) -> None:
+    records = trials(confirmed, "iris/confirmation")
+    seeds = defaultdict(set)
+    for record in records:
+        assert record.outcome == "complete"
+        seeds[record.widths["a"]].add(record.seed)
+        assert 4 < record.result["epochs"] <= 12
+        assert record.result["rungs"] == {}
+        assert 0 <= record.result["test"] <= 1
+        assert "spread" not in record.result["attributes"]  # one training a seed
+    first = next(iter(seeds.values()))
+    assert all(each == first for each in seeds.values())
+    assert len(first) == 2
+    searched = {record.result["seed"] for record in trials(confirmed, "iris")}
+    assert not first & searched
+    assert not first & {trial_seed(0, number) for number in range(1000)}
+    assert "recommended" in {record.origin for record in records}
+
+
+def test_test_figures_come_with_the_confirmation(confirmed: Any) -> None:
+    report = json.loads((confirmed.folder / "confirm.json").read_text())
+    assert set(report["references"]) == {"constant", "linear", "trees"}
+    assert all(0 <= figure["test"] <= 1 for figure in report["references"].values())
+
+
+def test_a_second_confirmation_finds_all_of_it_done(confirmed: Any) -> None:
+    before = trials(confirmed, "iris/confirmation")
+    again = confirmed.run_in_process("confirm", "iris", "--json")
+    assert again.code == 0, again.err
+    assert trials(confirmed, "iris/confirmation") == before
+    assert "confirming" not in again.err
+
+
+def test_status_shows_how_far_a_confirmation_is(confirmed: Any) -> None:
+    status = confirmed.run_in_process("status", "iris", "--json").json
+    [follow_up] = status["follow_ups"]
+    assert (follow_up["study"], follow_up["kind"], follow_up["follows"]) == (
+        "iris/confirmation",
+        "confirmation",
+        "iris",
+    )
+    assert follow_up["trials"]["complete"] == follow_up["budget"] > 0
+    assert status["budget"] == 6
+    assert "iris/confirmation" in confirmed.run_in_process("status", "iris").out
+
+
+def test_what_follows_up_another_study_is_no_study_to_run(confirmed: Any) -> None:
+    name = "iris/confirmation"
+    for arguments in (["confirm", name], ["resume", name], ["report", name], ["best", name]):
+        refused = confirmed.run_in_process(*arguments)
+        assert refused.code == 2, refused.err
+        assert "confirmation of" in refused.err
+        assert " iris" in refused.err
+        assert refused.err.count("\n") <= 4
+    named = confirmed.run_in_process("run", "iris.toml", "--name", name)
+    assert named.code == 2, named.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["confirm", "nobody"], "no study 'nobody'"),
+        (["confirm", "iris", "--seeds", "0"], "--seeds: found"),
+        (["confirm", "iris", "--seeds", "many"], "--seeds: found"),
+        (["confirm", "iris", "--epochs", "0"], "--epochs: found"),
+        (["confirm", "iris", "--spread", "-1"], "--spread: found"),
+        (["confirm", "iris", "--on", "mars"], "--on: found"),
+        (["confirm"], "NAME"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_gets_a_sentence(confirmed: Any, arguments: list[str], message: str) -> None:
+    refused = confirmed.run_in_process(*arguments)
+    assert refused.code == 2
+    assert message in refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_other_epochs_than_it_was_begun_with_are_refused(confirmed: Any) -> None:
+    refused = confirmed.run_in_process("confirm", "iris", "--epochs", "5")
+    assert refused.code == 5
+    assert "proxy.length_factor is 1.25 here and 3.0 there" in refused.err
+
+
+def test_an_unfinished_study_is_not_confirmed(cli: Any) -> None:
+    cli.write("iris.toml", SPEC.format(trials=6))
+    assert cli.run_in_process("submit", "iris.toml").code == 0
+    refused = cli.run_in_process("confirm", "iris")
+    assert refused.code == 2
+    assert "0 of its trainings are complete, and 4 are needed" in refused.err
+
+
+@pytest.mark.slow
+def test_a_run_confirms_unless_there_is_too_little_to_go_by(cli: Any) -> None:
+    cli.write("iris.toml", SPEC.format(trials=3))
+    short = cli("run", "iris.toml", "--confirm")
+    assert short.code == 0, short.err
+    assert "not confirmed: 3 of its trainings are complete, and 4 are needed" in short.err
+    assert "resume iris --trials +4" in short.err
+    longer = cli("resume", "iris", "--trials", "+2", "--confirm", "--workers", "2", "--json")
+    assert longer.code == 0, longer.err
+    assert "confirming iris: " in longer.err
+    assert trials(cli, "iris/confirmation")
+
+
+def test_a_cancelled_study_is_not_confirmed(confirmed: Any, tmp_path: Path) -> None:
+    storage = f"sqlite:///{shutil.copy(confirmed.folder / 'study.db', tmp_path)}"
+    with Database.open(resolve_url(storage)) as database:
+        row = load_study(database, "iris")
+        Ledger(database, row, worker="ann").extend(1)
+        unfinished = confirmed.run_in_process("confirm", "iris", "--storage", storage)
+        assert unfinished.code == 2
+        assert "6 of its 7 trials are done; `widthwise resume iris` finishes it" in unfinished.err
+        set_status(database, row, StudyStatus.CANCELLED, worker="ann")
+    cancelled = confirmed.run_in_process("confirm", "iris", "--storage", storage)
+    assert cancelled.code == 2
+    assert "it was cancelled; `widthwise resume iris` opens it again" in cancelled.err
