@@ -36,7 +36,7 @@ from .follow_up import FollowUpStopped, find_follow_up, open_follow_up, run_plan
 
 if TYPE_CHECKING:
     from ..problem.problem import Problem
-    from ..report.confirmation.contender import Answer, Contender
+    from ..report.confirmation.contender import Contender
 
 LENGTH_FACTOR = 3.0
 """Times the search's epochs and patience that a confirmation trains, unless it is told otherwise:
@@ -198,14 +198,18 @@ def _confirm(
     from ..report.confirmation.confirmed_run import read_runs
     from ..report.confirmation.contender import choose_contenders
     from ..report.confirmation.race import next_trainings
+    from ..report.recommendation.recommendation import recommend
 
     row, seed = evidence.row, evidence.spec.study.seed
     with stop_on_signals(stop.request):
         _raise_if_stopped(row, stop)
-        problem = Problem.load(evidence.spec, base_folder(row), row.costs)
+        # What keeps it from being loaded, if anything does, is the user's to know.
+        problem = evidence.problem or Problem.load(evidence.spec, base_folder(row), row.costs)
         follow_up = _open(database, row, problem, request)
         race = _settle_race(database, follow_up, request)
-        contenders = choose_contenders(evidence, _answer(evidence), spread=race.spread)
+        answer = recommend(evidence)
+        assert answer is not None, "there are complete trainings"
+        contenders = choose_contenders(evidence, answer, spread=race.spread)
         _judge_references(database, follow_up, problem)
         reader = LedgerReader(database, follow_up)
         records = reader.records()
@@ -238,24 +242,6 @@ def _confirm(
                 launcher=launcher,
                 stop=stop,
             )
-
-
-def _answer(evidence: StudyEvidence) -> Answer:
-    from types import SimpleNamespace
-
-    from ..report.recommendation.recommendation import recommend
-
-    answer = recommend(
-        evidence.space, evidence.goal, evidence.trials, evidence.history, evidence.feasible
-    )
-    assert answer is not None, "there are complete trainings"
-    baselines = {str(trial.origin): trial for trial in evidence.trials if trial.origin.is_baseline}
-    return SimpleNamespace(
-        recommended=answer.recommended,
-        runner_up=answer.best_observed,
-        knee=None,
-        baselines=baselines,
-    )
 
 
 def _open(

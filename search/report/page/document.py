@@ -130,8 +130,6 @@ def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
     noise = None if study.summary.recommendation is None else study.summary.recommendation.noise
     if noise is not None:
         facts.append(("noise of one training", f"± {noise:.4f} (1 s.d.)"))
-    if candidate.test is not None:
-        facts.append((f"test {study.metric}", f"{candidate.test:.4f}"))
     for cost in study.drawn_costs:
         if cost in candidate.costs:
             value = format_cost(cost, candidate.costs[cost])

@@ -30,6 +30,9 @@ halving = {{ eta = 2, first = 4 }} }}
 """No rung comes within four epochs; within twelve there would be two."""
 
 
+MODELS = ("constant", "linear", "trees")
+
+
 @pytest.fixture(scope="module")
 def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder with a finished and confirmed study; do not change it."""
@@ -56,7 +59,9 @@ def test_an_unconfirmed_run_says_how_to_confirm_and_judges_no_test_split(confirm
     assert "widthwise confirm iris" in (confirmed.folder / "search.err").read_text()
     assert all(record.result["test"] is None for record in trials(confirmed, "iris"))
     search = json.loads((confirmed.folder / "search.json").read_text())
-    assert all(figure["test"] is None for figure in search["references"].values())
+    assert search["confirmation"] is None
+    assert all(search["baselines"][name]["test"] is None for name in MODELS)
+    assert "test accuracy" not in confirmed.run_in_process("report", "iris").out
 
 
 def test_contenders_are_trained_long_with_the_same_fresh_seeds(confirmed: Any) -> None:
@@ -76,12 +81,12 @@ def test_contenders_are_trained_long_with_the_same_fresh_seeds(confirmed: Any) -
     assert not first & searched
     assert not first & {trial_seed(0, number) for number in range(1000)}
     assert "recommended" in {record.origin for record in records}
+    assert 8 in seeds  # today's model
 
 
 def test_test_figures_come_with_the_confirmation(confirmed: Any) -> None:
     report = json.loads((confirmed.folder / "confirm.json").read_text())
-    assert set(report["references"]) == {"constant", "linear", "trees"}
-    assert all(0 <= figure["test"] <= 1 for figure in report["references"].values())
+    assert all(0 <= report["baselines"][name]["test"] <= 1 for name in MODELS)
 
 
 def test_a_second_confirmation_finds_all_of_it_done(confirmed: Any) -> None:
