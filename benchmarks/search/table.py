@@ -82,8 +82,17 @@ class Table:
         return FeasibleSet.from_candidates(self.space, Limits(), cost, self.widths[is_within])
 
 
-def read_table(path: Path, metric: str, cost: str, percentile: float) -> Table:
+def read_table(
+    path: Path, metric: str, cost: str, percentile: float, *, observed_run: int = 0
+) -> Table:
     """Read a table from .npz (arrays) or .csv (columns `width…`, metric or metric_0 …, cost).
+
+    Args:
+        path: The file.
+        metric: Name of the metric's array.
+        cost: Name of the cost's array.
+        percentile: Of the cost: the limit.
+        observed_run: Which run a search sees, from 0, round and round; the others are held out.
 
     Raises:
         TableError: A name is not there, the shapes disagree or nothing is left.
@@ -111,11 +120,13 @@ def read_table(path: Path, metric: str, cost: str, percentile: float) -> Table:
     )
     columns = [_parse_column(f"width{index}", values) for index, values in enumerate(raw.T)]
     limit = float(np.percentile(costs, percentile))
+    observed = observed_run % runs.shape[1]
+    held_out = np.delete(runs, observed, axis=1) if runs.shape[1] > 1 else runs
     table = Table(
         widths=np.column_stack([values for _, values, _ in columns]),
         ranks=np.column_stack([ranks for _, _, ranks in columns]),
-        observed_metric=runs[:, 0],
-        held_out_metric=runs[:, 1:].mean(axis=1) if runs.shape[1] > 1 else runs[:, 0],
+        observed_metric=runs[:, observed],
+        held_out_metric=held_out.mean(axis=1),
         cost=costs,
         limit=limit,
         space=Space(tuple(width for width, _, _ in columns)),

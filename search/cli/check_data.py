@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from ..errors import SpecError
 from ..printable import escape_controls
-from .options import stdout, write_json
+from .options import print_table, stdout, write_json
 
 if TYPE_CHECKING:
     from ...objectives.data.describe import FileDescription
@@ -26,6 +24,7 @@ MAX_LISTED_COLUMNS = 60
 """Columns that are shown of the data of a spec; all of them are by `--data`."""
 
 _TITLES = ("column", "taken as", "gaps", "distinct", "examples", "becomes")
+_LONG_TITLES = ("examples", "becomes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,18 +146,22 @@ def print_description(description: FileDescription, *, most: int | None = None) 
     console.print(
         escape_controls(f"{description.name}: {description.rows:,} rows; {layout}"), markup=False
     )
-    table = Table(*_TITLES, header_style="bold")
-    for column in description.columns[:most]:
-        cells = (
-            column.name,
-            format_kind(column),
-            f"{column.gaps:,}",
-            f"{column.distinct:,}",
-            ", ".join(column.examples),
-            "; ".join((column.outcome, *column.remarks)),
-        )
-        table.add_row(*(Text(escape_controls(cell)) for cell in cells))
-    console.print(table)
+    print_table(
+        console,
+        _TITLES,
+        [
+            [
+                column.name,
+                format_kind(column),
+                f"{column.gaps:,}",
+                f"{column.distinct:,}",
+                ", ".join(column.examples),
+                "; ".join((column.outcome, *column.remarks)),
+            ]
+            for column in description.columns[:most]
+        ],
+        long_columns=_LONG_TITLES,
+    )
     hidden = len(description.columns) - len(description.columns[:most])
     if hidden:
         console.print(f"and {hidden} more columns; --json lists all", markup=False)

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from ..errors import SpecError
 from ..flags import parse_int_option, whole_number
-from ..printable import escape_controls
 from ..report.console import PlainConsole
+from .tables import print_table as print_table
 
 if TYPE_CHECKING:
     from ...storage.database.database import Database
@@ -203,23 +202,12 @@ def open_worker_database(storage: str | None) -> Database:
     return database
 
 
-def make_table(titles: list[str], rows: list[list[str]], *, title: str | None = None) -> Table:
-    """Return a table with figures aligned right and words aligned left."""
-    rich_table = Table(title=title, title_justify="left", header_style="bold")
-    for index, name in enumerate(titles):
-        numeric = all(not row[index] or not row[index][0].isalpha() for row in rows)
-        rich_table.add_column(name, justify="right" if numeric and index else "left")
-    for row in rows:
-        rich_table.add_row(*map(escape_controls, row))
-    return rich_table
-
-
 def print_report(console: Console, summary: StudySummary) -> None:
     """Print the comparison table and the verdict of a study."""
     from ..report.summary import FLOPS_NOTE, answer_lines, comparison_table, progress_line
 
     titles, rows = comparison_table(summary)
-    console.print(make_table(titles, rows, title=progress_line(summary)))
+    print_table(console, titles, rows, title=progress_line(summary))
     console.print(FLOPS_NOTE, style="dim")
     console.print(summary.verdict_text, style="bold", markup=False)
     for line in answer_lines(summary):

@@ -19,7 +19,7 @@ from ..check_data import (
     print_description,
     spec_data,
 )
-from ..options import JsonOption, expand_options, make_table, stderr, stdout, write_json
+from ..options import JsonOption, expand_options, print_table, stderr, stdout, write_json
 
 if TYPE_CHECKING:
     from ...problem.problem import Problem
@@ -70,9 +70,9 @@ def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
     from ...problem.build import prefix_errors
     from ...problem.notes import problem_notes
     from ...problem.problem import Problem
-    from ...report.summary import cost_columns, format_widths
+    from ...report.summary import cost_columns
     from ...spec.spec import load_spec
-    from ...units import format_cost
+    from ...units import format_cost, format_widths
 
     parsed_spec = load_spec(spec)
     with prefix_errors(str(spec)):
@@ -114,24 +114,23 @@ def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
     for note in problem_notes(problem):
         console.print(escape_controls(note), markup=False)
     cost_titles = cost_columns(problem.limits.as_dict())
-    console.print(
-        make_table(
-            ["candidate", "widths", "fits", *cost_titles.values()],
+    print_table(
+        console,
+        ["candidate", "widths", "fits", *cost_titles.values()],
+        [
             [
-                [
-                    name,
-                    format_widths(candidates[name]),
-                    "yes" if problem.limits.admits(candidate_costs) else "no",
-                    *(
-                        format_cost(cost_name, candidate_costs[cost_name])
-                        if cost_name in candidate_costs
-                        else "—"
-                        for cost_name in cost_titles
-                    ),
-                ]
-                for name, candidate_costs in costs.items()
-            ],
-        )
+                name,
+                format_widths(candidates[name]),
+                "yes" if problem.limits.admits(candidate_costs) else "no",
+                *(
+                    format_cost(cost_name, candidate_costs[cost_name])
+                    if cost_name in candidate_costs
+                    else "—"
+                    for cost_name in cost_titles
+                ),
+            ]
+            for name, candidate_costs in costs.items()
+        ],
     )
     console.print(f"{spec} is fine; `{format_command('run', spec)}` searches it", markup=False)
 

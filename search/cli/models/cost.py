@@ -13,7 +13,7 @@ from ...errors import SpecError
 from ...flags import parse_int_option, whole_number
 from ...space.width import MAX_WIDTH
 from ...spec.proxy_section import MAX_BATCH_SIZE
-from ..options import JsonOption, make_table, parse_widths, stdout, write_json
+from ..options import JsonOption, parse_widths, print_table, stdout, write_json
 
 if TYPE_CHECKING:
     from ....objectives.training.step import TensorSpec
@@ -129,22 +129,21 @@ def _print_candidate(
     if traced is not None:
         largest = traced.largest_tensor
         rows.append(["largest tensor", format_memory(largest), f"{largest:,}"])
-    console.print(make_table(["cost", "for people", "exactly"], rows))
+    print_table(console, ["cost", "for people", "exactly"], rows)
     console.print(f"memory at a batch of {cost_survey.step.batch_size}", style="dim")
     if by_module:
         titles = ["module", "kind", "parameters", "macs", "output_bytes"]
-        console.print(
-            make_table(
-                titles,
+        print_table(
+            console,
+            titles,
+            [
                 [
-                    [
-                        module["name"] or "(whole)",
-                        module["kind"],
-                        *(f"{module[key]:,}" for key in titles[2:]),
-                    ]
-                    for module in values["modules"]
-                ],
-            )
+                    module["name"] or "(whole)",
+                    module["kind"],
+                    *(f"{module[key]:,}" for key in titles[2:]),
+                ]
+                for module in values["modules"]
+            ],
         )
     if verify:
         for line in _describe_measured(values["measured"], values):
@@ -169,8 +168,7 @@ def _describe_measured(measured: Mapping[str, Any], costs: Mapping[str, Any]) ->
 
 def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_json: bool) -> None:
     from ....objectives.cost.registry import FIELDS
-    from ...report.summary import format_widths
-    from ...units import format_cost
+    from ...units import format_cost, format_widths
 
     costs: list[dict[str, Any]] = [
         {"widths": row, **cost_survey.count(row).as_dict()} for row in rows
@@ -179,24 +177,23 @@ def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_js
         write_json(costs)
         return
     names = [name for name in FIELDS if name != "trainable_parameters" and name in costs[0]]
-    stdout().print(
-        make_table(
-            ["widths", *names],
+    print_table(
+        stdout(),
+        ["candidate", "widths", *names],
+        [
             [
-                [
-                    format_widths(candidate["widths"]),
-                    *(format_cost(name, candidate[name]) for name in names),
-                ]
-                for candidate in costs
-            ],
-        )
+                str(number),
+                format_widths(candidate["widths"]),
+                *(format_cost(name, candidate[name]) for name in names),
+            ]
+            for number, candidate in enumerate(costs)
+        ],
     )
 
 
 def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
     from ....objectives.cost.registry import COUNTED_COSTS
-    from ...report.summary import format_widths
-    from ...units import format_cost
+    from ...units import format_cost, format_widths
 
     survey = cost_survey.survey()
     if as_json:
@@ -215,7 +212,7 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
         limit_cell = "—" if limit is None else format_cost(kind.name, limit)
         cells = [format_cost(kind.name, amount) for amount in amounts]
         rows.append([kind.definition, limit_cell, *cells])
-    console.print(make_table(titles, rows))
+    print_table(console, titles, rows)
     estimate_note = "" if survey["complete"] else f"about, by {survey['evaluated']:,} of them: "
     binding_note = f"; the limit that binds is {survey['binding']}" if survey["binding"] else ""
     console.print(

@@ -13,7 +13,7 @@ from ...rules.suggestion import Suggestion
 from ...rules.suggestion import suggest as suggest_widths
 from ...spec.proxy_section import MAX_BATCH_SIZE
 from ...units import parse_memory
-from ..options import JsonOption, make_table, stdout, write_json
+from ..options import JsonOption, print_table, stdout, write_json
 
 
 def register(app: typer.Typer) -> None:
@@ -114,10 +114,10 @@ def _print(suggestion: Suggestion) -> None:
     console = stdout()
     console.print(suggestion.inquiry.describe(), style="bold")
     applying = [rule for rule in suggestion.rules if rule.applies]
-    console.print(
-        make_table(
-            ["rule", "width", "counts"], [[rule.rule, rule.span, rule.unit] for rule in applying]
-        )
+    print_table(
+        console,
+        ["rule", "width", "counts"],
+        [[rule.rule, rule.span, rule.unit] for rule in applying],
     )
     for sentence in suggestion.sentences():
         console.print(sentence)

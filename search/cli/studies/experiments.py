@@ -16,9 +16,9 @@ from ..options import (
     StudyArgument,
     WorkersOption,
     expand_options,
-    make_table,
     open_database,
     parse_widths,
+    print_table,
     stderr,
     stdout,
     write_json,
@@ -191,8 +191,8 @@ def _print_table(table: ControlledTable) -> None:
     console = stdout()
     fixed = format_widths(table.fixed)
     title = f"{table.study}: {' = '.join(table.moved)} moved" + (f", {fixed} kept" if fixed else "")
-    console.print(make_table(*quality_cells(table), title=title))
-    console.print(make_table(*cost_cells(table)))
+    print_table(console, *quality_cells(table), title=title)
+    print_table(console, *cost_cells(table))
     _print_sentences(table.sentences(), len(table.seeds))
 
 
@@ -201,7 +201,7 @@ def _print_curve(curve: ShareTable) -> None:
 
     console = stdout()
     title = f"{curve.study}: shares of the rows at {format_widths(curve.widths)}"
-    console.print(make_table(*curve.cells(), title=title))
+    print_table(console, *curve.cells(), title=title)
     seeds = max((len(row.runs) for row in curve.rows), default=0)
     _print_sentences(curve.sentences(), seeds)
 
@@ -211,7 +211,7 @@ def _print_refinement(found: Refinement) -> None:
 
     console = stdout()
     title = f"{found.study}: refined at {format_widths(found.base.widths)}"
-    console.print(make_table(*found.cells(), title=title))
+    print_table(console, *found.cells(), title=title)
     for index, sentence in enumerate(found.sentences()):
         console.print(sentence, markup=False, style="" if index else "bold")
     for line in found.spec_lines:

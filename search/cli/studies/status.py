@@ -13,9 +13,9 @@ from ...units import format_duration
 from ..options import (
     JsonOption,
     StorageOption,
-    make_table,
     open_database,
     parse_name,
+    print_table,
     stdout,
     write_json,
 )
@@ -68,7 +68,7 @@ def status(
         return
     console = stdout()
     if states:
-        console.print(make_table(*_study_table(states)))
+        print_table(console, *_study_table(states))
         for study_state in states:
             if useless := study_state["no_better_than_constant"]:
                 console.print(
@@ -79,7 +79,7 @@ def status(
     elif not workers:
         console.print("no studies here yet; `widthwise run` starts one", markup=False)
     if worker_rows:
-        console.print(make_table(*_worker_table(worker_rows)))
+        print_table(console, *_worker_table(worker_rows))
     elif workers or states:
         console.print("no workers; `widthwise worker` starts one", markup=False)
     for study_state in states:
