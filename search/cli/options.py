@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from ..errors import SpecError
 from ..flags import parse_int_option, whole_number
+from ..printable import escape_controls
 from ..report.console import PlainConsole
 from .tables import print_table as print_table
 
