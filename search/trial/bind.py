@@ -113,6 +113,8 @@ class Binder:
                 suggestions = self._suggest(unbound, round_number, nothing_bound=not bound)
             except Exhausted:
                 self.ledger.release_many(unbound)
+                if self._ends_itself():
+                    self.ledger.close(exhausted=True)
                 if bound:
                     return bound
                 raise
@@ -228,11 +230,15 @@ class Binder:
 
         The slots of this batch are still trained: the last of them confirms the best candidate.
         """
-        if self.problem.spec.study.stop is None or self.ledger.reader.closing() is not None:
+        if not self._ends_itself():
             return
         rule = StoppingRule(suggester=self.problem.suggester)
         if rule.is_met(past):
             self.ledger.close(trainings=len(past.values))
+
+    def _ends_itself(self) -> bool:
+        """Return whether the study may end itself, and has not."""
+        return self.problem.spec.study.stop is not None and self.ledger.reader.closing() is None
 
     def _release_surplus(self, slots: list[Slot], keep: int) -> list[Slot]:
         """Give back the slots that there is no suggestion for."""

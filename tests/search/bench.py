@@ -230,7 +230,7 @@ def make_harness(
     folder: Path,
     database: Database,
     *,
-    trials: int,
+    trials: int | str,
     faults: Mapping[int, str] | None = None,
     widths: int = 40,
     limits: Mapping[str, Any] | None = None,
@@ -263,7 +263,7 @@ def make_harness(
         direction="maximize",
         metric="width",
         base=str(folder),
-        budget=trials,
+        budget=problem.spec.study.trials,
     )
     return StudyHarness(problem=problem, database=database, row=row)
 

@@ -13,8 +13,10 @@ from widthwise.search.problem.build import step_spec
 from widthwise.search.problem.problem import Problem
 from widthwise.search.spec.spec import parse_spec
 from widthwise.storage.database.database import Database, resolve_url
-from widthwise.storage.study.study import create_study
-from widthwise.tests.search.bench import StudyHarness
+from widthwise.storage.ledger.queries import LedgerReader
+from widthwise.storage.study.study import create_study, load_study
+from widthwise.tests.search.bench import HarnessFactory, StudyHarness
+from widthwise.tests.search.conftest import SPEC, CommandLine
 
 HIDDEN = (16, 19)
 LIMITS = {"train_memory": 16_384, "flops": 3_000}
@@ -118,3 +120,59 @@ def test_no_training_is_spent_where_the_forecast_is_too_low(tmp_path: Path) -> N
         costs = true[trial.params["a"]].as_dict()
         assert {name: trial.user_attrs[name] for name in costs} == costs
     assert any(f"a={HIDDEN[0]}" in note for note in problem.cost_model.notes)
+
+
+# --- a search that ends itself --------------------------------------------------------------------
+
+
+def test_a_search_that_ends_itself_trains_exactly_what_is_left_of_its_budget(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials="auto", widths=400, at_once=1)
+    study.run_worker()
+    reader = study.ledger().reader
+    counts, closing = reader.counts(), reader.closing()
+    assert closing is not None
+    assert counts.complete == counts.budget < 100
+    assert closing["before"] == 100
+    assert closing["saved"] == 100 - counts.budget
+    # The last training is of the candidate that is believed to be best, if it had none.
+    assert max(record.value or 0.0 for record in study.records()) == 400
+
+
+def test_what_is_added_to_a_search_that_ended_itself_is_trained(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials="auto", widths=400, at_once=1)
+    study.run_worker()
+    before = study.ledger().reader.counts().budget
+    study.ledger().extend(5)
+    study.run_worker()
+    counts = study.ledger().reader.counts()
+    assert counts.complete == counts.budget == before + 5
+
+
+def test_a_fixed_budget_is_never_cut(new_harness: HarnessFactory) -> None:
+    study = new_harness(trials=30, widths=400, at_once=1)
+    study.run_worker()
+    reader = study.ledger().reader
+    assert reader.closing() is None
+    assert reader.counts().complete == 30
+
+
+@pytest.mark.slow
+def test_two_workers_end_a_search_once_and_leave_nothing_behind(
+    tmp_path: Path, database_url: str
+) -> None:
+    cli = CommandLine(tmp_path, database_url)
+    cli.write("iris.toml", SPEC.replace("trials = 8", 'trials = "auto"'))
+    result = cli("run", "iris.toml", "--workers", "2", "--json", WIDTHWISE_CONFIRM="0")
+    assert result.code == 0, result.err
+    with Database.open(resolve_url(database_url), create=False) as database:
+        reader = LedgerReader(database, load_study(database, "iris"))
+        counts, closing, records = reader.counts(), reader.closing(), reader.records()
+    finished = counts.complete + counts.failed + counts.pruned
+    assert finished == counts.budget == len(records)
+    assert counts.budget < 100
+    assert closing is not None
+    assert closing["saved"] == 100 - counts.budget
