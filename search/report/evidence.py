@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
@@ -63,6 +63,7 @@ class StudyEvidence:
             there may be several: "confirmation", "sweep hidden1".
         race: How many trainings the confirmation may take: "first_seeds" of every contender,
             "most_seeds" of one, and "spread", the further candidates; None without one.
+        closing: How the search ended itself, see `LedgerReader.closing`; None where it did not.
     """
 
     row: StudyRow
@@ -75,6 +76,7 @@ class StudyEvidence:
     references: Sequence[Reference] = ()
     follow_ups: Mapping[str, Sequence[SlotRecord]] = field(default_factory=dict)
     race: Mapping[str, int] | None = None
+    closing: Mapping[str, Any] | None = None
 
     @cached_property
     def space(self) -> Space:
@@ -178,6 +180,7 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
             for follow_up in follow_ups
         },
         race=None if confirmation is None else read_note(database, confirmation, RACE_NOTE),
+        closing=reader.closing(),
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .diagnosis.diagnosis import Diagnosis
     from .evidence import StudyEvidence
     from .recommendation.recommendation import Recommendation
+    from .stopping import StoppingNote
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
 NO_ANSWER: Mapping[str, Any] = {
@@ -74,6 +75,7 @@ class StudySummary:
         proxy_fidelity: How far the short trainings can be trusted; None while it is not known.
         diagnosis: What holds the quality back, per layer and per study; None where it is not drawn.
         rules: Rules of thumb judged against the study; None where they are not drawn.
+        stopping: When the search ended itself, or could have; None where it cannot be told.
     """
 
     study: str
@@ -90,6 +92,7 @@ class StudySummary:
     proxy_fidelity: ReportPart | None = None
     diagnosis: Diagnosis | None = None
     rules: ReportPart | None = None
+    stopping: StoppingNote | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -135,6 +138,7 @@ class StudySummary:
             "proxy_fidelity": _part_json(self.proxy_fidelity),
             "diagnosis": _part_json(self.diagnosis),
             "rules": _part_json(self.rules),
+            "stopping": _part_json(self.stopping),
             "no_better_than_constant": len(self.no_better_than_constant),
             "failures": [_failure_json(record) for record in self.failed],
             "history": [self.trial_json(trial) for trial in self.trials],
@@ -174,6 +178,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
     from .confirmation.from_evidence import read_confirmation
     from .diagnosis.diagnosis import diagnose_study
     from .recommendation.recommendation import recommend
+    from .stopping import review_stopping
 
     recommendation = recommend(evidence)
     confirmation, proxy_fidelity = read_confirmation(evidence, recommendation)
@@ -190,6 +195,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         references=evidence.references,
         confirmation=confirmation,
         proxy_fidelity=proxy_fidelity,
+        stopping=review_stopping(evidence),
         diagnosis=diagnose_study(evidence, recommendation),
     )
 
@@ -364,4 +370,5 @@ def answer_lines(summary: StudySummary) -> list[str]:
         better_model_line(summary),
         constant_line(summary),
     )
-    return [line for line in lines if line is not None]
+    stopping = summary.stopping.sentences() if summary.stopping else []
+    return [*(line for line in lines if line is not None), *stopping]

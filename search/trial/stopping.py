@@ -85,7 +85,7 @@ class StoppingRule:
             return None
         least, most = self.least_trainings, len(history.values)
         before = least - 1
-        for count in _doubling(least, min(most, _MAX_REVIEWED)):
+        for count in _growing(least, min(most, _MAX_REVIEWED)):
             if self.is_met(first_trainings(history, count)):
                 break
             before = count
@@ -134,11 +134,11 @@ def first_trainings(history: History, count: int) -> History:
     )
 
 
-def _doubling(least: int, most: int) -> Iterator[int]:
-    """Yield numbers from `least`, each double the one before, and at last `most`."""
+def _growing(least: int, most: int) -> Iterator[int]:
+    """Yield numbers from `least`, each half as much again as the one before, and at last `most`."""
     count = least
     while count < most:
         yield count
-        count *= 2
+        count += (count + 1) // 2
     if most >= least:
         yield most

@@ -31,7 +31,7 @@ def read_confirmation(
     records = evidence.follow_ups.get(FollowUpKind.CONFIRMATION, ())
     if recommendation is None or not any(record.outcome for record in records):
         return None, None
-    race = getattr(evidence, "race", None) or {}
+    race = evidence.race or {}
     rules = RaceRules(
         first_seeds=race.get("first_seeds", FIRST_SEEDS),
         most_seeds=race.get("most_seeds", MOST_SEEDS),

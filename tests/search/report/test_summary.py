@@ -48,6 +48,7 @@ KEYS = [
     "proxy_fidelity",
     "diagnosis",
     "rules",
+    "stopping",
     "no_better_than_constant",
     "failures",
     "history",
