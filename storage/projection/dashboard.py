@@ -1,11 +1,12 @@
 """The dashboard: optuna-dashboard on our studies, with constraints, and read-only by default.
 
 optuna-dashboard 0.21 reads constraints from an attribute that Optuna 5 no longer writes: to it
-every trial is feasible, and it shows the best trial whatever its constraints. `_ConstraintStorage`
-corrects both while trials are read, and adds to each in words whether it is feasible. The dashboard
-has no login and deletes on request, so `application` refuses every request that is not a GET, or
-that comes by way of a foreign page (`host_check`), and `make_server` listens on the loopback
-address by default.
+every trial is feasible, and it shows the best trial whatever its constraints. `_ShownStorage`
+corrects both while trials are read, and adds to each in words whether it is feasible; of very many
+trials it shows the learning curves of some. What else is to be shown of a study, a note and files,
+`annotations` adds. The dashboard has no login and deletes on request, so `application` refuses
+every request that is not a GET (`read_only`), or that comes by way of a foreign page
+(`host_check`), and `make_server` listens on the loopback address by default.
 
     server = make_server(database)
     print(server.url)
@@ -16,7 +17,7 @@ import copy
 import errno
 import socket
 import sys
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -24,29 +25,42 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import optuna_dashboard
 from optuna.storages import RDBStorage, _CachedStorage
 from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from ..database.database import Database
 from ..errors import PortRefused
-from .host_check import LOCAL_ADDRESS_KEY, check_host, refuse
+from .annotations import (
+    AnnotationFiles,
+    Annotations,
+    annotated_attributes,
+    prepare_annotations,
+)
+from .host_check import LOCAL_ADDRESS_KEY, check_host
+from .read_only import NO_EDITING, NO_UPLOADS, add_style, read_only
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 LOOPBACK = "127.0.0.1"
 CONSTRAINTS_ATTRIBUTE = "constraints"
 """Attribute that optuna-dashboard reads, a list; Optuna 5 writes one 'constraints:NAME' each."""
+
+MAX_CURVES = 300
+"""Trials beyond which only some are shown with their learning curves: so many."""
 
 FEASIBLE_ATTRIBUTE = "feasible"
 """User attribute added to trials that are read: 'yes', or 'no' and the violation of each limit."""
 
 
 @final
-class _ConstraintStorage(_CachedStorage):
-    """Optuna's cached storage, whose trials have constraints where the dashboard reads them."""
+class _ShownStorage(_CachedStorage):
+    """Optuna's cached storage, whose trials and studies are as the dashboard is to show them."""
 
-    def __init__(self, backend: RDBStorage) -> None:
+    def __init__(self, backend: RDBStorage, annotations: Annotations | None) -> None:
         super().__init__(backend)
+        self._annotations = annotations
+        self._shown: dict[int, FrozenTrial] = {}  # finished trials by id: they never change
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return _with_constraints(super().get_trial(trial_id))
@@ -58,7 +72,35 @@ class _ConstraintStorage(_CachedStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         trials = super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
-        return [_with_constraints(trial) for trial in trials]
+        shown = [self._as_shown(trial) for trial in trials]
+        shown = _with_fewer_curves(shown, self._sign(study_id))
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def _as_shown(self, trial: FrozenTrial) -> FrozenTrial:
+        known = self._shown.get(trial._trial_id)
+        if known is None:
+            known = _with_constraints(trial)
+            if trial.state.is_finished():
+                self._shown[trial._trial_id] = known
+        return known
+
+    def _sign(self, study_id: int) -> float:
+        """Return what makes less the better of a study's values."""
+        return -1.0 if self.get_study_directions(study_id) == [StudyDirection.MAXIMIZE] else 1.0
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        studies = super().get_all_studies()
+        for study in studies:
+            study.system_attrs = self._annotated(study._study_id, study.system_attrs)
+        return studies
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._annotated(study_id, super().get_study_system_attrs(study_id))
+
+    def _annotated(self, study_id: int, stored: dict[str, Any]) -> dict[str, Any]:
+        if self._annotations is None:
+            return stored
+        return annotated_attributes(self._annotations, study_id, stored)
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         """Return the best feasible trial; if none is feasible, that of the smallest violation.
@@ -67,13 +109,15 @@ class _ConstraintStorage(_CachedStorage):
             ValueError: If no trial is complete.
         """
         trials = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
-        sign = -1.0 if self.get_study_directions(study_id) == [StudyDirection.MAXIMIZE] else 1.0
-        return min(trials, key=lambda trial: (_total_violation(trial), sign * (trial.value or 0.0)))
+        sign = self._sign(study_id)
+        best = min(trials, key=lambda trial: (_total_violation(trial), sign * (trial.value or 0.0)))
+        return self.get_trial(best._trial_id)
 
 
 def application(
     database: Database,
     *,
+    annotations: Annotations | None = None,
     writable: bool = False,
     host: str = LOOPBACK,
     allowed_hosts: Collection[str] = (),
@@ -82,13 +126,22 @@ def application(
 
     Args:
         database: Whose studies.
-        writable: Let visitors change and delete; otherwise everything but GET gets a 403.
+        annotations: Knows the notes and files of studies; None for none.
+        writable: Let visitors change and delete; otherwise everything but GET gets a 403, and the
+            pages have no buttons for it.
         host: Address that it is served on.
         allowed_hosts: Further names and addresses that it is reached by; by others it gets a 421.
     """
-    dashboard: WSGIApplication = optuna_dashboard.wsgi(
-        _ConstraintStorage(database.optuna_storage())
-    )
+    storage = _ShownStorage(database.optuna_storage(), annotations)
+    files = None
+    if annotations is not None:
+        files = AnnotationFiles(
+            annotations, lambda: [study._study_id for study in storage.get_all_studies()]
+        )
+    dashboard: WSGIApplication = optuna_dashboard.wsgi(storage, artifact_store=files)
+    if annotations is not None:
+        dashboard = prepare_annotations(dashboard, annotations)
+    dashboard = add_style(dashboard, NO_UPLOADS if writable else NO_UPLOADS + NO_EDITING)
     return check_host(
         dashboard if writable else read_only(dashboard), listens_on=host, allowed=allowed_hosts
     )
@@ -123,6 +176,7 @@ def make_server(
     *,
     host: str = LOOPBACK,
     port: int = 8080,
+    annotations: Annotations | None = None,
     writable: bool = False,
     allowed_hosts: Collection[str] = (),
 ) -> DashboardServer:
@@ -132,6 +186,7 @@ def make_server(
         database: Whose studies.
         host: Address to listen on; whoever reaches it may read every study.
         port: 0 for any free one.
+        annotations: As in `application`.
         writable: As in `application`.
         allowed_hosts: As in `application`.
 
@@ -151,7 +206,13 @@ def make_server(
         ) from error
     try:
         server.set_app(
-            application(database, writable=writable, host=host, allowed_hosts=allowed_hosts)
+            application(
+                database,
+                annotations=annotations,
+                writable=writable,
+                host=host,
+                allowed_hosts=allowed_hosts,
+            )
         )
     except BaseException:
         server.server_close()
@@ -166,23 +227,6 @@ class _SilentHandler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Write nothing to stderr."""
-
-
-def read_only(application: "WSGIApplication") -> "WSGIApplication":
-    """Return an application that answers GET as the given one and refuses any other method."""
-
-    def refuse_changes(
-        environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "GET":
-            return application(environ, start_response)
-        return refuse(
-            start_response,
-            "403 Forbidden",
-            "This dashboard only reads; start it with --writable to change things.",
-        )
-
-    return refuse_changes
 
 
 def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
@@ -205,6 +249,31 @@ def _with_constraints(trial: FrozenTrial) -> FrozenTrial:
         **trial.user_attrs,
     }
     return annotated
+
+
+def _with_fewer_curves(trials: list[FrozenTrial], sign: float) -> list[FrozenTrial]:
+    """Return the trials; of very many, most without their learning curves.
+
+    A browser draws each curve as an element of its own: ten thousand keep it busy for minutes. The
+    best trials keep theirs, and others at even distances.
+
+    Args:
+        trials: As they are stored.
+        sign: What makes less the better of a value.
+    """
+    if len(trials) <= MAX_CURVES:
+        return trials
+    with_value = [index for index, trial in enumerate(trials) if trial.values is not None]
+    with_value.sort(key=lambda index: sign * (trials[index].value or 0.0))
+    kept = {*with_value[: MAX_CURVES // 2]}
+    kept |= {*range(0, len(trials), -(-2 * len(trials) // MAX_CURVES))}
+    shown = []
+    for index, trial in enumerate(trials):
+        if index not in kept and trial.state.is_finished():
+            trial = copy.copy(trial)
+            trial.intermediate_values = {}
+        shown.append(trial)
+    return shown
 
 
 def _total_violation(trial: FrozenTrial) -> float:

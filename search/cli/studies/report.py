@@ -146,6 +146,7 @@ def dashboard(
     from ....storage.projection.dashboard import make_server
     from ....storage.projection.host_check import is_loopback, parse_host
     from ....storage.study.study import load_study
+    from ...report.page.annotations import ReportAnnotations
 
     allowed_hosts = allowed_host or []
     for name_or_address in allowed_hosts:
@@ -156,9 +157,17 @@ def dashboard(
             )
     database = open_database(storage)
     path = "" if name is None else f"studies/{load_study(database, name).optuna_study_id}"
-    with make_server(
-        database, host=host, port=port, writable=writable, allowed_hosts=allowed_hosts
-    ) as server:
+    with (
+        ReportAnnotations(database) as annotations,
+        make_server(
+            database,
+            host=host,
+            port=port,
+            annotations=annotations,
+            writable=writable,
+            allowed_hosts=allowed_hosts,
+        ) as server,
+    ):
         if not is_loopback(host):
             rights = "read, change and delete" if writable else "read"
             stderr().print(

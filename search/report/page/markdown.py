@@ -6,19 +6,25 @@ Entry points: `markdown`, `escape_markdown`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...printable import escape_controls
 from .document import Document
 from .tables import Table
 
 
-def markdown(document: Document, *, pictures: bool = False) -> str:
+def markdown(
+    document: Document,
+    *,
+    address: Callable[[str], str] | None = None,
+    tables: bool = True,
+) -> str:
     """Return a report as a Markdown document.
 
     Args:
         document: The report.
-        pictures: Whether its PNG files stand beside it.
+        address: Returns where the PNG of a drawing's name is found; None leaves pictures out.
+        tables: Whether it lists networks, trials and failures.
     """
     lines = [f"# {escape_markdown(document.title)}", ""]
     lines += [f"{escape_markdown(document.progress)}. {escape_markdown(document.aim)}", ""]
@@ -32,17 +38,19 @@ def markdown(document: Document, *, pictures: bool = False) -> str:
     for remark in document.remarks:
         lines += [escape_markdown(remark), ""]
     for section in document.sections:
-        figures = section.figures if pictures else ()
-        if not (section.sentences or figures or section.tables):
+        figures = section.figures if address is not None else ()
+        listed = section.tables if tables else ()
+        if not (section.sentences or figures or listed):
             continue
         lines += [f"## {escape_markdown(section.title)}", ""]
         lines += [f"- {escape_markdown(sentence)}" for sentence in section.sentences]
         lines += [""] if section.sentences else []
         for figure in figures:
             drawing = figure.drawing
-            lines += [f"![{escape_markdown(drawing.alt)}]({drawing.name}.png)", ""]
+            assert address is not None
+            lines += [f"![{escape_markdown(drawing.alt)}]({address(drawing.name)})", ""]
             lines += [f"{escape_markdown(figure.caption)}", ""]
-        for table in section.tables:
+        for table in listed:
             lines += [escape_markdown(table.note), ""] if table.note else []
             lines += [*_table(table), ""]
     lines += [escape_markdown(" ".join(document.notes))]

@@ -1,8 +1,10 @@
-"""Writing: a report as files in a folder. Entry point: `write_report`."""
+"""Writing: a report as files in a folder. Entry points: `write_report`, `make_report`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import SpecError
@@ -10,9 +12,44 @@ from ..evidence import StudyEvidence
 from ..figures.figures import draw_figures
 from ..figures.view import make_view
 from ..summary import build_summary
-from .document import compose
+from .document import Document, compose
 from .html import html
 from .markdown import markdown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A study's report, ready to be written.
+
+    Attributes:
+        document: What stands in it.
+        files: Contents by file name, the page first.
+    """
+
+    document: Document
+    files: Mapping[str, bytes]
+
+
+def make_report(evidence: StudyEvidence) -> Report:
+    """Draw a study and put its report together.
+
+    Args:
+        evidence: Of the study.
+    """
+    summary = build_summary(evidence)
+    study = make_view(evidence, summary)
+    groups = draw_figures(study)
+    document = compose(study, groups)
+    as_json = json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"
+    files = {
+        "report.html": html(document).encode(),
+        "report.md": markdown(document, address=lambda name: f"{name}.png").encode(),
+        "report.json": as_json.encode(),
+    }
+    for group in groups:
+        for figure in group.figures:
+            files[f"{figure.drawing.name}.png"] = figure.drawing.png
+    return Report(document=document, files=files)
 
 
 def write_report(evidence: StudyEvidence, folder: Path) -> list[Path]:
@@ -28,18 +65,7 @@ def write_report(evidence: StudyEvidence, folder: Path) -> list[Path]:
     Raises:
         SpecError: The folder or a file cannot be written.
     """
-    summary = build_summary(evidence)
-    study = make_view(evidence, summary)
-    groups = draw_figures(study)
-    document = compose(study, groups)
-    contents = {
-        "report.html": html(document).encode(),
-        "report.md": markdown(document, pictures=True).encode(),
-        "report.json": (json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n").encode(),
-    }
-    for group in groups:
-        for figure in group.figures:
-            contents[f"{figure.drawing.name}.png"] = figure.drawing.png
+    contents = make_report(evidence).files
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
