@@ -170,6 +170,7 @@ def make_finished_study() -> Callable[..., StudyRow]:
             budget=len(trials),
         )
         ledger, projection = Ledger(database, study, worker="w"), Projection(database, study)
+        largest = max([64, *(width for width, _, _ in trials)])
         for width, value, violation in trials:
             slot = claim_one(ledger)
             assert slot is not None
@@ -177,7 +178,7 @@ def make_finished_study() -> Callable[..., StudyRow]:
             open_one(
                 projection,
                 slot,
-                distributions={"hidden": IntDistribution(8, 64, step=8)},
+                distributions={"hidden": IntDistribution(8, largest, step=8)},
                 constraints={"flops": violation, "parameters": -0.5},
                 attributes={"origin": "sampler"},
             )

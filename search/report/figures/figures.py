@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...units import COST_BY_NAME
-from . import costs, curves, front, history, parallel, response
+from . import confirmation, costs, curves, front, history, parallel, response
 from .style.canvas import Drawing
 from .view import StudyView
 
@@ -48,6 +48,9 @@ def draw_figures(study: StudyView) -> list[FigureGroup]:
     """Draw all that the study has to show; what it has not is left out."""
     groups = (
         FigureGroup(name="quality", title="Quality against cost", figures=_quality(study)),
+        FigureGroup(
+            name="confirmation", title="Confirmed with fresh seeds", figures=_confirmation(study)
+        ),
         FigureGroup(name="search", title="How the search went", figures=_search(study)),
         FigureGroup(name="layers", title="What each width does", figures=_layers(study)),
         FigureGroup(name="learning", title="How the networks learn", figures=_learning(study)),
@@ -78,6 +81,19 @@ def _quality(study: StudyView) -> list[Figure]:
         )
     )
     return _present(drawn)
+
+
+def _confirmation(study: StudyView) -> list[Figure]:
+    return _present(
+        [
+            (
+                "Long trainings with fresh seeds",
+                "Trainings of one seed share the split and the order of the data, so they are "
+                "compared in pairs; intervals hold at every look of the race.",
+                confirmation.draw_confirmation(study),
+            )
+        ]
+    )
 
 
 def _search(study: StudyView) -> list[Figure]:

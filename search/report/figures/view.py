@@ -1,6 +1,6 @@
 """The view: what figures and pages show of a study, whatever part of a report found it.
 
-Entry points: `StudyView`, `make_view`.
+Entry point: `StudyView`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....objectives.cost.registry import COSTS
+from ....storage.ledger.slot import widths_key
 from ...goal import Goal, GoalKind
 from ...space.feasible_set import stack_rows
 from ...surrogate.blas_threads import single_blas_thread
@@ -198,16 +198,16 @@ class StudyView:
 
     @cached_property
     def baselines(self) -> list[Candidate]:
-        """The baselines that were trained."""
-        trained = {
-            candidate.trial.number: candidate
-            for candidate in self.summary.baselines.values()
-            if candidate.trial is not None
-        }
+        """The baselines, trained or not; one network that is several of them is there once."""
+        names: dict[str, list[str]] = {}
+        judged: dict[str, JudgedCandidate] = {}
+        for name, candidate in self.summary.baselines.items():
+            key = widths_key(candidate.widths)
+            names.setdefault(key, []).append(name)
+            judged[key] = candidate
         return [
-            replace(_drawn(candidate), label=str(candidate.trial.origin))
-            for candidate in trained.values()
-            if candidate.trial is not None
+            replace(_drawn(candidate), label=" = ".join(names[key]))
+            for key, candidate in judged.items()
         ]
 
     @cached_property
@@ -235,14 +235,3 @@ def _drawn(judged: JudgedCandidate) -> Candidate:
         costs=judged.costs,
         number=None if trial is None else trial.number,
     )
-
-
-def make_view(evidence: StudyEvidence, summary: StudySummary) -> StudyView:
-    """Return what is drawn of a study."""
-    return StudyView(evidence=evidence, summary=summary)
-
-
-def part_json(summary: StudySummary, name: str) -> dict[str, Any] | None:
-    """Return one part of a report as JSON, such as "confirmation"; None where there is none."""
-    part = getattr(summary, name, None)
-    return None if part is None else part.to_json()

@@ -24,8 +24,8 @@ PARTS = {
 }
 """Parts of a report that speak in sentences, by their names in `StudySummary`, with headings."""
 
-_BEFORE = {"confirmation": "search", "proxy_fidelity": "search", "diagnosis": "learning"}
-"""The group of figures before which a part stands; one that is not here stands behind them all."""
+_AT = {"confirmation": "confirmation", "proxy_fidelity": "search", "diagnosis": "layers"}
+"""The group of figures under whose heading a part speaks, or before which it stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +90,12 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
     """
     summary = study.summary
     recommended = study.recommended
+    word = study.verdict_word
     return Document(
         title=summary.study,
         progress=progress_line(summary).removeprefix(f"{summary.study}: "),
         aim=_aim(study),
-        verdict_word=study.verdict_word,
+        verdict_word=word,
         verdict_text=study.verdict_text,
         widths=[]
         if recommended is None
@@ -149,9 +150,18 @@ def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentS
             parts[name] = DocumentSection(name=anchor, title=title, sentences=sentences)
     sections = []
     for group in groups:
-        before = [name for name in parts if _BEFORE.get(name) == group.name]
-        sections += [parts.pop(name) for name in before]
-        sections.append(DocumentSection(name=group.name, title=group.title, figures=group.figures))
+        spoken: Sequence[str] = ()
+        for name in [name for name in parts if _AT.get(name) == group.name]:
+            part = parts.pop(name)
+            if name == group.name:
+                spoken = part.sentences
+            else:
+                sections.append(part)
+        sections.append(
+            DocumentSection(
+                name=group.name, title=group.title, sentences=spoken, figures=group.figures
+            )
+        )
     sections += parts.values()
     sections.append(
         DocumentSection(name="networks", title="The networks", tables=[comparison(study)])

@@ -28,8 +28,8 @@ def markdown(
     """
     lines = [f"# {escape_markdown(document.title)}", ""]
     lines += [f"{escape_markdown(document.progress)}. {escape_markdown(document.aim)}", ""]
-    word = f"{document.verdict_word.capitalize()}: " if document.verdict_word else ""
-    lines += [f"**{escape_markdown(word + document.verdict_text)}**", ""]
+    lines += [f"Verdict: {escape_markdown(document.verdict_word)}", ""]
+    lines += [f"**{escape_markdown(document.verdict_text)}**", ""]
     if document.widths:
         widths = " ".join(f"{name}={width}" for name, width in document.widths)
         lines += [f"Recommended: {escape_markdown(widths)}", ""]

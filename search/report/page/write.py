@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import SpecError
 from ..evidence import StudyEvidence
 from ..figures.figures import draw_figures
-from ..figures.view import make_view
+from ..figures.view import StudyView
 from ..summary import build_summary
 from .document import Document, compose
 from .html import html
@@ -37,7 +37,7 @@ def make_report(evidence: StudyEvidence) -> Report:
         evidence: Of the study.
     """
     summary = build_summary(evidence)
-    study = make_view(evidence, summary)
+    study = StudyView(evidence=evidence, summary=summary)
     groups = draw_figures(study)
     document = compose(study, groups)
     as_json = json.dumps(summary.to_json(), indent=2, allow_nan=False) + "\n"

@@ -71,10 +71,10 @@ def make_evidence(
         seen.add(row)
         number = len(records)
         value = truth(widths) + noise * rng.standard_normal()
-        records.append(_record(number, widths, value))
+        records.append(made_record(number, widths, value))
     for number in range(trials, trials + failed):
         widths = dict.fromkeys(names, 8)
-        records.append(_record(number, widths, None, error))
+        records.append(made_record(number, widths, None, error))
     return StudyEvidence(
         row=StudyRow(
             id=1,
@@ -115,7 +115,7 @@ def make_evidence(
     )
 
 
-def _record(
+def made_record(
     number: int, widths: Mapping[str, int], value: float | None, error: str = ""
 ) -> SlotRecord:
     result: dict[str, Any] = {"error": error}

@@ -8,9 +8,7 @@ import optuna
 import optuna_dashboard
 import pytest
 from widthwise.storage.errors import PortRefused
-from widthwise.storage.projection.dashboard import application, make_server, read_only
-
-METHODS = ("POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+from widthwise.storage.projection.dashboard import MAX_CURVES, application, make_server
 
 
 def ask(application, path, method="GET"):
@@ -83,18 +81,27 @@ def test_trials_keep_their_constraints_for_optuna(database, make_finished_study)
     assert trial.constraints == {"flops": -0.5, "parameters": -0.5}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_whatever_is_not_get_is_refused(method):
-    reached = []
+def test_of_very_many_trials_the_best_and_some_others_keep_their_curves(
+    database, make_finished_study
+):
+    count = MAX_CURVES + 20
+    study = make_finished_study(
+        database, "many", [(8 * number, number / count, -0.5) for number in range(1, count + 1)]
+    )
+    trials = detail(application(database), study)["trials"]
+    with_curves = [trial["number"] for trial in trials if trial["intermediate_values"]]
+    assert len(trials) == count
+    assert len(with_curves) <= MAX_CURVES
+    assert {*range(count - MAX_CURVES // 2, count)} < {*with_curves}
+    assert min(with_curves) == 0
+    [first, *_] = database.optuna_storage().get_all_trials(study.optuna_study_id)
+    assert first.intermediate_values, "what is stored stays"
 
-    def dashboard(environ, start_response):
-        reached.append(environ["REQUEST_METHOD"])
-        start_response("200 OK", [])
-        return [b""]
 
-    assert ask(read_only(dashboard), "/api/studies/1", method)[0] == "403 Forbidden"
-    assert reached == []
-    assert ask(read_only(dashboard), "/api/studies/1")[0] == "200 OK"
+def test_few_trials_keep_all_their_curves(database, make_finished_study):
+    study = make_finished_study(database, "digits")
+    trials = detail(application(database), study)["trials"]
+    assert all(len(trial["intermediate_values"]) == 2 for trial in trials)
 
 
 def test_deleting_is_refused_over_the_wire_unless_asked_for(

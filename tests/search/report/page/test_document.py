@@ -50,11 +50,11 @@ def test_facts_of_the_recommended_have_units_and_spread() -> None:
 
 
 def test_parts_speak_where_they_belong() -> None:
-    study = with_parts(make_study(), confirmation=part("It held."), diagnosis=part("Widen it."))
+    study = with_parts(make_study(), proxy_fidelity=part("It held."), diagnosis=part("Widen it."))
     document = compose(study, draw_figures(study))
     names = [section.name for section in document.sections]
-    assert names.index("quality") < names.index("confirmation") < names.index("search")
-    assert names.index("layers") < names.index("diagnosis") < names.index("learning")
+    assert names.index("quality") < names.index("proxy-fidelity") < names.index("search")
+    assert names.index("search") < names.index("diagnosis") < names.index("layers")
     assert document.sections[names.index("diagnosis")].sentences == ["Widen it."]
 
 

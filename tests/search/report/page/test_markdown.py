@@ -16,14 +16,15 @@ def test_the_verdict_comes_first_then_the_answer() -> None:
     lines = [line for line in text.splitlines() if line]
     assert lines[0] == "# digits"
     assert lines[1].startswith("20 complete, of a budget of 20. Looked for the best")
-    assert lines[2].startswith("**")
-    assert lines[3].startswith("Recommended: hidden1=")
+    assert lines[2].startswith("Verdict: ")
+    assert lines[3].startswith("**")
+    assert lines[4].startswith("Recommended: hidden1=")
 
 
 def test_pictures_are_linked_only_where_they_are() -> None:
     study = make_study(6)
     document = compose(study, draw_figures(study))
-    assert "](history.png)" in markdown(document, pictures=True)
+    assert "](history.png)" in markdown(document, address=lambda name: f"{name}.png")
     assert "](" not in markdown(document)
 
 
