@@ -1,0 +1,1 @@
+"""Growth: what one more neuron in each layer of a trained model would bring."""
