@@ -96,7 +96,9 @@ def diagnose(
     if weights is not None and epochs is not None:
         raise SpecError("--weights are those of a trained model, --epochs trains it: give one")
     torch.set_num_threads(threads)  # many small operators: more threads mostly wait
-    built = load_model(model, Path.cwd(), None if widths is None else parse_widths(widths))
+    built = load_model(
+        model, Path.cwd(), None if widths is None else parse_widths("--widths", widths)
+    )
     data = load_diagnosis_data(
         options.data,
         built,
