@@ -35,8 +35,11 @@ def best_constant(output: Tensor, targets: Tensor, loss: LossOfOutput) -> Tensor
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    try:
+        with torch.enable_grad():
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    except RuntimeError:  # what torch raises where the loss is no number
+        return None
     with torch.no_grad():
         least = loss(constant.expand(len(targets), *constant.shape), targets)
     finite = bool(constant.isfinite().all()) and bool(least.isfinite())

@@ -160,6 +160,8 @@ def parse_widths(flag: str, text: str) -> dict[str, int]:
     Raises:
         SpecError: A part is no NAME=NUMBER, or a name stands twice.
     """
+    from ..space.width import MAX_WIDTH
+
     widths: dict[str, int] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = re.fullmatch(r"([^=\s]+)\s*=\s*([0-9]+)", part)
