@@ -14,8 +14,8 @@ from ..check_data import FileOptions
 from ..options import (
     JsonOption,
     expand_options,
-    make_table,
     parse_widths,
+    print_table,
     stderr,
     stdout,
     write_json,
@@ -137,11 +137,10 @@ def _print(growth: ModelGrowth, loss_name: str) -> None:
     console = stdout()
     for index, sentence in enumerate(growth_sentences(growth)):
         console.print(sentence, style=None if index else "bold")
-    console.print(
-        make_table(
-            ["layer", "width", "uses", "first-order gain", "off the loss"],
-            [_row(layer) for layer in growth.layers],
-        )
+    print_table(
+        console,
+        ["layer", "width", "uses", "first-order gain", "off the loss"],
+        [_row(layer) for layer in growth.layers],
     )
     console.print(
         f"{loss_name}: {growth.loss.mean:.4g} on {growth.held_out_rows:,} held-out rows, "
