@@ -91,12 +91,15 @@ class Diagnosis:
         lines += [bound.sentence(self.metric) for bound in self.bounds if bound.too_narrow]
         if self.limits and (self.limits.binding or self.limits.binds_together):
             lines.append(self.limits.sentences()[0])
-        if self.layers:
+        if self.layers and self.layers.bottleneck:
             lines.append(self.layers.bottleneck_sentence())
-            lines += self.layers.shrinking_sentences()
+        if self.layers and (shrinking := self.layers.shrinking_line()):
+            lines.append(shrinking)
         lines += [each.sentence() for each in self.returns if isinstance(each.law, PowerLaw)][:1]
         if self.rows and self.rows.law is not None:
             lines.append(self.rows.sentence())
+        if not lines and self.layers:
+            lines.append(self.layers.bottleneck_sentence())
         return lines[:MAX_HEADLINES]
 
     def sentences(self) -> list[str]:
@@ -172,11 +175,11 @@ def _describe_untrained(evidence: StudyEvidence) -> str:
 
 def _training_rows(evidence: StudyEvidence) -> int | None:
     """Return the rows that a training sees; None where model or data are not on this machine."""
-    from ....objectives.data.split import max_train_rows
-
     problem = evidence.problem
     if problem is None:
         return None
+    from ....objectives.data.split import max_train_rows
+
     return max_train_rows(problem.objective.data, problem.settings.folds)
 
 

@@ -175,7 +175,9 @@ class FittingDiagnosis:
 
     def sentence(self) -> str:
         """Return what is said of the recommended network, with what to do."""
-        who = "The recommended network" if self.is_recommended else f"Its nearest, {self.trial},"
+        who = "The recommended network"
+        if not self.is_recommended:
+            who = f"The training nearest to the recommended network (trial {self.trial})"
         refine = format_command("refine", self.study)
         match self.fitting:
             case Fitting.OVERFIT:

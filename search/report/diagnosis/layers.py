@@ -168,6 +168,21 @@ class LayersDiagnosis:
             f"{_percent(layer.probability_greatest)} probability.{at_top}"
         )
 
+    def shrinking_line(self) -> str | None:
+        """Return all layers that could be narrower for nothing, in one line; None for none."""
+        changes = [
+            f"{layer.layer.title} from {layer.width} to {layer.shrinks_to.width}"
+            for layer in self.layers
+            if layer.shrinks_to is not None
+        ]
+        if not changes:
+            return None
+        each = "each alone " if len(changes) > 1 else ""
+        return (
+            f"Could shrink, {each}within the noise of one training (± "
+            f"{format_amount(self.noise)}): {', '.join(changes)}."
+        )
+
     def shrinking_sentences(self) -> list[str]:
         """Return which layers could be narrower for nothing."""
         sentences = []

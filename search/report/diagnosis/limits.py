@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import NothingFeasible
 from ...goal import pareto_front
@@ -32,6 +33,7 @@ from .steps import Row, layers_of, wider
 from .surface import MAX_LISTED, Surface
 
 if TYPE_CHECKING:
+    from ...trial.history import CompletedTrial
     from ..evidence import StudyEvidence
 
 RELAXATION = 1.1
@@ -174,6 +176,8 @@ def diagnose_limits(evidence: StudyEvidence, surface: Surface) -> LimitsDiagnosi
     counted = {name: bound for name, bound in bounds.items() if not isinstance(bound, str)}
     costs = _recommended_costs(evidence, surface)
     refused = _limits_that_refuse_wider(surface, counted)
+    trial_costs = _trial_costs(evidence.trials, counted)
+    means = _trial_means(evidence.trials, surface)
     present = None if surface.feasible is None else surface.best(surface.feasible)
     limits = []
     for name, bound in counted.items():
@@ -190,7 +194,7 @@ def diagnose_limits(evidence: StudyEvidence, surface: Surface) -> LimitsDiagnosi
                 limit=bound,
                 used=costs[name] / bound if name in costs else None,
                 reached=reached,
-                front_share=_front_share(evidence, surface, name, bound),
+                front_share=_front_share(trial_costs.get(name), means, bound),
                 tenth_more=tenth,
                 widths=widths,
             )
@@ -266,15 +270,30 @@ def _best_with_more(surface: Surface, names: Collection[str]) -> Row | None:
     return surface.best(relaxed)
 
 
-def _front_share(
-    evidence: StudyEvidence, surface: Surface, name: str, bound: float
-) -> float | None:
-    """Return the share of the front, by posterior means, that comes within 5 % of a limit."""
-    trials = [trial for trial in evidence.trials if name in trial.costs]
-    if not trials:
-        return None
-    rows = np.stack([surface.space.as_row(trial.widths) for trial in trials])
+def _trial_costs(
+    trials: Sequence[CompletedTrial], names: Collection[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the costs of all trials, each [n], by the names of those that all of them have."""
+    return {
+        name: np.array([float(trial.costs[name]) for trial in trials])
+        for name in names
+        if all(name in trial.costs for trial in trials)
+    }
+
+
+def _trial_means(trials: Sequence[CompletedTrial], surface: Surface) -> NDArray[np.float64]:
+    """Return the posterior means of all trials, [n]."""
+    names = surface.space.names
+    rows = np.array([[trial.widths[name] for name in names] for trial in trials])
     means, _ = surface.posterior.metric.predict(surface.space.encode(rows))
-    costs = np.array([float(trial.costs[name]) for trial in trials])
+    return means
+
+
+def _front_share(
+    costs: NDArray[np.float64] | None, means: NDArray[np.float64], bound: float
+) -> float | None:
+    """Return the share of the front of cost and mean, [n], that comes within 5 % of a limit."""
+    if costs is None:
+        return None
     front = costs[pareto_front(costs, means)]
     return float((front >= REACHED_SHARE * bound).mean())

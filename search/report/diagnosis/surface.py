@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...sampler.acquisition import MAX_SCORED
 from ...space.feasible_set import FeasibleSet
 from ...space.local_search import beam_search
 from ...space.neighbourhood import Candidates, hash_rows
@@ -36,6 +35,8 @@ MAX_LISTED = 2**16
 """Candidates of a space that are all listed and scored; of more, so many and the surroundings of
 the best of them are, so that a diagnosis takes seconds."""
 
+_SHORTLIST_SIZE = 4096
+"""Candidates, the best by the polynomial surface, that every model scores."""
 _BEAM_STARTS = 8
 
 RowTest = Callable[[Candidates], NDArray[np.bool_]]
@@ -94,9 +95,9 @@ class Surface:
         pool = np.vstack([pool, tops[candidates.is_feasible(tops)]])
         if counts is not None:
             pool = pool[counts(pool)]
-        if len(pool) > MAX_SCORED:
+        if len(pool) > _SHORTLIST_SIZE:
             means = self.posterior.metric.polynomial_mean(self.space.encode(pool))
-            pool = pool[np.argpartition(-means, MAX_SCORED)[:MAX_SCORED]]
+            pool = pool[np.argpartition(-means, _SHORTLIST_SIZE)[:_SHORTLIST_SIZE]]
         pool = pool[self._is_usable(pool)]
         if not len(pool):
             return None

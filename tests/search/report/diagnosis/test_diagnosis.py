@@ -16,7 +16,7 @@ from widthwise.tests.search.report.diagnosis.planted import (
     recommendation_of,
 )
 
-RANGE = {"low": 16, "high": 512, "step": 16}
+RANGE = {"low": 32, "high": 512, "step": 32}
 PLANTED = Planted(
     widths={"h1": RANGE, "h2": {"low": 8, "high": 64, "step": 8}, "h3": RANGE},
     truth=power_truth(h1=(0.3, 0.9), h2=(0.8, 0.6), h3=(0.2, 0.9)),

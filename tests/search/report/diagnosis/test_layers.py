@@ -14,7 +14,7 @@ from widthwise.tests.search.report.diagnosis.planted import (
     power_truth,
 )
 
-RANGE = {"low": 16, "high": 512, "step": 16}
+RANGE = {"low": 32, "high": 512, "step": 32}
 THREE = {"h1": RANGE, "h2": RANGE, "h3": RANGE}
 NARROW_MIDDLE = Planted(
     widths={**THREE, "h2": {"low": 8, "high": 64, "step": 8}},

@@ -22,7 +22,7 @@ from widthwise.tests.search.report.diagnosis.planted import (
     power_truth,
 )
 
-RANGE = {"low": 16, "high": 512, "step": 16}
+RANGE = {"low": 32, "high": 512, "step": 32}
 THREE = {"h1": RANGE, "h2": RANGE, "h3": RANGE}
 RISING = power_truth(h1=(0.5, 0.6), h2=(0.5, 0.6), h3=(0.5, 0.6))
 BY_FLOPS = Planted(widths=THREE, truth=RISING, limits={"parameters": 60_000, "flops": 80_000})

@@ -8,7 +8,7 @@ from widthwise.search.report.diagnosis.shape import Shape, diagnose_shape, shape
 from widthwise.search.report.diagnosis.surface import make_surface
 from widthwise.tests.search.report.diagnosis.planted import Planted, best_widths
 
-RANGE = {"low": 16, "high": 512, "step": 16}
+RANGE = {"low": 32, "high": 512, "step": 32}
 
 
 @pytest.mark.parametrize(
