@@ -94,6 +94,12 @@ class TooManyFailures(SearchError):
     exit_code = ExitCode.TOO_MANY_FAILURES
 
 
+class NothingLearned(SearchError):
+    """The first trials of a study did no better than a constant prediction."""
+
+    exit_code = ExitCode.TOO_MANY_FAILURES
+
+
 class FingerprintMismatch(SearchError):
     """The study was made with another spec or with other objective code."""
 

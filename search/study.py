@@ -20,12 +20,13 @@ from ..storage.database.database import Database, resolve_url
 from ..storage.errors import StudyMismatch
 from ..storage.ledger.budget import MAX_BUDGET
 from ..storage.ledger.ledger import Ledger
+from ..storage.ledger.queries import LedgerReader
 from ..storage.ledger.slot import StudyRow, StudyStatus
 from ..storage.study.control import set_priority, set_status
 from ..storage.study.reference import read_reference_figures, store_reference_figures
 from ..storage.study.study import create_study, find_study, load_study
 from .command import format_command
-from .errors import Drained, FingerprintMismatch, SpecError
+from .errors import Drained, FingerprintMismatch, NothingLearned, SpecError
 from .fleet.run import run_fleet
 from .fleet.worker_fleet import Launcher
 from .follow_up_kind import continue_command, followed_name
@@ -170,7 +171,14 @@ def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Con
         )
 
 
-def reopen_study(database: Database, name: str, trials: str | None, console: Console) -> None:
+def reopen_study(
+    database: Database,
+    name: str,
+    trials: str | None,
+    console: Console,
+    *,
+    untrained_ok: bool = False,
+) -> None:
     """Open a study again if it is not open, and change its budget: "+20" adds, "60" sets.
 
     Args:
@@ -178,14 +186,23 @@ def reopen_study(database: Database, name: str, trials: str | None, console: Con
         name: Of the study.
         trials: The change; None leaves the budget as it is.
         console: Where the change is written.
+        untrained_ok: Whether to go on with a study that was stopped as it learned nothing.
 
     Raises:
+        NothingLearned: The study was stopped so, and going on is not asked for.
         FingerprintMismatch: The code or the data are not what the study was started with.
         StorageError: There is no such study, or the total is below what it has.
     """
     study = load_study(database, name)
     _check_own(study)
     check_fingerprint(study)
+    reason = LedgerReader(database, study).untrained_reason()
+    if reason is not None and not untrained_ok:
+        insist = format_command("resume", name, options=["--untrained-ok"])
+        raise NothingLearned(
+            f"study {name} was stopped. {reason} Mend that under another name, or insist: "
+            f"`{insist}`"
+        )
     if trials is not None:
         ledger = Ledger(database, study, worker=worker_name())
         is_increment, trial_count = trials.startswith("+"), int(trials)
@@ -242,8 +259,8 @@ def run(
         The study's report, see `report.summary`; progress goes to stderr.
 
     Raises:
-        SearchError: The spec does not work, nothing is feasible, workers ended early, or the study
-            was cancelled.
+        SearchError: The spec does not work, nothing is feasible, nothing is learned, workers ended
+            early, or the study was cancelled.
         ObjectiveError: The model, the data or the metric does not work.
         StorageError: The database refuses.
     """
@@ -272,6 +289,9 @@ def run(
             launcher=launcher,
             stop=stop,
         )
+        reason = LedgerReader(database, study).untrained_reason()
+        if reason is not None:
+            raise NothingLearned(reason)
         if exit_code:
             raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
         if confirm:

@@ -4,7 +4,7 @@ It is what a network has to beat that has learnt anything: the mean of the train
 absolute errors their median), the commonest class, the classes' shares as probabilities. Each is
 judged on the validation rows, by the metric and in the units that candidates are judged in.
 
-Entry points: `constant_score`; `score_constant` on one split; `gives_quantities`.
+Entry points: `constant_score`, `constant_loss`; `score_constant` on one split; `gives_quantities`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ..data.dataset import IGNORED_CLASS, Data, Split, Task
 from ..data.split import make_folds
 from ..model.losses import align_to_targets
 from ..model.metrics import METRICS
-from ..model.objective import ModuleObjective, Objective
+from ..model.objective import ModuleObjective, Objective, has_built_in_loss
 from ..randomness import Randomness
 from .evaluate import evaluate_metric
 
@@ -54,6 +54,34 @@ def constant_score(
         return None
 
 
+def constant_loss(objective: ModuleObjective, folds: int, *, repeats: int = 1) -> float | None:
+    """Return the validation loss of a constant prediction, the mean over the folds.
+
+    None for a loss of the user's own, which may take outputs for anything.
+
+    Args:
+        objective: The data and the loss.
+        folds: Of cross-validation; 1 for the validation split.
+        repeats: Of the folds.
+    """
+    if not has_built_in_loss(objective):
+        return None
+    # What errs least by this loss; a Huber loss counts errors of standardised targets squared.
+    name = METRICS["mae"].name if objective.loss_name == "mae" else ""
+    try:
+        with torch.no_grad():
+            return fmean(
+                float(
+                    objective.loss(
+                        _constant_output(data, data.validation, name), data.validation.targets
+                    )
+                )
+                for data in make_folds(objective.data, folds, repeats)
+            )
+    except Exception:  # a model whose outputs are of another kind leaves it unknown, and no more
+        return None
+
+
 def gives_quantities(objective: ModuleObjective, widths: Mapping[str, int]) -> bool:
     """Return whether a candidate's outputs are the targets' quantities, one for one."""
     train = objective.data.train
@@ -72,13 +100,17 @@ def score_constant(objective: Objective, data: Data, split: Split) -> float:
     Raises:
         MetricError: The metric cannot judge it.
     """
+    output = _constant_output(data, split, objective.metric.name)
+    return evaluate_metric(objective, output, split.targets)
+
+
+def _constant_output(data: Data, split: Split, metric: str) -> Tensor:
+    """Return what a model would give that answers each row of a split with what is typical."""
     targets = split.targets
     if data.task == Task.REGRESSION:
-        constant = _typical_quantity(data.train.targets.double(), objective.metric.name)
-        output = constant.expand(targets.shape).float()
-    else:
-        output = _typical_logits(data, data.class_numbers(targets))
-    return evaluate_metric(objective, output, targets)
+        constant = _typical_quantity(data.train.targets.double(), metric)
+        return constant.expand(targets.shape).float()
+    return _typical_logits(data, data.class_numbers(targets))
 
 
 def _typical_quantity(targets: Tensor, metric: str) -> Tensor:

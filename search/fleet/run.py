@@ -14,7 +14,8 @@ from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import StudyRow, StudyStatus
 from ...storage.study.study import load_study
-from ..errors import Drained, SpecError
+from ..command import format_command
+from ..errors import Drained, NothingLearned, SpecError
 from ..follow_up_kind import continue_command
 from ..problem.stored import stored_spec
 from ..report.progress import count_finished, follow_progress
@@ -53,8 +54,8 @@ def run_fleet(
         gpu_count: Returns how many GPUs this machine has.
 
     Returns:
-        The exit code: 0 when the budget is spent or every candidate was tried, 75 when the study
-        was cancelled, else the worst worker's.
+        The exit code: 0 when the budget is spent or every candidate was tried, 4 when nothing was
+        learned, 75 when the study was cancelled, else the worst worker's.
 
     Raises:
         SpecError: Ray is asked for and not there, or the device is not the study's.
@@ -66,9 +67,7 @@ def run_fleet(
     device = device_for(name, spec.proxy.device, options.device)
     reader = LedgerReader(database, study)
     counts = reader.counts()
-    if count_finished(counts) == counts.budget:
-        return 0
-    if reader.status() == StudyStatus.CANCELLED:
+    if count_finished(counts) == counts.budget or reader.status() == StudyStatus.CANCELLED:
         return _report_end(reader, study, [], console)
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
     _log_running_elsewhere(reader, console)
@@ -133,6 +132,15 @@ def _report_end(
     """Write how the fleet ended; return the exit code."""
     counts = reader.counts()
     finished_trials, budget = count_finished(counts), counts.budget
+    if (reason := reader.untrained_reason()) is not None:
+        insist = format_command("resume", study.name, options=["--untrained-ok"])
+        console.print(
+            f"stopped with {finished_trials} of {budget} trials done. {reason} `{insist}` goes on "
+            "all the same.",
+            markup=False,
+            style="red",
+        )
+        return NothingLearned.exit_code
     if finished_trials == budget:
         return 0
     for worker_exit in exits:

@@ -29,7 +29,7 @@ from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.standard import Parametrisation
 from ...objectives.training.check_builder import check_builder
-from ...objectives.training.constant import constant_score
+from ...objectives.training.constant import constant_loss, constant_score
 from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.user_code import source_fingerprint
 from ..goal import Goal
@@ -219,6 +219,11 @@ class Problem:
         return constant_score(
             self.objective, self.settings.folds, smallest, repeats=self.settings.repeats
         )
+
+    @cached_property
+    def constant_loss(self) -> float | None:
+        """The loss of a constant prediction on the validation rows; None where it is unknown."""
+        return constant_loss(self.objective, self.settings.folds, repeats=self.settings.repeats)
 
     @property
     def goal(self) -> Goal:

@@ -64,6 +64,7 @@ class StudyEvidence:
         race: How many trainings the confirmation may take: "first_seeds" of every contender,
             "most_seeds" of one, and "spread", the further candidates; None without one.
         closing: How the search ended itself, see `LedgerReader.closing`; None where it did not.
+        untrained_reason: Why the study was stopped as it learned nothing; None if it was not.
     """
 
     row: StudyRow
@@ -77,6 +78,7 @@ class StudyEvidence:
     follow_ups: Mapping[str, Sequence[SlotRecord]] = field(default_factory=dict)
     race: Mapping[str, int] | None = None
     closing: Mapping[str, Any] | None = None
+    untrained_reason: str | None = None
 
     @cached_property
     def space(self) -> Space:
@@ -181,6 +183,7 @@ def load_evidence(database: Database, name: str) -> StudyEvidence:
         },
         race=None if confirmation is None else read_note(database, confirmation, RACE_NOTE),
         closing=reader.closing(),
+        untrained_reason=reader.untrained_reason(),
     )
 
 

@@ -83,7 +83,9 @@ class ProgressDisplay:
             endings = {
                 StudyStatus.OPEN: "goes on",
                 StudyStatus.PAUSED: f"is paused; `{format_command('continue', name)}` goes on",
-                StudyStatus.CANCELLED: "was cancelled; its workers end",
+                StudyStatus.CANCELLED: "was stopped: nothing is learned; its workers end"
+                if self._reader.untrained_reason() is not None
+                else "was cancelled; its workers end",
             }
             self._log(f"study {name} {endings[status]}")
         if paused_trials > self._paused_trials:

@@ -32,9 +32,9 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         A mapping of JSON values: "study", "kind" and "follows" (of a study that follows up another
         one, the way and the name of that one, else null), "status", "priority", "budget", "trials",
         "paused" (those of the waiting trials that were paused), "no_better_than_constant" (complete
-        trials that are no better than a constant prediction), "workers" (who holds which trial),
-        and "events" if
-        any are asked for.
+        trials that are no better than a constant prediction), "untrained_reason" (why it was
+        stopped as it learned nothing; null if it was not, or is open again), "workers" (who holds
+        which trial), and "events" if any are asked for.
     """
     from .summary import progress_summary
 
@@ -49,6 +49,7 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         **progress_summary(counts),
         "paused": counts.paused,
         "no_better_than_constant": reader.count_with("no_better_than_constant"),
+        "untrained_reason": reader.untrained_reason(),
         "workers": [
             {"worker": record.worker, "trial": record.number} for record in reader.leased()
         ],

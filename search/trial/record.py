@@ -38,6 +38,7 @@ def training_settlement(
     device_class: str,
     *,
     constant_score: float | None = None,
+    constant_loss: float | None = None,
     goal: Goal | None = None,
 ) -> Settlement:
     """Return the record of a training: complete, pruned, or what went wrong.
@@ -47,6 +48,7 @@ def training_settlement(
         result: What came of it.
         device_class: What memory ran out on, if it did.
         constant_score: The metric of a constant prediction, where it is known.
+        constant_loss: Its validation loss, likewise.
         goal: Says which of two metrics is better.
     """
     outcome = TrialOutcome(result.outcome)
@@ -55,6 +57,8 @@ def training_settlement(
         constant_fields["constant_score"] = constant_score
         if result.value is not None and not _is_better(result.value, constant_score, goal):
             constant_fields[NO_BETTER_THAN_CONSTANT] = True
+    if constant_loss is not None and math.isfinite(constant_loss):
+        constant_fields["constant_loss"] = constant_loss
     device_fields = {"device_class": device_class} if outcome is TrialOutcome.OUT_OF_MEMORY else {}
     attributes = {
         "test": result.test_value,

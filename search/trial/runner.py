@@ -37,6 +37,7 @@ from ..sampler.origin import Origin
 from .bind import Binder, BoundSlot
 from .checkpoints import CheckpointWriter, StudyCheckpoints
 from .claim_size import ClaimSizer
+from .learning import LearningWatch
 from .outcome import SlotOutcome, Unsettled
 from .record import (
     infeasible_settlement,
@@ -65,6 +66,7 @@ class Runner:
         claim_sizer: How many slots to claim at once.
         engine: What computes the trainings.
         checkpoints: Of the study; None to keep none.
+        learning: Stops the study where it learns nothing; None to leave it alone.
         all_planned: Whether the study's slots are planned, as those of a follow-up study are.
     """
 
@@ -75,6 +77,7 @@ class Runner:
     claim_sizer: ClaimSizer = field(default_factory=ClaimSizer)
     engine: Engine = field(default_factory=PlainEngine)
     checkpoints: StudyCheckpoints | None = None
+    learning: LearningWatch | None = None
     all_planned: bool = False
 
     @property
@@ -150,6 +153,8 @@ class Runner:
             batches.extend([bound_slot] for bound_slot in to_repeat)
             del results, trained  # an exception's frames hold the memory that ran out
         self._discard_checkpoints(outcomes)
+        if self.learning is not None:
+            self.learning.check()
         return sorted(outcomes, key=lambda outcome: outcome.number)
 
     @cached_property
@@ -203,14 +208,14 @@ class Runner:
         settlements = []
         for bound_slot, result in trained:
             if isinstance(result, TrainingResult):
+                problem = self.problem.variant(bound_slot.slot.overrides)
                 settlements.append(
                     training_settlement(
                         bound_slot,
                         result,
                         self.device_class,
-                        constant_score=self.problem.variant(
-                            bound_slot.slot.overrides
-                        ).constant_score,
+                        constant_score=problem.constant_score,
+                        constant_loss=problem.constant_loss,
                         goal=self.problem.goal,
                     )
                 )

@@ -154,6 +154,7 @@ def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, st
     from ..problem.memory_ceiling import DeviceProblem
     from ..problem.problem import Problem
     from ..trial.claim_size import ClaimSizer
+    from ..trial.learning import LearningWatch
     from ..trial.runner import Runner
 
     torch.set_num_threads(config.threads)
@@ -196,6 +197,12 @@ def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, st
         ),
         engine=choice.engine,
         checkpoints=checkpoints,
+        # What follows up a study was chosen by it, also where that is to learn little.
+        learning=LearningWatch(
+            problem=problem, database=database, study=study, worker=config.worker
+        )
+        if study.kind is None
+        else None,
         all_planned=study.kind is not None,
     )
     return runner, choice.reason

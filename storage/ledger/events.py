@@ -1,9 +1,9 @@
 """Events: the append-only record of every change to a study's ledger.
 
 `append` writes one inside the transaction of the change that it records, `append_all` those of a
-batch; `read` returns a study's, oldest first. A transaction that is repeated because its reply was
-lost gives its event an idempotency key: the event is not written a second time, and `append` says
-so.
+batch; `read` returns a study's, oldest first, `find` one by its idempotency key. A transaction that
+is repeated because its reply was lost gives its event such a key: the event is not written a second
+time, and `append` says so.
 """
 
 import enum
@@ -39,6 +39,7 @@ class EventKind(enum.StrEnum):
     PAUSED = "paused"
     CONTINUED = "continued"
     CANCELLED = "cancelled"
+    UNTRAINED = "untrained"
     PROJECTED = "projected"
     REPAIRED = "repaired"
 
@@ -131,6 +132,11 @@ def read(database: "Database", study: "StudyRow", *, last: int | None = None) ->
     query = newest.limit(last)
     rows = reversed(database.read(lambda connection: connection.execute(query).all()))
     return [Event.from_row(row) for row in rows]
+
+
+def untrained_key(study: "StudyRow") -> str:
+    """Return the idempotency key of the event that ends a study which learns nothing."""
+    return f"{EventKind.UNTRAINED}:{study.id}"
 
 
 def _insert_statement(connection: Connection, study_id: int) -> postgresql.Insert | sqlite.Insert:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, literal, null, select, 
 from ..database.database import Database
 from ..database.dialect import database_now, database_started
 from ..database.tables import PAUSED_SLOTS, UNBOUND, slots, studies
+from . import events
 from .budget import find_closing, rows_missing
 from .claim import LEASE_SECONDS, is_leased
 from .slot import (
@@ -54,6 +55,14 @@ class LedgerReader:
         return StudyStatus(
             self._scalar(select(studies.c.status).where(studies.c.id == self._study.id))
         )
+
+    def untrained_reason(self) -> str | None:
+        """Return why the study was ended as it learned nothing; None if not, or open again."""
+        if self.status() is not StudyStatus.CANCELLED:
+            return None
+        key = events.untrained_key(self._study)
+        detail = self._database.read(lambda connection: events.find(connection, key))
+        return None if detail is None else str(detail["reason"])
 
     def counts(self) -> SlotCounts:
         """Return how many slots are in which condition."""
@@ -128,6 +137,21 @@ class LedgerReader:
     def records(self) -> list[SlotRecord]:
         """Return all slots that have a row, by number; those after them nobody claimed yet."""
         query = select(slots).where(of_study(self._study.id)).order_by(slots.c.number)
+        return [SlotRecord.from_row(row) for row in self._rows(query)]
+
+    def count_outcome(self, outcome: TrialOutcome) -> int:
+        """Return the number of slots that ended so."""
+        query = select(func.count()).where(of_study(self._study.id), slots.c.outcome == outcome)
+        return int(self._scalar(query))
+
+    def first_complete(self, limit: int) -> list[SlotRecord]:
+        """Return the slots that were the first to be complete, in that order."""
+        query = (
+            select(slots)
+            .where(of_study(self._study.id), slots.c.outcome == TrialOutcome.COMPLETE)
+            .order_by(slots.c.finished_at, slots.c.number)
+            .limit(limit)
+        )
         return [SlotRecord.from_row(row) for row in self._rows(query)]
 
     def leased(self) -> list[SlotRecord]:

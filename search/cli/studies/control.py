@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...command import format_command
-from ...errors import SpecError
+from ...errors import NothingLearned, SpecError
 from ...flags import parse_int_option
 from ..options import StorageOption, StudyArgument, open_database, stdout
 
@@ -63,6 +63,7 @@ def continue_study(
     name: StudyArgument, *, trial: TrialOption = None, storage: StorageOption = None
 ) -> None:
     """Let a study, or one trial, go on after a pause; a study also after it was cancelled."""
+    from ....storage.ledger.queries import LedgerReader
     from ....storage.ledger.slot import StudyStatus
     from ....storage.study.control import continue_trial, set_status
     from ...worker.shutdown import worker_name
@@ -76,6 +77,9 @@ def continue_study(
         return
     if _status(database, study) == StudyStatus.OPEN:
         _refuse_finished(database, study, "continue")
+    if (reason := LedgerReader(database, study).untrained_reason()) is not None:
+        insist = format_command("resume", name, options=["--untrained-ok"])
+        raise NothingLearned(f"study {name} was stopped. {reason} Or insist: `{insist}`")
     previous_status = set_status(database, study, StudyStatus.OPEN, worker=worker_name())
     change = (
         "was open already"

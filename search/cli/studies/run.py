@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...command import format_command
-from ...errors import SearchError, SpecError
+from ...errors import NothingLearned, SearchError, SpecError
 from ...flags import parse_int_option, seconds
 from ...worker.options import FleetWorkerOptions, WorkerOptions
 from ..options import (
@@ -90,6 +90,12 @@ def resume(
         str | None,
         typer.Option("--trials", "-n", help='"+20" adds twenty to the budget, "60" makes it 60.'),
     ] = None,
+    untrained_ok: Annotated[
+        bool,
+        typer.Option(
+            "--untrained-ok", help="Go on with a study that was stopped as it learned nothing."
+        ),
+    ] = False,
     workers: WorkersOption = 1,
     options: FleetWorkerOptions,
     on: LauncherOption = "local",
@@ -109,7 +115,7 @@ def resume(
     database = open_database(storage)
     # Before anything is changed.
     device_for(name, stored_spec(load_study(database, name)).proxy.device, options.device)
-    reopen_study(database, name, change, stderr())
+    reopen_study(database, name, change, stderr(), untrained_ok=untrained_ok)
     _run_to_the_end(
         database,
         name,
@@ -142,7 +148,9 @@ def worker(
     ] = None,
 ) -> None:
     """Work on a study until its budget is spent, or on all that come; start as many as you like."""
+    from ....storage.ledger.queries import LedgerReader
     from ....storage.ledger.slot import StudyStatus
+    from ....storage.study.study import load_study
     from ...worker.pool import serve_open_studies
     from ...worker.serve import study_worker
 
@@ -158,6 +166,10 @@ def worker(
     with study_worker(database, name, options, stderr()) as study:
         status = study.run()
     if status is StudyStatus.CANCELLED:
+        reader = LedgerReader(database, load_study(database, name))
+        if (reason := reader.untrained_reason()) is not None:
+            again = format_command("resume", name, options=["--untrained-ok"])
+            raise NothingLearned(f"{reason} `{again}` goes on all the same.")
         stderr().print(
             f"study {name} was cancelled; `{format_command('resume', name)}` opens it again",
             markup=False,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...command import format_command
 from ...flags import whole_number
 from ...units import format_duration
 from ..options import (
@@ -76,6 +77,12 @@ def status(
                     "constant prediction",
                     markup=False,
                 )
+            if reason := study_state["untrained_reason"]:
+                insist = format_command("resume", study_state["study"], options=["--untrained-ok"])
+                console.print(
+                    f"{study_state['study']} was stopped. {reason} Or insist: `{insist}`",
+                    markup=False,
+                )
     elif not workers:
         console.print("no studies here yet; `widthwise run` starts one", markup=False)
     if worker_rows:
@@ -104,6 +111,8 @@ def _study_table(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[l
 
 def _status_word(study_state: Mapping[str, Any]) -> str:
     """Return the study's status in a word; one whose budget is spent has nothing left to open."""
+    if study_state["untrained_reason"]:
+        return "not trained"
     spent = not study_state["trials"]["running"] and not study_state["trials"]["waiting"]
     return "finished" if spent else str(study_state["status"])
 

@@ -11,7 +11,7 @@ Entry points: `recommend`, of a study's evidence; `recommend_among`, of its part
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...goal import Goal, GoalKind
@@ -96,7 +96,7 @@ class Recommendation:
 
 def recommend(evidence: StudyEvidence) -> Recommendation | None:
     """Judge a study; None while no trial is complete."""
-    return recommend_among(
+    recommendation = recommend_among(
         evidence.space,
         evidence.goal,
         evidence.trials,
@@ -105,6 +105,14 @@ def recommend(evidence: StudyEvidence) -> Recommendation | None:
         posterior=evidence.posterior,
         baselines=evidence.baselines,
         count_costs=evidence.problem.exact_costs if evidence.problem else None,
+    )
+    if recommendation is None or evidence.untrained_reason is None:
+        return recommendation
+    return replace(
+        recommendation,
+        verdict=Verdict.NOT_TRAINED,
+        verdict_text=f"Not trained. {evidence.untrained_reason}",
+        reason=None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from widthwise.objectives.data.load import make_dataset
 from widthwise.objectives.data.split import make_folds
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective
-from widthwise.objectives.training.constant import constant_score
+from widthwise.objectives.model.objective import make_objective as make_family_objective
+from widthwise.objectives.training.constant import constant_loss, constant_score
 from widthwise.tests.objectives.model.builders import custom_objective
 
 RNG = np.random.default_rng(0)
@@ -147,3 +149,42 @@ def test_a_metric_that_raises_leaves_trials_unmarked() -> None:
 
     metric = Metric(name="own", direction="minimize", function=raises)
     assert constant_score(make_objective(1000 + X[:, 0], metric), 1, WIDTHS) is None
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "expected"),
+    [
+        pytest.param(1000 + 10 * X[:, 0], "mse", 1.0, id="squared, of standardised targets"),
+        pytest.param(1000 + 10 * X[:, 0], "mae", 0.8, id="absolute"),
+        pytest.param(CLASSES, "cross_entropy", 1.0, id="nats"),
+    ],
+)
+def test_the_loss_of_a_constant_is_that_of_scikit_learns_dummy(
+    y: Any, loss: str, expected: float
+) -> None:
+    raw = read_result("own", (X, y))
+    assert not isinstance(raw, Data)
+    data = make_dataset(raw, seed=0)
+    objective = make_family_objective(family="mlp", data=data, loss=loss, base=Path())
+    train, validation = data.train.targets.numpy(), data.validation.targets.numpy()
+    zeros, others = np.zeros((len(train), 1)), np.zeros((len(validation), 1))
+    if loss == "cross_entropy":
+        dummy = DummyClassifier(strategy="prior").fit(zeros, train)
+        reference = sklearn_metrics.log_loss(validation, dummy.predict_proba(others))
+    else:
+        strategy = "median" if loss == "mae" else "mean"
+        dummy = DummyRegressor(strategy=strategy).fit(zeros, train)
+        errors = dummy.predict(others) - validation
+        reference = np.abs(errors).mean() if loss == "mae" else np.square(errors).mean()
+    assert constant_loss(objective, 1) == pytest.approx(reference, rel=1e-5)
+    assert reference == pytest.approx(expected, rel=0.4)
+
+
+def test_the_loss_of_a_constant_is_unknown_for_a_loss_of_ones_own() -> None:
+    raw = read_result("own", (X, CLASSES))
+    assert not isinstance(raw, Data)
+    data = make_dataset(raw, seed=0)
+    objective = make_family_objective(
+        family="mlp", data=data, loss=torch.nn.functional.multi_margin_loss, base=Path()
+    )
+    assert constant_loss(objective, 1) is None

@@ -304,3 +304,42 @@ def test_a_name_that_no_browser_shows_is_refused(name: str, iris_cli: Any) -> No
     assert ran.code == 2
     assert ran.err.startswith("error: --allowed-host: ")
     assert len(ran.err.splitlines()) == 1
+
+
+STILL = """\
+[study]
+name = "still"
+trials = 12
+[model]
+family = "mlp"
+[widths]
+a = { low = 2, high = 32, step = 2 }
+[proxy]
+data = "iris"
+epochs = 2
+folds = 1
+learning_rate = 1e-9
+"""
+
+
+def test_a_study_that_learns_nothing_stops_and_goes_on_only_for_who_insists(
+    cli: Any,
+) -> None:
+    cli.write("still.toml", STILL)
+    result = cli("run", "still.toml", "--workers", "2")
+    assert result.code == 4, result.err
+    assert "Nothing is learned: " in result.err
+    assert "Likely the learning rate: at 1e-09 the training loss hardly moved" in result.err
+    state = json.loads(cli.run_in_process("status", "still", "--json").out)
+    assert state["untrained_reason"].startswith("Nothing is learned: ")
+    assert 3 <= state["trials"]["complete"] < 12
+    assert "not trained" in cli.run_in_process("status").out
+    for command in (["resume", "still"], ["continue", "still"], ["worker", "still"]):
+        refused = cli.run_in_process(*command)
+        assert refused.code == 4
+        assert "resume still --untrained-ok" in refused.err
+    again = cli("resume", "still", "--untrained-ok")
+    assert again.code == 0, again.err
+    state = json.loads(cli.run_in_process("status", "still", "--json").out)
+    assert state["trials"]["complete"] == 12
+    assert state["untrained_reason"] is None
