@@ -367,7 +367,8 @@ def answer_lines(summary: StudySummary) -> list[str]:
     lines = (
         recommended_line(summary),
         reason_line(summary),
-        better_model_line(summary),
+        # A confirmation compares with long trainings.
+        None if summary.confirmation else better_model_line(summary),
         constant_line(summary),
     )
     stopping = summary.stopping.sentences() if summary.stopping else []

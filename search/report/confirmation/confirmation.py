@@ -73,11 +73,12 @@ class Confirmation:
         comparisons: What the verdict rests on.
         reference: What the table's differences are against; None without a plain baseline.
         remarks: What else is to be known: what the test split says, which other model is better.
-        saved: What the chosen network saves against the largest that fits.
+        saved: What `saver` saves against the largest that fits.
         trainings: How many there were.
         confidence: Of the intervals, all looks together, in percent.
         metric: How the metric is written.
         margin: What "as good" allows, one standard deviation between seeds; None where unknown.
+        saver: The chosen network, or one that is as good and costs a good deal less.
     """
 
     verdict: Verdict
@@ -93,6 +94,7 @@ class Confirmation:
     confidence: int
     metric: MetricWords
     margin: float | None = None
+    saver: Contender | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the confirmation in JSON values."""
@@ -109,6 +111,7 @@ class Confirmation:
             else {"label": self.chosen.label, "widths": dict(self.chosen.widths)},
             "contenders": [result.to_json(sign) for result in self.results],
             "comparisons": [comparison.to_json(sign) for comparison in self.comparisons],
+            "saved_by": self.saver.label if self.saver and self.saved else None,
             "saved": {saving.name: saving.to_json() for saving in self.saved},
             "joules_per_flop": JOULES_PER_FLOP if self.saved else None,
             "remarks": list(self.remarks),
@@ -119,7 +122,8 @@ class Confirmation:
         lines = [self.verdict_text, *self.remarks]
         if self.saved:
             savings = "; ".join(saving.sentence() for saving in self.saved)
-            lines.append(f"Against the largest that fits: {savings}.")
+            name = "" if self.saver is None else self.saver.label
+            lines.append(f"The {name} network against the largest that fits: {savings}.")
         if self.trainings:
             lines.append(
                 f"Confirmed by {self.trainings} long trainings with fresh seeds, compared seed by "

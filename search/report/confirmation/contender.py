@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from ....storage.ledger.slot import widths_key
+from ...units import format_widths
 
 if TYPE_CHECKING:
     from ..evidence import StudyEvidence
@@ -88,6 +89,16 @@ class Contender:
     def title(self) -> str:
         """All its names for people."""
         return ", ".join(self.labels or (self.label,))
+
+    @property
+    def widths_text(self) -> str:
+        """Its widths for people: `hidden1=64 hidden2=32`."""
+        return format_widths(self.widths)
+
+    @property
+    def description(self) -> str:
+        """What a sentence calls it: "the recommended network (hidden1=64)"."""
+        return f"the {self.label} network ({self.widths_text})"
 
     @property
     def baseline_name(self) -> str | None:

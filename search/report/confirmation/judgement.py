@@ -19,7 +19,7 @@ from ..verdict import Verdict
 from .comparison import Comparison, ConfirmedValues, RaceRules, compare
 from .confirmation import Confirmation, ContenderResult
 from .confirmed_run import ConfirmedRun
-from .contender import SPREAD, Contender
+from .contender import RECOMMENDED, SPREAD, Contender
 from .race import FIRST_SEEDS, MOST_SEEDS, constant_score, next_trainings
 from .saving import JOULES_PER_FLOP, find_savings
 from .sequential import GAIN_ERROR, SUFFICIENCY_ERROR
@@ -30,14 +30,22 @@ if TYPE_CHECKING:
     from ..evidence import StudyEvidence
 
 
+_WORTHWHILE_SHARE = 0.9
+"""Of the cost: a network that is as good and costs more than that is not worth a sentence."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """Verdict, sentence, the network to take and what that rests on."""
+    """Verdict, sentence, the network to take and what that rests on.
+
+    `thriftier` is one that is as good as the chosen one and costs a good deal less.
+    """
 
     verdict: Verdict
     text: str
     chosen: Contender | None = None
     comparisons: Sequence[Comparison] = ()
+    thriftier: Contender | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +82,7 @@ class _Case:
     @property
     def largest(self) -> Contender | None:
         """The largest that fits, where it is among them."""
-        return next((item for item in self.baselines if LARGEST_FEASIBLE in _names(item)), None)
+        return next((item for item in self.baselines if LARGEST_FEASIBLE in item.title), None)
 
     @property
     def best_baseline(self) -> Contender:
@@ -125,8 +133,7 @@ def judge_confirmation(
     )
     constant = constant_score(runs)
     answer = _answer(case, constant)
-    largest = case.largest
-    is_other = answer.chosen is not None and largest is not None and answer.chosen != largest
+    saver = answer.thriftier or answer.chosen
     error = SUFFICIENCY_ERROR if goal.kind is GoalKind.SMALLEST else GAIN_ERROR
     return Confirmation(
         verdict=answer.verdict,
@@ -137,9 +144,10 @@ def judge_confirmation(
         comparisons=answer.comparisons,
         reference=case.reference,
         remarks=_remarks(case, answer, evidence.references),
-        saved=find_savings(answer.chosen, largest, runs, joules_per_flop=joules_per_flop)
-        if is_other and answer.chosen is not None and largest is not None
-        else (),
+        saver=saver,
+        saved=()
+        if saver is None or case.largest in (None, saver)
+        else find_savings(saver, case.largest, runs, joules_per_flop=joules_per_flop),
         trainings=len(runs),
         confidence=round(100 * (1 - error)),
         metric=words,
@@ -175,7 +183,7 @@ def _answer(case: _Case, constant: float | None) -> _Answer:
         return _Answer(
             verdict=Verdict.UNDECIDED,
             text="Undecided: no plain baseline has a metric to compare with; the best is "
-            f"{_name(best)}.",
+            f"{best.description}.",
             chosen=best,
         )
     return _gain_answer(case)
@@ -193,32 +201,49 @@ def _gain_answer(case: _Case) -> _Answer:
         text = (
             f"Better than the {reference.baseline_name} by "
             f"{case.words.amount(difference.mean, difference.half_width)} of {case.words.name}"
-            f"{_at_share(case, chosen, reference)}: take {_name(chosen)}."
+            f"{_at_share(case, chosen, reference)}: take {chosen.description}."
         )
         return _Answer(
             verdict=Verdict.GAIN, text=text, chosen=chosen, comparisons=winner.comparisons
         )
-    chosen = case.best_baseline
-    if (largest := case.largest) is not None and chosen != largest:
-        # Of baselines that are not told apart the largest that fits is the plainest.
-        best_against_largest = compare(case.values, chosen, largest)
-        if best_against_largest is None or not best_against_largest.is_gain:
-            chosen = largest
+    chosen = _baseline_to_take(case, reference)
     comparisons = [
         item
         for standing in case.standings
         if (item := compare(case.values, standing.contender, chosen)) is not None
     ]
+    thriftier = _as_good_for_less(case, comparisons, chosen)
     sentences = [
-        f"No gain found: take the {chosen.baseline_name} ({_widths(chosen)}).",
+        f"No gain found: take the {chosen.baseline_name} ({chosen.widths_text}).",
         *(_distance(case, item) for item in comparisons[:1]),
-        *_as_good(case, comparisons, chosen),
     ]
+    if thriftier is not None:
+        share = share_of_cost(thriftier.costs, chosen.costs, case.goal.cost)
+        sentences.append(
+            "As good, to within one standard deviation between seeds "
+            f"({case.words.amount(case.values.margin().size)}), is {thriftier.description} with "
+            f"{share}."
+        )
     if not comparisons:
         sentences.append("The search found nothing but this baseline to set against the others.")
     return _Answer(
-        verdict=Verdict.NO_GAIN, text=" ".join(sentences), chosen=chosen, comparisons=comparisons
+        verdict=Verdict.NO_GAIN,
+        text=" ".join(sentences),
+        chosen=chosen,
+        comparisons=comparisons,
+        thriftier=thriftier,
     )
+
+
+def _baseline_to_take(case: _Case, reference: Contender) -> Contender:
+    """Return the baseline to take where nothing is better than all of them.
+
+    It is the recommended one, where that is a baseline, else the largest that fits; unless the best
+    of them is better beyond doubt.
+    """
+    usual = next((item for item in case.baselines if item.label == RECOMMENDED), reference)
+    best = compare(case.values, case.best_baseline, usual)
+    return case.best_baseline if best is not None and best.is_gain else usual
 
 
 def _distance(case: _Case, comparison: Comparison) -> str:
@@ -230,21 +255,19 @@ def _distance(case: _Case, comparison: Comparison) -> str:
     )
 
 
-def _as_good(case: _Case, comparisons: Sequence[Comparison], chosen: Contender) -> list[str]:
-    """Return the sentence on a cheaper challenger that is as good, if there is one."""
+def _as_good_for_less(
+    case: _Case, comparisons: Sequence[Comparison], chosen: Contender
+) -> Contender | None:
+    """Return a challenger that is as good as the chosen network and costs a good deal less."""
     margin, cost = case.values.margin(), case.goal.cost
     for comparison in comparisons:
-        ours, theirs = comparison.challenger.costs.get(cost), chosen.costs.get(cost)
-        if ours is None or theirs is None or ours >= theirs:
+        challenger = comparison.challenger
+        ours, theirs = challenger.costs.get(cost), chosen.costs.get(cost)
+        if ours is None or theirs is None or ours > _WORTHWHILE_SHARE * theirs:
             continue
         if comparison.is_as_good(margin):
-            share = share_of_cost(comparison.challenger.costs, chosen.costs, cost)
-            return [
-                f"As good, to within one standard deviation between seeds "
-                f"({case.words.amount(margin.size)}), is {_name(comparison.challenger)} with "
-                f"{share}."
-            ]
-    return []
+            return challenger
+    return None
 
 
 def _smallest_answer(case: _Case) -> _Answer:
@@ -269,14 +292,14 @@ def _smallest_answer(case: _Case) -> _Answer:
     if contender.is_baseline:
         return _Answer(
             verdict=Verdict.NO_GAIN,
-            text=f"No gain found: take the {contender.baseline_name} ({_widths(contender)}). "
+            text=f"No gain found: take the {contender.baseline_name} ({contender.widths_text}). "
             f"{text}.",
             chosen=contender,
             comparisons=chosen.comparisons,
         )
     return _Answer(
         verdict=Verdict.SMALLEST_SUFFICIENT,
-        text=f"{text}: take {_name(contender)}.",
+        text=f"{text}: take {contender.description}.",
         chosen=contender,
         comparisons=chosen.comparisons,
     )
@@ -295,29 +318,30 @@ def _no_sufficient(case: _Case) -> _Answer:
         return _Answer(
             verdict=Verdict.UNDECIDED,
             text=f"Undecided: none is known to be as good as the others; the best is "
-            f"{_name(best.contender)} with {value}.",
+            f"{best.contender.description} with {value}.",
             chosen=best.contender,
         )
     if best.metric.high < case.goal.signed_target:
         return _Answer(
             verdict=Verdict.TARGET_MISSED,
-            text=f"Nothing reaches the target {target:g}: the best is {_name(best.contender)} with "
-            f"{value}. Lower the target, raise the limits, or train longer.",
+            text=f"Nothing reaches the target {target:g}: the best is "
+            f"{best.contender.description} with {value}. Lower the target, raise the limits, or "
+            "train longer.",
             chosen=best.contender,
         )
     return _Answer(
         verdict=Verdict.UNDECIDED,
         text=f"Undecided: no network is known to meet the target {target:g}; "
-        f"{_name(best.contender)} comes nearest with {value} ({best.metric.count} seeds).",
+        f"{best.contender.description} comes nearest with {value} ({best.metric.count} seeds).",
         chosen=best.contender,
     )
 
 
 def _remarks(case: _Case, answer: _Answer, references: Sequence[Reference]) -> list[str]:
     remarks = [
-        f"The test split says the opposite: there {_name(comparison.challenger)} differs from the "
-        f"{comparison.reference.title} by {case.words.signed(comparison.test)}. The validation "
-        "split may have been fitted by choice; more data would tell."
+        f"The test split says the opposite: there {comparison.challenger.description} differs "
+        f"from the {comparison.reference.title} by {case.words.signed(comparison.test)}. The "
+        "validation split may have been fitted by choice; more data would tell."
         for comparison in answer.comparisons
         if comparison.contradicts and comparison.test is not None
     ]
@@ -369,15 +393,3 @@ def _share_of_largest(case: _Case, chosen: Contender) -> str:
         return ""
     share = share_of_cost(chosen.costs, largest.costs, case.goal.cost)
     return "" if share is None else f" at {share} of the largest that fits"
-
-
-def _names(contender: Contender) -> str:
-    return contender.title
-
-
-def _name(contender: Contender) -> str:
-    return f"the {contender.label} network ({_widths(contender)})"
-
-
-def _widths(contender: Contender) -> str:
-    return " ".join(f"{name}={width}" for name, width in contender.widths.items())

@@ -248,3 +248,23 @@ def test_savings_are_told_against_the_largest_that_fits():
     assert saved["flops"]["share"] == pytest.approx(0.4)
     assert saved["training_seconds"]["share"] == pytest.approx(0.25)
     assert saved["inference_joules"]["largest"] == pytest.approx(1e6 * 10_000 * 2.05e-11)
+
+
+def test_where_nothing_is_gained_the_recommended_baseline_is_taken():
+    both = contender("recommended", 80, "uniform scaling")
+    field = [both, RUNNER_UP, LARGEST, RULE]
+    answer = judge_confirmation(field, race(field, level(), 1), evidence())
+    assert answer.verdict is Verdict.NO_GAIN
+    assert answer.chosen == both
+    assert "take the uniform scaling" in answer.verdict_text
+
+
+def test_what_is_as_good_for_less_is_named_with_what_it_saves():
+    # Level, and told apart well: as good for 40 % of the largest one's cost.
+    runs = race(FIELD, level(), 3, noise=NOISE / 4, shared=NOISE)
+    answer = judge_confirmation(FIELD, runs, evidence())
+    assert answer.verdict is Verdict.NO_GAIN
+    assert answer.saver == RECOMMENDED
+    assert "As good, to within one standard deviation between seeds" in answer.verdict_text
+    assert answer.to_json()["saved_by"] == "recommended"
+    assert any("The recommended network against" in line for line in answer.sentences())
