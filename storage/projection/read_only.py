@@ -83,7 +83,12 @@ def add_style(application: WSGIApplication, style: str) -> WSGIApplication:
             started[:] = [status, list(headers), exc_info]
             return lambda _data: None
 
-        body = b"".join(application(environ, note_start))
+        parts = application(environ, note_start)
+        try:
+            body = b"".join(parts)
+        finally:
+            # PEP 3333: whoever reads an answer closes it; a file is behind some of them.
+            getattr(parts, "close", lambda: None)()
         status, headers, exc_info = started
         kinds = {name.lower(): value for name, value in headers}
         if kinds.get("content-type", "").startswith("text/html"):

@@ -4,49 +4,17 @@ The trial with the best value breaks a limit. The page must name the best feasib
 other as infeasible; optuna-dashboard by itself names the infeasible one.
 """
 
-import importlib.util
-from pathlib import Path
+import base64
 
 import optuna
 import optuna_dashboard
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.projection import dashboard
+from widthwise.storage.projection.annotations import file_address
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    # What DNS rebinding does: somebody else's name that points to this machine.
-    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
-)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    spec = importlib.util.spec_from_file_location("install", Path(__file__).with_name("install.py"))
-    install = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(install)
-    path = install.find_chromium()
-    assert path, "no Chromium: run tests/browser/install.py"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium):
-    page = chromium.new_page()
-    page.set_default_timeout(30_000)
-    yield page
-    page.close()
 
 
 @pytest.fixture
@@ -122,6 +90,85 @@ def test_the_page_cannot_delete_the_study(page, address, database, study):
     )
     assert status == 403
     assert len(database.optuna_storage().get_all_trials(study.optuna_study_id)) == 3
+
+
+EDITING = (
+    "button:has(svg[data-testid=AddBoxIcon])",
+    "button:has(svg[data-testid=DeleteIcon])",
+    "button:has(svg[data-testid=DriveFileRenameOutlineIcon])",
+    "button:has(svg[data-testid=EditIcon])",
+)
+"""Buttons that create, delete, rename and edit."""
+
+PAGES = ("", "/trials", "/note")
+
+
+def editing_buttons(page, address, selectors=EDITING):
+    """How many such buttons are on the pages of a study and the list, and how many are seen."""
+    counts = {"there": 0, "seen": 0}
+    for url in [*(f"{address}{path}" for path in PAGES), address.partition("/studies/")[0]]:
+        page.goto(url)
+        page.wait_for_selector("svg[data-testid=MenuIcon]")
+        page.get_by_text("misleading").first.wait_for()
+        page.wait_for_timeout(500)
+        for selector in selectors:
+            counts["there"] += page.locator(selector).count()
+            counts["seen"] += page.locator(f"{selector}:visible").count()
+    return counts
+
+
+def test_a_page_that_only_reads_has_no_button_that_edits(page, address):
+    counts = editing_buttons(page, address)
+    assert counts["seen"] == 0
+    assert counts["there"] >= 4, "else they are called otherwise now, and this test finds nothing"
+
+
+def test_a_writable_page_has_them(page, database, study, serve_dashboard):
+    address = f"{serve_dashboard(database, writable=True)}/dashboard"
+    counts = editing_buttons(page, f"{address}/studies/{study.optuna_study_id}")
+    assert counts["seen"] >= 4
+
+
+class Made:
+    """The note and the files of every study."""
+
+    def prepare(self, study_id):
+        pass
+
+    def note(self, study_id):
+        return f"**No gain found.**\n\n![a dot]({file_address(study_id, 'dot.png')})"
+
+    def files(self, _study_id):
+        return {"dot.png": DOT, "report.html": b"<!doctype html><title>r</title>"}
+
+
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A PNG of one pixel."""
+
+
+@pytest.mark.parametrize("writable", [False, True], ids=["only reads", "writable"])
+def test_a_study_has_its_note_with_pictures_and_its_files(
+    page, database, study, serve_dashboard, writable
+):
+    logged, asked = [], []
+    page.on("console", lambda message: logged.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    origin = serve_dashboard(database, annotations=Made(), writable=writable)
+    address = f"{origin}/dashboard/studies/{study.optuna_study_id}"
+    page.goto(f"{address}/note")
+    expect(page.get_by_text("No gain found.")).to_be_visible()
+    picture = page.get_by_role("img", name="a dot")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") == 1
+    page.goto(address)
+    expect(page.get_by_text("Study Artifacts")).to_be_visible()
+    expect(page.get_by_text("report.html")).to_be_visible()
+    expect(page.get_by_text("Upload a New File")).to_be_hidden()
+    expect(page.get_by_label("delete artifact").first).to_be_hidden()
+    assert [url for url in asked if not url.startswith((origin, "data:", "blob:"))] == []
+    assert [text for text in logged if "error" in text.lower()] == []
 
 
 def test_a_rebound_name_shows_nothing_and_changes_nothing(page, database, study, serve_dashboard):

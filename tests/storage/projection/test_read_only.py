@@ -67,6 +67,23 @@ def test_a_page_that_the_browser_has_is_sent_all_the_same():
     assert NO_EDITING.encode() in body
 
 
+def test_the_answer_is_closed_once_it_is_read():
+    class Answer(list):
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    parts = Answer([PAGE])
+
+    def from_a_file(_environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return parts
+
+    ask(add_style(from_a_file, "b{}"), "/dashboard/")
+    assert parts.closed
+
+
 def test_what_is_no_page_stays_as_it_is():
     assert ask(add_style(page, "b{}"), "/dashboard/x", as_type="image/png")[2] == PAGE
     assert ask(add_style(page, "b{}"), "/static/bundle.js")[2] == PAGE
