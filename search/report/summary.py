@@ -178,6 +178,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
     from .confirmation.from_evidence import read_confirmation
     from .diagnosis.diagnosis import diagnose_study
     from .recommendation.recommendation import recommend
+    from .rules.rules_judged import judge_rules
     from .stopping import review_stopping
 
     recommendation = recommend(evidence)
@@ -197,6 +198,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         proxy_fidelity=proxy_fidelity,
         stopping=review_stopping(evidence),
         diagnosis=diagnose_study(evidence, recommendation),
+        rules=judge_rules(evidence, recommendation),
     )
 
 

@@ -18,7 +18,7 @@ from ..errors import SpecError
 from ..units import format_memory
 from .inquiry import Inquiry, Kind
 from .parameter_count import MAX_WIDTH, count_parameters, width_of_parameters
-from .rule import RuleRange
+from .rule import FIRST_BLOCK, RuleRange
 
 _BYTES_A_PARAMETER = 16
 """Weight, gradient and AdamW's two moments, 4 bytes each: less no training step takes."""
@@ -51,7 +51,7 @@ def largest_that_fits(inquiry: Inquiry) -> RuleRange:
         f"batch of {inquiry.batch_size}{top}",
         low=step,
         high=width,
-        unit="channels of the first block" if inquiry.kind is Kind.CNN else inquiry.kind.unit,
+        unit=FIRST_BLOCK if inquiry.kind is Kind.CNN else inquiry.kind.unit,
         source="Widthwise's counter of live bytes (docs/costs.md), AdamW in fp32"
         + (", a lower bound for recurrent kernels on a GPU" if inquiry.kind is Kind.LSTM else ""),
         applies_to="any network, as a bound from above",

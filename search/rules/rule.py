@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+FIRST_BLOCK = "channels of the first block"
+"""Unit of a width that the later blocks follow, each twice the one before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuleRange:

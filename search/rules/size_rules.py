@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ...objectives.model.family_registry import pyramid
 from .inquiry import Inquiry, Kind, Task
 from .parameter_count import count_parameters, width_of_parameters
-from .rule import RuleRange
+from .rule import FIRST_BLOCK, RuleRange
 
 _SARLE = (
     "Sarle, the FAQ of comp.ai.neural-nets, part 3 (2002), calls rules by inputs and outputs "
@@ -145,4 +145,4 @@ def pyramid_rule(inquiry: Inquiry) -> RuleRange:
 
 def _first(inquiry: Inquiry) -> str:
     """Return what the width of a network counts whose layers follow from the first."""
-    return "channels of the first block" if inquiry.kind is Kind.CNN else inquiry.kind.unit
+    return FIRST_BLOCK if inquiry.kind is Kind.CNN else inquiry.kind.unit

@@ -66,7 +66,7 @@ def baselines(
         named_rows.append(
             (
                 RULE_OF_THUMB,
-                _nearest_candidate(feasible_set, pool, np.asarray(rule_of_thumb, dtype=np.float64)),
+                nearest_candidate(feasible_set, pool, np.asarray(rule_of_thumb, dtype=np.float64)),
             )
         )
     if today is not None and feasible_set.space.explain(today) is None:
@@ -123,7 +123,7 @@ def _uniform_candidate(feasible_set: FeasibleSet) -> NDArray[np.int64] | None:
     return None
 
 
-def _nearest_candidate(
+def nearest_candidate(
     feasible_set: FeasibleSet, pool: Candidates, point: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return the feasible candidate nearest to a point, by the ratio of widths (log distance)."""
