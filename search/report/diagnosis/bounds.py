@@ -1,7 +1,7 @@
 """Which layer stands at the bound of its range, and the range to take instead.
 
 A recommended width at the top of its range says little by itself: quality may have flattened long
-before, or a limit may be what stops it. A range is too narrow where, with a probability of 90 %,
+before, or a limit may be what stops it. A range is too narrow where, with a probability of 95 %,
 
 * at its top, the last widening by a quarter still gained more per cost than other layers would lose
   that gave up as much of it (where a limit is reached; more than nothing where none is): the
@@ -24,9 +24,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...goal import CONFIDENCE
 from ...surrogate.observations import Floats
-from .interval import Effect, effect_of
+from .interval import SURE, Effect, effect_of
 from .layers import RATE_FACTOR
 from .steps import Layer, Row, Step, layers_of, narrower, wider
 from .surface import Surface
@@ -125,7 +124,7 @@ def _judge_top(
         if prices is not None and spent > 0:
             excess = gain / spent - prices
     beyond = _beyond(surface, layer)
-    too_narrow = beyond is not None and float((excess > 0).mean()) >= CONFIDENCE
+    too_narrow = beyond is not None and float((excess > 0).mean()) >= SURE
     return BoundDiagnosis(
         layer=layer,
         width=back.start,
@@ -145,7 +144,7 @@ def _judge_bottom(
     gain = draws[:, 0] - draws[:, 1]
     tolerance = surface.noise if wants_small else 0.0
     below = layer.values[0] // 2
-    too_narrow = below > 0 and float((gain > -tolerance).mean()) >= CONFIDENCE
+    too_narrow = below > 0 and float((gain > -tolerance).mean()) >= SURE
     return BoundDiagnosis(
         layer=layer,
         width=back.start,

@@ -17,6 +17,9 @@ from ...surrogate.observations import Floats
 TAIL = (1.0 - CONFIDENCE) / 2.0
 """Probability on either side of an interval: they are of 90 %, as is the confidence of a target."""
 
+SURE = 1.0 - TAIL
+"""Probability from which a claim is made, 95 %: then the whole of the interval shown agrees."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
@@ -36,8 +39,8 @@ class Effect:
 
     @property
     def is_gain(self) -> bool:
-        """Whether it is a gain with the confidence of 90 %."""
-        return self.probability_positive >= CONFIDENCE
+        """Whether it surely is a gain."""
+        return self.probability_positive >= SURE
 
     def to_json(self) -> dict[str, float]:
         """Return the figures as JSON."""

@@ -9,7 +9,7 @@ and Tucker for an optimum under one constraint: Nocedal and Wright, Numerical Op
 
 * The bottleneck has the greatest rate with a probability of 90 %, and a doubling of it would bring
   more than the noise of one training.
-* A layer could shrink for nothing where, with a probability of 90 %, narrowing it to a half (a
+* A layer could shrink for nothing where, with a probability of 95 %, narrowing it to a half (a
   quarter, an eighth) loses less than the noise of one training.
 
 Entry point: `diagnose_layers`.
@@ -27,7 +27,7 @@ import numpy as np
 from ...goal import CONFIDENCE
 from ...surrogate.observations import Floats
 from ...units import COST_BY_NAME, format_cost
-from .interval import Effect, effect_of, format_amount
+from .interval import SURE, Effect, effect_of, format_amount
 from .steps import Layer, Step, layers_of, narrower, wider
 from .surface import Surface
 
@@ -350,7 +350,7 @@ def _last_free(shrinks: Sequence[Step], changes: _Changes, noise: float) -> Step
     """Return the furthest narrowing that loses less than the noise, as all before it do."""
     free = None
     for step in shrinks:
-        if (changes.gains[id(step)] > -noise).mean() < CONFIDENCE:
+        if (changes.gains[id(step)] > -noise).mean() < SURE:
             break
         free = step
     return free

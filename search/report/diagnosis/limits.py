@@ -2,7 +2,7 @@
 
 A limit is *reached* at the recommended widths where the least widening of some layer would break
 it. It *binds* where it is reached and a tenth more of it would make a better network possible with
-a probability of 90 %: the best posterior mean among the candidates that keep the relaxed limit, and
+a probability of 95 %: the best posterior mean among the candidates that keep the relaxed limit, and
 all others, less the best within the limits as they are, its interval from the joint posterior of
 the two. Both networks are what the surrogate believes to be best, so the gain is what one would get
 by acting on what is known now.

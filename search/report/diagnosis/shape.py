@@ -2,7 +2,7 @@
 
 Widths are compared in the order of the spec, by their ratio: two that differ by less than a quarter
 count as equal. The shape matters where the recommended network beats the best of every other shape
-that keeps the limits with a probability of 90 %; it does not where the best of another one is known
+that keeps the limits with a probability of 95 %; it does not where the best of another one is known
 to be as good, within the noise of one training.
 
 Widths that are no layer's (those that divide another, such as heads, and those on a linear scale,
@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...goal import CONFIDENCE
 from ...space.constraints import Divisible
 from ...space.neighbourhood import Candidates
 from ...space.space import Space
-from .interval import Effect, effect_of
+from .interval import SURE, Effect, effect_of
 from .surface import Surface
 
 if TYPE_CHECKING:
@@ -121,9 +120,9 @@ def diagnose_shape(evidence: StudyEvidence, surface: Surface) -> ShapeDiagnosis 
         draws = surface.draws(np.vstack([surface.row, *rows]))
         leads = draws[:, :1] - draws[:, 1:]
         effects = [effect_of(lead) for lead in leads.T]
-        if (leads > 0).all(axis=1).mean() >= CONFIDENCE:
+        if (leads > 0).all(axis=1).mean() >= SURE:
             matters = True
-        elif ((leads < surface.noise).mean(axis=0) >= CONFIDENCE).any():
+        elif ((leads < surface.noise).mean(axis=0) >= SURE).any():
             matters = False
     return ShapeDiagnosis(
         shape=Shape(shape),

@@ -96,7 +96,10 @@ def test_small_enough_at_the_bottom_asks_for_smaller_still() -> None:
         truth=lambda w: 0.9 - 0.5 * w["h2"] ** -0.6,
         study={"goal": "smallest", "target": 0.85, "cost": "parameters"},
     )
-    (bound,) = (each for each in diagnose(plateau, 0, h1=64, h2=128) if each.layer.title == "h1")
-    assert bound.too_narrow
-    best_goal = replace(plateau, study={})
-    assert not any(each.too_narrow for each in diagnose(best_goal, 0, h1=64, h2=128))
+
+    def count(planted: Planted) -> int:
+        found = [diagnose(planted, seed, h1=64, h2=128) for seed in range(10)]
+        return sum(any(x.too_narrow and x.layer.title == "h1" for x in each) for each in found)
+
+    assert count(plateau) >= 8
+    assert count(replace(plateau, study={})) <= 2
