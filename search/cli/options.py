@@ -240,9 +240,10 @@ def confirmation_table(confirmation: Confirmation) -> Table:
     """Return a confirmation's table, which fits 80 columns: only the contenders' names wrap."""
     from ..report.confirmation.confirmation import TITLES
 
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, title in enumerate(TITLES):
         table.add_column(title, justify="right" if index else "left", no_wrap=bool(index))
+    table.columns[0].min_width = len("recommended,")
     for row in confirmation.rows():
         table.add_row(*map(escape_controls, row))
     return table
