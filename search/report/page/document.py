@@ -13,7 +13,7 @@ from ...goal import GoalKind
 from ...units import COST_BY_NAME, format_cost
 from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
-from ..summary import FLOPS_NOTE, answer_lines, progress_line
+from ..summary import FLOPS_NOTE, answer_lines, progress_line, recommended_line
 from .tables import Table, comparison, failures, trials
 
 PARTS = {
@@ -24,8 +24,8 @@ PARTS = {
 }
 """Parts of a report that speak in sentences, by their names in `StudySummary`, with headings."""
 
-_AT = {"confirmation": "confirmation", "proxy_fidelity": "search", "diagnosis": "layers"}
-"""The group of figures under whose heading a part speaks, or before which it stands."""
+_AFTER = {"confirmation": "confirmation", "proxy_fidelity": "confirmation", "diagnosis": "layers"}
+"""The group of figures in which a part speaks, or behind which it stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +90,17 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
     """
     summary = study.summary
     recommended = study.recommended
-    word = study.verdict_word
     return Document(
         title=summary.study,
         progress=progress_line(summary).removeprefix(f"{summary.study}: "),
         aim=_aim(study),
-        verdict_word=word,
+        verdict_word=study.verdict_word,
         verdict_text=study.verdict_text,
         widths=[]
         if recommended is None
         else [(name, f"{width:,}") for name, width in recommended.widths.items()],
         facts=[] if recommended is None else _facts(study, recommended),
-        remarks=answer_lines(summary),
+        remarks=[line for line in answer_lines(summary) if line != recommended_line(summary)],
         sections=_sections(study, groups),
     )
 
@@ -122,7 +121,8 @@ def _aim(study: StudyView) -> str:
 
 
 def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
-    facts = []
+    number = candidate.number
+    facts = [("trained", "never, only believed" if number is None else f"as trial {number}")]
     if candidate.value is not None:
         facts.append((f"validation {study.metric}, observed", f"{candidate.value:.4f}"))
     if candidate.mean is not None and candidate.deviation is not None:
@@ -150,18 +150,17 @@ def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentS
             parts[name] = DocumentSection(name=anchor, title=title, sentences=sentences)
     sections = []
     for group in groups:
-        spoken: Sequence[str] = ()
-        for name in [name for name in parts if _AT.get(name) == group.name]:
-            part = parts.pop(name)
-            if name == group.name:
-                spoken = part.sentences
-            else:
-                sections.append(part)
+        own = parts.pop(group.name, None)
         sections.append(
             DocumentSection(
-                name=group.name, title=group.title, sentences=spoken, figures=group.figures
+                name=group.name,
+                title=group.title,
+                sentences=own.sentences if own else (),
+                figures=group.figures,
             )
         )
+        behind = [name for name in parts if _AFTER.get(name) == group.name]
+        sections += [parts.pop(name) for name in behind]
     sections += parts.values()
     sections.append(
         DocumentSection(name="networks", title="The networks", tables=[comparison(study)])

@@ -15,6 +15,9 @@ from ...printable import escape_controls
 from ..figures.style.palette import css_variables
 from .document import Document
 
+SHOWN_SENTENCES = 6
+"""Sentences of a section that are seen at once; the others are behind a click."""
+
 
 def html(document: Document) -> str:
     """Return the whole file."""
@@ -30,6 +33,7 @@ def html(document: Document) -> str:
     template = environment.from_string(folder.joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(
         report=document,
+        shown=SHOWN_SENTENCES,
         style=Markup(folder.joinpath("report.css").read_text("utf-8")),  # noqa: S704 - our own
         light=css_variables(dark=False),
         dark=css_variables(dark=True),

@@ -36,7 +36,7 @@ WIDTH, HEIGHT = 5.2, 3.25
 """Inches of a figure; an SVG has 72 units an inch."""
 PNG_DPI = 200
 """Dots per inch of a PNG: 1,040 pixels wide."""
-FONT_SIZE = 9.5
+FONT_SIZE = 10.0
 """Points; on a phone of 390 pixels the letters are as large."""
 SYSTEM_FONTS = "system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif"
 """What letters of an SVG are shown in; they are measured in DejaVu Sans, which is wider."""
@@ -200,10 +200,11 @@ def show_costs(axes: Axes, which: str, cost: str) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
     if axis.get_scale() == "linear":
-        unit = 1.0
-        while COST_BY_NAME[cost].unit is Unit.BYTES and high >= 1024 * unit:
-            unit *= 1024
-        ticks = unit * np.asarray(MaxNLocator(nbins=5).tick_values(low / unit, high / unit))
+        if COST_BY_NAME[cost].unit is Unit.BYTES:
+            step = 2.0 ** np.ceil(np.log2((high - low) / 5))
+            ticks = step * np.arange(np.ceil(low / step), high / step + 1)
+        else:
+            ticks = np.asarray(MaxNLocator(nbins=5).tick_values(low, high))
         axis.set_ticks(ticks[(ticks >= low) & (ticks <= high)].tolist())
     axis.set_major_formatter(
         FuncFormatter(lambda value, _: format_cost(cost, value) if value >= 0 else "")

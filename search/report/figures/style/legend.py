@@ -79,7 +79,7 @@ class Legend:
             fontsize=FONT_SIZE - 1.5,
             labelcolor=INK.light,
             handlelength=1.6,
-            columnspacing=1.2,
+            columnspacing=1.0,
             handletextpad=0.5,
             borderpad=0.1,
         )
