@@ -53,10 +53,17 @@ class Observations:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Standardisation:
-    """How the metric was standardised: (metric − mean) / scale."""
+    """How the metric was standardised: (metric − mean) / scale.
+
+    Attributes:
+        mean: Of full trainings, in the metric's unit.
+        scale: Their standard deviation.
+        floor: What all metrics below it were raised to: −∞ where there is nothing to raise.
+    """
 
     mean: float
     scale: float
+    floor: float
 
 
 def standardise(
@@ -71,7 +78,8 @@ def standardise(
     """
     fidelity_levels = np.zeros(len(values)) if fidelity is None else np.asarray(fidelity)
     is_full_fidelity = fidelity_levels == fidelity_levels.max()
-    winsorised = _winsorised(values, is_full_fidelity)
+    floor = _winsor_floor(values, is_full_fidelity)
+    winsorised = np.maximum(values, floor)
     mean, scale = (
         float(winsorised[is_full_fidelity].mean()),
         float(winsorised[is_full_fidelity].std()),
@@ -85,7 +93,7 @@ def standardise(
         noise_factors=np.ones(len(values)),
         offsets=(fidelity_levels[:, None] == cheaper_levels[None, :]).astype(np.float64),
     )
-    return observations, Standardisation(mean=mean, scale=scale)
+    return observations, Standardisation(mean=mean, scale=scale, floor=floor)
 
 
 def with_noise_factors(observations: Observations, fidelity_noise_factors: Floats) -> Observations:
@@ -99,12 +107,10 @@ def centred(encoded: Floats) -> Floats:
     return 2.0 * encoded - 1.0
 
 
-def _winsorised(values: Floats, is_full_fidelity: NDArray[np.bool_]) -> Floats:
-    """Return the values, those far below the median raised to a floor."""
+def _winsor_floor(values: Floats, is_full_fidelity: NDArray[np.bool_]) -> float:
+    """Return what values far below the median are raised to; −∞ where they have no range."""
     median, high = np.quantile(values[is_full_fidelity], [0.5, 0.9])
-    if high <= median:
-        return values
-    return np.asarray(np.maximum(values, median - _WINSOR_RANGE * (high - median)))
+    return float(median - _WINSOR_RANGE * (high - median)) if high > median else -np.inf
 
 
 def subsample_indices(count: int, max_count: int = MAX_WEIGHED) -> NDArray[np.intp]:

@@ -100,14 +100,20 @@ class JudgedStudy:
 
     @cached_property
     def estimates(self) -> dict[int, Estimate]:
-        """The surrogate's posterior by trial number; empty without a surrogate."""
+        """The surrogate's posterior by trial number; empty without a surrogate.
+
+        Trials that fell far behind the rest have none: the surrogate knows them as bad, and not how
+        bad they are (`Standardisation.floor`).
+        """
         if self.posterior is None:
             return {}
+        floor = self.posterior.metric.standardisation.floor
         rows = stack_rows([self._row(trial.widths) for trial in self.trials], self.space)
         mean, deviation = self.posterior.metric.predict(self.space.encode(rows))
         return {
             trial.number: Estimate(mean=self.goal.sign * float(m), deviation=float(s))
             for trial, m, s in zip(self.trials, mean, deviation, strict=True)
+            if self.goal.sign * trial.value >= floor
         }
 
     def estimate(self, widths: Widths) -> Estimate | None:

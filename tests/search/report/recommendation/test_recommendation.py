@@ -265,3 +265,13 @@ def test_todays_model_stands_among_the_baselines_whatever_it_costs() -> None:
     assert (today.trial, dict(today.widths)) == (None, {"a": 100, "b": 90})
     assert today.estimate is not None
     assert "today" not in answer.verdict_text
+
+
+def test_a_trial_that_fell_far_behind_has_no_estimate() -> None:
+    """The surrogate raises it to a floor: what it would say of it is far too good."""
+    trials = make_trials(0.005, 24)
+    trials[5] = replace(trials[5], value=0.1)
+    answer = judge(Goal(), trials, FeasibleSet(SPACE, Limits(), cost))
+    assert answer is not None
+    assert 5 not in answer.estimates
+    assert len(answer.estimates) == len(trials) - 1
