@@ -6,6 +6,7 @@ is an option of both.
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
@@ -75,6 +76,21 @@ class DataOptions(FileOptions):
     ] = None
 
 
+def _parse_metric(text: str) -> float:
+    """Parse `--good-enough`.
+
+    Raises:
+        SpecError: It is no number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SpecError(f'--good-enough: found "{text[:60]}", expected a metric such as 0.97')
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyRequest:
     """A study as the command line asks for it: a field an option.
@@ -84,6 +100,8 @@ class StudyRequest:
         data: The data file, its target and so on.
         limits: In place of the spec's own.
         trials: In place of the spec's own.
+        goal: In place of the spec's own.
+        good_enough: The target of the goal "smallest", in place of the spec's own.
         name: In place of the spec's own.
         seed: In place of the spec's own.
     """
@@ -101,6 +119,25 @@ class StudyRequest:
             parser=_parse_trials,
             metavar="N",
             help="Budget in trainings, over all workers and resumes; auto: ends itself.",
+        ),
+    ] = None
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GOAL",
+            help="best metric, smallest cost that is as good, or front of both.",
+            show_default=False,
+        ),
+    ] = None
+    good_enough: Annotated[
+        Any,
+        typer.Option(
+            "--good-enough",
+            parser=_parse_metric,
+            metavar="X",
+            help="With --goal smallest: the metric that is good enough; else within one standard "
+            "error of the best.",
+            show_default=False,
         ),
     ] = None
     name: Annotated[
@@ -161,6 +198,8 @@ class StudyRequest:
             sections,
             name=self.name,
             trials=self.trials,
+            goal=self.goal,
+            target=self.good_enough,
             seed=self.seed,
             device=None if device is None else device_kind(device),
             limits={cost.name: getattr(self.limits, flag) for flag, cost in _LIMIT_FLAGS.items()},

@@ -47,6 +47,8 @@ def override_sections(
     *,
     name: str | None,
     trials: int | str | None,
+    goal: str | None = None,
+    target: float | None = None,
     seed: int | None,
     device: str | None,
     limits: Mapping[str, str | None],
@@ -54,7 +56,7 @@ def override_sections(
     """Return the sections with the flags' values in place of the file's."""
     changed = dict(sections)
     flags = {
-        "study": {"name": name, "trials": trials, "seed": seed},
+        "study": {"name": name, "trials": trials, "goal": goal, "target": target, "seed": seed},
         "limits": limits,
         "proxy": {"device": device},
     }

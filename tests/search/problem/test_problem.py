@@ -75,3 +75,21 @@ def test_costs_that_cannot_be_read_are_counted_again(damage: str) -> None:
         stored = json.dumps(state)
     again = Problem.load(spec, Path(), stored)
     assert again.serialise_costs() == problem.serialise_costs()
+
+
+@pytest.mark.parametrize(
+    ("width", "limit", "is_trained"),
+    [(64, "2M", True), (64, "500", False), (65, "2M", False)],
+    ids=["a candidate", "over the limit", "beside the lattice"],
+)
+def test_todays_model_is_a_baseline_where_it_is_a_candidate(
+    width: int, limit: str, is_trained: bool
+) -> None:
+    sections = deepcopy(SECTIONS)
+    sections["proxy"] = {"data": "iris", "parametrisation": "standard"}
+    sections["limits"] = {"flops": limit}
+    sections["references"] = {"today": {"hidden1": width}}
+    problem = Problem.load(parse_spec(sections), Path())
+    names = [name for b in problem.suggester.baselines for name in b.name.split(" = ")]
+    assert ("today" in names) == is_trained
+    assert "largest that fits" in names

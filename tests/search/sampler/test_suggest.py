@@ -320,3 +320,19 @@ def test_other_goals_search_where_they_matter(goal: Goal) -> None:
     cheapest = cost(everything[good])["parameters"].min()
     least_parameters = cost(tried[value >= -0.1])["parameters"].min()
     assert least_parameters <= 1.2 * cheapest
+
+
+def test_the_smallest_without_a_target_looks_for_the_best_and_for_less() -> None:
+    """Every other training looks for the best; the others for what is as good and costs less."""
+    goal = Goal(kind="smallest", cost="parameters")
+    suggester = Suggester(feasible_set=FeasibleSet(SMALL, Limits(), cost), goal=goal)
+    truth = np.full(3, 0.7)
+    tried = run_search(suggester, truth, 24)
+    everything = SMALL.enumerate()
+    assert quality(SMALL, tried, truth).max() > quality(SMALL, everything, truth).max() - 0.02
+    sizes = cost(tried[6:])["parameters"]
+    assert np.median(sizes[1::2]) != np.median(sizes[::2])
+    assert (
+        min(np.median(sizes[1::2]), np.median(sizes[::2]))
+        < cost(tried[[int(np.argmax(quality(SMALL, tried, truth)))]])["parameters"]
+    )
