@@ -9,6 +9,7 @@ Entry points: `confirm_study`; `confirm_finished`, what ends a run; `Confirmatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +30,6 @@ from ..follow_up_kind import FollowUpKind, followed_name
 from ..problem.seeds import confirmation_seed
 from ..problem.stored import base_folder, stored_spec
 from ..report.evidence import MIN_TRAININGS, RACE_NOTE, StudyEvidence, load_evidence
-from ..units import format_duration
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
 from .follow_up import FollowUpStopped, find_follow_up, open_follow_up, run_planned
@@ -324,7 +324,7 @@ def _announce(
     estimate = ""
     if seconds:
         total = factor * sum(seconds) / len(seconds) * (first - done) / worker_count
-        estimate = f", about {format_duration(total)} at most"
+        estimate = f", about {_rough_duration(total)} at most"
     more = f", up to {race.most_seeds} where it stays open" if race.most_seeds > 5 else ""
     console.print(
         f"confirming {evidence.row.name}: {len(contenders)} contenders, {race.first_seeds} fresh "
@@ -333,6 +333,14 @@ def _announce(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _rough_duration(seconds: float) -> str:
+    """Return a length of time as people plan by it: `40 s`, `38 min`, `5.2 h`."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def _raise_if_stopped(row: StudyRow, stop: StopRequest) -> None:

@@ -12,6 +12,7 @@ import typer
 from ...command import format_command
 from ...errors import NothingLearned, SpecError
 from ...flags import parse_int_option
+from ...follow_up_kind import continue_command
 from ..options import StorageOption, StudyArgument, open_database, stdout
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def cancel(
         if previous_status == StudyStatus.CANCELLED
         else "is cancelled: its workers end"
     )
-    _print(f"{name} {change}; `{format_command('resume', name)}` opens it again")
+    _print(f"{name} {change}; `{continue_command(name, study.kind)}` opens it again")
 
 
 def _open_study(storage: str | None, name: str) -> tuple[Database, StudyRow]:
@@ -137,10 +138,13 @@ def _refuse_finished(database: Database, study: StudyRow, verb: str) -> None:
     counts = LedgerReader(database, study).counts()
     if counts.running or counts.waiting:
         return
-    more = format_command("resume", study.name, options=["--trials", "+20"])
+    remedy = "the study that it follows up plans them"
+    if study.kind is None:
+        more = format_command("resume", study.name, options=["--trials", "+20"])
+        remedy = f"`{more}` adds trials"
     raise SpecError(
         f"study {study.name} is finished, all its {counts.budget:,} trials are done, so there is "
-        f"nothing to {verb}; `{more}` adds trials"
+        f"nothing to {verb}; {remedy}"
     )
 
 

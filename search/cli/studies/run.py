@@ -11,6 +11,7 @@ import typer
 from ...command import format_command
 from ...errors import NothingLearned, SearchError, SpecError
 from ...flags import parse_int_option, seconds
+from ...follow_up_kind import continue_command
 from ...worker.options import FleetWorkerOptions, WorkerOptions
 from ..options import (
     JsonOption,
@@ -163,6 +164,7 @@ def worker(
             f"--idle goes with a worker without a study: leave {name} out, since a worker of one "
             "study ends with its budget"
         )
+    row = load_study(database, name)
     with study_worker(database, name, options, stderr()) as study:
         status = study.run()
     if status is StudyStatus.CANCELLED:
@@ -171,7 +173,7 @@ def worker(
             again = format_command("resume", name, options=["--untrained-ok"])
             raise NothingLearned(f"{reason} `{again}` goes on all the same.")
         stderr().print(
-            f"study {name} was cancelled; `{format_command('resume', name)}` opens it again",
+            f"study {name} was cancelled; `{continue_command(name, row.kind)}` opens it again",
             markup=False,
         )
 

@@ -41,6 +41,7 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     cli.write("iris.toml", SPEC.format(trials=6))
     searched = cli("run", "iris.toml", "--no-confirm", "--workers", "2", "--json")
     assert searched.code == 0, searched.err
+    shutil.copy(folder / "study.db", folder / "searched.db")
     (folder / "search.json").write_text(searched.out)
     (folder / "search.err").write_text(searched.err)
     result = cli("confirm", "iris", "--workers", "2", "--seeds", "2", "--json")
@@ -118,6 +119,9 @@ def test_what_follows_up_another_study_is_no_study_to_run(confirmed: Any) -> Non
         assert "confirmation of" in refused.err
         assert " iris" in refused.err
         assert refused.err.count("\n") <= 4
+    finished = confirmed.run_in_process("pause", name)
+    assert finished.code == 2
+    assert "nothing to pause; the study that it follows up plans them" in finished.err
     named = confirmed.run_in_process("run", "iris.toml", "--name", name)
     assert named.code == 2, named.err
 
@@ -154,6 +158,35 @@ def test_an_unfinished_study_is_not_confirmed(cli: Any) -> None:
     refused = cli.run_in_process("confirm", "iris")
     assert refused.code == 2
     assert "0 of its trainings are complete, and 4 are needed" in refused.err
+
+
+@pytest.mark.slow
+def test_one_seed_is_enough_to_ask_for_and_more_may_be_added(
+    confirmed: Any, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{shutil.copy(confirmed.folder / 'searched.db', tmp_path)}"
+    cli = CommandLine(confirmed.folder, storage)
+    seeds_by_widths: list[dict[int, set[int]]] = []
+    for most in ("1", "2"):
+        result = cli("confirm", "iris", "--seeds", most, "--workers", "2", "--json")
+        assert result.code == 0, result.err
+        assert result.json["confirmation"]["complete"]
+        seeds: dict[int, set[int]] = defaultdict(set)
+        for record in trials(cli, "iris/confirmation"):
+            seeds[record.widths["a"]].add(record.seed)
+        assert {len(each) for each in seeds.values()} == {int(most)}
+        seeds_by_widths.append(seeds)
+    before, after = seeds_by_widths
+    assert all(before[width] < after[width] for width in before)
+    # The same search, confirmed at once and in two goes: the same trainings, the same figures.
+    known = {
+        (record.widths["a"], record.seed): record.value
+        for record in trials(confirmed, "iris/confirmation")
+    }
+    assert known == {
+        (record.widths["a"], record.seed): record.value
+        for record in trials(cli, "iris/confirmation")
+    }
 
 
 @pytest.mark.slow
