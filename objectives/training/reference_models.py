@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ..data.dataset import Data, Split, Task
@@ -94,7 +95,10 @@ def judge_reference_models(
     fold_data = make_folds(objective.data, folds, repeats)
     for name, fit in _fitters(objective).items():
         try:
-            figure = _mean_figure([_judge(data, fit(data), judge_test) for data in fold_data])
+            # Threads of a few hundred rows wait for each other, and on a busy machine do little
+            # else: boosted trees took a hundred times as long there.
+            with threadpool_limits(limits=1):
+                figure = _mean_figure([_judge(data, fit(data), judge_test) for data in fold_data])
         except (ObjectiveError, ValueError, TypeError, RuntimeError):
             continue
         if figure is not None:
