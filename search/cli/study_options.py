@@ -37,7 +37,10 @@ def _parse_trials(text: object) -> int | str:
     """
     if str(text).strip() == _AUTO:
         return _AUTO
-    return parse_int_option("--trials", str(text), minimum=1, maximum=MAX_BUDGET)
+    try:
+        return parse_int_option("--trials", str(text), minimum=1, maximum=MAX_BUDGET)
+    except SpecError as error:
+        raise SpecError(f'{error}, or "{_AUTO}" for a search that ends itself') from None
 
 
 _LIMIT_FLAGS = {f"max_{cost.name}": cost for cost in LIMITABLE_COSTS if cost.option_help}

@@ -182,7 +182,7 @@ SPEC_TEMPLATE = """\
 
 [study]
 name = "my-study"
-trials = 40                  # exact, over all workers and restarts
+trials = 40                  # exact, over all workers and restarts; or "auto": ends itself
 # goal = "smallest"          # with target = 0.97: the cheapest that is good enough; or "front"
 
 [model]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from widthwise.search.errors import SpecError
+from widthwise.search.spec.sections import AUTO_TRIALS
 from widthwise.search.spec.spec import Spec, load_spec, parse_spec
 
 GOOD: dict[str, Any] = {
@@ -184,3 +186,13 @@ def test_what_to_make_small_is_the_first_limit_unless_given(
     spec["limits"] = limits
     spec["study"].update(goal)
     assert parse_spec(spec).cost == cost
+
+
+def test_a_search_that_ends_itself_has_a_budget_all_the_same() -> None:
+    spec = parse_spec(changed("study.trials", "auto"))
+    assert (spec.study.trials, spec.study.stop) == (AUTO_TRIALS, "auto")
+    assert parse_spec(json.loads(spec.to_json())) == spec
+
+
+def test_a_fixed_budget_is_written_as_ever() -> None:
+    assert "stop" not in json.loads(parse_spec(changed("study.trials", 7)).to_json())["study"]
