@@ -191,6 +191,7 @@ def _find(
 
 
 def _notes(rows: Sequence[RowInput], study: str, follow_up: str, planned: int) -> list[str]:
+    """Return where rows come from that were not trained now."""
     notes = []
     taken = sum(run.study == study for row in rows for run in row.runs)
     if taken:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -228,12 +229,7 @@ def run_json(run: ExperimentRun) -> dict[str, Any]:
 
 def quality_cells(table: ControlledTable) -> tuple[list[str], list[list[str]]]:
     """Return titles and rows of what was reached: training and validation metric, verdict."""
-    titles = [
-        " = ".join(table.moved),
-        f"training {table.metric}",
-        f"validation {table.metric}",
-        "verdict",
-    ]
+    titles = [" = ".join(table.moved), "training", "validation", "verdict"]
     return titles, [
         [str(row.value), format_figure(row.train), format_figure(row.validation), row.text]
         for row in table.rows
@@ -244,7 +240,7 @@ def cost_cells(table: ControlledTable) -> tuple[list[str], list[list[str]]]:
     """Return titles and rows of what it costs."""
     names = [name for name in COST_BY_NAME if any(name in row.costs for row in table.rows)]
     shown = [name for name in ("parameters", "flops", "train_memory") if name in names]
-    titles = [" = ".join(table.moved), *(COST_BY_NAME[name].title for name in shown), "training"]
+    titles = [" = ".join(table.moved), *(COST_BY_NAME[name].title for name in shown), "time"]
     return titles, [
         [
             str(row.value),
@@ -260,4 +256,8 @@ def format_figure(values: Mapping[int, float]) -> str:
     if not values:
         return "—"
     mean, error = mean_and_error(values)
-    return f"{mean:.4f}" if error is None else f"{mean:.4f} ± {error:.4f}"
+    if not error:
+        return f"{mean:.4f}"
+    # Two digits of the error, and as many decimals of the mean.
+    decimals = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"

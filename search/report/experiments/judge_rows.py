@@ -232,7 +232,7 @@ def _row_text(verdict: RowVerdict, row: RowInput, best: RowInput) -> str:
     ratio = _size(row) / _size(best)
     match verdict:
         case RowVerdict.AS_GOOD:
-            return f"as good with {format_percent(ratio)} of the parameters"
+            return f"as good with {format_percent(ratio)} of parameters"
         case RowVerdict.NO_GAIN:
             return f"no gain for {format_times(ratio)} the parameters"
         case RowVerdict.WORSE if ratio > 1:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...goal import Goal
 from ..confirmation.words import MetricWords
-from .controlled_table import format_figure, run_json
+from .controlled_table import run_json
 from .experiment_run import ExperimentRun, values_by_seed
 from .refinement_axes import FOLDS, Setting, setting_key
 from .refinement_race import Decision, OptionVerdict, RaceState
@@ -127,6 +127,11 @@ class Refinement:
         lines = [self.verdict_text]
         if (noise := self.fold_noise) is not None:
             lines.append(_fold_sentence(noise, MetricWords(name=self.metric, sign=self.goal.sign)))
+        lines += [
+            f"{item.text or item.axis}: {item.verdict}, {item.detail}."
+            for item in self.state.decisions
+            if item.detail is not None
+        ]
         return [*lines, *self.notes]
 
     def to_json(self) -> dict[str, Any]:
@@ -167,23 +172,18 @@ class Refinement:
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Return titles and rows for people: what was tried, and what became of it."""
         words = MetricWords(name=self.metric, sign=self.goal.sign)
-        base_runs = [
-            run for run in self.runs if setting_key(run.widths, run.overrides) == self.base.key
-        ]
-        rows = [["as in the study", "", format_figure(values_by_seed(base_runs)), "", ""]]
+        rows = []
         for item in self.state.decisions:
             difference = item.difference
-            verdict = str(item.verdict) + ("" if item.detail is None else f": {item.detail}")
             rows.append(
                 [
-                    item.axis,
-                    item.text.removeprefix(f"{item.axis} "),
+                    item.text or item.axis,
                     "" if difference is None else difference_text(difference, words),
                     "" if difference is None else str(difference.seeds),
-                    verdict,
+                    str(item.verdict),
                 ]
             )
-        return ["tried", "value", "difference", "seeds", "verdict"], rows
+        return ["tried", "difference", "seeds", "verdict"], rows
 
 
 def judge_refinement(

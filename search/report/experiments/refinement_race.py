@@ -90,7 +90,7 @@ class RaceState:
         decisions: Of all options so far, in order.
         gain: Signed metric of the best less the study's own setting, over the fresh seeds; None
             before the end, and where nothing was better.
-        noise: Of one training.
+        noise: Of one training, as in the study or as refined.
         failed: Why the study's own setting could not be trained; None where it could.
     """
 
@@ -163,11 +163,14 @@ class _Runs:
         values = self.values.get(setting.key, {})
         return {seed: values[seed] for seed in seeds if seed in values}
 
-    @property
-    def noise(self) -> Noise | None:
-        """The noise of one training, over all settings that never failed."""
+    def noise(self, settings: Iterable[Setting], seeds: Sequence[int]) -> Noise | None:
+        """Return the noise of one training, over settings that never failed."""
         return residual_noise(
-            {key: values for key, values in self.values.items() if key not in self.failures}
+            {
+                setting.key: self.of_seeds(setting, seeds)
+                for setting in settings
+                if setting.key not in self.failures
+            }
         )
 
 
@@ -210,7 +213,7 @@ class _Race:
                     gain = compare(
                         self.runs.of_seeds(self.best, self.fresh_seeds),
                         self.runs.of_seeds(self.base, self.fresh_seeds),
-                        self.runs.noise,
+                        self.runs.noise((self.base, self.best), self.fresh_seeds),
                         error=ERROR,
                     )
         except _Wait as wait:
@@ -233,7 +236,7 @@ class _Race:
             best=self.best,
             decisions=self.decisions,
             gain=gain,
-            noise=self.runs.noise,
+            noise=self.runs.noise((self.base, self.best), [*self.seeds, *self.fresh_seeds]),
             failed=failed,
         )
 
@@ -284,12 +287,15 @@ class _Race:
         alive = [
             (setting, label)
             for setting, label in zip(settings, labels, strict=True)
-            if setting.key not in self.runs.failures and self._difference(setting, first).mean > 0
+            if setting.key not in self.runs.failures
+            and self._difference(setting, first, None, 1.0).mean > 0
         ]
         if alive:
             self._require([(self.best, "present best"), *alive], self.seeds)
         alive_keys = {setting.key for setting, _ in alive}
         error = 2 * ERROR / len(options)
+        # Of what is compared here alone: at another learning rate, say, the noise may be another.
+        noise = self.runs.noise([self.best, *settings], self.seeds)
         winners: list[tuple[float, Axis, Option]] = []
         for (axis, option), setting in zip(options, settings, strict=True):
             if setting.key in self.runs.failures:
@@ -303,7 +309,7 @@ class _Race:
                 )
                 continue
             seeds = self.seeds if setting.key in alive_keys else first
-            difference = self._difference(setting, seeds, error)
+            difference = self._difference(setting, seeds, noise, error)
             is_better = setting.key in alive_keys and difference.is_positive
             self.decisions.append(
                 Decision(
@@ -319,12 +325,12 @@ class _Race:
         return [(axis, option) for _, axis, option in winners]
 
     def _difference(
-        self, setting: Setting, seeds: Sequence[int], error: float = 2 * ERROR
+        self, setting: Setting, seeds: Sequence[int], noise: Noise | None, error: float
     ) -> Difference:
         return compare(
             self.runs.of_seeds(setting, seeds),
             self.runs.of_seeds(self.best, seeds),
-            self.runs.noise,
+            noise,
             error=error,
         )
 

@@ -102,7 +102,7 @@ class ShareTable:
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Return titles and rows for people."""
-        titles = ["share", "rows", f"training {self.metric}", f"validation {self.metric}"]
+        titles = ["share", "rows", "training", "validation"]
         if self.wider is not None:
             titles.append("twice the width")
         cells = []
