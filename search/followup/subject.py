@@ -83,47 +83,63 @@ class Subject:
         return runs
 
 
-def load_subject(database: Database, name: str, at: Mapping[str, int] | None = None) -> Subject:
+def load_subject(
+    database: Database,
+    name: str,
+    at: Mapping[str, int] | None = None,
+    *,
+    moved: str | None = None,
+) -> Subject:
     """Return a study to experiment with, at its recommended widths.
 
     Args:
         database: Where it is.
         name: Its name.
         at: Widths to keep instead of those recommended.
+        moved: The width that is not kept.
 
     Raises:
         StudyNotFound: There is no such study.
         FingerprintMismatch: Its code or data are not what it was started with.
-        SpecError: It has no complete trial and `at` does not name all widths, or has other names.
+        SpecError: There are no such widths, or none is recommended yet and `at` leaves some open.
         ObjectiveError: Its model or its data are not on this machine, or do not work here.
     """
     evidence = load_evidence(database, name)
     space, chosen = evidence.space, dict(at or {})
+    known = f"the widths of {name}: {', '.join(space.names)}"
+    if moved is not None and moved not in space.names:
+        raise SpecError(f'--width: found "{moved}", expected one of {known}')
     unknown = [width for width in chosen if width not in space.names]
     if unknown:
-        raise SpecError(
-            f'--at: found "{unknown[0]}", which is no width of {name}; expected any of '
-            f"{', '.join(space.names)}"
-        )
+        raise SpecError(f'--at: found "{unknown[0]}", expected some of {known}')
     check_fingerprint(evidence.row)
-    if chosen.keys() != set(space.names):
+    if chosen.keys() | {moved} < set(space.names) | {moved}:
         chosen = {**_recommended_widths(evidence), **chosen}
-    widths = {width: chosen[width] for width in space.names}
-    if (reason := space.explain(widths)) is not None:
-        raise SpecError(f"--at: {reason}")
-    problem = Problem.load(evidence.spec, base_folder(evidence.row), evidence.row.costs)
-    return Subject(evidence=evidence, problem=problem, widths=widths)
+    candidates = [chosen] if chosen.keys() == set(space.names) else []
+    if moved is not None:
+        # What is recommended for it may not go with the widths that are kept.
+        lattice = next(width for width in space.widths if width.name == moved)
+        candidates += [{**chosen, moved: value} for value in lattice.values]
+    reasons = [space.explain(candidate) for candidate in candidates]
+    if None not in reasons:
+        raise SpecError(f"--at: {reasons[0]}")
+    widths = candidates[reasons.index(None)]
+    return Subject(
+        evidence=evidence,
+        problem=evidence.problem
+        or Problem.load(evidence.spec, base_folder(evidence.row), evidence.row.costs),
+        widths={width: widths[width] for width in space.names},
+    )
 
 
 def _recommended_widths(evidence: StudyEvidence) -> Mapping[str, int]:
-    from ..report.summary import build_summary
+    from ..report.recommendation.recommendation import recommend
 
-    answer = build_summary(evidence).recommendation
+    answer = recommend(evidence)
     if answer is None:
         name = evidence.row.name
         raise SpecError(
             f"{name}: no trial is complete yet, so no widths are recommended; "
-            f"`{format_command('status', name)}` shows its trials, and --at gives all widths "
-            "yourself"
+            f"`{format_command('status', name)}` shows its trials"
         )
     return answer.recommended.widths

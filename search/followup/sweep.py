@@ -74,13 +74,8 @@ def sweep(
         FollowUpStopped: The workers ended early; the same call goes on.
         SearchError: See `load_subject`.
     """
-    subject = load_subject(database, name, request.at)
+    subject = load_subject(database, name, request.at, moved=request.width)
     space, row = subject.evidence.space, subject.evidence.row
-    if request.width not in space.names:
-        raise SpecError(
-            f'--width: found "{request.width}", expected one of the widths of {name}: '
-            f"{', '.join(space.names)}"
-        )
     moved = _tied_widths(space, request.width)
     values = _allowed_values(space, subject.widths, moved, request)
     widths_of = {value: _moved(subject.widths, moved, value) for value in values}

@@ -234,7 +234,10 @@ def test_an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_been(
         (["sweep", "iris", "--width", "a", "--values", "1.5"], '--values: found "1.5"'),
         (["sweep", "iris", "--width", "a", "--values", ","], '--values: found ","'),
         (["sweep", "iris", "--width", "a", "--at", "a=4"], "--at: a is the width that moves"),
-        (["sweep", "iris", "--width", "a", "--at", "z=4"], '--at: found "z", which is no width'),
+        (
+            ["sweep", "iris", "--width", "a", "--at", "z=4"],
+            '--at: found "z", expected some of the widths',
+        ),
         (["sweep", "iris", "--width", "a", "--at", "b"], '--at: found "b", expected NAME=NUMBER'),
         (["sweep", "iris", "--width", "a", "--at", "b=5"], "--at: width 'b' is 5, expected one of"),
         (["sweep", "iris", "--width", "a", "--seeds", "0"], "--seeds"),
