@@ -18,11 +18,11 @@ from ..options import (
     expand_options,
     open_database,
     parse_widths,
-    print_table,
     stderr,
     stdout,
     write_json,
 )
+from ..tables import print_table
 
 if TYPE_CHECKING:
     from ...report.experiments.controlled_table import ControlledTable
@@ -191,7 +191,7 @@ def _print_table(table: ControlledTable) -> None:
     console = stdout()
     fixed = format_widths(table.fixed)
     title = f"{table.study}: {' = '.join(table.moved)} moved" + (f", {fixed} kept" if fixed else "")
-    print_table(console, *quality_cells(table), title=title)
+    print_table(console, *quality_cells(table), title=title, long_columns=("verdict",))
     print_table(console, *cost_cells(table))
     _print_sentences(table.sentences(), len(table.seeds))
 
