@@ -113,8 +113,15 @@ def load_subject(
     if unknown:
         raise SpecError(f'--at: found "{unknown[0]}", expected some of {known}')
     check_fingerprint(evidence.row)
-    if chosen.keys() | {moved} < set(space.names) | {moved}:
-        chosen = {**_recommended_widths(evidence), **chosen}
+    missing = set(space.names) - chosen.keys()
+    if missing:
+        recommended = _recommended_widths(evidence)
+        if recommended is None and missing != {moved}:
+            raise SpecError(
+                f"{name}: no trial is complete yet, so no widths are recommended; "
+                f"`{format_command('status', name)}` shows its trials"
+            )
+        chosen = {**(recommended or {}), **chosen}
     candidates = [chosen] if chosen.keys() == set(space.names) else []
     if moved is not None:
         # What is recommended for it may not go with the widths that are kept.
@@ -132,14 +139,9 @@ def load_subject(
     )
 
 
-def _recommended_widths(evidence: StudyEvidence) -> Mapping[str, int]:
+def _recommended_widths(evidence: StudyEvidence) -> Mapping[str, int] | None:
+    """Return the recommended widths; None while no trial is complete."""
     from ..report.recommendation.recommendation import recommend
 
     answer = recommend(evidence)
-    if answer is None:
-        name = evidence.row.name
-        raise SpecError(
-            f"{name}: no trial is complete yet, so no widths are recommended; "
-            f"`{format_command('status', name)}` shows its trials"
-        )
-    return answer.recommended.widths
+    return None if answer is None else answer.recommended.widths
