@@ -185,7 +185,7 @@ def format_percent(ratio: float) -> str:
 
 def format_times(ratio: float) -> str:
     """Return how many times as many, for people."""
-    return "twice" if 1.95 <= ratio <= 2.05 else f"{ratio:.3g} times"
+    return "twice" if 1.95 <= ratio <= 2.05 else f"{ratio:.3g} ×"
 
 
 def _row_json(row: ControlledRow) -> dict[str, Any]:
@@ -258,6 +258,7 @@ def format_figure(values: Mapping[int, float]) -> str:
     mean, error = mean_and_error(values)
     if not error:
         return f"{mean:.4f}"
-    # Two digits of the error, and as many decimals of the mean.
-    decimals = min(max(1 - math.floor(math.log10(error)), 0), 6)
+    # One digit of the error, two where it begins with 1, and as many decimals of the mean.
+    leading = math.floor(math.log10(error))
+    decimals = min(max(-leading + (error / 10.0**leading < 2.0), 0), 6)
     return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
