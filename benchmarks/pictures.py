@@ -78,9 +78,8 @@ def _photograph(browser: Browser, page_path: Path, size: tuple[int, int] | None)
 
 
 def _save(png: bytes, path: Path) -> None:
-    """Write a picture in 256 colours or fewer, and check that it is small."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(colors=128, dither=Image.Dither.NONE).save(path, optimize=True)
+    """Write a picture, and check that it is small."""
+    Image.open(io.BytesIO(png)).convert("RGB").save(path, optimize=True)
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise SystemExit(f"{path} has {size:,} bytes, expected at most {MAX_BYTES:,}")

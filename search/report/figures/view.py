@@ -191,6 +191,20 @@ class StudyView:
         return None if answer is None else _drawn(answer.recommended)
 
     @cached_property
+    def taken(self) -> Candidate | None:
+        """The network that the verdict says to take: the confirmed one, else the recommended."""
+        answer, confirmation = self.summary.recommendation, self.summary.confirmation
+        if confirmation is None or not confirmation.complete or confirmation.chosen is None:
+            return self.recommended
+        chosen = confirmation.chosen
+        assert answer is not None, "what is confirmed was recommended"
+        named = [answer.recommended, answer.runner_up, answer.knee, *answer.baselines.values()]
+        for candidate in named:
+            if candidate is not None and widths_key(candidate.widths) == chosen.key:
+                return replace(_drawn(candidate), label=chosen.title)
+        return self.recommended
+
+    @cached_property
     def best_observed(self) -> Candidate | None:
         """The best observed trial, its luck included."""
         answer = self.summary.recommendation

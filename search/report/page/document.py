@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ....storage.ledger.slot import widths_key
 from ...goal import GoalKind
 from ...units import COST_BY_NAME, format_cost
 from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
+from ..metric_format import format_metric
 from ..summary import FLOPS_NOTE, answer_lines, progress_line, recommended_line
 from .tables import Table, comparison, failures, trials
 
@@ -57,7 +59,8 @@ class Document:
         aim: What was looked for.
         verdict_word: The verdict in a word or two; empty where there is none.
         verdict_text: The verdict in a sentence, with numbers.
-        widths: Name and width of the recommended network's layers; empty without one.
+        widths_title: Which network the widths are of.
+        widths: Name and width of the layers of the network to take; empty without one.
         facts: What is known of it: name and value.
         remarks: Further sentences that belong to the answer.
         sections: Everything else.
@@ -69,6 +72,7 @@ class Document:
     aim: str
     verdict_word: str
     verdict_text: str
+    widths_title: str
     widths: Sequence[tuple[str, str]]
     facts: Sequence[tuple[str, str]]
     remarks: Sequence[str]
@@ -89,17 +93,18 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
         groups: Its figures.
     """
     summary = study.summary
-    recommended = study.recommended
+    taken = study.taken
     return Document(
         title=summary.study,
         progress=progress_line(summary).removeprefix(f"{summary.study}: "),
         aim=_aim(study),
         verdict_word=study.verdict_word,
         verdict_text=study.verdict_text,
+        widths_title="" if taken is None else f"Take these widths ({taken.label})",
         widths=[]
-        if recommended is None
-        else [(name, f"{width:,}") for name, width in recommended.widths.items()],
-        facts=[] if recommended is None else _facts(study, recommended),
+        if taken is None
+        else [(name, f"{width:,}") for name, width in taken.widths.items()],
+        facts=[] if taken is None else _facts(study, taken),
         remarks=[line for line in answer_lines(summary) if line != recommended_line(summary)],
         sections=_sections(study, groups),
     )
@@ -122,7 +127,8 @@ def _aim(study: StudyView) -> str:
 
 def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
     number = candidate.number
-    facts = [("trained", "never, only believed" if number is None else f"as trial {number}")]
+    facts = [*_confirmed_facts(study, candidate)]
+    facts += [("trained", "never, only believed" if number is None else f"as trial {number}")]
     if candidate.value is not None:
         facts.append((f"validation {study.metric}, observed", f"{candidate.value:.4f}"))
     if candidate.mean is not None and candidate.deviation is not None:
@@ -138,6 +144,24 @@ def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
                 value += f" of {format_cost(cost, study.limits[cost])}"
             facts.append((COST_BY_NAME[cost].title, value))
     return facts
+
+
+def _confirmed_facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
+    """Return what trainings with fresh seeds say of a network; nothing where there were none."""
+    confirmation = study.summary.confirmation
+    key = widths_key(candidate.widths)
+    for result in () if confirmation is None else confirmation.results:
+        if result.contender.key == key:
+            splits = (("validation", result.metric), ("test", result.test))
+            return [
+                (
+                    f"{split} {study.metric}, {mean.count} fresh seeds (± s.e.)",
+                    format_metric(study.goal.sign * mean.mean, mean.error, with_deviation=True),
+                )
+                for split, mean in splits
+                if mean is not None
+            ]
+    return []
 
 
 def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentSection]:

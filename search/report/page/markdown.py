@@ -32,7 +32,7 @@ def markdown(
     lines += [f"**{escape_markdown(document.verdict_text)}**", ""]
     if document.widths:
         widths = " ".join(f"{name}={width}" for name, width in document.widths)
-        lines += [f"Recommended: {escape_markdown(widths)}", ""]
+        lines += [f"{escape_markdown(document.widths_title)}: {escape_markdown(widths)}", ""]
         lines += [f"- {escape_markdown(f'{name}: {value}')}" for name, value in document.facts]
         lines += [""]
     for remark in document.remarks:

@@ -9,6 +9,7 @@ from widthwise.search.follow_up_kind import FollowUpKind
 from widthwise.search.problem.seeds import confirmation_seed
 from widthwise.search.report.figures.confirmation import draw_confirmation
 from widthwise.search.report.figures.view import StudyView
+from widthwise.search.report.page.document import compose
 from widthwise.search.report.summary import build_summary
 from widthwise.storage.ledger.slot import SlotRecord
 from widthwise.tests.search.report.made_study import made_record, make_evidence, make_study
@@ -40,6 +41,19 @@ def test_every_contender_has_its_row(study: StudyView) -> None:
         assert result.contender.title[:20] in drawing.svg
     assert "one training, one seed" in drawing.svg
     assert "paired difference, points" in drawing.svg
+
+
+def test_the_network_to_take_is_the_confirmed_one(study: StudyView) -> None:
+    confirmation = study.summary.confirmation
+    assert confirmation is not None
+    assert confirmation.chosen is not None
+    assert study.taken is not None
+    if confirmation.complete:
+        assert dict(study.taken.widths) == dict(confirmation.chosen.widths)
+    else:
+        assert study.taken == study.recommended
+    facts = dict(compose(study, []).facts)
+    assert "±" in facts["validation accuracy, 5 fresh seeds (± s.e.)"]
 
 
 def test_an_unconfirmed_study_has_none() -> None:

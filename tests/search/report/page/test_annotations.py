@@ -42,6 +42,7 @@ class Maker:
             aim="",
             verdict_word="no gain",
             verdict_text="No gain found.",
+            widths_title="",
             widths=[],
             facts=[],
             remarks=[],
