@@ -153,6 +153,7 @@ def training_result(
         losses=_mean_curve([member.losses for member in best]),
         validation_losses=_mean_curve([member.validation_losses for member in best]),
         spread=_standard_error(best) if complete else None,
+        scores=_split_scores(best, settings.replicas) if complete else (),
         learning_rate=best[0].member.learning_rate,
         engine=", ".join(dict.fromkeys(engines)),
         seconds=candidate.seconds,
@@ -192,6 +193,16 @@ def _standard_error(members: Sequence[MemberState]) -> float | None:
     if not 1 < len(scores) == len(members):
         return None
     return stdev(scores) / math.sqrt(len(scores))
+
+
+def _split_scores(members: Sequence[MemberState], replicas: int) -> tuple[float, ...]:
+    """Return the score on each fold, the mean over replicas; the members go fold by fold."""
+    scores = [member.score for member in members if member.score is not None]
+    if len(scores) < len(members):
+        return ()
+    return tuple(
+        fmean(scores[start : start + replicas]) for start in range(0, len(scores), replicas)
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -39,6 +39,8 @@ class TrainingResult:
         losses: Mean training loss of each of these epochs, likewise.
         validation_losses: Mean validation loss after each of them, likewise.
         spread: Standard error of the value over replicas and folds; None for one training.
+        scores: The value on each division into training and validation rows, fold after fold, the
+            mean over replicas; empty unless complete.
         learning_rate: The rate that counted.
         engine: What trained it.
         seconds: Wall-clock time, the candidate's share of what was trained together, in earlier
@@ -64,6 +66,7 @@ class TrainingResult:
     losses: tuple[float, ...]
     validation_losses: tuple[float, ...]
     spread: float | None
+    scores: tuple[float, ...] = ()
     learning_rate: float
     engine: str
     seconds: float

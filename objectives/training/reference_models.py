@@ -49,10 +49,14 @@ class ReferenceFigure:
     Attributes:
         value: Validation metric, the mean over folds.
         test: Test metric, likewise; None without a test split, or where nobody asked for it.
+        scores: The value on each fold.
+        ratio: Validation rows to training rows of a fold.
     """
 
     value: float
     test: float | None
+    scores: tuple[float, ...] = ()
+    ratio: float = 0.0
 
 
 class _Estimator(Protocol):
@@ -98,7 +102,8 @@ def judge_reference_models(
             # Threads of a few hundred rows wait for each other, and on a busy machine do little
             # else: boosted trees took a hundred times as long there.
             with threadpool_limits(limits=1):
-                figure = _mean_figure([_judge(data, fit(data), judge_test) for data in fold_data])
+                scores = [_judge(data, fit(data), judge_test) for data in fold_data]
+            figure = _mean_figure(scores, len(fold_data[0].validation) / len(fold_data[0].train))
         except (ObjectiveError, ValueError, TypeError, RuntimeError):
             continue
         if figure is not None:
@@ -131,12 +136,19 @@ def _judge(data: Data, score: _Scorer, judge_test: bool) -> tuple[float, float |
     return score(data.validation), score(data.test) if judge_test and len(data.test) else None
 
 
-def _mean_figure(scores: Iterable[tuple[float, float | None]]) -> ReferenceFigure | None:
+def _mean_figure(
+    scores: Iterable[tuple[float, float | None]], ratio: float
+) -> ReferenceFigure | None:
     values, tests = zip(*scores, strict=True)
     if not all(map(math.isfinite, values)):
         return None
     has_test = all(test is not None and math.isfinite(test) for test in tests)
-    return ReferenceFigure(value=fmean(values), test=fmean(tests) if has_test else None)
+    return ReferenceFigure(
+        value=fmean(values),
+        test=fmean(tests) if has_test else None,
+        scores=tuple(values),
+        ratio=ratio,
+    )
 
 
 def _fit_linear(data: Data) -> _Predictor:

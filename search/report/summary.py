@@ -19,7 +19,7 @@ from ..units import COST_BY_NAME, format_cost
 from ..units import format_widths as format_widths
 from .metric_format import format_metric
 from .recommendation.candidate import KNEE, Estimate, JudgedCandidate
-from .reference import Reference, better_model
+from .reference import ModelComparison, Reference, better_model, compare_models
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -120,6 +120,14 @@ class StudySummary:
         """The plain baselines by name, tried or not."""
         return self.recommendation.baselines if self.recommendation else {}
 
+    @property
+    def comparison(self) -> ModelComparison | None:
+        """The recommended network against the best other model; None while it is not trained."""
+        trial = self.recommendation.recommended.trial if self.recommendation else None
+        if trial is None:
+            return None
+        return compare_models(self.references, trial, self.goal, self.metric)
+
     def to_json(self) -> dict[str, Any]:
         """Return the summary as `report --json` writes it, a mapping of JSON values."""
         answer = self.recommendation
@@ -134,6 +142,7 @@ class StudySummary:
             "verdict_text": self.verdict_text,
             **(answer.to_json(self.metric) if answer else NO_ANSWER),
             "baselines": self._baselines_json(),
+            "better_model": self.comparison.to_json() if self.comparison else None,
             "confirmation": _part_json(self.confirmation),
             "proxy_fidelity": _part_json(self.proxy_fidelity),
             "diagnosis": _part_json(self.diagnosis),
@@ -332,6 +341,8 @@ def better_model_line(summary: StudySummary) -> str | None:
     if summary.recommendation is None:
         return None
     recommended = summary.recommendation.recommended
+    if (comparison := summary.comparison) is not None:
+        return comparison.sentence()
     value = recommended.value
     if value is None and recommended.estimate is not None:
         value = recommended.estimate.mean

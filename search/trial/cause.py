@@ -38,7 +38,7 @@ _TITLES = {"linear": "a linear model", "trees": "boosted trees"}
 def likely_cause(
     untrained: Sequence[SlotRecord],
     problem: Problem,
-    references: Mapping[str, Mapping[str, float | None]],
+    references: Mapping[str, Mapping[str, Any]],
     *,
     nan_count: int = 0,
 ) -> str:
@@ -174,7 +174,7 @@ def _overfit(untrained: Sequence[SlotRecord]) -> str | None:
     )
 
 
-def _others(references: Mapping[str, Mapping[str, float | None]], goal: Goal) -> tuple[str, bool]:
+def _others(references: Mapping[str, Mapping[str, Any]], goal: Goal) -> tuple[str, bool]:
     """Return a sentence on other models on the same rows, and whether one of them has learned."""
     values = {
         name: value

@@ -40,6 +40,7 @@ class CompletedTrial:
         epochs: Epochs trained.
         seconds: Wall-clock time of the training, its share of a batch.
         spread: Standard error of the value over replicas and folds; None for one training.
+        scores: The value on each fold; empty where it is unknown.
     """
 
     number: int
@@ -59,6 +60,7 @@ class CompletedTrial:
     epochs: int | None = None
     seconds: float | None = None
     spread: float | None = None
+    scores: Sequence[float] = ()
 
 
 def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
@@ -90,6 +92,7 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         epochs=result.get("epochs"),
         seconds=result.get("seconds"),
         spread=result.get("attributes", {}).get("spread"),
+        scores=tuple(result.get("scores", ())),
     )
 
 

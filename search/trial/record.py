@@ -76,6 +76,7 @@ def training_settlement(
     stored_result: dict[str, Any] = {
         "test": result.test_value,
         "train": result.train_value,
+        "scores": list(result.scores),
         "costs": dict(bound_slot.costs),
         "measured": dict(bound_slot.measured_costs),
         "curve": list(result.curve),

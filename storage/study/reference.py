@@ -6,6 +6,7 @@ Entry points: `store_reference_figures`, `read_reference_figures`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..database.database import Database
 from ..ledger.slot import StudyRow
@@ -13,8 +14,8 @@ from .notes import read_note, store_note
 
 REFERENCE_ATTRIBUTE = "widthwise:reference_models"
 
-ReferenceFigures = Mapping[str, Mapping[str, float | None]]
-"""Name of a model to its `value` (validation metric) and `test`."""
+ReferenceFigures = Mapping[str, Mapping[str, Any]]
+"""Name of a model to its `value` (validation metric), `test`, and `scores` on each fold."""
 
 
 def store_reference_figures(database: Database, row: StudyRow, figures: ReferenceFigures) -> None:

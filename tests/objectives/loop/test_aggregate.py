@@ -268,6 +268,17 @@ def test_folds_are_trainings_on_other_rows_and_their_mean_counts() -> None:
     assert result.spread is not None
 
 
+def test_the_scores_of_folds_are_means_over_replicas() -> None:
+    widths, settings = {"a": 6, "b": 4}, replace(SHORT_SETTINGS, folds=3, replicas=2)
+    (result,) = train_results(MLP, [Candidate(widths=widths, seed=4)], settings)
+    expected = [
+        train(replace(MLP, data=fold), widths, replace(SHORT_SETTINGS, replicas=2), seed=4).value
+        for fold in make_folds(DATA, 3)
+    ]
+    assert result.scores == pytest.approx(expected)
+    assert fmean(result.scores) == pytest.approx(result.value)
+
+
 def test_repeats_of_folds_are_other_draws_with_other_seeds() -> None:
     widths, settings = {"a": 6, "b": 4}, replace(SHORT_SETTINGS, folds=3, repeats=2)
     (result,) = train_results(MLP, [Candidate(widths=widths, seed=4)], settings)
@@ -278,4 +289,5 @@ def test_repeats_of_folds_are_other_draws_with_other_seeds() -> None:
     values = [training_result.value or 0.0 for training_result in singles]
     assert result.value == pytest.approx(fmean(values), rel=1e-12)
     assert result.spread == pytest.approx(stdev(values) / math.sqrt(6))
+    assert result.scores == pytest.approx(values)
     assert len(set(values[:3])) + len(set(values[3:])) > 2

@@ -45,7 +45,7 @@ def table(targets: Tensor, task: Task, outputs: int, rows: int = 60) -> Data:
 
 def test_classes_are_judged_as_scikit_learn_judges_them() -> None:
     data = load_data("wine", base=Path(), seed=0)
-    figures = judge_reference_models(objective_of(data), folds=1, widths={})
+    figures = judge_reference_models(objective_of(data), folds=1, widths={}, judge_test=True)
     arrays = [
         part.numpy()
         for split in (data.train, data.validation, data.test)
@@ -94,6 +94,8 @@ def test_folds_are_those_of_the_candidates(repeats: int) -> None:
     for name in ("constant", "linear", "trees"):
         expected = np.mean([figure[name].value for figure in by_fold])
         assert figures[name].value == pytest.approx(expected)
+        assert figures[name].scores == tuple(figure[name].value for figure in by_fold)
+        assert figures[name].ratio == pytest.approx(40 / 80)
 
 
 def test_several_columns_are_predicted_together() -> None:

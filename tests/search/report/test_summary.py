@@ -44,6 +44,7 @@ KEYS = [
     "in_question",
     "more_trainings",
     "baselines",
+    "better_model",
     "confirmation",
     "proxy_fidelity",
     "diagnosis",

@@ -1,0 +1,74 @@
+"""The command: search each table by default options, and set its network against other models.
+
+Each search is the command line's own, `widthwise run --data FILE --target COLUMN --trials 8`, in a
+process of its own. A table in Markdown to standard output, all figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from .measure import measure
+from .tables import TABLES
+
+SIGNIFICANT = 0.05
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; returns 0 where no network is significantly worse than a linear model."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.twelve_tables", description=__doc__)
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--packages", type=Path, help="where pip put the packages (--target)")
+    parser.add_argument("--splits", type=int, default=5, help="splits of each table")
+    parser.add_argument("--jobs", type=int, default=1, help="tables at a time")
+    parser.add_argument("--confirm", action="store_true", help="let each run confirm its answer")
+    parser.add_argument("--tables", help="names, separated by commas; all if left out")
+    options = parser.parse_args(arguments)
+    names = options.tables.split(",") if options.tables else [table.name for table in TABLES]
+    jobs = [
+        (table.name, options.packages, options.splits, options.confirm)
+        for table in TABLES
+        if table.name in names
+    ]
+    print(
+        "| table, rows | widths | network | linear | trees | network − linear | p "
+        "| the report names |\n|---|---|---|---|---|---|---|---|"
+    )
+    figures: dict[str, Any] = {}
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for (name, *_), found in zip(jobs, pool.map(measure, jobs), strict=True):
+            figures[name] = found
+            print(_row(name, found), flush=True)
+            if options.json is not None:
+                options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    worse = [name for name, found in figures.items() if _is_worse(found)]
+    print(f"\nsignificantly worse than the linear model: {', '.join(worse) or 'none'}")
+    return int(bool(worse) or not figures)
+
+
+def _is_worse(found: dict[str, Any]) -> bool:
+    difference = found["against"]["linear"]
+    return bool(difference["mean"] < 0 and difference["p"] < SIGNIFICANT)
+
+
+def _row(name: str, found: dict[str, Any]) -> str:
+    test, linear = found["test"], found["against"]["linear"]
+    cells = [
+        f"{name}, {found['rows']:,}",
+        "–".join(str(width) for width in found["widths"].values()),
+        *(f"{test[name]:.3f}" for name in ("network", "linear", "trees")),
+        f"{linear['mean']:+.3f} ± {linear['error']:.3f}",
+        f"{linear['p']:.2f}",
+        str((found["report"]["better_model"] or {}).get("name", "—")),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
