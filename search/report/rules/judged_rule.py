@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from .rule_candidates import RuleTarget, nearest_row
 
 SIZE = "parameters"
 """The cost that candidates are compared by."""
+
+NO_EFFECT = Effect(mean=0.0, low=0.0, high=0.0, probability_positive=0.0)
+"""Of the recommended candidate over itself, where draws would show rounding."""
 
 NEAR_OCTAVES = 1.0
 """A candidate is near a trial whose every width is within a factor of 2. Of farther ones the
@@ -75,9 +78,16 @@ class JudgedRule:
             return Standing.AS_GOOD
         return Standing.WORSE if self.effect.high < 0 else Standing.UNDECIDED
 
+    @property
+    def is_recommended(self) -> bool:
+        """Whether its candidate is the recommended one."""
+        return self.effect == NO_EFFECT
+
     def describe(self) -> str:
         """Return the candidate's standing: "worse: −0.012 (−0.02 to −0.004), at 3.1 × …"."""
         size = "" if self.size_ratio is None else f", at {format_ratio(self.size_ratio)}"
+        if self.is_recommended:
+            return f"{self.standing}: it is the recommended candidate itself"
         far = ", extrapolated: no trial within a factor of 2" if self.extrapolated else ""
         return f"{self.standing}: {self.effect}{size}{far}"
 
@@ -113,7 +123,7 @@ def judge_targets(
                 name: max(1, round(width)) for name, width in zip(names, target.widths, strict=True)
             },
             widths=surface.space.as_mapping(row),
-            effect=effect,
+            effect=NO_EFFECT if np.array_equal(row, surface.row) else effect,
             size_ratio=ratio,
             noise=surface.noise,
             extrapolated=_is_far(surface, row),
@@ -137,6 +147,16 @@ def size_ratio(surface: Surface, row: Row) -> float | None:
     if costs is None or base is None or not int(base[0]):
         return None
     return int(costs[0]) / int(base[0])
+
+
+def format_against(effect: Effect) -> str:
+    """Return an effect in words: "0.0030 (0.0008 to 0.0054) worse than the recommended one"."""
+    if effect == NO_EFFECT:
+        return "the recommended one itself"
+    if effect.mean >= 0:
+        return f"{str(effect).removeprefix('+')} better than the recommended one"
+    loss = replace(effect, mean=-effect.mean, low=-effect.high, high=-effect.low)
+    return f"{str(loss).removeprefix('+')} worse than the recommended one"
 
 
 def format_ratio(ratio: float) -> str:

@@ -21,7 +21,7 @@ from ...sampler.baselines import LARGEST_FEASIBLE
 from ...space.feasible_set import FeasibleSet
 from ..diagnosis.interval import format_amount
 from ..diagnosis.surface import Surface
-from .judged_rule import JudgedRule, Standing, format_ratio, judge_targets
+from .judged_rule import JudgedRule, Standing, format_against, format_ratio, judge_targets
 from .rule_candidates import RuleTarget
 
 MORE, EQUAL = "more is always better", "all layers must be equal"
@@ -106,8 +106,9 @@ def _more(
         return Misconception(claim=MORE, answer=Answer.HOLDS, text=text)
     size = "" if judged.size_ratio is None else f" at {format_ratio(judged.size_ratio)}"
     text = (
-        f"The largest that fits ({_format(judged)}) has {judged.effect} over the recommended "
-        f"one{size}; the noise of one training is ± {format_amount(judged.noise)}."
+        f"The largest that fits ({_format(judged)}) is believed to be "
+        f"{format_against(judged.effect)}{size}; the noise of one training is "
+        f"± {format_amount(judged.noise)}."
     )
     is_nothing = judged.standing is Standing.AS_GOOD and judged.effect.high < judged.noise
     answer = {
@@ -145,8 +146,8 @@ def _equal(surface: Surface, feasible: FeasibleSet) -> Misconception:
         Standing.UNDECIDED: Answer.UNDECIDED,
     }[judged.standing]
     text = (
-        f"The best with equal layers ({_format(judged)}) has {judged.effect} over the recommended "
-        f"one{size}."
+        f"The best with equal layers ({_format(judged)}) is believed to be "
+        f"{format_against(judged.effect)}{size}."
     )
     return Misconception(claim=EQUAL, answer=answer, text=text)
 
@@ -197,10 +198,10 @@ def _ends(judged: Sequence[JudgedRule]) -> str:
     best = max(judged, key=lambda rule: rule.effect.mean)
     worst = min(judged, key=lambda rule: rule.effect.mean)
     if best is worst:
-        return f"{best.rule} ({_format(best)}) has {best.effect} over the recommended one"
+        return f"{best.rule} ({_format(best)}) is {format_against(best.effect)}"
     return (
-        f"the best is {best.rule} ({_format(best)}) with {best.effect}, the worst {worst.rule} "
-        f"({_format(worst)}) with {worst.effect}"
+        f"the best, {best.rule} ({_format(best)}), is {format_against(best.effect)}, the worst, "
+        f"{worst.rule} ({_format(worst)}), {format_against(worst.effect)}"
     )
 
 

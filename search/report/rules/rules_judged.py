@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...sampler.baselines import LARGEST_FEASIBLE
 from ...surrogate.blas_threads import single_blas_thread
+from ..diagnosis.interval import format_amount
 from ..diagnosis.surface import make_surface
 from .judged_rule import JudgedRule, judge_targets
 from .misconceptions import Misconception, answer_misconceptions
@@ -34,12 +35,14 @@ class RulesJudged:
         published: Widths of published networks.
         misconceptions: The four beliefs, answered.
         noise: Standard deviation of one training, in the metric's unit.
+        metric: Its name.
     """
 
     rules: Sequence[JudgedRule]
     published: Sequence[JudgedRule]
     misconceptions: Sequence[Misconception]
     noise: float
+    metric: str
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `report --json` writes it; gains are over the recommended candidate."""
@@ -59,6 +62,10 @@ class RulesJudged:
             asked, widths = _format(rule.asked), _format(rule.widths)
             taken = widths if asked == widths else f"{asked}, nearest that fits {widths}"
             lines.append(f"{rule.rule} ({taken}): {rule.describe()}.")
+        lines.append(
+            f"Gains are in {self.metric}, over the recommended candidate, with 90 % intervals; the "
+            f"noise of one training is ± {format_amount(self.noise)}."
+        )
         return lines
 
 
@@ -103,6 +110,7 @@ def judge_rules(
             published,
         ),
         noise=surface.noise,
+        metric=evidence.spec.metric,
     )
 
 

@@ -148,6 +148,16 @@ def test_json_and_words(problem: Problem) -> None:
     assert all(sentence.endswith(".") for sentence in answer["sentences"])
 
 
+def test_what_a_rule_and_the_search_agree_on_is_said(problem: Problem) -> None:
+    """On a slope the largest is the recommended one, and what published widths are taken to."""
+    planted = Planted(widths=WIDTHS, truth=rising, noise=0.002)
+    rules, _ = judged(planted, 0, problem)
+    assert rules.misconceptions[0].text == "The largest that fits is the recommended one itself."
+    bert = next(rule for rule in rules.published if rule.rule == "BERT-base")
+    assert bert.describe() == "as good: it is the recommended candidate itself"
+    assert (bert.effect.low, bert.effect.high) == (0, 0)
+
+
 def test_a_metric_that_is_minimised(problem: Problem) -> None:
     planted = Planted(
         widths=WIDTHS,
