@@ -95,11 +95,12 @@ def test_small_enough_at_the_bottom_asks_for_smaller_still() -> None:
         widths={"h1": {"low": 64, "high": 512, "step": 32}, "h2": RANGE},
         truth=lambda w: 0.9 - 0.5 * w["h2"] ** -0.6,
         study={"goal": "smallest", "target": 0.85, "cost": "parameters"},
+        trials=60,
     )
 
     def count(planted: Planted) -> int:
-        found = [diagnose(planted, seed, h1=64, h2=128) for seed in range(10)]
+        found = [diagnose(planted, seed, h1=64, h2=128) for seed in range(20)]
         return sum(any(x.too_narrow and x.layer.title == "h1" for x in each) for each in found)
 
-    assert count(plateau) >= 8
-    assert count(replace(plateau, study={})) <= 2
+    assert count(plateau) >= 12, "few of these trials lie at the bottom: a search's would"
+    assert count(replace(plateau, study={})) <= 1
