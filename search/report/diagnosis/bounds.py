@@ -24,14 +24,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ....objectives.errors import ObjectiveError
 from ...surrogate.observations import Floats
 from .interval import SURE, Effect, effect_of
 from .layers import RATE_FACTOR
 from .steps import Layer, Row, Step, layers_of, narrower, wider
 from .surface import Surface
 
-_TRIED_BOUNDS = 16
-"""Bounds up to an octave beyond the present one that are tried against the limits."""
+_TRIED_BOUNDS = 4
+"""Bounds up to an octave beyond the present one that are tried against the limits: their costs are
+traced, since no polynomial was fitted there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,4 +224,8 @@ def _keeps_limits(surface: Surface, row: Row) -> bool:
     feasible = surface.feasible
     if feasible is None or not feasible.limits.names():
         return True
-    return bool(feasible.limits.is_feasible(feasible.cost_function(row[None, :]))[0])
+    try:
+        costs = feasible.cost_function(row[None, :])
+    except ObjectiveError:
+        return False  # the model cannot be built so wide
+    return bool(feasible.limits.is_feasible(costs)[0])

@@ -132,6 +132,8 @@ def diagnose_study(
     if recommendation is None or not evidence.trials:
         return None
     metric = evidence.spec.metric
+    if evidence.untrained_reason is not None:
+        return Diagnosis(metric=metric, untrained=f"Not trained. {evidence.untrained_reason}")
     if all(trial.no_better_than_constant for trial in evidence.trials):
         return Diagnosis(metric=metric, untrained=_describe_untrained(evidence))
     widths = recommendation.recommended.widths

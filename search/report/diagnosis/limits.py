@@ -30,7 +30,7 @@ from ...space.limits import Limits
 from ...units import COST_BY_NAME, format_cost
 from .interval import Effect
 from .steps import Row, layers_of, wider
-from .surface import MAX_LISTED, Surface
+from .surface import MAX_LISTED, MIN_BATCH, Surface
 
 if TYPE_CHECKING:
     from ...trial.history import CompletedTrial
@@ -41,10 +41,6 @@ RELAXATION = 1.1
 
 REACHED_SHARE = 0.95
 """Share of a limit from which on a network of the front counts as one that reaches it."""
-
-MIN_BATCH = 4096
-"""Costs that must be to be had at once for a limit to be relaxed: where each candidate is traced,
-that would take minutes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from ...surrogate.observations import Floats
 from ...units import COST_BY_NAME, format_compact, format_memory
 from .interval import Effect, format_amount
 from .power_law import Estimated, NoLaw, PowerLaw, fit_power_law
-from .surface import Surface
+from .surface import MIN_BATCH, Surface
 
 if TYPE_CHECKING:
     from ..evidence import StudyEvidence
@@ -173,8 +173,9 @@ def _shortfalls(
     Returns:
         Mean [n], deviation [n] and joint draws [SHORTFALL_DRAWS, n].
     """
-    pool = _pool(surface, rows)
-    pool_sizes = surface.costs(pool)[cost].astype(np.float64)
+    pool, pool_sizes = _pool(surface, rows), sizes
+    if len(pool) > len(rows):
+        pool_sizes = surface.costs(pool)[cost].astype(np.float64)
     means, _ = surface.posterior.metric.predict(surface.space.encode(pool))
     best = _best_up_to(sizes, pool_sizes, means)
     joint = surface.posterior.metric.joint(surface.space.encode(np.vstack([rows, pool[best]])))
@@ -185,9 +186,11 @@ def _shortfalls(
 
 
 def _pool(surface: Surface, rows: Candidates) -> Candidates:
-    """Return feasible candidates of every size, the rows among them."""
+    """Return feasible candidates of every size, the rows among them; else these alone."""
     feasible = surface.feasible
     assert feasible is not None, "costs are known only where the feasible set is"
+    if feasible.cost_batch_size < MIN_BATCH:
+        return rows
     rng = np.random.default_rng(0)
     pool = feasible.candidate_pool(rng, surface.history.top_observed)
     if len(pool) > MAX_POOL:

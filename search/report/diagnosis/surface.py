@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...space.feasible_set import FeasibleSet
 from ...space.local_search import beam_search
-from ...space.neighbourhood import Candidates, hash_rows
+from ...space.neighbourhood import Candidates, hash_rows, unique_rows
 from ...space.space import Space
 from ...surrogate.observations import Floats
 from .interval import Effect, effect_of
@@ -34,6 +34,10 @@ DRAWS = 4000
 MAX_LISTED = 2**16
 """Candidates of a space that are all listed and scored; of more, so many and the surroundings of
 the best of them are, so that a diagnosis takes seconds."""
+
+MIN_BATCH = 4096
+"""Costs that must be to be had at once for untried candidates to be looked at: where each has to be
+traced, that would take minutes."""
 
 _SHORTLIST_SIZE = 4096
 """Candidates, the best by the polynomial surface, that every model scores."""
@@ -88,6 +92,9 @@ class Surface:
         """
         rng = np.random.default_rng(0)
         tops = np.vstack([self.row[None, :], self.history.top_observed])
+        if candidates.cost_batch_size < MIN_BATCH:
+            # Whatever was trained keeps the limits; to look further would trace for minutes.
+            return self._best_of(unique_rows(np.vstack([tops, self.history.observed])), counts)
         pool = candidates.candidate_pool(rng, tops)
         listed = candidates.enumerated and len(pool) <= MAX_LISTED
         if len(pool) > MAX_LISTED:
@@ -114,6 +121,16 @@ class Surface:
 
         starts = pool[np.argsort(-means, kind="stable")[:_BEAM_STARTS]]
         return beam_search(candidates, score, starts, rng)
+
+    def _best_of(self, pool: Candidates, counts: RowTest | None) -> Row | None:
+        """Return the best of some rows; None where none counts."""
+        if counts is not None:
+            pool = pool[counts(pool)]
+        pool = pool[self._is_usable(pool)] if len(pool) else pool
+        if not len(pool):
+            return None
+        means, _ = self.posterior.metric.predict(self.space.encode(pool))
+        return np.asarray(pool[int(np.argmax(means))])
 
     def _is_usable(self, rows: Candidates) -> NDArray[np.bool_]:
         """Return which rows did not fail and are likely to keep every measured limit, [n]."""

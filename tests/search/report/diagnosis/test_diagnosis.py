@@ -49,6 +49,13 @@ def test_a_study_that_learnt_nothing_gets_that_diagnosis_and_no_other() -> None:
         assert advice in found.untrained
 
 
+def test_a_study_that_was_stopped_as_it_learnt_nothing_gets_that_diagnosis() -> None:
+    """Even where a lucky trial is above the constant."""
+    stopped = replace(PLANTED.evidence(0), untrained_reason="Nothing is learned: 3 of 8 trials.")
+    found = diagnose(stopped)
+    assert found.sentences() == ["Not trained. Nothing is learned: 3 of 8 trials."]
+
+
 def test_one_trial_that_learnt_is_enough_to_be_judged() -> None:
     evidence = NOTHING_LEARNT.evidence(0)
     learnt = replace(evidence.records[3], value=0.8, result={"constant_score": 0.1})

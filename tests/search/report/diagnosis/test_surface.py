@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -23,20 +24,42 @@ def test_the_best_of_a_listed_set_is_near_the_optimum() -> None:
 
 
 def test_a_space_too_large_to_list_is_climbed() -> None:
-    evidence = PLANTED.evidence(0)
+    planted = replace(PLANTED, widths={"h1": RANGE, "h2": RANGE, "h3": RANGE})
+    evidence = planted.evidence(0)
     surface = make_surface(evidence, evidence.trials[0].widths)
     assert surface is not None
     unlisted = FeasibleSet(
-        evidence.space, evidence.spec.limits.to_limits(), mlp_costs(64, 10), cost_batch_size=256
+        evidence.space, evidence.spec.limits.to_limits(), mlp_costs(64, 10), cost_batch_size=4096
     )
     assert not unlisted.enumerated
     row = surface.best(unlisted)
     assert row is not None
-    assert PLANTED.truth(evidence.space.as_mapping(row)) > 0.895
+    assert planted.truth(evidence.space.as_mapping(row)) > 0.89
     odd = surface.best(unlisted, lambda rows: rows[:, 0] < 64)
     assert odd is not None
     assert odd[0] < 64
     assert surface.best(unlisted, lambda rows: rows[:, 0] < 0) is None
+
+
+def test_where_costs_are_traced_one_by_one_only_what_was_trained_is_looked_at() -> None:
+    evidence = PLANTED.evidence(0)
+    surface = make_surface(evidence, evidence.trials[0].widths)
+    assert surface is not None
+    asked: list[int] = []
+
+    def costs(rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        asked.append(len(rows))
+        return mlp_costs(64, 10)(rows)
+
+    traced = FeasibleSet(
+        evidence.space, evidence.spec.limits.to_limits(), costs, cost_batch_size=256
+    )
+    asked.clear()
+    row = surface.best(traced)
+    assert row is not None
+    assert evidence.space.as_mapping(row) in [dict(trial.widths) for trial in evidence.trials]
+    assert asked == []
+    assert surface.best(traced, lambda rows: rows[:, 0] < 0) is None
 
 
 def test_intervals_of_differences_hold_the_truth() -> None:
