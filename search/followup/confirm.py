@@ -4,7 +4,8 @@ A follow-up study of the kind "confirmation". Rounds of trainings, of which `nex
 the next, go on until the answer is decided. Every round is planned in the ledger, so whoever comes
 after an interruption goes on where it was. Only here is the test split judged.
 
-Entry points: `confirm_study`; `confirm_finished`, what ends a run; `ConfirmationOptions`.
+Entry points: `confirm_study`; `confirm_finished`, what ends a run, and `describe_unconfirmed`, why
+it does not; `ConfirmationOptions`.
 """
 
 from __future__ import annotations
@@ -114,6 +115,12 @@ def confirm_finished(
     )
 
 
+def describe_unconfirmed(database: Database, name: str) -> str:
+    """Return in a line why a study is not confirmed whose workers have ended early."""
+    reason = _reason_against(database, load_study(database, name)) or "the search is not finished"
+    return f"not confirmed: {reason}"
+
+
 def confirm_study(
     database: Database,
     name: str,
@@ -171,6 +178,9 @@ def _reason_against(database: Database, row: StudyRow) -> str | None:
         parent = followed_name(row.name, row.kind)
         return f"it is the {row.kind} of {parent}; name that study"
     reader = LedgerReader(database, row)
+    if (untrained := reader.untrained_reason()) is not None:
+        insist = format_command("resume", row.name, options=["--untrained-ok"])
+        return f"it learned nothing ({untrained.rstrip('.')}); `{insist}` goes on all the same"
     if reader.status() is StudyStatus.CANCELLED:
         return f"it was cancelled; `{format_command('resume', row.name)}` opens it again"
     complete = reader.counts().complete

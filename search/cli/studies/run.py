@@ -191,7 +191,7 @@ def _run_to_the_end(
     """Run workers on a study, confirm its answer, and print the report, whatever came of it."""
     from ....objectives.errors import ObjectiveError
     from ...fleet.run import run_fleet
-    from ...followup.confirm import confirm_finished
+    from ...followup.confirm import confirm_finished, describe_unconfirmed
     from ...worker.shutdown import StopRequest
 
     stop, error = StopRequest(), None
@@ -218,7 +218,7 @@ def _run_to_the_end(
         except (SearchError, ObjectiveError) as unconfirmed:
             error = unconfirmed  # what the search found is told all the same
     elif confirm:
-        stderr().print("not confirmed: the search is not finished", markup=False)
+        stderr().print(describe_unconfirmed(database, name), markup=False, soft_wrap=True)
     _report_run(database, name, exit_code, as_json=as_json)
     if error is not None:
         raise error

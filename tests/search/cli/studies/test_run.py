@@ -338,6 +338,9 @@ def test_a_study_that_learns_nothing_stops_and_goes_on_only_for_who_insists(
         refused = cli.run_in_process(*command)
         assert refused.code == 4
         assert "resume still --untrained-ok" in refused.err
+    unconfirmed = cli.run_in_process("confirm", "still")
+    assert unconfirmed.code == 2
+    assert "cannot be confirmed: it learned nothing (Nothing is learned: " in unconfirmed.err
     again = cli("resume", "still", "--untrained-ok")
     assert again.code == 0, again.err
     state = json.loads(cli.run_in_process("status", "still", "--json").out)
