@@ -108,6 +108,11 @@ class Refinement:
         if state.failed is not None:
             return f"Nothing could be refined: the study's own setting failed: {state.failed}."
         won = [item for item in state.decisions if item.verdict is OptionVerdict.BETTER]
+        if state.gain is None and any(item.detail and not item.text for item in state.decisions):
+            return (
+                "Nothing to refine in what was decided on: no other setting is better beyond the "
+                "noise."
+            )
         if state.gain is None:
             return "Nothing to refine: no other setting is better beyond the noise."
         taken = ", ".join(_last_of_each_axis(won))
@@ -127,10 +132,14 @@ class Refinement:
         lines = [self.verdict_text]
         if (noise := self.fold_noise) is not None:
             lines.append(_fold_sentence(noise, MetricWords(name=self.metric, sign=self.goal.sign)))
+        by_reason: dict[tuple[str, str], list[str]] = {}
+        for item in self.state.decisions:
+            if item.detail is not None:
+                reason = str(item.verdict), item.detail
+                by_reason.setdefault(reason, []).append(item.text or item.axis)
         lines += [
-            f"{item.text or item.axis}: {item.verdict}, {item.detail}."
-            for item in self.state.decisions
-            if item.detail is not None
+            f"{', '.join(names)}: {verdict}, {detail}."
+            for (verdict, detail), names in by_reason.items()
         ]
         return [*lines, *self.notes]
 

@@ -253,7 +253,7 @@ class _Race:
                         axis=axis.name,
                         text="",
                         verdict=OptionVerdict.NOT_TRIED,
-                        detail=f"the budget of {self.budget} trainings is spent",
+                        detail=f"{self.budget} trainings are not enough to decide on it",
                     )
                     for axis in axes
                     if axis.group >= remaining[0] and axis.name not in decided

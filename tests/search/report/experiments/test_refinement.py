@@ -82,7 +82,7 @@ def test_a_gain_that_does_not_hold_is_none() -> None:
 
 
 def test_nothing_to_refine_and_nothing_that_could_be_are_said() -> None:
-    assert refinement(None).verdict_text.startswith("Nothing to refine: no other setting")
+    assert refinement(None).verdict_text.startswith("Nothing to refine in what was decided on: ")
     failed = refinement(None, failed="the training loss became nan")
     assert failed.verdict is RefinementVerdict.FAILED
     assert failed.verdict_text.endswith(
