@@ -21,7 +21,7 @@ LONG_COLUMNS = ("widths",)
 
 _EMPTY = ("", "—")
 # Columns of a terminal that the first column may take where a table is laid out in parts.
-_KEY_SHARE = 0.4
+_KEY_SHARE = 0.3
 
 
 def make_table(

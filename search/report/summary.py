@@ -7,7 +7,7 @@ it to programs, `page.document` to people.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...objectives.cost.registry import COSTS
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .stopping import StoppingNote
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
+SEARCH_PICK = "the search's pick"
+"""Label of what the search would have taken, where a confirmation chose another candidate."""
 NO_ANSWER: Mapping[str, Any] = {
     "best": None,
     "recommended": None,
@@ -111,6 +113,33 @@ class StudySummary:
         return self.recommendation.verdict_text
 
     @property
+    def recommended(self) -> JudgedCandidate | None:
+        """The candidate to take: what a complete confirmation chose, else what the search did."""
+        answer, confirmation = self.recommendation, self.confirmation
+        chosen = confirmation.chosen if confirmation and confirmation.complete else None
+        if answer is None or chosen is None:
+            return answer.recommended if answer else None
+        named = [answer.recommended, answer.runner_up, answer.knee, *answer.baselines.values()]
+        for candidate in named:
+            if candidate is not None and dict(candidate.widths) == dict(chosen.widths):
+                return replace(candidate, label=answer.recommended.label)
+        return JudgedCandidate(
+            label=answer.recommended.label,
+            widths=chosen.widths,
+            trial=None,
+            estimate=None,
+            costs=chosen.costs,
+        )
+
+    @property
+    def is_pick_recommended(self) -> bool:
+        """Whether what the search would have taken is what is recommended."""
+        taken, answer = self.recommended, self.recommendation
+        if taken is None or answer is None:
+            return True
+        return dict(taken.widths) == dict(answer.recommended.widths)
+
+    @property
     def no_better_than_constant(self) -> list[CompletedTrial]:
         """The completed trials that are no better than a constant prediction."""
         return [trial for trial in self.trials if trial.no_better_than_constant]
@@ -123,14 +152,14 @@ class StudySummary:
     @property
     def comparison(self) -> ModelComparison | None:
         """The recommended network against the best other model; None while it is not trained."""
-        trial = self.recommendation.recommended.trial if self.recommendation else None
+        trial = self.recommended.trial if self.recommended else None
         if trial is None:
             return None
         return compare_models(self.references, trial, self.goal, self.metric)
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as `report --json` writes it, a mapping of JSON values."""
-        answer = self.recommendation
+        answer, taken = self.recommendation, self.recommended
         return {
             "study": self.study,
             "goal": str(self.goal.kind),
@@ -141,6 +170,8 @@ class StudySummary:
             "verdict": str(self.verdict),
             "verdict_text": self.verdict_text,
             **(answer.to_json(self.metric) if answer else NO_ANSWER),
+            "recommended": taken.to_json(self.metric) if taken else None,
+            "search_pick": answer.recommended.to_json(self.metric) if answer else None,
             "baselines": self._baselines_json(),
             "better_model": self.comparison.to_json() if self.comparison else None,
             "confirmation": _part_json(self.confirmation),
@@ -305,7 +336,11 @@ def _named_candidates(summary: StudySummary) -> list[tuple[str, JudgedCandidate]
     ]
     named += [("best observed", answer.best_observed)]
     named += [("runner-up", answer.runner_up)] if answer.runner_up else []
-    return [*named, ("recommended", answer.recommended)]
+    if not summary.is_pick_recommended:
+        named += [(SEARCH_PICK, answer.recommended)]
+    taken = summary.recommended
+    assert taken is not None, "there is an answer"
+    return [*named, (taken.label, taken)]
 
 
 def progress_line(summary: StudySummary) -> str:
@@ -317,30 +352,36 @@ def progress_line(summary: StudySummary) -> str:
 
 def recommended_line(summary: StudySummary) -> str | None:
     """Return what is recommended and what is believed of it; None while nothing is."""
-    candidate = summary.recommendation.recommended if summary.recommendation else None
-    if candidate is None:
+    taken, answer = summary.recommended, summary.recommendation
+    if taken is None or answer is None:
         return None
-    known = f"trial {candidate.trial.number}" if candidate.trial else "never trained"
+    known = f"trial {taken.trial.number}" if taken.trial else "never trained in the search"
     believed = ""
-    if estimate := candidate.estimate:
+    if estimate := taken.estimate:
         mean, low, high = (
             format_metric(figure, estimate.deviation)
             for figure in (estimate.mean, estimate.low, estimate.high)
         )
         believed = f", believed to have {summary.metric} {mean} (95 %: {low} to {high})"
-    return f"Recommended: {format_widths(candidate.widths)}, {known}{believed}."
+    line = f"Recommended: {format_widths(taken.widths)}, {known}{believed}."
+    if summary.is_pick_recommended:
+        return line
+    pick = format_widths(answer.recommended.widths)
+    return f"{line} Before its confirmation the search would have taken {pick}."
 
 
 def reason_line(summary: StudySummary) -> str | None:
     """Return why the recommended candidate is not the best observed one; None where it is."""
-    return summary.recommendation.reason if summary.recommendation else None
+    if summary.recommendation is None or not summary.is_pick_recommended:
+        return None
+    return summary.recommendation.reason
 
 
 def better_model_line(summary: StudySummary) -> str | None:
     """Return which other model is better than the recommended network; None where none is."""
-    if summary.recommendation is None:
+    recommended = summary.recommended
+    if recommended is None:
         return None
-    recommended = summary.recommendation.recommended
     if (comparison := summary.comparison) is not None:
         return comparison.sentence()
     value = recommended.value
@@ -360,8 +401,7 @@ def constant_line(summary: StudySummary) -> str | None:
     useless = summary.no_better_than_constant
     if not useless:
         return None
-    answer = summary.recommendation
-    trial = answer.recommended.trial if answer else None
+    trial = summary.recommended.trial if summary.recommended else None
     constant = useless[-1].constant_score
     return (
         f"{len(useless)} of {len(summary.trials)} trials are no better than a constant prediction "

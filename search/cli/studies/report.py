@@ -38,8 +38,8 @@ def best(
     from ...units import format_cost, format_widths
 
     summary = load_summary(open_database(storage), name)
-    answer = summary.recommendation
-    if answer is None:
+    answer, taken = summary.recommendation, summary.recommended
+    if answer is None or taken is None:
         raise SpecError(
             f"{name}: no trial is complete yet; `{format_command('status', name)}` shows them"
         )
@@ -50,7 +50,7 @@ def best(
         return
     console = stdout()
     console.print(summary.verdict_text, style="bold", markup=False)
-    for candidate in (answer.recommended, answer.best_observed):
+    for candidate in (taken, answer.best_observed):
         known = "never trained"
         if candidate.trial is not None:
             known = f"{summary.metric} {candidate.value:.4f} (trial {candidate.trial.number})"

@@ -94,8 +94,9 @@ def _judge_against(
     if verdict is Verdict.NO_GAIN:
         text = (
             f"No gain found: take “{baseline_name}”. The best other candidate, {title}, is "
-            f"believed to be {shown(difference.mean)} better ({interval}), less than the luck of "
-            f"one training ({luck})."
+            f"believed to be {shown(abs(difference.mean), signed=False)} "
+            f"{'better' if difference.mean > 0 else 'worse'} (the difference is {interval}); the "
+            f"luck of one training is {luck}."
         )
         return Judgement(
             recommended=baseline,

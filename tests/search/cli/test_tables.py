@@ -119,6 +119,7 @@ def test_studies_and_workers() -> None:
         "budget": 1_000_000,
         "trials": dict.fromkeys(("complete", "running", "failed", "pruned", "waiting"), 123456),
         "paused": 654_321,
+        "untrained_reason": None,
     }
     titles, rows = _study_table([state])
     text = shown(lambda console: print_table(console, titles, rows))

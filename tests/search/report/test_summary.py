@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from widthwise.search.goal import Goal
 from widthwise.search.report.confirmation.confirmation import Confirmation
+from widthwise.search.report.confirmation.contender import Contender
 from widthwise.search.report.confirmation.words import MetricWords
 from widthwise.search.report.recommendation.candidate import Estimate, JudgedCandidate
 from widthwise.search.report.recommendation.recommendation import Recommendation
@@ -43,6 +44,7 @@ KEYS = [
     "knee",
     "in_question",
     "more_trainings",
+    "search_pick",
     "baselines",
     "better_model",
     "confirmation",
@@ -166,6 +168,22 @@ def test_a_confirmation_has_the_last_word() -> None:
     assert (values["verdict"], values["verdict_text"]) == ("no gain", "Confirmed: no gain.")
     assert values["confirmation"]["verdict"] == "no gain"
     assert values["recommended"]["widths"] == {"a": 24}
+
+
+def test_what_a_confirmation_chose_is_recommended() -> None:
+    chosen = Contender(label="rule of thumb", widths={"a": 8}, costs={"parameters": 7})
+    summary = replace(make_summary(ANSWER), confirmation=replace(confirmation(), chosen=chosen))
+    values = summary.to_json()
+    assert (values["recommended"]["widths"], values["recommended"]["trial"]) == ({"a": 8}, 0)
+    assert values["search_pick"]["widths"] == {"a": 24}
+    lines = answer_lines(summary)
+    assert lines[0].startswith("Recommended: a=8, trial 0")
+    assert "the search would have taken a=24" in lines[0]
+    assert not any("Not the best observed" in line for line in lines)
+    labels = [row[0] for row in comparison_table(summary)[1]]
+    assert labels[-2:] == ["the search's pick", "recommended"]
+    open_race = replace(summary, confirmation=replace(confirmation(), complete=False))
+    assert open_race.to_json()["recommended"]["widths"] == {"a": 24}
 
 
 def confirmation() -> Confirmation:
