@@ -206,7 +206,8 @@ def open_worker_database(storage: str | None) -> Database:
 
 def print_report(console: Console, summary: StudySummary) -> None:
     """Print the comparison table and the verdict of a study."""
-    from ..report.summary import FLOPS_NOTE, answer_lines, comparison_table, progress_line
+    from ..report.answer_lines import answer_lines
+    from ..report.summary import FLOPS_NOTE, comparison_table, progress_line
 
     titles, rows = comparison_table(summary)
     print_table(console, titles, rows, title=progress_line(summary))

@@ -19,7 +19,7 @@ from ..units import COST_BY_NAME, format_cost
 from ..units import format_widths as format_widths
 from .metric_format import format_metric
 from .recommendation.candidate import KNEE, Estimate, JudgedCandidate
-from .reference import ModelComparison, Reference, better_model, compare_models
+from .reference import ModelComparison, Reference, compare_models
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -348,81 +348,3 @@ def progress_line(summary: StudySummary) -> str:
     trials = progress_summary(summary.counts)["trials"]
     states = ", ".join(f"{count} {state}" for state, count in trials.items() if count)
     return f"{summary.study}: {states or 'nothing yet'}, of a budget of {summary.counts.budget}"
-
-
-def recommended_line(summary: StudySummary) -> str | None:
-    """Return what is recommended and what is believed of it; None while nothing is."""
-    taken, answer = summary.recommended, summary.recommendation
-    if taken is None or answer is None:
-        return None
-    known = f"trial {taken.trial.number}" if taken.trial else "never trained in the search"
-    believed = ""
-    if estimate := taken.estimate:
-        mean, low, high = (
-            format_metric(figure, estimate.deviation)
-            for figure in (estimate.mean, estimate.low, estimate.high)
-        )
-        believed = f", believed to have {summary.metric} {mean} (95 %: {low} to {high})"
-    line = f"Recommended: {format_widths(taken.widths)}, {known}{believed}."
-    if summary.is_pick_recommended:
-        return line
-    pick = format_widths(answer.recommended.widths)
-    return f"{line} Before its confirmation the search would have taken {pick}."
-
-
-def reason_line(summary: StudySummary) -> str | None:
-    """Return why the recommended candidate is not the best observed one; None where it is."""
-    if summary.recommendation is None or not summary.is_pick_recommended:
-        return None
-    return summary.recommendation.reason
-
-
-def better_model_line(summary: StudySummary) -> str | None:
-    """Return which other model is better than the recommended network; None where none is."""
-    recommended = summary.recommended
-    if recommended is None:
-        return None
-    if (comparison := summary.comparison) is not None:
-        return comparison.sentence()
-    value = recommended.value
-    if value is None and recommended.estimate is not None:
-        value = recommended.estimate.mean
-    model = None if value is None else better_model(summary.references, value, summary.goal)
-    if model is None:
-        return None
-    return (
-        f"Another model is better on the same validation rows: {model.title} with {summary.metric} "
-        f"{model.value:.4g}, the recommended network has {value:.4g}."
-    )
-
-
-def constant_line(summary: StudySummary) -> str | None:
-    """Return how many trials are no better than a constant prediction; None where none is."""
-    useless = summary.no_better_than_constant
-    if not useless:
-        return None
-    trial = summary.recommended.trial if summary.recommended else None
-    constant = useless[-1].constant_score
-    return (
-        f"{len(useless)} of {len(summary.trials)} trials are no better than a constant prediction "
-        f"({summary.metric} {format_metric(constant)})"
-        + (
-            ", the recommended one too: nothing was learnt; scale the targets where a loss of "
-            "yours gets them as they are, train longer, or try another learning rate."
-            if trial is not None and trial.no_better_than_constant
-            else "."
-        )
-    )
-
-
-def answer_lines(summary: StudySummary) -> list[str]:
-    """Return what stands below the verdict, each a sentence or two."""
-    lines = (
-        recommended_line(summary),
-        reason_line(summary),
-        # A confirmation compares with long trainings.
-        None if summary.confirmation else better_model_line(summary),
-        constant_line(summary),
-    )
-    stopping = summary.stopping.sentences() if summary.stopping else []
-    return [*(line for line in lines if line is not None), *stopping]

@@ -33,8 +33,8 @@ def best(
     name: StudyArgument, *, storage: StorageOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the best trial so far, and the recommended one."""
+    from ...report.answer_lines import answer_lines
     from ...report.status import load_summary
-    from ...report.summary import answer_lines
     from ...units import format_cost, format_widths
 
     summary = load_summary(open_database(storage), name)

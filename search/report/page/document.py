@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from ....storage.ledger.slot import widths_key
 from ...goal import GoalKind
 from ...units import COST_BY_NAME, format_cost
+from ..answer_lines import answer_lines, recommended_line
 from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
 from ..metric_format import format_metric
-from ..summary import FLOPS_NOTE, answer_lines, progress_line, recommended_line
+from ..summary import FLOPS_NOTE, progress_line
 from .tables import Table, comparison, failures, trials
 
 PARTS = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from widthwise.search.goal import Goal
+from widthwise.search.report.answer_lines import answer_lines, better_model_line
 from widthwise.search.report.confirmation.confirmation import Confirmation
 from widthwise.search.report.confirmation.contender import Contender
 from widthwise.search.report.confirmation.words import MetricWords
@@ -15,8 +16,6 @@ from widthwise.search.report.recommendation.recommendation import Recommendation
 from widthwise.search.report.reference import Reference
 from widthwise.search.report.summary import (
     StudySummary,
-    answer_lines,
-    better_model_line,
     comparison_table,
     progress_line,
 )

@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
+from widthwise.search.report.answer_lines import constant_line
 from widthwise.search.report.evidence import StudyEvidence
 from widthwise.search.report.status import study_status
-from widthwise.search.report.summary import build_summary, constant_line
+from widthwise.search.report.summary import build_summary
 from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
 QUANTITIES = """
