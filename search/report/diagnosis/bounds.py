@@ -80,7 +80,7 @@ class BoundDiagnosis:
             key = "high" if self.side == "top" else "low"
             return f"{where}, and {step}: take {key} = {self.bound}."
         if self.stopped_by_limit:
-            return f"{where}, but a limit, not the range, stops it: {step}."
+            return f"{where}, but a limit or the model, not the range, stops it: {step}."
         return f"{where}, but nothing shows that more of it would help: {step}."
 
 

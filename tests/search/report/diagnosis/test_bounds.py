@@ -66,7 +66,7 @@ def test_a_limit_that_stops_a_layer_is_told_from_its_range() -> None:
     found = diagnose(stopped, 0, h1=128, h2=112)
     assert [(each.layer.title, each.too_narrow) for each in found] == [("h1", False)]
     assert found[0].stopped_by_limit
-    assert "a limit, not the range, stops it" in found[0].sentence("accuracy")
+    assert "a limit or the model, not the range, stops it" in found[0].sentence("accuracy")
 
 
 def test_no_bound_is_advised_that_the_limits_forbid() -> None:
