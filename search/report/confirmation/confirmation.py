@@ -126,9 +126,9 @@ class Confirmation:
             lines.append(f"The {name} network against the largest that fits: {savings}.")
         if self.trainings:
             lines.append(
-                f"Confirmed by {self.trainings} long trainings with fresh seeds, compared seed by "
-                f"seed; ± is half a {self.confidence} % interval that holds at every look of the "
-                "race."
+                f"{'Confirmed by' if self.complete else 'So far'} {self.trainings} long trainings "
+                f"with fresh seeds, compared seed by seed; ± is half a {self.confidence} % "
+                "interval that holds at every look of the race."
             )
         return lines
 
