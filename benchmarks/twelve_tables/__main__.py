@@ -28,11 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--splits", type=int, default=5, help="splits of each table")
     parser.add_argument("--jobs", type=int, default=1, help="tables at a time")
     parser.add_argument("--confirm", action="store_true", help="let each run confirm its answer")
+    parser.add_argument(
+        "--widths", help="such as 64,64: train these instead of what a search recommends"
+    )
     parser.add_argument("--tables", help="names, separated by commas; all if left out")
     options = parser.parse_args(arguments)
     names = options.tables.split(",") if options.tables else [table.name for table in TABLES]
     jobs = [
-        (table.name, options.packages, options.splits, options.confirm)
+        (table.name, options.packages, options.splits, options.confirm, options.widths)
         for table in TABLES
         if table.name in names
     ]
@@ -65,7 +68,7 @@ def _row(name: str, found: dict[str, Any]) -> str:
         *(f"{test[name]:.3f}" for name in ("network", "linear", "trees")),
         f"{linear['mean']:+.3f} ± {linear['error']:.3f}",
         f"{linear['p']:.2f}",
-        str((found["report"]["better_model"] or {}).get("name", "—")),
+        str((found["report"].get("better_model") or {}).get("name", "—")),
     ]
     return f"| {' | '.join(cells)} |"
 
