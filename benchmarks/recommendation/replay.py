@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from widthwise.search.errors import Exhausted
 from widthwise.search.goal import Goal
+from widthwise.search.report.recommendation.candidate import JudgedCandidate
 from widthwise.search.report.recommendation.recommendation import Recommendation, recommend_among
 from widthwise.search.sampler.baselines import LARGEST_FEASIBLE, baselines
 from widthwise.search.sampler.origin import Origin
@@ -120,8 +120,9 @@ def _judge(
 
 
 def _best_baseline(answer: Recommendation) -> Mapping[str, int]:
-    def mean(candidate: Any) -> float:
-        return float(candidate.estimate.mean)
+    def mean(candidate: JudgedCandidate) -> float:
+        # One that fell far behind the rest has no estimate.
+        return -np.inf if candidate.estimate is None else candidate.estimate.mean
 
     return max(answer.baselines.values(), key=mean).widths
 
