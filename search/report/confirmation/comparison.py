@@ -32,9 +32,23 @@ class RaceRules:
     first_seeds: int = 5
     most_seeds: int = 10
 
-    def mean_interval(self, values: Sequence[float], error: float) -> MeanInterval:
-        """Return the mean of values with the interval that holds at every look."""
-        return interval(values, first=self.first_seeds, most=self.most_seeds, error=error)
+    def mean_interval(
+        self, values: Sequence[float], error: float, threshold: float | None = None
+    ) -> MeanInterval:
+        """Return the mean of values with the interval that holds at every look.
+
+        Args:
+            values: One for each seed.
+            error: Two-sided error of all looks together.
+            threshold: What the mean is judged against; None for nothing.
+        """
+        return interval(
+            values,
+            first=self.first_seeds,
+            most=self.most_seeds,
+            error=error,
+            threshold=threshold,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +176,17 @@ class Comparison:
         return is_hopeless_above(self.difference, 0.0, GAIN_ERROR, self.rules)
 
     def is_as_good(self, margin: Margin) -> bool:
-        """Return whether the challenger is worse by less than a margin, beyond doubt."""
-        return self._against(margin).low > 0
+        """Return whether the challenger is worse by less than a margin, beyond doubt.
+
+        Where no seed moves any metric the margin is 0, and only what is level is as good.
+        """
+        return self._against(margin).low >= 0
 
     def is_hopelessly_worse(self, margin: Margin) -> bool:
         """Return whether more seeds are not going to show that it is as good."""
-        return is_hopeless_above(self._against(margin), 0.0, SUFFICIENCY_ERROR, self.rules)
+        return not self.is_as_good(margin) and is_hopeless_above(
+            self._against(margin), 0.0, SUFFICIENCY_ERROR, self.rules
+        )
 
     def _against(self, margin: Margin) -> MeanInterval:
         """Return difference + margin with its interval.
@@ -175,14 +194,19 @@ class Comparison:
         The mean of normal values and their spread are independent, so the variances add.
         """
         own = self.sufficiency
-        if own.error <= 0 or not math.isfinite(own.half_width):
+        if not math.isfinite(own.half_width):
             return replace(own, mean=own.mean + margin.size)
-        error = math.hypot(own.error, margin.error)
+        critical = critical_value(
+            own.count,
+            first=self.rules.first_seeds,
+            most=self.rules.most_seeds,
+            error=SUFFICIENCY_ERROR,
+        )
         return replace(
             own,
             mean=own.mean + margin.size,
-            error=error,
-            half_width=own.half_width * error / own.error,
+            error=math.hypot(own.error, margin.error),
+            half_width=math.hypot(own.half_width, critical * margin.error),
         )
 
     @property
@@ -238,9 +262,9 @@ def compare(
     return Comparison(
         challenger=challenger,
         reference=reference,
-        difference=rules.mean_interval(differences, GAIN_ERROR),
-        sufficiency=rules.mean_interval(differences, SUFFICIENCY_ERROR),
-        test=rules.mean_interval(test, GAIN_ERROR) if test else None,
+        difference=rules.mean_interval(differences, GAIN_ERROR, 0.0),
+        sufficiency=rules.mean_interval(differences, SUFFICIENCY_ERROR, 0.0),
+        test=rules.mean_interval(test, GAIN_ERROR, 0.0) if test else None,
         rules=rules,
     )
 

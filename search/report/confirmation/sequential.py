@@ -29,7 +29,8 @@ import numpy as np
 from scipy import stats
 
 GAIN_ERROR = 0.05
-"""Two-sided error of an interval that a gain is judged by: 95 %, so 2.5 % for a false gain."""
+"""Two-sided error of an interval that a gain is judged by: 95 %, so 2.5 % for a false
+gain of each challenger."""
 
 SUFFICIENCY_ERROR = 0.10
 """Two-sided error of an interval that "as good" and "meets the target" are judged by: 5 % for a
@@ -131,7 +132,12 @@ def _boundary(counts: tuple[int, ...], error: float) -> dict[int, float]:
 
 
 def repeated_interval(
-    values: Sequence[float], *, first: int, most: int, error: float
+    values: Sequence[float],
+    *,
+    first: int,
+    most: int,
+    error: float,
+    threshold: float | None = None,
 ) -> MeanInterval:
     """Return the mean of values with the interval that holds at every look.
 
@@ -140,16 +146,20 @@ def repeated_interval(
         first: Seeds at the first look.
         most: Seeds at the last.
         error: Two-sided error of all looks together.
+        threshold: What the mean is judged against: 0 for differences, a target; None for nothing.
     """
     count, mean = len(values), float(np.mean(values))
     if count < 2:
         return MeanInterval(mean=mean, half_width=math.inf, error=math.nan, count=count)
     standard_error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    if mean and standard_error <= _ROUNDING * abs(mean):
+    if threshold is not None and standard_error <= _ROUNDING * abs(mean):
         # A coarse metric may differ by the same few rows at every seed. Then nothing is known of
-        # the spread, and the sign alone speaks: by chance it is always the same in 2 of 2^n races.
+        # the spread, and the side alone speaks: by chance it is always the same in 2 of 2^n races.
+        distance = abs(mean - threshold)
+        if distance <= _ROUNDING * abs(mean):
+            return MeanInterval(mean=threshold, half_width=0.0, error=0.0, count=count)
         share = error * (min(count, most) / most) ** _SPENDING_POWER
-        half_width = 0.0 if 2.0 ** (1 - count) <= share else abs(mean)
+        half_width = 0.0 if 2.0 ** (1 - count) <= share else distance
         return MeanInterval(mean=mean, half_width=half_width, error=standard_error, count=count)
     critical = critical_value(count, first=first, most=most, error=error)
     return MeanInterval(

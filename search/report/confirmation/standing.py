@@ -25,7 +25,7 @@ from .contender import SPREAD, Contender
 from .sequential import SUFFICIENCY_ERROR, MeanInterval
 
 CONSTANT_ERROR = 0.05
-"""One-sided error of "better than a constant prediction"."""
+"""One-sided error of "some contender is better than a constant prediction"."""
 
 
 class State(enum.Enum):
@@ -119,11 +119,13 @@ def _gain_standing(
 
 
 def _target_standing(contender: Contender, values: ConfirmedValues, target: float) -> Standing:
-    metric = _metric(contender, values)
-    if metric is None or is_hopeless_above(metric, target, SUFFICIENCY_ERROR, values.rules):
+    metric = _metric(contender, values, target)
+    if metric is not None and metric.low >= target:
+        state = State.PROVEN
+    elif metric is None or is_hopeless_above(metric, target, SUFFICIENCY_ERROR, values.rules):
         state = State.REFUTED
     else:
-        state = State.PROVEN if metric.low >= target else State.OPEN
+        state = State.OPEN
     return Standing(contender=contender, state=state, metric=metric)
 
 
@@ -155,9 +157,11 @@ def _compare_all(
     return [comparison for comparison in comparisons if comparison is not None]
 
 
-def _metric(contender: Contender, values: ConfirmedValues) -> MeanInterval | None:
+def _metric(
+    contender: Contender, values: ConfirmedValues, target: float | None = None
+) -> MeanInterval | None:
     own = values.of(contender)
-    return values.rules.mean_interval(own, SUFFICIENCY_ERROR) if own else None
+    return values.rules.mean_interval(own, SUFFICIENCY_ERROR, target) if own else None
 
 
 def beats_constant(
@@ -165,8 +169,10 @@ def beats_constant(
 ) -> bool:
     """Return whether any contender is better than a constant prediction.
 
-    A one-sided t test of a contender's mean at 5 %, with the standard deviation between seeds
-    pooled over all of them: with five seeds each it has freedom enough to see a small signal.
+    A one-sided t test of each contender's mean, with the standard deviation between seeds pooled
+    over all of them: with five seeds each it has freedom enough to see a small signal. Any of k
+    contenders may be the one, so each is tested at 5 % / k (Bonferroni's inequality): at 5 % each
+    a study of five contenders that learned nothing passed in 22 % of simulated confirmations.
 
     Args:
         contenders: Whose trainings to judge.
@@ -179,7 +185,7 @@ def beats_constant(
     deviation = values.seed_deviation()
     if deviation is None:
         return max(float(np.mean(own)) for own in trained) > constant
-    critical = float(stats.t.isf(CONSTANT_ERROR, values.freedom))
+    critical = float(stats.t.isf(CONSTANT_ERROR / len(trained), values.freedom))
     return any(
         float(np.mean(own)) - critical * deviation / math.sqrt(len(own)) > constant
         for own in trained

@@ -48,22 +48,25 @@ def trainings_each(difference: float, deviation: float, noise: float) -> int:
 
     n trainings of each tell their difference with the variance 2 σ² / n; with what is known before,
     its standard error becomes s_n, where 1 / s_n² = 1 / s² + n / (2 σ²) (Gelman et al., Bayesian
-    Data Analysis, 3rd edition (2013), §2.5). If the difference stays at m, it is decided once it is
-    z = 1.645 standard errors from 0, or below the noise σ by as much, whichever comes first:
+    Data Analysis, 3rd edition (2013), §2.5). If the difference stays at m, it is a gain once it is
+    z = 1.645 standard errors above 0, and no gain once it is below the noise σ by as many and
+    within one of 0, which is so for m up to σ / (1 + z) = 0.38 σ:
 
-        n = 2 σ² (z² / Δ² − 1 / s²),    Δ = max(|m|, σ − |m|),
+        n = 2 σ² (z² / Δ² − 1 / s²),    Δ = σ − m for m ≤ σ / (1 + z), else m,
 
-    at least 1, and at most 8 z² = 22, since Δ is never below σ / 2. With m = 0, s = σ:
-    n = 2 z² − 2 = 3.4, so 4 of each.
+    at least 1, and at most 2 z² (1 + z)² = 38. With m = 0, s = σ: n = 2 z² − 2 = 3.4, so 4 of each;
+    what is worse needs fewer.
 
     Args:
-        difference: The present difference m, in the metric's unit.
+        difference: The present difference m of what was searched over a baseline, in the metric's
+            unit, positive is better.
         deviation: Its standard error s.
         noise: Standard deviation σ of one training.
     """
     if noise <= 0.0:
         return 1
-    margin = max(abs(difference), noise - abs(difference))
+    is_gain_nearer = difference > noise / (1.0 + SURE_QUANTILE)
+    margin = difference if is_gain_nearer else noise - difference
     needed = 2.0 * noise**2 * (SURE_QUANTILE**2 / margin**2 - 1.0 / deviation**2)
     return max(1, math.ceil(needed))
 

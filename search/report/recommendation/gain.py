@@ -135,8 +135,10 @@ def _undecided(
         if difference.probability_above(0.0) > 1.0 - SURE
         or dict(widths) in (dict(challenger), dict(baseline))
     ]
+    # What was searched less the baseline; where that is the best, the others less it.
+    sign = -1.0 if dict(challenger) == dict(best) else 1.0
     each = max(
-        trainings_each(difference.mean, difference.deviation, difference.noise_deviation)
+        trainings_each(sign * difference.mean, difference.deviation, difference.noise_deviation)
         for _, difference in in_question
     )
     decisive = next(
@@ -146,7 +148,6 @@ def _undecided(
     )
     low, high = decisive.interval()
     spread = decisive.deviation
-    sign = -1.0 if dict(challenger) == dict(best) else 1.0
     low, high = sorted((sign * low, sign * high))
     count = each * (len(in_question) + 1)
     trainings = len(study.trials)

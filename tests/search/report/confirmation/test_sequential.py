@@ -65,10 +65,23 @@ def test_of_one_value_nothing_is_known():
 
 @pytest.mark.parametrize(("count", "told"), [(5, False), (7, True), (10, True)])
 def test_differences_that_are_all_the_same_speak_by_their_sign(count: int, told: bool):
-    interval = repeated_interval([0.01] * count, first=5, most=10, error=0.05)
+    interval = repeated_interval([0.01] * count, first=5, most=10, error=0.05, threshold=0.0)
     assert (interval.low > 0) == told
 
 
 def test_no_difference_at_all_is_none():
-    interval = repeated_interval([0.0] * 10, first=5, most=10, error=0.05)
+    interval = repeated_interval([0.0] * 10, first=5, most=10, error=0.05, threshold=0.0)
     assert interval.low == interval.high == 0.0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "low", "high"),
+    [
+        pytest.param(None, 0.98, 0.98, id="judged against nothing"),
+        pytest.param(0.98, 0.98, 0.98, id="exactly on it"),
+        pytest.param(0.95, 0.95, 1.01, id="above it at five seeds: not yet told from it"),
+    ],
+)
+def test_a_metric_that_no_seed_moves(threshold: float | None, low: float, high: float):
+    interval = repeated_interval([0.98] * 5, first=5, most=10, error=0.1, threshold=threshold)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-12)

@@ -93,3 +93,33 @@ def test_a_constant_is_held_to_be_beaten_as_seldom_as_stated():
         values = ConfirmedValues.from_runs(runs, BEST, RaceRules())
         claims += beats_constant([RECOMMENDED], values, 0.7)
     assert claims / 2000 <= 0.05 + 4 * (0.05 * 0.95 / 2000) ** 0.5
+
+
+def test_a_constant_is_held_to_be_beaten_by_any_of_many_as_seldom_as_stated():
+    """Five contenders, no signal: 5 % for all of them together."""
+    rng, claims = np.random.default_rng(6), 0
+    for _ in range(1000):
+        runs = [
+            run for item in FIELD for run in trainings(item, list(rng.normal(0.7, 0.01, size=5)))
+        ]
+        claims += beats_constant(FIELD, ConfirmedValues.from_runs(runs, BEST, RaceRules()), 0.7)
+    assert claims / 1000 <= 0.05 + 4 * (0.05 * 0.95 / 1000) ** 0.5
+
+
+@pytest.mark.parametrize("value", [1.0, 14 / 15])
+@pytest.mark.parametrize("is_target", [False, True])
+def test_of_networks_that_are_level_at_every_seed_the_smallest_suffices(
+    value: float, is_target: bool
+):
+    goal = Goal(kind=GoalKind.SMALLEST, cost="parameters", target=value if is_target else None)
+    runs = [run for item in FIELD for run in trainings(item, [value] * 5)]
+    values = ConfirmedValues.from_runs(runs, goal, RaceRules())
+    assert {standing.state for standing in judge_standings(FIELD, values, goal)} == {State.PROVEN}
+
+
+def test_a_network_that_lacks_the_same_rows_at_every_seed_is_not_as_good():
+    goal = Goal(kind=GoalKind.SMALLEST, cost="parameters")
+    runs = trainings(RECOMMENDED, [0.9] * 5) + trainings(LARGEST, [1.0] * 5)
+    values = ConfirmedValues.from_runs(runs, goal, RaceRules())
+    smaller, largest = judge_standings([RECOMMENDED, LARGEST], values, goal)
+    assert (smaller.state, largest.state) == (State.REFUTED, State.PROVEN)
