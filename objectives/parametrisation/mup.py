@@ -141,8 +141,9 @@ class Mup:
         counts = Counter(rule.role for rule in self.rules.values())
         base = ", ".join(f"{name} = {width}" for name, width in self.base_widths.items())
         return (
-            f"muP from the base {base}: {counts[Role.HIDDEN]} hidden, {counts[Role.OUTPUT]} output "
-            f"and {counts[Role.VECTOR] + counts[Role.CONSTANT]} other parameters."
+            f"one learning rate for all widths, by muP from the base {base} "
+            f"({counts[Role.HIDDEN]} hidden, {counts[Role.OUTPUT]} output and "
+            f"{counts[Role.VECTOR] + counts[Role.CONSTANT]} other tensors of parameters)."
         )
 
     def _parameter_infos(

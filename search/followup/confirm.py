@@ -4,8 +4,8 @@ A follow-up study of the kind "confirmation". Rounds of trainings, of which `nex
 the next, go on until the answer is decided. Every round is planned in the ledger, so whoever comes
 after an interruption goes on where it was. Only here is the test split judged.
 
-Entry points: `confirm_study`; `confirm_finished`, what ends a run, and `describe_unconfirmed`, why
-it does not; `ConfirmationOptions`.
+Entry points: `confirm_study`; `confirm_finished`, what ends a run, `announce_confirmation`, that it
+will, and `describe_unconfirmed`, why it does not; `ConfirmationOptions`.
 """
 
 from __future__ import annotations
@@ -112,6 +112,20 @@ def confirm_finished(
         worker_count=worker_count,
         launcher=launcher,
         stop=stop or StopRequest(),
+    )
+
+
+def announce_confirmation(database: Database, name: str, console: Console) -> None:
+    """Write, before a search begins, what follows it; nothing where the search is done."""
+    if not LedgerReader(database, load_study(database, name)).open_slots():
+        return
+    from ..report.confirmation.race import FIRST_SEEDS
+
+    console.print(
+        f"afterwards its answer is confirmed: the few networks in question × {FIRST_SEEDS} "
+        f"trainings or more, each up to {LENGTH_FACTOR:g} times as long; `--no-confirm` leaves "
+        "that out",
+        markup=False,
     )
 
 
@@ -335,13 +349,16 @@ def _announce(
     if seconds:
         total = factor * sum(seconds) / len(seconds) * (first - done) / worker_count
         estimate = f", about {_rough_duration(total)} at most"
-    more = f", up to {race.most_seeds} where it stays open" if race.most_seeds > 5 else ""
+    more = (
+        f" (up to {race.most_seeds} seeds where it stays open)"
+        if race.most_seeds > race.first_seeds
+        else ""
+    )
     console.print(
-        f"confirming {evidence.row.name}: {len(contenders)} contenders, {race.first_seeds} fresh "
-        f"seeds each{more}, {factor:.3g} times as long as in the search: {first - done} "
-        f"trainings{estimate}; `--no-confirm` leaves it out",
+        f"confirming {evidence.row.name}: {len(contenders)} networks × {race.first_seeds} fresh "
+        f"seeds, up to {factor:.3g} times as long as in the search: {first - done} trainings"
+        f"{estimate}{more}; Ctrl-C ends it, the search's answer stands",
         markup=False,
-        soft_wrap=True,
     )
 
 

@@ -140,8 +140,12 @@ def load_subject(
 
 
 def _recommended_widths(evidence: StudyEvidence) -> Mapping[str, int] | None:
-    """Return the recommended widths; None while no trial is complete."""
+    """Return the widths to take, as the report says them; None while no trial is complete."""
+    from ..report.confirmation.from_evidence import read_confirmation
     from ..report.recommendation.recommendation import recommend
 
     answer = recommend(evidence)
+    confirmation, _ = read_confirmation(evidence, answer)
+    if confirmation is not None and confirmation.complete and confirmation.chosen is not None:
+        return confirmation.chosen.widths
     return None if answer is None else answer.recommended.widths

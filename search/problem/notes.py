@@ -17,29 +17,36 @@ from .build import step_spec, trained_builder
 from .problem import Problem
 
 _COST_SOURCES = {
-    "polynomial": "of what is shown or trained are exact, by its own traced step; all others are "
-    "forecast by polynomials that met every traced step to the last unit",
-    "tracing": "are exact, each candidate's training step being traced",
-    "given": "are what the spec's function says",
+    "polynomial": "costs are exact, traced for what is trained and by checked formulas for the "
+    "others",
+    "tracing": "costs are exact, each candidate's training step being traced",
+    "given": "costs are what the spec's function says",
 }
 
 
 def problem_notes(problem: Problem) -> list[str]:
     """Return sentences about the data, the space, the costs and the training."""
-    feasible_fraction = f"{problem.feasible.feasible_fraction:.1%}"
-    approximately = "" if problem.feasible.enumerated else "about "
     imbalance = imbalance_note(problem.objective.metric, problem.objective.data)
     return [
         *problem.objective.data.notes,
         *([] if imbalance is None else [imbalance]),
-        f"{problem.space.size:,} candidates, {approximately}{feasible_fraction} of them within the "
-        f"limits; costs {_COST_SOURCES[problem.cost_model.counted_by]}",
+        f"{_candidates(problem)}; {_COST_SOURCES[problem.cost_model.counted_by]}",
         *problem.cost_model.notes,
         _parametrisation_note(problem),
         _validation_note(problem),
         _length_note(problem),
         *_memory_note(problem),
     ]
+
+
+def _candidates(problem: Problem) -> str:
+    """Return how many candidates there are, and what share of them keeps the limits."""
+    count = f"{problem.space.size:,} candidates"
+    if not problem.feasible.limits.names():
+        return f"{count}, no limits"
+    approximately = "" if problem.feasible.enumerated else "about "
+    fraction = f"{problem.feasible.feasible_fraction:.1%}"
+    return f"{count}, {approximately}{fraction} of them within the limits"
 
 
 def _parametrisation_note(problem: Problem) -> str:

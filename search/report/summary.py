@@ -17,6 +17,7 @@ from ..sampler.baselines import AGREEING_NAMES
 from ..trial.history import CompletedTrial
 from ..units import COST_BY_NAME, format_cost
 from ..units import format_widths as format_widths
+from .confirmation.contender import SEARCH_PICK
 from .metric_format import format_metric
 from .recommendation.candidate import KNEE, Estimate, JudgedCandidate
 from .reference import ModelComparison, Reference, compare_models
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from .stopping import StoppingNote
 
 FLOPS_NOTE = "FLOPs = 2 × MACs; both forward and per sample."
-SEARCH_PICK = "the search's pick"
-"""Label of what the search would have taken, where a confirmation chose another candidate."""
 NO_ANSWER: Mapping[str, Any] = {
     "best": None,
     "recommended": None,
@@ -223,7 +222,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
 
     recommendation = recommend(evidence)
     confirmation, proxy_fidelity = read_confirmation(evidence, recommendation)
-    return StudySummary(
+    summary = StudySummary(
         study=evidence.row.name,
         goal=evidence.goal,
         metric=evidence.spec.metric,
@@ -237,6 +236,13 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         confirmation=confirmation,
         proxy_fidelity=proxy_fidelity,
         stopping=review_stopping(evidence),
+    )
+    # What is taken is judged, not what would have been before its confirmation.
+    taken = summary.recommended
+    if recommendation is not None and taken is not None:
+        recommendation = replace(recommendation, recommended=taken)
+    return replace(
+        summary,
         diagnosis=diagnose_study(evidence, recommendation),
         rules=judge_rules(evidence, recommendation),
     )
@@ -318,29 +324,33 @@ def comparison_table(summary: StudySummary) -> tuple[list[str], list[list[str]]]
 
 
 def _named_candidates(summary: StudySummary) -> list[tuple[str, JudgedCandidate]]:
-    """Return the candidates of the comparison table; names that agree on one stand together."""
+    """Return the networks of the comparison table, each once and under all its names."""
     answer = summary.recommendation
     if answer is None:
         return []
-    names_by_widths: dict[tuple[tuple[str, int], ...], list[str]] = {}
-    for name, candidate in answer.baselines.items():
-        names_by_widths.setdefault(tuple(sorted(candidate.widths.items())), []).append(name)
-    named = [
-        (AGREEING_NAMES.join(names), answer.baselines[names[0]])
-        for names in names_by_widths.values()
-    ]
     knee_widths = dict(answer.knee.widths) if answer.knee else None
-    named += [
-        (KNEE if dict(candidate.widths) == knee_widths else "front", candidate)
-        for candidate in answer.front
+    named = [
+        *answer.baselines.items(),
+        *(
+            (KNEE if dict(candidate.widths) == knee_widths else "front", candidate)
+            for candidate in answer.front
+        ),
+        ("best observed", answer.best_observed),
     ]
-    named += [("best observed", answer.best_observed)]
     named += [("runner-up", answer.runner_up)] if answer.runner_up else []
     if not summary.is_pick_recommended:
         named += [(SEARCH_PICK, answer.recommended)]
     taken = summary.recommended
     assert taken is not None, "there is an answer"
-    return [*named, (taken.label, taken)]
+    named += [(taken.label, taken)]
+    rows: dict[str, tuple[str, JudgedCandidate]] = {}
+    for name, candidate in named:
+        key = format_widths(candidate.widths)
+        # Taken out and put in again: a network stands where the last of its names does.
+        known = rows.pop(key, None)
+        names = name if known is None else f"{known[0]}{AGREEING_NAMES}{name}"
+        rows[key] = (names, candidate if known is None else known[1])
+    return list(rows.values())
 
 
 def progress_line(summary: StudySummary) -> str:

@@ -33,7 +33,6 @@ train_memory = "256 KiB"
 [proxy]
 data = "iris"
 epochs = 2
-learning_rate = 0.05
 batch_size = 32
 learning_rate = 0.05
 """

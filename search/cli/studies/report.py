@@ -35,6 +35,7 @@ def best(
     """Show the best trial so far, and the recommended one."""
     from ...report.answer_lines import answer_lines
     from ...report.status import load_summary
+    from ...report.summary import cost_columns
     from ...units import format_cost, format_widths
 
     summary = load_summary(open_database(storage), name)
@@ -50,15 +51,21 @@ def best(
         return
     console = stdout()
     console.print(summary.verdict_text, style="bold", markup=False)
-    for candidate in (taken, answer.best_observed):
-        known = "never trained"
-        if candidate.trial is not None:
-            known = f"{summary.metric} {candidate.value:.4f} (trial {candidate.trial.number})"
-        console.print(f"{candidate.label}: {format_widths(candidate.widths)}  {known}")
-        costs = [f"{cost} {format_cost(cost, value)}" for cost, value in candidate.costs.items()]
-        console.print("  " + ", ".join(costs), markup=False)
     for line in answer_lines(summary):
         console.print(line, markup=False)
+    titles = cost_columns(summary.limits)
+    candidates = {format_widths(each.widths): each for each in (answer.best_observed, taken)}
+    for widths, candidate in candidates.items():
+        known = "never trained in the search"
+        if candidate.trial is not None:
+            known = f"{summary.metric} {candidate.value:.4f} in trial {candidate.trial.number}"
+        costs = [
+            f"{title} {format_cost(cost, candidate.costs[cost])}"
+            for cost, title in titles.items()
+            if cost in candidate.costs
+        ]
+        console.print(f"{candidate.label}: {widths}; {known}", markup=False)
+        console.print("  " + ", ".join(costs), markup=False)
 
 
 def report(

@@ -191,10 +191,16 @@ def _run_to_the_end(
     """Run workers on a study, confirm its answer, and print the report, whatever came of it."""
     from ....objectives.errors import ObjectiveError
     from ...fleet.run import run_fleet
-    from ...followup.confirm import confirm_finished, describe_unconfirmed
+    from ...followup.confirm import (
+        announce_confirmation,
+        confirm_finished,
+        describe_unconfirmed,
+    )
     from ...worker.shutdown import StopRequest
 
     stop, error = StopRequest(), None
+    if confirm:
+        announce_confirmation(database, name, stderr())
     exit_code = run_fleet(
         database,
         name,

@@ -122,8 +122,8 @@ class Confirmation:
         lines = [self.verdict_text, *self.remarks]
         if self.saved:
             savings = "; ".join(saving.sentence() for saving in self.saved)
-            name = "" if self.saver is None else self.saver.label
-            lines.append(f"The {name} network against the largest that fits: {savings}.")
+            name = "the network" if self.saver is None else self.saver.name
+            lines.append(f"{name[:1].upper()}{name[1:]} against the largest that fits: {savings}.")
         if self.trainings:
             lines.append(
                 f"{'Confirmed by' if self.complete else 'So far'} {self.trainings} long trainings "
@@ -140,7 +140,8 @@ class Confirmation:
     def difference_unit(self) -> str:
         """The unit of the column of differences, with what they are against."""
         unit = "percentage points" if self.metric.is_share else self.metric.name
-        against = "" if self.reference is None else f" against “{self.reference.title}”"
+        reference = self.reference
+        against = "" if reference is None else f" against the {reference.baseline_name}"
         return f"difference in {unit}{against}"
 
     def _row(self, result: ContenderResult) -> list[str]:
@@ -153,7 +154,7 @@ class Confirmation:
             "0" if result.metric is None else str(result.metric.count),
             _mean_cell(result.metric, words),
             difference,
-            "—" if result.test is None else f"{words.sign * result.test.mean:.4g}",
+            "—" if result.test is None else f"{words.sign * result.test.mean:#.4g}",
             *(self._share_cell(contender, cost) for cost in ("flops", "parameters")),
         ]
 

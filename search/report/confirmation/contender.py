@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 RECOMMENDED = "recommended"
 RUNNER_UP = "runner-up"
 KNEE = "knee of the front"
+SEARCH_PICK = "the search's pick"
+"""What people read for `RECOMMENDED`: whether it is to be recommended is for the race to say."""
+
 SPREAD = "spread out"
 """Label of a candidate that is trained for the sake of `proxy_fidelity` alone."""
 
@@ -88,7 +91,7 @@ class Contender:
     @property
     def title(self) -> str:
         """All its names for people."""
-        return ", ".join(self.labels or (self.label,))
+        return ", ".join(map(_name, self.labels or (self.label,)))
 
     @property
     def widths_text(self) -> str:
@@ -97,8 +100,14 @@ class Contender:
 
     @property
     def description(self) -> str:
-        """What a sentence calls it: "the recommended network (hidden1=64)"."""
-        return f"the {self.label} network ({self.widths_text})"
+        """What a sentence calls it: "the search's pick (hidden1=64)"."""
+        return f"{self.name} ({self.widths_text})"
+
+    @property
+    def name(self) -> str:
+        """The first of its names in a sentence: "the search's pick", "the runner-up"."""
+        name = _name(self.label)
+        return name if name.startswith("the ") else f"the {name}"
 
     @property
     def baseline_name(self) -> str | None:
@@ -115,6 +124,10 @@ class Contender:
     def is_challenger(self) -> bool:
         """Whether the search found it, and it has to prove better than the baselines."""
         return not self.is_baseline and self.label != SPREAD
+
+
+def _name(label: str) -> str:
+    return SEARCH_PICK if label == RECOMMENDED else label
 
 
 def choose_contenders(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ...command import format_command
@@ -250,9 +251,13 @@ def _distance(case: _Case, comparison: Comparison) -> str:
     """Return by how much a challenger that won nothing differs."""
     difference = comparison.difference
     return (
-        f"The {comparison.challenger.label} network differs from it by "
+        f"{_capitalised(comparison.challenger.name)} differs from it by "
         f"{case.words.signed(difference)} of {case.words.name} (95 %, {difference.count} seeds)."
     )
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _as_good_for_less(
@@ -345,6 +350,13 @@ def _remarks(case: _Case, answer: _Answer, references: Sequence[Reference]) -> l
         for comparison in answer.comparisons
         if comparison.contradicts and comparison.test is not None
     ]
+    constant = next((item.test for item in references if item.name == "constant"), None)
+    own = [] if answer.chosen is None else case.values.test_of(answer.chosen)
+    if constant is not None and own and fmean(own) <= case.goal.sign * constant:
+        remarks.append(
+            "On the test split the network is no better than a constant prediction: "
+            f"{case.words.value(fmean(own))} against {constant:.4g}."
+        )
     better = _better_reference(case, answer, references)
     return [*remarks, *([better] if better else [])]
 

@@ -114,14 +114,21 @@ class ProxyFidelity:
                 f"{count or 'none'} of the confirmed candidates has both."
             ]
         few = f" With {count} candidates that says little." if count < FEW_CANDIDATES else ""
+        is_known = self.low > -1.0 or self.high < 1.0
+        interval = f" (95 %: {self.low:.2f} to {self.high:.2f})" if is_known else ""
         lines = [
-            f"Short and long trainings rank {count} candidates with Kendall's τ = {self.tau:.2f} "
-            f"(95 %: {self.low:.2f} to {self.high:.2f}).{few}"
+            f"Short and long trainings rank {count} candidates with Kendall's τ = {self.tau:.2f}"
+            f"{interval}.{few}"
         ]
-        if self.told_apart:
+        if self.told_apart > 1:
             lines.append(
                 f"Of {self.told_apart} pairs that long trainings tell apart, the short ones have "
                 f"{self.in_order} in the same order."
+            )
+        elif self.told_apart:
+            order = "same" if self.in_order else "opposite"
+            lines.append(
+                f"Long trainings tell one pair apart; the short ones have it in the {order} order."
             )
         else:
             lines.append(

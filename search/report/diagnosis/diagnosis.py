@@ -88,7 +88,9 @@ class Diagnosis:
         lines = []
         if self.fitting and self.fitting.fitting not in (Fitting.GOOD, Fitting.UNKNOWN):
             lines.append(self.fitting.sentence())
-        lines += [bound.sentence(self.metric) for bound in self.bounds if bound.too_narrow]
+        # Where twice the size brings less than the noise, longer ranges are no news.
+        if not any(each.has_stopped_paying for each in self.returns[:1]):
+            lines += [bound.sentence(self.metric) for bound in self.bounds if bound.too_narrow]
         if self.limits and (self.limits.binding or self.limits.binds_together):
             lines.append(self.limits.sentences()[0])
         if self.layers and self.layers.bottleneck:

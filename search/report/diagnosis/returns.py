@@ -104,11 +104,16 @@ class Returns:
             f"({describe_exponent(self.law.exponent)}). {self._pays_sentence(title)}"
         )
 
+    @property
+    def has_stopped_paying(self) -> bool:
+        """Whether twice the size would bring less than the noise of one training."""
+        return self.doubling is not None and self.doubling.high < self.noise
+
     def _pays_sentence(self, title: str) -> str:
         assert self.doubling is not None
         assert self.pays_until is not None
         noise = f"the noise of one training (± {format_amount(self.noise)})"
-        if self.doubling.high < self.noise:
+        if self.has_stopped_paying:
             return f"That is less than {noise}: doubling has stopped paying."
         until = self.pays_until
         ends = f"{self._size(until.low)} to {self._size(until.high)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...sampler.baselines import AGREEING_NAMES
 from ...units import format_count
 from ..figures.selection import spread_selection
 from ..figures.view import StudyView
@@ -66,8 +67,12 @@ def comparison(study: StudyView) -> Table:
     return Table(
         title="The networks",
         columns=[Column(title=title, number=title not in words) for title in titles],
-        rows=[TableRow(cells=row, strong=row[0] == "recommended") for row in rows],
+        rows=[TableRow(cells=row, strong=_is_recommended(row[0])) for row in rows],
     )
+
+
+def _is_recommended(names: str) -> bool:
+    return "recommended" in names.split(AGREEING_NAMES)
 
 
 def trials(study: StudyView) -> Table:

@@ -182,7 +182,8 @@ def test_a_width_that_no_candidate_moved_is_refused() -> None:
 def test_its_description() -> None:
     assert MLP.name == "mup"
     assert MLP.describe() == (
-        "muP from the base a = 8, b = 12: 1 hidden, 1 output and 4 other parameters."
+        "one learning rate for all widths, by muP from the base a = 8, b = 12 (1 hidden, 1 output "
+        "and 4 other tensors of parameters)."
     )
     assert StandardParametrisation().describe() == "Standard parametrisation."
     assert StandardParametrisation(reason="muP cannot.").describe().endswith("muP cannot.")

@@ -180,7 +180,7 @@ def test_what_a_confirmation_chose_is_recommended() -> None:
     assert "the search would have taken a=24" in lines[0]
     assert not any("Not the best observed" in line for line in lines)
     labels = [row[0] for row in comparison_table(summary)[1]]
-    assert labels[-2:] == ["the search's pick", "recommended"]
+    assert labels[-2:] == ["the search's pick", "rule of thumb = recommended"]
     open_race = replace(summary, confirmation=replace(confirmation(), complete=False))
     assert open_race.to_json()["recommended"]["widths"] == {"a": 24}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from widthwise.search.followup.subject import load_subject
 from widthwise.search.problem.seeds import trial_seed
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
@@ -83,6 +84,12 @@ def test_contenders_are_trained_long_with_the_same_fresh_seeds(confirmed: Any) -
     assert not first & {trial_seed(0, number) for number in range(1000)}
     assert "recommended" in {record.origin for record in records}
     assert 8 in seeds  # today's model
+
+
+def test_experiments_are_about_what_a_confirmation_chose(confirmed: Any) -> None:
+    report = json.loads((confirmed.folder / "confirm.json").read_text())
+    with Database.open(resolve_url(confirmed.storage)) as database:
+        assert dict(load_subject(database, "iris").widths) == report["recommended"]["widths"]
 
 
 def test_test_figures_come_with_the_confirmation(confirmed: Any) -> None:
@@ -196,8 +203,11 @@ def test_a_run_confirms_unless_there_is_too_little_to_go_by(cli: Any) -> None:
     assert short.code == 0, short.err
     assert "not confirmed: 3 of its trainings are complete, and 4 are needed" in short.err
     assert "resume iris --trials +4" in short.err
+    assert "afterwards its answer is confirmed" in short.err
     longer = cli("resume", "iris", "--trials", "+2", "--confirm", "--workers", "2", "--json")
     assert longer.code == 0, longer.err
+    again = cli("run", "iris.toml", "--confirm")
+    assert "afterwards" not in again.err, "the search is done"
     assert "confirming iris: " in longer.err
     assert trials(cli, "iris/confirmation")
 

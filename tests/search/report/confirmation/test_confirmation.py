@@ -55,7 +55,7 @@ def test_the_table_fits_80_columns_and_breaks_no_number():
 
 def test_rows_hold_seeds_means_differences_tests_and_shares():
     rows = {row[0]: row for row in judged().rows()}
-    _, seeds, validation, difference, test, flops, parameters = rows["recommended"]
+    _, seeds, validation, difference, test, flops, parameters = rows["the search's pick"]
     assert seeds == "5"
     assert validation.startswith("0.951")
     assert difference.startswith("+")

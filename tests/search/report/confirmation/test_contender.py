@@ -74,5 +74,6 @@ def test_no_more_are_spread_out_than_there_are():
 
 
 def test_a_title_has_all_names():
-    assert contender("recommended", 8, "rule of thumb").title == "recommended, rule of thumb"
-    assert contender("recommended", 8).description == "the recommended network (hidden=8)"
+    assert contender("recommended", 8, "rule of thumb").title == "the search's pick, rule of thumb"
+    assert contender("recommended", 8).description == "the search's pick (hidden=8)"
+    assert contender("runner-up", 8).description == "the runner-up (hidden=8)"

@@ -236,6 +236,15 @@ def test_trees_are_named_where_they_are_better(trees: float, named: bool):
     assert any("boosted trees" in line for line in answer.sentences()) == named
 
 
+@pytest.mark.parametrize(("constant", "said"), [(0.99, True), (0.5, False)])
+def test_what_is_no_better_than_a_constant_on_the_test_split_is_said(constant: float, said: bool):
+    truth = level(recommended=0.95)
+    references = [Reference(name="constant", value=0.5, test=constant)]
+    runs = race(FIELD, truth, 0, test_truth=truth)
+    answer = judge_confirmation(FIELD, runs, evidence(references=references))
+    assert any("On the test split" in line for line in answer.sentences()) == said
+
+
 def test_savings_are_told_against_the_largest_that_fits():
     runs = race(FIELD, level(recommended=0.95), 0)
     runs = [
@@ -267,4 +276,4 @@ def test_what_is_as_good_for_less_is_named_with_what_it_saves():
     assert answer.saver == RECOMMENDED
     assert "As good, to within one standard deviation between seeds" in answer.verdict_text
     assert answer.to_json()["saved_by"] == "recommended"
-    assert any("The recommended network against" in line for line in answer.sentences())
+    assert any("The search's pick against" in line for line in answer.sentences())

@@ -90,6 +90,13 @@ def test_few_candidates_say_little():
     fidelity = judge(LONG[:3])
     assert (fidelity.low, fidelity.high) == (-1.0, 1.0)
     assert "With 3 candidates that says little" in fidelity.sentences()[0]
+    assert "95 %" not in fidelity.sentences()[0]
+
+
+def test_a_single_pair_is_told_in_words():
+    assert "one pair apart; the short ones have it in the same order" in str(
+        judge(LONG[:2]).sentences()
+    )
 
 
 def test_without_a_common_candidate_nothing_can_be_compared():

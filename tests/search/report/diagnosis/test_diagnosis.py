@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from widthwise.search.report.diagnosis.diagnosis import MAX_HEADLINES, Diagnosis, diagnose_study
+from widthwise.search.report.diagnosis.power_law import Estimated
 from widthwise.search.report.evidence import StudyEvidence
 from widthwise.tests.search.report.diagnosis.planted import (
     Planted,
@@ -75,6 +76,17 @@ def test_the_most_important_comes_first_and_nothing_twice() -> None:
     assert len(headlines) <= MAX_HEADLINES
     assert sentences[: len(headlines)] == headlines
     assert any("widthwise sweep planted --rows" in each for each in sentences)
+
+
+def test_no_longer_range_is_urged_where_twice_the_size_does_not_pay() -> None:
+    found = diagnose(PLANTED.evidence(0))
+    (first, *others) = found.returns
+    gain = Estimated(value=0.001, low=0.0, high=0.002)
+    level = replace(first, doubling=gain, noise=0.01)
+    assert level.has_stopped_paying
+    unpaid = replace(found, returns=(level, *others))
+    assert not any("take high" in line for line in unpaid.headlines())
+    assert any("take high" in line for line in unpaid.sentences())
 
 
 def test_json_has_every_part() -> None:
