@@ -30,7 +30,6 @@ from .words import MetricWords, share_of_cost
 if TYPE_CHECKING:
     from ..evidence import StudyEvidence
 
-
 _WORTHWHILE_SHARE = 0.9
 """Of the cost: a network that is as good and costs more than that is not worth a sentence."""
 
@@ -251,13 +250,9 @@ def _distance(case: _Case, comparison: Comparison) -> str:
     """Return by how much a challenger that won nothing differs."""
     difference = comparison.difference
     return (
-        f"{_capitalised(comparison.challenger.name)} differs from it by "
+        f"{comparison.challenger.name.replace('the ', 'The ', 1)} differs from it by "
         f"{case.words.signed(difference)} of {case.words.name} (95 %, {difference.count} seeds)."
     )
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _as_good_for_less(
@@ -353,10 +348,8 @@ def _remarks(case: _Case, answer: _Answer, references: Sequence[Reference]) -> l
     constant = next((item.test for item in references if item.name == "constant"), None)
     own = [] if answer.chosen is None else case.values.test_of(answer.chosen)
     if constant is not None and own and fmean(own) <= case.goal.sign * constant:
-        remarks.append(
-            "On the test split the network is no better than a constant prediction: "
-            f"{case.words.value(fmean(own))} against {constant:.4g}."
-        )
+        told = f"{case.words.value(fmean(own))} against {constant:.4g}"
+        remarks.append(f"On the test split the network is no better than a constant: {told}.")
     better = _better_reference(case, answer, references)
     return [*remarks, *([better] if better else [])]
 
