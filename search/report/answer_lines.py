@@ -81,8 +81,10 @@ def answer_lines(summary: StudySummary) -> list[str]:
     lines = (
         recommended_line(summary),
         reason_line(summary),
-        # A confirmation compares with long trainings.
-        None if summary.confirmation else better_model_line(summary),
+        # A complete confirmation compares with long trainings.
+        None
+        if summary.confirmation and summary.confirmation.complete
+        else better_model_line(summary),
         constant_line(summary),
     )
     stopping = summary.stopping.sentences() if summary.stopping else []

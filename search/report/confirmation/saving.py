@@ -70,7 +70,9 @@ class Saving:
         """Return it in words: "FLOPs 40k instead of 99.1k (41 %)"."""
         chosen = self._format(self.chosen, self.chosen_deviation)
         largest = self._format(self.largest, self.largest_deviation)
-        return f"{self.title} {chosen} instead of {largest} ({100 * self.share:.0f} %)"
+        percent = 100 * self.share
+        share = f"{percent:.0f}" if percent >= 1 else f"{percent:.1g}"
+        return f"{self.title} {chosen} instead of {largest} ({share} %)"
 
     def _format(self, amount: float, deviation: float | None) -> str:
         if self.unit == "J":

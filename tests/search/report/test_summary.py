@@ -182,6 +182,7 @@ def test_what_a_confirmation_chose_is_recommended() -> None:
     labels = [row[0] for row in comparison_table(summary)[1]]
     assert labels[-2:] == ["the search's pick", "rule of thumb = recommended"]
     open_race = replace(summary, confirmation=replace(confirmation(), complete=False))
+    assert str(better_model_line(open_race)) in answer_lines(open_race), "nothing told it yet"
     assert open_race.to_json()["recommended"]["widths"] == {"a": 24}
 
 

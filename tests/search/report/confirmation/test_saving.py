@@ -5,6 +5,8 @@ from widthwise.search.report.confirmation.saving import JOULES_PER_FLOP, find_sa
 from widthwise.tests.search.report.confirmation.confirmation_inputs import (
     LARGEST,
     RECOMMENDED,
+    RULE,
+    contender,
     training,
 )
 
@@ -33,6 +35,12 @@ def test_counted_costs_measured_times_and_estimated_energy():
     assert time.sentence() == "training time 2 s ± 1 s instead of 4 s ± 1 s (50 %)"
     energy = savings["inference_joules"]
     assert energy.chosen == pytest.approx(1e6 * 4000 * JOULES_PER_FLOP)
+
+
+def test_a_small_share_is_not_rounded_to_nothing():
+    huge = contender("largest that fits", 10_000)
+    [flops] = [each for each in find_savings(RULE, huge, []) if each.name == "flops"]
+    assert flops.sentence().endswith("(0.1 %)")
 
 
 def test_the_rate_of_energy_may_be_another():
