@@ -2,8 +2,8 @@
 
 The rank correlation is Kendall's τ-b (Kendall, Rank Correlation Methods, 1945: ties are no
 disagreement); its interval takes atanh τ as normal with variance 0.437 / (n − 4) (Fieller, Hartley
-and Pearson, Tests for rank correlation coefficients, Biometrika 44, 1957). With four candidates or
-fewer there is none: it would be all of −1 to 1. Where long trainings themselves cannot tell two
+and Pearson, Tests for rank correlation coefficients, Biometrika 44, 1957), corrected for continuity
+by half a pair. With four candidates or fewer there is none: it would be all of −1 to 1. Where long trainings themselves cannot tell two
 candidates apart, the short ones cannot be blamed for their order; so the pairs are counted, too,
 that the seeds of the confirmation do tell apart.
 
@@ -35,9 +35,10 @@ FAITHFUL_TAU = 0.5
 """τ from which on three of four pairs are in the same order: (1 + 0.5) / 2."""
 
 FEW_CANDIDATES = 6
-"""Candidates below which the interval of τ says little: with 6 and τ = 0.5 it is −0.35 to 0.90."""
+"""Candidates below which the interval of τ says little: with 6 and τ = 0.5 it is −0.42 to 0.92."""
 
 _FIELLER_VARIANCE = 0.437
+_NO_INTERVAL = 4  # Candidates up to which the variance is infinite.
 _NORMAL_QUANTILE = 1.96  # 95 %
 # Share of the epochs after which a best epoch means that the training was still improving.
 _LATE = 0.9
@@ -212,13 +213,17 @@ def _count_pairs(
 
 def _interval(tau: float, count: int) -> tuple[float, float]:
     """Return the 95 % interval of τ; −1 to 1 where nothing is known."""
-    if not math.isfinite(tau) or count <= 4:
+    if not math.isfinite(tau) or count <= _NO_INTERVAL:
         return -1.0, 1.0
-    # At ±1 atanh is infinite: one half of a pair's share is taken off.
-    most = 1.0 - 1.0 / (count * (count - 1))
-    centre = math.atanh(min(max(tau, -most), most))
+    # One pair moves τ by 4 / (n (n − 1)): half of that is the correction for continuity. Without it
+    # the intervals of 8 and 12 candidates held a true τ of 0.91 in 70 % of simulated samples.
+    half_step = 2.0 / (count * (count - 1))
     half_width = _NORMAL_QUANTILE * math.sqrt(_FIELLER_VARIANCE / (count - 4))
-    return math.tanh(centre - half_width), math.tanh(centre + half_width)
+    low, high = tau - half_step, tau + half_step
+    return (
+        math.tanh(math.atanh(low) - half_width) if low > -1.0 else -1.0,
+        math.tanh(math.atanh(high) + half_width) if high < 1.0 else 1.0,
+    )
 
 
 def _advice(
