@@ -3,9 +3,9 @@
 The rank correlation is Kendall's τ-b (Kendall, Rank Correlation Methods, 1945: ties are no
 disagreement); its interval takes atanh τ as normal with variance 0.437 / (n − 4) (Fieller, Hartley
 and Pearson, Tests for rank correlation coefficients, Biometrika 44, 1957), corrected for continuity
-by half a pair. With four candidates or fewer there is none: it would be all of −1 to 1. Where long trainings themselves cannot tell two
-candidates apart, the short ones cannot be blamed for their order; so the pairs are counted, too,
-that the seeds of the confirmation do tell apart.
+by half a pair. With four candidates or fewer there is none: it would be all of −1 to 1. Where long
+trainings themselves cannot tell two candidates apart, the short ones cannot be blamed for their
+order; so the pairs are counted, too, that the seeds of the confirmation do tell apart.
 
 Entry points: `judge_proxy`, `ProxyFidelity`.
 """
