@@ -19,13 +19,15 @@ def format_metric(
 
     Args:
         value: In the metric's unit.
-        deviation: Its spread; without one it has four decimals, or four digits where these would
-            show nothing of it.
+        deviation: Its spread; without one it has four decimals, of a large one none, or four
+            digits where these would show nothing of it.
         with_deviation: Whether the spread is shown.
     """
     if value is None:
         return "—"
     if deviation is None or not math.isfinite(deviation) or deviation <= 0:
+        if 1e4 <= abs(value) < 1e9:
+            return f"{value:.0f}"
         return f"{value:.4f}" if 1e-2 <= abs(value) < 1e4 or value == 0 else f"{value:.4g}"
     decimals = _decimals(deviation)
     text = f"{value:.{decimals}f}"

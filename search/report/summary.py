@@ -21,7 +21,7 @@ from .confirmation.contender import SEARCH_PICK
 from .metric_format import format_metric
 from .recommendation.candidate import KNEE, Estimate, JudgedCandidate
 from .reference import ModelComparison, Reference, compare_models
-from .verdict import Verdict
+from .verdict import SEARCH_PICK, Verdict
 
 if TYPE_CHECKING:
     from .confirmation.confirmation import Confirmation
@@ -292,7 +292,7 @@ def comparison_table(summary: StudySummary) -> tuple[list[str], list[list[str]]]
         its posterior mean and standard deviation.
     """
     limits, costs, metric = summary.limits, cost_columns(summary.limits), summary.metric
-    titles = ["", "trial", "widths", f"validation {metric}", "believed", *costs.values()]
+    titles = ["", "trial", "widths", f"validation {metric}", "believed (± s.d.)", *costs.values()]
     limit_cells = [
         f"≤ {format_cost(name, limits[name])}" if name in limits else "—" for name in costs
     ]

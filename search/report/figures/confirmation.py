@@ -37,11 +37,11 @@ def draw_confirmation(study: StudyView, *, name: str = "confirmation") -> Drawin
     with style_context():
         figure, axes = new_axes(height=0.42 * len(results) + 1.5)
         axes.remove()
-        values_axes, difference_axes = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        values_axes, difference_axes = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
         legend = Legend()
         _draw_values(values_axes, legend, study, results, sign)
         _draw_differences(difference_axes, legend, confirmation, results)
-        labels = [_shortened(result.contender.title) for result in results]
+        labels = [_shortened(confirmation.title_of(result.contender)) for result in results]
         values_axes.set_yticks(np.arange(len(results)), labels)
         values_axes.tick_params(axis="y", labelcolor=INK.light)
         values_axes.set_ylim(len(results) - 0.4, -0.6)
@@ -74,7 +74,7 @@ def _draw_values(
     axes.set_title(
         f"validation {study.metric}", loc="left", fontsize=FONT_SIZE, color=MUTED.light, pad=7
     )
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     for row, (result, values) in enumerate(zip(results, seeds, strict=True)):
         # Side by side where they would hide each other.
         offsets = 0.26 + 0.10 * (np.arange(len(values)) % 2)
@@ -100,12 +100,16 @@ def _draw_differences(
     """Draw each contender's paired difference from the reference with its interval."""
     reference = confirmation.reference
     is_share = confirmation.metric.is_share
-    scale = 100.0 if is_share else 1.0
-    unit = "points" if is_share else confirmation.metric.name
+    sign = confirmation.metric.sign
+    scale = sign * (100.0 if is_share else 1.0)
     axes.set_title(
-        f"paired difference, {unit}", loc="left", fontsize=FONT_SIZE, color=MUTED.light, pad=7
+        "paired difference" + (", points" if is_share else ""),
+        loc="left",
+        fontsize=FONT_SIZE,
+        color=MUTED.light,
+        pad=7,
     )
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     axes.axvline(0.0, color=MUTED.light, linewidth=1.2)
     for row, result in enumerate(results):
         compared = result.against_reference
@@ -118,12 +122,12 @@ def _draw_differences(
         colour, marker = _style(result, row)
         middle = scale * difference.mean
         if math.isfinite(difference.half_width):
-            reach = scale * difference.half_width
+            reach = abs(scale) * difference.half_width
             axes.plot(
                 [middle - reach, middle + reach], [row, row], color=colour.light, linewidth=2.0
             )
         axes.plot([middle], [row], **legend.style(colour, marker, 8.0))
-    better = "right of the line is better"
+    better = f"{'right' if sign > 0 else 'left'} of the line is better"
     axes.set_xlabel(better, fontsize=FONT_SIZE - 1)
 
 

@@ -137,11 +137,14 @@ def _layers(study: StudyView) -> list[Figure]:
 
 
 def _learning(study: StudyView) -> list[Figure]:
+    recommended = study.recommended
     return _present(
         [
             (
                 "Validation by epoch",
-                "Thin lines are other trials; the strong one is the recommended network’s.",
+                "Thin lines are other trials; the strong one is the recommended network’s."
+                if recommended is not None and recommended.number is not None
+                else "Every line is a trial; the recommended network was not among them.",
                 curves.draw_metric_curves(study),
             ),
             (

@@ -45,10 +45,13 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
         axes.set_xticks(columns, [_shortened(width.name) for width in widths])
         for spine in axes.spines.values():
             spine.set_visible(False)
+        recommended = study.recommended
         for column, width in zip(columns, widths, strict=True):
             axes.axvline(float(column), color=GRID.light, linewidth=1.2)
             values = width.values
             for edge, height, align in ((values[0], 0.0, "top"), (values[-1], 1.0, "bottom")):
+                if recommended is not None and recommended.widths[width.name] == edge:
+                    continue  # it is written there, larger
                 axes.annotate(
                     f"{edge:,}",
                     (column, height),
@@ -66,7 +69,7 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
                 )
         legend.line("best seventh of the trials", SCALE[-1])
         legend.line("worst seventh", SCALE[0])
-        if (recommended := study.recommended) is not None:
+        if recommended is not None:
             place = space.encode(space.as_row(recommended.widths))
             axes.plot(
                 columns, place, color=RECOMMENDED.light, linewidth=2.6, zorder=5,

@@ -186,23 +186,17 @@ class StudyView:
 
     @cached_property
     def recommended(self) -> Candidate | None:
-        """The network to take, trained or not; None while there is none."""
-        answer = self.summary.recommendation
-        return None if answer is None else _drawn(answer.recommended)
+        """The network to take, by its confirmation or the search; None while there is none."""
+        taken = self.summary.recommended
+        return None if taken is None else _drawn(taken)
 
-    @cached_property
-    def taken(self) -> Candidate | None:
-        """The network that the verdict says to take: the confirmed one, else the recommended."""
-        answer, confirmation = self.summary.recommendation, self.summary.confirmation
-        if confirmation is None or not confirmation.complete or confirmation.chosen is None:
-            return self.recommended
-        chosen = confirmation.chosen
-        assert answer is not None, "what is confirmed was recommended"
-        named = [answer.recommended, answer.runner_up, answer.knee, *answer.baselines.values()]
-        for candidate in named:
-            if candidate is not None and widths_key(candidate.widths) == chosen.key:
-                return replace(_drawn(candidate), label=chosen.title)
-        return self.recommended
+    @property
+    def recommended_title(self) -> str:
+        """What the network to take is called: by what a confirmation chose, else "recommended"."""
+        confirmation = self.summary.confirmation
+        if self.summary.is_pick_recommended or confirmation is None or confirmation.chosen is None:
+            return "recommended"
+        return confirmation.chosen.title
 
     @cached_property
     def best_observed(self) -> Candidate | None:

@@ -17,7 +17,7 @@ from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
 from ..metric_format import format_metric
 from ..summary import FLOPS_NOTE, progress_line
-from .tables import Table, comparison, failures, trials
+from .tables import Table, comparison, contenders, failures, trials
 
 PARTS = {
     "confirmation": "Confirmed with fresh seeds",
@@ -94,14 +94,14 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
         groups: Its figures.
     """
     summary = study.summary
-    taken = study.taken
+    taken = study.recommended
     return Document(
         title=summary.study,
         progress=progress_line(summary).removeprefix(f"{summary.study}: "),
         aim=_aim(study),
         verdict_word=study.verdict_word,
         verdict_text=study.verdict_text,
-        widths_title="" if taken is None else f"Take these widths ({taken.label})",
+        widths_title="" if taken is None else f"Take these widths ({study.recommended_title})",
         widths=[]
         if taken is None
         else [(name, f"{width:,}") for name, width in taken.widths.items()],
@@ -131,13 +131,14 @@ def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
     facts = [*_confirmed_facts(study, candidate)]
     facts += [("trained", "never, only believed" if number is None else f"as trial {number}")]
     if candidate.value is not None:
-        facts.append((f"validation {study.metric}, observed", f"{candidate.value:.4f}"))
+        facts.append((f"validation {study.metric}, observed", format_metric(candidate.value)))
     if candidate.mean is not None and candidate.deviation is not None:
         reach = INTERVAL * candidate.deviation
-        facts.append((f"{study.metric} without luck (95 %)", f"{candidate.mean:.4f} ± {reach:.4f}"))
+        believed = format_metric(candidate.mean, reach, with_deviation=True)
+        facts.append((f"{study.metric} without luck (95 %)", believed))
     noise = None if study.summary.recommendation is None else study.summary.recommendation.noise
     if noise is not None:
-        facts.append(("noise of one training", f"± {noise:.4f} (1 s.d.)"))
+        facts.append(("noise of one training", f"± {format_metric(noise, noise)} (1 s.d.)"))
     for cost in study.drawn_costs:
         if cost in candidate.costs:
             value = format_cost(cost, candidate.costs[cost])
@@ -170,6 +171,8 @@ def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentS
     for name, title in PARTS.items():
         part = getattr(study.summary, name, None)
         sentences = [] if part is None else list(part.sentences())
+        # The verdict stands on top.
+        sentences = [line for line in sentences if line != study.verdict_text]
         if sentences:
             anchor = name.replace("_", "-")
             parts[name] = DocumentSection(name=anchor, title=title, sentences=sentences)
@@ -182,6 +185,7 @@ def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentS
                 title=group.title,
                 sentences=own.sentences if own else (),
                 figures=group.figures,
+                tables=contenders(study) if group.name == "confirmation" else (),
             )
         )
         behind = [name for name in parts if _AFTER.get(name) == group.name]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from ...sampler.baselines import AGREEING_NAMES
 from ...units import format_count
+from ..confirmation.confirmation import TITLES
 from ..figures.selection import spread_selection
 from ..figures.view import StudyView
+from ..metric_format import format_metric
 from ..summary import comparison_table, failure_reason, format_widths
 
 MAX_TRIALS = 200
@@ -75,6 +77,21 @@ def _is_recommended(names: str) -> bool:
     return "recommended" in names.split(AGREEING_NAMES)
 
 
+def contenders(study: StudyView) -> list[Table]:
+    """Return the confirmation's table; none where nothing was confirmed."""
+    confirmation = study.summary.confirmation
+    if confirmation is None:
+        return []
+    return [
+        Table(
+            title="Contenders",
+            columns=[Column(title=title, number=title != TITLES[0]) for title in TITLES],
+            rows=[TableRow(cells=row) for row in confirmation.rows()],
+            note=f"validation: mean ± standard error; {confirmation.difference_unit}.",
+        )
+    ]
+
+
 def trials(study: StudyView) -> Table:
     """Return the trials from the best to the worst; of many, a selection that is stated."""
     count = len(study.trials)
@@ -96,7 +113,7 @@ def trials(study: StudyView) -> Table:
                     str(trial.number),
                     str(trial.origin),
                     format_widths(trial.widths),
-                    f"{trial.value:.4f}{useless}",
+                    f"{format_metric(trial.value)}{useless}",
                     format_count(int(trial.costs.get("parameters", 0))),
                     str(trial.seed),
                 ],

@@ -20,7 +20,14 @@ def test_with_its_spread(value: float, deviation: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.97, "0.9700"), (0.0, "0.0000"), (123456.7, "1.235e+05"), (1e-6, "1e-06"), (None, "—")],
+    [
+        (0.97, "0.9700"),
+        (0.0, "0.0000"),
+        (123456.7, "123457"),
+        (1.5e9, "1.5e+09"),
+        (1e-6, "1e-06"),
+        (None, "—"),
+    ],
 )
 def test_without_one(value: float | None, text: str) -> None:
     assert format_metric(value) == text

@@ -8,6 +8,7 @@ import pytest
 from widthwise.search.follow_up_kind import FollowUpKind
 from widthwise.search.problem.seeds import confirmation_seed
 from widthwise.search.report.figures.confirmation import draw_confirmation
+from widthwise.search.report.figures.figures import draw_figures
 from widthwise.search.report.figures.view import StudyView
 from widthwise.search.report.page.document import compose
 from widthwise.search.report.summary import build_summary
@@ -47,11 +48,17 @@ def test_the_network_to_take_is_the_confirmed_one(study: StudyView) -> None:
     confirmation = study.summary.confirmation
     assert confirmation is not None
     assert confirmation.chosen is not None
-    assert study.taken is not None
-    if confirmation.complete:
-        assert dict(study.taken.widths) == dict(confirmation.chosen.widths)
-    else:
-        assert study.taken == study.recommended
+    assert study.recommended is not None
+    assert confirmation.complete
+    assert study.summary.recommendation is not None
+    pick = study.summary.recommendation.recommended
+    assert dict(study.recommended.widths) == dict(confirmation.chosen.widths) != dict(pick.widths)
+    assert study.recommended_title == confirmation.chosen.title
+    document = compose(study, draw_figures(study))
+    (section,) = [section for section in document.sections if section.name == "confirmation"]
+    (table,) = section.tables
+    assert len(table.rows) == len(confirmation.results)
+    assert study.verdict_text not in section.sentences
     facts = dict(compose(study, []).facts)
     assert "±" in facts["validation accuracy, 5 fresh seeds (± s.e.)"]
 
