@@ -21,7 +21,7 @@ from .confirmation.contender import SEARCH_PICK
 from .metric_format import format_metric
 from .recommendation.candidate import KNEE, Estimate, JudgedCandidate
 from .reference import ModelComparison, Reference, compare_models
-from .verdict import SEARCH_PICK, Verdict
+from .verdict import Verdict
 
 if TYPE_CHECKING:
     from .confirmation.confirmation import Confirmation

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import enum
 
-SEARCH_PICK = "the search's pick"
-"""Label of what the search would have taken, where a confirmation chose another candidate."""
-
 
 class Verdict(enum.StrEnum):
     """What a search has come to.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..metric_format import format_metric
-from ..verdict import SEARCH_PICK, Verdict
+from ..verdict import Verdict
 from .comparison import Comparison
-from .contender import RECOMMENDED, Contender
+from .contender import Contender
 from .saving import JOULES_PER_FLOP, Saving
 from .sequential import MeanInterval
 from .words import MetricWords, share_of_cost
@@ -145,20 +145,13 @@ class Confirmation:
         against = "" if reference is None else f" against the {reference.baseline_name}"
         return f"difference in {unit}{against}"
 
-    def title_of(self, contender: Contender) -> str:
-        """Return what a contender is called; one that is not taken is not "recommended"."""
-        taken = self.chosen if self.complete else None
-        if taken is None or contender.label != RECOMMENDED or contender.key == taken.key:
-            return contender.title
-        return contender.title.replace(RECOMMENDED, SEARCH_PICK, 1)
-
     def _row(self, result: ContenderResult) -> list[str]:
         contender, words = result.contender, self.metric
         difference = "—"
         if result.against_reference is not None:
             difference = words.signed(result.against_reference.difference).removesuffix(" points")
         return [
-            self.title_of(contender),
+            contender.title,
             "0" if result.metric is None else str(result.metric.count),
             _mean_cell(result.metric, words),
             difference,

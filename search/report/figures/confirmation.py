@@ -41,7 +41,7 @@ def draw_confirmation(study: StudyView, *, name: str = "confirmation") -> Drawin
         legend = Legend()
         _draw_values(values_axes, legend, study, results, sign)
         _draw_differences(difference_axes, legend, confirmation, results)
-        labels = [_shortened(confirmation.title_of(result.contender)) for result in results]
+        labels = [_shortened(result.contender.title) for result in results]
         values_axes.set_yticks(np.arange(len(results)), labels)
         values_axes.tick_params(axis="y", labelcolor=INK.light)
         values_axes.set_ylim(len(results) - 0.4, -0.6)

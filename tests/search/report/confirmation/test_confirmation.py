@@ -1,6 +1,5 @@
 """What a confirmation says, and its table on a terminal of 80 columns."""
 
-import dataclasses
 import io
 import json
 
@@ -63,14 +62,6 @@ def test_rows_hold_seeds_means_differences_tests_and_shares():
     assert test == "0.9412"
     assert (flops, parameters) == ("40 %", "40 %")
     assert rows["largest that fits"][3] == "—"
-
-
-def test_only_what_is_taken_is_called_recommended():
-    confirmation = judged()
-    for chosen, title in ((RECOMMENDED, "recommended"), (LARGEST, "the search's pick")):
-        rows = dataclasses.replace(confirmation, complete=True, chosen=chosen).rows()
-        assert rows[0][0] == title
-    assert dataclasses.replace(confirmation, complete=False).rows()[0][0] == "recommended"
 
 
 def test_without_a_test_split_there_is_a_dash():
