@@ -287,6 +287,8 @@ def _open(
             "proxy.length_factor": factor,
             "proxy.halving": None,
             "proxy.replicas": 1,
+            # The seeds of a confirmation do what repeated draws of the folds do in a search.
+            "proxy.repeats": 1,
         },
     )
 
@@ -320,7 +322,6 @@ def _judge_references(database: Database, follow_up: StudyRow, problem: Problem)
         problem.objective,
         problem.settings.folds,
         problem.space.as_mapping(problem.space.smallest()),
-        repeats=problem.settings.repeats,
         judge_test=True,
     )
     stored = {name: asdict(figure) for name, figure in figures.items()}
@@ -347,7 +348,10 @@ def _announce(
     seconds = [trial.seconds for trial in evidence.trials if trial.seconds is not None]
     estimate = ""
     if seconds:
-        total = factor * sum(seconds) / len(seconds) * (first - done) / worker_count
+        # A trial of the search is trained on each draw of the folds, in a confirmation on one.
+        repeats = max(evidence.problem.settings.repeats if evidence.problem else 1, 1)
+        mean_seconds = sum(seconds) / len(seconds) / repeats
+        total = factor * mean_seconds * (first - done) / worker_count
         estimate = f", about {_rough_duration(total)} at most"
     more = (
         f" (up to {race.most_seeds} seeds where it stays open)"
