@@ -63,7 +63,8 @@ def test_an_unconfirmed_run_says_how_to_confirm_and_judges_no_test_split(confirm
     search = json.loads((confirmed.folder / "search.json").read_text())
     assert search["confirmation"] is None
     assert all(search["baselines"][name]["test"] is None for name in MODELS)
-    assert "test accuracy" not in confirmed.run_in_process("report", "iris").out
+    before = CommandLine(confirmed.folder, f"sqlite:///{confirmed.folder / 'searched.db'}")
+    assert "test accuracy" not in before.run_in_process("report", "iris").out
 
 
 def test_contenders_are_trained_long_with_the_same_fresh_seeds(confirmed: Any) -> None:
