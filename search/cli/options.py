@@ -218,7 +218,8 @@ def print_report(console: Console, summary: StudySummary) -> None:
     _print_confirmation(console, summary)
     if summary.diagnosis is not None:
         for line in summary.diagnosis.headlines():
-            console.print(f"- {line}", markup=False)
+            if line != summary.verdict_text:
+                console.print(f"- {line}", markup=False)
 
 
 def _print_confirmation(console: Console, summary: StudySummary) -> None:

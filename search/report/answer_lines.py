@@ -9,12 +9,13 @@ from ..units import format_widths
 from .metric_format import format_metric
 from .reference import better_model
 from .summary import StudySummary
+from .verdict import Verdict
 
 
 def recommended_line(summary: StudySummary) -> str | None:
-    """Return what is recommended and what is believed of it; None while nothing is."""
+    """Return what is recommended and what is believed of it; None where nothing is."""
     taken, answer = summary.recommended, summary.recommendation
-    if taken is None or answer is None:
+    if taken is None or answer is None or summary.verdict is Verdict.NOT_TRAINED:
         return None
     known = f"trial {taken.trial.number}" if taken.trial else "never trained in the search"
     believed = ""

@@ -169,6 +169,12 @@ def test_a_confirmation_has_the_last_word() -> None:
     assert values["recommended"]["widths"] == {"a": 24}
 
 
+def test_nothing_is_recommended_where_nothing_is_learnt() -> None:
+    untrained = replace(confirmation(), verdict=Verdict.NOT_TRAINED)
+    summary = replace(make_summary(ANSWER), confirmation=untrained)
+    assert not any(line.startswith("Recommended") for line in answer_lines(summary))
+
+
 def test_what_a_confirmation_chose_is_recommended() -> None:
     chosen = Contender(label="rule of thumb", widths={"a": 8}, costs={"parameters": 7})
     summary = replace(make_summary(ANSWER), confirmation=replace(confirmation(), chosen=chosen))
