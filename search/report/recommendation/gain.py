@@ -95,7 +95,7 @@ def _judge_against(
         text = (
             f"No gain found: take “{baseline_name}”. The best other candidate, {title}, is "
             f"believed to be {shown(abs(difference.mean), signed=False)} "
-            f"{'better' if difference.mean > 0 else 'worse'} (the difference is {interval}); the "
+            f"{'better' if difference.mean > 0 else 'worse'} (gain, {interval}); the "
             f"luck of one training is {luck}."
         )
         return Judgement(
@@ -153,7 +153,7 @@ def _undecided(
     trainings = len(study.trials)
     text = (
         f"Undecided: {trainings} trainings cannot tell {format_widths(challenger)} from "
-        f"“{baseline_name}” ({format_widths(baseline)}): its difference is believed to be "
+        f"“{baseline_name}” ({format_widths(baseline)}): its gain is believed to be "
         f"{format_difference(sign * decisive.mean, spread)} (95 %: "
         f"{format_difference(low, spread)} to {format_difference(high, spread)}), and the luck of "
         f"one training is ±{format_difference(decisive.noise_deviation, spread, signed=False)}. "

@@ -62,6 +62,6 @@ def describe_luck(
         f"Not the best observed: trial {trial.number} was measured at "
         f"{format_metric(trial.value, noise)}, but {reason}, the recommended ones "
         f"{recommended_shown}. The luckiest of {count} equally good trainings is expected "
-        f"{typical} above the rest (luck of one: "
+        f"{typical} better than the rest (luck of one: "
         f"±{format_difference(noise, noise, signed=False)})."
     )

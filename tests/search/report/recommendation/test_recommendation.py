@@ -275,3 +275,17 @@ def test_a_trial_that_fell_far_behind_has_no_estimate() -> None:
     assert answer is not None
     assert 5 not in answer.estimates
     assert len(answer.estimates) == len(trials) - 1
+
+
+def test_differences_are_told_as_gains_whichever_way_the_metric_runs() -> None:
+    """A lower loss is a gain: plus is better."""
+    losses = [0.84, 0.83, 0.76, 0.84, 0.78, 0.79]
+    widths = [(64, 64), (32, 32), (24, 32), (32, 48), (40, 32), (24, 24)]
+    trials = [
+        make_trial(number, a, b, loss)
+        for number, ((a, b), loss) in enumerate(zip(widths, losses, strict=True))
+    ]
+    found = judge(Goal(direction="minimize"), trials)
+    assert found is not None
+    assert found.verdict is Verdict.UNDECIDED
+    assert "its gain is believed to be +0.0" in found.verdict_text
