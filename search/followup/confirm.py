@@ -99,19 +99,22 @@ def confirm_finished(
         FollowUpStopped: A stop was asked for, or the workers ended early.
         SearchError, ObjectiveError, StorageError: As of `confirm_study`.
     """
+    stop = stop or StopRequest()
     row = load_study(database, name)
     if (reason := _reason_against(database, row)) is not None:
         console.print(f"not confirmed: {reason}", markup=False, soft_wrap=True)
         return
+    with stop_on_signals(stop.request):
+        evidence = load_evidence(database, name)
     _confirm(
         database,
-        load_evidence(database, name),
+        evidence,
         ConfirmationOptions(),
         options,
         console,
         worker_count=worker_count,
         launcher=launcher,
-        stop=stop or StopRequest(),
+        stop=stop,
     )
 
 
@@ -166,7 +169,9 @@ def confirm_study(
     row = load_study(database, name)
     if (reason := _reason_against(database, row)) is not None:
         raise SpecError(f"{name} cannot be confirmed: {reason}")
-    evidence = load_evidence(database, name)
+    stop = StopRequest()
+    with stop_on_signals(stop.request):
+        evidence = load_evidence(database, name)
     counts = evidence.counts
     if counts.running or (counts.waiting and not evidence.exhausted):
         done = counts.budget - counts.waiting - counts.running
@@ -182,7 +187,7 @@ def confirm_study(
         console,
         worker_count=worker_count,
         launcher=launcher,
-        stop=StopRequest(),
+        stop=stop,
     )
 
 

@@ -190,6 +190,7 @@ def _run_to_the_end(
 ) -> None:
     """Run workers on a study, confirm its answer, and print the report, whatever came of it."""
     from ....objectives.errors import ObjectiveError
+    from ....storage.errors import StudyMismatch
     from ...fleet.run import run_fleet
     from ...followup.confirm import (
         announce_confirmation,
@@ -221,7 +222,7 @@ def _run_to_the_end(
                 launcher=launcher,
                 stop=stop,
             )
-        except (SearchError, ObjectiveError) as unconfirmed:
+        except (SearchError, ObjectiveError, StudyMismatch) as unconfirmed:
             error = unconfirmed  # what the search found is told all the same
     elif confirm:
         stderr().print(describe_unconfirmed(database, name), markup=False, soft_wrap=True)

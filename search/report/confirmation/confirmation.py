@@ -75,7 +75,7 @@ class Confirmation:
         reference: What the table's differences are against; None without a plain baseline.
         remarks: What else is to be known: what the test split says, which other model is better.
         saved: What `saver` saves against the largest that fits.
-        trainings: How many there were.
+        trainings: How many came to a metric.
         confidence: Of the intervals, all looks together, in percent.
         metric: How the metric is written.
         margin: What "as good" allows, one standard deviation between seeds; None where unknown.

@@ -148,7 +148,7 @@ def judge_confirmation(
         saved=()
         if saver is None or case.largest in (None, saver)
         else find_savings(saver, case.largest, runs, joules_per_flop=joules_per_flop),
-        trainings=len(runs),
+        trainings=sum(run.value is not None for run in runs),
         confidence=round(100 * (1 - error)),
         metric=words,
         margin=values.seed_deviation(),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import signal
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from widthwise.search.followup.confirm import ConfirmationOptions, confirm_study
+from widthwise.search.followup.follow_up import FollowUpStopped
 from widthwise.search.followup.subject import load_subject
 from widthwise.search.problem.seeds import trial_seed
+from widthwise.search.worker.options import FleetWorkerOptions
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.ledger import Ledger
 from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import StudyStatus
 from widthwise.storage.study.control import set_status
-from widthwise.storage.study.study import load_study
+from widthwise.storage.study.study import find_study, load_study
 from widthwise.tests.search.conftest import CommandLine
 
 SPEC = """\
@@ -225,3 +232,51 @@ def test_a_cancelled_study_is_not_confirmed(confirmed: Any, tmp_path: Path) -> N
     cancelled = confirmed.run_in_process("confirm", "iris", "--storage", storage)
     assert cancelled.code == 2
     assert "it was cancelled; `widthwise resume iris` opens it again" in cancelled.err
+
+
+@pytest.mark.slow
+def test_what_a_run_found_is_told_though_its_confirmation_has_no_name(
+    confirmed: Any, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{shutil.copy(confirmed.folder / 'searched.db', tmp_path)}"
+    spec = SPEC.format(trials=1).replace('"iris"', '"iris/confirmation"', 1)
+    (tmp_path / "own.toml").write_text(spec)
+    own = confirmed.run_in_process("submit", str(tmp_path / "own.toml"), "--storage", storage)
+    assert own.code == 0, own.err
+    ended = confirmed("run", "iris.toml", "--confirm", "--json", "--storage", storage)
+    assert ended.code == 5
+    assert "There is a study 'iris/confirmation' of its own" in ended.err
+    assert ended.json["recommended"]["widths"]
+
+
+def test_a_stop_while_the_evidence_is_read_is_heard(
+    confirmed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = f"sqlite:///{shutil.copy(confirmed.folder / 'searched.db', tmp_path)}"
+    unheard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: unheard.append(number))
+    try:
+        with Database.open(resolve_url(storage)) as database:
+            open_storage = database.optuna_storage
+
+            def stopped_meanwhile() -> Any:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return open_storage()
+
+            monkeypatch.setattr(database, "optuna_storage", stopped_meanwhile)
+            with pytest.raises(
+                FollowUpStopped, match="`widthwise confirm iris` goes on"
+            ) as stopped:
+                confirm_study(
+                    database,
+                    "iris",
+                    ConfirmationOptions(),
+                    FleetWorkerOptions(),
+                    Console(file=io.StringIO()),
+                    worker_count=1,
+                )
+            assert find_study(database, "iris/confirmation") is None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stopped.value.exit_code == 75
+    assert not unheard

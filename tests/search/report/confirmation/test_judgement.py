@@ -207,6 +207,7 @@ def test_failed_trainings_are_told_and_not_asked_for_again():
     [row] = [result for result in answer.results if result.contender == RULE]
     assert row.metric is None
     assert row.failed >= 5
+    assert answer.trainings == sum(run.value is not None for run in runs) < len(runs)
 
 
 def test_the_test_split_is_heard_where_it_says_the_opposite():
