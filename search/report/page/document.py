@@ -17,6 +17,7 @@ from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
 from ..metric_format import format_metric
 from ..summary import FLOPS_NOTE, progress_line
+from ..verdict import Verdict
 from .tables import Table, comparison, contenders, failures, trials
 
 PARTS = {
@@ -101,7 +102,7 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
         aim=_aim(study),
         verdict_word=study.verdict_word,
         verdict_text=study.verdict_text,
-        widths_title="" if taken is None else f"Take these widths ({study.recommended_title})",
+        widths_title="" if taken is None else f"{_call(study)} ({study.recommended_title})",
         widths=[]
         if taken is None
         else [(name, f"{width:,}") for name, width in taken.widths.items()],
@@ -109,6 +110,13 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
         remarks=[line for line in answer_lines(summary) if line != recommended_line(summary)],
         sections=_sections(study, groups),
     )
+
+
+def _call(study: StudyView) -> str:
+    """Return what to do with the widths; nobody is told to take what is not known to be good."""
+    open_verdicts = (Verdict.UNDECIDED, Verdict.NOT_TRAINED, Verdict.TARGET_MISSED)
+    is_open = study.summary.verdict in open_verdicts
+    return "The likeliest widths so far" if is_open else "Take these widths"
 
 
 def _aim(study: StudyView) -> str:

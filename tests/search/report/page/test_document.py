@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from widthwise.search.report.figures.figures import draw_figures
 from widthwise.search.report.figures.view import StudyView
 from widthwise.search.report.page.document import compose
@@ -47,6 +48,25 @@ def test_facts_of_the_recommended_have_units_and_spread() -> None:
     assert "±" in facts["accuracy without luck (95 %)"]
     assert facts["parameters"].endswith(" of 30,000")
     assert facts["training memory"].endswith("KiB")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "title"),
+    [
+        (Verdict.NO_GAIN, "Take these widths"),
+        (Verdict.UNDECIDED, "The likeliest widths so far"),
+        (Verdict.NOT_TRAINED, "The likeliest widths so far"),
+    ],
+)
+def test_only_widths_that_are_known_to_be_good_are_to_be_taken(
+    verdict: Verdict, title: str
+) -> None:
+    study = make_study()
+    assert study.summary.recommendation is not None
+    answer = replace(study.summary.recommendation, verdict=verdict)
+    summary = replace(study.summary, recommendation=answer)
+    document = compose(StudyView(evidence=study.evidence, summary=summary), [])
+    assert document.widths_title == f"{title} (recommended)"
 
 
 def test_parts_speak_where_they_belong() -> None:
