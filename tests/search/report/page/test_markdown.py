@@ -18,7 +18,7 @@ def test_the_verdict_comes_first_then_the_answer() -> None:
     assert lines[1].startswith("20 complete, of a budget of 20. Looked for the best")
     assert lines[2].startswith("Verdict: ")
     assert lines[3].startswith("**")
-    assert lines[4].startswith("Take these widths (recommended): hidden1=")
+    assert lines[4].startswith("The likeliest widths so far (recommended): hidden1=")
 
 
 def test_pictures_are_linked_only_where_they_are() -> None:
