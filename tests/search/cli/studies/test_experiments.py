@@ -172,7 +172,7 @@ def test_refining_keeps_its_budget_goes_on_and_trains_nothing_twice(
     assert len({slot[:3] for slot in done}) == len(done)
     assert {(slot[3], slot[5]) for slot in done} == {("done", 1)}
     rates = [item for item in found["decisions"] if item["axis"] == "learning rate"]
-    assert rates[0]["option"] == "learning rate 0.000333"
+    assert rates[0]["option"] == "learning rate 0.0167"
     assert rates[0]["difference"]["seeds"] >= 3
     assert found["verdict"] in ("refined", "nothing to refine")
     assert (found["verdict"] == "refined") == bool(found["spec"])
