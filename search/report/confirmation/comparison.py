@@ -51,13 +51,18 @@ class RaceRules:
         )
 
 
+_MIN_MEDIAN_GROUPS = 3
+_MEDIAN_EFFICIENCY = 2 / math.pi  # of a median against a mean, of normal values
+
+
 @dataclass(frozen=True, kw_only=True)
 class Margin:
     """How much worse "as good" may be: one standard deviation between seeds, itself an estimate.
 
     Attributes:
         size: In the metric's unit.
-        error: Standard error of the size, size / √(2 ν) for ν degrees of freedom.
+        error: Standard error of the size, size / √(2 ν) for ν degrees of freedom; of a median, ν is
+            those of all contenders times its efficiency.
     """
 
     size: float
@@ -128,11 +133,25 @@ class ConfirmedValues:
         return math.sqrt(squares / self.freedom)
 
     def margin(self) -> Margin:
-        """Return how much worse "as good" may be; nothing while no deviation is known."""
-        deviation = self.seed_deviation()
+        """Return how much worse "as good" may be; nothing while no deviation is known.
+
+        Of three contenders and more it is the median of their variances, each over the median of
+        χ²/ν (Wilson and Hilferty, 1931): one whose trainings collapse now and then scatters many
+        times as much, and must not make everybody as good as everybody.
+        """
+        groups = [list(values.values()) for values in self.validation.values() if len(values) > 1]
+        if len(groups) < _MIN_MEDIAN_GROUPS:
+            deviation, freedom = self.seed_deviation(), float(self.freedom)
+        else:
+            variances = [
+                float(np.var(group, ddof=1)) / (1 - 2 / (9 * (len(group) - 1))) ** 3
+                for group in groups
+            ]
+            deviation = math.sqrt(float(np.median(variances)))
+            freedom = _MEDIAN_EFFICIENCY * self.freedom
         if deviation is None:
             return Margin(size=0.0, error=0.0)
-        return Margin(size=deviation, error=deviation / math.sqrt(2.0 * self.freedom))
+        return Margin(size=deviation, error=deviation / math.sqrt(2.0 * freedom))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,7 +151,7 @@ def judge_confirmation(
         trainings=sum(run.value is not None for run in runs),
         confidence=round(100 * (1 - error)),
         metric=words,
-        margin=values.seed_deviation(),
+        margin=values.margin().size if values.freedom else None,
     )
 
 

@@ -9,6 +9,9 @@ from widthwise.tests.search.report.confirmation.confirmation_inputs import (
     BEST,
     LARGEST,
     RECOMMENDED,
+    RULE,
+    RUNNER_UP,
+    UNIFORM,
     trainings,
 )
 
@@ -56,6 +59,34 @@ def test_the_deviation_between_seeds_is_pooled():
     margin = measured.margin()
     assert margin.size == pytest.approx(pooled)
     assert margin.error == pytest.approx(pooled / np.sqrt(8))
+
+
+def test_a_contender_that_collapses_does_not_widen_as_good_for_all():
+    rng = np.random.default_rng(0)
+    sizes = []
+    for _ in range(400):
+        runs = trainings(RECOMMENDED, list(rng.normal(0.9, 0.01, 5)))
+        runs += trainings(LARGEST, list(rng.normal(0.9, 0.01, 5)))
+        runs += trainings(RUNNER_UP, list(rng.normal(0.9, 0.01, 5)))
+        runs += trainings(RULE, list(rng.normal(0.7, 0.2, 5)))
+        sizes.append(ConfirmedValues.from_runs(runs, BEST, ONCE).margin().size)
+    assert 0.008 < np.median(sizes) < 0.015
+
+
+def test_the_median_of_like_contenders_is_their_deviation():
+    rng = np.random.default_rng(1)
+    squares, errors = [], []
+    for _ in range(2000):
+        runs = [
+            run
+            for contender in (RECOMMENDED, LARGEST, RUNNER_UP, RULE, UNIFORM)
+            for run in trainings(contender, list(rng.normal(0.9, 0.01, 5)))
+        ]
+        margin = ConfirmedValues.from_runs(runs, BEST, ONCE).margin()
+        squares.append(margin.size)
+        errors.append(margin.error)
+    assert np.mean(squares) == pytest.approx(0.01, rel=0.05)
+    assert np.std(squares) == pytest.approx(np.mean(errors), rel=0.2)
 
 
 def test_of_one_seed_no_deviation_is_known():
