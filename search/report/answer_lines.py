@@ -79,13 +79,13 @@ def constant_line(summary: StudySummary) -> str | None:
 
 def answer_lines(summary: StudySummary) -> list[str]:
     """Return what stands below the verdict, each a sentence or two."""
+    confirmation = summary.confirmation
+    # A complete confirmation compares with long trainings.
+    is_told = confirmation and confirmation.complete and confirmation.names_better_model
     lines = (
         recommended_line(summary),
         reason_line(summary),
-        # A complete confirmation compares with long trainings.
-        None
-        if summary.confirmation and summary.confirmation.complete
-        else better_model_line(summary),
+        None if is_told else better_model_line(summary),
         constant_line(summary),
     )
     stopping = summary.stopping.sentences() if summary.stopping else []

@@ -22,6 +22,10 @@ TITLES = ("contender", "seeds", "validation", "difference", "test", "FLOPs", "pa
 """Titles of the confirmation's table, `Confirmation.rows`."""
 
 
+BETTER_MODEL = "Another model is better"
+"""How the remark on a model other than a network begins."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContenderResult:
     """What the trainings of one contender came to; metrics are signed, higher is better.
@@ -96,6 +100,11 @@ class Confirmation:
     metric: MetricWords
     margin: float | None = None
     saver: Contender | None = None
+
+    @property
+    def names_better_model(self) -> bool:
+        """Whether it says that a model other than a network is better."""
+        return any(line.startswith(BETTER_MODEL) for line in self.remarks)
 
     def to_json(self) -> dict[str, Any]:
         """Return the confirmation in JSON values."""

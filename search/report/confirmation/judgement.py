@@ -18,7 +18,7 @@ from ...sampler.baselines import LARGEST_FEASIBLE
 from ..reference import Reference
 from ..verdict import Verdict
 from .comparison import Comparison, ConfirmedValues, RaceRules, compare
-from .confirmation import Confirmation, ContenderResult
+from .confirmation import BETTER_MODEL, Confirmation, ContenderResult
 from .confirmed_run import ConfirmedRun
 from .contender import RECOMMENDED, SPREAD, Contender
 from .race import FIRST_SEEDS, MOST_SEEDS, constant_score, next_trainings
@@ -364,7 +364,7 @@ def _better_reference(case: _Case, answer: _Answer, references: Sequence[Referen
     network = case.words.value(own.mean, own.half_width)
     if case.goal.sign * best.value > own.high:
         return (
-            f"Another model is better here: {best.title} with {case.words.name} {best.value:.4g}, "
+            f"{BETTER_MODEL} here: {best.title} with {case.words.name} {best.value:.4g}, "
             f"the network has {network}."
         )
     return None

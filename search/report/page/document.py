@@ -16,7 +16,7 @@ from ..answer_lines import answer_lines, recommended_line
 from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
 from ..metric_format import format_metric
-from ..summary import FLOPS_NOTE, progress_line
+from ..summary import FLOPS_NOTE, StudySummary, progress_line
 from ..verdict import Verdict
 from .tables import Table, comparison, contenders, failures, trials
 
@@ -107,9 +107,20 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
         if taken is None
         else [(name, f"{width:,}") for name, width in taken.widths.items()],
         facts=[] if taken is None else _facts(study, taken),
-        remarks=[line for line in answer_lines(summary) if line != recommended_line(summary)],
+        remarks=_remarks(summary),
         sections=_sections(study, groups),
     )
+
+
+def _remarks(summary: StudySummary) -> list[str]:
+    """Return what else belongs to the answer; the card shows what is recommended by itself."""
+    remarks = [line for line in answer_lines(summary) if line != recommended_line(summary)]
+    return [*_confirmed_remarks(summary), *remarks]
+
+
+def _confirmed_remarks(summary: StudySummary) -> Sequence[str]:
+    confirmation = summary.confirmation
+    return confirmation.remarks if confirmation and confirmation.complete else ()
 
 
 def _call(study: StudyView) -> str:
@@ -179,8 +190,9 @@ def _sections(study: StudyView, groups: Sequence[FigureGroup]) -> list[DocumentS
     for name, title in PARTS.items():
         part = getattr(study.summary, name, None)
         sentences = [] if part is None else list(part.sentences())
-        # The verdict stands on top.
-        sentences = [line for line in sentences if line != study.verdict_text]
+        # The verdict stands on top, with the confirmation's remarks.
+        on_top = {study.verdict_text, *_confirmed_remarks(study.summary)}
+        sentences = [line for line in sentences if line not in on_top]
         if sentences:
             anchor = name.replace("_", "-")
             parts[name] = DocumentSection(name=anchor, title=title, sentences=sentences)

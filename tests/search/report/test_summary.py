@@ -192,6 +192,15 @@ def test_what_a_confirmation_chose_is_recommended() -> None:
     assert open_race.to_json()["recommended"]["widths"] == {"a": 24}
 
 
+def test_which_of_network_and_other_model_is_better_is_said_once() -> None:
+    told = replace(confirmation(), remarks=["Another model is better here: boosted trees."])
+    untold = replace(confirmation(), remarks=["On the test split it is worse."])
+    summary = make_summary(ANSWER)
+    sentence = str(better_model_line(summary))
+    assert sentence not in answer_lines(replace(summary, confirmation=told))
+    assert sentence in answer_lines(replace(summary, confirmation=untold))
+
+
 def confirmation() -> Confirmation:
     return Confirmation(
         verdict=Verdict.NO_GAIN,

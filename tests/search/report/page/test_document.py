@@ -78,6 +78,18 @@ def test_parts_speak_where_they_belong() -> None:
     assert document.sections[names.index("diagnosis")].sentences == ["Widen it."]
 
 
+def test_what_a_confirmation_remarks_stands_with_the_verdict_alone() -> None:
+    remark = "Another model is better here: boosted trees."
+    confirmed = part("Confirmed: no gain.", remark, "Held by five seeds.")
+    confirmed.complete, confirmed.remarks, confirmed.results = True, [remark], []
+    confirmed.names_better_model, confirmed.verdict = True, Verdict.NO_GAIN
+    confirmed.verdict_text, confirmed.chosen = "Confirmed: no gain.", None
+    document = compose(with_parts(make_study(), confirmation=confirmed), [])
+    assert remark in document.remarks
+    (section,) = [section for section in document.sections if section.name == "confirmation"]
+    assert section.sentences == ["Held by five seeds."]
+
+
 def test_parts_speak_in_a_report_without_figures() -> None:
     document = compose(with_parts(make_study(), rules=part("Half of them held.")), [])
     assert "rules" in [section.name for section in document.sections]
