@@ -105,7 +105,9 @@ class ProgressDisplay:
             reason = failure_reason(record)
             suffix = f": {reason}" if reason else ""
             return f"trial {record.number}: {record.outcome} ({widths}){suffix}"
-        best_mark = " ★" if self._best is not None and self._best.number == record.number else ""
+        # Of planned trainings the luckiest is no news: they are compared seed by seed.
+        is_best = self._best is not None and self._best.number == record.number
+        best_mark = " ★" if is_best and record.seed is None else ""
         useless = (record.result or {}).get("no_better_than_constant")
         remark = "; no better than a constant prediction" if useless else ""
         return (

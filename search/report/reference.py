@@ -131,12 +131,13 @@ class ModelComparison:
         """Return which of the two is better, or that they are level."""
         model, title = self.model, self.model.title
         figures = f"{self.metric} {model.value:.4g}"
-        error = "" if self.error is None else f" ± {self.error:.2g}"
+        error = "" if self.error is None else f" ± {self.error:.2g} (standard error)"
         gap = f"{abs(self.difference):.2g}{error}"
         if self.winner == "level":
+            luck = ", which chance explains" if self.difference else ""
             return (
                 f"The recommended network and the {title} are level: {self.metric} "
-                f"{self.value:.4g} and {model.value:.4g}, a difference of {gap}."
+                f"{self.value:.4g} and {model.value:.4g}, a difference of {gap}{luck}."
             )
         tested = "" if self.p is not None else " (on one validation split, not tested)"
         if self.winner == "network":

@@ -60,7 +60,7 @@ def draw_costs(study: StudyView, *, name: str = "costs") -> Drawing | None:
                     edgecolor=SURFACE.light, linewidth=0,
                 )  # fmt: skip
                 axes.annotate(
-                    f"{share:.0%} · {format_cost(cost, candidate.costs[cost])}",
+                    f"{_percent(share)} · {format_cost(cost, candidate.costs[cost])}",
                     (1.0, y),
                     xytext=(6, 0),
                     textcoords="offset points",
@@ -99,3 +99,8 @@ def draw_costs(study: StudyView, *, name: str = "costs") -> Drawing | None:
             )
             + " for the recommended one.",
         )
+
+
+def _percent(share: float) -> str:
+    """Return a share; a small one with its first digit, since nothing costs 0 %."""
+    return f"{share:.0%}" if share >= 0.01 or share == 0 else f"{100 * share:.1g}%"

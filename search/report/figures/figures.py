@@ -73,7 +73,7 @@ def _quality(study: StudyView) -> list[Figure]:
         )
     drawn.append(
         (
-            "Costs against the limits",
+            "Costs against the limits" if study.limits else "What the networks cost",
             "What the networks take of every limit."
             if study.limits
             else "No limit was set: shares are of the dearest of these networks.",

@@ -170,7 +170,7 @@ def _experience(rules: Sequence[JudgedRule]) -> Misconception:
         return Misconception(claim=EXPERIENCE, answer=Answer.NOT_ASKED, text=text)
     spread = max(rule.effect.mean for rule in rules) - min(rule.effect.mean for rule in rules)
     text = f"Of {len(rules)} rules of thumb {_count(rules)}; {_ends(rules)}."
-    if len(rules) > 1:
+    if spread > rules[0].noise / 100:
         text += f" They differ by {format_amount(spread)}, and none says which of them to follow."
     return Misconception(claim=EXPERIENCE, answer=_answer_of(rules), text=text)
 

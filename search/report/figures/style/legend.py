@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,12 @@ from .palette import INK, SURFACE, Colour
 
 _MAX_LETTERS = 34
 """Letters of a label; a longer one is cut: names of studies and widths are users' own."""
+
+_MAX_LINE_LETTERS = 78
+"""Letters of a line of the legend, over all its columns."""
+
+_MARK_LETTERS = 7
+"""Letters that the mark of an entry and the space between two columns are as wide as."""
 
 
 @dataclass
@@ -66,10 +74,12 @@ class Legend:
         }
 
     def draw(self, figure: Figure, *, columns: int = 3) -> None:
-        """Write the entries below the figure."""
+        """Write the entries below the figure, in fewer columns where labels are long."""
         if not self.entries:
             return
         labels = [_shortened(escape_controls(label)) for label in self.entries]
+        while columns > 1 and _letters_of_a_line(labels, columns) > _MAX_LINE_LETTERS:
+            columns -= 1
         figure.legend(
             list(self.entries.values()),
             labels,
@@ -83,6 +93,13 @@ class Legend:
             handletextpad=0.5,
             borderpad=0.1,
         )
+
+
+def _letters_of_a_line(labels: Sequence[str], columns: int) -> int:
+    """Return the letters of the longest labels of all columns, which are filled one by one."""
+    rows = math.ceil(len(labels) / columns)
+    parts = [labels[start : start + rows] for start in range(0, len(labels), rows)]
+    return sum(max(map(len, part)) + _MARK_LETTERS for part in parts)
 
 
 def _shortened(label: str) -> str:
