@@ -20,7 +20,7 @@ from ...surrogate.blas_threads import single_blas_thread
 from ...trial.history import CompletedTrial, completed_trials
 from .bounds import BoundDiagnosis, diagnose_bounds
 from .fitting import Fitting, FittingDiagnosis, diagnose_fitting
-from .interval import Effect
+from .interval import Effect, gain_unit
 from .layers import LayersDiagnosis, diagnose_layers
 from .limits import LimitsDiagnosis, diagnose_limits, main_cost
 from .power_law import PowerLaw
@@ -47,7 +47,7 @@ class Diagnosis:
     Attributes:
         untrained: The sentence on a study that learnt nothing; None for any other. With it all
             other parts are empty.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
         layers: Layer by layer; None while there are too few trials for a surrogate.
         bounds: Layers at the bound of their range.
         limits: Which limit binds; None as for the layers.
@@ -133,7 +133,7 @@ def diagnose_study(
     """
     if recommendation is None or not evidence.trials:
         return None
-    metric = evidence.spec.metric
+    metric = gain_unit(evidence.spec.metric, evidence.goal)
     if evidence.untrained_reason is not None:
         return Diagnosis(metric=metric, untrained=f"Not trained. {evidence.untrained_reason}")
     if all(trial.no_better_than_constant for trial in evidence.trials):
@@ -237,5 +237,5 @@ def _rows(
         wider,
         sign=evidence.goal.sign,
         rows=rows,
-        metric=evidence.spec.metric,
+        metric=gain_unit(evidence.spec.metric, evidence.goal),
     )

@@ -1,7 +1,7 @@
 """Effects: what a change brings, with its interval, as draws of a posterior or a fit tell it.
 
 All effects here are gains: in the metric's unit, positive where it gets better, whichever way the
-metric runs. Entry points: `Effect`, `effect_of`.
+metric runs. Entry points: `Effect`, `effect_of`, `gain_unit`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...goal import CONFIDENCE
+from ...goal import CONFIDENCE, Goal
 from ...surrogate.observations import Floats
 
 TAIL = (1.0 - CONFIDENCE) / 2.0
@@ -66,6 +66,11 @@ def effect_of(draws: Floats) -> Effect:
         high=float(high),
         probability_positive=float((draws > 0).mean()),
     )
+
+
+def gain_unit(metric: str, goal: Goal) -> str:
+    """Return what stands behind a gain: the metric, and that it falls where less is better."""
+    return metric if goal.sign > 0 else f"{metric} (a gain: it falls)"
 
 
 def format_amount(value: float) -> str:

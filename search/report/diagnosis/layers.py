@@ -123,7 +123,7 @@ class LayersDiagnosis:
         bottleneck: The one whose widening brings most per cost; None where none is clear.
         cost: The cost that rates are told per; None where costs cannot be counted.
         noise: Standard deviation of one training.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
 
     layers: Sequence[LayerDiagnosis]
@@ -311,7 +311,7 @@ def diagnose_layers(surface: Surface, cost: str | None, metric: str) -> LayersDi
     Args:
         surface: The posterior around them.
         cost: What rates are told per; None for their widths.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
     plans = [_plan(surface, layer) for layer in layers_of(surface.space)]
     changes = _Changes(surface, [step for plan in plans for step in plan.steps], cost)

@@ -28,7 +28,7 @@ from ...goal import pareto_front
 from ...space.feasible_set import FeasibleSet
 from ...space.limits import Limits
 from ...units import COST_BY_NAME, format_cost
-from .interval import Effect
+from .interval import Effect, gain_unit
 from .steps import Row, layers_of, wider
 from .surface import MAX_LISTED, MIN_BATCH, Surface
 
@@ -93,7 +93,7 @@ class LimitsDiagnosis:
         limits: One by one, in the order of the spec.
         together: What a tenth more of all that are reached would bring, where none binds by itself
             and more than one is reached; else None.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
 
     limits: Sequence[LimitDiagnosis]
@@ -201,7 +201,9 @@ def diagnose_limits(evidence: StudyEvidence, surface: Surface) -> LimitsDiagnosi
         relaxed_row = _best_with_more(surface, reached_names)
         if relaxed_row is not None:
             (together,) = surface.effects([relaxed_row], present)
-    return LimitsDiagnosis(limits=limits, together=together, metric=evidence.spec.metric)
+    return LimitsDiagnosis(
+        limits=limits, together=together, metric=gain_unit(evidence.spec.metric, evidence.goal)
+    )
 
 
 def main_cost(evidence: StudyEvidence, surface: Surface) -> str:

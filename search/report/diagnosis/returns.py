@@ -22,7 +22,7 @@ from ....objectives.cost.registry import Unit
 from ...space.neighbourhood import Candidates
 from ...surrogate.observations import Floats
 from ...units import COST_BY_NAME, format_compact, format_memory
-from .interval import Effect, format_amount
+from .interval import Effect, format_amount, gain_unit
 from .power_law import Estimated, NoLaw, PowerLaw, fit_power_law
 from .surface import MIN_BATCH, Surface
 
@@ -52,7 +52,7 @@ class Returns:
         pays_until: Size from which doubling brings less than the noise of one training; likewise.
         noise: Standard deviation of one training.
         sign: −1 where a lower metric is better.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
 
     cost: str
@@ -166,7 +166,7 @@ def diagnose_returns(evidence: StudyEvidence, surface: Surface, cost: str) -> Re
         pays_until=law.pays_until(surface.noise) if isinstance(law, PowerLaw) else None,
         noise=surface.noise,
         sign=evidence.goal.sign,
-        metric=evidence.spec.metric,
+        metric=gain_unit(evidence.spec.metric, evidence.goal),
     )
 
 

@@ -38,7 +38,7 @@ class RowsDiagnosis:
         doubling: Gain of twice the rows; None without a law.
         wider: Gain of twice the width; None where it is not known.
         rows: Rows of a training on all of them; None where the data are not on this machine.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
 
     study: str
@@ -102,7 +102,7 @@ def diagnose_rows(
         wider: Gain of twice the width, where it is known from elsewhere.
         sign: −1 where a lower metric is better.
         rows: Rows of a training on all of them, where that is known.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
     trained = [
         (float(record.overrides[SHARE_KEY]), dict(record.widths or {}), sign * record.value)

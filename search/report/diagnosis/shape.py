@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ...space.constraints import Divisible
 from ...space.neighbourhood import Candidates
 from ...space.space import Space
-from .interval import SURE, Effect, effect_of
+from .interval import SURE, Effect, effect_of, gain_unit
 from .surface import Surface
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ShapeDiagnosis:
             over it.
         matters: True where it beats all of them, False where one is as good; None where that is
             not clear, or nothing else can be had.
-        metric: The metric's name.
+        metric: What a gain is in, `gain_unit`.
     """
 
     shape: Shape
@@ -131,7 +131,7 @@ def diagnose_shape(evidence: StudyEvidence, surface: Surface) -> ShapeDiagnosis 
             for other, row, effect in zip(others, rows, effects, strict=True)
         },
         matters=matters,
-        metric=evidence.spec.metric,
+        metric=gain_unit(evidence.spec.metric, evidence.goal),
     )
 
 

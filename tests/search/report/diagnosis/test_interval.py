@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import norm
-from widthwise.search.report.diagnosis.interval import Effect, effect_of, format_amount
+from widthwise.search.goal import Goal, MetricDirection
+from widthwise.search.report.diagnosis.interval import Effect, effect_of, format_amount, gain_unit
 
 
 def test_its_interval_is_that_of_the_draws() -> None:
@@ -38,3 +39,9 @@ def test_people_read_two_digits_of_the_spread(
 @pytest.mark.parametrize(("value", "text"), [(0.0024567, "0.00246"), (1234.5, "1234"), (0.0, "0")])
 def test_amounts_have_three_digits(value: float, text: str) -> None:
     assert format_amount(value) == text
+
+
+def test_a_gain_of_a_metric_that_falls_says_so() -> None:
+    falling = Goal(direction=MetricDirection.MINIMIZE)
+    assert gain_unit("rmse", falling) == "rmse (a gain: it falls)"
+    assert gain_unit("accuracy", Goal()) == "accuracy"
