@@ -145,7 +145,13 @@ def _report_end(
         return 0
     for worker_exit in exits:
         if worker_exit.exit_code not in (0, Drained.exit_code):
-            reason = worker_exit.message or f"it was killed by signal {-worker_exit.exit_code}"
+            # What it wrote last says nothing of why somebody killed it.
+            killed = worker_exit.exit_code < 0
+            reason = (
+                f"it was killed by signal {-worker_exit.exit_code}"
+                if killed
+                else worker_exit.message or f"exit code {worker_exit.exit_code}"
+            )
             console.print(f"a worker ended early: {reason}", markup=False, style="red")
     exit_codes = [worker_exit.exit_code for worker_exit in exits if worker_exit.exit_code]
     cancelled = reader.status() == StudyStatus.CANCELLED
