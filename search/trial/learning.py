@@ -15,8 +15,8 @@ Proof: the metric is better than a constant's by more than its margin, the small
   (Nadeau & Bengio, "Inference for the generalization error", 2003, eq. 8). Three folds have a t of
   9.9: there the other one counts. Example: 3 x 5 folds with s = 0.01, so n = 15 and r = 1/4:
   2.98 * 0.01 * sqrt(4.75) = 0.065.
-- 2 / sqrt(v) for v rows that validate: four times the largest standard error of a share; of the
-  constant's metric, for errors. Example: 100 rows, accuracy: 0.2.
+- 1.5 / sqrt(v) for v rows that validate: three times the largest standard error of a share; of the
+  constant's metric, for errors. Example: 100 rows, accuracy: 0.15.
 
 Entry point: `LearningWatch.check`; `judge_learning` is the rule, `likely_cause` says what to mend.
 """
@@ -50,7 +50,7 @@ FLAT = 1e-3
 """Share of a training loss below which its changes are none."""
 
 _PROOF = 1 - 0.05 / FIRST_TRIALS
-_STANDARD_ERRORS = 4
+_STANDARD_ERRORS = 3
 _MAX_SHARE_DEVIATION = 0.5
 
 

@@ -46,7 +46,7 @@ study = {{ name = "{name}", trials = {trials} }}
 model = {{ build = "{name}.py:build" }}
 widths = {{ a = {{ low = 2, high = 60 }} }}
 proxy = {{ data = "{name}_data.py:load", epochs = {epochs}, batch_size = 32, patience = 0, \
-at_once = 1, engine = "plain", parametrisation = "standard" }}
+learning_rate = 0.02, at_once = 1, engine = "plain", parametrisation = "standard" }}
 """
 
 

@@ -9,7 +9,7 @@ study = {{ name = "{name}", trials = {trials} }}
 model = {{ build = "small.py:build" }}
 widths = {{ a = {{ low = 2, high = 64 }}, b = {{ low = 2, high = 64 }} }}
 proxy = {{ data = "small_data.py:load", epochs = {epochs}, batch_size = 32, patience = 0, \
-parametrisation = "standard", engine = "plain", at_once = 1 }}
+learning_rate = 0.02, parametrisation = "standard", engine = "plain", at_once = 1 }}
 """
 MODEL = """\
 import pathlib, time

@@ -110,7 +110,7 @@ def test_without_anything_to_learn_one_of_ten_trials_proves_it_in_a_twentieth_of
 
 @pytest.mark.parametrize(
     ("spread", "relative", "margin"),
-    [(None, False, 0.1), (None, True, 1.2), (0.5, False, 0.1), (1e-3, False, 4.604e-3 * 1.5)],
+    [(None, False, 0.075), (None, True, 0.9), (0.5, False, 0.075), (1e-3, False, 4.604e-3 * 1.5)],
     ids=["a share", "an error", "folds that differ", "folds that agree"],
 )
 def test_no_margin_is_wider_than_that_of_a_share(
