@@ -114,6 +114,8 @@ class GaussianProcess:
 
     def predict(self, encoded: Floats) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the noiseless value, two arrays [n]."""
+        if not len(encoded):
+            return np.empty(0), np.empty(0)  # scikit-learn refuses none
         mean, deviation = self.regressor.predict(centred(encoded), return_std=True)
         return np.asarray(mean), np.asarray(deviation)
 

@@ -21,7 +21,7 @@ from .asked import ask
         ({"task": "speech", "inputs": "500"}, {"wav2vec 2.0 base"}),
         ({"task": "series", "inputs": "96"}, set()),
     ],
-    ids=str,
+    ids=["table", "image", "vision transformer", "language", "lstm", "speech", "series"],
 )
 def test_which_apply(change: dict[str, Any], applying: set[str]) -> None:
     rules = list(published_rules(ask(**change)))

@@ -60,7 +60,7 @@ def test_where_no_width_obeys_it_says_so() -> None:
             {"samples ≥ 10–100 × parameters"},
         ),
     ],
-    ids=str,
+    ids=["images", "language"],
 )
 def test_which_apply(change: dict[str, Any], rules: set[str]) -> None:
     assert {rule.rule for rule in size_rules(ask(**change)) if rule.applies} == rules

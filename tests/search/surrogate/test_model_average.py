@@ -82,3 +82,11 @@ def test_degenerate_data_give_finite_posteriors(
     assert np.isfinite(mean).all()
     assert np.isfinite(deviation).all()
     assert (deviation >= 0).all()
+
+
+def test_of_no_candidates_there_is_no_posterior() -> None:
+    rng = np.random.default_rng(0)
+    encoded = rng.uniform(-1, 1, (12, 2))
+    posterior = fit_model_average(encoded, encoded.sum(axis=1), width_count=2)
+    mean, deviation = posterior.predict(np.empty((0, 2)))
+    assert (mean.shape, deviation.shape) == ((0,), (0,))
