@@ -327,6 +327,8 @@ def _judge_references(database: Database, follow_up: StudyRow, problem: Problem)
         problem.objective,
         problem.settings.folds,
         problem.space.as_mapping(problem.space.smallest()),
+        # On the folds of the search, whose trials they are compared with.
+        repeats=problem.settings.repeats,
         judge_test=True,
     )
     stored = {name: asdict(figure) for name, figure in figures.items()}
