@@ -10,6 +10,7 @@ escapes is a bug of ours: exit 1.
     ├── SpaceTooLarge           2    a space too large to list, or too entangled to count
     ├── NothingFeasible         3    no candidate meets the limits
     ├── TooManyFailures         4    too many trials failed in a row
+    ├── NothingLearned          4    the first trials are no better than a constant prediction
     ├── FingerprintMismatch     5    the study was made with another spec or other code
     ├── StoredSpecUnreadable    5    the database holds a spec that no release like this wrote
     ├── Drained                75    stopped on request: start me again
