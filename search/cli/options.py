@@ -42,6 +42,10 @@ StorageOption = Annotated[
         show_default=False,
     ),
 ]
+LauncherOption = Annotated[
+    str,
+    typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for a program to read.")]
 
 

@@ -12,6 +12,7 @@ from ...spec.proxy_section import MAX_EPOCHS
 from ...worker.options import FleetWorkerOptions
 from ..options import (
     JsonOption,
+    LauncherOption,
     StorageOption,
     StudyArgument,
     WorkersOption,
@@ -62,10 +63,7 @@ def confirm(
         ),
     ] = None,
     options: FleetWorkerOptions,
-    on: Annotated[
-        str,
-        typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
-    ] = "local",
+    on: LauncherOption = "local",
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -15,6 +15,7 @@ from ...follow_up_kind import continue_command
 from ...worker.options import FleetWorkerOptions, WorkerOptions
 from ..options import (
     JsonOption,
+    LauncherOption,
     StorageOption,
     StudyArgument,
     WorkersOption,
@@ -32,12 +33,6 @@ from ..study_options import StudyRequest
 if TYPE_CHECKING:
     from ....storage.database.database import Database
     from ...fleet.worker_fleet import Launcher
-
-LauncherOption = Annotated[
-    str,
-    typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
-]
-
 
 ConfirmOption = Annotated[
     bool,

@@ -19,6 +19,7 @@ from .controlled_table import run_json
 from .experiment_run import ExperimentRun, values_by_seed
 from .refinement_axes import FOLDS, Setting, setting_key
 from .refinement_race import Decision, OptionVerdict, RaceState
+from .seed_noise import difference_json
 from .share_table import difference_text
 
 
@@ -155,7 +156,7 @@ class Refinement:
             "widths": dict(self.setting.widths),
             "settings": dict(self.setting.overrides),
             "spec": self.spec_lines,
-            "gain": _difference_json(self.state.gain, sign),
+            "gain": difference_json(self.state.gain, sign),
             "noise": None if self.state.noise is None else self.state.noise.deviation,
             "decisions": [_decision_json(item, sign) for item in self.state.decisions],
             "folds": None
@@ -295,22 +296,11 @@ def _last_of_each_axis(won: Sequence[Decision]) -> list[str]:
     return [f"widths {text}" if axis == "wider" else text for axis, text in last.items()]
 
 
-def _difference_json(difference: Any, sign: float) -> dict[str, Any] | None:
-    if difference is None:
-        return None
-    half_width = difference.half_width
-    return {
-        "mean": sign * difference.mean,
-        "half_width": half_width if math.isfinite(half_width) else None,
-        "seeds": difference.seeds,
-    }
-
-
 def _decision_json(decision: Decision, sign: float) -> dict[str, Any]:
     return {
         "axis": decision.axis,
         "option": decision.text or None,
         "verdict": str(decision.verdict),
-        "difference": _difference_json(decision.difference, sign),
+        "difference": difference_json(decision.difference, sign),
         "detail": decision.detail,
     }

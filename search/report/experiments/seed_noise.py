@@ -26,7 +26,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, stdev
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -165,3 +165,15 @@ def mean_and_error(values: SeedValues) -> tuple[float, float | None]:
     numbers = list(values.values())
     error = stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
     return fmean(numbers), error
+
+
+def difference_json(difference: Difference | None, sign: float) -> dict[str, Any] | None:
+    """Return a difference in the metric's own sign."""
+    if difference is None:
+        return None
+    half_width = difference.half_width
+    return {
+        "mean": sign * difference.mean,
+        "half_width": half_width if math.isfinite(half_width) else None,
+        "seeds": difference.seeds,
+    }

@@ -17,7 +17,7 @@ from ...goal import Goal
 from ..confirmation.words import MetricWords
 from .controlled_table import figure_json, format_figure, run_json
 from .experiment_run import ExperimentRun, values_by_seed
-from .seed_noise import Difference, Noise, compare, residual_noise
+from .seed_noise import Difference, Noise, compare, difference_json, residual_noise
 
 ERROR = 0.05
 """Of the interval of a difference, two-sided."""
@@ -94,9 +94,9 @@ class ShareTable:
                 }
                 for row in self.rows
             ],
-            "more_rows": _difference_json(self.more_rows, self.goal.sign),
+            "more_rows": difference_json(self.more_rows, self.goal.sign),
             "more_rows_from": self.more_rows_from,
-            "more_width": _difference_json(self.more_width, self.goal.sign),
+            "more_width": difference_json(self.more_width, self.goal.sign),
             "sentences": self.sentences(),
         }
 
@@ -174,18 +174,6 @@ def _compare(
     first: Mapping[int, float], second: Mapping[int, float], noise: Noise | None
 ) -> Difference | None:
     return compare(first, second, noise, error=ERROR) if first.keys() & second.keys() else None
-
-
-def _difference_json(difference: Difference | None, sign: float) -> dict[str, Any] | None:
-    """Return a difference in the metric's own sign."""
-    if difference is None:
-        return None
-    half_width = difference.half_width
-    return {
-        "mean": sign * difference.mean,
-        "half_width": half_width if math.isfinite(half_width) else None,
-        "seeds": difference.seeds,
-    }
 
 
 def _conclusion(table: ShareTable) -> str:
