@@ -27,6 +27,9 @@ def rare():
 def large_inputs():
     return x * [1.0, 1e4, 1.0], x[:, 0] > 0
 
+def small_inputs():
+    return x * [1e-3, 1e-4, 1e-5], x[:, 0] > 0
+
 def quantity():
     return x, 1e5 * x[:, 0]
 
@@ -103,6 +106,13 @@ def record_of(losses: Sequence[float]) -> SlotRecord:
             "scaling: a column of the inputs has a standard deviation of ",
             id="inputs",
         ),
+        pytest.param(
+            "small_inputs",
+            [0.7, 0.6],
+            0,
+            "scaling: all columns of the inputs have a standard deviation of ",
+            id="small inputs",
+        ),
     ],
 )
 def test_the_likely_cause_follows_from_the_figures(
@@ -113,6 +123,20 @@ def test_the_likely_cause_follows_from_the_figures(
     )
     assert f"Likely the {expected}" in sentence
     assert sentence.endswith(" On the same rows: a linear model 0.95, boosted trees 0.9.")
+
+
+def test_a_pixel_that_hardly_varies_is_no_matter_of_scaling() -> None:
+    sections = {
+        "study": {"name": "s"},
+        "model": {"family": "cnn"},
+        "widths": {"a": [4, 8]},
+        "proxy": {"data": "digits", "device": "cpu", "learning_rate": 0.01},
+    }
+    problem = Problem.load(parse_spec(sections), Path())
+    pixels = problem.objective.data.train.inputs.flatten(1).std(dim=0)
+    assert 0 < pixels[pixels > 0].min() < 0.01
+    sentence = likely_cause([record_of([0.7, 0.6999])] * 3, problem, {})
+    assert sentence.startswith("Likely the learning rate: at 0.01 the training loss hardly moved")
 
 
 def test_targets_that_a_loss_of_ones_own_gets_as_they_are_may_be_too_large(tmp_path: Path) -> None:
