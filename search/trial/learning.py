@@ -156,27 +156,26 @@ class LearningWatch:
     worker: str
     _is_settled: bool = field(default=False, init=False)
 
-    def check(self) -> str | None:
-        """Stop the study if its first trials are reason to; return the sentence that says why.
+    def check(self) -> None:
+        """Stop the study if its first trials are reason to.
 
         Every worker checks after each batch that it has recorded: the one whose results are the
         last to arrive sees all of them.
         """
         if self._is_settled:
-            return None
+            return
         records = LedgerReader(self.database, self.study).first_complete(FIRST_TRIALS)
         if len(records) < MAX_UNTRAINED:
-            return None
+            return
         self._is_settled = len(records) == FIRST_TRIALS
         untrained = judge_learning(records, self.problem.goal, self._noise())
         if not untrained or was_stopped_untrained(self.database, self.study):
-            return None
+            return
         reason = self._reason(records, untrained)
         numbers = [record.number for record in untrained]
-        stopped = stop_untrained(
+        stop_untrained(
             self.database, self.study, reason, worker=self.worker, figures={"trials": numbers}
         )
-        return reason if stopped else None
 
     def _noise(self) -> Noise:
         settings, data = self.problem.settings, self.problem.objective.data

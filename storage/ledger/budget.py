@@ -1,8 +1,9 @@
 """The budget: how many slots a study has.
 
-`extend` adds a number of slots, `set_budget` raises their number to a total. A slot that anybody
-claimed stays in the budget: it may hold a training that has already run. Only `close`, once in a
-study, takes back the slots after those, when a search has stopped itself.
+`extend` adds a number of slots, `set_budget` raises their number to a total. Only `close`, once in
+a study, takes slots back, when a search has stopped itself: those behind the last one that somebody
+holds or has trained, or that is paused. One that was claimed and given back without widths goes,
+too.
 
 The study's row says how many there are: that number is the budget, and changing it one short
 transaction, whatever it is. The slots' own rows are made as they are needed, `ROWS_AT_ONCE` of
@@ -111,10 +112,11 @@ def set_budget(database: "Database", study: "StudyRow", *, total: int, worker: s
 def close(
     database: "Database", study: "StudyRow", *, worker: str, detail: Mapping[str, Any]
 ) -> int | None:
-    """End the budget behind the last slot that was ever claimed; a study does so once.
+    """End the budget behind the last slot that is held, trained or paused; a study does so once.
 
-    Whoever decides it keeps the slots that it holds, and so does everybody else: they are trained,
-    and the budget is exactly what was. What is added later, by `extend` or `set_budget`, stays.
+    Whoever decides it keeps the slots that it holds, and so does everybody else: they are trained.
+    A slot that was claimed and given back without widths is as if nobody had claimed it. What is
+    added later, by `extend` or `set_budget`, stays.
 
     Args:
         database: Where the study is.

@@ -5,7 +5,7 @@ stops at its next epoch. The event of kind UNTRAINED in the same transaction say
 idempotency key is the study's, so that of several workers one ends the study, and a study that a
 person opens again is not ended a second time.
 
-    stop_untrained(database, study, "three of ...", worker="a")    # True: this call ended it
+    stop_untrained(database, study, "three of ...", worker="a")
     LedgerReader(database, study).untrained_reason()    # "three of ..." until it is opened again
 """
 
@@ -28,8 +28,8 @@ def stop_untrained(
     *,
     worker: str,
     figures: Mapping[str, Any] | None = None,
-) -> bool:
-    """End a study that is open and was never ended so.
+) -> None:
+    """End a study that is open and was never ended so; leave any other as it is.
 
     Args:
         database: Where it is.
@@ -37,9 +37,6 @@ def stop_untrained(
         reason: A sentence for people.
         worker: Who found it out.
         figures: What it was found out by, as JSON can write it.
-
-    Returns:
-        Whether this call ended it.
     """
     this_study = studies.c.id == study.id
     entry = events.NewEvent(
@@ -49,17 +46,15 @@ def stop_untrained(
         detail={"reason": reason, **(figures or {})},
     )
 
-    def end(connection: Connection) -> bool:
+    def end(connection: Connection) -> None:
         query = select(studies.c.status).where(this_study).with_for_update(key_share=True)
         is_open = connection.execute(query).scalar_one() == StudyStatus.OPEN
-        if not is_open or not events.append(connection, study.id, entry):
-            return False
-        connection.execute(update(studies).where(this_study).values(status=StudyStatus.CANCELLED))
-        return True
+        if is_open and events.append(connection, study.id, entry):
+            ended = update(studies).where(this_study).values(status=StudyStatus.CANCELLED)
+            connection.execute(ended)
 
-    ended = database.write(end)
+    database.write(end)
     Projection(database, study).repair()
-    return ended
 
 
 def was_stopped_untrained(database: Database, study: StudyRow) -> bool:
