@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
-from widthwise.search.cli.options import print_report
+from widthwise.search.cli.printed_report import print_report
 from widthwise.search.report.console import PlainConsole
 from widthwise.search.report.evidence import load_evidence
 from widthwise.search.report.page.write import write_report

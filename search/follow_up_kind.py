@@ -3,7 +3,7 @@
 A follow-up study goes on from what another one found; its trainings are planned, not suggested.
 What a worker has to know of it stands here, at the foot of the house.
 
-Entry points: `FollowUpKind`; `follow_up_name`, `followed_name`, `continue_command`.
+Entry points: `FollowUpKind`, `SHARE_KEY`; `follow_up_name`, `followed_name`, `continue_command`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from __future__ import annotations
 import enum
 
 from .command import format_command
+
+SHARE_KEY = "proxy.train_share"
+"""The key that says, for each training of a learning curve, from which share of the rows."""
 
 
 class FollowUpKind(enum.StrEnum):

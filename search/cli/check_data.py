@@ -14,7 +14,8 @@ import typer
 
 from ..errors import SpecError
 from ..printable import escape_controls
-from .options import print_table, stdout, write_json
+from .options import stdout, write_json
+from .tables import print_table
 
 if TYPE_CHECKING:
     from ...objectives.data.describe import FileDescription

@@ -13,7 +13,7 @@ from ...objectives.data.split import max_train_rows, share_rows
 from ...storage.database.database import Database
 from ..errors import SpecError
 from ..fleet.worker_fleet import Launcher
-from ..follow_up_kind import FollowUpKind
+from ..follow_up_kind import SHARE_KEY, FollowUpKind
 from ..report.experiments.experiment_run import ExperimentRun, read_runs
 from ..report.experiments.refinement_axes import setting_key
 from ..report.experiments.share_table import ShareRow, ShareTable, judge_shares
@@ -23,8 +23,6 @@ from .subject import Subject, load_subject
 
 AUTO_SHARES = (0.1, 0.25, 0.5, 1.0)
 """Shares where none are given."""
-
-SHARE_KEY = "proxy.train_share"
 
 _NARROW, _WIDE = "recommended", "twice the width"
 

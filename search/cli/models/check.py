@@ -19,7 +19,8 @@ from ..check_data import (
     print_description,
     spec_data,
 )
-from ..options import JsonOption, expand_options, print_table, stderr, stdout, write_json
+from ..options import JsonOption, expand_options, stderr, stdout, write_json
+from ..tables import print_table
 
 if TYPE_CHECKING:
     from ...problem.problem import Problem

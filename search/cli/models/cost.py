@@ -13,7 +13,8 @@ from ...errors import SpecError
 from ...flags import parse_int_option, whole_number
 from ...space.width import MAX_WIDTH
 from ...spec.proxy_section import MAX_BATCH_SIZE
-from ..options import JsonOption, parse_widths, print_table, stdout, write_json
+from ..options import JsonOption, parse_widths, stdout, write_json
+from ..tables import print_table
 
 if TYPE_CHECKING:
     from ....objectives.training.step import TensorSpec

@@ -15,11 +15,11 @@ from ..options import (
     JsonOption,
     expand_options,
     parse_widths,
-    print_table,
     stderr,
     stdout,
     write_json,
 )
+from ..tables import print_table
 
 if TYPE_CHECKING:
     from ....objectives.growth.growth import LayerGrowth, ModelGrowth

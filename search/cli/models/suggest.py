@@ -13,7 +13,8 @@ from ...rules.suggestion import Suggestion
 from ...rules.suggestion import suggest as suggest_widths
 from ...spec.proxy_section import MAX_BATCH_SIZE
 from ...units import parse_memory
-from ..options import JsonOption, print_table, stdout, write_json
+from ..options import JsonOption, stdout, write_json
+from ..tables import print_table
 
 
 def register(app: typer.Typer) -> None:

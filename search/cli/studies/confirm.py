@@ -18,11 +18,11 @@ from ..options import (
     WorkersOption,
     expand_options,
     open_database,
-    print_report,
     stderr,
     stdout,
     write_json,
 )
+from ..printed_report import print_report
 
 
 def register(app: typer.Typer) -> None:

@@ -23,11 +23,11 @@ from ..options import (
     open_database,
     open_worker_database,
     parse_name,
-    print_report,
     stderr,
     stdout,
     write_json,
 )
+from ..printed_report import print_report
 from ..study_options import StudyRequest
 
 if TYPE_CHECKING:

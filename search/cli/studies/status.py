@@ -16,10 +16,10 @@ from ..options import (
     StorageOption,
     open_database,
     parse_name,
-    print_table,
     stdout,
     write_json,
 )
+from ..tables import print_table
 
 MAX_EVENTS = 1_000_000
 """Events of a study that are shown at most."""

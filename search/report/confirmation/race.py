@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ...goal import Goal
 from .comparison import ConfirmedValues, RaceRules
 from .confirmed_run import ConfirmedRun
-from .contender import Contender
+from .contender import SPREAD, Contender
 from .sequential import looks
 from .standing import beats_constant, judge_standings, undecided
 
@@ -36,7 +36,8 @@ def next_trainings(
 
     Args:
         contenders: Who takes part.
-        runs: The trainings that are done. One that failed is not asked for again.
+        runs: The trainings that are done. One that failed, or was cancelled, counts as tried: it
+            is not asked for again.
         goal: What was looked for.
         first_seeds: Seeds that everybody gets.
         most_seeds: Seeds that one gets at most; at least `first_seeds`.
@@ -49,7 +50,9 @@ def next_trainings(
     if beginning:
         return beginning
     constant = constant_score(runs)
-    if constant is not None and not beats_constant(contenders, values, goal.sign * constant):
+    # Those that are judged, as in the verdict: else one of the two ends it and the other does not.
+    judged = [contender for contender in contenders if contender.label != SPREAD]
+    if constant is not None and not beats_constant(judged, values, goal.sign * constant):
         return []
     racing: dict[str, Contender] = {}
     for standing in undecided(judge_standings(contenders, values, goal), goal):

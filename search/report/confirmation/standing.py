@@ -102,19 +102,23 @@ def _gain_standing(
     contender: Contender, baselines: Sequence[Contender], values: ConfirmedValues
 ) -> Standing:
     comparisons = _compare_all(values, contender, baselines)
+    uncompared = _uncompared(values, comparisons, baselines)
     metric = _metric(contender, values)
     if metric is None or any(item.is_loss or item.is_hopeless for item in comparisons):
         state = State.REFUTED
-    elif comparisons and all(item.is_gain for item in comparisons):
+    elif comparisons and not uncompared and all(item.is_gain for item in comparisons):
         state = State.PROVEN
     else:
-        state = State.OPEN if comparisons else State.REFUTED
+        state = State.OPEN if comparisons or uncompared else State.REFUTED
     return Standing(
         contender=contender,
         state=state,
         comparisons=comparisons,
         metric=metric,
-        open_references=[item.reference for item in comparisons if not item.is_gain],
+        open_references=[
+            *(item.reference for item in comparisons if not item.is_gain),
+            *uncompared,
+        ],
     )
 
 
@@ -133,10 +137,11 @@ def _sufficiency_standing(
     contender: Contender, costlier: Sequence[Contender], values: ConfirmedValues, margin: Margin
 ) -> Standing:
     comparisons = _compare_all(values, contender, costlier)
+    uncompared = _uncompared(values, comparisons, costlier)
     metric = _metric(contender, values)
     if metric is None or any(item.is_hopelessly_worse(margin) for item in comparisons):
         state = State.REFUTED
-    elif all(item.is_as_good(margin) for item in comparisons):
+    elif not uncompared and all(item.is_as_good(margin) for item in comparisons):
         state = State.PROVEN
     else:
         state = State.OPEN
@@ -145,7 +150,10 @@ def _sufficiency_standing(
         state=state,
         comparisons=comparisons,
         metric=metric,
-        open_references=[item.reference for item in comparisons if not item.is_as_good(margin)],
+        open_references=[
+            *(item.reference for item in comparisons if not item.is_as_good(margin)),
+            *uncompared,
+        ],
     )
 
 
@@ -155,6 +163,14 @@ def _compare_all(
     """Compare with each reference that was trained; one that failed every time loses to all."""
     comparisons = (compare(values, contender, reference) for reference in references)
     return [comparison for comparison in comparisons if comparison is not None]
+
+
+def _uncompared(
+    values: ConfirmedValues, comparisons: Sequence[Comparison], references: Sequence[Contender]
+) -> list[Contender]:
+    """Return the references that have a metric, though with no seed that the contender has."""
+    compared = [comparison.reference for comparison in comparisons]
+    return [item for item in references if values.of(item) and item not in compared]
 
 
 def _metric(

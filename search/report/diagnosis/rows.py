@@ -18,14 +18,13 @@ import numpy as np
 
 from ....storage.ledger.slot import SlotRecord, TrialOutcome
 from ...command import format_command
+from ...follow_up_kind import SHARE_KEY
 from .interval import Effect
 from .power_law import Estimated, NoLaw, PowerLaw, fit_power_law
 from .returns import describe_exponent, estimated_json, format_estimated
 
 FOLLOW_UP = "learning curve"
 """The kind of follow-up study whose trainings are on shares of the rows."""
-SHARE_KEY = "proxy.train_share"
-"""The override that says which share."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from widthwise.search.cli.options import print_report
+from widthwise.search.cli.printed_report import print_report
 from widthwise.search.cli.studies.status import _study_table, _worker_table
 from widthwise.search.cli.tables import print_table
 from widthwise.search.goal import Goal
@@ -109,6 +109,13 @@ def test_any_table_of_figures_is_whole_at_any_width(columns: int) -> None:
     for row in rows:
         assert all(cell in text for cell in row[2:])
         assert all(part in text for part in row[1].split())
+
+
+def test_a_table_of_long_columns_alone_keeps_its_title() -> None:
+    rows = [["first", " ".join(NAMES)]]
+    text = shown(lambda console: print_table(console, ["row", "widths"], rows, title="What it is"))
+    assert text.splitlines()[0].strip() == "What it is"
+    assert NAMES[-1] in text
 
 
 def test_studies_and_workers() -> None:

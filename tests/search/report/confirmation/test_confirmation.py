@@ -5,7 +5,7 @@ import json
 
 import pytest
 from rich.console import Console
-from widthwise.search.cli.options import confirmation_table
+from widthwise.search.cli.printed_report import confirmation_table
 from widthwise.search.report.confirmation.confirmation import Confirmation
 from widthwise.search.report.confirmation.contender import Contender
 from widthwise.search.report.confirmation.judgement import judge_confirmation
