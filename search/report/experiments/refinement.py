@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -18,7 +18,7 @@ from ..confirmation.words import MetricWords
 from .controlled_table import run_json
 from .experiment_run import ExperimentRun, values_by_seed
 from .refinement_axes import FOLDS, Setting, setting_key
-from .refinement_race import Decision, OptionVerdict, RaceState
+from .refinement_race import Decision, RaceState
 from .seed_noise import difference_json
 from .share_table import difference_text
 
@@ -108,7 +108,6 @@ class Refinement:
         state = self.state
         if state.failed is not None:
             return f"Nothing could be refined: the study's own setting failed: {state.failed}."
-        won = [item for item in state.decisions if item.verdict is OptionVerdict.BETTER]
         if state.gain is None and any(item.detail and not item.text for item in state.decisions):
             return (
                 "Nothing to refine in what was decided on: no other setting is better beyond the "
@@ -116,7 +115,9 @@ class Refinement:
             )
         if state.gain is None:
             return "Nothing to refine: no other setting is better beyond the noise."
-        taken = ", ".join(_last_of_each_axis(won))
+        taken = ", ".join(
+            f"widths {text}" if axis == "wider" else text for axis, text in state.taken.items()
+        )
         gain = difference_text(state.gain, words)
         if self.verdict is RefinementVerdict.REFINED:
             return (
@@ -289,11 +290,6 @@ def _fold_sentence(noise: FoldNoise, words: MetricWords) -> str:
     if noise.matters:
         return f"k-fold: set folds = {FOLDS} in [proxy]: {measured}, so one split is luck."
     return f"k-fold: one validation split will do: {measured}."
-
-
-def _last_of_each_axis(won: Sequence[Decision]) -> list[str]:
-    last: Mapping[str, str] = {item.axis: item.text for item in won}
-    return [f"widths {text}" if axis == "wider" else text for axis, text in last.items()]
 
 
 def _decision_json(decision: Decision, sign: float) -> dict[str, Any]:

@@ -88,6 +88,9 @@ class RaceState:
         needs: Trainings to do before it can go on; empty at its end.
         best: The present best setting.
         decisions: Of all options so far, in order.
+        taken: What makes the best setting of the study's own: the option by axis, in order. An
+            option may be better and not be taken: of several winners the best is, and the others
+            have to win once more on top of it.
         gain: Signed metric of the best less the study's own setting, over the fresh seeds; None
             before the end, and where nothing was better.
         noise: Of one training, as in the study or as refined.
@@ -97,6 +100,7 @@ class RaceState:
     needs: Sequence[Need]
     best: Setting
     decisions: Sequence[Decision]
+    taken: Mapping[str, str] = field(default_factory=dict)
     gain: Difference | None = None
     noise: Noise | None = None
     failed: str | None = None
@@ -199,6 +203,7 @@ class _Race:
     budget: int | None
     best: Setting
     decisions: list[Decision] = field(default_factory=list)
+    taken: dict[str, str] = field(default_factory=dict)
     spent: set[tuple[tuple[str, str], int]] = field(default_factory=set)
 
     def run(self, axes: Sequence[Axis]) -> RaceState:
@@ -208,14 +213,14 @@ class _Race:
             gain = None
             if self.best.key != self.base.key:
                 pair = [(self.base, "as in the study, again"), (self.best, "refined, again")]
+                # Neither has failed: an option that does, with whatever seed, never wins.
                 self._require(pair, self.fresh_seeds, reserve=0)
-                if self.best.key not in self.runs.failures:
-                    gain = compare(
-                        self.runs.of_seeds(self.best, self.fresh_seeds),
-                        self.runs.of_seeds(self.base, self.fresh_seeds),
-                        self.runs.noise((self.base, self.best), self.fresh_seeds),
-                        error=ERROR,
-                    )
+                gain = compare(
+                    self.runs.of_seeds(self.best, self.fresh_seeds),
+                    self.runs.of_seeds(self.base, self.fresh_seeds),
+                    self.runs.noise((self.base, self.best), self.fresh_seeds),
+                    error=ERROR,
+                )
         except _Wait as wait:
             return self._state(needs=wait.needs)
         except _BaseFailed:
@@ -235,6 +240,7 @@ class _Race:
             needs=needs,
             best=self.best,
             decisions=self.decisions,
+            taken=self.taken,
             gain=gain,
             noise=self.runs.noise((self.base, self.best), [*self.seeds, *self.fresh_seeds]),
             failed=failed,
@@ -274,6 +280,7 @@ class _Race:
                 return
             (won_axis, won_option), *others = winners
             self.best = won_option.apply(self.best)
+            self.taken[won_axis.name] = won_option.text
             further = won_axis.next_options.get(won_option.text)
             pending = [(won_axis, [further])] if further is not None else []
             pending += [(axis, [option]) for axis, option in others if axis is not won_axis]

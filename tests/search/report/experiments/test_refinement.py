@@ -44,7 +44,12 @@ DECISIONS = [
 def refinement(gain: Difference | None, **options: Any) -> Refinement:
     best = BASE if gain is None else BEST
     state = RaceState(
-        needs=(), best=best, decisions=DECISIONS, gain=gain, failed=options.pop("failed", None)
+        needs=(),
+        best=best,
+        decisions=DECISIONS,
+        taken={} if gain is None else {"learning rate": "learning rate 0.009"},
+        gain=gain,
+        failed=options.pop("failed", None),
     )
     return judge_refinement(
         state,

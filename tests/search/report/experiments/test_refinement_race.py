@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from widthwise.search.goal import Goal
 from widthwise.search.report.experiments.experiment_run import ExperimentRun
+from widthwise.search.report.experiments.refinement import judge_refinement
 from widthwise.search.report.experiments.refinement_axes import Axis, Option, Setting, wider_axis
 from widthwise.search.report.experiments.refinement_race import (
     FIRST_SEEDS,
@@ -140,6 +142,58 @@ def test_a_wider_net_may_win() -> None:
     assert state.best == Setting(widths={"a": 12, "b": 6})
     assert state.gain is not None
     assert state.gain.is_positive
+
+
+def test_of_several_winners_what_is_applied_is_what_is_said_to_be_taken() -> None:
+    """Both dropouts help, the smaller more; weight decay helps alone, and nothing on top."""
+
+    def either_helps(setting: Setting) -> float:
+        dropout = {0: 0.0, 0.1: 0.06, 0.3: 0.04}[setting.overrides.get("model.dropout", 0)]
+        decay = 0.04 * (setting.overrides.get("proxy.weight_decay", 0) > 0)
+        others = len(setting.overrides.keys() - {"model.dropout", "proxy.weight_decay"})
+        return 0.8 + max(dropout, decay) - 0.02 * others - 0.01 * (setting.widths["a"] > 8)
+
+    state = Simulation(either_helps, 0).finish()
+    better = [item.text for item in state.decisions if item.verdict is OptionVerdict.BETTER]
+    assert better == ["weight decay 0.1", "dropout 0.1", "dropout 0.3"]
+    assert state.best.overrides == {"model.dropout": 0.1}
+    assert dict(state.taken) == {"dropout": "dropout 0.1"}
+    found = judge_refinement(
+        state,
+        [],
+        BASE,
+        study="s",
+        follow_up=None,
+        metric="accuracy",
+        goal=Goal(),
+        splits=1,
+    )
+    assert found.verdict_text.startswith("Set dropout 0.1: +")
+
+
+def test_of_a_rate_that_is_raised_twice_the_last_is_taken() -> None:
+    state = Simulation(rate_and_decay, 0).finish()
+    assert dict(state.taken) == {
+        "learning rate": "learning rate 0.01",
+        "weight decay": "weight decay 0.1",
+    }
+
+
+def test_a_best_setting_that_fails_with_a_fresh_seed_is_not_taken() -> None:
+    class Failing(Simulation):
+        def train(self, need: Need) -> ExperimentRun:
+            run = super().train(need)
+            if need.seed not in FRESH or "proxy.weight_decay" not in need.setting.overrides:
+                return run
+            return planted_run(
+                need.seed, None, widths=run.widths, overrides=dict(run.overrides),
+                outcome=TrialOutcome.NAN,
+            )  # fmt: skip
+
+    state = Failing(rate_and_decay, 0).finish()
+    assert state.best.overrides == {"proxy.learning_rate": 0.01}
+    assert dict(state.taken) == {"learning rate": "learning rate 0.01"}
+    assert state.gain is not None
 
 
 def test_the_learning_rate_comes_first_and_what_follows_stands_on_it() -> None:
