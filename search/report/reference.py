@@ -40,6 +40,9 @@ class Reference:
         name: "constant", "linear" or "trees".
         value: Validation metric, the mean over the folds that candidates are validated with.
         test: Test metric; None without a test split, or while nothing is confirmed.
+        scores: Validation metric on each of these folds, draw after draw; empty where unknown.
+        ratio: Validation rows a training row of a fold, by which folds that share rows vary more;
+            0 where unknown.
     """
 
     name: str
@@ -52,6 +55,14 @@ class Reference:
     def title(self) -> str:
         """What people call it."""
         return TITLES[self.name]
+
+    def value_on_first(self, folds: int) -> float:
+        """Return the mean metric on the first folds; on all of them where these are not known.
+
+        Folds are drawn several times for a search, once for a long training: the first of them.
+        """
+        is_known = 0 < folds < len(self.scores)
+        return statistics.fmean(self.scores[:folds]) if is_known else self.value
 
 
 def read_references(

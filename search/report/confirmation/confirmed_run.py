@@ -37,6 +37,7 @@ class ConfirmedRun:
         validation_losses: Mean validation loss after each of them.
         costs: Costs by name; a latency in seconds, as measured.
         constant_score: The metric of a constant prediction; None where it is unknown.
+        folds: Trainings that its metric is the mean of, one a fold; 0 where that is unknown.
     """
 
     label: str
@@ -53,6 +54,7 @@ class ConfirmedRun:
     validation_losses: Sequence[float] = ()
     costs: Mapping[str, float] | None = None
     constant_score: float | None = None
+    folds: int = 0
 
     @property
     def key(self) -> str:
@@ -80,8 +82,8 @@ def read_runs(records: Sequence[SlotRecord], study_seed: int) -> list[ConfirmedR
 
 
 def _seed(record: SlotRecord) -> int:
-    planned = getattr(record, "seed", None)
-    return int((record.result or {}).get("seed", 0) if planned is None else planned)
+    seed = (record.result or {}).get("seed", 0) if record.seed is None else record.seed
+    return int(seed)
 
 
 def _read_run(record: SlotRecord, seed_index: int) -> ConfirmedRun:
@@ -102,4 +104,5 @@ def _read_run(record: SlotRecord, seed_index: int) -> ConfirmedRun:
         validation_losses=tuple(result.get("validation_losses", ())),
         costs={**result.get("costs", {}), **result.get("measured", {})},
         constant_score=result.get("constant_score"),
+        folds=len(result.get("scores", ())),
     )

@@ -36,10 +36,7 @@ _WORTHWHILE_SHARE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """Verdict, sentence, the network to take and what that rests on.
-
-    `thriftier` is one that is as good as the chosen one and costs a good deal less.
-    """
+    """The verdict, what it rests on, and what is as good as the chosen one for a good deal less."""
 
     verdict: Verdict
     text: str
@@ -60,6 +57,7 @@ class _Case:
         words: How the metric is written.
         standings: Where the contenders stand.
         missing: Trainings that the race still asks for.
+        folds: That a training's metric is the mean of; 0 where that is unknown.
     """
 
     study: str
@@ -69,6 +67,7 @@ class _Case:
     words: MetricWords
     standings: Sequence[Standing]
     missing: int
+    folds: int
 
     @property
     def baselines(self) -> list[Contender]:
@@ -130,6 +129,7 @@ def judge_confirmation(
         words=words,
         standings=judge_standings(contenders, values, goal),
         missing=len(missing),
+        folds=max((run.folds for run in runs), default=0),
     )
     constant = constant_score(runs)
     answer = _answer(case, constant)
@@ -360,14 +360,14 @@ def _better_reference(case: _Case, answer: _Answer, references: Sequence[Referen
     if answer.chosen is None or not others:
         return None
     own = case.values.rules.mean_interval(case.values.of(answer.chosen), GAIN_ERROR)
-    best = max(others, key=lambda item: case.goal.sign * item.value)
-    network = case.words.value(own.mean, own.half_width)
-    if case.goal.sign * best.value > own.high:
-        return (
-            f"{BETTER_MODEL} here: {best.title} with {case.words.name} {best.value:.4g}, "
-            f"the network has {network}."
-        )
-    return None
+    values = {item.title: item.value_on_first(case.folds) for item in others}
+    best = max(values, key=lambda title: case.goal.sign * values[title])
+    if case.goal.sign * values[best] <= own.high:
+        return None
+    return (
+        f"{BETTER_MODEL} here: {best} with {case.words.name} {values[best]:.4g}, "
+        f"the network has {case.words.value(own.mean, own.half_width)}."
+    )
 
 
 def _result(

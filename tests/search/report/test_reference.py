@@ -31,6 +31,13 @@ def test_the_best_of_better_models_is_named(
     assert (model.title if model else None) == better
 
 
+def test_the_value_on_the_first_folds_is_the_mean_of_their_scores() -> None:
+    trees = Reference(name="trees", value=0.8, test=None, scores=[0.6, 0.8, 0.9, 0.9])
+    assert trees.value_on_first(2) == pytest.approx(0.7)
+    assert [trees.value_on_first(folds) for folds in (0, 4, 5)] == [0.8] * 3
+    assert Reference(name="trees", value=0.8, test=None).value_on_first(2) == 0.8
+
+
 def trial_with(scores: Sequence[float]) -> CompletedTrial:
     return CompletedTrial(
         number=0,

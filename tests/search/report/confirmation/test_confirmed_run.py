@@ -37,6 +37,13 @@ def test_a_training_is_read_with_the_number_of_its_seed():
     assert run.label == "recommended"
 
 
+def test_a_training_is_read_with_the_number_of_its_folds():
+    seed = confirmation_seed(STUDY_SEED, 0)
+    [run] = read_runs([record(0, seed, result={"scores": [0.9, 0.8, 0.7]})], STUDY_SEED)
+    [without] = read_runs([record(0, seed)], STUDY_SEED)
+    assert (run.folds, without.folds) == (3, 0)
+
+
 def test_a_failed_training_has_no_value():
     failed = record(
         0, confirmation_seed(STUDY_SEED, 0), outcome=TrialOutcome.NAN, value=None, result={}

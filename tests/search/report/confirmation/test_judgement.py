@@ -237,6 +237,22 @@ def test_trees_are_named_where_they_are_better(trees: float, named: bool):
     assert any("boosted trees" in line for line in answer.sentences()) == named
 
 
+@pytest.mark.parametrize(("scores", "named"), [((0.9, 1.0), False), ((1.0, 0.9), True)])
+def test_other_models_are_compared_on_the_folds_of_the_confirmation(
+    scores: tuple[float, float], named: bool
+):
+    """They are judged on two draws of the folds, a long training on the first of them alone."""
+    linear = Reference(name="linear", value=0.85, test=None, scores=[0.85] * 4)
+    low, high = scores
+    trees = Reference(name="trees", value=0.95, test=None, scores=[low, low, high, high])
+    runs = race(FIELD, level(0.9, recommended=0.95), 0, folds=2)
+    answer = judge_confirmation(FIELD, runs, evidence(references=[linear, trees]))
+    assert answer.chosen == RECOMMENDED
+    sentences = [line for line in answer.sentences() if "boosted trees" in line]
+    assert bool(sentences) == named
+    assert all("accuracy 1," in line for line in sentences)
+
+
 @pytest.mark.parametrize(("constant", "said"), [(0.99, True), (0.5, False)])
 def test_what_is_no_better_than_a_constant_on_the_test_split_is_said(constant: float, said: bool):
     truth = level(recommended=0.95)
