@@ -78,6 +78,8 @@ def print_table(
     key_width = max(int(console.width * _KEY_SHARE), 12)
     is_long = [index > 0 and name in long_columns for index, name in enumerate(titles)]
     remaining = [index for index in range(1, len(titles)) if not is_long[index]]
+    if title is not None and not remaining:
+        console.print(escape_controls(title), style="table.title", markup=False, soft_wrap=True)
     while remaining:
         # As many columns as there is room for, and at least one.
         taken = remaining[:1]

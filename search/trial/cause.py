@@ -74,10 +74,12 @@ def _scaling(problem: Problem) -> str | None:
     data, settings = problem.objective.data, problem.settings
     inputs = data.train.inputs
     if inputs.is_floating_point() and (deviation := _far_deviation(inputs)) is not None:
+        column = "a column of the inputs has" if deviation > 1 else "all columns of the inputs have"
+        bound = "" if deviation > 1 else " or less"
         return (
-            f"Likely the scaling: a column of the inputs has a standard deviation of "
-            f"{deviation:.3g}, and the learning rate ({settings.learning_rate:g}) is meant for "
-            "about 1; standardise the inputs."
+            f"Likely the scaling: {column} a standard deviation of {deviation:.3g}{bound}, and the "
+            f"learning rate ({settings.learning_rate:g}) is meant for about 1; standardise the "
+            "inputs."
         )
     targets = data.train.targets
     if data.task == Task.REGRESSION and not data.target_scale:
@@ -91,14 +93,18 @@ def _scaling(problem: Problem) -> str | None:
 
 
 def _far_deviation(values: Tensor) -> float | None:
-    """Return the column's standard deviation that is farthest from 1, if it is far; else None."""
+    """Return the largest standard deviation of a column, if it is far from 1; else None.
+
+    One column that hardly varies, such as a pixel at the edge of all images, keeps no network from
+    learning by the others.
+    """
     deviations = values.flatten(1).double().std(dim=0) if values.ndim > 1 else values.double().std()
     deviations = deviations.reshape(-1)
     deviations = deviations[deviations > 0]
     if len(deviations) == 0:
         return None
-    farthest = float(deviations[deviations.log().abs().argmax()])
-    return None if 1 / SCALE <= farthest <= SCALE else farthest
+    largest = float(deviations.max())
+    return None if 1 / SCALE <= largest <= SCALE else largest
 
 
 def _learning_rate(untrained: Sequence[SlotRecord], problem: Problem, nan_count: int) -> str | None:

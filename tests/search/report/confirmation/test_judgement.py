@@ -210,6 +210,21 @@ def test_failed_trainings_are_told_and_not_asked_for_again():
     assert answer.trainings == sum(run.value is not None for run in runs) < len(runs)
 
 
+def test_a_baseline_that_no_seed_compares_with_is_not_beaten():
+    """The challenger has failed with all seeds that the largest has a metric with."""
+    rng, runs = np.random.default_rng(0), []
+    for item in FIELD:
+        for index in range(10):
+            is_even = index % 2 == 0
+            is_failed = (item == RECOMMENDED and is_even) or (item == LARGEST and not is_even)
+            value = (0.95 if item == RECOMMENDED else 0.9) + rng.normal(0.0, 0.002)
+            runs.append(training(item, index, None if is_failed else float(value)))
+    answer = judge_confirmation(FIELD, runs, evidence())
+    assert answer.complete
+    assert answer.verdict is Verdict.NO_GAIN
+    assert answer.chosen == LARGEST
+
+
 def test_the_test_split_is_heard_where_it_says_the_opposite():
     truth = level(recommended=0.95)
     test_truth = level(0.9, recommended=0.8)

@@ -132,3 +132,14 @@ def test_a_race_of_networks_that_learnt_nothing_ends_at_once():
     runs += trainings(LARGEST, [0.69, 0.70, 0.70, 0.71, 0.69], constant_score=0.715)
     assert constant_score(runs) == 0.715
     assert next_trainings(DUEL, runs, BEST) == []
+
+
+def test_spread_out_candidates_that_learnt_something_keep_no_race_alive():
+    """The verdict is on the others, who have learnt nothing."""
+    spread = contender(SPREAD, 30)
+    runs = trainings(RECOMMENDED, [0.71, 0.75, 0.70, 0.74, 0.73], constant_score=0.76)
+    runs += trainings(LARGEST, [0.69, 0.73, 0.71, 0.72, 0.71], constant_score=0.76)
+    runs += trainings(spread, [0.9, 0.91, 0.89, 0.9, 0.9], constant_score=0.76)
+    assert next_trainings([*DUEL, spread], runs, BEST) == []
+    answer = judge_confirmation([*DUEL, spread], runs, evidence())
+    assert (answer.verdict, answer.complete) == (Verdict.NOT_TRAINED, True)

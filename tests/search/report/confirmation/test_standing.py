@@ -123,3 +123,22 @@ def test_a_network_that_lacks_the_same_rows_at_every_seed_is_not_as_good():
     values = ConfirmedValues.from_runs(runs, goal, RaceRules())
     smaller, largest = judge_standings([RECOMMENDED, LARGEST], values, goal)
     assert (smaller.state, largest.state) == (State.REFUTED, State.PROVEN)
+
+
+@pytest.mark.parametrize("goal", [BEST, Goal(kind=GoalKind.SMALLEST, cost="parameters")])
+def test_nothing_is_proven_while_a_reference_shares_no_seed(goal: Goal):
+    """The largest has a metric with the seeds alone that the challenger failed with."""
+    runs = [
+        *trainings(RECOMMENDED, [*(0.95 + SPREAD), None, None]),
+        *trainings(UNIFORM, [*(0.9 + np.roll(SPREAD, 1)), 0.9, 0.9]),
+        *trainings(LARGEST, [None, None, None, None, None, 0.97, 0.97]),
+    ]
+    field = [RECOMMENDED, UNIFORM, LARGEST]
+    values = ConfirmedValues.from_runs(runs, goal, RaceRules())
+    standing = judge_standings(field, values, goal)[0]
+    assert standing.contender == RECOMMENDED
+    assert standing.state is State.OPEN
+    assert LARGEST in standing.open_references
+    without = [run for run in runs if run.value is None or run.key != LARGEST.key]
+    values = ConfirmedValues.from_runs(without, goal, RaceRules())
+    assert judge_standings(field, values, goal)[0].state is State.PROVEN
