@@ -50,3 +50,9 @@ def redact_urls(text: str) -> str:
 
 def _is_control(letter: str) -> bool:
     return unicodedata.category(letter) in _CONTROL_CATEGORIES or letter in _INVISIBLE
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of whatever origin, escaped, in so many letters at most."""
+    text = escape_controls(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -53,6 +53,7 @@ class ReaderGradients:
     writer_outputs: Tensor
     reader_deviation: float
     positions_a_row: int
+    same_positions: bool
     has_norm: bool
 
     @property
@@ -69,7 +70,7 @@ class ReaderGradients:
         """
         writer, reader = self.junction.writer, self.junction.reader
         both_linear = isinstance(writer.module, nn.Linear) and isinstance(reader.module, nn.Linear)
-        if not both_linear or len(self.writer_inputs) != len(self.gradient):
+        if not both_linear or not self.same_positions:
             return None
         product = self.gradient.T @ self.writer_inputs / len(self.gradient)
         return float(torch.linalg.matrix_norm(product, 2)) * self.positions_a_row
@@ -120,6 +121,7 @@ def reader_gradients(
         writer_outputs=writer.channels_last(caught["writer_output"])[writer_positions],
         reader_deviation=float((outputs - outputs.mean(dim=0)).square().mean().sqrt()),
         positions_a_row=len(gradients) // samples.rows,
+        same_positions=same,
         has_norm=any(isinstance(module, _BatchNorm) for module in model.modules()),
     )
 

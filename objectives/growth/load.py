@@ -187,8 +187,8 @@ def load_diagnosis_data(
     objective = make_objective(build=lambda _: model, data=data, loss=loss, base=base)
     objective = adapt_input_type(objective, {})
     data = objective.data
-    for split in (data.train, data.validation):
-        _require_rows(source, len(split.targets))
+    for name, split in (("training", data.train), ("validation", data.validation)):
+        _require_rows(source, name, len(split.targets))
     return DiagnosisData(
         training=_samples(data.train),
         held_out=_samples(data.validation),
@@ -275,7 +275,7 @@ def _from_several(
     shuffled = everything.draw(everything.rows, seed)
     first = int(everything.rows * _TRAINING_SHARE)
     last = first + int(everything.rows * _VALIDATION_SHARE)
-    _require_rows(name, last - first)
+    _require_rows(name, "validation", last - first)
     return DiagnosisData(
         training=shuffled.select(slice(0, first)),
         held_out=shuffled.select(slice(first, last)),
@@ -284,9 +284,9 @@ def _from_several(
     )
 
 
-def _require_rows(name: str, rows: int) -> None:
+def _require_rows(name: str, split: str, rows: int) -> None:
     if rows < _MIN_ROWS:
         raise DataError(
-            f"{name} leaves {rows} validation rows, expected at least {_MIN_ROWS}: a gain is told "
+            f"{name} leaves {rows} {split} rows, expected at least {_MIN_ROWS}: a gain is told "
             "from chance by them; give more rows."
         )

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..command import format_command
 from .inquiry import Inquiry, Kind, Task
-from .rule import RuleRange
+from .parameter_count import last_width
+from .rule import FIRST_BLOCK, RuleRange
 
 _SMALLEST = 4
 _LARGEST = 16_384
@@ -102,8 +103,8 @@ def propose_range(inquiry: Inquiry, rules: Sequence[RuleRange]) -> SearchRange:
     """Return a range that reaches over every rule that applies, as far as the memory goes."""
     reaching = [rule for rule in rules if rule.applies and rule.binding]
     low = max(_SMALLEST, _power_below(min(rule.low for rule in reaching)))
-    high = min(_LARGEST, _power_above(max(rule.high for rule in reaching)))
-    ceilings = [rule.high for rule in rules if rule.rule.startswith("largest")]
+    high = min(_LARGEST, _power_above(max(_reach(rule, inquiry) for rule in reaching)))
+    ceilings = [_reach(rule, inquiry) for rule in rules if rule.rule.startswith("largest")]
     if ceilings:
         high = min(high, max(ceilings))
     names = _width_names(inquiry)
@@ -123,15 +124,26 @@ def propose_range(inquiry: Inquiry, rules: Sequence[RuleRange]) -> SearchRange:
     )
 
 
-def contradictions(rules: Sequence[RuleRange]) -> Iterator[tuple[RuleRange, RuleRange]]:
+def contradictions(
+    inquiry: Inquiry, rules: Sequence[RuleRange]
+) -> Iterator[tuple[RuleRange, RuleRange]]:
     """Yield the pairs of rules that apply and have no width in common, the farthest apart first."""
+
+    def high(rule: RuleRange) -> int:
+        return _reach(rule, inquiry)
+
     judged = [rule for rule in rules if rule.applies and rule.binding]
     pairs = [
-        (first, second) if first.high < second.low else (second, first)
+        (first, second) if high(first) < second.low else (second, first)
         for first, second in combinations(judged, 2)
-        if first.high < second.low or second.high < first.low
+        if high(first) < second.low or high(second) < first.low
     ]
-    yield from sorted(pairs, key=lambda pair: -pair[1].low / pair[0].high)
+    yield from sorted(pairs, key=lambda pair: -pair[1].low / high(pair[0]))
+
+
+def _reach(rule: RuleRange, inquiry: Inquiry) -> int:
+    """Return the widest layer that a rule means; of a first block, the last one's channels."""
+    return last_width(inquiry, rule.high) if rule.unit == FIRST_BLOCK else rule.high
 
 
 def _width_names(inquiry: Inquiry) -> list[str]:

@@ -36,7 +36,7 @@ class Suggestion:
     @property
     def contradictions(self) -> list[tuple[RuleRange, RuleRange]]:
         """Pairs of rules that have no width in common, the farthest apart first."""
-        return list(contradictions(self.rules))
+        return list(contradictions(self.inquiry, self.rules))
 
     def to_json(self) -> dict[str, Any]:
         """Return the suggestion as JSON."""

@@ -200,9 +200,14 @@ def make_server(
         cause = (
             "another program listens there" if in_use else getattr(error, "strerror", None) or error
         )
+        is_port = not isinstance(error, OSError) or error.errno in (errno.EADDRINUSE, errno.EACCES)
+        advice = (
+            "choose another port with --port, 0 for any free one"
+            if is_port
+            else "give an address of this machine with --host"
+        )
         raise PortRefused(
-            f"The dashboard cannot listen on {host}:{port} ({cause}); "
-            "choose another port with --port, 0 for any free one."
+            f"The dashboard cannot listen on {host}:{port} ({cause}); {advice}."
         ) from error
     try:
         server.set_app(

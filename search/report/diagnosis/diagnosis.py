@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...follow_up_kind import FollowUpKind
 from ...surrogate.blas_threads import single_blas_thread
 from ...trial.history import CompletedTrial, completed_trials
 from .bounds import BoundDiagnosis, diagnose_bounds
@@ -25,16 +26,13 @@ from .layers import LayersDiagnosis, diagnose_layers
 from .limits import LimitsDiagnosis, diagnose_limits, main_cost
 from .power_law import PowerLaw
 from .returns import Returns, diagnose_returns
-from .rows import FOLLOW_UP, RowsDiagnosis, diagnose_rows
+from .rows import RowsDiagnosis, diagnose_rows
 from .shape import ShapeDiagnosis, diagnose_shape
 from .surface import Surface, make_surface
 
 if TYPE_CHECKING:
     from ..evidence import StudyEvidence
     from ..recommendation.recommendation import Recommendation
-
-CONFIRMATION = "confirmation"
-"""The kind of follow-up study that trains the recommended network with fresh seeds."""
 
 MAX_HEADLINES = 5
 """Lines that a terminal shows after a run; the report has all."""
@@ -207,7 +205,7 @@ def _representative(
     confirmed the study among them where the recommended network was not trained before.
     """
     trials = [trial for trial in evidence.trials if trial.validation_losses]
-    confirmed = completed_trials(evidence.follow_ups.get(CONFIRMATION, ()))
+    confirmed = completed_trials(evidence.follow_ups.get(FollowUpKind.CONFIRMATION, ()))
     own = [trial for trial in [*trials, *confirmed] if dict(trial.widths) == dict(widths)]
     own = [trial for trial in own if trial.validation_losses]
     if own or not trials:
@@ -232,7 +230,7 @@ def _rows(
 ) -> RowsDiagnosis:
     return diagnose_rows(
         evidence.row.name,
-        evidence.follow_ups.get(FOLLOW_UP, ()),
+        evidence.follow_ups.get(FollowUpKind.LEARNING_CURVE, ()),
         widths,
         wider,
         sign=evidence.goal.sign,

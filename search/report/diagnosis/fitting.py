@@ -261,7 +261,8 @@ def diagnose_fitting(
         for trial in evidence.trials
         if (findings := judge_curves(trial)) is not None
     }
-    own = found.get(recommended.number) if recommended else None
+    # Its own: it may be a training of the confirmation, whose numbers are others.
+    own = judge_curves(recommended) if recommended else None
     learnt = None
     if recommended is not None:
         learnt = _share_of_way(evidence, recommended.value, recommended.constant_score)

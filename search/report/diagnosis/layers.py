@@ -154,12 +154,15 @@ class LayersDiagnosis:
         spent = f"tenth more {COST_BY_NAME[self.cost].title if self.cost else 'width'}"
         layer = self.bottleneck
         if layer is None:
-            rates = [each.rate for each in self.layers if each.rate is not None]
-            brings = (
-                "about the same in several, as it should in a good network"
-                if sum(rate.is_gain for rate in rates) > 1
-                else "nothing clear in any"
-            )
+            gaining = [each for each in self.layers if each.rate is not None and each.rate.is_gain]
+            if len(gaining) > 1:
+                brings = "about the same in several, as it should in a good network"
+            elif gaining:
+                brings = f"{gaining[0].rate} {self.metric} in {gaining[0].layer.title}"
+            else:
+                brings = "nothing clear in any"
+            if len(self.layers) == 1:
+                return f"A {spent} brings {brings}."
             return f"No layer is the bottleneck: a {spent} brings {brings}."
         at_top = " It stands at the top of its range." if layer.step is None else ""
         return (

@@ -152,7 +152,7 @@ class LimitsDiagnosis:
         if limit.reached is None:
             return f"Limit {name}: whether it binds cannot be told here."
         if not limit.reached:
-            return f"Limit {name}: it does not bind; a wider network keeps it, too."
+            return f"Limit {name}: it does not bind; no next wider network breaks it."
         if limit.tenth_more is None:
             return f"Limit {name}: it is reached; what more of it would bring cannot be told."
         if limit.tenth_more.low == limit.tenth_more.high:

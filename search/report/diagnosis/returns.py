@@ -117,6 +117,9 @@ class Returns:
             return f"That is less than {noise}: doubling has stopped paying."
         until = self.pays_until
         ends = f"{self._size(until.low)} to {self._size(until.high)}"
+        if not np.isfinite(until.low):
+            more = "more" if self.doubling.low > self.noise else "not clearly more"
+            return f"That is {more} than {noise}, and no end of it is in sight."
         if self.doubling.low > self.noise:
             return f"That is more than {noise}; doubling stops paying at {ends} {title}."
         is_vague = not until.high <= _VAGUE_RATIO * until.low

@@ -23,9 +23,6 @@ from .interval import Effect
 from .power_law import Estimated, NoLaw, PowerLaw, fit_power_law
 from .returns import describe_exponent, estimated_json, format_estimated
 
-FOLLOW_UP = "learning curve"
-"""The kind of follow-up study whose trainings are on shares of the rows."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class RowsDiagnosis:

@@ -8,7 +8,7 @@ to be as good, within the noise of one training.
 Widths that are no layer's (those that divide another, such as heads, and those on a linear scale,
 such as kernels) have no part in a shape.
 
-Entry points: `diagnose_shape`, `shapes_of`.
+Entry points: `diagnose_shape`, `shapes_of`, `layer_columns`.
 """
 
 from __future__ import annotations
@@ -65,12 +65,14 @@ class ShapeDiagnosis:
         matters: True where it beats all of them, False where one is as good; None where that is
             not clear, or nothing else can be had.
         metric: What a gain is in, `gain_unit`.
+        is_searched: Whether others were looked for: model and data are on this machine.
     """
 
     shape: Shape
     others: Mapping[Shape, tuple[Mapping[str, int], Effect]]
     matters: bool | None
     metric: str
+    is_searched: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON."""
@@ -85,6 +87,8 @@ class ShapeDiagnosis:
 
     def sentence(self) -> str:
         """Return what a person reads."""
+        if not self.is_searched:
+            return f"Shape: {self.shape}. Whether another is better cannot be told here."
         if not self.others:
             return f"Shape: {self.shape}. No other shape can be had in this space."
         shape, (_, effect) = min(self.others.items(), key=lambda item: item[1][1].mean)
@@ -98,7 +102,7 @@ class ShapeDiagnosis:
 
 def diagnose_shape(evidence: StudyEvidence, surface: Surface) -> ShapeDiagnosis | None:
     """Name the shape of the recommended widths; None where fewer than two widths have a part."""
-    columns = _layer_columns(surface.space)
+    columns = layer_columns(surface.space)
     if len(columns) < 2:
         return None
     shape = shapes_of(surface.row[None, :], columns)[0]
@@ -132,6 +136,7 @@ def diagnose_shape(evidence: StudyEvidence, surface: Surface) -> ShapeDiagnosis 
         },
         matters=matters,
         metric=gain_unit(evidence.spec.metric, evidence.goal),
+        is_searched=surface.feasible is not None,
     )
 
 
@@ -175,7 +180,7 @@ def _turns_once(
     return np.asarray((rise_before < limit) & (fall_after < limit) & falls & rises)
 
 
-def _layer_columns(space: Space) -> NDArray[np.intp]:
+def layer_columns(space: Space) -> NDArray[np.intp]:
     """Return the columns of the widths that are layers', [k]."""
     divisors = {each.by for each in space.constraints if isinstance(each, Divisible)}
     return np.array(

@@ -94,7 +94,7 @@ class Surface:
         tops = np.vstack([self.row[None, :], self.history.top_observed])
         if candidates.cost_batch_size < MIN_BATCH:
             # Whatever was trained keeps the limits; to look further would trace for minutes.
-            return self._best_of(unique_rows(np.vstack([tops, self.history.observed])), counts)
+            return self.best_of(unique_rows(np.vstack([tops, self.history.observed])), counts)
         pool = candidates.candidate_pool(rng, tops)
         listed = candidates.enumerated and len(pool) <= MAX_LISTED
         if len(pool) > MAX_LISTED:
@@ -122,7 +122,7 @@ class Surface:
         starts = pool[np.argsort(-means, kind="stable")[:_BEAM_STARTS]]
         return beam_search(candidates, score, starts, rng)
 
-    def _best_of(self, pool: Candidates, counts: RowTest | None) -> Row | None:
+    def best_of(self, pool: Candidates, counts: RowTest | None = None) -> Row | None:
         """Return the best of some rows; None where none counts."""
         if counts is not None:
             pool = pool[counts(pool)]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from ....storage.ledger.slot import widths_key
 from ...follow_up_kind import FollowUpKind
-from ...printable import escape_controls
+from ...printable import shortened
 from ..confirmation.confirmation import Confirmation, ContenderResult
 from ..confirmation.confirmed_run import read_runs
 from .marks import BASELINE_MARKERS
@@ -41,7 +41,7 @@ def draw_confirmation(study: StudyView, *, name: str = "confirmation") -> Drawin
         legend = Legend()
         _draw_values(values_axes, legend, study, results, sign)
         _draw_differences(difference_axes, legend, confirmation, results)
-        labels = [_shortened(result.contender.title) for result in results]
+        labels = [shortened(result.contender.title, _MAX_LETTERS) for result in results]
         values_axes.set_yticks(np.arange(len(results)), labels)
         values_axes.tick_params(axis="y", labelcolor=INK.light)
         values_axes.set_ylim(len(results) - 0.4, -0.6)
@@ -138,11 +138,6 @@ def _style(result: ContenderResult, row: int) -> tuple[Colour, str]:
     if result.contender.is_challenger:
         return OBSERVED, "o"
     return BASELINE, BASELINE_MARKERS[row % len(BASELINE_MARKERS)]
-
-
-def _shortened(text: str) -> str:
-    text = escape_controls(text)
-    return text if len(text) <= _MAX_LETTERS else f"{text[: _MAX_LETTERS - 1]}…"
 
 
 def _alt(confirmation: Confirmation, results: list[ContenderResult]) -> str:

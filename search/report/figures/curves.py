@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from ...trial.history import CompletedTrial
 from .selection import spread_selection
@@ -33,22 +35,24 @@ def draw_metric_curves(study: StudyView, *, name: str = "learning-curves") -> Dr
     with style_context():
         figure, axes = new_axes()
         legend = Legend()
-        longest = max(len(trial.curve) for trial in trials)
+        longest = max(float(epochs_of(trial, len(trial.curve))[-1]) for trial in trials)
         ends = [value for trial in trials for value in trial.curve[len(trial.curve) // 4 :]]
-        set_span(axes, "x", [1.0, float(longest)], margin=0.02)
+        set_span(axes, "x", [1.0, longest], margin=0.02)
         set_span(axes, "y", [*np.quantile(_finite(ends), [0.02, 1.0]), *study.span])
         axes.set_xlabel("epochs trained")
         title_height(axes, study.metric_axis)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        _draw_thin(axes, [trial.curve for trial in trials])
+        _draw_thin(axes, trials)
         legend.line(_thin_label(study, len(trials)), TRIAL, width=0.8)
         if recommended is not None and len(recommended.curve) > 1:
-            epochs = np.arange(1, len(recommended.curve) + 1)
+            epochs = epochs_of(recommended, len(recommended.curve))
             axes.plot(epochs, recommended.curve, color=RECOMMENDED.light, linewidth=2.2)
             legend.line("recommended", RECOMMENDED, width=2.2)
             if recommended.best_epoch is not None:
                 at = recommended.best_epoch
-                axes.plot([at + 1], [recommended.curve[at]], **legend.style(RECOMMENDED, "*", 13.0))
+                axes.plot(
+                    [epochs[at]], [recommended.curve[at]], **legend.style(RECOMMENDED, "*", 13.0)
+                )
                 legend.mark("weights that were judged", RECOMMENDED, "*")
         legend.draw(figure)
         return render(
@@ -73,8 +77,8 @@ def draw_loss_curves(study: StudyView, *, name: str = "losses") -> Drawing | Non
         legend = Legend()
         losses = _finite([*trial.losses, *trial.validation_losses])
         positive = bool((losses > 0).all())
-        set_span(axes, "x", [1.0, float(max(len(trial.losses), len(trial.validation_losses)))],
-                 margin=0.02)  # fmt: skip
+        epochs = epochs_of(trial, max(len(trial.losses), len(trial.validation_losses)))
+        set_span(axes, "x", [1.0, float(epochs[-1])], margin=0.02)
         set_span(axes, "y", losses.tolist(), log=positive and losses.max() > 20 * losses.min())
         axes.set_xlabel("epochs trained")
         title_height(axes, "loss of the recommended network (lower is better)")
@@ -85,7 +89,7 @@ def draw_loss_curves(study: StudyView, *, name: str = "losses") -> Drawing | Non
         ):
             if len(values) > 1:
                 axes.plot(
-                    np.arange(1, len(values) + 1),
+                    epochs[: len(values)],
                     values,
                     color=colour.light,
                     linewidth=1.8,
@@ -94,7 +98,10 @@ def draw_loss_curves(study: StudyView, *, name: str = "losses") -> Drawing | Non
                 legend.line(label, colour, dashed=dashes != "-", width=1.8)
         if trial.best_epoch is not None:
             axes.axvline(
-                trial.best_epoch + 1, color=TRIAL.light, linewidth=1.2, linestyle=(0, (2, 2))
+                float(epochs[trial.best_epoch]),
+                color=TRIAL.light,
+                linewidth=1.2,
+                linestyle=(0, (2, 2)),
             )
             legend.line("weights that were judged", TRIAL, dashed=True)
         legend.draw(figure)
@@ -117,8 +124,16 @@ def _recommended_trial(study: StudyView) -> CompletedTrial | None:
     return next((trial for trial in study.trials if trial.number == recommended.number), None)
 
 
-def _draw_thin(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
-    lines = [np.column_stack([np.arange(1, len(curve) + 1), curve]) for curve in curves]
+def epochs_of(trial: CompletedTrial, count: int) -> NDArray[np.float64]:
+    """Return after how many epochs each of so many validations came: short epochs skip some."""
+    validations = len(trial.curve) or count
+    trained = float(trial.epochs or validations)
+    every = max(1, math.ceil(trained / max(1, validations)))
+    return np.asarray(np.minimum(every * np.arange(1.0, count + 1.0), max(trained, 1.0)))
+
+
+def _draw_thin(axes: Axes, trials: Sequence[CompletedTrial]) -> None:
+    lines = [np.column_stack([epochs_of(trial, len(trial.curve)), trial.curve]) for trial in trials]
     axes.add_collection(LineCollection(lines, colors=TRIAL.light, linewidths=0.7, alpha=0.55))
 
 

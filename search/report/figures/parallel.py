@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.collections import LineCollection
 
-from ...printable import escape_controls
+from ...printable import shortened
 from .selection import spread_selection
 from .style.canvas import FONT_SIZE, WIDTH, Drawing, new_axes, render, style_context
 from .style.legend import Legend
@@ -42,7 +42,7 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
         axes.set_xlim(-0.35, len(widths) - 0.65)
         axes.set_ylim(-0.08, 1.08)
         axes.set_yticks([])
-        axes.set_xticks(columns, [_shortened(width.name) for width in widths])
+        axes.set_xticks(columns, [shortened(width.name, _MAX_LETTERS) for width in widths])
         for spine in axes.spines.values():
             spine.set_visible(False)
         recommended = study.recommended
@@ -95,8 +95,3 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
             alt=f"Widths of {len(indices)} of {len(study.trials)} trials side by side, darker the "
             f"better their {study.metric} is; the recommended widths are strong.",
         )
-
-
-def _shortened(text: str) -> str:
-    text = escape_controls(text)
-    return text if len(text) <= _MAX_LETTERS else f"{text[: _MAX_LETTERS - 1]}…"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ...printable import escape_controls
+from ...printable import escape_controls, shortened
 from ...space.width import Width
 from .marks import trial_label
 from .style.canvas import Drawing, new_axes, render, set_span, style_context, title_height
@@ -76,8 +76,7 @@ def _draw_response(
 ) -> Drawing:
     recommended = study.recommended
     assert recommended is not None
-    name = escape_controls(width.name)
-    title = name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}…"
+    name, title = escape_controls(width.name), shortened(width.name, _MAX_LETTERS)
     with style_context():
         figure, axes = new_axes(height=2.7)
         legend = Legend()
@@ -86,7 +85,7 @@ def _draw_response(
         set_span(axes, "y", span)
         ticks = _width_ticks(values, log)
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axes.set_xlabel(f"{title} (neurons)")
+        axes.set_xlabel(title)
         title_height(axes, f"expected {study.metric_axis}")
         reach = INTERVAL * deviation
         axes.fill_between(

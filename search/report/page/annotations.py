@@ -108,7 +108,7 @@ class ReportAnnotations:
         state: list[int] = []
         for study in (row, *list_follow_ups(self._database, row)):
             counts = LedgerReader(self._database, study).counts()
-            state += (counts.complete, counts.failed, counts.pruned)
+            state += (counts.complete, counts.failed, counts.pruned, counts.budget)
         return tuple(state)
 
     def _update(self, row: StudyRow, state: tuple[int, ...]) -> None:
@@ -117,8 +117,12 @@ class ReportAnnotations:
         try:
             report = self._make(self._database, row.name) if state[0] else None
         except Exception:
-            # A page without a note is better than none; the command line says what is wrong.
+            # A page without a note is better than none; the command line says what is wrong. It is
+            # tried again, and the report before stays: the database may have been busy.
             _log.debug("no report of %s", row.name, exc_info=True)
+            with self._lock:
+                before = self._made.get(row.optuna_study_id)
+            report, state = (None if before is None else before.report), ()
         ended = self._clock()
         made = _Made(state=state, report=report, seconds=ended - started, at=ended)
         with self._lock:

@@ -69,4 +69,4 @@ def _row(cells: Sequence[str]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return a text of whatever origin as one line that Markdown shows as it is."""
-    return re.sub(r"([\\`*_<|\[\]])", r"\\\1", escape_controls(text))
+    return re.sub(r"([\\`*_<|\[\]&~])", r"\\\1", escape_controls(text))

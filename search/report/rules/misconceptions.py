@@ -20,6 +20,7 @@ import numpy as np
 from ...sampler.baselines import LARGEST_FEASIBLE
 from ...space.feasible_set import FeasibleSet
 from ..diagnosis.interval import format_amount
+from ..diagnosis.shape import layer_columns
 from ..diagnosis.surface import Surface
 from .judged_rule import JudgedRule, Standing, format_against, format_ratio, judge_targets
 from .rule_candidates import RuleTarget
@@ -121,7 +122,8 @@ def _more(
 
 
 def _equal(surface: Surface, feasible: FeasibleSet) -> Misconception:
-    layers = [index for index, width in enumerate(surface.space.widths) if width.scale == "log"]
+    space = surface.space
+    layers = layer_columns(space)
     if len(layers) < 2:
         text = "The study has a single layer."
         return Misconception(claim=EQUAL, answer=Answer.NOT_ASKED, text=text)
@@ -132,7 +134,13 @@ def _equal(surface: Surface, feasible: FeasibleSet) -> Misconception:
     if bool(has_equal_layers(surface.row[None, :])[0]):
         text = "The recommended layers are equal themselves."
         return Misconception(claim=EQUAL, answer=Answer.HOLDS, text=text)
-    best = surface.best(feasible, has_equal_layers)
+    # All of them: a draw from a large space would hold next to none.
+    shared = sorted(set.intersection(*(set(space.widths[index].values) for index in layers)))
+    rows = np.tile(surface.row, (len(shared), 1))
+    rows[:, layers] = np.array(shared, dtype=np.int64)[:, None]
+    rows = rows[space.contains_rows(rows)]
+    rows = rows[feasible.is_feasible(rows)] if len(rows) else rows
+    best = surface.best_of(rows)
     if best is None:
         text = "No candidate with equal layers is among those that keep the limits."
         return Misconception(claim=EQUAL, answer=Answer.NOT_ASKED, text=text)

@@ -22,6 +22,7 @@ from ...rules.roles import role_rule
 from ...rules.rule import FIRST_BLOCK, RuleRange
 from ...rules.size_rules import size_rules
 from ...sampler.baselines import RULE_OF_THUMB, nearest_candidate
+from ..diagnosis.shape import layer_columns
 
 if TYPE_CHECKING:
     from ...space.feasible_set import FeasibleSet
@@ -118,16 +119,11 @@ def nearest_row(
     Args:
         feasible: What keeps the limits.
         pool: Candidates of it to choose from, [n, d], where the target itself does not.
-        target: A width for each layer; of what is on a linear scale, which is no layer's width, the
-            recommended value stays.
+        target: A width for each layer; of what is no layer's width, such as heads, the recommended
+            value stays.
         around: The recommended widths, [d].
     """
-    widths = feasible.space.widths
-    point = np.asarray(
-        [
-            kept if width.scale == "linear" else wanted
-            for width, wanted, kept in zip(widths, target, around, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    point = np.asarray(around, dtype=np.float64)
+    layers = layer_columns(feasible.space)
+    point[layers] = np.asarray(target, dtype=np.float64)[layers]
     return nearest_candidate(feasible, pool, point)

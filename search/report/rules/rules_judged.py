@@ -85,7 +85,8 @@ def judge_rules(
     feasible = evidence.feasible
     if recommendation is None or feasible is None:
         return None
-    if all(trial.no_better_than_constant for trial in evidence.trials):
+    learned = [trial for trial in evidence.trials if not trial.no_better_than_constant]
+    if evidence.untrained_reason is not None or not learned:
         return None
     surface = make_surface(evidence, recommendation.recommended.widths)
     if surface is None:

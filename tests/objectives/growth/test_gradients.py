@@ -10,8 +10,9 @@ from torch import nn
 from widthwise.objectives.growth.gradients import ReaderGradients, input_patches, reader_gradients
 from widthwise.objectives.growth.junctions import find_junction
 from widthwise.objectives.growth.layers import Layer, find_layers
+from widthwise.objectives.growth.samples import Samples
 
-from .planted import perceptron, squared_error, teacher_rows
+from .planted import FEATURES, OUTPUTS, perceptron, squared_error, teacher_rows
 
 
 def gradients_of(model: nn.Module) -> ReaderGradients:
@@ -71,3 +72,26 @@ def test_patches_times_weights_are_the_outputs(module: Any, sides: tuple[int, ..
     patches = input_patches(layer, images, positions)
     found = patches @ module.weight.flatten(1).T + module.bias
     torch.testing.assert_close(found, expected[positions], atol=1e-5, rtol=1e-4)
+
+
+class Pooled(nn.Module):
+    """A layer for every token, and one for their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.head = nn.Linear(FEATURES, 6), nn.Linear(6, OUTPUTS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.tokens(x)).mean(dim=1))
+
+
+@pytest.mark.parametrize("rows", [200, 5000], ids=["few", "more than are drawn"])
+def test_positions_of_other_tokens_have_no_gradmax(rows: int) -> None:
+    torch.manual_seed(0)
+    samples = Samples(inputs=[torch.randn(rows, 5, FEATURES)], targets=torch.randn(rows, OUTPUTS))
+    model = Pooled()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    layers = find_layers(model, samples)
+    junction = find_junction(model, layers, layers[0], samples.select(slice(0, 4)))
+    assert reader_gradients(model, junction, samples, squared_error, 0).gradmax is None

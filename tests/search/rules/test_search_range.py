@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from widthwise.search.rules.rule import RuleRange
+from widthwise.search.rules.rule import FIRST_BLOCK, RuleRange
 from widthwise.search.rules.search_range import contradictions, propose_range
 from widthwise.search.rules.size_rules import size_rules
 from widthwise.search.spec.spec import parse_spec
@@ -69,10 +69,22 @@ def test_many_layers_share_a_width() -> None:
 def test_contradictions_are_pairs_without_a_common_width() -> None:
     low, high = replace(RULE, low=1, high=10), replace(RULE, low=11, high=20)
     touching = replace(RULE, low=10, high=11)
-    assert list(contradictions([high, touching, low])) == [(low, high)]
-    assert list(contradictions([low, replace(high, applies=False)])) == []
+    assert list(contradictions(ask(), [high, touching, low])) == [(low, high)]
+    assert list(contradictions(ask(), [low, replace(high, applies=False)])) == []
 
 
 def test_the_example_of_the_documentation_contradicts_itself() -> None:
-    pairs = {(low.rule, high.rule) for low, high in contradictions(list(size_rules(ask())))}
+    pairs = {(low.rule, high.rule) for low, high in contradictions(ask(), list(size_rules(ask())))}
     assert ("output size × 2–10", "input size × 1–3") in pairs
+
+
+def test_a_first_block_stands_for_the_blocks_that_double() -> None:
+    images = ask(task="image", inputs="3x32x32", outputs=10, layers=4)
+    largest = replace(
+        RULE, rule="largest that fits the memory", low=1, high=13, unit=FIRST_BLOCK, binding=False
+    )
+    search = propose_range(images, [RULE, largest])
+    assert search.widths["channels4"]["high"] == 104, "13, 26, 52, 104 fit"
+    wide = replace(RULE, low=100, high=1000, unit="channels of each block")
+    block = replace(RULE, rule="other", low=20, high=20, unit=FIRST_BLOCK)
+    assert list(contradictions(images, [wide, block])) == []

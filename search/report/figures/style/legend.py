@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ....printable import escape_controls
+from ....printable import shortened
 from .canvas import FONT_SIZE
 from .palette import INK, SURFACE, Colour
 
@@ -77,7 +77,7 @@ class Legend:
         """Write the entries below the figure, in fewer columns where labels are long."""
         if not self.entries:
             return
-        labels = [_shortened(escape_controls(label)) for label in self.entries]
+        labels = [shortened(label, _MAX_LETTERS) for label in self.entries]
         while columns > 1 and _letters_of_a_line(labels, columns) > _MAX_LINE_LETTERS:
             columns -= 1
         figure.legend(
@@ -100,7 +100,3 @@ def _letters_of_a_line(labels: Sequence[str], columns: int) -> int:
     rows = math.ceil(len(labels) / columns)
     parts = [labels[start : start + rows] for start in range(0, len(labels), rows)]
     return sum(max(map(len, part)) + _MARK_LETTERS for part in parts)
-
-
-def _shortened(label: str) -> str:
-    return label if len(label) <= _MAX_LETTERS else f"{label[: _MAX_LETTERS - 1]}…"

@@ -230,3 +230,16 @@ def test_json_is_plain() -> None:
     assert empty.fitting == Fitting.UNKNOWN
     assert empty.to_json()["curves"] is None
     assert "no training has curves that tell" in empty.sentence()
+
+
+def test_a_training_of_the_confirmation_is_judged_by_its_own_curves() -> None:
+    """Its number is that of a slot elsewhere: here of a trial that does not overfit."""
+    evidence = planted(good).evidence(0)
+    confirmed = planted(overfit).evidence(0).trials[0]
+    assert confirmed.number == evidence.trials[0].number
+    found = diagnose_fitting(evidence, confirmed, is_recommended=True, rows=None, parameters=None)
+    assert found.fitting is Fitting.OVERFIT
+    missing = diagnose_fitting(
+        evidence, replace(confirmed, number=999), is_recommended=True, rows=None, parameters=None
+    )
+    assert missing.fitting is Fitting.OVERFIT

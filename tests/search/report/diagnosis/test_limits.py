@@ -97,7 +97,7 @@ def test_its_words_and_its_json() -> None:
     first, second = found.sentences()
     assert first.startswith("Limit that binds: FLOPs ≤ 80k, ")
     assert "A tenth more brings +" in first
-    assert "it does not bind; a wider network keeps it, too" in second
+    assert "it does not bind; no next wider network breaks it" in second
     values = found.to_json()
     assert values == json.loads(json.dumps(values, allow_nan=False))
     assert values["binding"] == ["flops"]

@@ -125,6 +125,28 @@ def test_a_report_that_fails_leaves_the_page_without_a_note(
     assert annotations.files(study_id) == {}
 
 
+def test_a_report_that_fails_once_is_made_again_and_the_one_before_stays(
+    database: Database, annotations: ReportAnnotations, make_finished_study: StudyMaker,
+    maker: Maker,
+) -> None:  # fmt: skip
+    study_id = make_finished_study(database, "digits").optuna_study_id
+    annotations.prepare(study_id)
+    assert "report 1" in wait_for_note(annotations, study_id)
+    database.write(_forget_a_trial)
+    maker.error = RuntimeError("the database is busy")
+    maker.now += 1000.0
+    annotations.prepare(study_id)
+    deadline = time.monotonic() + 30
+    while len(maker.names) < 2 or annotations._running:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert "report 1" in str(annotations.note(study_id))
+    maker.error = None
+    maker.now += 1000.0
+    annotations.prepare(study_id)
+    assert "report 3" in wait_for_note(annotations, study_id, other_than="report 1")
+
+
 def test_a_study_that_is_not_there_is_nothing(annotations: ReportAnnotations) -> None:
     annotations.prepare(999)
     assert annotations.note(999) is None

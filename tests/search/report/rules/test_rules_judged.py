@@ -192,3 +192,31 @@ def test_a_single_layer_and_a_model_of_ones_own() -> None:
     assert found[EQUAL] is Answer.NOT_ASKED
     assert found[EXPERIENCE] is Answer.NOT_ASKED  # which layer a width is of is not known
     assert rules.published
+
+
+def test_all_networks_with_equal_layers_are_compared_in_a_space_too_large_to_be_listed() -> None:
+    """Equal layers are as good, at 144: a draw from 64^4 candidates holds next to none of them."""
+    best = {"h0": 152, "h1": 136, "h2": 152, "h3": 136}
+    planted = Planted(
+        widths={f"h{layer}": {"low": 8, "high": 512, "step": 8} for layer in range(4)},
+        truth=lambda widths: (
+            0.9 - 0.02 * sum(float(np.log2(widths[name] / best[name])) ** 2 for name in best)
+        ),
+        model={"build": "mine.py:build"},
+        noise=0.001,
+        trials=60,
+    )
+    evidence = planted.evidence(0)
+    answer = recommendation_of(evidence)
+    assert len(set(answer.recommended.widths.values())) > 1
+    rules = judge_rules(evidence, answer)
+    assert rules is not None
+    (equal,) = [belief for belief in rules.misconceptions if belief.claim == EQUAL]
+    assert equal.answer is not Answer.NO
+    assert "8/8/8/8" not in equal.text
+
+
+def test_a_study_that_was_stopped_as_untrained_judges_no_rule(problem: Problem) -> None:
+    evidence = Planted(widths=WIDTHS, truth=peak).evidence(0)
+    evidence = replace(evidence, problem=problem, untrained_reason="Nothing is learned.")
+    assert judge_rules(evidence, recommendation_of(evidence)) is None
