@@ -157,20 +157,42 @@ def _conclusion(table: ControlledTable) -> str:
         )
         text += f"; {smallest.value} is as good within the noise, with {share} of its parameters"
     parts = []
-    below = [row.value for row in table.rows if row.verdict is RowVerdict.UNDERFITS]
+    below, every = _values_with(table, RowVerdict.UNDERFITS), [row.value for row in table.rows]
     if below:
-        parts.append(f"{_up_to(below)} underfits")
-    above = [row.value for row in table.rows if row.verdict is RowVerdict.OVERFITS]
+        rest = [value for value in every if value <= below[-1]]
+        parts.append(_said_of(below, rest, f"{below[-1]} and less", "underfit"))
+    above = _values_with(table, RowVerdict.OVERFITS)
     if above:
-        parts.append(f"{above[0]} and more overfits" if len(above) > 1 else f"{above[0]} overfits")
-    useless = [row.value for row in table.rows if row.verdict is RowVerdict.NO_GAIN]
+        rest = [value for value in every if value >= above[0]]
+        parts.append(_said_of(above, rest, f"{above[0]} and more", "overfit"))
+    useless = _values_with(table, RowVerdict.NO_GAIN)
     if useless:
-        parts.append(f"more than {best.value} brings no gain")
+        if useless == [value for value in every if value > best.value]:
+            parts.append(f"more than {best.value} brings no gain")
+        else:
+            parts.append(f"{_listed(useless)} {_verb('bring', useless)} no gain")
     return f"{text}. {_sentence(parts)}".strip() if parts else f"{text}."
 
 
-def _up_to(values: Sequence[int]) -> str:
-    return f"{values[0]}" if len(values) == 1 else f"{values[-1]} and less"
+def _values_with(table: ControlledTable, verdict: RowVerdict) -> list[int]:
+    return [row.value for row in table.rows if row.verdict is verdict]
+
+
+def _said_of(values: Sequence[int], side: Sequence[int], range_text: str, verb: str) -> str:
+    """Return what is said of values: of a range where all rows on that side are meant."""
+    if len(values) > 1 and values == side:
+        return f"{range_text} {verb}s"
+    return f"{_listed(values)} {_verb(verb, values)}"
+
+
+def _listed(values: Sequence[int]) -> str:
+    """Return "8", "8 and 32" or "8, 32 and 64"."""
+    *others, last = map(str, values)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _verb(stem: str, values: Sequence[int]) -> str:
+    return stem if len(values) > 1 else f"{stem}s"
 
 
 def _sentence(parts: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ among them. Then, as people draw it by hand:
     underfits         smaller, and worse in validation and in training
     overfits          larger, and worse in validation though not in training
     worse             worse in another way: smaller but no worse in training, or larger and worse in
-                      both, which is harder to train
+                      both, which is harder to train; or nothing tells who is worse in training
     breaks a limit    never trained
     failed            a training failed, or memory ran out
     untold            with one seed, where the noise of a training is not known
@@ -93,21 +93,24 @@ def judge_table(
         if row.runs and not row.violations and all(run.value is not None for run in row.runs)
     ]
     signed = {row.value: _signed(row, "value", goal.sign) for row in judged}
-    # Training metrics are compared where all have one, else the losses.
-    fits = {row.value: _signed(row, "train", goal.sign) for row in judged}
-    if not all(fits.values()):
-        fits = {row.value: _signed(row, "train_loss", -1.0) for row in judged}
     noise = residual_noise(signed)
     if noise is None and known_noise is not None:
         noise = Noise(deviation=known_noise, freedom=math.inf)
+    # Training metrics are compared where all have one, else the losses.
+    fits = {row.value: _signed(row, "train", goal.sign) for row in judged}
+    # The training metric of a single seed has no noise of its own to be judged by; a loss has
+    # another unit, and nothing to be judged by then.
+    fit_noise = residual_noise(fits) or noise
+    if not all(fits.values()):
+        fits = {row.value: _signed(row, "train_loss", -1.0) for row in judged}
+        fit_noise = residual_noise(fits)
     judge = _RowJudge(
         words=MetricWords(name=metric, sign=goal.sign),
         inputs={row.value: row for row in ordered},
         signed=signed,
         fits=fits,
         noise=noise,
-        # The training metric of a single seed has no noise of its own to be judged by.
-        fit_noise=residual_noise(fits) or noise,
+        fit_noise=fit_noise,
     )
     return ControlledTable(
         study=study,
@@ -132,7 +135,7 @@ class _RowJudge:
         signed: Value to its signed validation metrics by seed, of rows that have any.
         fits: Likewise of the training metric, or of the negative training loss.
         noise: Of one training's validation metric.
-        fit_noise: Of one training's training metric.
+        fit_noise: Of one training's training metric, or loss; None where it is not known.
     """
 
     words: MetricWords
@@ -163,8 +166,9 @@ class _RowJudge:
                 compared = self._compare(self.signed, row, best, self.noise)
                 difference = self.words.sign * compared.mean
                 half_width = compared.half_width if math.isfinite(compared.half_width) else None
-                verdict = self._verdict(row, best)
-                text = _row_text(verdict, row, best)
+                fits_worse = self._fits_worse(row, best)
+                verdict = self._verdict(row, best, fits_worse)
+                text = _row_text(verdict, row, best, fits_worse)
         return ControlledRow(
             value=row.value,
             widths=row.widths,
@@ -189,19 +193,24 @@ class _RowJudge:
         outcome = failed[0].outcome.replace("_", " ") if failed else "no result"
         return RowVerdict.FAILED, f"{len(failed)} of {len(row.runs)} trainings failed: {outcome}"
 
-    def _verdict(self, row: RowInput, best: RowInput) -> RowVerdict:
+    def _verdict(self, row: RowInput, best: RowInput, fits_worse: bool | None) -> RowVerdict:
         if self.noise is None:
             return RowVerdict.UNTOLD
         is_smaller = _size(row) < _size(best)
         if not self._compare(self.signed, row, best, self.noise).is_negative:
             return RowVerdict.AS_GOOD if is_smaller else RowVerdict.NO_GAIN
-        own_fit, best_fit = self.fits.get(row.value, {}), self.fits.get(best.value, {})
-        if not own_fit.keys() & best_fit.keys():
+        if fits_worse is None:
             return RowVerdict.WORSE
-        fits_worse = self._compare(self.fits, row, best, self.fit_noise).is_negative
         if is_smaller:
             return RowVerdict.UNDERFITS if fits_worse else RowVerdict.WORSE
         return RowVerdict.WORSE if fits_worse else RowVerdict.OVERFITS
+
+    def _fits_worse(self, row: RowInput, best: RowInput) -> bool | None:
+        """Return whether a row is worse in training; None where nothing tells."""
+        if not self.fits[row.value].keys() & self.fits[best.value].keys():
+            return None
+        compared = self._compare(self.fits, row, best, self.fit_noise)
+        return compared.is_negative if math.isfinite(compared.half_width) else None
 
     def _compare(
         self,
@@ -228,16 +237,16 @@ def _size(row: RowInput) -> float:
     return float(row.costs.get("parameters", row.value))
 
 
-def _row_text(verdict: RowVerdict, row: RowInput, best: RowInput) -> str:
+def _row_text(verdict: RowVerdict, row: RowInput, best: RowInput, fits_worse: bool | None) -> str:
     ratio = _size(row) / _size(best)
     match verdict:
         case RowVerdict.AS_GOOD:
             return f"as good with {format_percent(ratio)} of parameters"
         case RowVerdict.NO_GAIN:
             return f"no gain for {format_times(ratio)} the parameters"
-        case RowVerdict.WORSE if ratio > 1:
+        case RowVerdict.WORSE if fits_worse:
             return "worse in training, too: harder to train"
-        case RowVerdict.WORSE:
+        case RowVerdict.WORSE if fits_worse is not None:
             return "worse, though not in training"
         case RowVerdict.UNTOLD:
             return "one seed tells no difference"

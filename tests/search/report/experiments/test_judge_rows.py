@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,3 +230,82 @@ def test_without_training_metrics_the_losses_tell_who_underfits() -> None:
         rows, study="s", follow_up=None, moved=["a"], metric="accuracy", goal=Goal()
     )
     assert [str(row.verdict) for row in table.rows] == ["underfits", "best", "overfits"]
+
+
+def table_of(
+    figures: Mapping[int, tuple[float, float | None]], **others: Mapping[str, Any]
+) -> ControlledTable:
+    """A table of one seed: value → validation metric, training metric; the rest as `run8={…}`."""
+    rows = [
+        RowInput(
+            value=width,
+            widths={"a": width},
+            costs={"parameters": width},
+            runs=[planted_run(0, value, train, **others.get(f"run{width}", {}))],
+        )
+        for width, (value, train) in figures.items()
+    ]
+    return judge_table(
+        rows,
+        study="s",
+        follow_up=None,
+        moved=["a"],
+        metric="accuracy",
+        goal=Goal(),
+        known_noise=NOISE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        pytest.param(
+            {8: (0.6, 0.6), 16: (0.7, 0.7), 32: (0.9, 0.9)},
+            "16 and less underfits.",
+            id="all smaller ones underfit",
+        ),
+        pytest.param(
+            {8: (0.6, 0.6), 16: (0.8, 0.95), 32: (0.7, 0.7), 64: (0.9, 0.9)},
+            "8 and 32 underfit.",
+            id="one between them does not",
+        ),
+        pytest.param(
+            {8: (0.9, 0.9), 16: (0.8, 0.95), 32: (0.7, 0.97)},
+            "16 and more overfits.",
+            id="all larger ones overfit",
+        ),
+        pytest.param(
+            {8: (0.9, 0.9), 16: (0.8, 0.95), 32: (0.7, 0.6), 64: (0.7, 0.97)},
+            "16 and 64 overfit.",
+            id="one between them is hard to train",
+        ),
+        pytest.param(
+            {8: (0.9, 0.9), 16: (0.899, 0.9), 32: (0.898, 0.9)},
+            "More than 8 brings no gain.",
+            id="no larger one brings a gain",
+        ),
+        pytest.param(
+            {8: (0.9, 0.9), 16: (0.899, 0.9), 32: (0.7, 0.95), 64: (0.898, 0.9)},
+            "32 overfits; 16 and 64 bring no gain.",
+            id="one between them is worse",
+        ),
+    ],
+)
+def test_a_range_is_said_only_where_no_row_of_it_is_otherwise(
+    figures: Mapping[int, tuple[float, float]], said: str
+) -> None:
+    assert table_of(figures).sentences()[0].endswith(f". {said}")
+
+
+def test_without_a_training_figure_nothing_is_said_of_training() -> None:
+    table = table_of({8: (0.7, None), 16: (0.9, None), 32: (0.8, None)})
+    assert [row.text for row in table.rows] == ["worse", "best", "worse"]
+
+
+def test_losses_are_not_judged_by_the_noise_of_the_metric() -> None:
+    """One seed: only the metric's noise is known, and 0.1 of a loss is no 0.1 of an accuracy."""
+    runs = {"run8": {"train_loss": 1.0}, "run16": {"train_loss": 0.9}, "run32": {"train_loss": 0.8}}
+    table = table_of({8: (0.7, None), 16: (0.9, None), 32: (0.8, None)}, **runs)
+    assert [row.text for row in table.rows] == ["worse", "best", "worse"]
+    measured = table_of({8: (0.7, 0.7), 16: (0.9, 0.9), 32: (0.8, 0.95)})
+    assert [row.text for row in measured.rows] == ["underfits", "best", "overfits"]
