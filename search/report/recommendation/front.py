@@ -1,9 +1,10 @@
 """The front: the candidates that none is believed to beat in both metric and cost, and its knee.
 
-The front is drawn from the posterior means of all feasible candidates, tried or not, since an
-observed front is one of lucky trainings. Its knee is where a little more cost stops to bring much:
-the point of greatest distance above the straight line from the cheapest to the best, with the cost
-on a logarithmic scale and both axes scaled to [0, 1].
+The front is drawn from what all feasible candidates are judged at, tried or not: the lower ends of
+their posteriors (`AnswerPool.lower_end`), since an observed front is one of lucky trainings. Its
+knee is where a little more cost stops to bring much: the point of greatest distance above the
+straight line from the cheapest to the best, with the cost on a logarithmic scale and both axes
+scaled to [0, 1].
 Source: Satopää et al., Finding a "Kneedle" in a Haystack (2011), §III, for the concave case.
 
 Entry points: `describe_front`; `posterior_front` and `knee_index` are what it stands on.
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...goal import pareto_front
+from ...sampler.best_candidate import MAX_REFUSALS
 from ...space.neighbourhood import hash_rows
 from ...surrogate.observations import Floats
 from .candidate import KNEE, JudgedCandidate
@@ -41,13 +43,18 @@ def describe_front(study: JudgedStudy) -> tuple[list[JudgedCandidate], JudgedCan
         is_known = np.isin(hash_rows(pool.rows), trained)
         kept = np.arange(len(pool.rows))
         front = posterior_front(cost, quality)
-        # An untried one whose forecast of costs is wrong is no point of the front.
+        # An untried one whose forecast of costs is wrong is no point of the front. Where too many
+        # are, no forecast is relied on: those that were trained make the front.
+        refusals = 0
         while refused := [
             int(index)
             for index in front
             if not is_known[kept[index]] and not study.feasible.confirms(pool.rows[kept[index]])
         ]:
+            refusals += len(refused)
             kept = np.delete(kept, refused)
+            if refusals >= MAX_REFUSALS:
+                kept = kept[is_known[kept]]
             front = posterior_front(cost[kept], quality[kept])
         cost, quality = cost[kept], quality[kept]
         candidates = [
@@ -58,30 +65,30 @@ def describe_front(study: JudgedStudy) -> tuple[list[JudgedCandidate], JudgedCan
     return candidates, None if knee is None else replace(candidates[knee], label=KNEE)
 
 
-def posterior_front(cost: Floats, mean: Floats) -> NDArray[np.intp]:
+def posterior_front(cost: Floats, quality: Floats) -> NDArray[np.intp]:
     """Return the indices of at most `MAX_FRONT` points of the front, by rising cost.
 
     The cheapest, the best and the knee are always among them.
 
     Args:
         cost: Costs, [n], positive.
-        mean: Posterior means, [n], higher is better.
+        quality: What they are judged at, [n], higher is better.
     """
-    front = pareto_front(cost, mean)
+    front = pareto_front(cost, quality)
     if len(front) <= MAX_FRONT:
         return front
     log_cost = np.log(np.maximum(cost[front], 1.0))
     targets = np.linspace(log_cost[0], log_cost[-1], MAX_FRONT - 1)
     # The last at or below each step of the cost: what so much money buys.
     chosen = np.searchsorted(log_cost, targets + 1e-12, side="right") - 1
-    knee = knee_index(cost[front], mean[front])
+    knee = knee_index(cost[front], quality[front])
     kept = {0, len(front) - 1, *chosen.tolist()}
     if knee is not None:
         kept.add(knee)
     return front[sorted(kept)]
 
 
-def knee_index(cost: Floats, mean: Floats) -> int | None:
+def knee_index(cost: Floats, quality: Floats) -> int | None:
     """Return the index of the knee of a front by rising cost; None of fewer than three points.
 
     For costs 1, 10, 100 and metrics 0, 0.8, 1.0 the line passes 0.5 in the middle, and the second
@@ -90,9 +97,9 @@ def knee_index(cost: Floats, mean: Floats) -> int | None:
     if len(cost) < 3:
         return None
     log_cost = np.log(np.maximum(cost, 1.0))
-    cost_span, mean_span = log_cost[-1] - log_cost[0], mean[-1] - mean[0]
-    if cost_span <= 0 or mean_span <= 0:
+    cost_span, quality_span = log_cost[-1] - log_cost[0], quality[-1] - quality[0]
+    if cost_span <= 0 or quality_span <= 0:
         return None
-    height = (mean - mean[0]) / mean_span - (log_cost - log_cost[0]) / cost_span
+    height = (quality - quality[0]) / quality_span - (log_cost - log_cost[0]) / cost_span
     best = int(np.argmax(height))
     return best if height[best] > 0 else None

@@ -45,20 +45,22 @@ def judge_best(study: JudgedStudy) -> Judgement:
     is_baseline = any(
         dict(best.widths) == dict(widths) for widths in study.eligible_baselines.values()
     )
-    challenger = runner_up if is_baseline else best.widths
+    challenger: Widths | None = best.widths
     if is_baseline:
+        challenger = runner_up_widths(study, best.widths, study.eligible_baselines.values())
         baseline = best.widths
         baseline_name = next(
             name
             for name, widths in study.eligible_baselines.items()
             if dict(widths) == dict(best.widths)
         )
-    if challenger is None or dict(challenger) == dict(baseline):
+    if challenger is None:
         return Judgement(
             recommended=baseline,
+            runner_up=runner_up,
             verdict=Verdict.NO_GAIN,
             verdict_text=f"No gain found: “{baseline_name}” is the best, and there is no other "
-            "candidate that is no twin of it.",
+            "candidate that is neither its twin nor a baseline.",
         )
     return _judge_against(study, best.widths, runner_up, challenger, baseline, baseline_name)
 
@@ -90,11 +92,16 @@ def _judge_against(
             f"{shown(abs(difference.mean), signed=False)} ({interval}){share}; the luck of one "
             f"training is {luck}."
         )
-        return Judgement(recommended=best, runner_up=runner_up, verdict=verdict, verdict_text=text)
+        return Judgement(
+            recommended=challenger,
+            runner_up=runner_up if dict(challenger) == dict(best) else best,
+            verdict=verdict,
+            verdict_text=text,
+        )
     if verdict is Verdict.NO_GAIN:
         text = (
-            f"No gain found: take “{baseline_name}”. The best other candidate, {title}, is "
-            f"believed to be {shown(abs(difference.mean), signed=False)} "
+            f"No gain found: take “{baseline_name}”. The best candidate that is no baseline, "
+            f"{title}, is believed to be {shown(abs(difference.mean), signed=False)} "
             f"{'better' if difference.mean > 0 else 'worse'} (gain, {interval}); the "
             f"luck of one training is {luck}."
         )
@@ -126,7 +133,7 @@ def _undecided(
     ):
         if widths is not None and dict(widths) not in [dict(best), *map(dict, rivals)]:
             rivals.append(widths)
-    differences = study.differences([best, *rivals], best)[1:]
+    differences = study.differences(rivals, best)
     pairs = list(zip(rivals, differences, strict=True))
     # In question is what may be better; and the pair that the verdict is about, in any case.
     in_question = [

@@ -174,17 +174,24 @@ class JudgedStudy:
 
 
 def trained_set(space: Space, trials: Sequence[CompletedTrial]) -> FeasibleSet:
-    """Return the candidates that were trained as a feasible set, for a model that is not here."""
+    """Return the candidates that were trained as a feasible set, for a model that is not here.
+
+    Their costs are those of the trials; what was not trained has none.
+    """
     rows = stack_rows([space.as_row(trial.widths) for trial in trials], space)
     hashes = hash_rows(rows)
     order = np.argsort(hashes)
+    known = hashes[order]
     names = {name for trial in trials for name in trial.costs}
     table = {
         name: np.asarray([trial.costs.get(name, 0) for trial in trials])[order] for name in names
     }
 
     def cost(candidates: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        indices = np.searchsorted(hashes[order], hash_rows(candidates))
+        wanted = hash_rows(candidates)
+        if not np.isin(wanted, known).all():
+            return {}
+        indices = np.searchsorted(known, wanted)
         return {name: values[indices] for name, values in table.items()}
 
     return FeasibleSet.from_candidates(space, Limits(), cost, rows)

@@ -6,9 +6,13 @@ two tells nothing. So a runner-up is the best that is no twin. Entry points: `ru
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ...sampler.best_candidate import MAX_REFUSALS
+from ...space.feasible_set import stack_rows
 from ...space.neighbourhood import hash_rows
 from ...space.space import Space
 from .judged_study import JudgedStudy, Widths
@@ -17,21 +21,28 @@ TWIN_FACTOR = 1.25
 """Two candidates are twins where every width differs by one lattice step or this factor at most."""
 
 
-def runner_up_widths(study: JudgedStudy, widths: Widths) -> Widths | None:
+def runner_up_widths(
+    study: JudgedStudy, widths: Widths, besides: Iterable[Widths] = ()
+) -> Widths | None:
     """Return the best candidate that is no twin of another; None where there is none.
 
     Args:
         study: With a surrogate.
         widths: The candidate whose runner-up it is.
+        besides: Candidates that it is not either, though it may be a twin of theirs.
     """
     pool, row = study.pool, np.asarray(study.space.as_row(widths))
-    is_other = ~is_twin(study.space, pool.rows, row)
+    others = stack_rows([study.space.as_row(other) for other in besides], study.space)
+    hashes = hash_rows(pool.rows)
+    is_other = ~is_twin(study.space, pool.rows, row) & ~np.isin(hashes, hash_rows(others))
     trained = hash_rows(study.history.observed)
-    while is_other.any():
+    for _ in range(MAX_REFUSALS):
+        if not is_other.any():
+            return None
         index = int(np.argmax(np.where(is_other, pool.lower_end, -np.inf)))
         candidate = pool.rows[index]
         # What was trained was counted by its own trace; a forecast of the others has to be, too.
-        if np.isin(hash_rows(candidate[None, :]), trained)[0] or study.feasible.confirms(candidate):
+        if np.isin(hashes[index], trained) or study.feasible.confirms(candidate):
             return study.space.as_mapping(candidate)
         is_other[index] = False
     return None

@@ -100,7 +100,14 @@ def _judge_without_target(
         study.posterior,
         pool=study.pool,
     )
-    assert best is not None, "there is a smallest, so there is a best"
+    if best is None:
+        return Judgement(
+            recommended=widths,
+            runner_up=runner_up,
+            verdict=Verdict.UNDECIDED,
+            verdict_text=f"Undecided: no best is known to compare {format_widths(widths)} with, "
+            "since what is believed to be better breaks a limit by its own costs.",
+        )
     standard_error = best.deviation
     best_shown = format_metric(best.mean, best.deviation, with_deviation=True)
     if dict(best.widths) == dict(widths):

@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from widthwise.search.goal import Goal
+from widthwise.search.report.recommendation import gain
 from widthwise.search.report.recommendation.recommendation import Recommendation, recommend_among
 from widthwise.search.report.verdict import Verdict
 from widthwise.search.sampler.baselines import LARGEST_FEASIBLE
+from widthwise.search.sampler.best_candidate import MAX_REFUSALS
 from widthwise.search.sampler.history import TriedCandidate, TriedState, make_history
 from widthwise.search.sampler.origin import SAMPLER, Origin
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
 from widthwise.search.space.space import Space, Width
 from widthwise.search.trial.history import CompletedTrial
+from widthwise.search.units import format_widths
 
 SPACE = Space((Width.range("a", 8, 64, step=8), Width.range("b", 8, 64, step=8)))
 
@@ -289,3 +293,106 @@ def test_differences_are_told_as_gains_whichever_way_the_metric_runs() -> None:
     assert found is not None
     assert found.verdict is Verdict.UNDECIDED
     assert "its gain is believed to be +0.0" in found.verdict_text
+
+
+def test_a_baseline_that_was_never_trained_has_no_costs_where_the_model_is_not_here() -> None:
+    trials = make_trials(0.005, 16)
+    tried = [dict(trial.widths) for trial in trials]
+    untried = [SPACE.as_mapping(row) for row in SPACE.enumerate()]
+    baselines = {str(i): widths for i, widths in enumerate(untried) if dict(widths) not in tried}
+    answer = judge(Goal(), trials, baselines=baselines)
+    assert answer is not None
+    assert all(not answer.baselines[name].costs for name in baselines)
+    assert answer.baselines["largest that fits"].costs == {"flops": 2 * 64**2}
+
+
+def test_a_baseline_that_is_best_is_judged_against_what_was_searched() -> None:
+    """The next best may be another baseline: to tell it from the first says nothing of a search."""
+    feasible = FeasibleSet(SPACE, Limits(), cost)
+    trials = make_trials(0.005)
+    free = judge(Goal(), trials, feasible)
+    assert free is not None
+    assert free.runner_up is not None
+    first, second = free.recommended.widths, free.runner_up.widths
+    answer = judge(Goal(), trials, feasible, baselines={"first": first, "second": second})
+    assert answer is not None
+    assert (answer.verdict, answer.recommended.widths) == (Verdict.NO_GAIN, first)
+    assert answer.runner_up is not None
+    assert answer.runner_up.widths not in (first, second)
+    assert f"no baseline, {format_widths(answer.runner_up.widths)}," in answer.verdict_text
+
+
+def test_where_all_are_baselines_the_best_of_them_is_no_gain() -> None:
+    everything = {str(i): SPACE.as_mapping(row) for i, row in enumerate(SPACE.enumerate())}
+    answer = judge(
+        Goal(), make_trials(0.005), FeasibleSet(SPACE, Limits(), cost), baselines=everything
+    )
+    assert answer is not None
+    assert answer.verdict is Verdict.NO_GAIN
+    assert answer.verdict_text.endswith("neither its twin nor a baseline.")
+
+
+def test_a_gain_recommends_what_it_praises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a baseline has the best lower end, since it is known better."""
+    feasible = FeasibleSet(SPACE, Limits(), cost)
+    trials = make_trials(0.005)
+    free = judge(Goal(), trials, feasible)
+    assert free is not None
+    monkeypatch.setattr(gain, "judge_gain", lambda _difference: Verdict.GAIN)
+    answer = judge(Goal(), trials, feasible, baselines={"today": free.recommended.widths})
+    assert answer is not None
+    praised = format_widths(answer.recommended.widths)
+    assert answer.verdict_text.startswith(
+        f"A gain: {praised} is believed to be better than “today”"
+    )
+    assert answer.runner_up is not None
+    assert answer.runner_up.widths == free.recommended.widths
+
+
+LARGE = Space((Width.range("a", 8, 512, step=8), Width.range("b", 8, 512, step=8)))
+
+
+def judge_refused(goal: Goal, noise: float, seed: int) -> tuple[Recommendation, int]:
+    """Recommend where every untried candidate breaks a limit by its own costs, and count them."""
+    asked = []
+
+    def admits(row: np.ndarray) -> bool:
+        asked.append(row)
+        return False
+
+    rng = np.random.default_rng(seed)
+    rows = np.unique(rng.integers(1, 20, (16, 2)) * 8, axis=0)
+    trials = [
+        make_trial(i, int(a), int(b), np.log2(a * b) / 20 + rng.normal(0, noise))
+        for i, (a, b) in enumerate(rows)
+    ]
+    tried = [
+        TriedCandidate(
+            row=LARGE.as_row(trial.widths), state=TriedState.COMPLETE, scores=[(1.0, trial.value)]
+        )
+        for trial in trials
+    ]
+    feasible = FeasibleSet(LARGE, Limits(), cost, admits=admits)
+    answer = recommend_among(LARGE, goal, trials, make_history(tried, LARGE), feasible)
+    assert answer is not None
+    return answer, len(asked)
+
+
+@pytest.mark.parametrize("kind", ["best", "smallest", "front"])
+def test_untried_candidates_are_counted_up_to_a_bound(kind: str) -> None:
+    """Each takes a trace of the model: best, runner-up and front, in turn, stop asking."""
+    goal = Goal(kind=kind, cost="" if kind == "best" else "flops")
+    for seed in range(5):
+        answer, asked = judge_refused(goal, 0.1, seed)
+        assert asked <= 3 * MAX_REFUSALS
+        assert answer.recommended.trial is not None
+        assert bool(answer.front) == (kind == "front")
+        assert all(candidate.trial is not None for candidate in answer.front)
+
+
+def test_the_smallest_is_undecided_where_no_best_keeps_the_limits() -> None:
+    answer, _ = judge_refused(Goal(kind="smallest", cost="flops"), 0.1, 0)
+    taken = answer.recommended
+    assert answer.verdict is Verdict.UNDECIDED
+    assert f"no best is known to compare {format_widths(taken.widths)} with" in answer.verdict_text
+    assert taken.trial is not None
