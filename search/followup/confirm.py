@@ -30,7 +30,7 @@ from ..fleet.worker_fleet import Launcher
 from ..follow_up_kind import FollowUpKind, followed_name
 from ..problem.seeds import confirmation_seed
 from ..problem.stored import base_folder, stored_spec
-from ..report.evidence import MIN_TRAININGS, RACE_NOTE, StudyEvidence, load_evidence
+from ..report.evidence import RACE_NOTE, StudyEvidence, load_evidence
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
 from .follow_up import FollowUpStopped, find_follow_up, open_follow_up, run_planned
@@ -193,6 +193,8 @@ def confirm_study(
 
 def _reason_against(database: Database, row: StudyRow) -> str | None:
     """Return why a study cannot be confirmed, even if it is finished; None where nothing is."""
+    from ..sampler.best_candidate import MIN_TRAININGS
+
     if row.kind is not None:
         parent = followed_name(row.name, row.kind)
         return f"it is the {row.kind} of {parent}; name that study"

@@ -24,6 +24,7 @@ from ..follow_up_kind import FollowUpKind, followed_name
 from ..goal import Goal
 from ..problem.stored import base_folder, stored_spec
 from ..sampler.baselines import AGREEING_NAMES, TODAY
+from ..space.feasible_set import stack_rows
 from ..space.space import Space
 from ..spec.spec import Spec
 from ..trial.history import CompletedTrial, build_history, completed_trials
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from ..sampler.history import History
     from ..sampler.posterior import ConstrainedPosterior
     from ..space.feasible_set import FeasibleSet
-
-MIN_TRAININGS = 4
-"""Trainings below which no surrogate is fitted: there is nothing to tell a width from luck by."""
 
 RACE_NOTE = "widthwise:race"
 """The note of a confirmation that says how many trainings it may take."""
@@ -129,6 +127,7 @@ class StudyEvidence:
     def posterior(self) -> ConstrainedPosterior | None:
         """The surrogate after all trials; None while there are too few of them."""
         # The surrogate, and all that it stands on, is for those who ask for an answer.
+        from ..sampler.best_candidate import MIN_TRAININGS
         from ..sampler.posterior import fit_posterior
         from ..surrogate.blas_threads import single_blas_thread
 
@@ -140,11 +139,12 @@ class StudyEvidence:
     @property
     def exhausted(self) -> bool:
         """Whether every feasible candidate was tried; False where too many to be listed."""
-        # No two slots have the same widths, and none has infeasible ones.
         feasible = self.feasible
-        return (
-            feasible is not None and feasible.enumerated and len(self.tried) >= feasible.known_count
-        )
+        if feasible is None or not feasible.enumerated:
+            return False
+        # No two slots have the same widths. After an out of memory some are feasible no more.
+        rows = stack_rows([self.space.as_row(slot.widths) for slot in self.tried], self.space)
+        return int(feasible.is_feasible(rows).sum()) >= feasible.known_count
 
 
 def load_evidence(database: Database, name: str) -> StudyEvidence:
