@@ -118,17 +118,14 @@ class StudySummary:
         chosen = confirmation.chosen if confirmation and confirmation.complete else None
         if answer is None or chosen is None:
             return answer.recommended if answer else None
+        # It is one of those that the answer names: they are whom a confirmation is held among.
         named = [answer.recommended, answer.runner_up, answer.knee, *answer.baselines.values()]
-        for candidate in named:
-            if candidate is not None and dict(candidate.widths) == dict(chosen.widths):
-                return replace(candidate, label=answer.recommended.label)
-        return JudgedCandidate(
-            label=answer.recommended.label,
-            widths=chosen.widths,
-            trial=None,
-            estimate=None,
-            costs=chosen.costs,
+        taken = next(
+            candidate
+            for candidate in named
+            if candidate is not None and dict(candidate.widths) == dict(chosen.widths)
         )
+        return replace(taken, label=answer.recommended.label)
 
     @property
     def is_pick_recommended(self) -> bool:

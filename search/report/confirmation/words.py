@@ -8,12 +8,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from ...units import COST_BY_NAME
-from .sequential import MeanInterval
 
 SHARE_METRICS = ("accuracy", "balanced_accuracy", "f1")
 """Built-in metrics between 0 and 1 that people tell in percent."""
+
+
+class MeanDifference(Protocol):
+    """A mean difference with its interval, higher being better."""
+
+    @property
+    def mean(self) -> float:
+        """The first less the second."""
+        ...
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval; infinite where it is not known."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +57,7 @@ class MetricWords:
         decimals = _decimals(half_width or abs(size))
         return f"{size:.{decimals}f} ± {half_width:.{decimals}f}{unit}"
 
-    def signed(self, difference: MeanInterval) -> str:
+    def signed(self, difference: MeanDifference) -> str:
         """Return a signed difference in the metric's own sign: "+0.8 ± 0.3 points"."""
         text = self.amount(self.sign * difference.mean, difference.half_width)
         return text if text.startswith("-") else f"+{text}"

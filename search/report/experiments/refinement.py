@@ -20,7 +20,6 @@ from .experiment_run import ExperimentRun, values_by_seed
 from .refinement_axes import FOLDS, Setting, setting_key
 from .refinement_race import Decision, RaceState
 from .seed_noise import difference_json
-from .share_table import difference_text
 
 
 class RefinementVerdict(enum.StrEnum):
@@ -118,7 +117,7 @@ class Refinement:
         taken = ", ".join(
             f"widths {text}" if axis == "wider" else text for axis, text in state.taken.items()
         )
-        gain = difference_text(state.gain, words)
+        gain = words.signed(state.gain)
         if self.verdict is RefinementVerdict.REFINED:
             return (
                 f"Set {taken}: {gain} over {state.gain.seeds} fresh seeds, which no choice has "
@@ -189,7 +188,7 @@ class Refinement:
             rows.append(
                 [
                     item.text or item.axis,
-                    "" if difference is None else difference_text(difference, words),
+                    "" if difference is None else words.signed(difference),
                     "" if difference is None else str(difference.seeds),
                     str(item.verdict),
                 ]

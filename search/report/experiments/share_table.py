@@ -184,12 +184,12 @@ def _conclusion(table: ShareTable) -> str:
         return "No two shares are far enough apart to say what more rows bring: add --rows auto."
     factor = table.rows[-1].share / table.more_rows_from
     rows_text = (
-        f"{factor:.3g} times the rows brought {difference_text(more_rows, words)} "
+        f"{factor:.3g} times the rows brought {words.signed(more_rows)} "
         f"(from {table.more_rows_from:g} to {table.rows[-1].share:g} of them)"
     )
     if more_width is None:
         return f"{rows_text}; what twice the width brings is not known."
-    width_text = f"twice the width brings {difference_text(more_width, words)}"
+    width_text = f"twice the width brings {words.signed(more_width)}"
     if not more_rows.is_positive and not more_width.is_positive:
         answer = "Neither more rows nor more width helps beyond the noise"
     elif more_rows.is_positive and not more_width.is_positive:
@@ -199,10 +199,3 @@ def _conclusion(table: ShareTable) -> str:
     else:
         answer = "Both more data and more width help"
     return f"{answer}: {rows_text}, {width_text}."
-
-
-def difference_text(difference: Difference, words: MetricWords) -> str:
-    """Return a signed difference with its interval, in the metric's own sign."""
-    half_width = difference.half_width if math.isfinite(difference.half_width) else None
-    text = words.amount(words.sign * difference.mean, half_width)
-    return text if text.startswith("-") else f"+{text}"
