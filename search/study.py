@@ -213,6 +213,13 @@ def reopen_study(
         console.print(f"{name}: was {previous_status}, is open again", markup=False)
 
 
+def opening_command(database: Database, study: StudyRow) -> str:
+    """Return the command that opens a study again which is paused, cancelled or stopped."""
+    if LedgerReader(database, study).untrained_reason() is not None:
+        return format_command("resume", study.name, options=["--untrained-ok"])
+    return format_command("continue", study.name)
+
+
 def parse_budget_change(trials: str | None) -> str | None:
     """Return `--trials` as given, once it is known to be "+20" or "60".
 

@@ -33,15 +33,12 @@ from ..problem.stored import base_folder, stored_spec
 from ..report.evidence import RACE_NOTE, StudyEvidence, load_evidence
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
+from .confirmed_length import LENGTH_FACTOR, confirmed_factor
 from .follow_up import FollowUpStopped, find_follow_up, open_follow_up, run_planned
 
 if TYPE_CHECKING:
     from ..problem.problem import Problem
     from ..report.confirmation.contender import Contender
-
-LENGTH_FACTOR = 3.0
-"""Times the search's epochs and patience that a confirmation trains, unless it is told otherwise:
-so long that early stopping, and not the limit, ends nearly all of them."""
 
 MAX_SEEDS = 100
 """Trainings of a contender that may be asked for."""
@@ -119,8 +116,14 @@ def confirm_finished(
 
 
 def announce_confirmation(database: Database, name: str, console: Console) -> None:
-    """Write, before a search begins, what follows it; nothing where the search is done."""
-    if not LedgerReader(database, load_study(database, name)).open_slots():
+    """Write, before a search begins, what follows it; nothing where nothing can.
+
+    A search that is done, not open, or too short to choose by is not confirmed at its end.
+    """
+    row = load_study(database, name)
+    reader = LedgerReader(database, row)
+    is_long_enough = reader.counts().budget >= MIN_TRAININGS
+    if row.status is not StudyStatus.OPEN or not is_long_enough or not reader.open_slots():
         return
     from ..report.confirmation.race import FIRST_SEEDS
 
@@ -133,9 +136,12 @@ def announce_confirmation(database: Database, name: str, console: Console) -> No
 
 
 def describe_unconfirmed(database: Database, name: str) -> str:
-    """Return in a line why a study is not confirmed whose workers have ended early."""
-    reason = _reason_against(database, load_study(database, name)) or "the search is not finished"
-    return f"not confirmed: {reason}"
+    """Return in a line why a study is not confirmed whose workers have ended early.
+
+    Why it learned nothing, if that is it, was told when they ended.
+    """
+    reason = _reason_against(database, load_study(database, name), tell_untrained=False)
+    return f"not confirmed: {reason or 'the search is not finished'}"
 
 
 def confirm_study(
@@ -191,7 +197,9 @@ def confirm_study(
     )
 
 
-def _reason_against(database: Database, row: StudyRow) -> str | None:
+def _reason_against(
+    database: Database, row: StudyRow, *, tell_untrained: bool = True
+) -> str | None:
     """Return why a study cannot be confirmed, even if it is finished; None where nothing is."""
     from ..sampler.best_candidate import MIN_TRAININGS
 
@@ -201,7 +209,8 @@ def _reason_against(database: Database, row: StudyRow) -> str | None:
     reader = LedgerReader(database, row)
     if (untrained := reader.untrained_reason()) is not None:
         insist = format_command("resume", row.name, options=["--untrained-ok"])
-        return f"it learned nothing ({untrained.rstrip('.')}); `{insist}` goes on all the same"
+        told = f" ({untrained.rstrip('.')})" if tell_untrained else ""
+        return f"it learned nothing{told}; `{insist}` goes on all the same"
     if reader.status() is StudyStatus.CANCELLED:
         return f"it was cancelled; `{format_command('resume', row.name)}` opens it again"
     complete = reader.counts().complete
@@ -280,18 +289,12 @@ def _open(
 ) -> StudyRow:
     """Return the study of the confirmation, as it was begun unless the request says otherwise."""
     existing = find_follow_up(database, row, FollowUpKind.CONFIRMATION)
-    if request.epochs is not None:
-        factor = request.epochs / problem.settings.epochs * (problem.spec.proxy.length_factor or 1)
-    elif existing is not None:
-        factor = stored_spec(existing).proxy.length_factor or 1.0
-    else:
-        factor = LENGTH_FACTOR * (problem.spec.proxy.length_factor or 1.0)
     return open_follow_up(
         database,
         row,
         FollowUpKind.CONFIRMATION,
         spec_changes={
-            "proxy.length_factor": factor,
+            "proxy.length_factor": confirmed_factor(problem, existing, request.epochs),
             "proxy.halving": None,
             "proxy.replicas": 1,
             # The seeds of a confirmation do what repeated draws of the folds do in a search.

@@ -19,7 +19,7 @@ MAX_BATCH_SIZE = 1_000_000_000
 """Samples of a step: more than any memory holds."""
 _MAX_RATE = 1000.0
 _MAX_FACTOR = 1e6
-_MAX_LENGTH_FACTOR = 1000.0
+MAX_LENGTH_FACTOR = 1000.0
 _MAX_AT_ONCE = 4096
 _MAX_RATE_FACTORS = 16
 _MAX_NOISE = 100.0
@@ -110,7 +110,7 @@ class ProxySection(Section):
     input_noise: float | None = Field(default=None, ge=0, le=_MAX_NOISE, allow_inf_nan=False)
     """Standard deviation of noise on training inputs, in the inputs' own; none unless said."""
     length_factor: float | None = Field(
-        default=None, gt=0, le=_MAX_LENGTH_FACTOR, allow_inf_nan=False
+        default=None, gt=0, le=MAX_LENGTH_FACTOR, allow_inf_nan=False
     )
     """Times as long as the epochs and the patience say, set or not."""
     train_share: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.slot import StudyStatus
+from widthwise.storage.study.control import set_status
+from widthwise.storage.study.study import load_study
+from widthwise.storage.study.untrained import stop_untrained
 
 SPEC = """
 [study]
@@ -116,3 +121,20 @@ def test_no_trials_are_proposed_once_every_candidate_was_tried(cli: Any) -> None
         assert "dashboard 'my study/1'" in result.err
         assert "more trials would find nothing new" in result.err
         assert "+20" not in result.err
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_what_opens_a_study_again_is_what_does(submitted: Any, *, learned: bool) -> None:
+    with Database.open(resolve_url(submitted.storage)) as database:
+        study = load_study(database, "my study/1")
+        if learned:
+            set_status(database, study, StudyStatus.CANCELLED, worker="ann")
+        else:
+            stop_untrained(database, study, "All is flat.", worker="ann")
+    command = "continue 'my study/1'" if learned else "resume 'my study/1' --untrained-ok"
+    paused = submitted.run_in_process("pause", "my study/1")
+    assert paused.code == 2
+    assert f"nothing to pause; `widthwise {command}` opens it again" in paused.err
+    again = submitted.run_in_process("submit", "s.toml")
+    assert again.code == 0, again.err
+    assert f"it is cancelled: `widthwise {command}` opens it" in again.out

@@ -36,6 +36,7 @@ def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOpt
     """Let a study, or one trial, wait: trainings keep a checkpoint and give their slots back."""
     from ....storage.ledger.slot import StudyStatus
     from ....storage.study.control import pause_trial, set_status
+    from ...study import opening_command
     from ...worker.shutdown import worker_name
 
     database, study = _open_study(storage, name)
@@ -49,7 +50,7 @@ def pause(name: StudyArgument, *, trial: TrialOption = None, storage: StorageOpt
     if _status(database, study) == StudyStatus.CANCELLED:
         raise SpecError(
             f"study {name} is cancelled, so there is nothing to pause; "
-            f"`{format_command('continue', name)}` opens it again"
+            f"`{opening_command(database, study)}` opens it again"
         )
     previous_status = set_status(database, study, StudyStatus.PAUSED, worker=worker_name())
     change = (

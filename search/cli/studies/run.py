@@ -228,12 +228,11 @@ def _run_to_the_end(
 
 def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool) -> None:
     """Print the report of a study whose workers have ended; exit if they did not finish."""
-    from ....storage.study.study import load_study
-    from ...followup.follow_up import FollowUpKind, find_follow_up
+    from ...report.evidence import MIN_TRAININGS
     from ...report.status import load_summary
 
     summary = load_summary(database, name)
-    confirmed = find_follow_up(database, load_study(database, name), FollowUpKind.CONFIRMATION)
+    is_confirmed = summary.confirmation is not None and summary.confirmation.complete
     if as_json:
         write_json(summary.to_json())
     else:
@@ -242,7 +241,7 @@ def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool)
         raise SystemExit(exit_code)
     program = "widthwise" if shutil.which("widthwise") else sys.argv[0]
     lines = [f"dashboard: {format_command('dashboard', name, program=program)}"]
-    if not confirmed:
+    if not is_confirmed and summary.counts.complete >= MIN_TRAININGS:
         lines += [f"confirm the answer: {format_command('confirm', name, program=program)}"]
     # Workers that end in good order and leave trials found no candidate for them.
     if summary.exhausted or summary.counts.waiting:
@@ -274,6 +273,7 @@ def submit(
     from ....storage.study.control import MAX_PRIORITY
     from ....storage.study.study import load_study
     from ...report.status import study_status
+    from ...study import opening_command
 
     parsed_priority = None
     if priority is not None:
@@ -290,7 +290,7 @@ def submit(
     next_step = (
         "every `widthwise worker` that runs without a name serves it"
         if row.status == StudyStatus.OPEN
-        else f"it is {row.status}: `{format_command('continue', study_name)}` opens it"
+        else f"it is {row.status}: `{opening_command(database, row)}` opens it"
     )
     stdout().print(
         f"{study_name} is submitted with priority {row.priority}; {next_step}; "

@@ -13,8 +13,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from widthwise.search.followup.confirm import ConfirmationOptions, confirm_study
-from widthwise.search.followup.follow_up import FollowUpStopped
+from widthwise.search.cli.studies.run import _report_run
+from widthwise.search.followup.confirm import (
+    ConfirmationOptions,
+    announce_confirmation,
+    confirm_study,
+    describe_unconfirmed,
+)
+from widthwise.search.followup.follow_up import FollowUpKind, FollowUpStopped, open_follow_up
 from widthwise.search.followup.subject import load_subject
 from widthwise.search.problem.seeds import trial_seed
 from widthwise.search.worker.options import FleetWorkerOptions
@@ -24,6 +30,7 @@ from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import StudyStatus
 from widthwise.storage.study.control import set_status
 from widthwise.storage.study.study import find_study, load_study
+from widthwise.storage.study.untrained import stop_untrained
 from widthwise.tests.search.conftest import CommandLine
 
 SPEC = """\
@@ -164,7 +171,14 @@ def test_bad_input_gets_a_sentence(confirmed: Any, arguments: list[str], message
 def test_other_epochs_than_it_was_begun_with_are_refused(confirmed: Any) -> None:
     refused = confirmed.run_in_process("confirm", "iris", "--epochs", "5")
     assert refused.code == 5
-    assert "proxy.length_factor is 1.25 here and 3.0 there" in refused.err
+    assert "--epochs: found 5, but iris/confirmation was begun with at most 12" in refused.err
+    assert "proxy.length_factor" not in refused.err
+    too_many = confirmed.run_in_process(
+        "confirm", "iris", "--epochs", "4001",
+        "--storage", f"sqlite:///{confirmed.folder / 'searched.db'}",
+    )  # fmt: skip
+    assert too_many.code == 2
+    assert "--epochs: found 4,001, but a training of iris has 4 epochs" in too_many.err
 
 
 def test_an_unfinished_study_is_not_confirmed(cli: Any) -> None:
@@ -211,13 +225,66 @@ def test_a_run_confirms_unless_there_is_too_little_to_go_by(cli: Any) -> None:
     assert short.code == 0, short.err
     assert "not confirmed: 3 of its trainings are complete, and 4 are needed" in short.err
     assert "resume iris --trials +4" in short.err
-    assert "afterwards its answer is confirmed" in short.err
+    assert "afterwards its answer is confirmed" not in short.err
+    assert "confirm the answer" not in short.err
     longer = cli("resume", "iris", "--trials", "+2", "--confirm", "--workers", "2", "--json")
     assert longer.code == 0, longer.err
     again = cli("run", "iris.toml", "--confirm")
     assert "afterwards" not in again.err, "the search is done"
+    assert "afterwards its answer is confirmed" in longer.err
     assert "confirming iris: " in longer.err
     assert trials(cli, "iris/confirmation")
+
+
+def test_a_confirmation_is_announced_where_one_can_follow(cli: Any) -> None:
+    told = io.StringIO()
+    console = Console(file=told, width=1000)
+    for trial_count in (3, 4):
+        spec = SPEC.format(trials=trial_count).replace('"iris"', f'"iris{trial_count}"', 1)
+        cli.write("iris.toml", spec)
+        assert cli.run_in_process("submit", "iris.toml").code == 0
+    with Database.open(resolve_url(cli.storage)) as database:
+        announce_confirmation(database, "iris3", console)
+        assert told.getvalue() == "", "too short to choose by"
+        announce_confirmation(database, "iris4", console)
+        assert told.getvalue().startswith("afterwards its answer is confirmed: ")
+        told.truncate(0)
+        set_status(database, load_study(database, "iris4"), StudyStatus.PAUSED, worker="ann")
+        announce_confirmation(database, "iris4", console)
+        assert told.getvalue() == "", "not open"
+
+
+def test_an_interrupted_confirmation_is_offered_again_and_none_that_cannot_be(
+    confirmed: Any, cli: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer = "confirm the answer: "
+    storage = f"sqlite:///{shutil.copy(confirmed.folder / 'searched.db', tmp_path)}"
+    with Database.open(resolve_url(storage)) as database:
+        open_follow_up(database, load_study(database, "iris"), FollowUpKind.CONFIRMATION)
+        _report_run(database, "iris", 0, as_json=True)
+        assert offer in capsys.readouterr().err
+    with Database.open(resolve_url(confirmed.storage)) as database:
+        _report_run(database, "iris", 0, as_json=True)
+        assert offer not in capsys.readouterr().err
+    cli.write("iris.toml", SPEC.format(trials=6))
+    assert cli.run_in_process("submit", "iris.toml").code == 0
+    with Database.open(resolve_url(cli.storage)) as database:
+        _report_run(database, "iris", 0, as_json=True)
+        assert offer not in capsys.readouterr().err, "no trial is complete"
+
+
+def test_why_a_study_learned_nothing_is_told_once(confirmed: Any, tmp_path: Path) -> None:
+    """A run has told it by then; who asks for a confirmation is told all of it."""
+    storage = f"sqlite:///{shutil.copy(confirmed.folder / 'searched.db', tmp_path)}"
+    insist = "`widthwise resume iris --untrained-ok` goes on all the same"
+    with Database.open(resolve_url(storage)) as database:
+        stop_untrained(database, load_study(database, "iris"), "All is flat.", worker="ann")
+        assert describe_unconfirmed(database, "iris") == (
+            f"not confirmed: it learned nothing; {insist}"
+        )
+    refused = confirmed.run_in_process("confirm", "iris", "--storage", storage)
+    assert refused.code == 2
+    assert f"it learned nothing (All is flat); {insist}" in refused.err
 
 
 def test_a_cancelled_study_is_not_confirmed(confirmed: Any, tmp_path: Path) -> None:
