@@ -37,6 +37,7 @@ def run_fleet(
     worker_count: int,
     launcher: Launcher = Launcher.LOCAL,
     stop: StopRequest | None = None,
+    command: str | None = None,
     start_worker: Callable[..., WorkerProcess] = WorkerProcess,
     gpu_count: Callable[[], int] = count_gpus,
 ) -> int:
@@ -50,6 +51,7 @@ def run_fleet(
         worker_count: How many to start at most.
         launcher: Where.
         stop: Learns of a stop that is asked for meanwhile; for whoever goes on after it.
+        command: What goes on with it after an early end; None for that of the study's kind.
         start_worker: Starts one on this machine.
         gpu_count: Returns how many GPUs this machine has.
 
@@ -68,7 +70,7 @@ def run_fleet(
     reader = LedgerReader(database, study)
     counts = reader.counts()
     if count_finished(counts) == counts.budget or reader.status() == StudyStatus.CANCELLED:
-        return _report_end(reader, study, [], console)
+        return _report_end(reader, study, [], console, command)
     goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
     _log_running_elsewhere(reader, console)
     fleet_size = min(worker_count, counts.budget - count_finished(counts))
@@ -113,7 +115,7 @@ def run_fleet(
             exits = fleet.watch(tick)
     finally:
         fleet.close()
-    return _report_end(reader, study, exits, console)
+    return _report_end(reader, study, exits, console, command)
 
 
 def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
@@ -127,7 +129,11 @@ def _log_running_elsewhere(reader: LedgerReader, console: Console) -> None:
 
 
 def _report_end(
-    reader: LedgerReader, study: StudyRow, exits: Sequence[WorkerExit], console: Console
+    reader: LedgerReader,
+    study: StudyRow,
+    exits: Sequence[WorkerExit],
+    console: Console,
+    command: str | None,
 ) -> int:
     """Write how the fleet ended; return the exit code."""
     counts = reader.counts()
@@ -161,7 +167,8 @@ def _report_end(
     ending = "cancelled" if cancelled else "stopped"
     console.print(
         f"{ending} with {finished_trials} of {budget} trials done; "
-        f"`{continue_command(study.name, study.kind)}` goes on",
+        f"`{command or continue_command(study.name, study.kind)}` goes on",
         markup=False,
+        soft_wrap=True,  # so that the command can be copied
     )
     return max((exit_code for exit_code in exit_codes if exit_code > 0), default=Drained.exit_code)

@@ -15,6 +15,7 @@ Entry points: `open_follow_up`, `find_follow_up`, `run_planned`; `FollowUpStoppe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -49,12 +50,12 @@ class FollowUpStopped(SearchError):
     """The workers of a follow-up study ended before its trainings did.
 
     Attributes:
-        exit_code: The worst worker's.
+        exit_code: The worst worker's; BUG for one that is none of ours, as of a killed worker.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = ExitCode(exit_code)
+        self.exit_code = ExitCode(exit_code) if exit_code in set(ExitCode) else ExitCode.BUG
 
 
 def find_follow_up(
@@ -73,7 +74,7 @@ def open_follow_up(
     detail: str = "",
     spec_changes: Mapping[str, Any] | None = None,
 ) -> StudyRow:
-    """Return a follow-up study, made if there is none yet.
+    """Return a follow-up study, made if there is none yet, opened again if it was cancelled.
 
     Args:
         database: Where both are.
@@ -114,7 +115,10 @@ def open_follow_up(
         parent=parent,
         kind=kind,
     )
-    return row
+    if row.status is not StudyStatus.CANCELLED:
+        return row
+    set_status(database, row, StudyStatus.OPEN, worker=worker_name())
+    return replace(row, status=StudyStatus.OPEN)
 
 
 def run_planned(
@@ -127,8 +131,11 @@ def run_planned(
     worker_count: int,
     launcher: Launcher = Launcher.LOCAL,
     stop: StopRequest | None = None,
+    command: str | None = None,
 ) -> list[SlotRecord]:
     """Add trainings, run workers until all of the follow-up study are settled, and return those.
+
+    Whoever cancels the follow-up study meanwhile ends it, between two rounds of trainings, too.
 
     Args:
         database: Where it is.
@@ -139,20 +146,19 @@ def run_planned(
         worker_count: How many to start at most.
         launcher: Where.
         stop: Learns of a stop that is asked for meanwhile.
+        command: What goes on with it, as a person would give it; None for that of its kind.
 
     Returns:
         The records of all its slots, by number; also of those that were planned before.
 
     Raises:
-        FollowUpStopped: The workers ended early, with their exit code.
+        FollowUpStopped: The workers ended early, with their exit code; or it is cancelled.
         BudgetRefused: That are too many trainings.
         KeyboardInterrupt: A second Ctrl-C; workers were killed, their slots come back.
     """
     ledger = Ledger(database, follow_up, worker=worker_name())
     ledger.add_planned(planned)
     reader = LedgerReader(database, follow_up)
-    if reader.status() is StudyStatus.CANCELLED:
-        set_status(database, follow_up, StudyStatus.OPEN, worker=worker_name())
     exit_code = run_fleet(
         database,
         follow_up.name,
@@ -161,11 +167,12 @@ def run_planned(
         worker_count=worker_count,
         launcher=launcher,
         stop=stop,
+        command=command,
     )
     if exit_code or reader.open_slots():
         raise FollowUpStopped(
             f"{follow_up.name} ended before all its trainings were done; "
-            f"`{continue_command(follow_up.name, follow_up.kind)}` goes on",
+            f"`{command or continue_command(follow_up.name, follow_up.kind)}` goes on",
             exit_code or ExitCode.DRAINED,
         )
     return reader.records()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ...objectives.data.split import max_train_rows, share_rows
 from ...storage.database.database import Database
+from ..command import format_command
 from ..errors import SpecError
 from ..fleet.worker_fleet import Launcher
 from ..follow_up_kind import SHARE_KEY, FollowUpKind
@@ -19,7 +20,7 @@ from ..report.experiments.refinement_axes import setting_key
 from ..report.experiments.share_table import ShareRow, ShareTable, judge_shares
 from ..worker.options import FleetWorkerOptions
 from .follow_up import PlannedTrial, open_follow_up, run_planned
-from .subject import Subject, load_subject
+from .subject import Subject, load_subject, shared_options
 
 AUTO_SHARES = (0.1, 0.25, 0.5, 1.0)
 """Shares where none are given."""
@@ -90,6 +91,15 @@ def learning_curve(
         console,
         worker_count=worker_count,
         launcher=launcher,
+        command=format_command(
+            "sweep",
+            name,
+            options=[
+                "--rows",
+                "auto" if shares is None else ",".join(map(repr, shares)),
+                *shared_options(at or {}, seeds),
+            ],
+        ),
     )
     runs = {
         (setting_key(run.widths, run.overrides), run.seed): run

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
+from ..command import format_command
 from ..errors import SearchError
 from ..fleet.worker_fleet import Launcher
 from ..follow_up_kind import FollowUpKind
@@ -100,6 +101,11 @@ def refine(
             console,
             worker_count=worker_count,
             launcher=launcher,
+            command=format_command(
+                "refine",
+                name,
+                options=[] if trainings is None else ["--trials", str(trainings)],
+            ),
         )
         return read_runs(records, follow_up.name)
 

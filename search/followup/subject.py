@@ -1,6 +1,6 @@
 """What an experiment is about: a study, its problem, and the widths that all but one keep.
 
-Entry points: `Subject`, `load_subject`.
+Entry points: `Subject`, `load_subject`; `shared_options`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...storage.database.database import Database
-from ...storage.ledger.slot import TrialOutcome, widths_key
 from ..command import format_command
 from ..errors import SpecError
 from ..problem.problem import Problem
@@ -18,9 +17,6 @@ from ..problem.seeds import experiment_seed
 from ..problem.stored import base_folder, check_fingerprint
 from ..report.evidence import StudyEvidence, load_evidence
 from ..report.experiments.experiment_run import ExperimentRun, read_runs
-
-_TRAINED = (TrialOutcome.COMPLETE, TrialOutcome.NAN)
-"""Outcomes that the same training would have again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +50,13 @@ class Subject:
         return None if posterior is None else posterior.metric.noise_deviation
 
     def seeds(self, count: int) -> list[int]:
-        """Return seeds to train with: that of the study's own training of these widths first."""
-        own = [
-            trial.seed
-            for trial in self.evidence.trials
-            if widths_key(trial.widths) == widths_key(self.widths)
-        ]
+        """Return seeds to train with, none of them a trial's.
+
+        The training that made these widths the recommended ones was lucky among many, so it says
+        too much of them beside others that nobody selected.
+        """
         study_seed = self.evidence.spec.study.seed
-        return [*own[:1], *(experiment_seed(study_seed, index) for index in range(count))][:count]
+        return [experiment_seed(study_seed, index) for index in range(count)]
 
     def violated_limits(self, costs: Mapping[str, int]) -> list[str]:
         """Return the names of the limits that costs break."""
@@ -69,14 +64,12 @@ class Subject:
         return [name for name, violation in violations.items() if violation > 0]
 
     def known_runs(self, kinds: Iterable[str]) -> list[ExperimentRun]:
-        """Return trainings of the study itself, and of its follow-up studies of some kinds.
+        """Return trainings of the follow-up studies of some kinds.
 
         Args:
             kinds: How the follow-up studies' names begin behind the study's.
         """
-        runs = [
-            run for run in read_runs(self.evidence.records, self.name) if run.outcome in _TRAINED
-        ]
+        runs: list[ExperimentRun] = []
         for detail, records in self.evidence.follow_ups.items():
             if any(detail.startswith(kind) for kind in kinds):
                 runs += read_runs(records, f"{self.name}/{detail}")
@@ -137,6 +130,12 @@ def load_subject(
         or Problem.load(evidence.spec, base_folder(evidence.row), evidence.row.costs),
         widths={width: widths[width] for width in space.names},
     )
+
+
+def shared_options(at: Mapping[str, int], seeds: int) -> list[str]:
+    """Return the options that verbs of experiments have in common, as a person would give them."""
+    chosen = ["--at", ",".join(f"{name}={width}" for name, width in at.items())] if at else []
+    return [*chosen, "--seeds", str(seeds)]
 
 
 def _recommended_widths(evidence: StudyEvidence) -> Mapping[str, int] | None:

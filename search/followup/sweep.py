@@ -1,6 +1,7 @@
 """The sweep: one width moved, the rest fixed at what is recommended, every value trained.
 
-What the study, or an earlier sweep, trained with the same seed is taken from there; what breaks a
+All rows are trained with the same seeds, which no trial of the study had: a training that selected
+the widths must not judge them. What an earlier sweep trained is taken from there; what breaks a
 limit is shown with its costs and never trained.
 
 Entry points: `SweepRequest`, `sweep`.
@@ -15,6 +16,7 @@ import numpy as np
 from rich.console import Console
 
 from ...storage.database.database import Database
+from ..command import format_command
 from ..errors import SpecError
 from ..fleet.worker_fleet import Launcher
 from ..follow_up_kind import FollowUpKind, follow_up_name
@@ -25,7 +27,7 @@ from ..space.constraints import Tie
 from ..space.space import Space
 from ..worker.options import FleetWorkerOptions
 from .follow_up import PlannedTrial, find_follow_up, open_follow_up, run_planned
-from .subject import load_subject
+from .subject import load_subject, shared_options
 
 AUTO_VALUES = 8
 """Rows of a table for which no values are given: as many as one looks at."""
@@ -46,6 +48,14 @@ class SweepRequest:
     values: Sequence[int] | None = None
     at: Mapping[str, int] = field(default_factory=dict)
     seeds: int = 3
+
+    def command(self, name: str) -> str:
+        """Return the command that asks for this of a study, as a person would give it."""
+        options = ["--width", self.width]
+        if self.values is not None:
+            options += ["--values", ",".join(map(str, self.values))]
+        options += shared_options(self.at, self.seeds)
+        return format_command("sweep", name, options=options)
 
 
 def sweep(
@@ -103,6 +113,7 @@ def sweep(
             console,
             worker_count=worker_count,
             launcher=launcher,
+            command=request.command(name),
         )
         runs += read_runs(records, follow_up.name)
     found = find_follow_up(database, row, FollowUpKind.SWEEP, detail=detail)
@@ -124,7 +135,7 @@ def sweep(
         metric=subject.evidence.spec.metric,
         goal=subject.evidence.goal,
         known_noise=subject.known_noise,
-        notes=_notes(rows, name, follow_up_name(name, FollowUpKind.SWEEP, detail), len(planned)),
+        notes=_notes(rows, known, follow_up_name(name, FollowUpKind.SWEEP, detail)),
     )
 
 
@@ -185,16 +196,15 @@ def _find(
     )
 
 
-def _notes(rows: Sequence[RowInput], study: str, follow_up: str, planned: int) -> list[str]:
+def _notes(rows: Sequence[RowInput], known: Sequence[ExperimentRun], follow_up: str) -> list[str]:
     """Return where rows come from that were not trained now."""
-    notes = []
-    taken = sum(run.study == study for row in rows for run in row.runs)
-    if taken:
-        trainings = "1 training is" if taken == 1 else f"{taken} trainings are"
-        notes.append(f"{trainings} the study's own, with the same seed, and not repeated.")
-    earlier = sum(run.study != study for row in rows for run in row.runs) - planned
-    if earlier > 0:
-        others = sorted({run.study for row in rows for run in row.runs} - {study, follow_up})
-        where = f" ({', '.join(others)})" if others else ""
-        notes.append(f"{earlier} trainings were done by earlier sweeps{where}.")
-    return notes
+    done_before = {(run.study, run.number) for run in known}
+    runs = [run for row in rows for run in row.runs]
+    earlier = sum((run.study, run.number) in done_before for run in runs)
+    if not earlier:
+        return []
+    others = sorted({run.study for run in runs} - {follow_up})
+    where = f" ({', '.join(others)})" if others else ""
+    if earlier == 1:
+        return [f"1 training was done by an earlier sweep{where}."]
+    return [f"{earlier} trainings were done by earlier sweeps{where}."]

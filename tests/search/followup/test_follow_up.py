@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from widthwise.search.errors import FingerprintMismatch, SpecError
+from widthwise.search.errors import ExitCode, FingerprintMismatch, SpecError
 from widthwise.search.followup.follow_up import (
     FollowUpKind,
+    FollowUpStopped,
     PlannedTrial,
     find_follow_up,
     open_follow_up,
@@ -20,9 +21,12 @@ from widthwise.search.report.console import PlainConsole
 from widthwise.search.report.evidence import load_evidence
 from widthwise.search.spec.spec import load_spec
 from widthwise.search.worker.options import FleetWorkerOptions
+from widthwise.search.worker.shutdown import worker_name
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.errors import StudyMismatch
-from widthwise.storage.ledger.slot import StudyRow
+from widthwise.storage.ledger.ledger import Ledger
+from widthwise.storage.ledger.slot import StudyRow, StudyStatus
+from widthwise.storage.study.control import set_status
 from widthwise.storage.study.study import create_study, list_follow_ups
 
 MODEL = """
@@ -71,9 +75,13 @@ def plan(width: int, seed: int = 1, **overrides: Any) -> PlannedTrial:
     return PlannedTrial(widths={"a": width}, seed=seed, origin="recommended", overrides=keys)
 
 
-def run(database: Database, row: StudyRow, planned: list[PlannedTrial]) -> list[Any]:
+def run(
+    database: Database, row: StudyRow, planned: list[PlannedTrial], command: str | None = None
+) -> list[Any]:
     console = PlainConsole(stderr=True)
-    return run_planned(database, row, planned, FleetWorkerOptions(), console, worker_count=1)
+    return run_planned(
+        database, row, planned, FleetWorkerOptions(), console, worker_count=1, command=command
+    )
 
 
 def test_planned_trainings_are_done_by_workers_and_done_once(
@@ -118,6 +126,35 @@ def test_a_follow_up_is_made_once_and_found(database: Database, parent: StudyRow
     assert stored_spec(first).proxy.epochs == 6
     with pytest.raises(FingerprintMismatch, match=r"proxy\.epochs is 7 here and 6 there"):
         open_follow_up(database, parent, FollowUpKind.REFINEMENT, spec_changes={"proxy.epochs": 7})
+
+
+def test_a_follow_up_cancelled_between_rounds_waits_until_it_is_opened_again(
+    database: Database, parent: StudyRow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = open_follow_up(database, parent, FollowUpKind.SWEEP, detail="a")
+    set_status(database, row, StudyStatus.CANCELLED, worker="ann")
+    reader = Ledger(database, row, worker="ann").reader
+    command = "widthwise sweep iris --width a --values 8 --seeds 1"
+    for given, told in ((None, "widthwise sweep iris --width a"), (command, command)):
+        with pytest.raises(FollowUpStopped, match=f"`{told}` goes on") as stopped:
+            run(database, row, [plan(8)], given)
+        assert stopped.value.exit_code == 75
+        assert f"cancelled with 0 of 1 trials done; `{told}` goes on" in capsys.readouterr().err
+        assert reader.status() is StudyStatus.CANCELLED
+    [record] = reader.records()
+    assert record.outcome is None
+    again = open_follow_up(database, parent, FollowUpKind.SWEEP, detail="a")
+    assert again.id == row.id
+    assert again.status is reader.status() is StudyStatus.OPEN
+
+
+@pytest.mark.parametrize(
+    ("worker_exit", "exit_code"), [(75, ExitCode.DRAINED), (120, ExitCode.BUG), (137, ExitCode.BUG)]
+)
+def test_a_workers_exit_code_that_is_none_of_ours_is_a_bug(
+    worker_exit: int, exit_code: ExitCode
+) -> None:
+    assert FollowUpStopped("it ended", worker_exit).exit_code is exit_code
 
 
 def test_other_code_than_the_parents_is_refused(
@@ -168,9 +205,6 @@ def test_a_pool_worker_serves_follow_ups_too(
     cli: Any, database: Database, parent: StudyRow
 ) -> None:
     row = open_follow_up(database, parent, FollowUpKind.REFINEMENT)
-    from widthwise.search.worker.shutdown import worker_name
-    from widthwise.storage.ledger.ledger import Ledger
-
     ledger = Ledger(database, row, worker=worker_name())
     ledger.add_planned([plan(8, learning_rate=0.1)])
     assert cli("pause", "iris").code == 0

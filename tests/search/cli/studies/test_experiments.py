@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from widthwise.search.cli.studies.experiments import parse_shares
 from widthwise.search.errors import SpecError
+from widthwise.search.followup import follow_up
+from widthwise.search.problem.seeds import experiment_seed
 from widthwise.tests.search.conftest import CommandLine
 
 WAIT_SECONDS = 120.0
@@ -84,18 +86,16 @@ def test_a_row_has_its_metrics_costs_and_a_verdict(swept: dict[str, Any]) -> Non
     assert [row["verdict"] for row in swept["rows"]].count("best") == 1
 
 
-def test_what_the_study_trained_with_the_same_seed_is_taken_from_it(
+def test_the_training_that_selected_the_widths_does_not_judge_them(
     swept: dict[str, Any], recommended: dict[str, Any], study: CommandLine
 ) -> None:
     (row,) = [row for row in swept["rows"] if row["widths"] == recommended["widths"]]
-    own, fresh = row["runs"]
-    assert (own["study"], own["trial"]) == ("iris", recommended["trial"])
-    assert own["value"] == recommended["metric"]["value"]
-    assert fresh["study"] == "iris/sweep a"
-    assert any("the study's own" in sentence for sentence in swept["sentences"])
+    assert {run["study"] for run in row["runs"]} == {"iris/sweep a"}
+    assert swept["seeds"] == sorted(experiment_seed(0, index) for index in range(2))
     trained = [row for row in swept["rows"] if row["runs"]]
     planned = slots(study, "iris/sweep a")
-    assert len(planned) == 2 * len(trained) - 1
+    assert len(planned) == 2 * len(trained)
+    assert {slot[1] for slot in planned} == set(swept["seeds"])
     assert all(slot[4] == "complete" for slot in planned)
 
 
@@ -109,6 +109,22 @@ def test_a_second_call_trains_nothing(swept: dict[str, Any], study: CommandLine)
     assert result.code == 0, result.err
     assert result.json["rows"] == swept["rows"]
     assert slots(study, "iris/sweep a") == before
+
+
+def test_what_an_earlier_sweep_trained_is_said_of_one_and_of_more(
+    swept: dict[str, Any], study: CommandLine
+) -> None:
+    value = next(row["value"] for row in swept["rows"] if row["runs"])
+    for seeds, said in (
+        ("1", "1 training was done by an earlier sweep."),
+        ("2", "2 trainings were done by earlier sweeps."),
+    ):
+        result = study.run_in_process(
+            "sweep", "iris", "--width", "a", "--values", value,
+            "--at", f"b={swept['fixed']['b']}", "--seeds", seeds, "--json",
+        )  # fmt: skip
+        assert result.code == 0, result.err
+        assert said in result.json["sentences"]
 
 
 def test_the_table_fits_a_terminal(
@@ -197,15 +213,37 @@ def test_an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_been(
     _, stderr_text = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode != 0
     if how is signal.SIGINT:
-        assert "sweep iris --width a" in stderr_text
+        own = " ".join(arguments[:-1])  # all but --json
+        assert f"`widthwise {own}` goes on" in stderr_text
     result = cli(*arguments, timeout=WAIT_SECONDS)
     assert result.code == 0, result.err
     done = slots(cli, "iris/sweep a")
-    assert len(done) == len({slot[:3] for slot in done}) >= 3 * 40 - 1
+    assert len(done) == len({slot[:3] for slot in done}) == 3 * 40
     assert {slot[4] for slot in done} == {"complete"}
     # The training of a seed is the same whoever did it, and however often it was begun.
     again = cli.run_in_process(*arguments)
     assert again.json["rows"] == result.json["rows"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "sweep iris --width a --values 4,8 --at b=4 --seeds 2",
+        "sweep iris --width a --seeds 3",
+        "sweep iris --rows 0.123456789012,1.0 --at a=4,b=4 --seeds 2",
+        "sweep iris --rows auto --seeds 3",
+        "refine iris --trials 5",
+        "refine iris",
+    ],
+)
+def test_what_goes_on_with_a_stopped_experiment_is_what_was_asked_for(
+    iris_cli: CommandLine, tmp_path: Path, arguments: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = copy_study(iris_cli, tmp_path)
+    monkeypatch.setattr(follow_up, "run_fleet", lambda *_arguments, **_options: 75)
+    result = cli.run_in_process(*arguments.split())
+    assert result.code == 75
+    assert f"`widthwise {arguments}` goes on" in result.err
 
 
 # Bad input
