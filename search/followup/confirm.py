@@ -120,6 +120,8 @@ def announce_confirmation(database: Database, name: str, console: Console) -> No
 
     A search that is done, not open, or too short to choose by is not confirmed at its end.
     """
+    from ..sampler.best_candidate import MIN_TRAININGS
+
     row = load_study(database, name)
     reader = LedgerReader(database, row)
     is_long_enough = reader.counts().budget >= MIN_TRAININGS

@@ -228,8 +228,8 @@ def _run_to_the_end(
 
 def _report_run(database: Database, name: str, exit_code: int, *, as_json: bool) -> None:
     """Print the report of a study whose workers have ended; exit if they did not finish."""
-    from ...report.evidence import MIN_TRAININGS
     from ...report.status import load_summary
+    from ...sampler.best_candidate import MIN_TRAININGS
 
     summary = load_summary(database, name)
     is_confirmed = summary.confirmation is not None and summary.confirmation.complete
