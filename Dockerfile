@@ -16,6 +16,7 @@ COPY constraints.txt pyproject.toml ./
 RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > requirements.txt \
     && pip install --constraint constraints.txt --requirement requirements.txt
 COPY LICENSE README.md __init__.py py.typed ./
+COPY integrations integrations
 COPY objectives objectives
 COPY search search
 COPY storage storage

@@ -36,7 +36,7 @@ lint: .venv/ready
 # The repository is the package: a link of its true name lets the type checker see it as one.
 types: .venv/ready
 	mkdir -p .venv/typing && ln -sfn "$(CURDIR)" .venv/typing/widthwise
-	MYPYPATH=.venv/typing $(BIN)/mypy -p widthwise.search -p widthwise.objectives -p widthwise.storage
+	MYPYPATH=.venv/typing $(BIN)/mypy -p widthwise.integrations -p widthwise.search -p widthwise.objectives -p widthwise.storage
 
 imports: .venv/ready
 	$(BIN)/lint-imports

@@ -62,11 +62,13 @@ def repository_files() -> list[str]:
 
 
 FILES = repository_files()
-MODULES = [name for name in FILES if re.match(r"(search|objectives|storage)/.*[.]py$", name)]
+MODULES = [
+    name for name in FILES if re.match(r"(integrations|search|objectives|storage)/.*[.]py$", name)
+]
 ROOM_TESTS = [
     name
     for name in FILES
-    if re.match(r"tests/(search|objectives|storage)/(.*/)?test_[^/]*[.]py$", name)
+    if re.match(r"tests/(integrations|search|objectives|storage)/(.*/)?test_[^/]*[.]py$", name)
 ]
 
 
@@ -96,7 +98,9 @@ def test_every_folder_of_modules_is_shipped_and_named_in_contributing() -> None:
         "widthwise"
     }
     named = set(
-        re.findall(r"`((?:search|objectives|storage)/[a-z_/]*)`", text_of("CONTRIBUTING.md"))
+        re.findall(
+            r"`((?:integrations|search|objectives|storage)/[a-z_/]*)`", text_of("CONTRIBUTING.md")
+        )
     )
     assert {f"{folder}/" for folder in folders} - named == set()
 
