@@ -1,0 +1,1 @@
+"""Data in batches: from torch's data sets and loaders, and samples of several tensors."""
