@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .objectives.cost.costs import Costs, StepSpec, TensorSpec, count_costs
     from .objectives.cost.model import CostModel
     from .objectives.data.dataset import Data, Split
-    from .objectives.errors import ObjectiveError
+    from .objectives.errors import ObjectiveError, StopTraining
     from .objectives.model.objective import Objective
+    from .objectives.own_training.trial import Trial
     from .search.errors import SearchError
     from .search.sampler.optuna_sampler import WidthSampler
     from .search.space.limits import Limits
@@ -32,8 +33,9 @@ _HOMES = {
     "objectives.cost.costs": ("Costs", "StepSpec", "TensorSpec", "count_costs"),
     "objectives.cost.model": ("CostModel",),
     "objectives.data.dataset": ("Data", "Split"),
-    "objectives.errors": ("ObjectiveError",),
+    "objectives.errors": ("ObjectiveError", "StopTraining"),
     "objectives.model.objective": ("Objective",),
+    "objectives.own_training.trial": ("Trial",),
     "search.errors": ("SearchError",),
     "search.space.limits": ("Limits",),
     "search.sampler.optuna_sampler": ("WidthSampler",),
@@ -58,9 +60,11 @@ __all__ = [
     "Spec",
     "Split",
     "StepSpec",
+    "StopTraining",
     "StorageError",
     "TensorSpec",
     "Tie",
+    "Trial",
     "Width",
     "WidthSampler",
     "count_costs",

@@ -5,7 +5,10 @@ ObjectiveError                (exit code 2)
 ├── DataError                 a data set that cannot be read, or cannot be trained on
 ├── MetricError               a metric or loss that is unknown, does not fit, or gives no number
 ├── ImportFailure             a reference such as `model.py:build` that leads nowhere
-└── CostError                 a model whose costs cannot be counted
+├── CostError                 a model whose costs cannot be counted
+└── TrainingError             a training of the user's own that raised, or gave no value
+
+StopTraining                  no error: what ends a training of the user's own from inside
 
 Every message is one clear sentence: what is wrong, what was found and expected, and what to do.
 The functions below the classes phrase the parts that recur. Nothing here imports torch: the command
@@ -48,6 +51,18 @@ class ImportFailure(ObjectiveError):
 
 class CostError(ObjectiveError):
     """A model whose costs cannot be counted without running it on real data."""
+
+
+class TrainingError(ObjectiveError):
+    """A training of the user's own that raised, or that gave no value to judge it by."""
+
+
+class StopTraining(BaseException):
+    """Raised by `trial.report` where a training of the user's own is to end; nobody need catch it.
+
+    It is no `Exception`, so that `except Exception` around a step lets it through. Whoever catches
+    it all the same changes nothing: what the training does from then on is not recorded.
+    """
 
 
 def error_message(error: BaseException) -> str:
