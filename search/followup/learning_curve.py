@@ -96,7 +96,7 @@ def learning_curve(
             name,
             options=[
                 "--rows",
-                "auto" if shares is None else ",".join(map(repr, shares)),
+                "auto" if shares is None else ",".join(map(_as_given, shares)),
                 *shared_options(at or {}, seeds),
             ],
         ),
@@ -131,6 +131,11 @@ def learning_curve(
         known_noise=subject.known_noise,
         notes=[] if note is None else [note],
     )
+
+
+def _as_given(share: float) -> str:
+    """Return a share as the command line takes it: nine decimals at most, no exponent."""
+    return f"{share:.9f}".rstrip("0").rstrip(".")
 
 
 def _has_classes(subject: Subject) -> bool:

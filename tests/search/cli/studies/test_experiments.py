@@ -230,7 +230,7 @@ def test_an_interrupted_sweep_goes_on_and_ends_as_if_it_had_not_been(
     [
         "sweep iris --width a --values 4,8 --at b=4 --seeds 2",
         "sweep iris --width a --seeds 3",
-        "sweep iris --rows 0.123456789012,1.0 --at a=4,b=4 --seeds 2",
+        "sweep iris --rows 0.123,0.123456789,1 --at a=4,b=4 --seeds 2",
         "sweep iris --rows auto --seeds 3",
         "refine iris --trials 5",
         "refine iris",
