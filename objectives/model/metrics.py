@@ -1,23 +1,27 @@
 """Metrics: one number for how good a model's outputs are on a whole split.
 
-A metric sees all outputs of the split at once (never an average over batches) and, for a
-regression, in the units of the target column. Built in, for classes: accuracy, balanced_accuracy,
-f1 (macro), cross_entropy; for quantities: r2, mse, rmse, mae. A user's own is a function
-`(output, target) -> float`, whose direction is its attribute `direction` or the spec's key.
+A metric is the figure of the whole split (never an average over batches' figures) and, for a
+regression, in the units of the target column. The built-in ones stand in `METRICS`, how they are
+computed in the room `measures`. A user's own is a function `(output, target) -> float`, whose
+direction is its attribute `direction` or the spec's key, or a `Metric` of torchmetrics.
 
-The built-in ones give scikit-learn's values (a test compares them), but are computed by torch: they
-run once an epoch for each candidate, and a call takes 0.01 to 0.1 ms here where scikit-learn's
-takes 0.2 to 2 ms (360 rows, 10 classes) and needs a GPU's outputs on the host.
+Of data that come in batches, `metric.start()` gives an accumulator:
 
-Entry points: `METRICS`, `load_metric`, `default_metric`; `imbalance_note` where accuracy misleads.
+    accumulator = metric.start()
+    accumulator.update(output, targets)    # of each batch
+    accumulator.result()                   # a float
+
+Entry points: `METRICS`, `load_metric`, `load_reported`, `default_metric`, `bind_loss`;
+`imbalance_note` where accuracy misleads.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, final
 
 import numpy as np
 import torch
@@ -26,8 +30,15 @@ from torch import Tensor
 from ..data.dataset import IGNORED_CLASS, Data, Task
 from ..errors import MetricError, describe_error, describe_shape, describe_value, look_up
 from ..user_code import load_object, user_errors
-from .losses import cross_entropy as cross_entropy_loss
-from .losses import has_single_logits
+from .losses import MODEL_LOSS, LossFunction, model_loss
+from .measures import classes, confusion, quantities
+from .measures.accumulate import Accumulator, Measure, WholeMeasure
+from .measures.mean_loss import mean_loss, perplexity_of_loss
+from .measures.torchmetrics_metric import (
+    is_torchmetrics,
+    torchmetrics_direction,
+    torchmetrics_measure,
+)
 
 Direction = Literal["maximize", "minimize"]
 DIRECTIONS = ("maximize", "minimize")
@@ -44,32 +55,61 @@ class Metric:
     Attributes:
         name: Built-in name or reference.
         direction: "maximize" or "minimize".
-        function: `(output, target) -> number` over all rows of a split.
+        function: `(output, target) -> number` over all rows of a split; a `Measure` also knows how
+            to put it together from batches, of any other function all outputs are kept.
         task: The task it fits; None for a user's own, which may fit either.
     """
 
     name: str
     direction: Direction
-    function: Callable[[Any, Tensor], Any]
+    function: Measure | Callable[[Any, Any], Any]
     task: Task | None = None
 
-    def __call__(self, output: Any, target: Tensor) -> float:
+    def __call__(self, output: Any, target: Any) -> float:
         """Return the metric as a number, which may be NaN.
 
         Raises:
             MetricError: The function raised, or returned something other than one number.
         """
-        with user_errors(
+        with self._errors(output, target):
+            value = self.function(output, target)
+        return self._number(value)
+
+    def start(self) -> "MetricAccumulator":
+        """Return an accumulator for the batches of a split."""
+        measure = self.function
+        if not hasattr(measure, "start"):
+            measure = WholeMeasure(function=measure)
+        with self._errors(None, None):
+            return MetricAccumulator(self, measure.start())
+
+    @property
+    def key(self) -> str:
+        """The name under which its figure is recorded: of a reference, the function's."""
+        return self.name.rpartition(":")[2].partition("@")[0]
+
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether an accumulator keeps all outputs of a split, as its function needs them."""
+        return isinstance(self.function, WholeMeasure) or not hasattr(self.function, "start")
+
+    def _errors(self, output: Any, target: Any) -> AbstractContextManager[None]:
+        """Return a context in which whatever is raised becomes an error that names the metric."""
+        if output is None and target is None:
+            seen = ""
+        else:
+            seen = f" (output {describe_shape(output)}, target {describe_shape(target)})"
+        return user_errors(
             lambda error: MetricError(
-                f"metric {self.name} raised {describe_error(error)} (output "
-                f"{describe_shape(output)}, target {describe_shape(target)}): mend it, or choose "
+                f"metric {self.name} raised {describe_error(error)}{seen}: mend it, or choose "
                 "another."
             ),
             keep_out_of_memory=True,
-        ):
-            value = self.function(output, target)
-            if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
-                value = value.item()
+        )
+
+    def _number(self, value: Any) -> float:
+        if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+            value = value.item()
         if isinstance(value, bool) or not isinstance(value, Real):
             raise MetricError(
                 f"metric {self.name} returned {describe_value(value)}: it must return one number."
@@ -87,6 +127,37 @@ class Metric:
         if than is None:
             return True
         return value > than if self.direction == "maximize" else value < than
+
+
+@final
+class MetricAccumulator:
+    """A metric in the making, from the batches of a split."""
+
+    def __init__(self, metric: Metric, accumulator: Accumulator) -> None:
+        self._metric, self._accumulator = metric, accumulator
+
+    def update(self, output: Any, targets: Any) -> None:
+        """Take in a batch.
+
+        Args:
+            output: Of the model, on any device.
+            targets: Of the batch; what the loader gave, where there are none.
+
+        Raises:
+            MetricError: The metric cannot judge it.
+        """
+        with self._metric._errors(output, targets):
+            self._accumulator.update(output, targets)
+
+    def result(self) -> float:
+        """Return the metric over all batches, which may be NaN.
+
+        Raises:
+            MetricError: The metric raised, or gave something other than one number.
+        """
+        with self._metric._errors(None, None):
+            value = self._accumulator.result()
+        return self._metric._number(value)
 
 
 def load_metric(name: str, base: Path, direction: str | None = None) -> Metric:
@@ -121,9 +192,66 @@ def load_metric(name: str, base: Path, direction: str | None = None) -> Metric:
     return metric
 
 
-def default_metric(task: Task) -> Metric:
-    """Return accuracy for classes, r2 for quantities."""
+def load_reported(names: Sequence[str], base: Path) -> tuple[Metric, ...]:
+    """Return the metrics that are recorded beside the one that is searched.
+
+    Args:
+        names: Each a name of `METRICS` or a reference; which direction is better plays no part.
+        base: The folder of the spec.
+
+    Raises:
+        MetricError: No such metric, or two of one name.
+        ImportFailure: A reference leads nowhere.
+    """
+    metrics: dict[str, Metric] = {}
+    for name in names:
+        if ":" in name:
+            metric = _user_metric(name, load_object(name, base), None, needs_direction=False)
+        else:
+            metric = load_metric(name, base)
+        if metric.key in metrics:
+            raise MetricError(
+                f"'{metrics[metric.key].name}' and '{name}' would both be recorded as "
+                f"'{metric.key}': give one of them another name, or take it out."
+            )
+        metrics[metric.key] = metric
+    return tuple(metrics.values())
+
+
+def default_metric(
+    task: Task | None, loss_name: str = "", targets: Any = None, loss: LossFunction = model_loss
+) -> Metric:
+    """Return accuracy for classes, r2 for quantities, else the validation loss itself.
+
+    Args:
+        task: Of the data; None where it is not known.
+        loss_name: "model" where the model's forward gives the loss, which is the metric, too.
+        targets: Of a batch, where the data come in batches: several, or none, have no metric but
+            the loss.
+        loss: The function.
+    """
+    has_one_tensor = targets is None or isinstance(targets, Tensor)
+    if task is None or loss_name == MODEL_LOSS or not has_one_tensor:
+        return bind_loss(METRICS["loss"], loss_name, loss)
     return METRICS["accuracy" if task == Task.CLASSIFICATION else "r2"]
+
+
+def bind_loss(metric: Metric, loss_name: str, loss: LossFunction) -> Metric:
+    """Return a metric that knows the study's loss, where it is a matter of that.
+
+    That is `loss`, the mean validation loss, and the `perplexity` of a model that gives its loss
+    itself: it has shifted its targets in its own way.
+
+    Args:
+        metric: Any.
+        loss_name: Of the loss.
+        loss: The function.
+    """
+    if metric is METRICS["loss"]:
+        return replace(metric, function=mean_loss(loss))
+    if metric is METRICS["perplexity"] and loss_name == MODEL_LOSS:
+        return replace(metric, function=perplexity_of_loss(loss), task=None)
+    return metric
 
 
 def imbalance_note(metric: Metric, data: Data) -> str | None:
@@ -147,170 +275,91 @@ def imbalance_note(metric: Metric, data: Data) -> str | None:
     )
 
 
-def _user_metric(name: str, function: Callable[..., Any], direction: str | None) -> Metric:
-    resolved = direction if direction is not None else getattr(function, "direction", None)
+def _user_metric(
+    name: str, function: Callable[..., Any], direction: str | None, *, needs_direction: bool = True
+) -> Metric:
+    measure: Measure = WholeMeasure(function=function)
+    stated = getattr(function, "direction", None)
+    if is_torchmetrics(function):
+        measure, stated = torchmetrics_measure(name, function), torchmetrics_direction(function)
+    resolved = direction if direction is not None else stated
+    if not needs_direction and resolved not in DIRECTIONS:
+        resolved = "maximize"
     if resolved not in DIRECTIONS:
         finding = "does not say" if resolved is None else f"says '{resolved}' for"
         raise MetricError(
             f"metric {name} {finding} which direction is better: give it the attribute "
             "`direction`, 'maximize' or 'minimize'."
         )
-
-    def call_on_cpu(output: Any, target: Tensor) -> Any:
-        return function(to_cpu(output), target.cpu())
-
-    return Metric(name=name, direction=cast(Direction, resolved), function=call_on_cpu)
+    return Metric(name=name, direction=cast(Direction, resolved), function=measure)
 
 
-def to_cpu(output: Any) -> Any:
-    """Move a tensor, or the tensors in a tuple, list or mapping, to the CPU."""
-    if isinstance(output, Tensor):
-        return output.cpu()
-    if isinstance(output, dict):
-        return {key: to_cpu(value) for key, value in output.items()}
-    if isinstance(output, tuple | list):
-        return type(output)(to_cpu(value) for value in output)
-    return output
+def _named(
+    task: Task, direction: Direction, measures: Mapping[str, Measure]
+) -> Iterator[tuple[str, Metric]]:
+    for name, measure in measures.items():
+        yield name, Metric(name=name, direction=direction, function=measure, task=task)
 
-
-def predicted_classes(output: Tensor, target: Tensor) -> Tensor:
-    """Return the predicted class for each target, in its shape.
-
-    It is the largest logit on axis 1, or the sign of a single logit.
-    """
-    if has_single_logits(output, target):
-        return (output.reshape(target.shape) > 0).long()
-    classes = output.argmax(dim=1)
-    if classes.shape != target.shape:  # broadcasting would give a number, and a wrong one
-        raise MetricError(
-            f"the model's outputs have the shape {describe_shape(output)}, the targets "
-            f"{describe_shape(target)}: give the classes on axis 1, or a logit for each target."
-        )
-    return classes
-
-
-def accuracy(output: Tensor, target: Tensor) -> float:
-    """Return the share of targets whose class is predicted: of rows, positions or labels."""
-    predictions, actual = _counted(predicted_classes(output, target), target)
-    return float((predictions == actual).double().mean())
-
-
-def balanced_accuracy(output: Tensor, target: Tensor) -> float:
-    """Return the mean over the classes in the target of the share of theirs that is predicted.
-
-    Of several labels a row, each is judged by itself, and the mean is taken over them.
-    """
-    predictions = predicted_classes(output, target)
-    if has_single_logits(output, target) and target.ndim == 2:
-        counted = (target != IGNORED_CLASS).T
-        columns = zip(predictions.T, target.T, counted, strict=True)
-        scores = [
-            _balanced_accuracy(said[told], actual[told])
-            for said, actual, told in columns
-            if told.any()
-        ]
-        return sum(scores) / max(len(scores), 1)
-    return _balanced_accuracy(predictions, target)
-
-
-def f1(output: Tensor, target: Tensor) -> float:
-    """Return the mean over the classes of 2 hits / (targets of it + predictions of it).
-
-    Of several labels a row, it is the mean over the labels, "yes" being what is looked for.
-    """
-    predictions = predicted_classes(output, target)
-    if has_single_logits(output, target) and target.ndim == 2:
-        is_yes, said_yes = target == 1, (predictions == 1) & (target != IGNORED_CLASS)
-        hits = (is_yes & said_yes).sum(dim=0).double()
-        actual_and_predicted = is_yes.sum(dim=0).double() + said_yes.sum(dim=0)
-        return float((2 * hits / actual_and_predicted.clamp_min(1)).mean())
-    hits, actual, predicted = _class_counts(predictions, target)
-    occurring = (actual + predicted) > 0
-    return float((2 * hits[occurring] / (actual + predicted)[occurring]).mean())
-
-
-def cross_entropy(output: Tensor, target: Tensor) -> float:
-    """Return the mean negative log-likelihood of the target classes, in nats."""
-    if has_single_logits(output, target):
-        output, target = _counted(output.reshape(target.shape), target)
-    return float(cross_entropy_loss(output.double(), target))
-
-
-def r2(output: Tensor, target: Tensor) -> float:
-    """Return 1 - squared error / squared deviation from the mean, averaged over the columns."""
-    error = _errors(output, target).square().sum(dim=0)
-    deviation = (target.double() - target.double().mean(dim=0)).square().sum(dim=0)
-    # A target without spread explains nothing: 1 if it is met exactly, else 0.
-    constant_target = torch.where(error == 0, 1.0, 0.0).double()
-    return float(
-        torch.where(deviation > 0, 1 - error / deviation.clamp_min(1e-300), constant_target).mean()
-    )
-
-
-def mse(output: Tensor, target: Tensor) -> float:
-    """Return the mean squared error, in squared target units."""
-    return float(_errors(output, target).square().mean())
-
-
-def rmse(output: Tensor, target: Tensor) -> float:
-    """Return the root of the mean squared error, in target units."""
-    return float(mse(output, target) ** 0.5)
-
-
-def mae(output: Tensor, target: Tensor) -> float:
-    """Return the mean absolute error, in target units."""
-    return float(_errors(output, target).abs().mean())
-
-
-def _errors(output: Tensor, target: Tensor) -> Tensor:
-    if output.shape != target.shape:  # broadcasting would give a number, and a wrong one
-        raise MetricError(
-            f"the model's outputs have the shape {describe_shape(output)}, the targets "
-            f"{describe_shape(target)}: end the model in one output for each target column."
-        )
-    return output.double() - target
-
-
-def _balanced_accuracy(predictions: Tensor, target: Tensor) -> float:
-    hits, actual, _ = _class_counts(predictions, target)
-    present = actual > 0
-    return float((hits[present] / actual[present]).mean())
-
-
-def _counted(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the predictions and targets that count, flat: not those of the ignored class."""
-    if target.ndim == 1:  # only positions are left out
-        return predictions, target
-    counted = target != IGNORED_CLASS
-    return predictions[counted], target[counted]
-
-
-def _class_counts(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return per class, in float64: targets predicted rightly, targets, predictions."""
-    predictions, target = _counted(predictions, target)
-    classes = int(torch.maximum(predictions.max(), target.max())) + 1
-    return (
-        torch.bincount(target[predictions == target], minlength=classes).double(),
-        torch.bincount(target, minlength=classes).double(),
-        torch.bincount(predictions, minlength=classes).double(),
-    )
-
-
-_ACCURACY = Metric(
-    name="accuracy", direction="maximize", function=accuracy, task=Task.CLASSIFICATION
-)
-_R2 = Metric(name="r2", direction="maximize", function=r2, task=Task.REGRESSION)
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _ACCURACY,
-        replace(_ACCURACY, name="balanced_accuracy", function=balanced_accuracy),
-        replace(_ACCURACY, name="f1", function=f1),
-        replace(_ACCURACY, name="cross_entropy", direction="minimize", function=cross_entropy),
-        _R2,
-        replace(_R2, name="mse", direction="minimize", function=mse),
-        replace(_R2, name="rmse", direction="minimize", function=rmse),
-        replace(_R2, name="mae", direction="minimize", function=mae),
-    )
+    **dict(
+        _named(
+            Task.CLASSIFICATION,
+            "maximize",
+            {
+                "accuracy": classes.ACCURACY,
+                "balanced_accuracy": classes.BALANCED_ACCURACY,
+                "f1": classes.F1,
+                "f1_macro": classes.F1,
+                "f1_micro": confusion.F1_MICRO,
+                "f1_weighted": confusion.F1_WEIGHTED,
+                "precision": confusion.PRECISION,
+                "recall": confusion.RECALL,
+                "top5_accuracy": classes.TOP5_ACCURACY,
+                "mcc": confusion.MCC,
+                "kappa": confusion.KAPPA,
+                "iou": confusion.IOU,
+                "dice": confusion.DICE,
+                "auroc": confusion.AUROC,
+                "average_precision": confusion.AVERAGE_PRECISION,
+            },
+        )
+    ),
+    **dict(
+        _named(
+            Task.CLASSIFICATION,
+            "minimize",
+            {
+                "cross_entropy": classes.CROSS_ENTROPY,
+                "perplexity": classes.PERPLEXITY,
+                "hamming": confusion.HAMMING,
+            },
+        )
+    ),
+    **dict(
+        _named(
+            Task.REGRESSION,
+            "maximize",
+            {
+                "r2": quantities.R2,
+                "explained_variance": quantities.EXPLAINED_VARIANCE,
+                "pearson": quantities.PEARSON,
+                "spearman": quantities.SPEARMAN,
+            },
+        )
+    ),
+    **dict(
+        _named(
+            Task.REGRESSION,
+            "minimize",
+            {
+                "mse": quantities.MSE,
+                "rmse": quantities.RMSE,
+                "mae": quantities.MAE,
+                "mape": quantities.MAPE,
+            },
+        )
+    ),
+    "loss": Metric(name="loss", direction="minimize", function=mean_loss(model_loss)),
 }
+"""By name; `loss` is the validation loss itself, whatever that is (see `bind_loss`)."""

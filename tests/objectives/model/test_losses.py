@@ -106,3 +106,62 @@ def test_cross_entropy_takes_shares() -> None:
     logits, shares = torch.randn(6, 3), torch.full((6, 3), 1 / 3)
     expected = -logits.log_softmax(dim=1).mean()
     torch.testing.assert_close(cross_entropy(logits, shares), expected)
+
+
+# The loss that a model gives itself
+
+
+class Output:
+    def __init__(self, loss: object) -> None:
+        self.loss = loss
+
+
+ONE = torch.tensor(1.5, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [ONE, (ONE, torch.ones(3)), [ONE], {"loss": ONE, "logits": torch.ones(3)}, Output(ONE)],
+    ids=["scalar", "tuple", "list", "mapping", "object"],
+)
+def test_the_models_own_loss_is_found(output: Any, tmp_path: Path) -> None:
+    name, function = load_loss("model", None, tmp_path)
+    loss = function(output, None)
+    assert loss.requires_grad
+    assert (name, float(loss.detach()), loss.shape) == ("model", 1.5, ())
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ({"logits": torch.ones(3)}, "returns a dict without one"),
+        ({"loss": torch.ones(3)}, r"gives \(3,\) for it"),
+        (Output("low"), "gives a str for it"),
+        (torch.ones(3, 2), r"gives \(3, 2\) for it"),
+        ((), "returns a tuple without one"),
+    ],
+)
+def test_a_model_without_a_loss_is_told(output: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(MetricError, match=says):
+        load_loss("model", None, tmp_path)[1](output, None)
+
+
+def test_data_of_an_unknown_task_need_a_loss(tmp_path: Path) -> None:
+    with pytest.raises(MetricError, match="there is no loss for data whose task is not known"):
+        load_loss(None, None, tmp_path)
+    assert load_loss("mse", None, tmp_path)[0] == "mse"
+
+
+def test_cross_entropy_takes_the_classes_last_where_only_that_fits() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(4, 5, 7, generator=draw), torch.randint(7, (4, 5), generator=draw)
+    expected = nn.functional.cross_entropy(logits.reshape(20, 7), targets.flatten())
+    loss = cross_entropy(logits, targets)
+    assert torch.equal(cross_entropy(logits.movedim(-1, 1), targets), loss)
+    assert float(loss) == pytest.approx(float(expected))
+
+
+def test_one_column_of_floats_is_that_of_yes() -> None:
+    logits, targets = torch.tensor([[0.3], [-2.0]]), torch.tensor([[1.0], [0.0]])
+    expected = nn.functional.binary_cross_entropy_with_logits(logits, targets)
+    assert torch.equal(cross_entropy(logits, targets), expected)

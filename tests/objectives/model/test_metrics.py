@@ -145,9 +145,14 @@ def test_several_labels_a_row_agree_with_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("name", [*CLASS_REFERENCES, "cross_entropy"])
-def test_classes_on_another_axis_are_refused(name: str) -> None:
+def test_classes_on_a_middle_axis_are_refused(name: str) -> None:
     with pytest.raises(MetricError, match=r"classes on axis 1|raised"):
-        METRICS[name](LOGITS.movedim(1, -1), POSITIONS)
+        METRICS[name](LOGITS.movedim(1, 2), POSITIONS)
+
+
+@pytest.mark.parametrize("name", [*CLASS_REFERENCES, "cross_entropy"])
+def test_classes_on_the_last_axis_count_as_on_axis_1(name: str) -> None:
+    assert METRICS[name](LOGITS.movedim(1, -1), POSITIONS) == METRICS[name](LOGITS, POSITIONS)
 
 
 def test_r2_of_a_constant_target_is_one_or_nothing() -> None:
@@ -158,8 +163,14 @@ def test_r2_of_a_constant_target_is_one_or_nothing() -> None:
 
 @pytest.mark.parametrize("name", QUANTITY_REFERENCES)
 def test_shapes_never_broadcast(name: str) -> None:
-    with pytest.raises(MetricError, match=r"shape \(5, 1\), the targets \(5,\)"):
-        METRICS[name](torch.ones(5, 1), torch.arange(5.0))
+    with pytest.raises(MetricError, match=r"shape \(5, 2\), the targets \(5,\)"):
+        METRICS[name](torch.ones(5, 2), torch.arange(5.0))
+
+
+@pytest.mark.parametrize("name", QUANTITY_REFERENCES)
+def test_a_column_is_compared_with_its_rows(name: str) -> None:
+    output, target = torch.tensor([1.0, 3.0, 2.5]), torch.tensor([1.0, 2.0, 3.0])
+    assert METRICS[name](output[:, None], target) == METRICS[name](output, target)
 
 
 @pytest.mark.parametrize(
