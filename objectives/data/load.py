@@ -6,7 +6,8 @@
     encode        columns and target as numbers             features, arrays, target
     data set      three splits of tensors                   dataset             Data
 
-Each step is taken once, and adds its own notes for the user.
+Each step is taken once, and adds its own notes for the user. What a function gives as data sets,
+loaders or samples of several arrays is not taken apart: `streams` makes `BatchData` of it.
 
 Entry points: `load_data` takes all steps, `make_dataset` those after reading; `BUILT_IN` lists the
 names; `data_fingerprint` hashes what the data is made from.
@@ -15,6 +16,7 @@ names; `data_fingerprint` hashes what the data is made from.
 import hashlib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ from .files.data_file import SUFFIXES, is_data_file, read_file
 from .read_options import DEFAULT_OPTIONS, ReadOptions
 from .row_numbers import drop_row_numbers
 from .split import Partition, split_as_given, split_rows
+from .streams.read import DEFAULT_STREAMS, StreamOptions, read_batched
+from .streams.source import BatchData
 from .target import Target, encode_target, recognise_target
 
 BUILT_IN = ("digits", "breast_cancer", "wine", "iris", "diabetes")
@@ -57,25 +61,35 @@ def load_data(
     task: Task | None = None,
     options: ReadOptions = DEFAULT_OPTIONS,
     own_loss: bool = False,
-) -> Data:
+    streams: StreamOptions = DEFAULT_STREAMS,
+) -> Data | BatchData:
     """Return the data that a spec's `proxy.data` names.
 
     Args:
         source: A name in `BUILT_IN`, a file, or a function as FILE.py:name or module:name.
         base: The folder that files are looked for in.
         seed: Decides which row goes into which split.
-        target: Column to predict, for files only.
+        target: Column to predict, of a file; key of the targets, where samples are dicts.
         image: Whether the model's family asks for samples `[channels, height, width]`.
         task: Overrules what the target of a file or function is recognised as.
         options: What the user says of a file.
         own_loss: Whether the loss is the user's own: it gets what a function gave, as it is.
+        streams: What the user says of data that comes in batches.
 
     Raises:
         DataError: No such source, or none that can be trained on.
         ImportFailure: The function's reference leads nowhere.
     """
-    raw = read_source(source, base=base, seed=seed, target=target, image=image, options=options)
-    return raw if isinstance(raw, Data) else make_dataset(raw, seed, task, own_loss=own_loss)
+    if _is_function(source):
+        function = load_object(source, base)
+        raw: RawData | Data | BatchData = read_function(
+            source, function, seed, task=task, streams=replace(streams, target=target)
+        )
+    else:
+        raw = read_source(source, base=base, target=target, image=image, options=options)
+    if isinstance(raw, RawData):
+        return make_dataset(raw, seed, task, own_loss=own_loss)
+    return raw
 
 
 def make_dataset(
@@ -154,42 +168,44 @@ def read_source(
     source: str,
     *,
     base: Path,
-    seed: int,
     target: str | None = None,
     image: bool = False,
     options: ReadOptions = DEFAULT_OPTIONS,
-) -> RawData | Data:
-    """Return what a source holds; `Data` where a user's function returns it ready.
+) -> RawData:
+    """Return what a built-in name or a file holds.
 
     Args:
-        source: A name in `BUILT_IN`, a file, or a function as FILE.py:name or module:name.
+        source: A name in `BUILT_IN`, or a file.
         base: The folder that files are looked for in.
-        seed: Given to a function that takes the keyword `seed`.
         target: Column to predict, for files only.
         image: Whether the model's family asks for samples `[channels, height, width]`.
         options: What the user says of a file.
 
     Raises:
         DataError: No such source, or none that can be read.
-        ImportFailure: The function's reference leads nowhere.
     """
-    is_path = is_data_file(source)
-    if target is not None and not is_path and (source in BUILT_IN or ":" in source):
-        raise DataError(
-            f"data '{source}' brings its own target, '{target}' was given beside it: drop the "
-            "target, which is for files."
-        )
     if source in BUILT_IN:
+        _refuse_target(source, target)
         return read_builtin(source, image=image)
-    if is_path or (":" not in source and (base / source).exists()):
+    if is_data_file(source) or (base / source).exists():
         return read_file(base / Path(source).expanduser(), target, image=image, options=options)
-    if ":" in source:
-        return read_function(source, load_object(source, base), seed)
     choices = (
         f"one of {', '.join(BUILT_IN)}, a file ({', '.join(SUFFIXES)}) or a function as "
         "FILE.py:name"
     )
     raise DataError(unknown_name_message("data", source, BUILT_IN, choices))
+
+
+def _is_function(source: str) -> bool:
+    return source not in BUILT_IN and ":" in source and not is_data_file(source)
+
+
+def _refuse_target(source: str, target: str | None) -> None:
+    if target is not None:
+        raise DataError(
+            f"data '{source}' brings its own target, '{target}' was given beside it: drop the "
+            "target, which is for files, and for samples that are dicts."
+        )
 
 
 def read_builtin(name: str, *, image: bool = False) -> RawData:
@@ -223,8 +239,22 @@ def read_builtin(name: str, *, image: bool = False) -> RawData:
     )
 
 
-def read_function(name: str, function: Callable[..., Any], seed: int) -> RawData | Data:
+def read_function(
+    name: str,
+    function: Callable[..., Any],
+    seed: int,
+    *,
+    task: Task | None = None,
+    streams: StreamOptions = DEFAULT_STREAMS,
+) -> RawData | Data | BatchData:
     """Call a user's function, which may take the keyword `seed`, and return its data.
+
+    Args:
+        name: The function's reference.
+        function: The user's.
+        seed: Given to it, and of the splits of data in batches.
+        task: Overrules what the targets of data in batches tell.
+        streams: What the user says of data in batches.
 
     Raises:
         DataError: It raised, or returned something else than data.
@@ -236,6 +266,10 @@ def read_function(name: str, function: Callable[..., Any], seed: int) -> RawData
     with user_errors(lambda error: _function_error(name, error)):
         result = function(seed=seed) if accepts_seed else function()
         # What it returned may compute, and raise, only when it is read.
+        batched = read_batched(name, result, seed, streams, task)
+        if batched is not None:
+            return batched
+        _refuse_target(name, streams.target)
         return read_result(name, result)
 
 

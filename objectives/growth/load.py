@@ -26,7 +26,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..data.arrays.result import read_result
 from ..data.dataset import Data, Split, Task
-from ..data.load import load_data, make_dataset
+from ..data.load import make_dataset, read_source
 from ..data.read_options import DEFAULT_OPTIONS, ReadOptions
 from ..errors import DataError, ModelError, describe_error, describe_type
 from ..model.losses import align_to_targets, is_own_loss, load_loss
@@ -175,15 +175,14 @@ def load_diagnosis_data(
         own_loss = is_own_loss(loss)
         data = raw if isinstance(raw, Data) else make_dataset(raw, seed, task, own_loss=own_loss)
     else:
-        data = load_data(
+        raw = read_source(
             source,
             base=base,
-            seed=seed,
             target=target,
-            task=task,
             options=options,
             image=any(isinstance(module, _ConvNd) for module in model.modules()),
         )
+        data = make_dataset(raw, seed, task)
     objective = make_objective(build=lambda _: model, data=data, loss=loss, base=base)
     objective = adapt_input_type(objective, {})
     data = objective.data

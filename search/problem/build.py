@@ -30,6 +30,8 @@ from ...objectives.data.split import (
     max_train_rows,
     share_rows,
 )
+from ...objectives.data.streams.read import DEFAULT_STREAMS, StreamOptions
+from ...objectives.data.streams.source import BatchData
 from ...objectives.errors import CostError, ObjectiveError, describe_dtype
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
@@ -141,7 +143,13 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
     proxy = spec.proxy
     if data is None:
         with prefix_errors("proxy.data"):
-            data = load_data(proxy.data, base=folder, **_data_options(spec))
+            loaded = load_data(proxy.data, base=folder, **_data_options(spec))
+        if isinstance(loaded, BatchData):
+            raise SpecError(
+                f"proxy.data: '{proxy.data}' comes in batches, which cannot be trained on; give "
+                "arrays"
+            )
+        data = loaded
     with prefix_errors("proxy.folds"):
         check_folds(data, proxy.folds or 1)
     metric = None
@@ -185,7 +193,18 @@ def _data_options(spec: Spec) -> dict[str, Any]:
         "own_loss": is_own_loss(proxy.loss),
         "image": spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
         "options": proxy.read_options,
+        "streams": _stream_options(spec) if ":" in proxy.data else DEFAULT_STREAMS,
     }
+
+
+def _stream_options(spec: Spec) -> StreamOptions:
+    """Return what a spec says of data that comes in batches."""
+    proxy = spec.proxy
+    return StreamOptions(
+        batch_size=proxy.batch_size,
+        steps_per_epoch=proxy.steps_per_epoch,
+        model_loss=proxy.loss == "model",
+    )
 
 
 def _stated_task(spec: Spec) -> Task | None:

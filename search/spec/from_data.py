@@ -9,7 +9,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ...objectives.data.dataset import RawData
 from ...objectives.data.load import read_source
 from ...objectives.data.read_options import ReadOptions
 from ...objectives.errors import ObjectiveError
@@ -78,13 +77,12 @@ def _count_few_rows(data: str, proxy: Mapping[str, object]) -> int | None:
         raw = read_source(
             data,
             base=Path.cwd(),
-            seed=0,
             target=None if target is None else str(target),
             options=ReadOptions(**given),
         )
     except (ObjectiveError, OSError, ValueError, TypeError):
         return None
-    return len(raw.inputs) if isinstance(raw, RawData) else None
+    return len(raw.inputs)
 
 
 def _study_name_from(data: str) -> str:

@@ -83,7 +83,7 @@ class ProxySection(Section):
 
     data: Reference
     target: str | None = None
-    """Column to predict, for a data file."""
+    """Column to predict, of a data file; key of the targets, where samples are dicts."""
     missing: list[str] | None = None
     """Words of a data file that stand for a missing value, besides the empty field."""
     encoding: str | None = None
@@ -100,6 +100,8 @@ class ProxySection(Section):
     epochs: int | None = Field(default=None, ge=1, le=MAX_EPOCHS)
     """Passes over the training rows at most; by default 3,000 steps, or 20 epochs if more."""
     batch_size: int = Field(default=64, ge=1, le=MAX_BATCH_SIZE)
+    steps_per_epoch: int | None = Field(default=None, ge=1, le=MAX_BATCH_SIZE)
+    """Batches in an epoch, for streams; all that they have unless said."""
     patience: int | None = Field(default=None, ge=0, le=MAX_EPOCHS)
     """Epochs without a better smoothed validation loss before a trial stops, which none does in its
     first 300 steps; 0 trains all epochs; by default as many as 200 steps take, and at least 3."""

@@ -83,7 +83,9 @@ class Batch:
 
 
 def read_batch(given: Any, *, model_loss: bool = False, target: str | None = None) -> Batch:
-    """Return what a loader gave as a batch; NumPy arrays in it become tensors.
+    """Return what a loader gave as a batch.
+
+    NumPy arrays in it become tensors, and float64, as NumPy and Python count, becomes float32.
 
     Args:
         given: Of the kinds in the module's table; a list counts as a tuple.
@@ -197,13 +199,15 @@ def describe_shapes(value: Any, *, skip: int = 0) -> str:
 
 
 def _as_tensors(value: Any) -> Any:
-    """Return a nested value with its NumPy arrays and numbers as tensors; lists stay lists."""
+    """Return a nested value with its NumPy arrays as tensors, and float64 as float32."""
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         if array.dtype.kind not in _NUMBER_KINDS:
             return value
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-        return torch.from_numpy(array if array.flags.writeable else array.copy())
+        return _as_tensors(torch.from_numpy(array if array.flags.writeable else array.copy()))
+    if isinstance(value, Tensor) and value.dtype == torch.float64:
+        return value.float()
     if isinstance(value, Mapping) and not _is_movable(value):
         return {key: _as_tensors(part) for key, part in value.items()}
     if _is_sequence(value):

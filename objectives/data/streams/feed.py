@@ -1,0 +1,307 @@
+"""Feeds: what yields the batches of a split as the user's code makes them, from any position.
+
+    MapFeed        a data set of numbered samples: starting within an epoch loads nothing before
+    StreamFeed     a data set that is only iterated: what comes before a position is drawn again
+    LoaderFeed     a loader of another kind, iterated as it is
+
+A map-style split is shuffled anew in each epoch. A stream's order is its own: with a length, an
+epoch is one pass; without, epochs of so many steps go on where the one before ended, and a stream
+that ends begins anew.
+
+Entry points: the three feeds; `Feed`, their protocol.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, final
+
+import torch
+
+from ...errors import DataError
+from ...randomness import Randomness
+from .loader_settings import LoaderSettings, Requests
+from .loading import BatchDataset, BatchStream, stream_seed
+
+_ORDER, _LOADING, _PASS = 1, 2, 3  # kinds of streams that a seed has
+
+_CPU = torch.device("cpu")
+
+
+class Feed(Protocol):
+    """The raw batches of a split.
+
+    Attributes:
+        steps: Batches in an epoch; the most, where a stream does not say.
+        rows: Samples in an epoch; None where nobody says.
+        may_end_early: Whether fewer batches than `steps` are no mistake.
+        continues: Whether `open`'s iterator goes on with the next epoch.
+    """
+
+    steps: int
+    rows: int | None
+    may_end_early: bool
+    continues: bool
+
+    def open(self, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        """Return an iterator over what comes from a position on; closing it ends its workers."""
+
+    def close(self) -> None:
+        """End workers that stand by."""
+
+
+@final
+class MapFeed:
+    """A data set of numbered samples."""
+
+    may_end_early = continues = False
+
+    def __init__(self, dataset: Any, settings: LoaderSettings, *, shuffled: bool) -> None:
+        """Take a data set.
+
+        Args:
+            dataset: With `__getitem__` and `__len__`.
+            settings: How it is loaded.
+            shuffled: Whether each epoch has an order of its own: that of the training split.
+        """
+        self._dataset, self._settings, self._shuffled = dataset, settings, shuffled
+        self._idle: tuple[Any, Requests] | None = None
+        self._single = settings.batch_size is None and settings.batch_sampler is None
+        if settings.sampler is None and settings.batch_sampler is None:
+            self.rows: int | None = len(dataset)
+            self.steps = _batch_count(len(dataset), settings, shuffled=shuffled)
+        else:
+            order = self._user_order(0, 0)
+            self.steps = len(order)
+            self.rows = None if self._single else sum(map(len, order))
+
+    def open(self, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        """Yield the batches of an epoch from a position on."""
+        own_seed = stream_seed(seed, _LOADING, epoch)
+        if self._idle is None:
+            requests = Requests()
+            wrapped = BatchDataset(self._dataset, self._settings.collate)
+            loader = self._settings.make(wrapped, requests, own_seed)
+        else:
+            loader, requests = self._idle
+            self._idle = None
+        requests.keys, requests.start = self._order(seed, epoch), start
+        requests.seeds = lambda position: stream_seed(seed, _LOADING, epoch, position)
+        requests.single = self._single
+        yield from loader
+        if self._settings.persistent:
+            self._idle = loader, requests
+
+    def close(self) -> None:
+        """End workers that stand by."""
+        self._idle = None
+
+    def _order(self, seed: int, epoch: int) -> Sequence[Any]:
+        """Return the keys of each batch of an epoch."""
+        if self._settings.sampler is not None or self._settings.batch_sampler is not None:
+            return self._user_order(seed, epoch)[: self.steps]
+        rows = len(self._dataset)
+        if self._shuffled:
+            generator = torch.Generator().manual_seed(stream_seed(seed, _ORDER, epoch))
+            order = torch.randperm(rows, generator=generator)
+        else:
+            order = torch.arange(rows)
+        if self._single:
+            return list(order.tolist())
+        assert self._settings.batch_size is not None
+        return torch.split(order, self._settings.batch_size)[: self.steps]
+
+    def _user_order(self, seed: int, epoch: int) -> list[Any]:
+        """Return the keys that the user's own sampler gives, its draws from the seed."""
+        sampler, settings = self._settings.sampler, self._settings
+        own = settings.batch_sampler if settings.batch_sampler is not None else sampler
+        with seeded_draws(own, stream_seed(seed, _ORDER, epoch), epoch):
+            keys = list(own)
+        if settings.batch_sampler is not None or self._single:
+            return keys
+        assert settings.batch_size is not None
+        size = settings.batch_size
+        chunks = [keys[start : start + size] for start in range(0, len(keys), size)]
+        if chunks and len(chunks[-1]) < size and settings.drop_last:
+            chunks.pop()
+        return chunks
+
+
+@final
+class StreamFeed:
+    """A data set that is only iterated."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        settings: LoaderSettings,
+        *,
+        pass_steps: int | None,
+        steps: int,
+        rows: int | None,
+        repeated: bool,
+    ) -> None:
+        """Take a data set.
+
+        Args:
+            dataset: With `__iter__`.
+            settings: How it is loaded.
+            pass_steps: Batches until it ends; None where it does not say.
+            steps: Batches in an epoch.
+            rows: Samples in an epoch; None where it does not say.
+            repeated: Whether it begins anew where it ends: the training split.
+        """
+        self._dataset, self._settings, self._repeated = dataset, settings, repeated
+        self._pass_steps = pass_steps
+        self.steps, self.rows = steps, rows
+        self.may_end_early = pass_steps is None and not repeated
+        self.continues = repeated
+
+    def open(self, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        """Yield batches from a position on: of a training split without end."""
+        position = (epoch * self.steps if self._repeated else 0) + start
+        return _repeated_passes(
+            lambda number: self._pass(stream_seed(seed, _PASS, number)),
+            position,
+            self._pass_steps,
+            repeated=self._repeated,
+        )
+
+    def _pass(self, seed: int) -> Iterator[Any]:
+        settings = self._settings
+        stream = BatchStream(
+            self._dataset,
+            settings.collate,
+            settings.batch_size,
+            drop_last=settings.drop_last,
+            seed=seed,
+        )
+        yield from settings.make(stream, None, seed)
+
+    def close(self) -> None:
+        """End nothing: no worker outlives its iterator."""
+
+
+@final
+class LoaderFeed:
+    """A loader of another kind, iterated as it is."""
+
+    def __init__(self, loader: Any, *, pass_steps: int | None, steps: int, repeated: bool) -> None:
+        """Take a loader.
+
+        Args:
+            loader: With an `__iter__` that begins anew.
+            pass_steps: Its length; None where it has none.
+            steps: Batches in an epoch.
+            repeated: Whether it begins anew where it ends: the training split.
+        """
+        self._loader, self._repeated, self._pass_steps = loader, repeated, pass_steps
+        self.steps = steps
+        self.rows: int | None = None
+        self.may_end_early = pass_steps is None and not repeated
+        self.continues = repeated
+
+    def open(self, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        """Yield batches from a position on: of a training split without end."""
+        position = (epoch * self.steps if self._repeated else 0) + start
+        return _repeated_passes(
+            lambda number: self._pass(stream_seed(seed, _PASS, number), number),
+            position,
+            self._pass_steps,
+            repeated=self._repeated,
+        )
+
+    def _pass(self, seed: int, number: int) -> Iterator[Any]:
+        randomness = Randomness(seed, _CPU)
+        _seed_generators(self._loader, seed, number)
+        with randomness:
+            batches = iter(self._loader)
+        while True:
+            try:
+                with randomness:
+                    batch = next(batches)
+            except StopIteration:
+                return
+            yield batch
+
+    def close(self) -> None:
+        """End nothing: what the loader keeps is its own."""
+
+
+def _repeated_passes(
+    open_pass: Any, position: int, pass_steps: int | None, *, repeated: bool
+) -> Iterator[Any]:
+    """Yield the batches of pass after pass from a position on.
+
+    Args:
+        open_pass: From the number of a pass to its iterator.
+        position: Batches to leave out; whole passes of known length are not drawn.
+        pass_steps: Batches in a pass, where that is known.
+        repeated: Whether another pass follows.
+
+    Raises:
+        DataError: A pass ends before it said, or has no batch.
+    """
+    number, skipped = (0, position) if pass_steps is None else divmod(position, pass_steps)
+    while True:
+        count = 0
+        batches = open_pass(number)
+        for batch in batches:
+            count += 1
+            if skipped:
+                skipped -= 1
+            else:
+                yield batch
+            if count == pass_steps:
+                break
+        batches.close()
+        if count == 0:
+            raise DataError("it is empty: give it samples.")
+        if pass_steps is not None and count < pass_steps:
+            raise DataError(
+                f"it says that it has {pass_steps:,} batches, and ended after {count:,}: let its "
+                "__len__ return how many there are."
+            )
+        if not repeated:
+            return
+        number += 1
+
+
+def _batch_count(rows: int, settings: LoaderSettings, *, shuffled: bool) -> int:
+    """Return the batches of an epoch in our own order."""
+    if settings.batch_size is None:
+        return rows
+    full, remainder = divmod(rows, settings.batch_size)
+    if settings.drop_last:
+        return full
+    # On a single row BatchNorm cannot train; another epoch has it.
+    single = shuffled and remainder == 1 and settings.batch_size > 1 and full > 0
+    return full + (remainder > 0 and not single)
+
+
+@contextmanager
+def seeded_draws(sampler: Any, seed: int, epoch: int) -> Iterator[None]:
+    """Have a sampler of the user's draw from a seed within the block."""
+    _seed_generators(sampler, seed, epoch)
+    with Randomness(seed, _CPU):
+        yield
+
+
+def _seed_generators(owner: Any, seed: int, epoch: int) -> None:
+    """Seed the generators that a sampler or loader holds, and tell it the epoch if it asks."""
+    for name in (None, "batch_sampler", "sampler"):
+        holder = owner if name is None else getattr(owner, name, None)
+        for part in (holder, getattr(holder, "sampler", None)):
+            generator = getattr(part, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed)
+            set_epoch = getattr(part, "set_epoch", None)
+            if callable(set_epoch):
+                set_epoch(epoch)
+
+
+def epoch_steps(length: int, batch_size: int | None, *, drop_last: bool) -> int:
+    """Return the batches of so many samples."""
+    if batch_size is None:
+        return length
+    return length // batch_size if drop_last else math.ceil(length / batch_size)

@@ -1,0 +1,398 @@
+"""What a data function returned, as a data set that comes in batches.
+
+    data sets       `torch.utils.data.Dataset`, or whatever has `__getitem__` and `__len__`
+    streams         `torch.utils.data.IterableDataset`
+    loaders         `torch.utils.data.DataLoader`, or whatever can be iterated again and again
+    arrays          several inputs or targets, or none of these
+
+each one, which is divided, or two or three of them: training, validation, test.
+
+Entry point: `read_batched`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+
+from ...errors import DataError, describe_error, describe_type
+from ...interrupt import raise_if_interrupt
+from ...user_code import is_out_of_memory, user_code_location
+from ..dataset import Data, Task
+from ..split import MIN_ROWS_FOR_ALL_SPLITS, shuffled_partition, stratified_partition
+from .arrays import ArrayDataset, find_arrays, split_parts
+from .batch import Batch, find_tensors
+from .describe import describe_split
+from .feed import Feed, LoaderFeed, MapFeed, StreamFeed, epoch_steps
+from .loader_settings import LoaderSettings, as_it_is
+from .source import BatchData
+from .split_source import SplitSource
+
+_SPLITS = ("training", "validation", "test")
+_ARRAYS = (Tensor, np.ndarray, pd.DataFrame, pd.Series, pd.Index)
+_COLLECTIONS = (str, bytes, tuple, list, set, frozenset, Mapping, range)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """What a spec says of data that comes in batches.
+
+    Attributes:
+        batch_size: Samples in a batch, for data sets without a loader of their own.
+        steps_per_epoch: Batches in an epoch, for streams; None for their length.
+        model_loss: Whether the model's forward returns its loss, and so gets the targets, too.
+        target: Key of the targets, where samples are dicts; None where it has a usual name.
+    """
+
+    batch_size: int = 64
+    steps_per_epoch: int | None = None
+    model_loss: bool = False
+    target: str | None = None
+
+
+DEFAULT_STREAMS = StreamOptions()
+
+
+def read_batched(
+    name: str, result: Any, seed: int, options: StreamOptions, task: Task | None = None
+) -> BatchData | None:
+    """Return a data set that comes in batches; None where a function returned plain arrays.
+
+    Args:
+        name: The function's reference.
+        result: What it returned.
+        seed: Decides which samples of an undivided data set go into which split.
+        options: What the spec says.
+        task: Overrules what the targets tell.
+
+    Raises:
+        DataError: A data set or loader that is empty, gives no batches, or cannot be divided.
+    """
+    if isinstance(result, BatchData):
+        return result
+    if isinstance(result, Data):
+        return None
+    notes: list[str] = []
+    if _is_batched(result):
+        parts = _divide(name, result, seed, options, notes)
+    else:
+        given = split_parts(result)
+        if given is not None and all(map(_is_batched, given)):
+            parts = given
+        elif given is not None and any(map(_is_batched, given)):
+            kinds = ", ".join(map(describe_type, given))
+            raise DataError(
+                f"{name} returned {kinds}: give all splits as data sets or loaders, or none."
+            )
+        else:
+            arrays = find_arrays(result)
+            if arrays is None:
+                return None
+            parts = [ArrayDataset(name, samples) for samples in arrays]
+            if len(parts) == 1:
+                parts = _divide(name, parts[0], seed, options, notes)
+    return _make_data(name, parts, options, task, notes)
+
+
+def _make_data(
+    name: str, parts: list[Any], options: StreamOptions, task: Task | None, notes: list[str]
+) -> BatchData:
+    sources, settings = [], []
+    for split, part in zip(_SPLITS, parts, strict=False):
+        split_name = f"{name}: the {split} data"
+        with _user_errors(split_name):
+            feed, how = _make_feed(split_name, part, options, notes, training=split == "training")
+        sources.append(
+            SplitSource(
+                feed,
+                split_name,
+                fixed=split != "training",
+                model_loss=options.model_loss,
+                target=options.target,
+            )
+        )
+        settings.append(how)
+    examples = [_first_batch(source) for source in sources]
+    _check_equal_draws(sources[0], examples[0], notes)
+    _check_targets(name, examples)
+    train = examples[0]
+    classes = _class_names(parts[0])
+    lines = [
+        describe_split(split, source, how, example)
+        for split, source, how, example in zip(_SPLITS, sources, settings, examples, strict=False)
+    ]
+    return BatchData(
+        name=name,
+        train=sources[0],
+        validation=sources[1],
+        test=sources[2] if len(sources) > 2 else None,
+        example=train,
+        batch_size=max(settings[0].batch_size or 0, train.rows),
+        task=task or _recognise_task(train.targets),
+        outputs=None if classes is None else len(classes),
+        classes=classes,
+        notes=(*lines, *notes),
+        worker_count=settings[0].workers,
+    )
+
+
+def _is_batched(value: Any) -> bool:
+    """Return whether a value is a data set or a loader, and no array or collection of samples."""
+    if isinstance(value, Dataset | DataLoader):
+        return True
+    if isinstance(value, (*_ARRAYS, *_COLLECTIONS)):
+        return False
+    if hasattr(value, "__array__") or hasattr(value, "toarray"):
+        return False
+    return _is_map_style(value) or hasattr(value, "__iter__")
+
+
+def _is_map_style(value: Any) -> bool:
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
+
+
+def _divide(name: str, part: Any, seed: int, options: StreamOptions, notes: list[str]) -> list[Any]:
+    """Return training, validation and test of a data set, or of a loader of one.
+
+    Raises:
+        DataError: It cannot be divided, or has too few samples.
+    """
+    loader = part if isinstance(part, DataLoader) else None
+    dataset: Any = part if loader is None else loader.dataset
+    plain = loader is None or (_is_plain_loader(loader) and _has_plain_order(loader))
+    if isinstance(dataset, IterableDataset) or not _is_map_style(dataset) or not plain:
+        raise DataError(
+            f"{name} returned {describe_type(part)} alone, whose samples cannot be divided: return "
+            "one for training and one for validation."
+        )
+    with _user_errors(f"{name}: the data set"):
+        rows = len(dataset)
+    if rows < MIN_ROWS_FOR_ALL_SPLITS:
+        raise DataError(
+            f"{name} returned a data set of {rows} samples: give at least "
+            f"{MIN_ROWS_FOR_ALL_SPLITS}, which are divided into training, validation and test."
+        )
+    labels = _labels(dataset)
+    partition = (
+        shuffled_partition(rows, seed) if labels is None else (stratified_partition(labels, seed))
+    )
+    how = "drawn by the study's seed" + ("" if labels is None else ", classes in proportion")
+    notes.append(f"divided 60 / 20 / 20 into training, validation and test, {how}")
+    if not isinstance(dataset, ArrayDataset):
+        notes.append(
+            "augmentation in the data set is in its validation and test part, too; return several "
+            "data sets to leave it out there"
+        )
+    subsets = [Subset(dataset, indices.tolist()) for indices in partition.splits]
+    settings = _own_settings(dataset, options) if loader is None else LoaderSettings.of(loader)
+    return [_Loaded(subset, settings) for subset in subsets]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A part of a loader's data set, to be loaded as the loader says."""
+
+    dataset: Any
+    settings: LoaderSettings
+
+
+def _labels(dataset: Any) -> Any:
+    """Return the classes of samples in memory, by which they are divided; None without."""
+    if not isinstance(dataset, ArrayDataset) or not isinstance(dataset.samples, tuple):
+        return None
+    targets = dataset.samples[-1] if len(dataset.samples) > 1 else None
+    if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.is_floating_point():
+        return None
+    _, labels = np.unique(targets.numpy(), return_inverse=True)
+    return labels
+
+
+def _make_feed(
+    name: str, part: Any, options: StreamOptions, notes: list[str], *, training: bool
+) -> tuple[Feed, LoaderSettings]:
+    """Return what yields a split's batches, and how it loads them."""
+    dataset: Any
+    if isinstance(part, DataLoader) and not _is_plain_loader(part):
+        return _loader_feed(name, part, options, training=training)
+    if isinstance(part, DataLoader):
+        dataset, settings = part.dataset, LoaderSettings.of(part)
+    elif isinstance(part, _Loaded):
+        dataset, settings = part.dataset, part.settings
+    else:
+        dataset, settings = part, _own_settings(part, options)
+    if isinstance(dataset, IterableDataset):
+        return _stream_feed(name, dataset, settings, options, training=training), settings
+    if not _is_map_style(dataset):
+        return _loader_feed(name, part, options, training=training)
+    if len(dataset) == 0:
+        raise DataError(f"{name} is empty: give it samples.")
+    if training and options.steps_per_epoch is not None:
+        notes.append("steps_per_epoch counts for streams only: the training data has a length")
+    if training and (settings.sampler is not None or settings.batch_sampler is not None):
+        own = settings.batch_sampler if settings.sampler is None else settings.sampler
+        notes.append(
+            f"the training loader's own {type(own).__name__} decides on the order, its draws from "
+            "the trial's seed"
+        )
+    elif training and isinstance(part, DataLoader) and _is_sequential(part):
+        notes.append(
+            "the training loader does not shuffle: each epoch is shuffled by the trial's seed all "
+            "the same; a sampler of your own keeps its order"
+        )
+    feed = MapFeed(dataset, settings, shuffled=training)
+    if feed.steps == 0:
+        raise DataError(
+            f"{name} gives no batch: it has {len(dataset):,} samples, fewer than the batch size of "
+            f"{settings.batch_size}, and drop_last is set; make the batches smaller."
+        )
+    return feed, settings
+
+
+def _own_settings(dataset: Any, options: StreamOptions) -> LoaderSettings:
+    """Return how a data set without a loader is loaded."""
+    if isinstance(dataset, ArrayDataset):  # gives whole batches
+        return LoaderSettings(batch_size=options.batch_size, collate=as_it_is)
+    return LoaderSettings(batch_size=options.batch_size)
+
+
+def _stream_feed(
+    name: str, dataset: Any, settings: LoaderSettings, options: StreamOptions, *, training: bool
+) -> Feed:
+    length = _length(dataset)
+    pass_steps = None
+    if length is not None:
+        pass_steps = epoch_steps(length, settings.batch_size, drop_last=settings.drop_last)
+        if pass_steps == 0:
+            raise DataError(f"{name} is empty, by its own length: give it samples.")
+    # The validation data of a length are all of them, whatever an epoch of training is.
+    stated = options.steps_per_epoch if training or pass_steps is None else None
+    steps = _require_steps(name, stated, pass_steps)
+    return StreamFeed(
+        dataset,
+        settings,
+        pass_steps=pass_steps,
+        steps=steps,
+        rows=length if steps == pass_steps else None,
+        repeated=training,
+    )
+
+
+def _loader_feed(
+    name: str, loader: Any, options: StreamOptions, *, training: bool
+) -> tuple[Feed, LoaderSettings]:
+    if iter(loader) is loader:
+        raise DataError(
+            f"{name} is {describe_type(loader)}, which can be gone through only once: give a data "
+            "set or a loader."
+        )
+    pass_steps = _length(loader)
+    if pass_steps == 0:
+        raise DataError(f"{name} is empty: give it samples.")
+    stated = options.steps_per_epoch if training or pass_steps is None else None
+    steps = _require_steps(name, stated, pass_steps)
+    feed = LoaderFeed(loader, pass_steps=pass_steps, steps=steps, repeated=training)
+    workers = getattr(loader, "num_workers", 0)
+    return feed, LoaderSettings(batch_size=None, workers=workers if isinstance(workers, int) else 0)
+
+
+def _require_steps(name: str, stated: int | None, pass_steps: int | None) -> int:
+    steps = stated or pass_steps
+    if steps is None:
+        raise DataError(
+            f"{name} is a stream without a length: set steps_per_epoch in [proxy], or give it a "
+            "__len__."
+        )
+    return steps
+
+
+def _length(value: Any) -> int | None:
+    try:
+        return len(value)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+
+
+def _is_plain_loader(loader: DataLoader[Any]) -> bool:
+    """Return whether a loader iterates as torch's own class does."""
+    kind = type(loader)
+    return kind.__iter__ is DataLoader.__iter__ and (kind._get_iterator is DataLoader._get_iterator)
+
+
+def _has_plain_order(loader: DataLoader[Any]) -> bool:
+    settings = LoaderSettings.of(loader)
+    return settings.sampler is None and settings.batch_sampler is None
+
+
+def _is_sequential(loader: DataLoader[Any]) -> bool:
+    return isinstance(loader.sampler, torch.utils.data.SequentialSampler)
+
+
+def _first_batch(source: SplitSource) -> Batch:
+    batches = source.batches(0, 0, 0, 1)
+    try:
+        for batch in batches:
+            return batch
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+    raise DataError(f"{source.name} is empty: give it samples.")
+
+
+def _check_equal_draws(source: SplitSource, first: Batch, notes: list[str]) -> None:
+    """Note where the same seed gives another first batch."""
+    again = _first_batch(source)
+    pairs = zip(find_tensors(first.given), find_tensors(again.given), strict=False)
+    if not all(not isinstance(one, Tensor) or torch.equal(one, other) for one, other in pairs):
+        notes.append(
+            "the training data ignores the seed: the first batch was another one the second time, "
+            "so trials cannot be repeated exactly; let it draw from torch's, numpy's or random's "
+            "global streams"
+        )
+
+
+def _check_targets(name: str, examples: list[Batch]) -> None:
+    train, validation = (example.targets is not None for example in examples[:2])
+    if train != validation:
+        with_targets, without = _SPLITS[:2] if train else _SPLITS[1::-1]
+        raise DataError(
+            f"{name}: a batch of the {with_targets} data has targets, one of the {without} data "
+            "has none: give both, or neither."
+        )
+
+
+def _recognise_task(targets: Any) -> Task | None:
+    if not isinstance(targets, Tensor):
+        return None
+    return Task.REGRESSION if targets.is_floating_point() else Task.CLASSIFICATION
+
+
+def _class_names(part: Any) -> tuple[str, ...] | None:
+    """Return the names of the classes that a data set has, as torchvision's do."""
+    dataset = getattr(part, "dataset", part)
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    classes = getattr(dataset, "classes", None)
+    if isinstance(classes, list | tuple) and classes:
+        return tuple(map(str, classes))
+    return None
+
+
+@contextmanager
+def _user_errors(name: str) -> Iterator[None]:
+    """Say what a user's data set raised of itself, such as its length."""
+    try:
+        yield
+    except DataError:
+        raise
+    except BaseException as error:
+        raise_if_interrupt(error)
+        if is_out_of_memory(error):
+            raise
+        raise DataError(
+            f"{name} raised {describe_error(error)}{user_code_location(error)}: mend it."
+        ) from error
