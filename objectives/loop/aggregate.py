@@ -147,6 +147,7 @@ def training_result(
         rung_scores=tuple(rung_scores.items()),
         test_value=_mean([member.test_value for member in best]) if complete else None,
         train_value=_mean([member.train_value for member in best]) if complete else None,
+        reported=_mean_reported(best) if complete else {},
         best_epoch=best[0].best_epoch if complete else None,
         epochs=min(settings.epochs, len(curve) * settings.validate_every),
         curve=curve,
@@ -211,6 +212,16 @@ def _mean(values: Sequence[float | None]) -> float | None:
     if not known or len(known) < len(values):
         return None
     return known[0] if len(known) == 1 else fmean(known)
+
+
+def _mean_reported(members: Sequence[MemberState]) -> dict[str, float]:
+    """Return the mean of each further metric that all members have."""
+    first, *others = [member.reported for member in members]
+    return {
+        name: fmean([value, *(other[name] for other in others)]) if others else value
+        for name, value in first.items()
+        if all(name in other for other in others)
+    }
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:

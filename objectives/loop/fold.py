@@ -179,6 +179,7 @@ class Fold:
             for index, value in self._evaluate(finished, test, session, metric).items():
                 self.member_states[index].test_value = value if math.isfinite(value) else None
         self._judge_training(finished, session)
+        self._judge_reported(finished, session)
         for index in finished:
             if self.member_states[index].running:
                 self.member_states[index].status = MemberStatus.FINISHED
@@ -199,6 +200,27 @@ class Fold:
             values = self._evaluate(running, self._training_sample, session, judge)
             for index, value in values.items():
                 self.member_states[index].train_value = value
+
+    def _judge_reported(self, finished: Sequence[int], session: Session) -> None:
+        """Record the further metrics that were asked for, of the weights in place."""
+        objective = self._training.objective
+
+        def judge(output: Any, targets: Tensor) -> dict[str, float]:
+            figures = {}
+            for metric in objective.reported:
+                try:
+                    value = evaluate_metric(objective, output, targets, metric)
+                except Exception:  # noqa: S112  # tried before the study, and decides nothing
+                    continue
+                if math.isfinite(value):
+                    figures[metric.key] = value
+            return figures
+
+        running = [index for index in finished if self.member_states[index].running]
+        if running and objective.reported:
+            validation = self._training.data.validation
+            for index, figures in self._evaluate(running, validation, session, judge).items():
+                self.member_states[index].reported = figures
 
     @cached_property
     def _training_sample(self) -> Split:
@@ -234,9 +256,10 @@ class Fold:
         return figures
 
     def _metric_randomness(self, index: int) -> AbstractContextManager[None]:
-        """Return the random streams of metric and loss: the user's own may draw from them."""
+        """Return the random streams of metrics and loss: the user's own may draw from them."""
         objective = self._training.objective
-        if objective.metric.task is not None and has_built_in_loss(objective):
+        metrics = (objective.metric, *objective.reported)
+        if all(metric.task is not None for metric in metrics) and has_built_in_loss(objective):
             return nullcontext()
         return Randomness(self._members[index].seed, self._training.device)
 

@@ -56,6 +56,7 @@ _STORED_KEYS = {
     "at_rung": "rung_value",
     "test_value": "test_value",
     "train_value": "train_value",
+    "reported": "reported",
     "parameters": "parameters",
     "peak_memory": "peak_memory",
     "detail": "detail",
@@ -84,6 +85,7 @@ class MemberState:
             first epoch ends.
         test_value: Test metric of the best weights.
         train_value: Their metric on rows they were trained on, as many as validate.
+        reported: The further metrics of the best weights on the validation split, by name.
         parameters: Numbers in the network's parameters; 0 if it could not be built.
         peak_memory: Most bytes that it held on a GPU, where that was measured.
         detail: A sentence on what went wrong.
@@ -105,6 +107,7 @@ class MemberState:
     rung_value: float | None = None
     test_value: float | None = None
     train_value: float | None = None
+    reported: dict[str, float] = field(default_factory=dict)
     parameters: int = 0
     peak_memory: int | None = None
     detail: str | None = None
@@ -140,6 +143,7 @@ class MemberState:
         return {
             **{key: getattr(self, attribute) for key, attribute in _STORED_KEYS.items()},
             "state": self.status.value,
+            "reported": dict(self.reported),
             "curve": list(self.curve),
             "losses": list(self.losses),
             "validation_losses": list(self.validation_losses),
@@ -161,6 +165,7 @@ class MemberState:
         for key, attribute in _STORED_KEYS.items():
             setattr(self, attribute, stored[key])
         self.status = MemberStatus(stored["state"])
+        self.reported = dict(stored["reported"])
         self.curve, self.losses = list(stored["curve"]), list(stored["losses"])
         self.validation_losses = list(stored["validation_losses"])
         self.best_loss = math.inf if stored["best_loss"] is None else stored["best_loss"]

@@ -3,6 +3,7 @@
 Entry points: `TrainingResult`, `TrainingOutcome`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -51,6 +52,7 @@ class TrainingResult:
             data set that lies there: what the predicted figure is to be compared with. None on a
             CPU, where the prediction is exact, and in a stack.
         detail: A sentence on what went wrong, or why it was stopped; None when complete.
+        reported: Further figures that were recorded beside the metric, by name; all are finite.
     """
 
     outcome: TrainingOutcome
@@ -74,3 +76,4 @@ class TrainingResult:
     parameters: int
     peak_memory: int | None
     detail: str | None
+    reported: Mapping[str, float] = field(default_factory=dict)

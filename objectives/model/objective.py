@@ -5,7 +5,7 @@ Entry points: `Objective`, the protocol that training and cost counting ask of i
 `training.check_builder` tries one out before a study starts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
@@ -19,7 +19,7 @@ from ..user_code import load_object, user_errors
 from .family_registry import check_family
 from .lazy import has_lazy_layers, materialise_lazy_layers
 from .losses import LOSSES, LossFunction, align_to_targets, load_loss
-from .metrics import METRICS, Metric, default_metric
+from .metrics import METRICS, Metric, bind_loss, default_metric
 
 Builder = Callable[[Mapping[str, int]], nn.Module]
 
@@ -35,6 +35,11 @@ class Objective(Protocol):
     @property
     def metric(self) -> Metric:
         """Return the metric of the validation split."""
+        ...
+
+    @property
+    def reported(self) -> Sequence[Metric]:
+        """Return the metrics that are recorded beside it."""
         ...
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
@@ -58,6 +63,7 @@ class ModuleObjective:
         metric: Of the validation split.
         loss_name: Of the loss, for people.
         loss_function: `(output, targets) -> scalar tensor`.
+        reported: Further metrics of the validation split, which are recorded and decide nothing.
     """
 
     name: str
@@ -66,6 +72,7 @@ class ModuleObjective:
     metric: Metric
     loss_name: str
     loss_function: LossFunction
+    reported: tuple[Metric, ...] = ()
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
         """Return a fresh model for the widths.
@@ -129,6 +136,7 @@ def make_objective(
     options: Mapping[str, Any] | None = None,
     data: Data,
     metric: Metric | None = None,
+    reported: Sequence[Metric] = (),
     loss: str | LossFunction | None = None,
     base: Path,
 ) -> ModuleObjective:
@@ -140,6 +148,7 @@ def make_objective(
         options: with its options.
         data: The splits.
         metric: None for accuracy or r2, by task.
+        reported: Metrics to record beside it.
         loss: A name, a reference or a function; None for cross-entropy or squared error, by task.
         base: The folder of the spec.
 
@@ -150,22 +159,29 @@ def make_objective(
     """
     if (build is None) == (family is None):
         raise ModelError("a model needs either `build` or `family`: give exactly one of them.")
-    if metric is not None and metric.task not in (None, data.task):
-        suitable = ", ".join(name for name, builtin in METRICS.items() if builtin.task == data.task)
-        raise MetricError(
-            f"metric '{metric.name}' is for a {metric.task}, data '{data.name}' is a {data.task}: "
-            f"choose one of {suitable}."
-        )
+    for one in [*([] if metric is None else [metric]), *reported]:
+        _check_task(one, data)
     name, builder = _resolve_builder(build, family, options or {}, data, base)
     loss_name, loss_function = load_loss(loss, data.task, base)
     return ModuleObjective(
         name=name,
         builder=builder,
         data=data,
-        metric=metric or default_metric(data.task),
+        metric=bind_loss(metric or default_metric(data.task), loss_name, loss_function),
         loss_name=loss_name,
         loss_function=loss_function,
+        reported=tuple(bind_loss(one, loss_name, loss_function) for one in reported),
     )
+
+
+def _check_task(metric: Metric, data: Data) -> None:
+    """Check that a metric is for the task of the data."""
+    if metric.task not in (None, data.task):
+        suitable = ", ".join(name for name, builtin in METRICS.items() if builtin.task == data.task)
+        raise MetricError(
+            f"metric '{metric.name}' is for a {metric.task}, data '{data.name}' is a {data.task}: "
+            f"choose one of {suitable}."
+        )
 
 
 def _resolve_builder(

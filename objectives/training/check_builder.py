@@ -64,10 +64,11 @@ def check_builder(
         _check_output(objective, model)
         validation = objective.data.validation
         targets = validation.targets.clone()
-        evaluate_metric(objective, predict(model, validation.inputs), targets)
-        _require_unchanged(
-            _objective_name(objective), "metric", "targets", targets, validation.targets
-        )
+        for metric in (objective.metric, *objective.reported):
+            evaluate_metric(objective, predict(model, validation.inputs), targets, metric)
+            _require_unchanged(
+                _objective_name(objective), "metric", "targets", targets, validation.targets
+            )
 
 
 def _unexpected_error(objective: Objective, error: BaseException) -> ModelError:

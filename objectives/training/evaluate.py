@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..data.dataset import Task
 from ..errors import ModelError, describe_type
 from ..model.losses import align_to_targets
+from ..model.metrics import METRICS, Metric
 from ..model.objective import Objective
 from .step import autocast_context
 
@@ -45,18 +46,23 @@ def predict(
     )
 
 
-def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float:
+def evaluate_metric(
+    objective: Objective, output: Any, targets: Tensor, metric: Metric | None = None
+) -> float:
     """Return the metric over all rows of a split, in the units of the targets.
 
     Args:
         objective: Gives the metric and the units of the target.
         output: The model's outputs, rows first.
         targets: As the split holds them.
+        metric: None for the one that is searched.
 
     Raises:
         MetricError: The metric raised or gave no number.
     """
-    data = objective.data
+    data, metric = objective.data, metric or objective.metric
+    if metric.name == METRICS["loss"].name:
+        return metric(output, targets)  # both sides as the loss has them
     output = align_to_targets(output, targets, data.task)
     # Outputs of another shape (a mean and a variance, say) are understood by the user's metric
     # alone: then both sides stay as the loss has them.
@@ -66,9 +72,9 @@ def evaluate_metric(objective: Objective, output: Any, targets: Tensor) -> float
         and output.shape == targets.shape
     ):
         output, targets = data.in_target_units(output), data.in_target_units(targets)
-    if data.task == Task.CLASSIFICATION and objective.metric.task is not None:
+    if data.task == Task.CLASSIFICATION and metric.task is not None:
         targets = data.class_numbers(targets)  # what a built-in metric counts
-    return objective.metric(output, targets)
+    return metric(output, targets)
 
 
 def concatenate_outputs(outputs: list[Any]) -> Any:

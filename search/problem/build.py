@@ -36,7 +36,7 @@ from ...objectives.errors import CostError, ObjectiveError, describe_dtype
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.losses import LOSSES, is_own_loss
-from ...objectives.model.metrics import METRICS, load_metric
+from ...objectives.model.metrics import METRICS, load_metric, load_reported
 from ...objectives.model.objective import ModuleObjective, make_objective
 from ...objectives.training.input_type import adapt_input_type
 from ...objectives.training.length import TrainingLength, training_length
@@ -156,6 +156,8 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
     if proxy.metric is not None:
         with prefix_errors("proxy.metric"):
             metric = load_metric(proxy.metric, folder, proxy.direction)
+    with prefix_errors("proxy.report"):
+        reported = load_reported(proxy.report or (), folder)
     with prefix_errors("model"):
         objective = make_objective(
             build=spec.model.build,
@@ -163,6 +165,7 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
             options=spec.model.options,
             data=data,
             metric=metric,
+            reported=reported,
             loss=proxy.loss,
             base=folder,
         )

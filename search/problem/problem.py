@@ -288,13 +288,20 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
     values = json.loads(spec.to_json())
     for section, key in KEYS_WITHOUT_EFFECT:
         values[section].pop(key, None)
-    references = (spec.model.build, spec.model.costs, spec.proxy.loss, spec.proxy.metric)
+    proxy = spec.proxy
+    references = (
+        spec.model.build,
+        spec.model.costs,
+        proxy.loss,
+        proxy.metric,
+        *(proxy.report or ()),
+    )
     sources = {
         reference: source_fingerprint(reference, folder)
         for reference in references
         if reference is not None and ":" in reference
     }
-    content = [values, sources, data_fingerprint(spec.proxy.data, folder)]
+    content = [values, sources, data_fingerprint(proxy.data, folder)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -32,6 +32,15 @@ def recommended_line(summary: StudySummary) -> str | None:
     return f"{line} Before its confirmation the search would have taken {pick}."
 
 
+def reported_line(summary: StudySummary) -> str | None:
+    """Return what was recorded beside the metric of the recommended network; None for nothing."""
+    trial = summary.recommended.trial if summary.recommended else None
+    if trial is None or not trial.reported:
+        return None
+    figures = ", ".join(f"{name} {format_metric(value)}" for name, value in trial.reported.items())
+    return f"Recorded beside {summary.metric} in trial {trial.number}: {figures}."
+
+
 def reason_line(summary: StudySummary) -> str | None:
     """Return why the recommended candidate is not the best observed one; None where it is."""
     if summary.recommendation is None or not summary.is_pick_recommended:
@@ -84,6 +93,7 @@ def answer_lines(summary: StudySummary) -> list[str]:
     is_told = confirmation and confirmation.complete and confirmation.names_better_model
     lines = (
         recommended_line(summary),
+        reported_line(summary),
         reason_line(summary),
         None if is_told else better_model_line(summary),
         constant_line(summary),

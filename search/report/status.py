@@ -6,13 +6,14 @@ Entry points: `study_status` (budget, trials, who holds them, events), `worker_s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ...storage.database.database import Database
 from ...storage.ledger import events
 from ...storage.ledger.queries import LedgerReader
-from ...storage.ledger.slot import StudyRow
+from ...storage.ledger.slot import SlotRecord, StudyRow
 from ...storage.study.workers import list_workers
 from ..follow_up_kind import followed_name
 
@@ -32,9 +33,10 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         A mapping of JSON values: "study", "kind" and "follows" (of a study that follows up another
         one, the way and the name of that one, else null), "status", "priority", "budget", "trials",
         "paused" (those of the waiting trials that were paused), "no_better_than_constant" (complete
-        trials that are no better than a constant prediction), "untrained_reason" (why it was
-        stopped as it learned nothing; null if it was not, or is open again), "workers" (who holds
-        which trial), and "events" if any are asked for.
+        trials that are no better than a constant prediction), "best" (number, metric and reported
+        figures of the best trial so far; null before one is complete), "untrained_reason" (why it
+        was stopped as it learned nothing; null if it was not, or is open again), "workers" (who
+        holds which trial), and "events" if any are asked for.
     """
     from .summary import progress_summary
 
@@ -49,6 +51,7 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
         **progress_summary(counts),
         "paused": counts.paused,
         "no_better_than_constant": reader.count_with("no_better_than_constant"),
+        "best": _best_entry(row, reader.best_complete()),
         "untrained_reason": reader.untrained_reason(),
         "workers": [
             {"worker": record.worker, "trial": record.number} for record in reader.leased()
@@ -59,6 +62,17 @@ def study_status(database: Database, row: StudyRow, *, event_count: int = 0) -> 
             _event_entry(event) for event in events.read(database, row, last=event_count)
         ]
     return status
+
+
+def _best_entry(row: StudyRow, record: SlotRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    metric = json.loads(row.spec).get("proxy", {}).get("metric", "metric")
+    return {
+        "trial": record.number,
+        "metric": {"name": metric, "value": record.value},
+        "reported": dict((record.result or {}).get("reported", {})),
+    }
 
 
 def _event_entry(event: events.Event) -> dict[str, Any]:

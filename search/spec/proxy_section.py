@@ -96,6 +96,8 @@ class ProxySection(Section):
     metric: Reference | None = None
     direction: Literal["maximize", "minimize"] | None = None
     """For a metric of the user's own."""
+    report: list[Reference] | None = None
+    """Further metrics, which are recorded beside the one that is searched and decide nothing."""
     loss: Reference | None = None
     epochs: int | None = Field(default=None, ge=1, le=MAX_EPOCHS)
     """Passes over the training rows at most; by default 3,000 steps, or 20 epochs if more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class CompletedTrial:
         seconds: Wall-clock time of the training, its share of a batch.
         spread: Standard error of the value over replicas and folds; None for one training.
         scores: The value on each fold; empty where it is unknown.
+        reported: Further figures that were recorded beside the metric, by name.
     """
 
     number: int
@@ -61,6 +62,7 @@ class CompletedTrial:
     seconds: float | None = None
     spread: float | None = None
     scores: Sequence[float] = ()
+    reported: Mapping[str, float] = field(default_factory=dict)
 
 
 def completed_trials(records: Sequence[SlotRecord]) -> list[CompletedTrial]:
@@ -93,6 +95,7 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         seconds=result.get("seconds"),
         spread=result.get("attributes", {}).get("spread"),
         scores=tuple(result.get("scores", ())),
+        reported=result.get("reported", {}),
     )
 
 

@@ -73,9 +73,13 @@ def training_settlement(
         NO_BETTER_THAN_CONSTANT: constant_fields.get(NO_BETTER_THAN_CONSTANT),
         **device_fields,
     }
+    for name, value in result.reported.items():
+        # What we say of a trial ourselves keeps its name.
+        attributes[f"reported_{name}" if name in attributes else name] = value
     stored_result: dict[str, Any] = {
         "test": result.test_value,
         "train": result.train_value,
+        "reported": dict(result.reported),
         "scores": list(result.scores),
         "costs": dict(bound_slot.costs),
         "measured": dict(bound_slot.measured_costs),

@@ -164,6 +164,21 @@ class LedgerReader:
         """Return every slot that has widths, by number, in the columns that proposals need."""
         return self._tried_reader.read()
 
+    def best_complete(self) -> SlotRecord | None:
+        """Return the slot with the best metric, of equals the first; None while none is complete.
+
+        Optuna's direction of the study says which metric is better.
+        """
+        is_falling = self._study.direction == "minimize"
+        best_first = slots.c.value.asc() if is_falling else slots.c.value.desc()
+        query = (
+            select(slots)
+            .where(of_study(self._study.id), slots.c.outcome == TrialOutcome.COMPLETE)
+            .order_by(best_first, slots.c.number)
+            .limit(1)
+        )
+        return next((SlotRecord.from_row(row) for row in self._rows(query)), None)
+
     def count_with(self, key: str) -> int:
         """Return the number of slots whose result has a key that is true.
 

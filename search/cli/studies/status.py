@@ -10,6 +10,7 @@ import typer
 
 from ...command import format_command
 from ...flags import whole_number
+from ...report.metric_format import format_metric
 from ...units import format_duration
 from ..options import (
     JsonOption,
@@ -71,6 +72,8 @@ def status(
     if states:
         print_table(console, *_study_table(states))
         for study_state in states:
+            if (best := study_state["best"]) and best["reported"]:
+                console.print(_best_line(study_state["study"], best), markup=False)
             if useless := study_state["no_better_than_constant"]:
                 console.print(
                     f"{study_state['study']}: {useless} of its trials are no better than a "
@@ -107,6 +110,13 @@ def _study_table(states: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[l
         ]
         for study_state in states
     ]
+
+
+def _best_line(study: str, best: Mapping[str, Any]) -> str:
+    """Return the best trial so far with what is reported beside its metric."""
+    figures = {best["metric"]["name"]: best["metric"]["value"], **best["reported"]}
+    listed = ", ".join(f"{name} {format_metric(value)}" for name, value in figures.items())
+    return f"{study}: best so far trial {best['trial']}, {listed}"
 
 
 def _status_word(study_state: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ....storage.ledger.slot import widths_key
 from ...goal import GoalKind
 from ...units import COST_BY_NAME, format_cost
-from ..answer_lines import answer_lines, recommended_line
+from ..answer_lines import answer_lines, recommended_line, reported_line
 from ..figures.figures import Figure, FigureGroup
 from ..figures.view import INTERVAL, Candidate, StudyView
 from ..metric_format import format_metric
@@ -114,7 +114,8 @@ def compose(study: StudyView, groups: Sequence[FigureGroup]) -> Document:
 
 def _remarks(summary: StudySummary) -> list[str]:
     """Return what else belongs to the answer; the card shows what is recommended by itself."""
-    remarks = [line for line in answer_lines(summary) if line != recommended_line(summary)]
+    on_card = (recommended_line(summary), reported_line(summary))
+    remarks = [line for line in answer_lines(summary) if line not in on_card]
     return [*_confirmed_remarks(summary), *remarks]
 
 
@@ -151,6 +152,12 @@ def _facts(study: StudyView, candidate: Candidate) -> list[tuple[str, str]]:
     facts += [("trained", "never, only believed" if number is None else f"as trial {number}")]
     if candidate.value is not None:
         facts.append((f"validation {study.metric}, observed", format_metric(candidate.value)))
+    facts += [
+        (f"{name}, recorded beside it", format_metric(value))
+        for trial in study.trials
+        if trial.number == number
+        for name, value in trial.reported.items()
+    ]
     if candidate.mean is not None and candidate.deviation is not None:
         reach = INTERVAL * candidate.deviation
         believed = format_metric(candidate.mean, reach, with_deviation=True)

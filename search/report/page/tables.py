@@ -103,6 +103,7 @@ def trials(study: StudyView) -> Table:
         else "All trials, from the best to the worst."
     )
     recommended = study.recommended
+    reported = list(dict.fromkeys(name for trial in study.trials for name in trial.reported))
     rows = []
     for index in chosen:
         trial = study.trials[index]
@@ -114,6 +115,7 @@ def trials(study: StudyView) -> Table:
                     str(trial.origin),
                     format_widths(trial.widths),
                     f"{format_metric(trial.value)}{useless}",
+                    *(format_metric(trial.reported.get(name)) for name in reported),
                     format_count(int(trial.costs.get("parameters", 0))),
                     str(trial.seed),
                 ],
@@ -128,6 +130,7 @@ def trials(study: StudyView) -> Table:
             Column(title="origin"),
             Column(title="widths"),
             Column(title=f"validation {study.metric}", number=True),
+            *(Column(title=name, number=True) for name in reported),
             Column(title="parameters", number=True),
             Column(title="seed", number=True),
         ],

@@ -81,6 +81,7 @@ class JudgedCandidate:
             "widths": dict(self.widths),
             "metric": {"name": metric, "value": trial.value if trial else None},
             "test": trial.test if trial else None,
+            "reported": dict(trial.reported) if trial else {},
             "estimate": self.estimate.to_json() if self.estimate else None,
             "costs": dict(self.costs),
             "seed": trial.seed if trial else None,

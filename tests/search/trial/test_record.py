@@ -1,15 +1,21 @@
-"""Recording: what is kept of a trial that has learnt nothing."""
+"""Recording: what is kept of a trial that has learnt nothing, and of metrics beside the one."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
-from widthwise.search.report.answer_lines import constant_line
-from widthwise.search.report.evidence import StudyEvidence
+from widthwise.objectives.loop.result import TrainingOutcome, TrainingResult
+from widthwise.search.report.answer_lines import constant_line, reported_line
+from widthwise.search.report.evidence import StudyEvidence, load_evidence
+from widthwise.search.report.page.write import write_report
 from widthwise.search.report.status import study_status
 from widthwise.search.report.summary import build_summary
+from widthwise.search.trial.bind import BoundSlot
+from widthwise.search.trial.record import training_settlement
+from widthwise.storage.ledger.slot import Slot
 from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
 QUANTITIES = """
@@ -26,7 +32,7 @@ COMMONEST_CLASS = "(x[:, 0] > 0.4).long() + (x[:, 0] > 1).long()"
 
 
 def make_study(
-    folder: Path, new_harness: HarnessFactory, targets: str, metric: str, **proxy: int
+    folder: Path, new_harness: HarnessFactory, targets: str, metric: str, **proxy: Any
 ) -> StudyHarness:
     (folder / "quantities.py").write_text(QUANTITIES.format(targets=targets))
     study = new_harness(trials=3, data="quantities.py:load", metric=metric, **{"folds": 1, **proxy})
@@ -96,3 +102,88 @@ def test_exactly_as_good_is_told_from_better_where_means_are_rounded(
         assert record.result is not None
         assert record.value == pytest.approx(record.result["constant_score"], rel=1e-12)
         assert record.result["no_better_than_constant"] is True
+
+
+OWN_METRICS = """
+def shift(outputs, targets):
+    return float((outputs - targets).mean())
+
+def seldom(outputs, targets):
+    seldom.calls = getattr(seldom, "calls", 0) + 1
+    if seldom.calls > 1:
+        raise ValueError("only before the study")
+    return 1.0
+"""
+
+
+def test_metrics_beside_the_one_that_is_searched_are_shown_everywhere(
+    tmp_path: Path, new_harness: HarnessFactory
+) -> None:
+    (tmp_path / "own.py").write_text(OWN_METRICS)
+    study = make_study(
+        tmp_path,
+        new_harness,
+        "x[:, :3]",
+        "r2",
+        folds=4,
+        replicas=2,
+        report=["r2", "rmse", "own.py:shift", "own.py:seldom"],
+    )
+    records = study.records()
+    for record, trial in zip(records, study.trials(), strict=True):
+        assert record.result is not None
+        assert record.value is not None
+        figures = record.result["reported"]
+        assert list(figures) == ["r2", "rmse", "shift"], "what raised is left out"
+        # The mean over folds and seeds, of the same weights on the same rows.
+        assert figures["r2"] == pytest.approx(record.value, rel=1e-12)
+        assert {name: trial.user_attrs[name] for name in figures} == figures
+    best = max(records, key=lambda record: record.value or -math.inf)
+    assert best.result is not None
+    state = study_status(study.database, study.row)
+    assert state["best"] == {
+        "trial": best.number,
+        "metric": {"name": "r2", "value": best.value},
+        "reported": best.result["reported"],
+    }
+    evidence = load_evidence(study.database, study.row.name)
+    summary = build_summary(evidence)
+    taken = summary.recommended
+    assert taken is not None
+    assert taken.trial is not None
+    history = {trial["trial"]: trial["reported"] for trial in summary.to_json()["history"]}
+    assert history == {record.number: (record.result or {})["reported"] for record in records}
+    line = reported_line(summary)
+    assert line is not None
+    assert line.startswith(f"Recorded beside r2 in trial {taken.trial.number}: r2 ")
+    write_report(evidence, tmp_path / "report")
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "| rmse | shift |" in page
+
+
+def test_a_name_of_ours_stays_ours() -> None:
+    slot = Slot(number=0, token="t", attempt=1, widths={"a": 8}, origin="sampler", trial_id=1)
+    bound_slot = BoundSlot(slot=slot, seed=7, costs={}, measured_costs={}, constraints={})
+    result = TrainingResult(
+        outcome=TrainingOutcome.COMPLETE,
+        value=0.5,
+        score=0.5,
+        fidelity=3.0,
+        test_value=0.25,
+        best_epoch=0,
+        epochs=3,
+        curve=(0.5,),
+        losses=(1.0,),
+        validation_losses=(1.0,),
+        spread=None,
+        learning_rate=1e-3,
+        engine="plain",
+        seconds=1.0,
+        device="cpu",
+        parameters=10,
+        peak_memory=None,
+        detail=None,
+        reported={"test": 7.0, "f1": 0.75},
+    )
+    attributes = training_settlement(bound_slot, result, "cpu").result["attributes"]
+    assert (attributes["test"], attributes["reported_test"], attributes["f1"]) == (0.25, 7.0, 0.75)
