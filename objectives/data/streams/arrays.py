@@ -73,11 +73,20 @@ def find_arrays(result: Any) -> list[Any] | None:
             validation and test to them.
     """
     splits = split_parts(result)
+    if isinstance(result, tuple | list) and splits is not None and _names_differ(splits):
+        splits = None  # inputs and targets
     if splits is not None and all(
         _is_samples(part, alone=isinstance(result, Mapping)) for part in splits
     ):
         return [_read_samples(part) for part in splits]
     return [_read_samples(result)] if _is_samples(result, alone=True) else None
+
+
+def _names_differ(parts: Sequence[Any]) -> bool:
+    """Return whether parts are mappings of different names."""
+    return all(isinstance(part, Mapping) for part in parts) and any(
+        set(part) != set(parts[0]) for part in parts
+    )
 
 
 def split_parts(result: Any) -> list[Any] | None:

@@ -20,7 +20,7 @@ import torch
 
 from ...errors import DataError
 from ...randomness import Randomness
-from .loader_settings import LoaderSettings, Requests
+from .loader_settings import LoaderSettings, Requests, loaded_batches
 from .loading import BatchDataset, BatchStream, stream_seed
 
 _ORDER, _LOADING, _PASS = 1, 2, 3  # kinds of streams that a seed has
@@ -88,7 +88,7 @@ class MapFeed:
         requests.keys, requests.start = self._order(seed, epoch), start
         requests.seeds = lambda position: stream_seed(seed, _LOADING, epoch, position)
         requests.single = self._single
-        yield from loader
+        yield from loaded_batches(loader)
         if self._settings.persistent:
             self._idle = loader, requests
 
@@ -176,7 +176,7 @@ class StreamFeed:
             drop_last=settings.drop_last,
             seed=seed,
         )
-        yield from settings.make(stream, None, seed)
+        yield from loaded_batches(settings.make(stream, None, seed))
 
     def close(self) -> None:
         """End nothing: no worker outlives its iterator."""

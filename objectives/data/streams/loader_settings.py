@@ -6,6 +6,7 @@ of batches.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -143,6 +144,28 @@ class WorkerOptions:
             "persistent_workers": self.persistent and isinstance(dataset, BatchDataset),
             "pin_memory": self.pinned and torch.cuda.is_available(),
         }
+
+
+def loaded_batches(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Yield a loader's batches; its workers end at once where that ends midway.
+
+    An error would keep the iterator, and so its workers, for as long as somebody holds the error.
+    """
+    batches = iter(loader)
+    try:
+        yield from batches
+    except BaseException:
+        _end_workers(batches)
+        raise
+
+
+def _end_workers(batches: Any) -> None:
+    end = getattr(batches, "_shutdown_workers", None)
+    if end is not None:
+        with suppress(
+            RuntimeError
+        ):  # torch says once more that one was killed, in a signal handler
+            end()
 
 
 @final

@@ -118,6 +118,13 @@ class SplitSource:
                 raise
             if isinstance(error, ObjectiveError):
                 raise DataError(f"{self.name}: {error}") from error
+            if dead := _DEAD_WORKER.search(str(error)):
+                # When that is noticed has nothing to do with the batch that is waited for.
+                raise DataError(
+                    f"{self.name}: a loader worker (process {dead[1].strip()}) died: it was "
+                    "killed, maybe for the memory that it took, or crashed; give the loader fewer "
+                    "workers, or mend the data set."
+                ) from error
             raise DataError(f"{name}: {_describe_loader_error(error)}") from error
         if isinstance(given, LoadFailure):
             raise_failure(given, name)
@@ -223,11 +230,6 @@ def _describe_part(batch: Batch, part: str) -> str:
 def _describe_loader_error(error: BaseException) -> str:
     """Return a sentence on what torch's loader, or another one, raised."""
     message = str(error)
-    if dead := _DEAD_WORKER.search(message):
-        return (
-            f"a loader worker (process {dead[1].strip()}) died: it was killed, maybe for the "
-            "memory that it took, or crashed; give the loader fewer workers, or mend the data set."
-        )
     if _FROM_WORKER.match(message):
         lines = [line for line in message.strip().splitlines() if line.strip()]
         return f"a loader worker raised {lines[-1].strip().rstrip('.')}: mend the loader."
