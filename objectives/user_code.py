@@ -12,10 +12,10 @@ torch: where it was never imported, no exception comes from it.
 Whatever a user's code raises is an error of that code: also `sys.exit` and
 `asyncio.CancelledError`, which are no `Exception`. Only a person's Ctrl-C passes.
 
-Entry points: `load_object` gives the function, `source_fingerprint` the hash of its source file;
-`user_errors` turns what a user's code raises into an error of ours; `raised_by_user_code`,
-`user_code_location`, `first_line`, `root_cause`, `is_out_of_memory` and `is_tensor_too_large` read
-an exception.
+Entry points: `load_object` gives the function, `LoadedFiles` takes what was loaded to another
+process, `source_fingerprint` gives the hash of a source file; `user_errors` turns what a user's
+code raises into an error of ours; `raised_by_user_code`, `user_code_location`, `first_line`,
+`root_cause`, `is_out_of_memory` and `is_tensor_too_large` read an exception.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, final
 
 from .errors import ImportFailure, ObjectiveError, describe_error, did_you_mean, error_message
 from .interrupt import raise_if_interrupt
@@ -43,6 +43,9 @@ _OUT_OF_MEMORY_MESSAGES = (
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _PACKAGE_FOLDERS = {"site-packages", "dist-packages"}
 """Names of the folders of installed packages: this environment's, its base's, an overlay's."""
+
+_MODULE_PREFIX = "widthwise_user_"
+"""How the names of modules begin that were loaded from a user's file."""
 
 _TOO_LARGE_MESSAGE = "calculation overflowed"  # the words of torch's storage size check
 
@@ -88,6 +91,23 @@ def source_fingerprint(reference: str, base: Path) -> str:
         # A module without a file (built in, or a namespace): its name is all there is to hash.
         return hashlib.sha256(source.encode()).hexdigest()
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+@final
+class LoadedFiles:
+    """The files of user code that this process has loaded.
+
+    Pickled before anything that is defined in them, they are loaded in the process that unpickles:
+    one that was not forked, such as a worker of a loader.
+    """
+
+    def __reduce__(self) -> tuple[Callable[[list[str]], "LoadedFiles"], tuple[list[str]]]:
+        files = [
+            str(module.__file__)
+            for name, module in sys.modules.items()
+            if name.startswith(_MODULE_PREFIX)
+        ]
+        return _load_files, (files,)
 
 
 @contextmanager
@@ -190,11 +210,17 @@ def _resolve_file(source: str, base: Path) -> Path:
     return path
 
 
+def _load_files(files: list[str]) -> LoadedFiles:
+    for file in files:
+        _load_file(file, Path())
+    return LoadedFiles()
+
+
 def _load_file(source: str, base: Path) -> ModuleType:
     path = _resolve_file(source, base)
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     # One stable name per path: loaded once, and what it defines can be pickled.
-    name = f"widthwise_user_{path.stem}_{digest}"
+    name = f"{_MODULE_PREFIX}{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

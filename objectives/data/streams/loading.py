@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, IterableDataset, default_collate, get_work
 from ...errors import DataError, ObjectiveError, describe_error
 from ...interrupt import raise_if_interrupt
 from ...randomness import Randomness
-from ...user_code import is_out_of_memory, user_code_location
+from ...user_code import LoadedFiles, is_out_of_memory, user_code_location
 
 _CPU = torch.device("cpu")
 
@@ -93,6 +93,9 @@ class BatchDataset(Dataset[Any]):
         """
         self.dataset, self._collate = dataset, collate
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (LoadedFiles(), type(self), vars(self))
+
     def __getitem__(self, request: BatchRequest) -> Any:
         """Return what the collate function makes of the samples, or a `LoadFailure`."""
         try:
@@ -151,6 +154,9 @@ class BatchStream(IterableDataset[Any]):
         self._collate, self._batch_size, self._drop_last = collate, batch_size, drop_last
         self._seed = seed
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (LoadedFiles(), type(self), vars(self))
+
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         seed = self._seed if worker is None else stream_seed(self._seed, worker.id)
@@ -177,6 +183,13 @@ class BatchStream(IterableDataset[Any]):
             if len(chunk) < self._batch_size and self._drop_last:
                 return
             yield _collate(self._collate, chunk, None)
+
+
+def _restore(_: LoadedFiles, kind: type[Any], state: dict[str, Any]) -> Any:
+    """Return a data set in a worker that was not forked; the user's files are loaded by now."""
+    restored = object.__new__(kind)
+    vars(restored).update(state)
+    return restored
 
 
 def _collate(collate: Callable[[Any], Any], samples: Any, keys: Sequence[Any] | None) -> Any:
