@@ -5,6 +5,8 @@ needs no torch does not wait for it.
 
     import widthwise
 
+    result = widthwise.search(build=…, widths=…, data=…, limits=…)    # `search` is a package, too
+
     space = widthwise.Space([widthwise.Width.range("hidden", 8, 512, step=8)])
     sampler = widthwise.WidthSampler(space, widthwise.Limits(parameters=20_000), cost=…)
 """
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .objectives.model.objective import Objective
     from .objectives.own_training.trial import Trial
     from .search.errors import SearchError
+    from .search.python.result import SearchResult
+    from .search.python.search import search
     from .search.sampler.optuna_sampler import WidthSampler
     from .search.space.limits import Limits
     from .search.space.space import Divisible, Order, Space, Tie, Width
@@ -37,6 +41,7 @@ _HOMES = {
     "objectives.model.objective": ("Objective",),
     "objectives.own_training.trial": ("Trial",),
     "search.errors": ("SearchError",),
+    "search.python.result": ("SearchResult",),
     "search.space.limits": ("Limits",),
     "search.sampler.optuna_sampler": ("WidthSampler",),
     "search.space.space": ("Divisible", "Order", "Space", "Tie", "Width"),
@@ -56,6 +61,7 @@ __all__ = [
     "ObjectiveError",
     "Order",
     "SearchError",
+    "SearchResult",
     "Space",
     "Spec",
     "Split",
@@ -71,10 +77,13 @@ __all__ = [
     "load_spec",
     "parse_spec",
     "run",
+    "search",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "search":
+        return import_module(".search", __name__)  # a package that can be called
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -1,9 +1,10 @@
 """A user's own code: loading it by reference, and saying what went wrong in it.
 
-A reference is `FILE.py:name` or `package.module:name`. A file is looked for beside the spec
-(`base`) and runs once per process; the folder it lies in goes to the end of `sys.path`, so that it
-can import its neighbours. Not to the front, as `python FILE.py` would do: a `queue.py` there would
-stand for the standard library's in all that is imported from then on.
+A reference is `FILE.py:name` or `package.module:name`; or it names an object of this program
+(`held_objects`). A file is looked for beside the spec (`base`) and runs once per process; the
+folder it lies in goes to the end of `sys.path`, so that it can import its neighbours. Not to the
+front, as `python FILE.py` would do: a `queue.py` there would stand for the standard library's in
+all that is imported from then on.
 
 An exception of a user's code becomes one sentence that names the line. Running out of memory is no
 mistake of the user's, but an outcome of a trial, and is passed on as it is. Nothing here imports
@@ -31,6 +32,7 @@ from types import ModuleType
 from typing import Any, final
 
 from .errors import ImportFailure, ObjectiveError, describe_error, did_you_mean, error_message
+from .held_objects import held, held_hash, is_held_reference
 from .interrupt import raise_if_interrupt
 
 _OUT_OF_MEMORY_MESSAGES = (
@@ -60,6 +62,8 @@ def load_object(reference: str, base: Path) -> Callable[..., Any]:
     Raises:
         ImportFailure: Nothing callable is there; the sentence says which part is missing.
     """
+    if is_held_reference(reference):
+        return held(reference)  # type: ignore[no-any-return]
     source, name = _split_reference(reference)
     module = _load_file(source, base) if _is_file(source) else _load_module(source, base)
     resolved: Any = module
@@ -74,11 +78,14 @@ def load_object(reference: str, base: Path) -> Callable[..., Any]:
 
 
 def source_fingerprint(reference: str, base: Path) -> str:
-    """Return the SHA-256 of the source file that a reference names.
+    """Return the SHA-256 of the source file that a reference names, or of the object itself.
 
     Raises:
         ImportFailure: There is no such file or module.
     """
+    if is_held_reference(reference):
+        held(reference)  # where it is not, nothing can be done with the hash
+        return held_hash(reference)
     source, _ = _split_reference(reference)
     if _is_file(source):
         return hashlib.sha256(_resolve_file(source, base).read_bytes()).hexdigest()

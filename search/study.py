@@ -271,44 +271,87 @@ def run(
         ObjectiveError: The model, the data or the metric does not work.
         StorageError: The database refuses.
     """
-    launcher = Launcher.parse(on)
     console = PlainConsole(stderr=True)
     options = FleetWorkerOptions(
         lease_seconds=lease,
         threads=threads,
         checkpoints=Path(checkpoints) if checkpoints else None,
     )
+    launcher = Launcher.parse(on)
     with Database.open(resolve_url(storage), create=True) as database:
-        study = create_or_join_study(
+        study = run_to_the_end(
+            database,
             spec,
             base or Path.cwd(),
-            lambda: database,
-            console,
-            find_existing=lambda name: find_study(database, name),
-        )
-        stop = StopRequest()
-        exit_code = run_fleet(
-            database,
-            study.name,
             options,
             console,
             worker_count=workers,
             launcher=launcher,
+            confirm=confirm,
+            stop=StopRequest(),
+        )
+        return load_summary(database, study.name).to_json()
+
+
+def run_to_the_end(
+    database: Database,
+    spec: Spec,
+    base_folder: Path,
+    options: FleetWorkerOptions,
+    console: Console,
+    *,
+    worker_count: int,
+    launcher: Launcher,
+    confirm: bool,
+    stop: StopRequest,
+) -> StudyRow:
+    """Start a study or join it, run workers until it is done, and confirm its answer.
+
+    Args:
+        database: Where it is, or will be.
+        spec: What to search.
+        base_folder: Folder that the spec's files are relative to.
+        options: How each worker works.
+        console: Where progress is written.
+        worker_count: Workers to start at most.
+        launcher: Where.
+        confirm: Whether to confirm the answer.
+        stop: Learns of a stop that is asked for meanwhile.
+
+    Raises:
+        NothingLearned: The study was stopped, as it learns nothing.
+        Drained, FollowUpStopped: The workers ended early, or were asked to.
+        SearchError, ObjectiveError, StorageError: As of `run`.
+    """
+    study = create_or_join_study(
+        spec,
+        base_folder,
+        lambda: database,
+        console,
+        find_existing=lambda name: find_study(database, name),
+    )
+    exit_code = run_fleet(
+        database,
+        study.name,
+        options,
+        console,
+        worker_count=worker_count,
+        launcher=launcher,
+        stop=stop,
+    )
+    reason = LedgerReader(database, study).untrained_reason()
+    if reason is not None:
+        raise NothingLearned(reason)
+    if exit_code:
+        raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
+    if confirm:
+        confirm_finished(
+            database,
+            study.name,
+            options,
+            console,
+            worker_count=worker_count,
+            launcher=launcher,
             stop=stop,
         )
-        reason = LedgerReader(database, study).untrained_reason()
-        if reason is not None:
-            raise NothingLearned(reason)
-        if exit_code:
-            raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
-        if confirm:
-            confirm_finished(
-                database,
-                study.name,
-                options,
-                console,
-                worker_count=workers,
-                launcher=launcher,
-                stop=stop,
-            )
-        return load_summary(database, study.name).to_json()
+    return study

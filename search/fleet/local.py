@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from signal import SIGKILL, Signals
-from typing import final
+from typing import Protocol, final
 
 from .worker_fleet import WorkerFleet
-from .worker_process import WorkerExit, WorkerProcess
+from .worker_process import WorkerExit
+
+
+class RunningWorker(Protocol):
+    """A worker that was started on this machine."""
+
+    def poll(self) -> WorkerExit | None:
+        """Return how it ended; None while it runs."""
+        ...
+
+    def signal(self, signum: Signals) -> None:
+        """Send it a signal, if it still runs."""
+        ...
+
+    def close(self) -> None:
+        """End it at once, if it still runs; its slots come back when their leases expire."""
+        ...
 
 
 @final
@@ -18,7 +34,7 @@ class LocalFleet(WorkerFleet):
         workers: Their processes, started.
     """
 
-    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+    def __init__(self, workers: Sequence[RunningWorker]) -> None:
         self._workers = workers
 
     def size(self) -> int:

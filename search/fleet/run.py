@@ -23,6 +23,8 @@ from ..spec.device import device_for
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
 from .devices import VISIBLE_VARIABLE, assign_gpus, count_gpus, describe_assignment
+from .forked_worker import ForkedWorker, check_fork
+from .in_process import InProcessFleet
 from .local import LocalFleet
 from .worker_fleet import Launcher, WorkerFleet
 from .worker_process import WorkerExit, WorkerProcess
@@ -77,6 +79,7 @@ def run_fleet(
     # A command line is bytes to the system, whatever its locale makes of them.
     encoded_name = os.fsdecode(name.encode())
     arguments = ["worker", *options.to_arguments(), "--", encoded_name]
+    stop_request = stop or StopRequest()
     fleet: WorkerFleet
     if launcher is Launcher.RAY:
         from .ray import RayFleet  # Ray is an extra
@@ -88,6 +91,11 @@ def run_fleet(
             )
         gpu = device == "cuda"
         fleet = RayFleet(arguments, fleet_size, database.url, threads=options.threads, gpu=gpu)
+    elif launcher is Launcher.IN_PROCESS:
+        fleet = InProcessFleet(database, name, options, stop_request)
+    elif launcher is Launcher.FORK:
+        check_fork(device, options.threads)
+        fleet = LocalFleet([ForkedWorker(database.url, name, options) for _ in range(fleet_size)])
     else:
         gpus = assign_gpus(device, fleet_size, os.environ, gpu_count)
         if (assignment := describe_assignment(gpus)) is not None:
@@ -99,7 +107,6 @@ def run_fleet(
                 for environment in environments
             ]
         )
-    stop_request = stop or StopRequest()
     try:
         with (
             stop_on_signals(stop_request.request),

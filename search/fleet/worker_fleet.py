@@ -26,23 +26,26 @@ class Launcher(enum.StrEnum):
     Attributes:
         LOCAL: As processes of this machine.
         RAY: Where Ray's scheduler puts them.
+        IN_PROCESS: One in this very process, for objects that no other one can load.
+        FORK: As forks of this process, which inherit its objects.
     """
 
     LOCAL = "local"
     RAY = "ray"
+    IN_PROCESS = "in this process"
+    FORK = "fork"
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the launcher of that name.
+        """Return the launcher of that name, of those that a person may choose.
 
         Raises:
             SpecError: There is none.
         """
-        try:
-            return cls(text)
-        except ValueError:
-            expected = " or ".join(cls)
-            raise SpecError(f'--on: found "{text}", expected {expected}') from None
+        chosen = (cls.LOCAL, cls.RAY)
+        if text not in chosen:
+            raise SpecError(f'--on: found "{text}", expected {" or ".join(chosen)}')
+        return cls(text)
 
 
 class WorkerFleet(ABC):
@@ -69,7 +72,6 @@ class WorkerFleet(ABC):
         """Return how many workers have not ended."""
         return self.size() - len(self.exits())
 
-    @final
     def watch(self, tick: Callable[[], None]) -> Sequence[WorkerExit]:
         """Call `tick` a few times a second until every worker has ended; return how they did."""
         while self.running():

@@ -5,14 +5,18 @@ Entry points: `confirmed_factor`, `LENGTH_FACTOR`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...storage.ledger.slot import StudyRow
 from ..errors import FingerprintMismatch, SpecError
-from ..problem.build import proxy_settings
-from ..problem.problem import Problem
 from ..problem.stored import stored_spec
 from ..spec.overrides import with_overrides
 from ..spec.proxy_section import MAX_LENGTH_FACTOR
 from ..spec.spec import Spec
+
+# Who starts a run is spared loading torch.
+if TYPE_CHECKING:
+    from ..problem.problem import Problem
 
 LENGTH_FACTOR = 3.0
 """Times the search's epochs and patience that a confirmation trains, unless it is told otherwise:
@@ -59,4 +63,6 @@ def confirmed_factor(problem: Problem, existing: StudyRow | None, epochs: int | 
 
 
 def _epochs(problem: Problem, spec: Spec) -> int:
+    from ..problem.build import proxy_settings
+
     return proxy_settings(spec, problem.objective.data).epochs

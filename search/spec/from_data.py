@@ -34,7 +34,7 @@ def sections_from_data(data: str, *, family: str, **proxy: object) -> dict[str, 
     return {
         "study": {"name": _study_name_from(data), "trials": _DEFAULT_TRIALS},
         "model": {"family": family},
-        "widths": _default_widths(family, _count_few_rows(data, proxy)),
+        "widths": default_widths(family, _count_few_rows(data, proxy)),
         "proxy": {
             "data": data,
             **{key: value for key, value in proxy.items() if value is not None},
@@ -42,7 +42,7 @@ def sections_from_data(data: str, *, family: str, **proxy: object) -> dict[str, 
     }
 
 
-def _default_widths(family: str, rows: int | None) -> dict[str, Any]:
+def default_widths(family: str, rows: int | None) -> dict[str, Any]:
     """Return the widths that a family is searched with; the spec's check refuses an unknown one.
 
     Args:

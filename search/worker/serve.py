@@ -2,12 +2,13 @@
 
 A child process trains; this one keeps the leases and announces the worker.
 
-Entry points: `study_worker`; `build_supervisor`, what runs one study's batches, for the pool too.
+Entry points: `study_worker`; `build_supervisor`, what runs one study's batches, for the pool too;
+`start_process`, the trainer that both take unless they are given another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
@@ -28,7 +29,7 @@ from .heartbeat import BEATS_PER_LEASE, WorkerHeartbeat
 from .messages import TrainerConfig
 from .options import WorkerOptions
 from .shutdown import StopRequest, stop_on_signals, worker_name
-from .supervisor import TrialSupervisor
+from .supervisor import Trainer, TrialSupervisor
 from .trainer_process import TrainerProcess
 from .worker import Worker
 
@@ -56,12 +57,19 @@ class WorkerContext:
         self.console.print(sentence, markup=False)
 
 
+MakeTrainer = Callable[[TrainerConfig, WorkerContext], Trainer]
+"""Makes what trains a study's slots."""
+
+
 @contextmanager
 def worker_context(
-    database: Database, options: WorkerOptions, console: Console
+    database: Database,
+    options: WorkerOptions,
+    console: Console,
+    stop: StopRequest | None = None,
 ) -> Iterator[WorkerContext]:
     """Announce a worker process and hear its stop signals until the block ends."""
-    stop_request = StopRequest(parent_pid=options.parent_pid)
+    stop_request = stop or StopRequest(parent_pid=options.parent_pid)
     heartbeat = WorkerHeartbeat(
         database, name=worker_name(), beat_seconds=options.lease_seconds / BEATS_PER_LEASE
     )
@@ -83,7 +91,7 @@ class _StudyObserver:
     context: WorkerContext
     study: StudyRow
     metric: str | None
-    trainer: TrainerProcess
+    trainer: Trainer
 
     def activity_changed(self, activity: WorkerActivity) -> None:
         self.context.heartbeat.set_activity(
@@ -99,9 +107,25 @@ class _StudyObserver:
         self.context.log(f"trial {outcome.number}: {outcome.kind}{value_text}{detail_text}")
 
 
+def start_process(config: TrainerConfig, context: WorkerContext) -> Trainer:
+    """Return a trainer in a child process, which is started with the first batch."""
+    return TrainerProcess(
+        config,
+        context.database.url,
+        grace_seconds=context.options.grace_seconds,
+        stop_requested=context.stop,
+    )
+
+
 @contextmanager
 def study_worker(
-    database: Database, name: str, options: WorkerOptions, console: Console
+    database: Database,
+    name: str,
+    options: WorkerOptions,
+    console: Console,
+    *,
+    make_trainer: MakeTrainer = start_process,
+    stop: StopRequest | None = None,
 ) -> Iterator[Worker]:
     """Make a worker on one study; its stop signals are heard until the block ends.
 
@@ -110,17 +134,21 @@ def study_worker(
         name: The study's name.
         options: How to work.
         console: Where the end of each trial is written.
+        make_trainer: Makes what trains.
+        stop: Learns of a stop that is asked for; None for one of its own.
     """
     study = load_study(database, name)
-    with worker_context(database, options, console) as context:
-        supervisor = build_supervisor(study, context)
+    with worker_context(database, options, console, stop) as context:
+        supervisor = build_supervisor(study, context, make_trainer)
         try:
             yield Worker(supervisor=supervisor)
         finally:
             supervisor.trainer.release_device()
 
 
-def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor:
+def build_supervisor(
+    study: StudyRow, context: WorkerContext, make_trainer: MakeTrainer = start_process
+) -> TrialSupervisor:
     """Return what runs one study's batches; nothing is loaded or claimed before the first one.
 
     The trainer that the first batch starts compares the study's fingerprint with what is here,
@@ -128,7 +156,7 @@ def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor
     """
     database, options = context.database, context.options
     spec = stored_spec(study)
-    trainer = TrainerProcess(
+    trainer = make_trainer(
         TrainerConfig(
             study=study.name,
             worker=worker_name(),
@@ -137,9 +165,7 @@ def build_supervisor(study: StudyRow, context: WorkerContext) -> TrialSupervisor
             device=device_for(study.name, spec.proxy.device, options.device),
             checkpoints=checkpoint_folder(options.checkpoints, database.url, study),
         ),
-        database.url,
-        grace_seconds=options.grace_seconds,
-        stop_requested=context.stop,
+        context,
     )
     return TrialSupervisor(
         ledger=Ledger(database, study, worker=worker_name(), lease_seconds=options.lease_seconds),

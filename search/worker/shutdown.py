@@ -50,7 +50,13 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: Callable[[], None]) -> Iterator[None]:
-    """Call `request` on SIGTERM and the first Ctrl-C within the block; a second one interrupts."""
+    """Call `request` on SIGTERM and the first Ctrl-C within the block; a second one interrupts.
+
+    Signals reach the main thread alone: in another one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def handle_signal(signum: int, frame: FrameType | None) -> None:
         del frame

@@ -41,7 +41,14 @@ MAX_CONSECUTIVE_FAILURES = 6
 
 
 class Trainer(Protocol):
-    """What trains slots."""
+    """What trains slots.
+
+    Attributes:
+        engine_note: A sentence for people on how it trains, once it was started; whoever shows it
+            empties it.
+    """
+
+    engine_note: str
 
     @property
     def claim_size(self) -> int:

@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> None:
             with Database.open(
                 resolve_url(None), create=False, open_seconds=RETRY_SECONDS, patient=True
             ) as database:
-                runner, engine_note = _build_runner(database, commands.config)
+                runner, engine_note = build_runner(database, commands.config)
                 reply(
                     Ready(
                         claim_size=runner.claim_size,
@@ -145,8 +145,11 @@ def main(arguments: list[str]) -> None:
             reply(Raised.from_error(error))
 
 
-def _build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str]:
-    """Return what runs the study's slots, and a sentence on the engine that it uses."""
+def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str]:
+    """Return what runs the study's slots, and a sentence on the engine that it uses.
+
+    torch is told how many threads to train on, and on which GPU.
+    """
     import torch
 
     from ...objectives.training.settings import resolve_device

@@ -66,11 +66,12 @@ def test_a_fleet_that_has_ended_is_not_waited_for() -> None:
     fleet.wait_for_exits(1e9)
 
 
-@pytest.mark.parametrize("launcher", Launcher)
+@pytest.mark.parametrize("launcher", [Launcher.LOCAL, Launcher.RAY])
 def test_a_launcher_is_known_by_its_name(launcher: Launcher) -> None:
     assert Launcher.parse(launcher.value) is launcher
 
 
-def test_an_unknown_launcher_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(SpecError, match=r'^--on: found "moon", expected local or ray$'):
-        Launcher.parse("moon")
+@pytest.mark.parametrize("text", ["moon", Launcher.FORK.value, Launcher.IN_PROCESS.value])
+def test_an_unknown_launcher_is_refused_with_those_that_are_known(text: str) -> None:
+    with pytest.raises(SpecError, match=f'^--on: found "{text}", expected local or ray$'):
+        Launcher.parse(text)

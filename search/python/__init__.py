@@ -1,0 +1,1 @@
+"""A search from Python: functions and objects in, a result out; no file is needed."""

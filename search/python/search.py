@@ -1,0 +1,285 @@
+"""`widthwise.search`: one call that searches, confirms and returns a result, in a notebook too.
+
+    result = widthwise.search(
+        build=lambda widths: nn.Sequential(nn.Linear(64, widths["a"]), …),
+        widths={"a": range(8, 257, 8)},
+        data=(x, y),
+        limits={"flops": "100k"},
+        trials=40,
+    )
+    result.widths, result.verdict_text, result.table
+    network = result.model()
+
+It is what `widthwise run` does, with objects in the place of references: the same ledger, the same
+limits, the same report. One worker trains in this process. Several are processes: started anew
+where everything can be imported or pickled, else forks of this one.
+
+Entry point: `search`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from sqlalchemy.engine import URL
+
+from ...objectives.errors import describe_type
+from ...objectives.held_objects import FILE_VARIABLE, pickled
+from ...storage.database.database import Database, resolve_url
+from ...storage.study.study import find_study, load_study
+from ..command import format_command
+from ..errors import Drained, SpecError
+from ..fleet.forked_worker import check_fork
+from ..fleet.worker_fleet import Launcher
+from ..follow_up_kind import FollowUpKind
+from ..followup.follow_up import FollowUpStopped, find_follow_up
+from ..problem.seeds import confirmation_seed
+from ..problem.stored import stored_spec
+from ..report.console import PlainConsole
+from ..report.evidence import load_evidence
+from ..space.limits import Limits
+from ..space.space import Space
+from ..space.width import Width
+from ..spec.device import EXPECTED_DEVICES, check_device
+from ..spec.spec import parse_spec
+from ..study import run_to_the_end
+from ..worker.options import FleetWorkerOptions
+from ..worker.shutdown import StopRequest
+from .arguments import Arguments
+from .result import SearchResult
+
+_MAX_WORKERS = 1024
+
+
+def search(
+    *,
+    data: Any,
+    widths: Space | Mapping[str, Any] | Sequence[Width] | None = None,
+    build: Callable[..., Any] | str | None = None,
+    family: str | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
+    trials: int | Literal["auto"] = 40,
+    metric: Callable[..., Any] | str | None = None,
+    direction: Literal["maximize", "minimize"] | None = None,
+    loss: Callable[..., Any] | str | None = None,
+    train: Callable[..., Any] | str | None = None,
+    goal: Literal["best", "smallest", "front"] | None = None,
+    good_enough: float | None = None,
+    target: str | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    device: str | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    workers: int = 1,
+    threads: int = 1,
+    confirm: bool = True,
+    progress: bool = True,
+    **keys: Any,
+) -> SearchResult:
+    """Search the widths of a network, confirm the answer, and return what was found.
+
+    Ctrl-C ends the training at its next epoch; the result is then partial, and says so
+    (`complete`). The same call with the same name and storage goes on where it was; a second
+    Ctrl-C interrupts at once.
+
+    Args:
+        data: `(x, y)` of arrays, tensors or tables; pairs of training, validation and test; a
+            table with `target`; data sets or loaders of torch; a function that returns one of
+            these; a file's path, or the name of a built-in set.
+        widths: Names to ranges, choices or `Width`s, with `order`, `tie` and `divisible` as in a
+            spec; or a `Space`. A family has its own.
+        build: `build(widths) -> nn.Module`: a function, a class, a closure, or a reference.
+        family: A built-in family in its place; "mlp" where neither is given.
+        limits: Hard bounds on costs, such as `{"flops": "2M"}`, or `Limits`.
+        trials: Trainings; "auto" for a search that ends itself.
+        metric: A name, or `metric(outputs, targets) -> float`.
+        direction: Whether that is to be maximised or minimised.
+        loss: A name, or `loss(outputs, targets) -> scalar tensor`.
+        train: A training of your own, `train(widths, trial) -> float`.
+        goal: "best" network that fits, "smallest" that is good enough, or "front".
+        good_enough: For the goal "smallest": the metric that is good enough.
+        target: Column to predict, of a table or a file.
+        seed: Of everything that is drawn.
+        epochs: Of a training at most.
+        device: What to train on: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        storage: Database URL; None for a temporary file that goes with the result.
+        name: Of the study; by default the builder's.
+        workers: How many train at the same time.
+        threads: CPU threads of each.
+        confirm: Whether to train the answer again, long and with fresh seeds, at the end.
+        progress: Whether to write progress to stderr.
+        **keys: Other keys of a spec's sections study, model and proxy, such as `batch_size`,
+            `patience`, `folds`, `activation` or `cost`; and `references`.
+
+    Raises:
+        SearchError: An argument makes no sense, nothing is feasible, or nothing is learned.
+        ObjectiveError: The model, the data or the metric does not work.
+        StorageError: The database refuses.
+        KeyboardInterrupt: A second Ctrl-C; what was in training is given back.
+    """
+    _check_count("workers", workers)
+    _check_count("threads", threads)
+    if device is not None:
+        try:
+            check_device(device)
+        except (ValueError, TypeError):
+            raise SpecError(f"device: found {device!r}, expected {EXPECTED_DEVICES}") from None
+    arguments = Arguments(
+        widths=widths,
+        data=data,
+        limits=limits,
+        name=name,
+        build=build,
+        family=family,
+        trials=trials,
+        metric=metric,
+        direction=direction,
+        loss=loss,
+        train=train,
+        goal=goal,
+        good_enough=good_enough,
+        target=target,
+        seed=seed,
+        epochs=epochs,
+        device=device,
+        **keys,
+    )
+    folder: Path | None = None
+    try:
+        spec = parse_spec(arguments.sections, source="widthwise.search")
+        if storage is None:
+            folder = Path(tempfile.mkdtemp(prefix="widthwise-"))
+            storage = f"sqlite:///{folder / 'study.db'}"
+        console = PlainConsole(stderr=True)
+        console.quiet = not progress
+        url = resolve_url(storage)
+        stop = StopRequest()
+        options = FleetWorkerOptions(threads=threads)
+        with (
+            _launcher(arguments.held, workers, spec.proxy.device, threads) as launcher,
+            Database.open(url, create=True) as database,
+        ):
+            complete = True
+            try:
+                run_to_the_end(
+                    database,
+                    spec,
+                    Path.cwd(),
+                    options,
+                    console,
+                    worker_count=workers,
+                    launcher=launcher,
+                    confirm=confirm,
+                    stop=stop,
+                )
+            except (Drained, FollowUpStopped):
+                # Asked for by Ctrl-C: what was found so far is a result, too.
+                if not stop() or find_study(database, spec.name) is None:
+                    raise
+                complete = False
+            can_go_on = not arguments.held and folder is None
+            result = _result(database, url, spec.name, complete=complete, can_go_on=can_go_on)
+        if not complete:
+            _say_interrupted(console, result, temporary=folder is not None)
+    except BaseException:
+        _clean_up(arguments, folder)
+        raise
+    weakref.finalize(result, _clean_up, arguments, folder)
+    return result
+
+
+def _check_count(key: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_WORKERS:
+        shown = value if isinstance(value, int) else describe_type(value)
+        raise SpecError(f"{key}: found {shown}, expected a whole number from 1 to {_MAX_WORKERS}")
+
+
+def _result(
+    database: Database, url: URL, name: str, *, complete: bool, can_go_on: bool
+) -> SearchResult:
+    evidence = load_evidence(database, name)
+    study_seed = evidence.spec.study.seed
+    confirmation = find_follow_up(database, load_study(database, name), FollowUpKind.CONFIRMATION)
+    changes: dict[str, Any] = {}
+    if confirmation is not None:
+        changes["proxy.length_factor"] = stored_spec(confirmation).proxy.length_factor
+    shown_url = url.render_as_string(hide_password=True)
+    return SearchResult(
+        study=name,
+        storage=shown_url,
+        complete=complete,
+        command=format_command("resume", name, options=["--storage", shown_url])
+        if can_go_on
+        else None,
+        evidence=evidence,
+        model_changes=changes,
+        model_seed=confirmation_seed(study_seed, 0),
+    )
+
+
+def _say_interrupted(console: Console, result: SearchResult, *, temporary: bool) -> None:
+    counts = result.evidence.counts
+    again = (
+        "it was in a temporary database: give a name and a storage to go on with one"
+        if temporary
+        else "the same call, with the same name and storage, goes on"
+    )
+    console.print(
+        f"interrupted: {counts.complete} of {counts.budget} trials are complete, and the result "
+        f"is partial; {again}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _clean_up(arguments: Arguments, folder: Path | None) -> None:
+    """Let go of what was held, and delete a temporary database."""
+    arguments.release()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _launcher(held: Sequence[str], workers: int, device: str, threads: int) -> Iterator[Launcher]:
+    """Yield where workers are started, so that all of them find what is searched.
+
+    Raises:
+        SpecError: Several workers are asked for, and there is no way to give them the objects.
+    """
+    if workers == 1:
+        yield Launcher.IN_PROCESS
+        return
+    content = pickled(held) if held else b""
+    if content is None:
+        from ...objectives.training.settings import resolve_device
+
+        check_fork(str(resolve_device(device)), threads)
+        yield Launcher.FORK
+        return
+    if not held:
+        yield Launcher.LOCAL
+        return
+    before = os.environ.get(FILE_VARIABLE)
+    # Read by this user alone: `mkstemp` makes it so.
+    descriptor, path = tempfile.mkstemp(prefix="widthwise-", suffix=".pickle")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.environ[FILE_VARIABLE] = path
+        yield Launcher.LOCAL
+    finally:
+        if before is None:
+            os.environ.pop(FILE_VARIABLE, None)
+        else:
+            os.environ[FILE_VARIABLE] = before
+        with suppress(OSError):
+            Path(path).unlink()
