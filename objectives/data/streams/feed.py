@@ -99,7 +99,7 @@ class MapFeed:
     def _order(self, seed: int, epoch: int) -> Sequence[Any]:
         """Return the keys of each batch of an epoch."""
         if self._settings.sampler is not None or self._settings.batch_sampler is not None:
-            return self._user_order(seed, epoch)[: self.steps]
+            return self._user_epoch(seed, epoch)
         rows = len(self._dataset)
         if self._shuffled:
             generator = torch.Generator().manual_seed(stream_seed(seed, _ORDER, epoch))
@@ -110,6 +110,19 @@ class MapFeed:
             return list(order.tolist())
         assert self._settings.batch_size is not None
         return torch.split(order, self._settings.batch_size)[: self.steps]
+
+    def _user_epoch(self, seed: int, epoch: int) -> list[Any]:
+        """Return the keys of an epoch's batches: where an order is shorter, of the next one, too.
+
+        A sampler that puts samples of equal length together may have another number of batches in
+        each epoch; every epoch has as many as the first.
+        """
+        keys = self._user_order(seed, epoch)
+        for number in range(1, self.steps):
+            if len(keys) >= self.steps or not self._shuffled:
+                break
+            keys += self._user_order(stream_seed(seed, _ORDER, number), epoch)
+        return keys[: self.steps]
 
     def _user_order(self, seed: int, epoch: int) -> list[Any]:
         """Return the keys that the user's own sampler gives, its draws from the seed."""

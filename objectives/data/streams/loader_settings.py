@@ -161,11 +161,15 @@ def loaded_batches(loader: DataLoader[Any]) -> Iterator[Any]:
 
 def _end_workers(batches: Any) -> None:
     end = getattr(batches, "_shutdown_workers", None)
-    if end is not None:
-        with suppress(
-            RuntimeError
-        ):  # torch says once more that one was killed, in a signal handler
-            end()
+    if end is None:
+        return
+    with suppress(RuntimeError):  # torch says once more that one was killed, in a signal handler
+        end()
+    for worker in batches._workers:
+        # Busy ones were asked to end by SIGTERM, which a trainer's children ignore as it does.
+        if worker.is_alive():
+            worker.kill()
+            worker.join()
 
 
 @final

@@ -286,7 +286,7 @@ def _stream_feed(
 def _loader_feed(
     name: str, loader: Any, options: StreamOptions, *, training: bool
 ) -> tuple[Feed, LoaderSettings]:
-    if iter(loader) is loader:
+    if hasattr(loader, "__next__"):
         raise DataError(
             f"{name} is {describe_type(loader)}, which can be gone through only once: give a data "
             "set or a loader."

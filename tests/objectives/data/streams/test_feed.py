@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -118,6 +120,36 @@ def test_workers_end_with_an_iterator_that_is_closed_midway() -> None:
     assert multiprocessing.active_children() == []
 
 
+class Sleeping(Numbered):
+    """A sample that takes for ever, of which the file says that it is being loaded."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(12)
+        self.file = file
+
+    def __getitem__(self, row: int) -> Any:
+        if row == 11:
+            self.file.touch()
+            time.sleep(3600)
+        return super().__getitem__(row)
+
+
+def test_a_busy_worker_that_ignores_sigterm_ends_all_the_same(tmp_path: Path) -> None:
+    loader = DataLoader(Sleeping(tmp_path / "busy"), 4, num_workers=1, prefetch_factor=1)
+    data = read((Numbered(4), loader))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        batches = data.validation.batches(0, 0)
+        next(batches)
+        next(batches)
+        while not (tmp_path / "busy").exists():
+            time.sleep(0.01)
+        batches.close()  # type: ignore[attr-defined]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert multiprocessing.active_children() == []
+
+
 class OddFirst(Sampler[int]):
     """An order that draws nothing."""
 
@@ -161,6 +193,25 @@ def test_a_batch_sampler_is_kept() -> None:
     data = read((DataLoader(Numbered(5), batch_sampler=own), Numbered(5)))
     assert numbers(data.train) == own
     assert data.train.rows == 5
+
+
+class Shrinking(Sampler[list[int]]):
+    """Batches of equal lengths, of which there are fewer after the first epoch."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Any:
+        order = torch.randperm(8).tolist()
+        return iter([order[:4], order[4:]] if self.epoch == 0 else [order])
+
+
+def test_an_epoch_has_as_many_batches_as_the_first() -> None:
+    data = read((DataLoader(Numbered(8), batch_sampler=Shrinking()), Numbered(8)))
+    assert [len(batch) for batch in numbers(data.train, epoch=0)] == [4, 4]
+    assert [len(batch) for batch in numbers(data.train, epoch=1)] == [8, 8]
 
 
 def test_items_may_be_whole_batches() -> None:
