@@ -104,9 +104,10 @@ def create_or_join_study(
         set_priority(database, study, priority)
     if not created:
         _join_existing(database, study, spec, console)
-    if read_reference_figures(database, study) is None:
+    objective = problem.loop_objective
+    if objective is not None and read_reference_figures(database, study) is None:
         figures = judge_reference_models(
-            problem.objective,
+            objective,
             problem.settings.folds,
             problem.space.as_mapping(problem.space.smallest()),
             repeats=problem.settings.repeats,

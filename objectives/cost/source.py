@@ -1,7 +1,8 @@
 """Where costs come from: what the search asks of a cost model, and what that asks of a space.
 
-Entry points: `CostSource`, of which `model.CostModel` (traced and fitted) and
-`user_costs.UserCostModel` (the user's own function) are the two kinds; `CandidateSpace`.
+Entry points: `CostSource`, of which `model.CostModel` (traced and fitted),
+`user_costs.UserCostModel` (the user's own function) and `user_costs.NoCosts` are the kinds;
+`CandidateSpace`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ class CostSource(Protocol):
     revision: int
 
     @property
-    def counted_by(self) -> Literal["polynomial", "tracing", "given"]:
+    def counted_by(self) -> Literal["polynomial", "tracing", "given", "nothing"]:
         """How `evaluate` knows the costs."""
         ...
 

@@ -12,7 +12,9 @@ trace could count. Whoever knows them can say so:
 It is a `source.CostSource` as `model.CostModel` is. What the function does not give is unknown, and
 never taken for 0: asking for it, as a limit does, raises a CostError.
 
-Entry points: `UserCostModel`, `UserCosts`.
+Where nothing at all is known of costs, `NoCosts` says so.
+
+Entry points: `UserCostModel`, `UserCosts`; `NoCosts`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -195,3 +197,47 @@ class UserCostModel:
 
     def _format_widths(self, key: Sequence[int]) -> str:
         return ", ".join(f"{name}={width}" for name, width in zip(self.names, key, strict=True))
+
+
+@final
+class NoCosts:
+    """Costs of candidates of which nothing is known: there is none to limit or to compare.
+
+    Attributes:
+        names: The widths, in the order of the columns.
+        trace_count: Candidates traced: always 0.
+        notes: Sentences on what to know about the figures: none.
+        lower_bound: Always False.
+        uncounted: Always empty.
+        counted_by: "nothing".
+        revision: Always 0.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.trace_count = 0
+        self.notes: tuple[str, ...] = ()
+        self.lower_bound = False
+        self.uncounted: tuple[str, ...] = ()
+        self.revision = 0
+        self.counted_by: Literal["nothing"] = "nothing"
+
+    def candidate_costs(self, widths: Mapping[str, int]) -> UserCosts:
+        """Return no costs."""
+        del widths
+        return UserCosts(values={})
+
+    def fit(self, space: CandidateSpace, *, seed: int = 0) -> None:
+        """Learn nothing."""
+
+    def evaluate(self, candidates: NDArray[Any]) -> dict[str, Integers]:
+        """Return no costs."""
+        del candidates
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any], space: CandidateSpace | None = None) -> None:
+        """Take what `state` returned: nothing."""

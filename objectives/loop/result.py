@@ -37,12 +37,14 @@ class TrainingResult:
         epochs: Epochs run through, up to the last that was validated.
         curve: Validation metric after each validated epoch; of several trainings, the mean, those
             that stopped earlier standing with their last.
+        steps: The step of each point of the curve, of a training of the user's own; empty where
+            they are epochs.
         losses: Mean training loss of each of these epochs, likewise.
         validation_losses: Mean validation loss after each of them, likewise.
         spread: Standard error of the value over replicas and folds; None for one training.
         scores: The value on each division into training and validation rows, fold after fold, the
             mean over replicas; empty unless complete.
-        learning_rate: The rate that counted.
+        learning_rate: The rate that counted; None where the training is the user's own.
         engine: What trained it.
         seconds: Wall-clock time, the candidate's share of what was trained together, in earlier
             processes too.
@@ -65,11 +67,12 @@ class TrainingResult:
     best_epoch: int | None
     epochs: int
     curve: tuple[float, ...]
+    steps: tuple[float, ...] = ()
     losses: tuple[float, ...]
     validation_losses: tuple[float, ...]
     spread: float | None
     scores: tuple[float, ...] = ()
-    learning_rate: float
+    learning_rate: float | None
     engine: str
     seconds: float
     device: str

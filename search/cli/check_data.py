@@ -122,7 +122,7 @@ def spec_data(spec: Spec, folder: Path) -> FileDescription | None:
     from ...objectives.data.files.data_file import is_data_file
 
     proxy = spec.proxy
-    if not is_data_file(proxy.data):
+    if proxy.data is None or not is_data_file(proxy.data):
         return None
     return describe_file(
         folder / Path(proxy.data).expanduser(),

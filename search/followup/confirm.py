@@ -328,10 +328,11 @@ def _judge_references(database: Database, follow_up: StudyRow, problem: Problem)
     """Judge the models that are no network on the test split, too, once."""
     from ...objectives.training.reference_models import judge_reference_models
 
-    if read_reference_figures(database, follow_up) is not None:
+    objective = problem.loop_objective
+    if objective is None or read_reference_figures(database, follow_up) is not None:
         return
     figures = judge_reference_models(
-        problem.objective,
+        objective,
         problem.settings.folds,
         problem.space.as_mapping(problem.space.smallest()),
         # On the folds of the search, whose trials they are compared with.

@@ -38,6 +38,13 @@ def confirmed_factor(problem: Problem, existing: StudyRow | None, epochs: int | 
     own_factor = problem.spec.proxy.length_factor or 1.0
     begun = None if existing is None else stored_spec(existing)
     begun_factor = None if begun is None else begun.proxy.length_factor or 1.0
+    if problem.loop_objective is None and problem.spec.proxy.epochs is None:
+        if epochs is not None:
+            raise SpecError(
+                f"--epochs: found {epochs:,}, but the spec of {problem.spec.study.name} says none: "
+                "how long your function trains is up to it; leave --epochs out"
+            )
+        return own_factor
     if epochs is None:
         return begun_factor or min(LENGTH_FACTOR * own_factor, MAX_LENGTH_FACTOR)
     if existing is not None and begun is not None and begun_factor is not None:
@@ -64,5 +71,8 @@ def confirmed_factor(problem: Problem, existing: StudyRow | None, epochs: int | 
 
 def _epochs(problem: Problem, spec: Spec) -> int:
     from ..problem.build import proxy_settings
+    from ..problem.own_training import own_settings
 
-    return proxy_settings(spec, problem.objective.data).epochs
+    objective = problem.loop_objective
+    settings = own_settings(spec) if objective is None else proxy_settings(spec, objective.data)
+    return settings.epochs

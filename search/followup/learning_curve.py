@@ -59,10 +59,11 @@ def learning_curve(
         SearchError: See `load_subject`.
     """
     subject = load_subject(database, name, at)
-    all_rows = max_train_rows(subject.problem.objective.data, subject.problem.settings.folds)
+    data = subject.loop_objective("sweep --rows").data
+    all_rows = max_train_rows(data, subject.problem.settings.folds)
     chosen = sorted(set(shares or AUTO_SHARES))
     smallest = share_rows(all_rows, chosen[0])
-    classes = subject.problem.objective.data.class_count if _has_classes(subject) else 1
+    classes = data.class_count if data.task == "classification" else 1
     if smallest < 2 * classes:
         raise SpecError(
             f"--rows: {chosen[0]:g} of {all_rows:,} training rows are {smallest}, too few to learn "
@@ -136,10 +137,6 @@ def learning_curve(
 def _as_given(share: float) -> str:
     """Return a share as the command line takes it: nine decimals at most, no exponent."""
     return f"{share:.9f}".rstrip("0").rstrip(".")
-
-
-def _has_classes(subject: Subject) -> bool:
-    return subject.problem.objective.data.task == "classification"
 
 
 def _twice_as_wide(subject: Subject) -> tuple[Mapping[str, int] | None, str | None]:

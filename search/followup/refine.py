@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 
+from ...objectives.model.objective import ModuleObjective
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
 from ..command import format_command
@@ -84,7 +85,8 @@ def refine(
         for first in (0, _FIRST_FRESH_SEED)
     )
     base = Setting(widths=subject.widths)
-    axes = _axes(subject)
+    objective = subject.loop_objective("refine")
+    axes = _axes(subject, objective)
     follow_up = open_follow_up(
         database,
         subject.evidence.row,
@@ -140,7 +142,7 @@ def refine(
         raise SearchError(f"{follow_up.name}: no end after {_MAX_ROUNDS} rounds of trainings")
     settings = subject.problem.settings
     fold_runs: Sequence[ExperimentRun] = []
-    may_fold = settings.folds == 1 and subject.problem.objective.data.drawn_at_random
+    may_fold = settings.folds == 1 and objective.data.drawn_at_random
     if may_fold and state.failed is None and len(tried) + FIRST_SEEDS <= budget:
         fold_runs, runs = _train_with_folds(state, seeds[:FIRST_SEEDS], train)
     return judge_refinement(
@@ -174,8 +176,8 @@ def _train_with_folds(
     return [run for run in runs if setting_key(run.widths, run.overrides) == key], runs
 
 
-def _axes(subject: Subject) -> list[Axis]:
-    inputs = subject.problem.objective.data.train.inputs
+def _axes(subject: Subject, objective: ModuleObjective) -> list[Axis]:
+    inputs = objective.data.train.inputs
     return [
         *refinement_axes(subject.evidence.spec, noise_possible=inputs.is_floating_point()),
         _wider(subject),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...objectives.model.objective import ModuleObjective
 from ...storage.database.database import Database
 from ..command import format_command
 from ..errors import SpecError
@@ -57,6 +58,24 @@ class Subject:
         """
         study_seed = self.evidence.spec.study.seed
         return [experiment_seed(study_seed, index) for index in range(count)]
+
+    def loop_objective(self, verb: str) -> ModuleObjective:
+        """Return what Widthwise's own loop trains.
+
+        Args:
+            verb: What asks for it, for people: "refine".
+
+        Raises:
+            SpecError: The study's training is the user's own.
+        """
+        objective = self.problem.loop_objective
+        if objective is None:
+            instead = format_command("sweep", self.name, options=["--width", "WIDTH"])
+            raise SpecError(
+                f"{verb} changes what Widthwise's own training does, and {self.name} is trained by "
+                f"{self.problem.objective.name}; `{instead}` moves a width"
+            )
+        return objective
 
     def violated_limits(self, costs: Mapping[str, int]) -> list[str]:
         """Return the names of the limits that costs break."""

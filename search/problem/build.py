@@ -1,7 +1,8 @@
 """The parts of a problem: objective, proxy settings, training step and costs, each from a spec.
 
 Entry points: `load_objective`, `proxy_settings`, `step_spec`, `trained_builder`, `fit_cost_model`,
-`traced_cost_model`, `resolve_limits` (limits as numbers), `check_limits_counted`.
+`traced_cost_model`, `resolve_limits` (limits as numbers), `check_limits_counted`. What is trained
+by the user's own function is an `OwnTraining` in place of an objective.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import nn
 from ...objectives.cost.costs import count_costs
 from ...objectives.cost.model import CostModel
 from ...objectives.cost.source import CostSource
-from ...objectives.cost.user_costs import UserCostModel
+from ...objectives.cost.user_costs import NoCosts, UserCostModel
 from ...objectives.data.batches import DataLocation
 from ...objectives.data.dataset import Data, Task
 from ...objectives.data.load import load_data
@@ -38,6 +39,7 @@ from ...objectives.model.keyed_dropout import with_keyed_dropout
 from ...objectives.model.losses import LOSSES, is_own_loss
 from ...objectives.model.metrics import METRICS, load_metric, load_reported
 from ...objectives.model.objective import ModuleObjective, make_objective
+from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.training.input_type import adapt_input_type
 from ...objectives.training.length import TrainingLength, training_length
 from ...objectives.training.optimizer import make_adamw
@@ -48,14 +50,18 @@ from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import Space
 from ..spec.spec import Spec
+from .own_training import own_step
 
 ModelBuilder = Callable[..., nn.Module]
+
+Trained = ModuleObjective | OwnTraining
+"""What a study trains: a model by Widthwise's own loop, or what the user's own function does."""
 
 
 def fit_cost_model(
     spec: Spec,
     folder: Path,
-    objective: ModuleObjective,
+    objective: Trained,
     settings: ProxySettings,
     space: Space,
     serialised_costs: str | None,
@@ -64,9 +70,11 @@ def fit_cost_model(
     cost_model: CostSource
     if spec.model.costs is not None:
         cost_model = UserCostModel(load_object(spec.model.costs, folder), space.names)
+    elif not spec.counts_costs:
+        cost_model = NoCosts(space.names)
     else:
         step = step_spec(objective, settings)
-        cost_model = CostModel(trained_builder(objective.build, step), step, space.names)
+        cost_model = CostModel(counted_builder(objective, step), step, space.names)
     if serialised_costs is not None:
         try:
             cost_model.restore(json.loads(serialised_costs), space)
@@ -81,7 +89,7 @@ def fit_cost_model(
 def traced_cost_model(
     spec: Spec,
     folder: Path,
-    objective: ModuleObjective,
+    objective: Trained,
     settings: ProxySettings,
     space: Space,
     known: Mapping[str, Any] | None,
@@ -99,8 +107,10 @@ def traced_cost_model(
     """
     if spec.model.costs is not None:
         return UserCostModel(load_object(spec.model.costs, folder), space.names)
+    if not spec.counts_costs:
+        return NoCosts(space.names)
     step = step_spec(objective, settings)
-    cost_model = CostModel(trained_builder(objective.build, step), step, space.names)
+    cost_model = CostModel(counted_builder(objective, step), step, space.names)
     if known is not None:
         with suppress(CostError):  # other conditions, such as another batch size
             cost_model.restore(known, space)
@@ -141,6 +151,7 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
         ObjectiveError: The user's code, data or metric does not work.
     """
     proxy = spec.proxy
+    assert proxy.data is not None, "only a training of the user's own has none"
     if data is None:
         with prefix_errors("proxy.data"):
             loaded = load_data(proxy.data, base=folder, **_data_options(spec))
@@ -183,7 +194,11 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
 
 def is_same_data(spec: Spec, other: Spec) -> bool:
     """Return whether two specs with the same folder name the same data, read in the same way."""
-    return spec.proxy.data == other.proxy.data and _data_options(spec) == _data_options(other)
+    return (
+        spec.proxy.data is not None
+        and spec.proxy.data == other.proxy.data
+        and _data_options(spec) == _data_options(other)
+    )
 
 
 def _data_options(spec: Spec) -> dict[str, Any]:
@@ -294,7 +309,7 @@ def _same_steps(epochs: int | None, all_rows: int, rows: int, batch_size: int) -
 def resolve_limits(
     spec: Spec,
     cost_model: CostSource,
-    objective: ModuleObjective,
+    objective: Trained,
     settings: ProxySettings,
     folder: Path,
 ) -> Spec:
@@ -305,14 +320,17 @@ def resolve_limits(
         if isinstance(reference, str):
             builder = load_object(reference, folder)
             step = step_spec(objective, settings)
-            reference_costs[name] = count_costs(trained_builder(builder, step), step).as_dict()
+            build = counted_builder(objective, step, builder)
+            reference_costs[name] = count_costs(build, step).as_dict()
         else:
             reference_costs[name] = cost_model.candidate_costs(reference).as_dict()
     return spec.model_copy(update={"limits": spec.limits.resolve(reference_costs)})
 
 
-def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
+def step_spec(objective: Trained, settings: ProxySettings) -> StepSpec:
     """Return the training step whose costs count: the proxy's own batch, loss and optimizer."""
+    if isinstance(objective, OwnTraining):
+        return own_step(objective, settings)
     train = objective.data.train
     rows = share_rows(max_train_rows(objective.data, settings.folds), settings.train_share)
     batch_size = min(settings.batch_size, rows)
@@ -327,6 +345,20 @@ def step_spec(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
         autocast=settings.autocast,
         accumulate=settings.accumulation_steps(batch_size),
     )
+
+
+def counted_builder(
+    objective: Trained, step: StepSpec, build: ModelBuilder | None = None
+) -> ModelBuilder:
+    """Return the builder whose models are counted as they are trained.
+
+    Args:
+        objective: What is trained.
+        step: Its training step.
+        build: Of another model that is trained in the same way; None for the objective's own.
+    """
+    chosen = build or objective.build
+    return chosen if isinstance(objective, OwnTraining) else trained_builder(chosen, step)
 
 
 def trained_builder(build: ModelBuilder, step: StepSpec) -> ModelBuilder:

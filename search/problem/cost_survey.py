@@ -25,15 +25,23 @@ from ...objectives.cost.measure import measure_step
 from ...objectives.cost.model import CostModel
 from ...objectives.cost.source import CostSource
 from ...objectives.cost.user_costs import UserCostModel, UserCosts
-from ...objectives.training.settings import resolve_device
+from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.training.step import StepSpec, TensorSpec
 from ...objectives.user_code import load_object
 from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import MAX_ENUMERATED, Space
 from ..space.width import MAX_WIDTH
-from ..spec.spec import load_spec
-from .build import load_objective, proxy_settings, resolve_limits, step_spec, trained_builder
+from ..spec.spec import Spec, load_spec
+from .build import (
+    Trained,
+    counted_builder,
+    load_objective,
+    proxy_settings,
+    resolve_limits,
+    step_spec,
+)
+from .own_training import load_own, own_settings
 from .problem import TRACED_COST_BATCH_SIZE
 
 # Candidates surveyed where the space is larger: enough for a quantile to a thousandth.
@@ -158,10 +166,9 @@ def from_spec(path: Path) -> CostSurvey:
         ObjectiveError: The user's code or data does not work.
     """
     spec, folder = load_spec(path), path.resolve().parent
-    objective = load_objective(spec, folder)
-    settings = proxy_settings(spec, objective.data)
+    objective, settings = _load_counted(spec, folder)
     step, space = step_spec(objective, settings), spec.widths.to_space()
-    build = trained_builder(objective.build, step)
+    build = counted_builder(objective, step)
     given_costs = None
     if spec.model.costs is not None:
         given_costs = UserCostModel(load_object(spec.model.costs, folder), space.names)
@@ -174,6 +181,23 @@ def from_spec(path: Path) -> CostSurvey:
         device=settings.device,
         given_costs=given_costs,
     )
+
+
+def _load_counted(spec: Spec, folder: Path) -> tuple[Trained, ProxySettings]:
+    """Return what a spec trains, and how.
+
+    Raises:
+        SpecError: Nothing says what a step of it works on.
+    """
+    if spec.proxy.train is None:
+        objective = load_objective(spec, folder)
+        return objective, proxy_settings(spec, objective.data)
+    if spec.model.inputs is None:
+        raise SpecError(
+            "cost counts a step of the model, but [model] names no build with its inputs beside "
+            "the train of [proxy]; name them"
+        )
+    return load_own(spec, folder), own_settings(spec)
 
 
 def read_candidates(path: Path) -> list[dict[str, int]]:

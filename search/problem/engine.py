@@ -14,12 +14,15 @@ from ...objectives.data.batches import place_data
 from ...objectives.data.split import make_folds, take_share
 from ...objectives.engines.base import Member, TrainingSetup
 from ...objectives.engines.choose import EngineChoice, choose_engine
+from ...objectives.engines.plain import PlainEngine
 from ...objectives.training.settings import resolve_device
 from .problem import Problem
 from .seeds import trial_seed
 
 MAX_CLAIM_SIZE = 8
 """Most candidates that a worker claims at once where the spec does not say."""
+
+_OWN_TRAINING_NOTE = "trained by the function of the spec, one candidate after the other"
 
 
 def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
@@ -32,7 +35,9 @@ def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
     Raises:
         ModelError: The engine that the spec names cannot train these models.
     """
-    settings, spec = problem.settings, problem.spec
+    settings, spec, objective = problem.settings, problem.spec, problem.loop_objective
+    if objective is None:
+        return EngineChoice(engine=PlainEngine(), reason=_OWN_TRAINING_NOTE)
     device = resolve_device(settings.device)
     samples = [
         problem.space.as_mapping(problem.space.smallest()),
@@ -59,11 +64,11 @@ def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
             (spec.proxy.fixed_claim_size or MAX_CLAIM_SIZE) * trainings_per_candidate,
         ),
     )
-    fold = make_folds(problem.objective.data, settings.folds)[0]
+    fold = make_folds(objective.data, settings.folds)[0]
     data = take_share(fold, settings.train_share)
     return choose_engine(
         TrainingSetup(
-            objective=replace(problem.objective, data=data),
+            objective=replace(objective, data=data),
             data=place_data(data, device, settings.data_on),
             settings=settings,
             device=device,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 
 from ...objectives.cost.measure import measure_step
+from ...objectives.data.dataset import Data
 from ...objectives.data.split import max_train_rows, share_rows
 from ...objectives.model.metrics import imbalance_note
 from ...objectives.training.settings import resolve_device
 from ..spec.device import device_kind
 from ..units import format_memory
-from .build import step_spec, trained_builder
+from .build import counted_builder, step_spec
+from .own_training import own_epochs
 from .problem import Problem
 
 _COST_SOURCES = {
@@ -21,21 +23,48 @@ _COST_SOURCES = {
     "others",
     "tracing": "costs are exact, each candidate's training step being traced",
     "given": "costs are what the spec's function says",
+    "nothing": "nothing is known of their costs",
 }
 
 
 def problem_notes(problem: Problem) -> list[str]:
     """Return sentences about the data, the space, the costs and the training."""
-    imbalance = imbalance_note(problem.objective.metric, problem.objective.data)
+    objective = problem.loop_objective
+    if objective is None:
+        return [f"{_candidates(problem)}; {_costs_note(problem)}", *_own_training_notes(problem)]
+    imbalance = imbalance_note(objective.metric, objective.data)
     return [
-        *problem.objective.data.notes,
+        *objective.data.notes,
         *([] if imbalance is None else [imbalance]),
-        f"{_candidates(problem)}; {_COST_SOURCES[problem.cost_model.counted_by]}",
+        f"{_candidates(problem)}; {_costs_note(problem)}",
         *problem.cost_model.notes,
         _parametrisation_note(problem),
-        _validation_note(problem),
-        _length_note(problem),
+        _validation_note(problem, objective.data),
+        _length_note(problem, objective.data),
         *_memory_note(problem),
+    ]
+
+
+def _costs_note(problem: Problem) -> str:
+    return _COST_SOURCES[problem.cost_model.counted_by]
+
+
+def _own_training_notes(problem: Problem) -> list[str]:
+    """Return what is known of a training of the user's own: its metric, its length, its step."""
+    metric, epochs = problem.objective.metric, own_epochs(problem.spec)
+    length = "for as long as it takes" if epochs is None else f"for {epochs:,} epochs"
+    step = (
+        [
+            f"costs are those of a step of AdamW on a batch of {problem.settings.batch_size:,}, "
+            "with the sum of the outputs for a loss"
+        ]
+        if problem.cost_model.counted_by in ("polynomial", "tracing")
+        else []
+    )
+    return [
+        *problem.cost_model.notes,
+        *step,
+        f"trained by {problem.objective.name} {length}; {metric.name} is to {metric.direction}",
     ]
 
 
@@ -59,8 +88,8 @@ def _parametrisation_note(problem: Problem) -> str:
     return f"{problem.parametrisation.describe()}{rates_note}"
 
 
-def _validation_note(problem: Problem) -> str:
-    settings, data = problem.settings, problem.objective.data
+def _validation_note(problem: Problem, data: Data) -> str:
+    settings = problem.settings
     train, validation = len(data.train), len(data.validation)
     if settings.folds == 1:
         return f"validated on {validation:,} rows of their own, trained on {train:,}"
@@ -73,8 +102,8 @@ def _validation_note(problem: Problem) -> str:
     )
 
 
-def _length_note(problem: Problem) -> str:
-    settings, data = problem.settings, problem.objective.data
+def _length_note(problem: Problem, data: Data) -> str:
+    settings = problem.settings
     rows = share_rows(max_train_rows(data, settings.folds), settings.train_share)
     steps = math.ceil(rows / settings.batch_size)
     longest = f"trained for up to {settings.epochs * steps:,} steps ({settings.epochs:,} epochs)"
@@ -97,7 +126,7 @@ def _memory_note(problem: Problem) -> list[str]:
         return []
     step = step_spec(problem.objective, problem.settings)
     device = resolve_device(problem.settings.device)
-    build = trained_builder(problem.objective.build, step)
+    build = counted_builder(problem.objective, step)
     measured = measure_step(lambda: build(baseline.widths), step, device)
     ratio = measured.train_memory / predicted
     advice = "" if ratio <= 1 else "; set a train_memory limit lower by as much"

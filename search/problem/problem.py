@@ -27,7 +27,8 @@ from ...objectives.data.load import data_fingerprint
 from ...objectives.errors import ObjectiveError
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
-from ...objectives.parametrisation.standard import Parametrisation
+from ...objectives.own_training.own_training import OwnTraining
+from ...objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from ...objectives.training.check_builder import check_builder
 from ...objectives.training.constant import constant_loss, constant_score
 from ...objectives.training.settings import ProxySettings, resolve_device
@@ -42,6 +43,7 @@ from ..spec.differences import KEYS_WITHOUT_EFFECT
 from ..spec.overrides import with_overrides
 from ..spec.spec import Spec
 from .build import (
+    Trained,
     check_limits_counted,
     fit_cost_model,
     is_same_data,
@@ -52,6 +54,7 @@ from .build import (
     traced_cost_model,
 )
 from .device_memory import candidates_in_memory, free_memory
+from .own_training import load_own, own_settings
 from .parametrise import parametrise
 
 # Candidates whose costs are traced one by one, where no polynomial holds: some 20 a second.
@@ -73,7 +76,7 @@ class Problem:
         spec: What was asked for.
         space: The lattice.
         limits: Hard bounds on costs.
-        objective: Builds and judges models.
+        objective: Builds and judges models, or trains by the user's own function.
         settings: How a proxy is trained.
         parametrisation: How initial weights and learning rates follow the widths.
         cost_model: Exact costs of candidates.
@@ -89,7 +92,7 @@ class Problem:
     spec: Spec
     space: Space
     limits: Limits
-    objective: ModuleObjective
+    objective: Trained
     settings: ProxySettings
     parametrisation: Parametrisation
     cost_model: CostSource
@@ -125,17 +128,13 @@ class Problem:
             SearchError: Anything else about the search.
         """
         device = resolve_device(spec.proxy.device)
-        objective = load_objective(spec, folder)
+        space = spec.widths.to_space()
+        objective, settings, parametrisation = _load_trained(spec, folder, space)
+        settings = replace(settings, judge_test=judge_test)
         # Written out: the device decides what memory means, and whoever reads the study needs no
         # data to know its metric.
         detected = {"device": str(device), "metric": spec.proxy.metric or objective.metric.name}
         spec = spec.model_copy(update={"proxy": spec.proxy.model_copy(update=detected)})
-        space = spec.widths.to_space()
-        check_builder(
-            objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
-        )
-        settings = replace(proxy_settings(spec, objective.data), judge_test=judge_test)
-        parametrisation, settings = parametrise(spec, objective, settings, space)
         cost_model = fit_cost_model(spec, folder, objective, settings, space, serialised_costs)
         spec = resolve_limits(spec, cost_model, objective, settings, folder)
         limits = spec.limits.to_limits()
@@ -153,7 +152,7 @@ class Problem:
             suggester=Suggester(
                 feasible_set=feasible,
                 goal=spec.goal_for(objective.metric.direction),
-                baselines=_confirmed_baselines(spec, feasible, objective.data, cost_model),
+                baselines=_confirmed_baselines(spec, feasible, objective, cost_model),
             ),
             fingerprint=problem_fingerprint(spec, folder),
             folder=folder,
@@ -181,16 +180,12 @@ class Problem:
 
     def _load_variant(self, overrides: Mapping[str, Any]) -> Problem:
         space, spec = self.space, with_overrides(self.spec, overrides)
-        data = self.objective.data if is_same_data(spec, self.spec) else None
-        objective = load_objective(spec, self.folder, data)
-        check_builder(
-            objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest())
-        )
-        settings = replace(
-            proxy_settings(spec, objective.data), judge_test=self.settings.judge_test
-        )
-        parametrisation, settings = parametrise(spec, objective, settings, space)
-        is_same_model = data is not None and (spec.model, spec.proxy.loss) == (
+        known = self.loop_objective
+        data = known.data if known is not None and is_same_data(spec, self.spec) else None
+        objective, settings, parametrisation = _load_trained(spec, self.folder, space, data)
+        settings = replace(settings, judge_test=self.settings.judge_test)
+        has_same_step = data is not None or known is None
+        is_same_model = has_same_step and (spec.model, spec.proxy.loss) == (
             self.spec.model,
             self.spec.proxy.loss,
         )
@@ -212,18 +207,29 @@ class Problem:
             too_large_reason=_never_too_large,
         )
 
+    @property
+    def loop_objective(self) -> ModuleObjective | None:
+        """What Widthwise's own loop trains; None where the training is the user's own."""
+        return None if isinstance(self.objective, OwnTraining) else self.objective
+
     @cached_property
     def constant_score(self) -> float | None:
         """The metric of a constant prediction on the validation rows; None where it is unknown."""
+        if self.loop_objective is None:
+            return None
         smallest = self.space.as_mapping(self.space.smallest())
         return constant_score(
-            self.objective, self.settings.folds, smallest, repeats=self.settings.repeats
+            self.loop_objective, self.settings.folds, smallest, repeats=self.settings.repeats
         )
 
     @cached_property
     def constant_loss(self) -> float | None:
         """The loss of a constant prediction on the validation rows; None where it is unknown."""
-        return constant_loss(self.objective, self.settings.folds, repeats=self.settings.repeats)
+        if self.loop_objective is None:
+            return None
+        return constant_loss(
+            self.loop_objective, self.settings.folds, repeats=self.settings.repeats
+        )
 
     @property
     def goal(self) -> Goal:
@@ -294,6 +300,7 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
         spec.model.costs,
         proxy.loss,
         proxy.metric,
+        proxy.train,
         *(proxy.report or ()),
     )
     sources = {
@@ -301,8 +308,30 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
         for reference in references
         if reference is not None and ":" in reference
     }
-    content = [values, sources, data_fingerprint(proxy.data, folder)]
+    content = [values, sources]
+    if proxy.data is not None:
+        content.append(data_fingerprint(proxy.data, folder))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _load_trained(
+    spec: Spec, folder: Path, space: Space, data: Data | None = None
+) -> tuple[Trained, ProxySettings, Parametrisation]:
+    """Return what a spec trains, how, and how initial weights and rates follow the widths.
+
+    Args:
+        spec: What is asked for.
+        folder: Folder that its references are relative to.
+        space: The lattice.
+        data: What it names, if that was read before.
+    """
+    if spec.proxy.train is not None:
+        return load_own(spec, folder), own_settings(spec), StandardParametrisation()
+    objective = load_objective(spec, folder, data)
+    check_builder(objective, space.as_mapping(space.smallest()), space.as_mapping(space.largest()))
+    settings = proxy_settings(spec, objective.data)
+    parametrisation, settings = parametrise(spec, objective, settings, space)
+    return objective, settings, parametrisation
 
 
 def _feasible_set(space: Space, limits: Limits, cost_model: CostSource) -> FeasibleSet:
@@ -326,7 +355,7 @@ def _feasible_set(space: Space, limits: Limits, cost_model: CostSource) -> Feasi
 
 
 def _confirmed_baselines(
-    spec: Spec, feasible: FeasibleSet, data: Data, cost_model: CostSource
+    spec: Spec, feasible: FeasibleSet, objective: Trained, cost_model: CostSource
 ) -> list[Baseline]:
     """Return baselines that keep the limits by their own costs.
 
@@ -334,7 +363,7 @@ def _confirmed_baselines(
     another.
     """
     for _ in range(_MAX_BASELINE_ROUNDS):
-        chosen = _build_baselines(spec, feasible, data)
+        chosen = _build_baselines(spec, feasible, objective)
         keep_limits = [
             feasible.limits.admits(cost_model.candidate_costs(baseline.widths).as_dict())
             for baseline in chosen
@@ -344,18 +373,18 @@ def _confirmed_baselines(
     return [baseline for baseline, keeps in zip(chosen, keep_limits, strict=True) if keeps]
 
 
-def _build_baselines(spec: Spec, feasible: FeasibleSet, data: Data) -> list[Baseline]:
+def _build_baselines(spec: Spec, feasible: FeasibleSet, objective: Trained) -> list[Baseline]:
     """Return the plain baselines, the rule of thumb being the model family's own.
 
     A module of the user's own has no known rule of thumb: the geometric middle of each width's
     range stands for what one would try first.
     """
     widths = feasible.space.widths
-    if spec.model.family is None:
+    if spec.model.family is None or isinstance(objective, OwnTraining):
         rule_of_thumb = [(width.low * width.high) ** 0.5 for width in widths]
     else:
         family = FAMILIES[spec.model.family]
         lows = [width.low for width in widths]
-        rule_of_thumb = family.rule_of_thumb(lows, data.features, data.outputs)
+        rule_of_thumb = family.rule_of_thumb(lows, objective.data.features, objective.data.outputs)
     today = spec.references.get(TODAY)
     return baselines(feasible, rule_of_thumb, today if isinstance(today, dict) else None)

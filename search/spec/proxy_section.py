@@ -24,6 +24,34 @@ _MAX_AT_ONCE = 4096
 _MAX_RATE_FACTORS = 16
 _MAX_NOISE = 100.0
 
+_LOOP_KEYS = (
+    "data",
+    "target",
+    "missing",
+    "encoding",
+    "separator",
+    "header",
+    "task",
+    "loss",
+    "patience",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "input_noise",
+    "train_share",
+    "data_on",
+    "parametrisation",
+    "rate_factors",
+    "replicas",
+    "folds",
+    "repeats",
+    "engine",
+    "at_once",
+)
+"""Keys of Widthwise's own training, which mean nothing to one of the user's own."""
+_MAY_BE_ONE = ("train_share", "folds", "repeats", "at_once")
+"""Of these, the ones that 1 says nothing new of."""
+
 if TYPE_CHECKING:
     EngineName = str
 else:
@@ -81,7 +109,10 @@ def _check_distinct(factors: list[float]) -> list[float]:
 class ProxySection(Section):
     """`[proxy]`: the data and the short training of a trial."""
 
-    data: Reference
+    data: Reference | None = None
+    """What is trained on; needed unless the training is the user's own."""
+    train: Reference | None = None
+    """`train(widths, trial)`: the user's own training, in place of data, loss and the loop."""
     target: str | None = None
     """Column to predict, of a data file; key of the targets, where samples are dicts."""
     missing: list[str] | None = None
@@ -161,6 +192,39 @@ class ProxySection(Section):
     def fixed_claim_size(self) -> int | None:
         """Candidates a claim, where the spec says so."""
         return None if self.at_once == "auto" else self.at_once
+
+    @model_validator(mode="after")
+    def _check_train(self) -> ProxySection:
+        if self.train is None:
+            if self.data is None:
+                raise ValueError(
+                    "proxy.data is missing; expected the data, or train = "
+                    '"FILE.py:function", a training of your own'
+                )
+            return self
+        foreign = [key for key in _LOOP_KEYS if self._is_set(key)]
+        if foreign:
+            raise ValueError(
+                f"{', '.join(foreign)} goes with Widthwise's own training, found train: take it "
+                "away, and do inside your function what it would say"
+            )
+        if self.metric is not None and ":" in self.metric:
+            raise ValueError(
+                f'metric: found "{self.metric}", expected the name of what your train function '
+                'reports, such as "accuracy", with direction = "maximize" or "minimize"'
+            )
+        if self.halving is not None and self.epochs is None:
+            raise ValueError(
+                "halving compares trainings at steps below epochs, which is not set: set epochs to "
+                "the last step that your function reports"
+            )
+        return self
+
+    def _is_set(self, key: str) -> bool:
+        value = getattr(self, key)
+        return value != type(self).model_fields[key].default and not (
+            key in _MAY_BE_ONE and value == 1
+        )
 
     @model_validator(mode="after")
     def _check_repeats(self) -> ProxySection:

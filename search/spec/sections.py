@@ -27,6 +27,7 @@ from ..printable import find_control
 from ..space.constraints import OrderDirection
 from ..space.limits import LIMIT_NAMES
 from ..space.space import Divisible, Order, Space, Tie, Width
+from .input_shape import parse_input_shape
 
 
 class Section(BaseModel):
@@ -120,6 +121,11 @@ class StudySection(Section):
         return self
 
 
+def _check_input_shape(text: str) -> str:
+    parse_input_shape(text)
+    return text
+
+
 class ModelSection(Section):
     """`[model]`: the user's `build(widths) -> nn.Module`, or a built-in family with its options."""
 
@@ -130,12 +136,17 @@ class ModelSection(Section):
     norm: str | None = None
     costs: Reference | None = None
     """`costs(widths) -> mapping`: the costs of a model that cannot be traced."""
+    inputs: Annotated[
+        list[Annotated[str, AfterValidator(_check_input_shape)]] | None,
+        Field(min_length=1),
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    ] = None
+    """Shapes of what `build`'s model is called with, one sample each, where no data says so."""
 
     @model_validator(mode="after")
     def _check_source(self) -> ModelSection:
-        if (self.build is None) == (self.family is None):
-            present = "neither" if self.build is None else "both"
-            raise ValueError(f"expected either build or family, found {present}")
+        if self.build is not None and self.family is not None:
+            raise ValueError("expected either build or family, found both")
         if self.build is not None and self.options:
             raise ValueError(
                 f"{', '.join(self.options)} goes with a family, found build: "

@@ -39,7 +39,8 @@ class Spec(Section):
     """What to search: the five sections of a spec."""
 
     study: StudySection
-    model: ModelSection
+    model: ModelSection = Field(default_factory=ModelSection)
+    """May be left out where the training is the user's own and nothing is counted."""
     widths: WidthsSection
     limits: LimitsSection = Field(default_factory=LimitsSection)
     references: dict[str, dict[str, ReferenceWidth] | Reference] = Field(default_factory=dict)
@@ -63,6 +64,60 @@ class Spec(Section):
                     f"{', '.join(self.widths.entries)}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Spec:
+        if self.proxy.train is not None:
+            self._check_own_training()
+        elif self.model.build is None and self.model.family is None:
+            raise ValueError("model: expected either build or family, found neither")
+        elif self.model.inputs is not None:
+            raise ValueError(
+                "model.inputs goes with train in [proxy]: otherwise the data says what the model "
+                "is called with"
+            )
+        return self
+
+    def _check_own_training(self) -> None:
+        """Check that what is limited can be counted without data."""
+        model = self.model
+        if model.family is not None:
+            raise ValueError(
+                f'model.family is "{model.family}", found train in [proxy]: a family is made for '
+                "data that Widthwise reads; name your own build, or the costs, or leave [model] out"
+            )
+        if model.build is not None and model.inputs is None and model.costs is None:
+            raise ValueError(
+                "model.inputs is missing: say what the model of build is called with, as "
+                'inputs = "3x32x32" for one sample, so that its costs can be counted; or give '
+                "costs, a function of the widths"
+            )
+        if model.inputs is not None and model.build is None:
+            raise ValueError("model.inputs goes with build, found none: name the builder, too")
+        if self.limits.measured_limits and (model.build is None or model.inputs is None):
+            raise ValueError(
+                f"limits.{next(iter(self.limits.measured_limits))} is measured on the model, but "
+                "[model] names no build with its inputs; name them, or take the limit away"
+            )
+        if self.counts_costs:
+            return
+        limited = self.limits.counted_limits
+        if limited:
+            raise ValueError(
+                f"limits.{limited[0]}: nothing is known of costs, as [model] names neither build "
+                "nor costs; name one, or take the limit away"
+            )
+        if self.study.goal.uses_cost:
+            raise ValueError(
+                f'study.goal: found "{self.study.goal}", but nothing is known of costs, as [model] '
+                "names neither build nor costs; name one"
+            )
+
+    @property
+    def counts_costs(self) -> bool:
+        """Whether anything is known of what candidates cost."""
+        model = self.model
+        return any(source is not None for source in (model.build, model.family, model.costs))
 
     @property
     def name(self) -> str:

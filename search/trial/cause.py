@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...objectives.data.dataset import Task
+from ...objectives.data.dataset import Data, Task
 from ...storage.ledger.slot import SlotRecord
 from ..goal import Goal
 from ..problem.problem import Problem
@@ -69,9 +69,14 @@ def likely_cause(
     return f"{cause}{others}"
 
 
+def _data(problem: Problem) -> Data:
+    assert problem.loop_objective is not None, "nobody watches what a user's own training learns"
+    return problem.loop_objective.data
+
+
 def _scaling(problem: Problem) -> str | None:
     """Judge the scale of inputs and targets, where they come as a user's function gave them."""
-    data, settings = problem.objective.data, problem.settings
+    data, settings = _data(problem), problem.settings
     inputs = data.train.inputs
     if inputs.is_floating_point() and (deviation := _far_deviation(inputs)) is not None:
         column = "a column of the inputs has" if deviation > 1 else "all columns of the inputs have"
@@ -147,7 +152,7 @@ def _move(result: Mapping[str, Any]) -> tuple[float, float, float] | None:
 
 def _target(problem: Problem) -> str | None:
     """Judge whether one class is so common that the metric cannot tell anything."""
-    data, metric = problem.objective.data, problem.objective.metric
+    data, metric = _data(problem), problem.objective.metric
     if data.task != Task.CLASSIFICATION or metric.name != "accuracy" or not data.classes:
         return None
     numbers = data.class_numbers(data.train.targets)

@@ -124,6 +124,31 @@ class StudyCheckpoints:
         """Return the folder of a slot."""
         return self.folder / str(number)
 
+    def identity(self, trial: BoundSlot) -> dict[str, Any]:
+        """Return what a checkpoint has to be of to be gone on with by a trial."""
+        return {
+            "fingerprint": self.fingerprint,
+            "slot": trial.slot.number,
+            "widths": dict(trial.widths),
+            "seed": trial.seed,
+            # Those of earlier releases, which knew no overrides, are gone on with.
+            **({"overrides": dict(trial.slot.overrides)} if trial.slot.overrides else {}),
+        }
+
+    def prepare(self, trial: BoundSlot) -> tuple[Path | None, dict[str, Any]]:
+        """Make the folder of a trial whose training keeps files of its own.
+
+        Returns:
+            The folder, or None where it cannot be made, which is logged; and the trial's identity.
+        """
+        folder = self.slot_folder(trial.slot.number)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.warn_unwritable(error)
+            return None, self.identity(trial)
+        return folder, self.identity(trial)
+
     def discard(self, number: int) -> None:
         """Delete the checkpoints of a slot that is settled."""
         # What cannot be removed is in nobody's way.
@@ -194,11 +219,5 @@ class CheckpointWriter:
     def _folder_and_identity(self, index: int) -> tuple[Path, dict[str, Any]]:
         """Return a trial's folder, and what a checkpoint has to be of to be gone on with."""
         trial = self._trials[index]
-        return self._checkpoints.slot_folder(trial.slot.number), {
-            "fingerprint": self._checkpoints.fingerprint,
-            "slot": trial.slot.number,
-            "widths": dict(trial.widths),
-            "seed": trial.seed,
-            # Those of earlier releases, which knew no overrides, are gone on with.
-            **({"overrides": dict(trial.slot.overrides)} if trial.slot.overrides else {}),
-        }
+        folder = self._checkpoints.slot_folder(trial.slot.number)
+        return folder, self._checkpoints.identity(trial)

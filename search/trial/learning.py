@@ -162,8 +162,8 @@ class LearningWatch:
         Every worker checks after each batch that it has recorded: the one whose results are the
         last to arrive sees all of them.
         """
-        if self._is_settled:
-            return
+        if self._is_settled or self.problem.loop_objective is None:
+            return  # what a constant prediction has is not known of a training of the user's own
         records = LedgerReader(self.database, self.study).first_complete(FIRST_TRIALS)
         if len(records) < MAX_UNTRAINED:
             return
@@ -178,10 +178,12 @@ class LearningWatch:
         )
 
     def _noise(self) -> Noise:
-        settings, data = self.problem.settings, self.problem.objective.data
+        settings, objective = self.problem.settings, self.problem.loop_objective
+        assert objective is not None, "what a user's own training learns is not watched"
+        data = objective.data
         train, validation = len(data.train), len(data.validation)
         has_folds = settings.folds > 1
-        metric = self.problem.objective.metric
+        metric = objective.metric
         return Noise(
             trainings=settings.splits * settings.replicas,
             ratio=1 / (settings.folds - 1) if has_folds else validation / train,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
@@ -21,21 +21,17 @@ from ...objectives.engines.base import Engine
 from ...objectives.engines.plain import PlainEngine
 from ...objectives.errors import as_exception, describe_error
 from ...objectives.interrupt import raise_if_interrupt
-from ...objectives.loop.candidate import Candidate
-from ...objectives.loop.loop import MilestoneCallback, train_together
 from ...objectives.loop.result import TrainingResult
-from ...objectives.training.settings import resolve_device
 from ...objectives.user_code import is_out_of_memory
 from ...storage.errors import StorageError
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState, TrialOutcome
 from ...storage.projection.projection import Projection
-from ..errors import Drained, SearchError, TrainerDied
+from ..errors import SearchError, TrainerDied
 from ..problem.memory_ceiling import DeviceProblem
 from ..problem.problem import Problem
-from ..sampler.origin import Origin
 from .bind import Binder, BoundSlot
-from .checkpoints import CheckpointWriter, StudyCheckpoints
+from .checkpoints import StudyCheckpoints
 from .claim_size import ClaimSizer
 from .learning import LearningWatch
 from .outcome import SlotOutcome, Unsettled
@@ -46,6 +42,7 @@ from .record import (
     record_settlements,
     training_settlement,
 )
+from .train_batch import train_batch
 from .turn import ProposalTurn
 from .watch import BatchWatch
 
@@ -122,24 +119,21 @@ class Runner:
 
         # Train, and record. Where several run out of memory together nobody knows which of them is
         # too large: each is trained again by itself.
-        batches = deque(_batches_by_overrides([slot for slot in opened if slot.is_feasible]))
+        feasible = [slot for slot in opened if slot.is_feasible]
+        alone = self.problem.loop_objective is None
+        batches = deque([[slot] for slot in feasible] if alone else _batches_by_overrides(feasible))
         while batches:
             batch = batches.popleft()
             problem = self.problem.variant(batch[0].slot.overrides)
             results: Sequence[TrainingResult | BaseException | None]
             try:
-                results = train_together(
-                    problem.objective,
-                    [_candidate(bound_slot) for bound_slot in batch],
-                    problem.settings,
-                    device=resolve_device(problem.settings.device),
+                results = train_batch(
+                    problem,
+                    batch,
+                    watch,
                     engine=self.engine,
-                    parametrisation=problem.parametrisation,
+                    checkpoints=self.checkpoints,
                     other_rung_scores=self._earlier_scores(),
-                    callback=_interruption_check(batch, watch),
-                    store=None
-                    if self.checkpoints is None
-                    else CheckpointWriter(self.checkpoints, batch, watch),
                 )
             except (SearchError, StorageError):
                 raise
@@ -261,27 +255,6 @@ def _batches_by_overrides(bound_slots: Sequence[BoundSlot]) -> list[list[BoundSl
 
 def _lost(bound_slot: BoundSlot) -> SlotOutcome:
     return SlotOutcome(number=bound_slot.slot.number, kind=Unsettled.LOST)
-
-
-def _candidate(bound_slot: BoundSlot) -> Candidate:
-    return Candidate(
-        widths=bound_slot.widths,
-        seed=bound_slot.seed,
-        never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
-    )
-
-
-def _interruption_check(batch: Sequence[BoundSlot], watch: BatchWatch) -> MilestoneCallback:
-    """Return what ends a training on request, and gives up the slots that are lost."""
-
-    def check(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
-        del epochs, metrics
-        if watch.stop_requested():
-            raise Drained(f"stopped in {len(batch)} trials")
-        lost = watch.lost()
-        return [index for index, bound in enumerate(batch) if bound.slot.number in lost]
-
-    return check
 
 
 def _ran_out_of_memory(result: TrainingResult | BaseException | None) -> bool:

@@ -196,7 +196,8 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
         projection=Projection(database, study),
         device_class=device_class,
         claim_sizer=ClaimSizer(
-            fixed=spec.proxy.fixed_claim_size, max_in_memory=fitting_problem.max_in_memory()
+            fixed=1 if problem.loop_objective is None else spec.proxy.fixed_claim_size,
+            max_in_memory=fitting_problem.max_in_memory(),
         ),
         engine=choice.engine,
         checkpoints=checkpoints,

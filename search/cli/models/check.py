@@ -143,16 +143,20 @@ def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
     from ....objectives.user_code import user_code_location, user_errors
     from ...problem.parametrise import base_widths, width_sweep
 
+    objective = problem.loop_objective
+    if objective is None:
+        raise SpecError(
+            "--coordinates trains the model by Widthwise's own steps, found train in [proxy]: how "
+            "rates follow the widths is up to your function"
+        )
     widths = width_sweep(problem.space, base_widths(problem.spec, problem.space))
     with user_errors(
         lambda error: ModelError(
-            f"{problem.objective.name}: the check of coordinates raised {describe_error(error)}"
+            f"{objective.name}: the check of coordinates raised {describe_error(error)}"
             f"{user_code_location(error)}: make the model and the loss take a training step."
         )
     ):
-        result = coordinate_check(
-            problem.objective, problem.parametrisation, widths, problem.settings
-        )
+        result = coordinate_check(objective, problem.parametrisation, widths, problem.settings)
     if as_json:
         write_json({"passed": result.passed, **asdict(result)})
     else:

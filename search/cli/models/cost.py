@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import SpecError
-from ...flags import parse_int_option, whole_number
-from ...space.width import MAX_WIDTH
+from ...flags import whole_number
 from ...spec.proxy_section import MAX_BATCH_SIZE
 from ..options import JsonOption, parse_widths, stdout, write_json
 from ..tables import print_table
@@ -236,20 +234,9 @@ def parse_input(text: str) -> TensorSpec:
     Raises:
         SpecError: It is neither.
     """
-    import torch
+    from ...problem.own_training import input_spec
 
-    from ....objectives.training.step import TensorSpec
-
-    types = {"float32": torch.float32, "int64": torch.int64}
-    shape, _, name = text.partition(":")
-    sizes = re.split(r"[x×,]", shape) if shape else []
-    type_is_known = (name or "float32") in types
-    if not type_is_known or not all(re.fullmatch(r"[1-9][0-9]*", size) for size in sizes):
-        raise SpecError(
-            f'--input: found "{text}", expected the shape of one sample such as 31, 3x32x32 or '
-            f"128:int64 (types: {', '.join(types)})"
-        )
-    shape_sizes = tuple(
-        parse_int_option("--input", size, minimum=1, maximum=MAX_WIDTH) for size in sizes
-    )
-    return TensorSpec(shape=shape_sizes, dtype=types[name or "float32"])
+    try:
+        return input_spec(text)
+    except ValueError as error:
+        raise SpecError(f"--input: {error}") from None

@@ -176,13 +176,14 @@ def _describe_untrained(evidence: StudyEvidence) -> str:
 
 
 def _training_rows(evidence: StudyEvidence) -> int | None:
-    """Return the rows that a training sees; None where model or data are not on this machine."""
+    """Return the rows that a training sees; None where model or data are not known here."""
     problem = evidence.problem
-    if problem is None:
+    objective = None if problem is None else problem.loop_objective
+    if problem is None or objective is None:
         return None
     from ....objectives.data.split import max_train_rows
 
-    return max_train_rows(problem.objective.data, problem.settings.folds)
+    return max_train_rows(objective.data, problem.settings.folds)
 
 
 def _parameters(evidence: StudyEvidence, widths: Mapping[str, int]) -> int | None:

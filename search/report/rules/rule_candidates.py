@@ -94,9 +94,10 @@ def published_targets(space: Space) -> Iterator[RuleTarget]:
 def _inquiry(evidence: StudyEvidence) -> Inquiry | None:
     """Return the study's sizes; None for a model of one's own, or where it is not here."""
     family, problem = evidence.spec.model.family, evidence.problem
-    if family is None or problem is None:
+    objective = None if problem is None else problem.loop_objective
+    if family is None or problem is None or objective is None:
         return None
-    data = problem.objective.data
+    data = objective.data
     kind = Kind(family)
     dense = kind is Kind.MLP
     table = Task.REGRESSION if data.task == DataTask.REGRESSION else Task.CLASSIFICATION
