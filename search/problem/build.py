@@ -211,7 +211,7 @@ def _data_options(spec: Spec) -> dict[str, Any]:
         "own_loss": is_own_loss(proxy.loss),
         "image": spec.model.family is not None and FAMILIES[spec.model.family].requires_images,
         "options": proxy.read_options,
-        "streams": _stream_options(spec) if ":" in proxy.data else DEFAULT_STREAMS,
+        "streams": _stream_options(spec) if ":" in (proxy.data or "") else DEFAULT_STREAMS,
     }
 
 
