@@ -33,6 +33,8 @@ _LOOP_KEYS = (
     "header",
     "task",
     "loss",
+    "report",
+    "steps_per_epoch",
     "patience",
     "learning_rate",
     "weight_decay",
