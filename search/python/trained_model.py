@@ -14,6 +14,7 @@ import torch
 from ...objectives.engines.plain import PlainEngine
 from ...objectives.loop.result import TrainingOutcome
 from ...objectives.loop.train import train
+from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.randomness import Randomness
 from ..errors import SearchError
 
@@ -24,9 +25,19 @@ if TYPE_CHECKING:
 
 
 def untrained_network(problem: Problem, widths: Mapping[str, int], seed: int) -> nn.Module:
-    """Return a fresh network of these widths on the CPU, in eval mode."""
+    """Return a fresh network of these widths on the CPU, in eval mode.
+
+    Raises:
+        SearchError: The training is the user's own, and names no builder.
+    """
+    objective = problem.objective
+    if isinstance(objective, OwnTraining) and objective.builder is None:
+        raise SearchError(
+            f"the networks are made by {objective.name}, and no build is named that makes one: "
+            "make it there, with `.widths`"
+        )
     with Randomness(seed, torch.device("cpu")):
-        model = problem.objective.build(widths)
+        model = objective.build(widths)
     return model.cpu().eval()
 
 
@@ -45,8 +56,14 @@ def train_network(
         The network on the CPU, in eval mode.
 
     Raises:
-        SearchError: The training ended without a network: out of memory, or not finite.
+        SearchError: The training ended without a network: out of memory, or not finite; or it is
+            the user's own, which alone knows its network.
     """
+    if problem.loop_objective is None:
+        raise SearchError(
+            f"the networks are trained by {problem.objective.name}, which keeps them to itself: "
+            "call it with `.widths`, or take `.model(trained=False)` where a build is named"
+        )
     # One training, on the rows of the split: folds would be a network each.
     once = {"proxy.folds": 1, "proxy.repeats": 1, "proxy.replicas": 1, "proxy.halving": None}
     variant = problem.variant({**once, **changes})
@@ -60,14 +77,16 @@ def train_network(
 
 def _train(problem: Problem, widths: Mapping[str, int], seed: int) -> tuple[nn.Module, float]:
     """Return the trained network, and its learning rate."""
+    objective = problem.loop_objective
+    assert objective is not None, "the user's own training was refused"
     built: list[nn.Module] = []
 
     def build(candidate: Mapping[str, int]) -> nn.Module:
-        built.append(problem.objective.builder(candidate))
+        built.append(objective.builder(candidate))
         return built[-1]
 
     result = train(
-        replace(problem.objective, builder=build),
+        replace(objective, builder=build),
         widths,
         problem.settings,
         seed=seed,
@@ -83,4 +102,5 @@ def _train(problem: Problem, widths: Mapping[str, int], seed: int) -> tuple[nn.M
     # A fresh one: the trained one has the dropout layers that the training put in.
     model = untrained_network(problem, widths, seed)
     model.load_state_dict(built[-1].state_dict())
+    assert result.learning_rate is not None, "the loop's trainings have one"
     return model, result.learning_rate
