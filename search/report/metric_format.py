@@ -2,7 +2,7 @@
 
 A figure whose standard error is 0.0024 is shown with four decimals, one of 12 with none: digits
 beyond the second of the spread say nothing (Taylor, An Introduction to Error Analysis (1997), §2.2,
-and one digit more). Entry points: `format_metric`, `format_difference`.
+and one digit more). Entry points: `format_metric`, `format_difference`; `SHARE_METRICS`, `PERFECT`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,30 @@ from __future__ import annotations
 import math
 
 _MAX_DECIMALS = 10
+
+SHARE_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "top5_accuracy",
+    "f1",
+    "f1_macro",
+    "f1_micro",
+    "f1_weighted",
+    "precision",
+    "recall",
+    "iou",
+    "dice",
+)
+"""Built-in metrics between 0 and 1 that people tell in percent."""
+
+_PERFECT_AT_1 = (
+    *SHARE_METRICS,
+    *("mcc", "kappa", "auroc", "average_precision", "perplexity"),
+    *("r2", "explained_variance", "pearson", "spearman"),
+)
+_PERFECT_AT_0 = ("cross_entropy", "hamming", "mse", "rmse", "mae", "mape")
+PERFECT = dict.fromkeys(_PERFECT_AT_1, 1.0) | dict.fromkeys(_PERFECT_AT_0, 0.0)
+"""What a perfect model has of each built-in metric; of one's own, and of a loss, nobody knows."""
 
 
 def format_metric(

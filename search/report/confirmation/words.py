@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...units import COST_BY_NAME
-
-SHARE_METRICS = ("accuracy", "balanced_accuracy", "f1")
-"""Built-in metrics between 0 and 1 that people tell in percent."""
+from ..metric_format import SHARE_METRICS
 
 
 class MeanDifference(Protocol):

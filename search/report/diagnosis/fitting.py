@@ -44,6 +44,7 @@ from ...command import format_command
 from ...surrogate.observations import Floats
 from ...trial.history import CompletedTrial
 from ...units import format_count
+from ..metric_format import PERFECT
 
 if TYPE_CHECKING:
     from ..evidence import StudyEvidence
@@ -69,11 +70,6 @@ MIN_VALIDATIONS = 12
 """Validations below which no rise and no trend is told."""
 TREND_LEVEL = 0.05
 """Significance of the rank correlation between size and gap."""
-
-PERFECT = dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "r2"), 1.0) | dict.fromkeys(
-    ("cross_entropy", "mse", "rmse", "mae"), 0.0
-)
-"""What a perfect model has of each built-in metric; of one's own nobody knows."""
 
 
 class Fitting(enum.StrEnum):

@@ -1,7 +1,10 @@
 """A metric is shown with as many decimals as its spread is worth."""
 
 import pytest
-from widthwise.search.report.metric_format import format_difference, format_metric
+import torch
+from widthwise.objectives.data.dataset import Task
+from widthwise.objectives.model.metrics import METRICS
+from widthwise.search.report.metric_format import PERFECT, format_difference, format_metric
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,16 @@ def test_differences_have_a_sign() -> None:
     assert format_difference(-0.0004, 0.0024) == "-0.0004"
     assert format_difference(0.0024, 0.0024, signed=False) == "0.0024"
     assert format_difference(0.5, 0.0) == "+0.5000"
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "loss"])
+def test_what_is_perfect_is_known_of_every_named_metric(name: str) -> None:
+    """Judged by a model that is all but certain of the right answer."""
+    metric = METRICS[name]
+    if metric.task == Task.REGRESSION:
+        targets = torch.tensor([1.0, 2.0, 4.0, 8.0])
+        value = metric(targets, targets)
+    else:
+        targets = torch.arange(7)
+        value = metric(1e3 * torch.eye(7), targets)
+    assert value == pytest.approx(PERFECT[name])

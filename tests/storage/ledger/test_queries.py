@@ -1,8 +1,12 @@
 """What is read of a ledger without holding a slot of it."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from widthwise.storage.ledger.ledger import WidthBinding
+from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.tests.one_slot import claim_one, settle_one
 
 
@@ -99,3 +103,20 @@ def test_results_with_a_key_that_is_true_are_counted(open_ledger):
     assert ledger.reader.count_with("marked") == 1
     assert ledger.reader.count_with("m_rked") == 0
     assert open_ledger("newcomer").reader.count_with("nothing") == 0
+
+
+@pytest.mark.parametrize(("direction", "number"), [("maximize", 1), ("minimize", 0)])
+def test_the_best_complete_slot_follows_the_studys_direction(
+    open_ledger, database, study, direction, number
+):
+    ledger = open_ledger()
+    reader = LedgerReader(database, replace(study, direction=direction))
+    assert reader.best_complete() is None
+    for value in (0.25, 0.75, 0.75, None):
+        (slot,) = ledger.claim_many(1)
+        widths = {"a": 1 + slot.number}
+        (slot,) = ledger.bind_many([WidthBinding(slot=slot, widths=widths, origin="s")])
+        outcome = "nan" if value is None else "complete"
+        settle_one(ledger, slot, outcome=outcome, value=value, result={"reported": {"f1": value}})
+    best = reader.best_complete()
+    assert (best.number, best.result["reported"]) == (number, {"f1": best.value})
