@@ -1,4 +1,4 @@
-"""The difference of two candidates, with all that is not known about noise and signal in it.
+"""The difference of two candidates, or the value of one, with all that is not known in it.
 
 `ModelAveragePosterior` takes the likeliest noise of each model, which a search can live with. A
 decision cannot: after four trainings, "all noise" and "no noise" explain them almost equally well,
@@ -13,13 +13,14 @@ variance s² v and prior covariance s² k with the observations,
 
 c being the pseudo-observation of `marginal_likelihood` (an inverse gamma prior of shape ½ and scale
 c / 2 on s²). Source: Gelman et al., Bayesian Data Analysis, 3rd edition (2013), §14.2 and §14.8.
+The value of one candidate is its difference from zero, by the same formula.
 
-Entry points: `difference_posteriors`, `DifferencePosterior`.
+Entry points: `difference_posteriors`, `value_posteriors`, `DifferencePosterior`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ _NEGLIGIBLE_WEIGHT = 1e-6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DifferencePosterior:
-    """How much better one candidate is than another: a mixture of t distributions.
+    """How much better one candidate is than another, or than zero: a mixture of t distributions.
 
     Attributes:
         weights: Of the components, [k]; they sum to 1.
@@ -129,6 +130,40 @@ def difference_posteriors(
         width_count: How many of the columns, the first ones, are widths; all by default.
         fidelity: How long each was trained, [n]: the longest is the one that counts.
     """
+    mixtures, _ = _mixtures(encoded, values, candidates, reference, width_count, fidelity)
+    return mixtures
+
+
+def value_posteriors(
+    encoded: Floats,
+    values: Floats,
+    candidates: Floats,
+    *,
+    width_count: int | None = None,
+    fidelity: Floats | None = None,
+) -> list[DifferencePosterior]:
+    """Return the metric of each of some candidates without the luck of a training.
+
+    Args:
+        encoded: Observed candidates, [n, columns], each column in [0, 1]; n ≥ 1.
+        values: Their metrics, [n], finite, higher is better.
+        candidates: What is judged, [m, columns].
+        width_count: How many of the columns, the first ones, are widths; all by default.
+        fidelity: How long each was trained, [n]: the longest is the one that counts.
+    """
+    mixtures, mean = _mixtures(encoded, values, candidates, None, width_count, fidelity)
+    return [replace(mixture, locations=mean + mixture.locations) for mixture in mixtures]
+
+
+def _mixtures(
+    encoded: Floats,
+    values: Floats,
+    candidates: Floats,
+    reference: Floats | None,
+    width_count: int | None,
+    fidelity: Floats | None,
+) -> tuple[list[DifferencePosterior], float]:
+    """Return the differences from a reference, or from the mean of the metric, and that mean."""
     from . import gaussian_process
 
     width_count = encoded.shape[1] if width_count is None else width_count
@@ -139,12 +174,15 @@ def difference_posteriors(
         offset_count=observations.offsets.shape[1],
     )
     observations = with_noise_factors(observations, fitted_noise_factors(basis, observations))
-    compared = np.vstack([candidates, reference])
+    compared = candidates if reference is None else np.vstack([candidates, reference])
     observations = observations.subset(_weighed_rows(encoded, compared))
+    # What is judged, as weights of the rows of `compared`, [m, rows].
+    contrasts = np.eye(len(candidates), len(compared))
+    if reference is not None:
+        contrasts[:, -1] = -1.0
 
     features = basis.features(np.hstack([observations.encoded, observations.offsets]))
-    compared_features = basis.features(compared)
-    feature_differences = compared_features[:-1] - compared_features[-1]
+    compared_features = contrasts @ basis.features(compared)
     parts = []
     for prior in polynomial.POLYNOMIAL_PRIORS:
         variances = basis.prior_variances(prior)
@@ -152,22 +190,20 @@ def difference_posteriors(
             _condition(
                 observations,
                 (features * variances) @ features.T,
-                (features * variances) @ feature_differences.T,
-                feature_differences**2 @ variances,
+                (features * variances) @ compared_features.T,
+                compared_features**2 @ variances,
             )
         )
     offset_gram = FREE_VARIANCE * observations.offsets @ observations.offsets.T
     points, compared_points = centred(observations.encoded), centred(compared)
     for kernel_prior in gaussian_process.KERNEL_PRIORS:
         kernel = kernel_prior.build_kernel(encoded.shape[1], width_count)
-        cross = kernel(points, compared_points)
-        gram = kernel(compared_points)
         parts.append(
             _condition(
                 observations,
                 kernel(points) + offset_gram,
-                cross[:, :-1] - cross[:, -1:],
-                np.diag(gram)[:-1] + gram[-1, -1] - 2.0 * gram[:-1, -1],
+                kernel(points, compared_points) @ contrasts.T,
+                np.einsum("ij,jk,ik->i", contrasts, kernel(compared_points), contrasts),
             )
         )
     log_weights = np.concatenate([part.log_likelihoods for part in parts])
@@ -178,7 +214,7 @@ def difference_posteriors(
     scales = np.concatenate([part.scales for part in parts])[is_kept]
     noise = np.concatenate([part.noise for part in parts])[is_kept]
     unit = standardisation.scale
-    return [
+    mixtures = [
         DifferencePosterior(
             weights=weights,
             locations=unit * locations[:, index],
@@ -188,6 +224,7 @@ def difference_posteriors(
         )
         for index in range(len(candidates))
     ]
+    return mixtures, standardisation.mean
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,7 +21,11 @@ from ...space.feasible_set import FeasibleSet, stack_rows
 from ...space.limits import Limits
 from ...space.neighbourhood import hash_rows
 from ...space.space import Space
-from ...surrogate.difference import DifferencePosterior, difference_posteriors
+from ...surrogate.difference import (
+    DifferencePosterior,
+    difference_posteriors,
+    value_posteriors,
+)
 from ...surrogate.observations import Floats
 from ...trial.history import CompletedTrial
 from .candidate import Estimate, JudgedCandidate
@@ -29,6 +33,10 @@ from .candidate import Estimate, JudgedCandidate
 CostCounter = Callable[[Mapping[str, int]], Mapping[str, float]]
 """Widths by name → exact costs by name."""
 Widths = Mapping[str, int]
+
+MAX_INTEGRATED = 64
+"""Trainings up to which an estimate integrates over all noise that explains them: of few, the
+likeliest noise is often too small, and so is the interval. More of them tell the noise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +117,7 @@ class JudgedStudy:
             return {}
         floor = self.posterior.metric.standardisation.floor
         rows = stack_rows([self._row(trial.widths) for trial in self.trials], self.space)
-        mean, deviation = self.posterior.metric.predict(self.space.encode(rows))
+        mean, deviation = self._moments(rows)
         return {
             trial.number: Estimate(mean=self.goal.sign * float(m), deviation=float(s))
             for trial, m, s in zip(self.trials, mean, deviation, strict=True)
@@ -121,7 +129,7 @@ class JudgedStudy:
         if self.posterior is None or set(widths) != set(self.space.names):
             return None
         row = np.asarray([[widths[name] for name in self.space.names]])
-        mean, deviation = self.posterior.metric.predict(self.space.encode(row))
+        mean, deviation = self._moments(row)
         return Estimate(mean=self.goal.sign * float(mean[0]), deviation=float(deviation[0]))
 
     def describe(self, label: str, widths: Widths) -> JudgedCandidate:
@@ -156,6 +164,23 @@ class JudgedStudy:
             self.space.encode(rows),
             self.space.encode(self._row(reference)),
             fidelity=self.history.fidelity,
+        )
+
+    def _moments(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return mean and standard deviation of the metric of candidates, higher being better."""
+        assert self.posterior is not None
+        encoded = self.space.encode(rows)
+        if len(self.history.values) > MAX_INTEGRATED:
+            return self.posterior.metric.predict(encoded)
+        posteriors = value_posteriors(
+            self.space.encode(self.history.observed),
+            self.history.values,
+            encoded,
+            fidelity=self.history.fidelity,
+        )
+        return (
+            np.asarray([posterior.mean for posterior in posteriors]),
+            np.asarray([posterior.deviation for posterior in posteriors]),
         )
 
     @cached_property
