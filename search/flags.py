@@ -5,7 +5,8 @@ full-width digits, `inf`, `nan`, `0x10`) is refused, and so is what no counter o
 
     events: Annotated[int, typer.Option(parser=whole_number("--events", 0, 1_000_000), metavar="N")]
 
-Entry points: `whole_number`, `seconds`; `parse_int_option`, for a text that is not always a number.
+Entry points: `whole_number`, `seconds`, `parse_worker_count`; `parse_int_option`, for a text that
+is not always a number.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from .errors import SpecError
 WEEK_SECONDS = 604_800.0
 """The longest time that a worker waits for anything."""
 
+AUTO_WORKERS = 0
+"""What `--workers auto` is parsed to."""
+
+MAX_WORKERS = 1024
+
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?")
 _MAX_SHOWN = 60
@@ -31,6 +37,20 @@ def whole_number(flag: str, minimum: int, maximum: int) -> Callable[[object], in
         return parse_int_option(flag, str(text), minimum=minimum, maximum=maximum)
 
     return parse
+
+
+def parse_worker_count(text: object) -> int:
+    """Return the number that `--workers` was given, `AUTO_WORKERS` for "auto".
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if str(text).strip() == "auto":
+        return AUTO_WORKERS
+    try:
+        return parse_int_option("--workers", str(text), minimum=1, maximum=MAX_WORKERS)
+    except SpecError as error:
+        raise SpecError(f'{error}, or "auto"') from None
 
 
 def seconds(flag: str, minimum: float, maximum: float = WEEK_SECONDS) -> Callable[[object], float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -27,7 +27,9 @@ from ..storage.study.reference import read_reference_figures, store_reference_fi
 from ..storage.study.study import create_study, find_study, load_study
 from .command import format_command
 from .errors import Drained, FingerprintMismatch, NothingLearned, SpecError
+from .flags import AUTO_WORKERS
 from .fleet.run import run_fleet
+from .fleet.worker_count import resolve_worker_count
 from .fleet.worker_fleet import Launcher
 from .follow_up_kind import continue_command, followed_name
 from .followup.confirm import confirm_finished
@@ -242,7 +244,8 @@ def run(
     spec: Spec,
     *,
     storage: str | None = None,
-    workers: int = 1,
+    workers: int | Literal["auto"] = 1,
+    workers_per_gpu: int = 1,
     threads: int = 1,
     base: Path | None = None,
     lease: float = 30.0,
@@ -255,7 +258,9 @@ def run(
     Args:
         spec: What to search, from `load_spec` or `parse_spec`.
         storage: Database URL; None as on the command line (environment, then a file here).
-        workers: Worker processes on this machine.
+        workers: Worker processes on this machine; "auto" for one on each GPU, or on as many CPUs
+            as `threads` says.
+        workers_per_gpu: Workers that a GPU is meant for.
         threads: CPU threads of each; small networks gain nothing from more.
         base: Folder that the spec's files are relative to; the current one by default.
         lease: Seconds without a heartbeat until a trial is taken over.
@@ -277,6 +282,7 @@ def run(
         lease_seconds=lease,
         threads=threads,
         checkpoints=Path(checkpoints) if checkpoints else None,
+        workers_per_gpu=workers_per_gpu,
     )
     launcher = Launcher.parse(on)
     with Database.open(resolve_url(storage), create=True) as database:
@@ -286,7 +292,7 @@ def run(
             base or Path.cwd(),
             options,
             console,
-            worker_count=workers,
+            worker_count=AUTO_WORKERS if workers == "auto" else workers,
             launcher=launcher,
             confirm=confirm,
             stop=StopRequest(),
@@ -314,7 +320,7 @@ def run_to_the_end(
         base_folder: Folder that the spec's files are relative to.
         options: How each worker works.
         console: Where progress is written.
-        worker_count: Workers to start at most.
+        worker_count: Workers to start at most; `AUTO_WORKERS` for as many as the machine takes.
         launcher: Where.
         confirm: Whether to confirm the answer.
         stop: Learns of a stop that is asked for meanwhile.
@@ -330,6 +336,9 @@ def run_to_the_end(
         lambda: database,
         console,
         find_existing=lambda name: find_study(database, name),
+    )
+    worker_count = resolve_worker_count(
+        worker_count, database, study.name, options, console, launcher
     )
     exit_code = run_fleet(
         database,

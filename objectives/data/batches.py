@@ -19,10 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..device_workers import device_workers
 from .dataset import Data, Split
 
 MAX_MEMORY_FRACTION = 0.25
-"""Share of a GPU's free memory that data may take: the rest is for training."""
+"""Share of a GPU's free memory that data may take: the rest is for training.
+
+Of workers that share a GPU each takes its part of that."""
 
 
 class DataLocation(StrEnum):
@@ -58,7 +61,7 @@ def _fits_on_device(data: Data, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return data_bytes(data) <= MAX_MEMORY_FRACTION * free
+    return data_bytes(data) <= MAX_MEMORY_FRACTION * free / device_workers()
 
 
 def data_bytes(data: Data) -> int:

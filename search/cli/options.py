@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 from ..errors import SpecError
-from ..flags import parse_int_option, whole_number
+from ..flags import parse_int_option, parse_worker_count
 from ..report.console import PlainConsole
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ WorkersOption = Annotated[
     typer.Option(
         "--workers",
         "-w",
-        parser=whole_number("--workers", 1, 1024),
+        parser=parse_worker_count,
         metavar="N",
-        help="Worker processes on this machine.",
+        help="Worker processes on this machine, each on a GPU of its own where there are several; "
+        '"auto": one on each GPU, or on as many CPUs as --threads says.',
     ),
 ]
 

@@ -22,7 +22,7 @@ from ..report.progress import count_finished, follow_progress
 from ..spec.device import device_for
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest, stop_on_signals
-from .devices import VISIBLE_VARIABLE, assign_gpus, count_gpus, describe_assignment
+from .devices import assign_workers, count_gpus, describe_assignment
 from .forked_worker import ForkedWorker, check_fork
 from .in_process import InProcessFleet
 from .local import LocalFleet
@@ -97,14 +97,13 @@ def run_fleet(
         check_fork(device, options.threads)
         fleet = LocalFleet([ForkedWorker(database.url, name, options) for _ in range(fleet_size)])
     else:
-        gpus = assign_gpus(device, fleet_size, os.environ, gpu_count)
-        if (assignment := describe_assignment(gpus)) is not None:
+        devices = assign_workers(device, fleet_size, os.environ, gpu_count)
+        if assignment := describe_assignment(devices, device, options.workers_per_gpu):
             console.print(assignment, markup=False)
-        environments = [{} if gpu is None else {VISIBLE_VARIABLE: gpu} for gpu in gpus]
         fleet = LocalFleet(
             [
-                start_worker(arguments, database.url, environment=environment)
-                for environment in environments
+                start_worker(arguments, database.url, environment=assigned.environment())
+                for assigned in devices
             ]
         )
     try:

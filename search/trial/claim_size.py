@@ -28,11 +28,12 @@ class ClaimSizer:
 
     Attributes:
         fixed: What the spec asked for; None to go by the length of the trainings.
-        max_in_memory: As many candidates as fit into memory together.
+        max_in_memory: Returns how many candidates fit into memory together, None where nothing
+            bounds it; called only where it matters.
     """
 
     fixed: int | None = None
-    max_in_memory: int | None = None
+    max_in_memory: Callable[[], int | None] = lambda: None
     _mean_seconds: float = math.inf
 
     def claim_size(self, count_unbound: Callable[[], int]) -> int:
@@ -48,7 +49,8 @@ class ClaimSizer:
             )
             if size > 1:
                 size = min(size, max(1, count_unbound() // _UNBOUND_PER_CLAIMED))
-        return max(1, size if self.max_in_memory is None else min(size, self.max_in_memory))
+        in_memory = self.max_in_memory() if size > 1 else None
+        return max(1, size if in_memory is None else min(size, in_memory))
 
     def observe(self, results: Sequence[TrainingResult]) -> None:
         """Note how long trainings took."""

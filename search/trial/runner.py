@@ -74,6 +74,7 @@ class Runner:
         checkpoints: Of the study; None to keep none.
         learning: Stops the study where it learns nothing; None to leave it alone.
         all_planned: Whether the study's slots are planned, as those of a follow-up study are.
+        device_label: The device's class, and which one of that class it is.
     """
 
     problem: Problem
@@ -85,6 +86,7 @@ class Runner:
     checkpoints: StudyCheckpoints | None = None
     learning: LearningWatch | None = None
     all_planned: bool = False
+    device_label: str = ""
 
     @property
     def claim_size(self) -> int:

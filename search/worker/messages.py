@@ -38,6 +38,7 @@ class TrainerConfig(_Message):
         lease_seconds: Seconds that a claim or a heartbeat holds a slot.
         threads: CPU threads of a training.
         checkpoints: Folder of the study's checkpoints.
+        workers_per_gpu: Workers that a GPU is meant for.
         device: What to train on; None for what the spec says.
         compare_engines: Whether to try engines out before the first batch.
     """
@@ -47,6 +48,7 @@ class TrainerConfig(_Message):
     lease_seconds: float
     threads: int
     checkpoints: Path
+    workers_per_gpu: int = 1
     device: str | None = None
     compare_engines: bool = True
 
@@ -78,12 +80,14 @@ class Ready(_Message):
         claim_size: How many slots to claim for the first batch.
         engine_note: A sentence for people on how the trainer trains.
         device_class: Class of the device that it trains on.
+        device: The device for people: its class, and which one of that class it is.
     """
 
     tag: Literal["ready"] = "ready"
     claim_size: int
     engine_note: str
     device_class: str
+    device: str = ""
 
 
 class BatchFinished(_Message):

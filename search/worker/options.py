@@ -29,6 +29,7 @@ class FleetWorkerOptions:
         lease_seconds: Seconds without a heartbeat until another worker takes a slot over.
         device: What to train on, of the kind that the study's spec says; None for the spec's own.
         checkpoints: Folder for checkpoints; None for the usual one.
+        workers_per_gpu: Workers that a GPU is meant for; each plans with its part of the memory.
     """
 
     threads: Annotated[
@@ -69,6 +70,16 @@ class FleetWorkerOptions:
             show_default=False,
         ),
     ] = None
+    workers_per_gpu: Annotated[
+        int,
+        typer.Option(
+            "--workers-per-gpu",
+            parser=whole_number("--workers-per-gpu", 1, 64),
+            metavar="K",
+            help="Workers that share a GPU, each planning with its part of the memory; "
+            "`--workers auto` starts so many on each.",
+        ),
+    ] = 1
 
     def to_arguments(self) -> list[str]:
         """Return the arguments that give these options to `widthwise worker`."""

@@ -95,7 +95,7 @@ class _StudyObserver:
 
     def activity_changed(self, activity: WorkerActivity) -> None:
         self.context.heartbeat.set_activity(
-            activity, study=self.study, device=self.trainer.device_class or None
+            activity, study=self.study, device=self.trainer.device or None
         )
 
     def slot_ended(self, outcome: SlotOutcome) -> None:
@@ -162,6 +162,7 @@ def build_supervisor(
             worker=worker_name(),
             lease_seconds=options.lease_seconds,
             threads=options.threads,
+            workers_per_gpu=options.workers_per_gpu,
             device=device_for(study.name, spec.proxy.device, options.device),
             checkpoints=checkpoint_folder(options.checkpoints, database.url, study),
         ),

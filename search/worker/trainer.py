@@ -14,12 +14,14 @@ import sys
 import threading
 from typing import IO, TYPE_CHECKING, final
 
+from ...objectives.device_workers import DEVICE_WORKERS_VARIABLE, device_workers
 from ...objectives.interrupt import ignore_interrupts, raise_if_interrupt
 from ...storage.database.database import RETRY_SECONDS, Database, resolve_url
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState
 from ...storage.projection.projection import Projection
 from ...storage.study.study import load_study
+from ...storage.study.workers import WorkerRow, announce_device, list_workers
 from ..errors import ExitCode
 from ..follow_up_kind import FollowUpKind
 from ..problem.stored import base_folder, check_fingerprint, stored_spec
@@ -131,6 +133,7 @@ def main(arguments: list[str]) -> None:
                         claim_size=runner.claim_size,
                         engine_note=engine_note,
                         device_class=runner.device_class,
+                        device=runner.device_label,
                     )
                 )
                 while True:
@@ -155,6 +158,7 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
     from ...objectives.training.settings import resolve_device
     from ..problem.device_memory import classify_device
     from ..problem.memory_ceiling import DeviceProblem
+    from ..problem.memory_share import MemoryShare, device_label, siblings_on_device
     from ..problem.problem import Problem
     from ..trial.claim_size import ClaimSizer
     from ..trial.learning import LearningWatch
@@ -172,7 +176,20 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
     if device.type == "cuda" and device.index is not None:
         # What names no device of its own, such as a captured graph, is then on this one.
         torch.cuda.set_device(device)
-    device_class = classify_device(device)
+    device_class, label = classify_device(device), device_label(device)
+    announce_device(database, config.worker, label)
+
+    def siblings() -> list[WorkerRow]:
+        return siblings_on_device(list_workers(database), own_name=config.worker, label=label)
+
+    def sharing_workers() -> int:
+        per_gpu = config.workers_per_gpu if device.type == "cuda" else 1
+        return max(device_workers(), per_gpu, 1 + len(siblings()))
+
+    memory = MemoryShare.measure(device, siblings())
+    if (sharing := sharing_workers()) > 1:
+        # What else takes of the device's memory, such as data that is placed on it.
+        os.environ[DEVICE_WORKERS_VARIABLE] = str(sharing)
     problem = Problem.load(
         spec,
         base_folder(study),
@@ -195,9 +212,12 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
         ledger=ledger,
         projection=Projection(database, study),
         device_class=device_class,
+        device_label=label,
         claim_sizer=ClaimSizer(
             fixed=1 if problem.loop_objective is None else spec.proxy.fixed_claim_size,
-            max_in_memory=fitting_problem.max_in_memory(),
+            max_in_memory=lambda: fitting_problem.max_in_memory(
+                lambda _device: memory.part(sharing_workers())
+            ),
         ),
         engine=choice.engine,
         checkpoints=checkpoints,

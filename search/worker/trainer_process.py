@@ -58,6 +58,7 @@ class TrainerProcess:
         claim_size: How many slots to claim for it now.
         engine_note: A sentence for people on how it trains, once it was started.
         device_class: Class of the device that it trains on; empty before it was started.
+        device: The device for people; empty before it was started.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class TrainerProcess:
         self._buffer = b""
         self.claim_size = 1
         self.engine_note = ""
-        self.device_class = ""
+        self.device_class = self.device = ""
 
     def start(self) -> None:
         """Load the study's model in a process, unless one is there; return once it is ready.
@@ -136,6 +137,7 @@ class TrainerProcess:
             assert isinstance(ready, Ready), "the first reply says that it is ready"
             self.claim_size = ready.claim_size
             self.engine_note, self.device_class = ready.engine_note, ready.device_class
+            self.device = ready.device or ready.device_class
             return
 
     def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:

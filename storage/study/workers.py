@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Self, final
 
-from sqlalchemy import Connection, Row, and_, case, delete, select
+from sqlalchemy import Connection, Row, and_, case, delete, func, select, update
 
 from ..database.database import Database
 from ..database.dialect import database_now, insert_for
@@ -119,7 +119,7 @@ class WorkerRegistration:
         Args:
             study: The study that it serves now.
             activity: What it does.
-            device: What it trains on, where that is known.
+            device: What it trains on; None leaves what is known of that.
         """
         now = database_now()
         values = {
@@ -141,6 +141,8 @@ class WorkerRegistration:
             same_process = and_(workers.c.host == excluded.host, workers.c.pid == excluded.pid)
             started_at = case((same_process, workers.c.started_at), else_=excluded.started_at)
             updates = {**{name: excluded[name] for name in values}, "started_at": started_at}
+            # A trainer that starts announces it first (`announce_device`).
+            updates["device"] = func.coalesce(excluded.device, workers.c.device)
             connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=updates))
             _delete_expired(connection)
 
@@ -157,6 +159,12 @@ class WorkerRegistration:
             )
         except StorageUnreachable:
             return
+
+
+def announce_device(database: Database, name: str, device: str) -> None:
+    """Record what a registered worker trains on, before it says what it does there."""
+    statement = update(workers).where(workers.c.name == name).values(device=device)
+    database.write(lambda connection: connection.execute(statement), durable=False)
 
 
 def list_workers(database: Database) -> list[WorkerRow]:

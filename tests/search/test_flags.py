@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from widthwise.search.errors import SpecError
-from widthwise.search.flags import seconds, whole_number
+from widthwise.search.flags import AUTO_WORKERS, parse_worker_count, seconds, whole_number
 
 ODD_NUMBERS = [
     "",
@@ -57,3 +57,14 @@ def test_times(text: object, number: float) -> None:
 
 def test_minus_nothing_is_nothing() -> None:
     assert str(seconds("--grace", 0.0)("-0")) == "0.0"
+
+
+def test_a_number_of_workers_may_be_auto() -> None:
+    assert parse_worker_count("auto") == AUTO_WORKERS
+    assert parse_worker_count(" 12 ") == 12
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1025", "2.5", "Auto", "many", ""])
+def test_no_number_of_workers(text: str) -> None:
+    with pytest.raises(SpecError, match=r'--workers: found ".*or "auto"'):
+        parse_worker_count(text)

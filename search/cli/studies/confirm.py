@@ -68,11 +68,13 @@ def confirm(
     as_json: JsonOption = False,
 ) -> None:
     """Train the recommended network and its rivals long, with fresh seeds, and judge them."""
+    from ...fleet.worker_count import resolve_worker_count
     from ...fleet.worker_fleet import Launcher
     from ...report.status import load_summary
 
     launcher = Launcher.parse(on)
     database = open_database(storage)
+    workers = resolve_worker_count(workers, database, name, options, stderr(), launcher)
     confirm_study(
         database,
         name,

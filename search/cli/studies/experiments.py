@@ -85,6 +85,7 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Move one width, the rest fixed at what is recommended, and judge every row."""
+    from ...fleet.worker_count import resolve_worker_count
     from ...followup.learning_curve import learning_curve
     from ...followup.sweep import SweepRequest
     from ...followup.sweep import sweep as run_sweep
@@ -98,9 +99,13 @@ def sweep(
     if rows is not None and values is not None:
         raise SpecError("--values goes with --width: give the shares as --rows 0.1,0.5,1")
     fixed = parse_widths("--at", at or "")
+    if width is not None and width in fixed:
+        raise SpecError(f"--at: {width} is the width that moves; leave it out")
+    database = open_database(storage)
+    workers = resolve_worker_count(workers, database, name, options, stderr())
     if rows is not None:
         curve = learning_curve(
-            open_database(storage),
+            database,
             name,
             parse_shares(rows),
             options,
@@ -112,12 +117,8 @@ def sweep(
         write_json(curve.to_json()) if as_json else _print_curve(curve)
         return
     assert width is not None
-    if width in fixed:
-        raise SpecError(f"--at: {width} is the width that moves; leave it out")
     request = SweepRequest(width=width, values=_parse_values(values), at=fixed, seeds=seeds)
-    table = run_sweep(
-        open_database(storage), name, request, options, stderr(), worker_count=workers
-    )
+    table = run_sweep(database, name, request, options, stderr(), worker_count=workers)
     write_json(table.to_json()) if as_json else _print_table(table)
 
 
@@ -141,11 +142,12 @@ def refine(
     as_json: JsonOption = False,
 ) -> None:
     """Refine how the recommended widths are trained: rate, norm, schedule, regularisation."""
+    from ...fleet.worker_count import resolve_worker_count
     from ...followup.refine import refine as run_refine
 
-    found = run_refine(
-        open_database(storage), name, options, stderr(), trainings=trials, worker_count=workers
-    )
+    database = open_database(storage)
+    workers = resolve_worker_count(workers, database, name, options, stderr())
+    found = run_refine(database, name, options, stderr(), trainings=trials, worker_count=workers)
     write_json(found.to_json()) if as_json else _print_refinement(found)
 
 

@@ -187,6 +187,7 @@ def _run_to_the_end(
     from ....objectives.errors import ObjectiveError
     from ....storage.errors import StudyMismatch
     from ...fleet.run import run_fleet
+    from ...fleet.worker_count import resolve_worker_count
     from ...followup.confirm import (
         announce_confirmation,
         confirm_finished,
@@ -194,6 +195,7 @@ def _run_to_the_end(
     )
     from ...worker.shutdown import StopRequest
 
+    workers = resolve_worker_count(workers, database, name, options, stderr(), launcher)
     stop, error = StopRequest(), None
     if confirm:
         announce_confirmation(database, name, stderr())

@@ -107,6 +107,28 @@ def test_more_workers_than_gpus_share_them(database: Database) -> None:
     assert "GPU 0: workers 1, 3, 5; GPU 1: workers 2, 4" in output
 
 
+def test_four_pretended_gpus_and_six_workers(database: Database) -> None:
+    _, environments, output = start_fleet(database, name="s", device="cuda", workers=6, gpus=4)
+    assert [
+        (item["CUDA_VISIBLE_DEVICES"], item["WIDTHWISE_DEVICE_WORKERS"]) for item in environments
+    ] == [("0", "2"), ("1", "2"), ("2", "1"), ("3", "1"), ("0", "2"), ("1", "2")]
+    assert "GPU 0: workers 1, 5; GPU 1: workers 2, 6; GPU 2: worker 3; GPU 3: worker 4" in output
+    assert "they share its memory" in output
+
+
+def test_workers_that_a_gpu_is_meant_for_are_no_news(database: Database) -> None:
+    lines, _, output = start_fleet(
+        database,
+        name="s",
+        device="cuda",
+        workers=8,
+        gpus=4,
+        options={"workers_per_gpu": 2},
+    )
+    assert "more than" not in output
+    assert all(line[line.index("--workers-per-gpu") + 1] == "2" for line in lines)
+
+
 def test_what_this_process_sees_is_what_is_handed_out(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,18 +137,28 @@ def test_what_this_process_sees_is_what_is_handed_out(
     assert [item["CUDA_VISIBLE_DEVICES"] for item in environments] == ["6", "7", "6"]
 
 
+def test_what_a_scheduler_assigned_stands(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm numbers a step's GPUs anew within its control group: its own numbers name nothing."""
+    monkeypatch.setenv("SLURM_STEP_GPUS", "5")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    _, environments, _ = start_fleet(database, name="s", device="cuda", workers=2, gpus=8)
+    assert environments == [{"WIDTHWISE_DEVICE_WORKERS": "2"}] * 2
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])
 def test_a_device_with_a_name_is_shown_as_it_is(database: Database, device: str) -> None:
     _, environments, output = start_fleet(database, name="s", device=device, workers=2, gpus=4)
-    assert environments == [{}, {}]
-    assert "GPU" not in output
+    assert environments == [{"WIDTHWISE_DEVICE_WORKERS": "2"}] * 2
+    assert ("GPU: workers 1, 2; more than 1" in output) == (device != "cpu")
 
 
 def test_an_explicit_device_overrules(database: Database) -> None:
     lines, environments, _ = start_fleet(
         database, name="s", device="cuda", workers=2, gpus=4, options={"device": "cuda:3"}
     )
-    assert environments == [{}, {}]
+    assert not any("CUDA_VISIBLE_DEVICES" in environment for environment in environments)
     assert all(line[line.index("--device") + 1] == "cuda:3" for line in lines)
 
 

@@ -29,7 +29,14 @@ def trained_claim_sizer(seconds: float, **options: int) -> ClaimSizer:
 
 
 def test_the_first_claim_is_of_one() -> None:
-    assert ClaimSizer().claim_size(fail_if_called) == 1
+    sizer = ClaimSizer(max_in_memory=fail_if_called)
+    assert sizer.claim_size(fail_if_called) == 1
+
+
+def test_memory_is_asked_for_each_claim_since_workers_come_and_go() -> None:
+    parts = iter([6, 3, None])
+    sizer = ClaimSizer(fixed=5, max_in_memory=lambda: next(parts))
+    assert [sizer.claim_size(fail_if_called) for _ in range(3)] == [5, 3, 5]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_trainings_that_all_failed_teach_nothing() -> None:
 def test_a_claim_is_of_one_or_more_and_fits(
     fixed: int | None, fits: int | None, seconds: float, unbound: int
 ) -> None:
-    sizer = ClaimSizer(fixed=fixed, max_in_memory=fits)
+    sizer = ClaimSizer(fixed=fixed, max_in_memory=lambda: fits)
     sizer.observe([TrainingTime(seconds)])  # type: ignore[list-item]
     size = sizer.claim_size(lambda: unbound)
     assert size >= 1

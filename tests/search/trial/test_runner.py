@@ -334,7 +334,11 @@ def test_a_slot_lost_before_its_trial_is_opened_is_not_trained(new_harness: Harn
 def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, size: int) -> None:
     study = new_harness(trials=8, at_once=5)
     assert (
-        len(study.supervisor(claim_sizer=ClaimSizer(fixed=5, max_in_memory=fits)).run_batch())
+        len(
+            study.supervisor(
+                claim_sizer=ClaimSizer(fixed=5, max_in_memory=lambda: fits)
+            ).run_batch()
+        )
         == size
     )
 

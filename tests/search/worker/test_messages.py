@@ -109,6 +109,7 @@ def test_a_configuration_holds_no_password() -> None:
         "checkpoints",
         "compare_engines",
         "device",
+        "workers_per_gpu",
     }
 
 

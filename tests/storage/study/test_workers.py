@@ -12,7 +12,7 @@ from widthwise.storage.database import tables
 from widthwise.storage.database.database import Database
 from widthwise.storage.study import workers
 from widthwise.storage.study.study import create_study
-from widthwise.storage.study.workers import WorkerRegistration, list_workers
+from widthwise.storage.study.workers import WorkerRegistration, announce_device, list_workers
 from widthwise.tests.one_slot import claim_one, release_one
 
 
@@ -151,3 +151,19 @@ def test_a_worker_ends_without_an_error_where_the_database_is_away():
     nowhere = URL.create("postgresql+psycopg", host="127.0.0.1", port=1, database="w")
     with Database(nowhere, wal=False, retry_seconds=3600.0) as away:
         WorkerRegistration(away, name="w", beat_seconds=1.0).unregister()
+
+
+def test_a_device_that_is_announced_stays_until_another_one_is_said(
+    database, registration, find_worker, worker_name
+):
+    registration.register(study=None, activity="starting", device=None)
+    announce_device(database, worker_name, "cuda: H200, GPU-1")
+    registration.register(study=None, activity="starting", device=None)
+    assert find_worker().device == "cuda: H200, GPU-1"
+    registration.register(study=None, activity="training", device="cpu")
+    assert find_worker().device == "cpu"
+
+
+def test_who_is_not_registered_announces_nothing(database, find_worker, worker_name):
+    announce_device(database, worker_name, "cpu")
+    assert find_worker() is None
