@@ -69,6 +69,11 @@ class InProcessTrainer:
         """Class of the device that it trains on; empty before it was started."""
         return "" if self._runner is None else self._runner.device_class
 
+    @property
+    def device(self) -> str:
+        """The device for people; empty before it was started."""
+        return "" if self._runner is None else self._runner.device_label
+
     def start(self) -> None:
         """Load the study's model, unless that was done."""
         from ..worker.trainer import build_runner

@@ -60,6 +60,11 @@ class Trainer(Protocol):
         """The class of the device that it trains on, once it was started."""
         ...
 
+    @property
+    def device(self) -> str:
+        """The device for people: its class, and which one of that class it is."""
+        ...
+
     def start(self) -> None:
         """Load the study; raises TrainerDied if that takes the process down."""
         ...

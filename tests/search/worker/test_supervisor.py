@@ -36,6 +36,8 @@ class DyingTrainer:
     def device_class(self) -> str:
         return "cpu: 24 GiB"
 
+    device = device_class
+
     def start(self) -> None:
         """It is there again."""
 

@@ -50,7 +50,7 @@ class WorkerHarness:
     stop: StopRequest = field(default_factory=StopRequest)
 
     claim_size = 2
-    device_class = "cpu: 24 GiB"
+    device_class = device = "cpu: 24 GiB"
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.database, self.study, worker="me", lease_seconds=LEASE)
