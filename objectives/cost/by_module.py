@@ -64,19 +64,19 @@ def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
         silence_fake_tensor_warnings(),
         isolated_torch_state(),
         fused_encoder_disabled(),
-        fake_model(build, step.inputs, mode) as (model, _),
+        fake_model(build, step, mode) as (model, _),
         mode,
     ):
         hooks = [module.register_forward_hook(record_output) for module in model.modules()]
-        inputs = [spec.batch(step.batch_size) for spec in step.inputs]
+        batch = step.empty()
         model.eval()
         with (
             user_errors(_forward_error),
             torch.no_grad(),
             counter,
-            autocast_context(step.autocast, inputs),
+            autocast_context(step.autocast, batch),
         ):
-            model(*inputs)
+            batch.call(model)
         for hook in hooks:
             hook.remove()
         flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}

@@ -11,17 +11,21 @@ Entry point: `measure_latency`.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
+from ..data.streams.batch import Batch
 from ..errors import CostError, describe_error
 from ..randomness import Randomness
 from ..trace.fake_model import ModelFactory, builder_error, require_module
-from ..training.step import TensorSpec, autocast_context
+from ..training.step import Specs, StepSpec, autocast_context
 from ..user_code import user_code_location, user_errors
+
+Inputs = Sequence[Specs] | Mapping[str, Specs]
+"""What a model is called with, as `StepSpec.inputs` has it."""
 
 Clock = Callable[[], float]
 """Seconds since some moment, never going back."""
@@ -29,7 +33,7 @@ Clock = Callable[[], float]
 
 def measure_latency(
     build: ModelFactory,
-    inputs: Sequence[TensorSpec],
+    inputs: Inputs,
     *,
     batch_size: int = 1,
     device: torch.device | str = "cpu",
@@ -42,7 +46,7 @@ def measure_latency(
 
     Args:
         build: Returns a fresh model.
-        inputs: What the model is called with; random numbers, and 0 for integers.
+        inputs: What the model is called with, see `StepSpec`; random numbers, and 0 for integers.
         batch_size: Samples a pass.
         device: Where to run.
         repeats: Passes to time.
@@ -64,7 +68,8 @@ def measure_latency(
     device = torch.device(device)
     with Randomness(0, device), torch.no_grad():
         model = _build_model(build).to(device).eval()
-        batch = [_random_batch(spec, batch_size).to(device) for spec in inputs]
+        step = StepSpec(inputs=inputs if isinstance(inputs, Mapping) else tuple(inputs))
+        batch = step.zeros(batch_size).map(_random).to(device)
         with (
             user_errors(
                 lambda error: CostError(
@@ -78,12 +83,10 @@ def measure_latency(
     return median(seconds[warmup:])
 
 
-def _time_pass(
-    model: nn.Module, batch: Sequence[Tensor], device: torch.device, clock: Clock
-) -> float:
+def _time_pass(model: nn.Module, batch: Batch, device: torch.device, clock: Clock) -> float:
     _synchronise(device)
     started = clock()
-    model(*batch)
+    batch.call(model)
     _synchronise(device)
     return clock() - started
 
@@ -99,6 +102,5 @@ def _build_model(build: ModelFactory) -> nn.Module:
         return require_module(build())
 
 
-def _random_batch(spec: TensorSpec, size: int) -> Tensor:
-    batch = spec.zeros(size)
-    return batch.normal_() if spec.dtype.is_floating_point else batch
+def _random(zeros: Tensor) -> Tensor:
+    return zeros.normal_() if zeros.is_floating_point() else zeros

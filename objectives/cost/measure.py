@@ -21,7 +21,6 @@ from functools import cache
 from typing import Any, Self, final
 
 import torch
-from torch import Tensor
 from torch._C._profiler import _EventType, _ExperimentalConfig
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
@@ -30,7 +29,6 @@ from ..errors import CostError, describe_error
 from ..trace.fake_model import ModelFactory, require_module
 from ..training.step import (
     StepSpec,
-    TensorSpec,
     autocast_context,
     make_step_optimizer,
     training_step,
@@ -106,11 +104,11 @@ def _measure_on_cpu(build: ModelFactory, step: StepSpec, device: torch.device) -
     del run_step
     with AllocationRecorder() as inference:
         model = require_module(build()).eval()
-        inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
+        batch = step.zeros(step.batch_size).without_targets().to(device)
 
         def run_forward() -> None:
-            with torch.no_grad(), autocast_context(step.autocast, inputs):
-                model(*inputs)
+            with torch.no_grad(), autocast_context(step.autocast, batch):
+                batch.call(model)
 
         run_forward()  # lazy layers learn their shapes
         with inference.part("forward"):
@@ -148,11 +146,10 @@ def _prepare_step(build: ModelFactory, step: StepSpec, device: torch.device) -> 
     """Return a function that trains a new model for one step."""
     model = require_module(build()).to(device).train()
     optimizer = make_step_optimizer(step.optimizer, model)
-    inputs = [_zero_batch(spec, step.batch_size, device) for spec in step.inputs]
-    targets = None if step.targets is None else _zero_batch(step.targets, step.batch_size, device)
+    batch = step.zeros(step.batch_size).to(device)
 
     def run_step() -> None:
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+        training_step(model, optimizer, step.loss, batch, step.autocast, step.accumulate)
         if optimizer is not None:
             # The next step would drop the gradients first: they are no part of its peak.
             optimizer.zero_grad(set_to_none=True)
@@ -160,10 +157,6 @@ def _prepare_step(build: ModelFactory, step: StepSpec, device: torch.device) -> 
             torch.cuda.synchronize(device)
 
     return run_step
-
-
-def _zero_batch(spec: TensorSpec, size: int, device: torch.device) -> Tensor:
-    return spec.zeros(size).to(device)
 
 
 @final

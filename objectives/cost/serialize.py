@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..trace.live_bytes import Breakdown
-from ..training.step import StepSpec
+from ..training.step import Specs, StepSpec, TensorSpec
 from .branches.expression import Question
 from .branches.partition import Partition
 from .costs import Costs
@@ -46,14 +46,26 @@ def fit_conditions(step: StepSpec, names: tuple[str, ...]) -> dict[str, Any]:
         "names": list(names),
         "fields": list(FIELDS),
         "torch": torch.__version__,
-        "inputs": [[list(spec.shape), str(spec.dtype)] for spec in step.inputs],
-        "targets": step.targets and [list(step.targets.shape), str(step.targets.dtype)],
+        "inputs": _serialise_specs(step.inputs),
+        "targets": _serialise_specs(step.targets),
+        **({} if step.given is None else {"given": _serialise_specs(step.given)}),
         "batch_size": step.batch_size,
         "autocast": step.autocast and str(step.autocast),
         "accumulate": step.accumulate,
         "device_type": step.device_type,
         "capability": step.capability and list(step.capability),
     }
+
+
+def _serialise_specs(specs: Specs) -> Any:
+    """Return nested specs as JSON values; what is no spec by its type."""
+    if isinstance(specs, TensorSpec):
+        return [list(specs.shape), str(specs.dtype), *(["whole"] if specs.whole else [])]
+    if isinstance(specs, Mapping):
+        return {str(key): _serialise_specs(value) for key, value in specs.items()}
+    if isinstance(specs, tuple | list):
+        return [_serialise_specs(value) for value in specs]
+    return specs if isinstance(specs, str | int | float | bool | None) else type(specs).__name__
 
 
 def serialise_fit(fit: CostFit) -> dict[str, Any]:

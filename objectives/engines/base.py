@@ -24,6 +24,10 @@ from torch import Tensor, nn
 from ..data.batches import BatchSampler, batches
 from ..data.dataset import Data
 from ..data.input_noise import add_noise, input_scale
+from ..data.streams.batch import Batch
+from ..data.streams.order import EpochOrder
+from ..data.streams.samples import first_rows
+from ..data.streams.source import BatchData
 from ..model import keyed_dropout
 from ..model.objective import Objective
 from ..parametrisation.standard import Parametrisation
@@ -31,6 +35,10 @@ from ..randomness import Randomness
 from ..training.optimizer import make_adamw, schedule_factor
 from ..training.settings import ProxySettings
 from ..training.snapshot import NetworkState
+
+BatchOrder = Any
+"""Batches to train on, in order: row numbers of each (int64, on the CPU) where the data lies in
+arrays, an `EpochPart` where it comes in batches. Its length is the number of batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +62,15 @@ class TrainingSetup:
 
     Attributes:
         objective: Model, loss and metric.
-        data: The splits, on the device if they fit; a fold of the objective's, or all of it.
+        data: The splits, on the device if they fit; a fold of the objective's, or all of it; or
+            sources of batches, which the plain engine alone trains on.
         settings: Batch size, decay, precision.
         device: Where it runs.
         parametrisation: Initial weights and rates by width; None for the model's own and one rate.
     """
 
     objective: Objective
-    data: Data
+    data: Data | BatchData
     settings: ProxySettings
     device: torch.device
     parametrisation: Parametrisation | None = None
@@ -86,25 +95,46 @@ class TrainingSetup:
         if module_names not in self._swappable_dropouts:
             with randomness.fork():
                 self._swappable_dropouts[module_names] = keyed_dropout.swappable_layers(
-                    model, self.sample_inputs(2)
+                    model, self.sample_batch(2)
                 )
         keyed_dropout.install_keyed_dropout(model, self._swappable_dropouts[module_names])
         return model, randomness
 
-    def sample_inputs(self, rows: int) -> Tensor:
-        """Return the first training inputs, on the device, wherever the data lies."""
-        return self.data.train.inputs[:rows].to(self.device)
+    @property
+    def arrays(self) -> Data:
+        """The data as arrays, which all engines but the plain one need.
+
+        Raises:
+            EngineUnsupported: It comes in batches.
+        """
+        if isinstance(self.data, BatchData):
+            raise EngineUnsupported("the data comes in batches, not in arrays")
+        return self.data
+
+    def sample_batch(self, rows: int) -> Batch:
+        """Return the first training samples, on the device, wherever the data lies."""
+        return first_rows(self.data, rows).to(self.device)
+
+    def order(self, seed: int) -> BatchSampler | EpochOrder:
+        """Return the order of a training's batches, before the first.
+
+        Args:
+            seed: Of the training.
+        """
+        if isinstance(self.data, BatchData):
+            return EpochOrder(self.data.train.steps)
+        return BatchSampler(len(self.data.train), self.settings.batch_size, seed)
 
     def load_batches(self, rows: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield inputs and targets of batches of training rows, on the device."""
-        return batches(self.data.train, rows, self.device)
+        return batches(self.arrays.train, rows, self.device)
 
     @cached_property
     def noise_scale(self) -> Tensor | None:
         """Standard deviation of the noise on training inputs, on the device; None for none."""
         if self.settings.input_noise == 0:
             return None
-        scale = input_scale(self.data.train.inputs) * self.settings.input_noise
+        scale = input_scale(self.arrays.train.inputs) * self.settings.input_noise
         return scale.to(self.device)
 
     def noisy(self, inputs: Tensor, seed: int, step: int) -> Tensor:
@@ -122,8 +152,7 @@ class TrainingSetup:
     @cached_property
     def total_steps(self) -> int:
         """Updates of a training at most."""
-        order = BatchSampler(len(self.data.train), self.settings.batch_size, 0)
-        return self.settings.epochs * order.steps_per_epoch
+        return self.settings.epochs * self.order(0).steps_per_epoch
 
     def schedule_factor(self, step: int) -> float:
         """Return what all learning rates are multiplied by in a step, from 0."""
@@ -159,12 +188,12 @@ class Session(Protocol):
         ...
 
     def advance(
-        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
+        self, batches: Mapping[int, BatchOrder], mid_epoch: Collection[int] = ()
     ) -> dict[int, float]:
         """Train members on batches of their own.
 
         Args:
-            batches: Member to row numbers of the training split (int64, on the CPU), in order.
+            batches: Member to the batches of the training split that it is trained on.
             mid_epoch: Members in the middle of an epoch, whose mean goes on from the call before:
                 an epoch has the same mean, bit for bit, in however many parts it is trained.
 

@@ -187,9 +187,7 @@ class _Calibration:
     ) -> None:
         self._training, self._samples, self._limits = training, samples, limits
         self._training_count = training_count
-        settings, rows = training.settings, len(training.data.train)
-        sampler = BatchSampler(rows, settings.batch_size, 0)
-        self._steps = settings.epochs * sampler.steps_per_epoch
+        self._steps = training.total_steps
         self._plain_timings: list[_Timing] = []
         self._plain_losses: list[float] = []
 
@@ -286,7 +284,7 @@ def _require_same_loss(loss: float, expected: float) -> None:
 
 def _calibration_batches(training: TrainingSetup, seed: int) -> list[Tensor]:
     """Return full batches for warming up and for the clock; a small epoch's come round again."""
-    order = BatchSampler(len(training.data.train), training.settings.batch_size, seed)
+    order = BatchSampler(len(training.arrays.train), training.settings.batch_size, seed)
     full_batches: list[Tensor] = []
     while len(full_batches) < _WARMUP_STEPS + _TIMED_STEPS:
         epoch = order.batches_until(1.0)

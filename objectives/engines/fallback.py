@@ -14,6 +14,7 @@ Entry point: `FallbackSession`.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import final
 
+from ..data.streams.source import BatchData
 from ..errors import describe_error
 from ..interrupt import raise_if_interrupt
 from ..training.snapshot import NetworkState
@@ -58,6 +59,8 @@ class FallbackSession:
         self._initial_states: dict[int, NetworkState] = {}
         try:
             self.current, self.description = engine.start(training, members), engine.name
+            if isinstance(training.data, BatchData):
+                self.description += " (the data comes in batches)"
             return
         except BaseException as error:
             raise_if_interrupt(error)

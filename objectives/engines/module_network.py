@@ -15,8 +15,11 @@ from typing import Any, Generic, TypeVar, final
 import torch
 from torch import Tensor, nn
 
+from ..data.streams.batch import Batch
+from ..data.streams.order import EpochReader
+from ..data.streams.source import BatchData
 from ..model import keyed_dropout
-from ..training.evaluate import predict
+from ..training.evaluate import predict, predict_batch
 from ..training.optimizer import adam_moments, load_moments
 from ..training.serialize import Serialiser, UnserialisableValue, cpu_copy, deserialise
 from ..training.snapshot import (
@@ -25,7 +28,7 @@ from ..training.snapshot import (
     UnserialisableState,
     matching_states,
 )
-from .base import EpochLoss, Member, TrainingSetup
+from .base import BatchOrder, EpochLoss, Member, TrainingSetup
 from .module_attributes import ModuleAttributes
 from .sequential import Sequential
 
@@ -46,6 +49,8 @@ class ModuleNetwork(ABC):
         best_state: The `state_dict` of the best epoch; empty before there is one.
         peak_memory: Most bytes that a GPU's allocator held in a pass of training, less the data
             set that lies there; None where that was not measured.
+        reader: Gives its training batches where the data comes in batches; None where it lies in
+            arrays.
     """
 
     def __init__(self, training: TrainingSetup, member: Member) -> None:
@@ -60,13 +65,16 @@ class ModuleNetwork(ABC):
         self.epoch_loss = EpochLoss()
         self.best_state: dict[str, Any] = {}
         self.peak_memory: int | None = None
+        self.reader: EpochReader | None = None
+        if isinstance(training.data, BatchData):
+            self.reader = EpochReader(training.data.train, member.seed, training.device)
 
     @abstractmethod
-    def advance(self, batches: Sequence[Tensor], mid_epoch: bool) -> float:
+    def advance(self, batches: BatchOrder, mid_epoch: bool) -> float:
         """Train on batches; return the mean loss over their rows.
 
         Args:
-            batches: Row numbers of each batch.
+            batches: Which ones, in order.
             mid_epoch: Whether the mean is over the earlier rows of the epoch, too.
         """
 
@@ -94,6 +102,11 @@ class ModuleNetwork(ABC):
             return predict(
                 self.model, inputs, settings.eval_batch, settings.autocast, self.training.device
             )
+
+    def predict_batch(self, batch: Batch) -> Any:
+        """Return the output for a batch on the device, in evaluation mode."""
+        with self.randomness:
+            return predict_batch(self.model, batch, self.training.settings.autocast)
 
     def save_best(self) -> None:
         """Keep a copy of the weights and buffers."""
@@ -206,7 +219,7 @@ class ModuleSession(Sequential[ModuleNetworkT], Generic[ModuleNetworkT]):
         return network.peak_memory if network is not None and self._has_own_peak else None
 
     def advance(
-        self, batches: Mapping[int, Sequence[Tensor]], mid_epoch: Collection[int] = ()
+        self, batches: Mapping[int, BatchOrder], mid_epoch: Collection[int] = ()
     ) -> dict[int, float]:
         """Train members on batches of their own; see `Session`."""
         losses = {}
@@ -222,6 +235,27 @@ class ModuleSession(Sequential[ModuleNetworkT], Generic[ModuleNetworkT]):
             with self._own_failure(index):
                 outputs[index] = network.predict(inputs)
         return outputs
+
+    def predict_batch(self, members: Sequence[int], batch: Batch) -> dict[int, Any]:
+        """Return members' outputs for a batch on the device; none of a member that fails.
+
+        Args:
+            members: Who predicts.
+            batch: Of a data set that comes in batches.
+        """
+        outputs = {}
+        for index, network in self._working(members):
+            with self._own_failure(index):
+                outputs[index] = network.predict_batch(batch)
+        return outputs
+
+    def drop(self, members: Sequence[int]) -> None:
+        """Free the members' memory, and end what reads their data ahead."""
+        for index in members:
+            network = self._networks.get(index)
+            if network is not None and network.reader is not None:
+                network.reader.close()
+        super().drop(members)
 
 
 def _non_persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -1,19 +1,20 @@
 """The plain engine: any module, one member after the other; the reference of all engines.
 
-Data lies on the device, the optimizer is fused, and a step is the very one whose memory is
-predicted (`objectives.training.step.training_step`).
+Data lies on the device or comes in batches, the optimizer is fused, and a step is the very one
+whose memory is predicted (`objectives.training.step.training_step`).
 
 Entry point: `PlainEngine`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import torch
-from torch import Tensor
 
+from ..data.dataset import Data
+from ..data.streams.batch import Batch
 from ..training.step import training_step
-from .base import Member, TrainingSetup
+from .base import BatchOrder, Member, TrainingSetup
 from .module_network import ModuleNetwork, ModuleSession
 
 
@@ -34,7 +35,7 @@ class PlainEngine:
 class PlainNetwork(ModuleNetwork):
     """A member's module, trained by autograd."""
 
-    def advance(self, batches: Sequence[Tensor], mid_epoch: bool) -> float:
+    def advance(self, batches: BatchOrder, mid_epoch: bool) -> float:
         """Train on batches; see `ModuleNetwork`."""
         training, settings, device = self.training, self.training.settings, self.training.device
         on_gpu = device.type == "cuda"
@@ -44,29 +45,40 @@ class PlainNetwork(ModuleNetwork):
         total = torch.tensor(
             self.epoch_loss.resume_total(mid_epoch), dtype=torch.float64, device=device
         )
+        rows = 0
         with self.randomness:
-            for inputs, targets in training.load_batches(batches):
+            for batch in self._load(batches):
                 self.begin_step()
                 loss = training_step(
                     self.model,
                     self.optimizer,
                     training.objective.loss,
-                    (training.noisy(inputs, self.seed, self.step),),
-                    targets,
+                    batch,
                     settings.autocast,
-                    settings.accumulation_steps(len(inputs)),
+                    settings.accumulation_steps(batch.rows),
                 )
-                total += loss * len(inputs)
+                total += loss * batch.rows
+                rows += batch.rows
                 self.step += 1
         if on_gpu:
             self._record_peak(torch.cuda.max_memory_allocated(device))
-        return self.epoch_loss.update(float(total), sum(map(len, batches)))
+        return self.epoch_loss.update(float(total), rows)
+
+    def _load(self, batches: BatchOrder) -> Iterator[Batch]:
+        """Yield the batches, on the device, with the noise of their steps."""
+        if self.reader is not None:
+            yield from self.reader.read(batches)
+            return
+        for inputs, targets in self.training.load_batches(batches):
+            noisy = self.training.noisy(inputs, self.seed, self.step)
+            yield Batch(args=(noisy,), targets=targets)
 
     def _record_peak(self, allocated: int) -> None:
         data = self.training.data
+        splits = (data.train, data.validation) if isinstance(data, Data) else ()
         data_bytes = sum(
             tensor.nbytes
-            for split in (data.train, data.validation)
+            for split in splits
             for tensor in (split.inputs, split.targets)
             if tensor.is_cuda
         )

@@ -185,15 +185,16 @@ def load_diagnosis_data(
         data = make_dataset(raw, seed, task)
     objective = make_objective(build=lambda _: model, data=data, loss=loss, base=base)
     objective = adapt_input_type(objective, {})
-    data = objective.data
-    for name, split in (("training", data.train), ("validation", data.validation)):
+    arrays = objective.data
+    assert isinstance(arrays, Data), "it was read as arrays"
+    for name, split in (("training", arrays.train), ("validation", arrays.validation)):
         _require_rows(source, name, len(split.targets))
     return DiagnosisData(
-        training=_samples(data.train),
-        held_out=_samples(data.validation),
+        training=_samples(arrays.train),
+        held_out=_samples(arrays.validation),
         loss=objective.loss,
         loss_name=objective.loss_name,
-        notes=data.notes,
+        notes=arrays.notes,
     )
 
 

@@ -13,7 +13,9 @@ from typing import final
 import torch
 
 from ..data.batches import place_data
+from ..data.dataset import Data
 from ..data.split import make_folds, take_share
+from ..data.streams.source import BatchData
 from ..engines.base import Engine, TrainingSetup
 from ..errors import describe_error
 from ..model.objective import Objective
@@ -82,16 +84,16 @@ class CandidateBatch:
         self._trainings = [
             TrainingSetup(
                 objective=objective,
-                data=place_data(take_share(data, settings.train_share), device, settings.data_on),
+                data=data,
                 settings=settings,
                 device=device,
                 parametrisation=parametrisation,
             )
-            for data in make_folds(objective.data, settings.folds, settings.repeats)
+            for data in _fold_data(objective.data, settings, device)
             if candidates
         ]
         self._signature = resume_signature(
-            settings, [len(training.data.train) for training in self._trainings]
+            settings, [_training_size(training.data) for training in self._trainings]
         )
         self._folds: list[Fold] = []
         self._build_folds()
@@ -202,6 +204,11 @@ class CandidateBatch:
             )
             for index, candidate_state in enumerate(self._candidate_states)
         ]
+
+    def close(self) -> None:
+        """End what reads the data ahead; the results stay."""
+        for fold in self._folds:
+            fold.close()
 
     def snapshot_version(self, index: int) -> Hashable:
         """Return a value that changes whenever a candidate's snapshot does."""
@@ -328,3 +335,20 @@ class CandidateBatch:
 
     def _engine_descriptions(self) -> tuple[str, ...]:
         return tuple(fold.engine_description for fold in self._folds)
+
+
+def _fold_data(
+    data: Data | BatchData, settings: ProxySettings, device: torch.device
+) -> Iterable[Data | BatchData]:
+    """Return the data of every fold, where it is to be; data in batches has one, and stays."""
+    if isinstance(data, BatchData):
+        return [data]
+    return (
+        place_data(take_share(fold, settings.train_share), device, settings.data_on)
+        for fold in make_folds(data, settings.folds, settings.repeats)
+    )
+
+
+def _training_size(data: Data | BatchData) -> int:
+    """Return the training rows, or batches, which a snapshot and its training have in common."""
+    return data.train.steps if isinstance(data, BatchData) else len(data.train)

@@ -3,25 +3,16 @@
 Entry point: `Fold`.
 """
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property, partial
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, final
 
-import torch
-from torch import Tensor
-
-from ..data.batches import BatchSampler
-from ..data.dataset import Split
+from ..data.streams.source import BatchData
 from ..engines.base import Engine, Member, Session, TrainingSetup
 from ..engines.fallback import FallbackSession
-from ..errors import as_exception
-from ..model.objective import has_built_in_loss
-from ..randomness import Randomness
-from ..training.evaluate import evaluate_metric
 from ..training.snapshot import IncompatibleSnapshot, MemberSnapshot, NetworkState
-from .member import MemberState, MemberStatus, Validation
+from .evaluation import Evaluation
+from .member import MemberState, MemberStatus
 from .milestone import Milestone
 
 _Figures = TypeVar("_Figures")
@@ -45,6 +36,7 @@ class Fold:
             engine: What trains them; where it cannot, the plain engine does.
         """
         self._training, self._members = training, members
+        self._evaluation = Evaluation(training, members)
         self.session = FallbackSession(engine, training, members, self._rewind)
         self.member_states = [
             self._new_state(index, self.session.current) for index in range(len(members))
@@ -80,6 +72,13 @@ class Fold:
             self.member_states[index].status = MemberStatus.PRUNED
         if ending:
             self._drop(ending)
+
+    def close(self) -> None:
+        """End what reads the data ahead, such as the workers of a loader."""
+        data = self._training.data
+        if isinstance(data, BatchData):
+            self._drop(range(len(self.member_states)))
+            data.close()
 
     def member_snapshot(self, index: int) -> MemberSnapshot:
         """Return a member's snapshot.
@@ -131,7 +130,7 @@ class Fold:
         batches = {
             index: order.batches_until(milestone.epoch_fraction) for index, order in orders.items()
         }
-        pending = {index: rows for index, rows in batches.items() if rows}
+        pending = {index: due for index, due in batches.items() if len(due)}
         losses = session.advance(pending, mid_epoch) if pending else {}
         for index in self._trained:
             state = self.member_states[index]
@@ -146,13 +145,8 @@ class Fold:
             return
         objective, smoothing = self._training.objective, self._training.settings.smoothing
         validated = [index for index in self._trained if self.member_states[index].running]
-
-        def validate(output: Any, targets: Tensor) -> Validation:
-            metric = evaluate_metric(objective, output, targets)
-            with torch.no_grad():
-                return Validation(metric, float(objective.loss(output, targets)))
-
-        validations = self._evaluate(validated, self._training.data.validation, session, validate)
+        validations = self._evaluation.validate(validated, session)
+        self._fail_members()
         improved = [
             index
             for index, validation in validations.items()
@@ -168,100 +162,32 @@ class Fold:
 
         Where it is asked for, on the test split, too.
         """
-        test, settings = self._training.data.test, self._training.settings
+        settings = self._training.settings
         finished = [
             index for index in self.running() if self.member_states[index].should_stop(settings)
         ]
         if finished:
             session.restore_best(finished)
-        if finished and settings.judge_test and len(test):
-            metric = partial(evaluate_metric, self._training.objective)
-            for index, value in self._evaluate(finished, test, session, metric).items():
-                self.member_states[index].test_value = value if math.isfinite(value) else None
-        self._judge_training(finished, session)
-        self._judge_reported(finished, session)
+        if finished and settings.judge_test:
+            for index, value in self._evaluation.test(finished, session).items():
+                self.member_states[index].test_value = value
+            self._fail_members()
+        finished = [index for index in finished if self.member_states[index].running]
+        if finished:
+            for index, value in self._evaluation.train(finished, session).items():
+                self.member_states[index].train_value = value
+            for index, figures in self._evaluation.report(finished, session).items():
+                self.member_states[index].reported = figures
+            self._fail_members()
         for index in finished:
             if self.member_states[index].running:
                 self.member_states[index].status = MemberStatus.FINISHED
         session.drop(self._ended())
 
-    def _judge_training(self, finished: Sequence[int], session: Session) -> None:
-        """Record the training metric of the weights in place."""
-
-        def judge(output: Any, targets: Tensor) -> float | None:
-            try:
-                value = evaluate_metric(self._training.objective, output, targets)
-            except Exception:  # it is judged for people, and no training fails for it
-                return None
-            return value if math.isfinite(value) else None
-
-        running = [index for index in finished if self.member_states[index].running]
-        if running:
-            values = self._evaluate(running, self._training_sample, session, judge)
-            for index, value in values.items():
-                self.member_states[index].train_value = value
-
-    def _judge_reported(self, finished: Sequence[int], session: Session) -> None:
-        """Record the further metrics that were asked for, of the weights in place."""
-        objective = self._training.objective
-
-        def judge(output: Any, targets: Tensor) -> dict[str, float]:
-            figures = {}
-            for metric in objective.reported:
-                try:
-                    value = evaluate_metric(objective, output, targets, metric)
-                except Exception:  # noqa: S112  # tried before the study, and decides nothing
-                    continue
-                if math.isfinite(value):
-                    figures[metric.key] = value
-            return figures
-
-        running = [index for index in finished if self.member_states[index].running]
-        if running and objective.reported:
-            validation = self._training.data.validation
-            for index, figures in self._evaluate(running, validation, session, judge).items():
-                self.member_states[index].reported = figures
-
-    @cached_property
-    def _training_sample(self) -> Split:
-        """As many of the training rows as validate, evenly spread: no more memory, little time."""
-        train = self._training.data.train
-        count = min(len(train), len(self._training.data.validation))
-        rows = torch.linspace(0, len(train) - 1, count).round().long().to(train.inputs.device)
-        return Split(
-            inputs=train.inputs[rows], targets=train.targets[rows.to(train.targets.device)]
-        )
-
-    def _evaluate(
-        self,
-        indices: Sequence[int],
-        split: Split,
-        session: Session,
-        judge: Callable[[Any, Tensor], _Figures],
-    ) -> dict[int, _Figures]:
-        """Return what `judge` makes of members' outputs and a split's targets.
-
-        The failures of members that give no outputs, or none that can be judged, are recorded.
-        """
-        figures, targets = {}, split.targets.to(self._training.device)
-        for index, output in session.predict(indices, split.inputs).items():
-            try:
-                with self._metric_randomness(index):
-                    figures[index] = judge(output, targets)
-            except BaseException as error:
-                self.member_states[index].fail(as_exception(error))
-        for index in indices:
-            if index in session.failures:
-                self.member_states[index].fail(session.failures[index])
-        return figures
-
-    def _metric_randomness(self, index: int) -> AbstractContextManager[None]:
-        """Return the random streams of metrics and loss: the user's own may draw from them."""
-        objective = self._training.objective
-        metrics = (objective.metric, *objective.reported)
-        if all(metric.task is not None for metric in metrics) and has_built_in_loss(objective):
-            return nullcontext()
-        return Randomness(self._members[index].seed, self._training.device)
+    def _fail_members(self) -> None:
+        """Record the failures of members that gave no outputs, or none that can be judged."""
+        for index, error in self._evaluation.take_failures().items():
+            self.member_states[index].fail(error)
 
     def _rewind(self, session: Session, initialised: Collection[int]) -> None:
         """Take the running members back to where they came into this process, or to untrained."""
@@ -272,10 +198,10 @@ class Fold:
         session.drop(self._ended())
 
     def _new_state(self, index: int, session: Session) -> MemberState:
-        member, settings = self._members[index], self._training.settings
+        member = self._members[index]
         return MemberState(
             member=member,
-            order=BatchSampler(len(self._training.data.train), settings.batch_size, member.seed),
+            order=self._training.order(member.seed),
             parameters=session.parameter_count(index),
         )
 

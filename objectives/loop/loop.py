@@ -77,20 +77,23 @@ def train_together(
         other_rung_scores=other_rung_scores or {},
         snapshots=load_snapshots(store, len(candidates)),
     )
-    checkpointer = Checkpointer(store, batch, len(candidates))
-    interruptible = callback is not None or store is not None
-    slicer = make_slicer(batch.steps_per_epoch, enabled=interruptible)
-    for milestone in in_slices(milestones(settings), slicer, lambda: batch.epochs_done):
-        trained = batch.advance(milestone)
-        if milestone.validate:
-            batch.validate(milestone)
-        if milestone.rung:
-            batch.prune(milestone, trained)
-        batch.add_seconds(trained, slicer.record_progress())
-        if trained and (milestone.validate or slicer.callback_due()):
-            checkpointer.save_changed()
-            if callback is not None:
-                metrics = batch.metrics(trained) if milestone.validate else {}
-                batch.cancel(callback(milestone.epochs, metrics))
-            slicer.record_callback()
-    return batch.results()
+    try:
+        checkpointer = Checkpointer(store, batch, len(candidates))
+        interruptible = callback is not None or store is not None
+        slicer = make_slicer(batch.steps_per_epoch, enabled=interruptible)
+        for milestone in in_slices(milestones(settings), slicer, lambda: batch.epochs_done):
+            trained = batch.advance(milestone)
+            if milestone.validate:
+                batch.validate(milestone)
+            if milestone.rung:
+                batch.prune(milestone, trained)
+            batch.add_seconds(trained, slicer.record_progress())
+            if trained and (milestone.validate or slicer.callback_due()):
+                checkpointer.save_changed()
+                if callback is not None:
+                    metrics = batch.metrics(trained) if milestone.validate else {}
+                    batch.cancel(callback(milestone.epochs, metrics))
+                slicer.record_callback()
+        return batch.results()
+    finally:
+        batch.close()

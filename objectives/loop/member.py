@@ -1,6 +1,6 @@
 """A member's state: its curve, its best epoch, whether it still runs, and what went wrong.
 
-Entry points: `MemberState`, `MemberStatus`; `Validation`, what is recorded of one.
+Entry points: `MemberState`, `MemberStatus`.
 """
 
 import math
@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..data.batches import BatchSampler
+from ..data.streams.order import EpochOrder
 from ..engines.base import Member
 from ..errors import describe_error
 from ..model.metrics import Metric
 from ..training.settings import ProxySettings
 from ..training.snapshot import require_equal
 from ..user_code import is_out_of_memory
+from .evaluation import Validation
 from .milestone import Milestone
 
 
@@ -34,13 +36,6 @@ class MemberStatus(StrEnum):
     def is_failure(self) -> bool:
         """Whether the training ended without a figure that counts."""
         return self in (MemberStatus.NAN, MemberStatus.OUT_OF_MEMORY, MemberStatus.ERROR)
-
-
-class Validation(NamedTuple):
-    """What a validation gives: the metric, and the mean loss, over the whole split."""
-
-    metric: float
-    loss: float
 
 
 _STORED_KEYS = {
@@ -94,7 +89,7 @@ class MemberState:
     """
 
     member: Member
-    order: BatchSampler
+    order: BatchSampler | EpochOrder
     status: MemberStatus = MemberStatus.RUNNING
     epochs: float = 0.0
     curve: list[float] = field(default_factory=list)

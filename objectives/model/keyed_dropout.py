@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.streams.batch import Batch
 from ..interrupt import raise_if_interrupt
 
 _WORD_MASK = 0xFFFFFFFF
@@ -117,7 +118,7 @@ def install_keyed_dropout(model: nn.Module, names: Iterable[str]) -> None:
 
 
 def with_keyed_dropout(
-    build: Callable[..., nn.Module], sample: Callable[[int], Tensor]
+    build: Callable[..., nn.Module], sample: Callable[[int], Batch]
 ) -> Callable[..., nn.Module]:
     """Return a builder of the same models with keyed dropout, as they are trained.
 
@@ -152,7 +153,7 @@ def set_step(keyed_modules: Iterable[KeyedDropout], seed: int, step: int) -> Non
         module.key.fill_(mask_key(seed, layer, step))
 
 
-def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+def swappable_layers(model: nn.Module, batch: Batch) -> tuple[str, ...]:
     """Return the names of the dropout layers that may be keyed: those called once a forward pass.
 
     A layer that is called twice would drop the same elements both times. The calls are counted on a
@@ -161,7 +162,7 @@ def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
 
     Args:
         model: As built.
-        inputs: Rows first, on the model's device.
+        batch: On the model's device.
     """
     names = [
         name for name, module in model.named_modules() if type(module) in _SHARED_AXES and name
@@ -181,7 +182,7 @@ def swappable_layers(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
         for name in names:
             model_copy.get_submodule(name).register_forward_hook(count_calls_of(name))
         with torch.no_grad():
-            model_copy(inputs[:2])
+            batch.select(slice(0, 2)).call(model_copy)
     except BaseException as error:  # the training itself reports what is wrong
         raise_if_interrupt(error)
         return ()

@@ -6,10 +6,10 @@ count, initialise or hand to an optimizer before, so a forward pass comes first.
 Entry points: `has_lazy_layers`, `materialise_lazy_layers`.
 """
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from ..data.streams.batch import Batch
 
 
 def has_lazy_layers(model: nn.Module) -> bool:
@@ -18,7 +18,7 @@ def has_lazy_layers(model: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def materialise_lazy_layers(model: nn.Module, inputs: Sequence[Tensor]) -> None:
+def materialise_lazy_layers(model: nn.Module, batch: Batch) -> None:
     """Make the lazy layers of a model in place, by one forward pass in evaluation mode.
 
     Statistics do not change, and every module is left in the mode that it was in. Weights are drawn
@@ -26,12 +26,12 @@ def materialise_lazy_layers(model: nn.Module, inputs: Sequence[Tensor]) -> None:
 
     Args:
         model: As built.
-        inputs: What it is called with, rows first; zeros will do.
+        batch: What it is called with; zeros will do.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        model(*inputs)
+        batch.call(model)
     finally:
         for module, training in modes:
             module.training = training

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Data
-from ..errors import MetricError, ModelError, describe_dtype, describe_error, describe_type
+from ..data.streams.batch import describe_inputs
+from ..data.streams.samples import first_rows, input_shape
+from ..data.streams.source import BatchData
+from ..errors import MetricError, ModelError, describe_error, describe_type
 from ..user_code import load_object, user_errors
 from .family_registry import check_family
 from .lazy import has_lazy_layers, materialise_lazy_layers
@@ -28,7 +31,7 @@ class Objective(Protocol):
     """What training and cost counting need."""
 
     @property
-    def data(self) -> Data:
+    def data(self) -> Data | BatchData:
         """Return the splits and the task."""
         ...
 
@@ -46,8 +49,13 @@ class Objective(Protocol):
         """Return a fresh model, initialised from torch's global stream; raises ModelError."""
         ...
 
-    def loss(self, output: Any, targets: Tensor) -> Tensor:
-        """Return a scalar, the mean over the batch."""
+    def loss(self, output: Any, targets: Any) -> Tensor:
+        """Return a scalar, the mean over the batch.
+
+        Args:
+            output: The model's.
+            targets: Of the batch; the batch as the data gave it, where it has none.
+        """
         ...
 
 
@@ -68,7 +76,7 @@ class ModuleObjective:
 
     name: str
     builder: Builder
-    data: Data
+    data: Data | BatchData
     metric: Metric
     loss_name: str
     loss_function: LossFunction
@@ -103,23 +111,29 @@ class ModuleObjective:
         """
         if not has_lazy_layers(module):
             return module
-        train = self.data.train.inputs
         # Made here and not taken from the data: on the device that the builder's tensors are on.
-        rows = torch.zeros((2, *self.data.input_shape), dtype=train.dtype)
+        batch = first_rows(self.data, 2).map(_zeros_like)
         with user_errors(
             lambda error: ModelError(
                 f"{self.name}: the forward pass that makes the lazy layers raised "
-                f"{describe_error(error)} for inputs of shape {tuple(rows.shape)} "
-                f"{describe_dtype(rows.dtype)}: make the model take such samples."
+                f"{describe_error(error)} for inputs of shape {describe_inputs(batch)}: make the "
+                "model take such samples."
             ),
             keep_out_of_memory=True,
         ):
-            materialise_lazy_layers(module, (rows,))
+            materialise_lazy_layers(module, batch)
         return module
 
-    def loss(self, output: Any, targets: Tensor) -> Tensor:
+    def loss(self, output: Any, targets: Any) -> Tensor:
         """Return the scalar loss of a batch; a regression's output gets its targets' shape."""
-        return self.loss_function(align_to_targets(output, targets, self.data.task), targets)
+        if self.data.task is not None and isinstance(targets, Tensor):
+            output = align_to_targets(output, targets, self.data.task)
+        return self.loss_function(output, targets)
+
+
+def _zeros_like(value: Any) -> Any:
+    """Return zeros of a tensor's shape and type, on the device in force."""
+    return torch.zeros(value.shape, dtype=value.dtype) if isinstance(value, Tensor) else value
 
 
 def has_built_in_loss(objective: Objective) -> bool:
@@ -134,7 +148,7 @@ def make_objective(
     build: str | Builder | None = None,
     family: str | None = None,
     options: Mapping[str, Any] | None = None,
-    data: Data,
+    data: Data | BatchData,
     metric: Metric | None = None,
     reported: Sequence[Metric] = (),
     loss: str | LossFunction | None = None,
@@ -147,7 +161,7 @@ def make_objective(
         family: the name of a built-in family,
         options: with its options.
         data: The splits.
-        metric: None for accuracy or r2, by task.
+        metric: None for accuracy or r2, by task; for the loss where neither is known.
         reported: Metrics to record beside it.
         loss: A name, a reference or a function; None for cross-entropy or squared error, by task.
         base: The folder of the spec.
@@ -163,20 +177,23 @@ def make_objective(
         _check_task(one, data)
     name, builder = _resolve_builder(build, family, options or {}, data, base)
     loss_name, loss_function = load_loss(loss, data.task, base)
+    if metric is None:
+        targets = data.example.targets if isinstance(data, BatchData) else None
+        metric = default_metric(data.task, loss_name, targets, loss_function)
     return ModuleObjective(
         name=name,
         builder=builder,
         data=data,
-        metric=bind_loss(metric or default_metric(data.task), loss_name, loss_function),
+        metric=bind_loss(metric, loss_name, loss_function),
         loss_name=loss_name,
         loss_function=loss_function,
         reported=tuple(bind_loss(one, loss_name, loss_function) for one in reported),
     )
 
 
-def _check_task(metric: Metric, data: Data) -> None:
-    """Check that a metric is for the task of the data."""
-    if metric.task not in (None, data.task):
+def _check_task(metric: Metric, data: Data | BatchData) -> None:
+    """Check that a metric is for the task of the data, where that is known."""
+    if data.task is not None and metric.task not in (None, data.task):
         suitable = ", ".join(name for name, builtin in METRICS.items() if builtin.task == data.task)
         raise MetricError(
             f"metric '{metric.name}' is for a {metric.task}, data '{data.name}' is a {data.task}: "
@@ -188,16 +205,22 @@ def _resolve_builder(
     build: str | Builder | None,
     family: str | None,
     options: Mapping[str, Any],
-    data: Data,
+    data: Data | BatchData,
     base: Path,
 ) -> tuple[str, Builder]:
     if family is not None:
-        family_spec = check_family(family, options, data.input_shape)
+        shape, outputs = input_shape(data), data.outputs
+        if shape is None or outputs is None:
+            raise ModelError(
+                f"family '{family}' takes one tensor and gives an output for each class or "
+                f"quantity, and data '{data.name}' has "
+                f"{'several inputs' if shape is None else 'targets that do not say how many'}: "
+                "write a model of your own, as `build`."
+            )
+        family_spec = check_family(family, options, shape)
 
         def build_from_family(widths: Mapping[str, int]) -> nn.Module:
-            return family_spec.build(
-                widths, input_shape=data.input_shape, outputs=data.outputs, **options
-            )
+            return family_spec.build(widths, input_shape=shape, outputs=outputs, **options)
 
         return f"family '{family}'", build_from_family
     assert build is not None

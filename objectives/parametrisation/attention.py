@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..data.streams.batch import Batch
 from ..randomness import Randomness
 from .errors import MupInapplicable
 
@@ -29,17 +30,17 @@ Head = tuple[int, float]
 _SOFTMAX = (torch.softmax, Tensor.softmax, nn.functional.softmax)
 
 
-def require_fixed_head_size(models: Sequence[nn.Module], inputs: Tensor | None) -> None:
+def require_fixed_head_size(models: Sequence[nn.Module], batch: Batch | None) -> None:
     """Look at the attention of the same model at several widths.
 
     Args:
         models: Throw-away builds, the base first.
-        inputs: A few samples, `[rows, ...]`, for a forward pass; None to read modules only.
+        batch: A few samples for a forward pass; None to read modules only.
 
     Raises:
         MupInapplicable: The widths move a head's size, and its scores do not follow 1 / size.
     """
-    base, *others = [_attention_heads(model, inputs) for model in models]
+    base, *others = [_attention_heads(model, batch) for model in models]
     for other in others:
         for (size, factor), (other_size, other_factor) in zip(base, other, strict=False):
             if not isclose(size * factor, other_size * other_factor) and size != other_size:
@@ -50,16 +51,16 @@ def require_fixed_head_size(models: Sequence[nn.Module], inputs: Tensor | None) 
                 )
 
 
-def _attention_heads(model: nn.Module, inputs: Tensor | None) -> list[Head]:
+def _attention_heads(model: nn.Module, batch: Batch | None) -> list[Head]:
     head_sizes = [
         module.head_dim for module in model.modules() if isinstance(module, nn.MultiheadAttention)
     ]
     heads = [(size, size**-0.5) for size in head_sizes]
-    if inputs is not None:
+    if batch is not None:
         # Training mode: torch's encoder takes a short cut otherwise. Dropout draws its own numbers.
         recorder = AttentionRecorder(on_head=heads.append)
         with Randomness(0, torch.device("cpu")), torch.no_grad(), recorder:
-            model.train()(inputs)
+            batch.call(model.train())
     return heads
 
 

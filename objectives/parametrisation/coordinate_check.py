@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.streams.samples import first_rows
 from ..errors import ModelError
 from ..model.objective import Objective
 from ..randomness import Randomness
@@ -102,15 +103,13 @@ def _activation_sizes(
         settings.weight_decay,
         parametrisation.learning_rate_factors(widths),
     )
-    batch = slice(0, settings.batch_size)
-    train = objective.data.train
+    batch = first_rows(objective.data, settings.batch_size)
     recordings: list[dict[str, Tensor]] = []
     model.train()
     for _ in range(UPDATE_STEPS + 1):
         # The same stream at every step: dropout's masks must not pass for a change.
         with Randomness(seed, cpu), _recorded_activations(model) as activations:
-            inputs = (train.inputs[batch],)
-            training_step(model, optimizer, objective.loss, inputs, train.targets[batch])
+            training_step(model, optimizer, objective.loss, batch)
         recordings.append(dict(activations))
     initial, *later = recordings
     return {

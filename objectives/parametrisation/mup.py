@@ -33,6 +33,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from ..data.streams.batch import Batch
 from ..errors import ModelError
 from ..interrupt import raise_if_interrupt
 from ..randomness import Randomness
@@ -170,7 +171,7 @@ def derive_mup(
     base: Mapping[str, int],
     others: Sequence[Mapping[str, int]],
     *,
-    inputs: Tensor | None = None,
+    inputs: Tensor | Batch | None = None,
 ) -> Mup:
     """Return muP for a builder's models.
 
@@ -181,7 +182,7 @@ def derive_mup(
         base: The widths that the learning rate is meant for.
         others: Candidates that between them move every searched width, each by a factor of two or
             more and not all in step; small ones, as they are built.
-        inputs: Two or more samples, `[rows, ...]`, by which attention is looked at.
+        inputs: Two or more samples, `[rows, ...]` or a batch, by which attention is looked at.
 
     Raises:
         MupInapplicable: muP cannot be applied to these models, with the reason.
@@ -194,7 +195,8 @@ def derive_mup(
     parameter_roles = infer_roles(parameter_tables)
     if set(parameter_roles.values()) <= {Role.CONSTANT}:
         raise MupInapplicable("no parameter follows the widths")
-    require_fixed_head_size(models, inputs)
+    batch = Batch(args=(inputs,)) if isinstance(inputs, Tensor) else inputs
+    require_fixed_head_size(models, batch)
     base_elements = [info.shape.numel() for (info, *_) in parameter_tables[0].values()]
     seeds = seeds_needed(min(base_elements), sum(base_elements))
     sizes = [

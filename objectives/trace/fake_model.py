@@ -6,8 +6,8 @@ must read values (`torch.linspace(…).tolist()`), or has lazy layers, is called
 its tensors are made fake afterwards. What a builder hands in from outside comes back untouched.
 
     mode = FakeCPU()
-    with fake_model(build, inputs, mode) as (model, notes), mode:
-        model(*batch)
+    with fake_model(build, step, mode) as (model, notes), mode:
+        step.empty().call(model)
 
 Entry points: `FakeCPU`, `fake_model`, `sequences_unpacked`; `builder_error` and `require_module`,
 for builders that run for real.
@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..errors import CostError, ModelError, ObjectiveError, describe_error
 from ..interrupt import raise_if_interrupt
 from ..model.lazy import has_lazy_layers, materialise_lazy_layers
-from ..training.step import TensorSpec
+from ..training.step import StepSpec
 from ..user_code import is_tensor_too_large, root_cause, user_code_location, user_errors
 from .shape_rules import KERNEL_RESULTS
 from .workspace import WORKSPACE_POSITIONS, workspace_bytes
@@ -119,13 +119,13 @@ class FakeCPU(FakeTensorMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def fake_model(
-    build: ModelFactory, inputs: Sequence[TensorSpec], mode: FakeCPU
+    build: ModelFactory, step: StepSpec, mode: FakeCPU
 ) -> Iterator[tuple[nn.Module, list[str]]]:
     """Give the model with fake tensors only, and sentences on how it came about.
 
     Args:
         build: Returns a fresh model.
-        inputs: What the model is called with; lazy layers learn their shapes from it.
+        step: What the model is called with; lazy layers learn their shapes from it.
         mode: Where the tensors live.
 
     Raises:
@@ -141,7 +141,7 @@ def fake_model(
             root_cause(error)
         ):
             raise builder_error(error) from error
-        model = _build_real(build, inputs)  # torch refuses fake tensors by a RuntimeError
+        model = _build_real(build, step)  # torch refuses fake tensors by a RuntimeError
         notes.append(
             "the builder does not run on tensors without memory: each candidate is built for real "
             "before it is counted."
@@ -199,11 +199,11 @@ def _patched_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-def _build_real(build: ModelFactory, inputs: Sequence[TensorSpec]) -> nn.Module:
+def _build_real(build: ModelFactory, step: StepSpec) -> nn.Module:
     with user_errors(builder_error):
         model = require_module(build())
         if has_lazy_layers(model):
-            materialise_lazy_layers(model, [spec.zeros(2) for spec in inputs])
+            materialise_lazy_layers(model, step.zeros(2))
     return model
 
 

@@ -14,7 +14,7 @@ Entry points: `trace`, `Trace`.
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
+from ..data.streams.batch import Batch
 from ..errors import CostError, describe_error
 from ..randomness import Randomness
 from ..training.step import (
@@ -87,7 +88,7 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
     with silence_fake_tensor_warnings(), isolated_torch_state(), fused_encoder_disabled():
         mode = FakeCPU()
         with (
-            fake_model(build, step.inputs, mode) as (model, notes),
+            fake_model(build, step, mode) as (model, notes),
             mode,
             sequences_unpacked(),
             user_errors(lambda error: _trace_error(error, step)),
@@ -96,14 +97,13 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
 
 
 def _trace(model: nn.Module, step: StepSpec, notes: list[str], mode: FakeCPU) -> Trace:
-    inputs = [spec.batch(step.batch_size) for spec in step.inputs]
-    targets = None if step.targets is None else step.targets.batch(step.batch_size)
+    batch = step.empty()
     chance = Chance(model)
     mode.draw_number = chance.draw_number
-    training = record_steps(model, step, inputs, targets, chance)
+    training = record_steps(model, step, batch, chance)
     model.zero_grad(set_to_none=True)
     model.eval()
-    inference = _record_outcomes(chance, lambda: _record_forward(model, step, inputs))
+    inference = _record_outcomes(chance, lambda: _record_forward(model, step, batch))
     if len(training) > 1 or len(inference) > 1:
         notes.append(
             "the model draws random numbers to decide what it computes: of "
@@ -187,8 +187,7 @@ class _Record:
 def record_steps(
     model: nn.Module,
     step: StepSpec,
-    inputs: Sequence[Tensor],
-    targets: Tensor | None,
+    batch: Batch,
     chance: Chance,
 ) -> list[_Record]:
     """Train and record a steady step; several of them where the model decides by chance.
@@ -198,15 +197,14 @@ def record_steps(
     Args:
         model: Of fake tensors.
         step: The loss and optimizer.
-        inputs: The batch.
-        targets: Its targets, if the loss needs some.
+        batch: Of fake tensors, too.
         chance: The random streams that the model may draw from.
     """
     model.train()
     optimizer = make_step_optimizer(step.optimizer, model)
 
     def run_step() -> None:
-        training_step(model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate)
+        training_step(model, optimizer, step.loss, batch, step.autocast, step.accumulate)
 
     def record_step() -> _Record:
         record = _Record(memory=LiveBytes(), counter=FlopCounter())
@@ -214,7 +212,7 @@ def record_steps(
         if optimizer is not None:
             record.memory.track(tensors_in(list(optimizer.state.values())), "optimizer")
             optimizer.zero_grad(set_to_none=True)
-        record.memory.track(inputs if targets is None else [*inputs, targets], "batch")
+        record.memory.track(batch.tensors, "batch")
         with record.counter, record.memory, random_states_counted(record.memory):
             run_step()
         record.memory.relabel(
@@ -248,19 +246,19 @@ def _record_outcomes(chance: Chance, record: Callable[[], _Record]) -> list[_Rec
     return records
 
 
-def _record_forward(model: nn.Module, step: StepSpec, inputs: Sequence[Tensor]) -> _Record:
+def _record_forward(model: nn.Module, step: StepSpec, batch: Batch) -> _Record:
     """Record a forward pass in eval mode without gradients."""
     record = _Record(memory=LiveBytes(), counter=FlopCounter())
     _track_model(record.memory, model)
-    record.memory.track(inputs, "batch")
+    record.memory.track(batch.inputs, "batch")
     with (
         record.counter,
         record.memory,
         random_states_counted(record.memory),
         torch.no_grad(),
-        autocast_context(step.autocast, inputs),
+        autocast_context(step.autocast, batch),
     ):
-        model(*inputs)
+        batch.call(model)
     return record
 
 
@@ -322,12 +320,8 @@ def _trace_error(error: BaseException, step: StepSpec) -> CostError:
             "counted without running it: register one with torch.library.register_fake, replace "
             "it, or give the costs as a function of the widths."
         )
-    shapes = ", ".join(
-        f"{[step.batch_size, *spec.shape]} {str(spec.dtype).removeprefix('torch.')}"
-        for spec in step.inputs
-    )
     return CostError(
-        f"one training step on inputs of shape {shapes} raised "
+        f"one training step on inputs of shape {step.describe_inputs()} raised "
         f"{describe_error(error)}{location}; the model must take these inputs, the loss its "
         "output, and neither may read values (.item(), .numpy()); where they must, give the costs "
         "as a function of the widths."

@@ -6,17 +6,20 @@ number.
 Entry point: `check_builder`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..data.dataset import Data, Task
+from ..data.streams.batch import describe_inputs, describe_shapes
+from ..data.streams.order import close_batches
+from ..data.streams.samples import first_rows
+from ..data.streams.source import BatchData
 from ..errors import (
     ModelError,
     ObjectiveError,
-    describe_dtype,
     describe_error,
     describe_shape,
     describe_type,
@@ -26,7 +29,7 @@ from ..model.losses import LOSSES, align_to_targets, has_single_logits
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory, user_code_location, user_errors
-from .evaluate import evaluate_metric, predict
+from .evaluate import BatchEvaluation, evaluate_metric, predict, predict_batch
 
 _SAMPLE_COUNT = 2
 _CPU = torch.device("cpu")
@@ -62,13 +65,7 @@ def check_builder(
             )
         _check_fresh(objective, model, smallest)
         _check_output(objective, model)
-        validation = objective.data.validation
-        targets = validation.targets.clone()
-        for metric in (objective.metric, *objective.reported):
-            evaluate_metric(objective, predict(model, validation.inputs), targets, metric)
-            _require_unchanged(
-                _objective_name(objective), "metric", "targets", targets, validation.targets
-            )
+        _check_evaluation(objective, model)
 
 
 def _unexpected_error(objective: Objective, error: BaseException) -> ModelError:
@@ -165,22 +162,21 @@ def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 def _check_output(objective: Objective, model: nn.Module) -> None:
-    data = objective.data
-    # Copies: whatever changes them in place must not change the data.
-    inputs = data.train.inputs[:_SAMPLE_COUNT].clone()
-    targets = data.train.targets[:_SAMPLE_COUNT].clone()
+    given = first_rows(objective.data, _SAMPLE_COUNT)
+    # A copy: whatever changes it in place must not change the data.
+    batch = given.map(_copy)
     name = _objective_name(objective)
     parameters = {parameter_name for parameter_name, _ in model.named_parameters()}
     with user_errors(
         lambda error: ModelError(
             f"{name}: the model raised {describe_error(error)} for inputs of shape "
-            f"{tuple(inputs.shape)} {describe_dtype(inputs.dtype)}: make it take samples of shape "
-            f"{data.input_shape}."
+            f"{describe_inputs(given)}: make it take samples of shape "
+            f"{describe_inputs(given, skip=1)}."
         ),
         keep_out_of_memory=True,
     ):
-        output = model.eval()(inputs)
-    _require_unchanged(name, "model", "inputs", inputs, data.train.inputs)
+        output = batch.call(model.eval())
+    _require_unchanged(name, "model", "inputs", batch.inputs, given.inputs)
     made_late = [key for key, _ in model.named_parameters() if key not in parameters]
     if made_late:
         raise ModelError(
@@ -188,18 +184,19 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
             "where no optimizer would train it: make it in build(widths), or use nn.LazyLinear "
             "and its like."
         )
-    if getattr(objective, "loss_name", "") in LOSSES:
-        _check_shape(objective, output, targets)
+    data, compared = objective.data, batch.compared
+    if not isinstance(data, BatchData) and getattr(objective, "loss_name", "") in LOSSES:
+        _check_shape(objective, data, output, compared)
     with user_errors(
         lambda error: ModelError(
             f"{name}: the loss raised {describe_error(error)} for outputs of shape "
-            f"{describe_shape(align_to_targets(output, targets, data.task))} and targets of shape "
-            f"{tuple(targets.shape)} {describe_dtype(targets.dtype)}: make them fit."
+            f"{describe_shape(_aligned(data, output, compared))} and targets of shape "
+            f"{describe_shapes(given.compared)}: make them fit."
         ),
         keep_out_of_memory=True,
     ):
-        loss = objective.loss(output, targets)
-    _require_unchanged(name, "loss", "targets", targets, data.train.targets)
+        loss = objective.loss(output, compared)
+    _require_unchanged(name, "loss", "targets", batch.tensors, given.tensors)
     if not isinstance(loss, Tensor) or loss.ndim:
         raise ModelError(
             f"{name}: the loss is {_describe_loss(loss)}: it must be a scalar tensor, the mean "
@@ -211,16 +208,50 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
         )
 
 
-def _require_unchanged(name: str, culprit: str, what: str, rows: Tensor, given: Tensor) -> None:
+def _check_evaluation(objective: Objective, model: nn.Module) -> None:
+    """Evaluate a model on the validation split; on the first batch where it comes in batches."""
+    data, name = objective.data, _objective_name(objective)
+    if isinstance(data, BatchData):
+        batches = data.validation.batches(0, 0, 0, 1)
+        try:
+            given = next(batches)
+        finally:
+            close_batches(batches)
+        metrics = (objective.metric, *objective.reported)
+        batch, evaluation = given.map(_copy), BatchEvaluation(objective, metrics)
+        evaluation.update(predict_batch(model, batch), batch)
+        for index in range(len(metrics)):
+            evaluation.metric(index)
+        _require_unchanged(name, "metric", "targets", batch.tensors, given.tensors)
+        return
+    targets = data.validation.targets.clone()
+    for metric in (objective.metric, *objective.reported):
+        evaluate_metric(objective, predict(model, data.validation.inputs), targets, metric)
+        _require_unchanged(name, "metric", "targets", [targets], [data.validation.targets])
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _aligned(data: Data | BatchData, output: Any, targets: Any) -> Any:
+    """Return an output as the loss gets it."""
+    return output if isinstance(data, BatchData) else align_to_targets(output, targets, data.task)
+
+
+def _require_unchanged(
+    name: str, culprit: str, what: str, rows: Iterable[Tensor], given: Iterable[Tensor]
+) -> None:
     """Check that rows are still what they were: evaluation hands out the data itself."""
-    if not torch.equal(rows, given[: len(rows)]):
-        raise ModelError(
-            f"{name}: the {culprit} changes its {what} in place, and so the data of every later "
-            f"epoch: let it work on a copy, such as {what}.clone()."
-        )
+    for present, before in zip(rows, given, strict=True):
+        if not torch.equal(present, before):
+            raise ModelError(
+                f"{name}: the {culprit} changes its {what} in place, and so the data of every "
+                f"later epoch: let it work on a copy, such as {what}.clone()."
+            )
 
 
-def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
+def _check_shape(objective: Objective, data: Data, output: Any, targets: Tensor) -> None:
     """Check that a built-in loss can set an output against the targets."""
     name = _objective_name(objective)
     if not isinstance(output, Tensor):
@@ -228,12 +259,12 @@ def _check_shape(objective: Objective, output: Any, targets: Tensor) -> None:
             f"{name}: the model returns {describe_type(output)}, the built-in loss takes one "
             "tensor: return one, or give a loss of your own."
         )
-    fits = _class_shape_fits if objective.data.task == Task.CLASSIFICATION else _quantity_fits
-    if not fits(objective.data, output, targets):
-        finding, advice = _expected_output(objective.data, targets)
+    fits = _class_shape_fits if data.task == Task.CLASSIFICATION else _quantity_fits
+    if not fits(data, output, targets):
+        finding, advice = _expected_output(data, targets)
         raise ModelError(
             f"{name}: the model gives outputs of shape {describe_shape(output)} for "
-            f"{len(targets)} samples, data '{objective.data.name}' has {finding}: {advice}."
+            f"{len(targets)} samples, data '{data.name}' has {finding}: {advice}."
         )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data.dataset import IGNORED_CLASS, Data, Split, Task
 from ..data.split import make_folds
+from ..data.streams.source import BatchData
 from ..model.losses import align_to_targets
 from ..model.metrics import METRICS
 from ..model.objective import ModuleObjective, Objective, has_built_in_loss
@@ -32,7 +33,8 @@ def constant_score(
     """Return the validation metric of a constant prediction, the mean over the folds.
 
     None where a metric of the user's own cannot be asked: for classes, since only it knows what its
-    outputs mean, and where the model's outputs do not have the targets' shape.
+    outputs mean, and where the model's outputs do not have the targets' shape. None, too, for data
+    that comes in batches.
 
     Args:
         objective: The data and the metric.
@@ -41,14 +43,16 @@ def constant_score(
             metric is the user's own.
         repeats: Of the folds.
     """
-    built_in = objective.metric.task is not None
+    built_in, arrays = objective.metric.task is not None, objective.data
+    if isinstance(arrays, BatchData):  # no pass over all that is trained on, for this alone
+        return None
     try:
         with Randomness(0, torch.device("cpu")), torch.no_grad():
             if not built_in and not gives_quantities(objective, widths):
                 return None
             return fmean(
                 score_constant(objective, data, data.validation)
-                for data in make_folds(objective.data, folds, repeats)
+                for data in make_folds(arrays, folds, repeats)
             )
     except Exception:  # a metric that cannot judge it leaves trials unmarked, and no more
         return None
@@ -57,14 +61,16 @@ def constant_score(
 def constant_loss(objective: ModuleObjective, folds: int, *, repeats: int = 1) -> float | None:
     """Return the validation loss of a constant prediction, the mean over the folds.
 
-    None for a loss of the user's own, which may take outputs for anything.
+    None for a loss of the user's own, which may take outputs for anything, and for data that comes
+    in batches.
 
     Args:
         objective: The data and the loss.
         folds: Of cross-validation; 1 for the validation split.
         repeats: Of the folds.
     """
-    if not has_built_in_loss(objective):
+    arrays = objective.data
+    if isinstance(arrays, BatchData) or not has_built_in_loss(objective):
         return None
     # What errs least by this loss; a Huber loss counts errors of standardised targets squared.
     name = METRICS["mae"].name if objective.loss_name == "mae" else ""
@@ -76,7 +82,7 @@ def constant_loss(objective: ModuleObjective, folds: int, *, repeats: int = 1) -
                         _constant_output(data, data.validation, name), data.validation.targets
                     )
                 )
-                for data in make_folds(objective.data, folds, repeats)
+                for data in make_folds(arrays, folds, repeats)
             )
     except Exception:  # a model whose outputs are of another kind leaves it unknown, and no more
         return None
@@ -84,9 +90,10 @@ def constant_loss(objective: ModuleObjective, folds: int, *, repeats: int = 1) -
 
 def gives_quantities(objective: ModuleObjective, widths: Mapping[str, int]) -> bool:
     """Return whether a candidate's outputs are the targets' quantities, one for one."""
-    train = objective.data.train
-    if objective.data.task != Task.REGRESSION:
+    data = objective.data
+    if isinstance(data, BatchData) or data.task != Task.REGRESSION:
         return False
+    train = data.train
     targets = train.targets[:_SAMPLE_COUNT]
     with Randomness(0, torch.device("cpu")), torch.no_grad():
         output = objective.build(widths).cpu().eval()(train.inputs[:_SAMPLE_COUNT])

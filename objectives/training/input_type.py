@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import Data, Split
+from ..data.streams.source import BatchData
 from ..errors import describe_dtype
 from ..interrupt import raise_if_interrupt
 from ..model.objective import ModuleObjective
@@ -27,29 +28,35 @@ _OTHER_TYPES = (torch.float32, torch.int64)
 def adapt_input_type(objective: ModuleObjective, widths: Mapping[str, int]) -> ModuleObjective:
     """Return the objective with inputs of a type that its model takes, and a note if it is another.
 
-    Fractions stay float32. Where a model takes no type, nothing is changed: `check_builder` says
+    Fractions stay float32, and so does whatever comes in batches: a data set of the user's own says
+    itself what a model gets. Where a model takes no type, nothing is changed: `check_builder` says
     why.
 
     Args:
         objective: As it was made.
         widths: A small candidate, which is built and called with two samples.
     """
-    given = objective.data.train.inputs.dtype
+    data = objective.data
+    if isinstance(data, BatchData):
+        return objective
+    given = data.train.inputs.dtype
     if given.is_floating_point or given.is_complex:
         return objective
     for dtype in (given, *(other for other in _OTHER_TYPES if other != given)):
-        if _takes(objective, widths, dtype):
-            return objective if dtype == given else _converted(objective, dtype)
+        if _takes(objective, data, widths, dtype):
+            return objective if dtype == given else _converted(objective, data, dtype)
     return objective
 
 
-def _takes(objective: ModuleObjective, widths: Mapping[str, int], dtype: torch.dtype) -> bool:
+def _takes(
+    objective: ModuleObjective, given: Data, widths: Mapping[str, int], dtype: torch.dtype
+) -> bool:
     """Return whether the model can be called with samples of a type."""
-    train = objective.data.train
+    train = given.train
     rows = Split(
         inputs=train.inputs[:_SAMPLE_COUNT].to(dtype), targets=train.targets[:_SAMPLE_COUNT]
     )
-    data = replace(objective.data, train=rows, validation=rows, test=rows)
+    data = replace(given, train=rows, validation=rows, test=rows)
     try:
         with Randomness(0, torch.device("cpu")), torch.no_grad():
             replace(objective, data=data).build(widths).cpu().eval()(rows.inputs.cpu())
@@ -59,8 +66,7 @@ def _takes(objective: ModuleObjective, widths: Mapping[str, int], dtype: torch.d
     return True
 
 
-def _converted(objective: ModuleObjective, dtype: torch.dtype) -> ModuleObjective:
-    data = objective.data
+def _converted(objective: ModuleObjective, data: Data, dtype: torch.dtype) -> ModuleObjective:
     note = (
         f"the inputs are {describe_dtype(data.train.inputs.dtype)}, which the model does not take: "
         f"they are turned into {describe_dtype(dtype)}"

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..data.dataset import Data, Split, Task
 from ..data.split import make_folds
+from ..data.streams.source import BatchData
 from ..errors import ObjectiveError
 from ..model.objective import ModuleObjective, Objective
 from .constant import gives_quantities, score_constant
@@ -84,7 +85,8 @@ def judge_reference_models(
 
     The last two are for tables, samples of one axis. What the metric cannot judge is left out. One
     of the user's own may mean other outputs than these models have, and give a figure all the same:
-    it is asked for quantities only, where a network's outputs are just these.
+    it is asked for quantities only, where a network's outputs are just these. Data that comes in
+    batches is set against no other model.
 
     Args:
         objective: Data and metric.
@@ -93,11 +95,14 @@ def judge_reference_models(
         repeats: Of the folds.
         judge_test: Whether to judge them on the test split, too.
     """
+    arrays = objective.data
+    if isinstance(arrays, BatchData):
+        return {}
     if objective.metric.task is None and not gives_quantities(objective, widths):
         return {}
     figures: dict[str, ReferenceFigure] = {}
-    fold_data = make_folds(objective.data, folds, repeats)
-    for name, fit in _fitters(objective).items():
+    fold_data = make_folds(arrays, folds, repeats)
+    for name, fit in _fitters(objective, arrays).items():
         try:
             # Threads of a few hundred rows wait for each other, and on a busy machine do little
             # else: boosted trees took a hundred times as long there.
@@ -111,7 +116,7 @@ def judge_reference_models(
     return figures
 
 
-def _fitters(objective: Objective) -> Mapping[str, Callable[[Data], _Scorer]]:
+def _fitters(objective: Objective, arrays: Data) -> Mapping[str, Callable[[Data], _Scorer]]:
     def scorer(fit: Callable[[Data], _Predictor]) -> Callable[[Data], _Scorer]:
         def fit_to(data: Data) -> _Scorer:
             predict = fit(data)
@@ -120,11 +125,11 @@ def _fitters(objective: Objective) -> Mapping[str, Callable[[Data], _Scorer]]:
         return fit_to
 
     constant = {"constant": lambda data: partial(score_constant, objective, data)}
-    train = objective.data.train
+    train = arrays.train
     is_table = train.inputs.ndim == 2 and train.inputs.is_floating_point()
     has_plain_targets = (
         train.targets.ndim == 1 and not train.targets.is_floating_point()
-        if objective.data.task == Task.CLASSIFICATION
+        if arrays.task == Task.CLASSIFICATION
         else train.targets.ndim <= 2
     )
     if not is_table or not has_plain_targets or train.inputs.shape[1] > MAX_FEATURES:

@@ -6,11 +6,11 @@ the batch, one forward pass, the loss, one backward pass, one update.
     step = StepSpec(inputs=(TensorSpec(shape=(31,)),),
                     targets=TensorSpec(shape=(), dtype=torch.int64), loss=cross_entropy)
 
-Entry points: `StepSpec` and `TensorSpec` (the example batch), `make_step_optimizer`,
-`training_step`, `autocast_context`.
+Entry points: `StepSpec` and `TensorSpec` (the example batch), `batch_specs`,
+`make_step_optimizer`, `training_step`, `autocast_context`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..data.streams.batch import Batch, map_tensors
 from ..errors import CostError, describe_type
 from ..model.losses import LossFunction
 
@@ -40,18 +41,30 @@ class TensorSpec:
     Attributes:
         shape: Sizes of one sample, without the batch dimension.
         dtype: Element type.
+        whole: Whether `shape` is that of the whole batch, however many samples it has: of a table
+            that all samples share, say.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
+    whole: bool = False
 
     def batch(self, size: int) -> Tensor:
         """Return an uninitialised batch [size, *shape] on the device in force."""
-        return torch.empty((size, *self.shape), dtype=self.dtype)
+        return torch.empty(self.sizes(size), dtype=self.dtype)
 
     def zeros(self, size: int) -> Tensor:
         """Return a batch [size, *shape] of zeros, valid as numbers and as indices."""
-        return torch.zeros((size, *self.shape), dtype=self.dtype)
+        return torch.zeros(self.sizes(size), dtype=self.dtype)
+
+    def sizes(self, size: int) -> tuple[int, ...]:
+        """Return the shape of a batch of so many samples."""
+        return self.shape if self.whole else (size, *self.shape)
+
+
+Specs = Any
+"""Tuples, lists and mappings with `TensorSpec`s where a batch has tensors; whatever else they hold
+is handed on as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +72,11 @@ class StepSpec:
     """What one training step works on and how.
 
     Attributes:
-        inputs: What the model is called with, one spec an argument.
-        targets: What the loss compares with; None where the loss takes None for them.
+        inputs: What the model is called with: specs of positional arguments, or of keyword
+            arguments by their names. An argument may be nested, see `Specs`.
+        targets: What the loss compares with, a spec or nested ones; None where the loss gets the
+            batch as it was given.
+        given: The batch as it was given, where there are no targets; None where that is the inputs.
         batch_size: Samples a step.
         optimizer: "adamw", "adam" or "sgd" (torch's defaults, one parameter at a time), or a
             function of the model that returns the optimizer really used.
@@ -75,8 +91,9 @@ class StepSpec:
         accumulate: Parts that a batch is divided into, whose gradients are summed.
     """
 
-    inputs: tuple[TensorSpec, ...]
-    targets: TensorSpec | None = None
+    inputs: tuple[Specs, ...] | Mapping[str, Specs]
+    targets: Specs = None
+    given: Specs = None
     batch_size: int = 64
     optimizer: str | OptimizerFactory = "adamw"
     loss: LossFunction | None = None
@@ -105,6 +122,95 @@ class StepSpec:
         if self.device_type not in ("cpu", "cuda"):
             raise CostError(f"the device type is '{self.device_type}': it must be 'cpu' or 'cuda'.")
 
+    def empty(self) -> Batch:
+        """Return a whole batch without values, on the device in force."""
+        return self._batch(lambda spec: spec.batch(self.batch_size))
+
+    def zeros(self, rows: int) -> Batch:
+        """Return a batch of zeros, valid as numbers and as indices, on the device in force."""
+        return self._batch(lambda spec: spec.zeros(rows))
+
+    def describe_inputs(self) -> str:
+        """Return the shapes and types of a whole batch's inputs, for people."""
+        named = self.inputs.items() if isinstance(self.inputs, Mapping) else enumerate(self.inputs)
+        return ", ".join(
+            f"{name if isinstance(name, str) else ''} {list(spec.sizes(self.batch_size))} "
+            f"{str(spec.dtype).removeprefix('torch.')}".strip()
+            for name, value in named
+            for spec in _specs_in(value)
+        )
+
+    def _batch(self, make: Callable[[TensorSpec], Tensor]) -> Batch:
+        inputs, targets = _fill(self.inputs, make), _fill(self.targets, make)
+        given = inputs if targets is None else (inputs, targets)
+        if self.given is not None:
+            # What is in both is one tensor: a batch is not there twice.
+            made = dict(_pairs((self.inputs, self.targets), (inputs, targets)))
+            given = _fill(self.given, lambda spec: made.get(id(spec)) or make(spec))
+        elif targets is None and isinstance(inputs, tuple) and len(inputs) == 1:
+            (given,) = inputs
+        if isinstance(inputs, Mapping):
+            return Batch(args=(), kwargs=inputs, targets=targets, given=given)
+        return Batch(args=inputs, kwargs={}, targets=targets, given=given)
+
+
+def batch_specs(batch: Batch) -> dict[str, Specs]:
+    """Return the specs of a batch like another: `inputs`, `targets` and `given` of a `StepSpec`.
+
+    A tensor without a first axis of as many entries as the batch has rows is the whole batch's.
+    """
+    rows, known = batch.rows, dict[int, TensorSpec]()
+
+    def spec_of(tensor: Any) -> Any:
+        if not isinstance(tensor, Tensor):
+            return tensor
+        if id(tensor) not in known:
+            by_row = tensor.ndim > 0 and len(tensor) == rows
+            shape = tuple(tensor.shape[1:] if by_row else tensor.shape)
+            known[id(tensor)] = TensorSpec(shape=shape, dtype=tensor.dtype, whole=not by_row)
+        return known[id(tensor)]
+
+    return {
+        "inputs": map_tensors(spec_of, batch.kwargs or batch.args),
+        "targets": map_tensors(spec_of, batch.targets),
+        "given": map_tensors(spec_of, batch.given) if batch.targets is None else None,
+    }
+
+
+def _fill(specs: Specs, make: Callable[[TensorSpec], Tensor]) -> Any:
+    """Return a structure with tensors in the place of its specs."""
+    if isinstance(specs, TensorSpec):
+        return make(specs)
+    if isinstance(specs, Mapping):
+        return {key: _fill(value, make) for key, value in specs.items()}
+    if isinstance(specs, tuple | list):
+        values = [_fill(value, make) for value in specs]
+        if hasattr(specs, "_fields"):
+            return type(specs)(*values)
+        return type(specs)(values)
+    return specs
+
+
+def _specs_in(specs: Specs) -> Iterator[TensorSpec]:
+    """Yield the specs of a structure."""
+    if isinstance(specs, TensorSpec):
+        yield specs
+    elif isinstance(specs, Mapping | tuple | list):
+        for value in specs.values() if isinstance(specs, Mapping) else specs:
+            yield from _specs_in(value)
+
+
+def _pairs(specs: Specs, tensors: Any) -> Iterator[tuple[int, Tensor]]:
+    """Yield the identity of each spec of a structure with the tensor made for it."""
+    if isinstance(specs, TensorSpec):
+        yield id(specs), tensors
+    elif isinstance(specs, Mapping):
+        for key, value in specs.items():
+            yield from _pairs(value, tensors[key])
+    elif isinstance(specs, tuple | list):
+        for value, tensor in zip(specs, tensors, strict=True):
+            yield from _pairs(value, tensor)
+
 
 def make_step_optimizer(
     optimizer: str | OptimizerFactory, model: nn.Module
@@ -124,8 +230,7 @@ def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
     loss: LossFunction | None,
-    inputs: Sequence[Tensor],
-    targets: Tensor | None,
+    batch: Batch,
     autocast: torch.dtype | None = None,
     accumulate: int = 1,
 ) -> Tensor:
@@ -134,14 +239,14 @@ def training_step(
     The output is not kept: the loss holds what it needs of it. Without a trainable parameter only
     the forward pass runs. Autocast, where a type is given, covers forward pass and loss only. With
     `accumulate` the batch passes through in so many parts of (almost) equal size, and the loss is
-    their mean, weighed by their rows.
+    their mean, weighed by their rows. A loss without targets gets the batch as it was given.
     """
     if optimizer is not None:
         optimizer.zero_grad(set_to_none=True)
     total: Tensor | None = None
-    for part, part_targets, weight in _split_batch(inputs, targets, accumulate):
+    for part, weight in _split_batch(batch, accumulate):
         with autocast_context(autocast, part):
-            value = (loss or sum_of_output_means)(model(*part), part_targets)
+            value = (loss or sum_of_output_means)(part.call(model), part.compared)
         if weight != 1:
             value = value * weight
         if value.requires_grad:
@@ -155,30 +260,27 @@ def training_step(
     return total
 
 
-def _split_batch(
-    inputs: Sequence[Tensor], targets: Tensor | None, accumulate: int
-) -> Iterator[tuple[Sequence[Tensor], Tensor | None, float]]:
+def _split_batch(batch: Batch, accumulate: int) -> Iterator[tuple[Batch, float]]:
     """Yield the parts of a batch with their share of its rows."""
     if accumulate == 1:
-        yield inputs, targets, 1.0
+        yield batch, 1.0
         return
-    rows = len(inputs[0])
-    target_parts: Sequence[Tensor | None] = [None] * accumulate
-    if targets is not None:
-        target_parts = torch.tensor_split(targets, accumulate)
-    input_parts = zip(*(torch.tensor_split(tensor, accumulate) for tensor in inputs), strict=True)
-    for part, part_targets in zip(input_parts, target_parts, strict=True):
-        if len(part[0]):
-            yield part, part_targets, len(part[0]) / rows
+    rows = batch.rows
+    size, larger = divmod(rows, accumulate)
+    start = 0
+    for part in range(accumulate):
+        stop = start + size + (part < larger)
+        if stop > start:
+            yield batch.select(slice(start, stop)), (stop - start) / rows
+        start = stop
 
 
-def autocast_context(
-    autocast: torch.dtype | None, inputs: Sequence[Tensor]
-) -> AbstractContextManager[object]:
-    """Return torch.autocast on the device of the inputs, or nothing where no type is given."""
+def autocast_context(autocast: torch.dtype | None, batch: Batch) -> AbstractContextManager[object]:
+    """Return torch.autocast on the device of a batch, or nothing where no type is given."""
     if autocast is None:
         return nullcontext()
-    return torch.autocast(inputs[0].device.type if inputs else "cpu", dtype=autocast)
+    first = next(batch.tensors, None)
+    return torch.autocast("cpu" if first is None else first.device.type, dtype=autocast)
 
 
 def sum_of_output_means(output: Any, _: Any = None) -> Tensor:

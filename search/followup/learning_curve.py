@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from ...objectives.data.split import max_train_rows, share_rows
+from ...objectives.data.streams.source import BatchData
 from ...storage.database.database import Database
 from ..command import format_command
 from ..errors import SpecError
@@ -60,6 +61,12 @@ def learning_curve(
     """
     subject = load_subject(database, name, at)
     data = subject.loop_objective("sweep --rows").data
+    if isinstance(data, BatchData):
+        raise SpecError(
+            f"--rows: the data of study {name} comes in batches, of which no share can be drawn; "
+            "give a data function that returns arrays, or compare data sets of several sizes as "
+            "studies of their own"
+        )
     all_rows = max_train_rows(data, subject.problem.settings.folds)
     chosen = sorted(set(shares or AUTO_SHARES))
     smallest = share_rows(all_rows, chosen[0])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 
+from ...objectives.data.streams.source import BatchData
 from ...objectives.model.objective import ModuleObjective
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
@@ -142,7 +143,9 @@ def refine(
         raise SearchError(f"{follow_up.name}: no end after {_MAX_ROUNDS} rounds of trainings")
     settings = subject.problem.settings
     fold_runs: Sequence[ExperimentRun] = []
-    may_fold = settings.folds == 1 and objective.data.drawn_at_random
+    data = objective.data
+    drawn_at_random = not isinstance(data, BatchData) and data.drawn_at_random
+    may_fold = settings.folds == 1 and drawn_at_random
     if may_fold and state.failed is None and len(tried) + FIRST_SEEDS <= budget:
         fold_runs, runs = _train_with_folds(state, seeds[:FIRST_SEEDS], train)
     return judge_refinement(
@@ -177,9 +180,11 @@ def _train_with_folds(
 
 
 def _axes(subject: Subject, objective: ModuleObjective) -> list[Axis]:
-    inputs = objective.data.train.inputs
+    data = objective.data
+    # Noise is added to arrays of numbers; what comes in batches is augmented by its own data set.
+    noise_possible = not isinstance(data, BatchData) and data.train.inputs.is_floating_point()
     return [
-        *refinement_axes(subject.evidence.spec, noise_possible=inputs.is_floating_point()),
+        *refinement_axes(subject.evidence.spec, noise_possible=noise_possible),
         _wider(subject),
     ]
 

@@ -44,11 +44,12 @@ from ...objectives.training.input_type import adapt_input_type
 from ...objectives.training.length import TrainingLength, training_length
 from ...objectives.training.optimizer import make_adamw
 from ...objectives.training.settings import Halving, ProxySettings, resolve_device
-from ...objectives.training.step import StepSpec, TensorSpec
+from ...objectives.training.step import StepSpec, TensorSpec, batch_specs
 from ...objectives.user_code import load_object
 from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import Space
+from ..spec.batch_keys import check_batch_keys
 from ..spec.spec import Spec
 from .own_training import own_step
 
@@ -139,7 +140,9 @@ def check_limits_counted(cost_model: CostSource, limits: Limits) -> None:
         )
 
 
-def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> ModuleObjective:
+def load_objective(
+    spec: Spec, folder: Path, data: Data | BatchData | None = None
+) -> ModuleObjective:
     """Return the model, data, loss and metric of a spec.
 
     Args:
@@ -154,15 +157,12 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
     assert proxy.data is not None, "only a training of the user's own has none"
     if data is None:
         with prefix_errors("proxy.data"):
-            loaded = load_data(proxy.data, base=folder, **_data_options(spec))
-        if isinstance(loaded, BatchData):
-            raise SpecError(
-                f"proxy.data: '{proxy.data}' comes in batches, which cannot be trained on; give "
-                "arrays"
-            )
-        data = loaded
-    with prefix_errors("proxy.folds"):
-        check_folds(data, proxy.folds or 1)
+            data = load_data(proxy.data, base=folder, **_data_options(spec))
+    if isinstance(data, BatchData):
+        check_batch_keys(spec)
+    else:
+        with prefix_errors("proxy.folds"):
+            check_folds(data, proxy.folds or 1)
     metric = None
     if proxy.metric is not None:
         with prefix_errors("proxy.metric"):
@@ -182,7 +182,10 @@ def load_objective(spec: Spec, folder: Path, data: Data | None = None) -> Module
         )
     space = spec.widths.to_space()
     objective = adapt_input_type(objective, space.as_mapping(space.smallest()))
-    inputs = objective.data.train.inputs
+    given = objective.data
+    if isinstance(given, BatchData):
+        return objective
+    inputs = given.train.inputs
     if proxy.input_noise and not inputs.is_floating_point():
         raise SpecError(
             f"proxy.input_noise: found {proxy.input_noise:g}, but the inputs are "
@@ -244,7 +247,7 @@ def prefix_errors(location: str) -> Iterator[None]:
         raise type(error)(f"{location}: {error}") from error
 
 
-def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
+def proxy_settings(spec: Spec, data: Data | BatchData) -> ProxySettings:
     """Return how the spec trains a candidate: its keys that `ProxySettings` has, by name.
 
     Length, patience, folds and their repeats that it does not set follow from the rows there are.
@@ -258,18 +261,23 @@ def proxy_settings(spec: Spec, data: Data) -> ProxySettings:
         - {*TrainingLength._fields, "folds", "repeats", "data_on", "rate_factors", "halving"},
         exclude_none=True,
     )
-    folds, repeats = _folds_and_repeats(spec, data)
-    all_rows, share = max_train_rows(data, folds), proxy.train_share or 1.0
-    rows = share_rows(all_rows, share)
     patience = proxy.patience
     if patience is None and proxy.schedule not in (None, "constant"):
         patience = 0
-    length = training_length(
-        rows,
-        proxy.batch_size,
-        epochs=_same_steps(proxy.epochs, all_rows, rows, proxy.batch_size),
-        patience=_same_steps(patience, all_rows, rows, proxy.batch_size),
-    )
+    if isinstance(data, BatchData):
+        folds = repeats = 1
+        settings["batch_size"] = data.batch_size
+        length = training_length(data.train.steps, 1, epochs=proxy.epochs, patience=patience)
+    else:
+        folds, repeats = _folds_and_repeats(spec, data)
+        all_rows, share = max_train_rows(data, folds), proxy.train_share or 1.0
+        rows = share_rows(all_rows, share)
+        length = training_length(
+            rows,
+            proxy.batch_size,
+            epochs=_same_steps(proxy.epochs, all_rows, rows, proxy.batch_size),
+            patience=_same_steps(patience, all_rows, rows, proxy.batch_size),
+        )
     factor = proxy.length_factor or 1.0
     length = length._replace(
         epochs=max(1, round(factor * length.epochs)), patience=math.ceil(factor * length.patience)
@@ -331,12 +339,19 @@ def step_spec(objective: Trained, settings: ProxySettings) -> StepSpec:
     """Return the training step whose costs count: the proxy's own batch, loss and optimizer."""
     if isinstance(objective, OwnTraining):
         return own_step(objective, settings)
-    train = objective.data.train
-    rows = share_rows(max_train_rows(objective.data, settings.folds), settings.train_share)
-    batch_size = min(settings.batch_size, rows)
+    data = objective.data
+    if isinstance(data, BatchData):
+        specs, batch_size = batch_specs(data.example), data.example.rows
+    else:
+        inputs, targets = data.train.inputs, data.train.targets
+        specs = {
+            "inputs": (TensorSpec(shape=data.input_shape, dtype=inputs.dtype),),
+            "targets": TensorSpec(shape=tuple(targets.shape[1:]), dtype=targets.dtype),
+        }
+        rows = share_rows(max_train_rows(data, settings.folds), settings.train_share)
+        batch_size = min(settings.batch_size, rows)
     return StepSpec(
-        inputs=(TensorSpec(shape=objective.data.input_shape, dtype=train.inputs.dtype),),
-        targets=TensorSpec(shape=tuple(train.targets.shape[1:]), dtype=train.targets.dtype),
+        **specs,
         batch_size=batch_size,
         device_type="cuda" if resolve_device(settings.device).type == "cuda" else "cpu",
         # Factors on the rates by width change no byte and no operation.
@@ -363,4 +378,4 @@ def counted_builder(
 
 def trained_builder(build: ModelBuilder, step: StepSpec) -> ModelBuilder:
     """Return the builder of what is trained, with the dropout that training puts in."""
-    return with_keyed_dropout(build, step.inputs[0].zeros)
+    return with_keyed_dropout(build, step.zeros)

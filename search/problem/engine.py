@@ -12,6 +12,7 @@ import numpy as np
 
 from ...objectives.data.batches import place_data
 from ...objectives.data.split import make_folds, take_share
+from ...objectives.data.streams.source import BatchData
 from ...objectives.engines.base import Member, TrainingSetup
 from ...objectives.engines.choose import EngineChoice, choose_engine
 from ...objectives.engines.plain import PlainEngine
@@ -23,6 +24,8 @@ MAX_CLAIM_SIZE = 8
 """Most candidates that a worker claims at once where the spec does not say."""
 
 _OWN_TRAINING_NOTE = "trained by the function of the spec, one candidate after the other"
+
+_BATCHES_NOTE = "engine 'plain': the data comes in batches"
 
 
 def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
@@ -38,6 +41,8 @@ def select_engine(problem: Problem, open_slots: int) -> EngineChoice:
     settings, spec, objective = problem.settings, problem.spec, problem.loop_objective
     if objective is None:
         return EngineChoice(engine=PlainEngine(), reason=_OWN_TRAINING_NOTE)
+    if isinstance(objective.data, BatchData):
+        return EngineChoice(engine=PlainEngine(), reason=_BATCHES_NOTE)
     device = resolve_device(settings.device)
     samples = [
         problem.space.as_mapping(problem.space.smallest()),

@@ -5,12 +5,12 @@ Entry point: `problem_notes`.
 
 from __future__ import annotations
 
-import math
-
 from ...objectives.cost.measure import measure_step
 from ...objectives.data.dataset import Data
-from ...objectives.data.split import max_train_rows, share_rows
+from ...objectives.data.streams.samples import sample_counts, steps_per_epoch
+from ...objectives.data.streams.source import BatchData
 from ...objectives.model.metrics import imbalance_note
+from ...objectives.model.objective import ModuleObjective
 from ...objectives.training.settings import resolve_device
 from ..spec.device import device_kind
 from ..units import format_memory
@@ -32,10 +32,9 @@ def problem_notes(problem: Problem) -> list[str]:
     objective = problem.loop_objective
     if objective is None:
         return [f"{_candidates(problem)}; {_costs_note(problem)}", *_own_training_notes(problem)]
-    imbalance = imbalance_note(objective.metric, objective.data)
     return [
         *objective.data.notes,
-        *([] if imbalance is None else [imbalance]),
+        *_imbalance_note(objective),
         f"{_candidates(problem)}; {_costs_note(problem)}",
         *problem.cost_model.notes,
         _parametrisation_note(problem),
@@ -43,6 +42,12 @@ def problem_notes(problem: Problem) -> list[str]:
         _length_note(problem, objective.data),
         *_memory_note(problem),
     ]
+
+
+def _imbalance_note(objective: ModuleObjective) -> list[str]:
+    data = objective.data
+    note = None if isinstance(data, BatchData) else imbalance_note(objective.metric, data)
+    return [] if note is None else [note]
 
 
 def _costs_note(problem: Problem) -> str:
@@ -88,9 +93,14 @@ def _parametrisation_note(problem: Problem) -> str:
     return f"{problem.parametrisation.describe()}{rates_note}"
 
 
-def _validation_note(problem: Problem, data: Data) -> str:
+def _validation_note(problem: Problem, data: Data | BatchData) -> str:
     settings = problem.settings
-    train, validation = len(data.train), len(data.validation)
+    train, validation = sample_counts(data)
+    if isinstance(data, BatchData):
+        return (
+            f"validated on {validation:,} samples of their own, trained on {train:,} in batches of "
+            f'{data.batch_size:,}; engine "plain", as the data comes in batches'
+        )
     if settings.folds == 1:
         return f"validated on {validation:,} rows of their own, trained on {train:,}"
     repeats = f"{settings.repeats} × " if settings.repeats > 1 else ""
@@ -102,10 +112,9 @@ def _validation_note(problem: Problem, data: Data) -> str:
     )
 
 
-def _length_note(problem: Problem, data: Data) -> str:
+def _length_note(problem: Problem, data: Data | BatchData) -> str:
     settings = problem.settings
-    rows = share_rows(max_train_rows(data, settings.folds), settings.train_share)
-    steps = math.ceil(rows / settings.batch_size)
+    steps = steps_per_epoch(data, settings.folds, settings.batch_size, settings.train_share)
     longest = f"trained for up to {settings.epochs * steps:,} steps ({settings.epochs:,} epochs)"
     if not 0 < settings.patience < settings.epochs:
         return f"{longest}, to the end"

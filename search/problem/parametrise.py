@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ...objectives.data.streams.samples import first_rows
 from ...objectives.errors import ModelError, describe_error
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.errors import MupInapplicable
@@ -47,7 +48,7 @@ def parametrise(
                 objective.build,
                 base,
                 _probe_candidates(space, base),
-                inputs=objective.data.train.inputs[:2],
+                inputs=first_rows(objective.data, 2),
             )
     except MupInapplicable as error:
         if spec.proxy.rate_factors is None:

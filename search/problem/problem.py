@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, final
 
@@ -24,6 +25,8 @@ from ...objectives.cost.latency import measure_latency
 from ...objectives.cost.source import CostSource
 from ...objectives.data.dataset import Data
 from ...objectives.data.load import data_fingerprint
+from ...objectives.data.streams.samples import input_shape
+from ...objectives.data.streams.source import BatchData
 from ...objectives.errors import ObjectiveError
 from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
@@ -315,7 +318,7 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
 
 
 def _load_trained(
-    spec: Spec, folder: Path, space: Space, data: Data | None = None
+    spec: Spec, folder: Path, space: Space, data: Data | BatchData | None = None
 ) -> tuple[Trained, ProxySettings, Parametrisation]:
     """Return what a spec trains, how, and how initial weights and rates follow the widths.
 
@@ -380,11 +383,14 @@ def _build_baselines(spec: Spec, feasible: FeasibleSet, objective: Trained) -> l
     range stands for what one would try first.
     """
     widths = feasible.space.widths
-    if spec.model.family is None or isinstance(objective, OwnTraining):
+    shape = outputs = None
+    if not isinstance(objective, OwnTraining):
+        shape, outputs = input_shape(objective.data), objective.data.outputs
+    if spec.model.family is None or shape is None or outputs is None:
         rule_of_thumb = [(width.low * width.high) ** 0.5 for width in widths]
     else:
         family = FAMILIES[spec.model.family]
         lows = [width.low for width in widths]
-        rule_of_thumb = family.rule_of_thumb(lows, objective.data.features, objective.data.outputs)
+        rule_of_thumb = family.rule_of_thumb(lows, prod(shape), outputs)
     today = spec.references.get(TODAY)
     return baselines(feasible, rule_of_thumb, today if isinstance(today, dict) else None)

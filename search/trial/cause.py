@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...objectives.data.dataset import Data, Task
+from ...objectives.data.streams.source import BatchData
 from ...storage.ledger.slot import SlotRecord
 from ..goal import Goal
 from ..problem.problem import Problem
@@ -69,7 +70,7 @@ def likely_cause(
     return f"{cause}{others}"
 
 
-def _data(problem: Problem) -> Data:
+def _data(problem: Problem) -> Data | BatchData:
     assert problem.loop_objective is not None, "nobody watches what a user's own training learns"
     return problem.loop_objective.data
 
@@ -77,6 +78,8 @@ def _data(problem: Problem) -> Data:
 def _scaling(problem: Problem) -> str | None:
     """Judge the scale of inputs and targets, where they come as a user's function gave them."""
     data, settings = _data(problem), problem.settings
+    if isinstance(data, BatchData):
+        return None
     inputs = data.train.inputs
     if inputs.is_floating_point() and (deviation := _far_deviation(inputs)) is not None:
         column = "a column of the inputs has" if deviation > 1 else "all columns of the inputs have"
@@ -153,6 +156,8 @@ def _move(result: Mapping[str, Any]) -> tuple[float, float, float] | None:
 def _target(problem: Problem) -> str | None:
     """Judge whether one class is so common that the metric cannot tell anything."""
     data, metric = _data(problem), problem.objective.metric
+    if isinstance(data, BatchData):
+        return None
     if data.task != Task.CLASSIFICATION or metric.name != "accuracy" or not data.classes:
         return None
     numbers = data.class_numbers(data.train.targets)

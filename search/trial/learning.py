@@ -30,6 +30,7 @@ from typing import Any, final
 
 from scipy import stats
 
+from ...objectives.data.streams.samples import sample_counts
 from ...storage.database.database import Database
 from ...storage.ledger.queries import LedgerReader
 from ...storage.ledger.slot import SlotRecord, StudyRow, TrialOutcome
@@ -180,8 +181,7 @@ class LearningWatch:
     def _noise(self) -> Noise:
         settings, objective = self.problem.settings, self.problem.loop_objective
         assert objective is not None, "what a user's own training learns is not watched"
-        data = objective.data
-        train, validation = len(data.train), len(data.validation)
+        train, validation = sample_counts(objective.data)
         has_folds = settings.folds > 1
         metric = objective.metric
         return Noise(

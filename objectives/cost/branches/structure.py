@@ -69,10 +69,7 @@ class StructureProbe:
                 silence_fake_tensor_warnings(),
                 isolated_torch_state(),
                 _initialisers_left_out(),
-                fake_model(lambda: self._build(recorded), self._step.inputs, mode) as (
-                    model,
-                    notes,
-                ),
+                fake_model(lambda: self._build(recorded), self._step, mode) as (model, notes),
             ):
                 # The one note: it was built for real.
                 self.is_cheap = not notes

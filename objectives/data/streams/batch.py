@@ -18,7 +18,7 @@ go through nested values; `describe_shapes` says what shapes they have.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -52,20 +52,57 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch with all its tensors on a device."""
-        moved: dict[int, Any] = {}
+        return self.map(lambda value: value.to(device, non_blocking=True))
 
-        def move(value: Any) -> Any:
-            # What the forward and `given` share is moved once, and is shared afterwards.
-            if id(value) not in moved:
-                moved[id(value)] = value.to(device, non_blocking=True)
-            return moved[id(value)]
+    def map(self, function: Callable[[Any], Any]) -> "Batch":
+        """Return the batch with each of its tensors replaced by the function's result.
+
+        What the forward and `given` share is asked for once, and is shared afterwards.
+        """
+        results: dict[int, Any] = {}
+
+        def once(value: Any) -> Any:
+            if id(value) not in results:
+                results[id(value)] = function(value)
+            return results[id(value)]
 
         return Batch(
-            args=map_tensors(move, self.args),
-            kwargs=map_tensors(move, self.kwargs),
-            targets=map_tensors(move, self.targets),
-            given=map_tensors(move, self.given),
+            args=map_tensors(once, self.args),
+            kwargs=map_tensors(once, self.kwargs),
+            targets=map_tensors(once, self.targets),
+            given=map_tensors(once, self.given),
         )
+
+    def select(self, rows: slice) -> "Batch":
+        """Return some of its rows; what has no axis of as many entries as rows stays whole."""
+        count = self.rows
+        return self.map(
+            lambda value: (
+                value[rows]
+                if isinstance(value, Tensor) and value.ndim and len(value) == count
+                else value
+            )
+        )
+
+    def without_targets(self) -> "Batch":
+        """Return what a forward pass alone needs of it."""
+        return Batch(args=self.args, kwargs=self.kwargs)
+
+    @property
+    def compared(self) -> Any:
+        """What a loss and a metric compare the output with: the targets, or all that was given."""
+        return self.given if self.targets is None else self.targets
+
+    @property
+    def inputs(self) -> Iterator[Tensor]:
+        """The tensors that go into the forward pass."""
+        return (value for value in find_tensors((self.args, self.kwargs)) if _is_tensor(value))
+
+    @property
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors, those that are in several of its parts several times."""
+        parts = (self.args, self.kwargs, self.targets, self.given)
+        return (value for value in find_tensors(parts) if _is_tensor(value))
 
     @property
     def rows(self) -> int:
@@ -198,6 +235,18 @@ def describe_shapes(value: Any, *, skip: int = 0) -> str:
     return describe_type(value)
 
 
+def describe_inputs(batch: Batch, *, skip: int = 0) -> str:
+    """Return the shapes and types of what a model is called with, as people write them.
+
+    Args:
+        batch: What it is called with.
+        skip: Leading axes that are left out: 1 for the shapes of a sample.
+    """
+    if batch.kwargs:
+        return describe_shapes(batch.kwargs, skip=skip)
+    return ", ".join(describe_shapes(part, skip=skip) for part in batch.args)
+
+
 def _as_tensors(value: Any) -> Any:
     """Return a nested value with its NumPy arrays as tensors, and float64 as float32."""
     if isinstance(value, np.ndarray | np.generic):
@@ -224,6 +273,10 @@ def _is_movable(value: Any) -> bool:
         return True
     # A Hugging Face BatchEncoding moves itself, and is a mapping all the same.
     return callable(getattr(value, "to", None)) and not isinstance(value, Mapping | np.ndarray)
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor)
 
 
 def _is_sequence(value: Any) -> bool:

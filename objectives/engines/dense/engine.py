@@ -90,7 +90,7 @@ class DenseSession(Sequential[DenseNetwork]):
         self._training = training
         self._arrays = _training_arrays(training)
         super().__init__(members, self._build_network)
-        self._kernels = _compiled_kernels(training.data.train.inputs.dtype)
+        self._kernels = _compiled_kernels(training.arrays.train.inputs.dtype)
         self._workspace = allocate_workspace(
             self._arrays.inputs.dtype,
             [network.program for network in self._networks.values()],
@@ -125,8 +125,8 @@ class DenseSession(Sequential[DenseNetwork]):
     def _build_network(self, member: Member) -> DenseNetwork:
         training = self._training
         model, _ = training.build(member)
-        inputs = training.data.train.inputs
-        program = compile_module(model, training.data.input_shape, inputs.dtype)
+        inputs = training.arrays.train.inputs
+        program = compile_module(model, training.arrays.input_shape, inputs.dtype)
         _require_matching_targets(self._arrays, program.output_width)
         return DenseNetwork(
             program,
@@ -173,9 +173,10 @@ class DenseSession(Sequential[DenseNetwork]):
         """Return the rows of batches in their order, their inputs with the noise of each step."""
         training, arrays = self._training, self._arrays
         batches = torch.split(torch.from_numpy(row_order), list(sizes))
+        rows = training.arrays.train.inputs
         inputs = torch.cat(
             [
-                training.noisy(training.data.train.inputs[batch], network.seed, network.step + step)
+                training.noisy(rows[batch], network.seed, network.step + step)
                 for step, batch in enumerate(batches)
             ]
         )
@@ -198,7 +199,7 @@ def _training_arrays(training: TrainingSetup) -> TrainingArrays:
     Raises:
         EngineUnsupported: A setting, type, loss or task that the compiled code does not know.
     """
-    data, settings = training.data, training.settings
+    data, settings = training.arrays, training.settings
     inputs, targets = data.train.inputs, data.train.targets
     if training.device.type != "cpu" or settings.autocast is not None:
         raise EngineUnsupported("it computes on the CPU, in the model's own precision")

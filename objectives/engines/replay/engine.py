@@ -36,7 +36,7 @@ SupportCheck = Callable[[TrainingSetup, ReplayNetwork], str | None]
 
 def check_support(training: TrainingSetup, network: ReplayNetwork) -> str | None:
     """Return why a network's steps cannot be repeated; it is of no other use afterwards."""
-    split = training.data.train
+    split = training.arrays.train
     order = BatchSampler(len(split), training.settings.batch_size, network.seed)
     batches = [order.batches_until(1.0)[0] for _ in range(_CHECK_STEPS)]
     try:

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ...data.streams.batch import Batch
 from ...training.serialize import bitwise_equal
 from ...training.step import training_step
 from ..base import Member, TrainingSetup
@@ -42,7 +43,7 @@ class ReplayNetwork(ModuleNetwork):
 
     def advance(self, batches: Sequence[Tensor], mid_epoch: bool = False) -> float:
         """Train on batches; see `ModuleNetwork`."""
-        split = self.training.data.train
+        split = self.training.arrays.train
         self.model.train()
         total = torch.tensor(self.epoch_loss.resume_total(mid_epoch), dtype=torch.float64)
         with self.randomness:
@@ -69,8 +70,7 @@ class ReplayNetwork(ModuleNetwork):
             self.model,
             self.optimizer,
             self.training.objective.loss,
-            (inputs,),
-            targets,
+            Batch(args=(inputs,), targets=targets),
             settings.autocast,
             settings.accumulation_steps(len(inputs)),
         )

@@ -92,7 +92,7 @@ def _accommodates(template: nn.Module, networks: Sequence[BuiltMember]) -> bool:
 @torch.no_grad()
 def _macs_per_parameter(training: TrainingSetup, model: nn.Module) -> float:
     """Return how often a row uses a parameter: once in dense layers, at each position in others."""
-    rows = training.sample_inputs(2)
+    rows = training.arrays.train.inputs[:2].to(training.device)
     with Randomness(0, training.device), FlopCounterMode(display=False) as counter:
         deepcopy(model).eval()(rows)
     macs: float = counter.get_total_flops() / 2 / len(rows)

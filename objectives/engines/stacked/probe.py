@@ -109,7 +109,7 @@ def _compare_at(
         [replace(network, model=model) for network, model in zip(networks, models, strict=True)],
         template,
     )
-    data = training.data.train
+    data = training.arrays.train
     row_numbers = (
         torch.arange(PROBE_ROWS) + PROBE_ROWS * torch.arange(point, point + len(models))[:, None]
     )
@@ -142,7 +142,7 @@ def _gradients(
     training: TrainingSetup, model: nn.Module, rows: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss and the gradients, by name, of a network by itself."""
-    data, parameters = training.data.train, trainable_parameters(model)
+    data, parameters = training.arrays.train, trainable_parameters(model)
     output = model.train()(data.inputs.index_select(0, rows))
     loss = training.objective.loss(output, data.targets.index_select(0, rows))
     raw_gradients: Sequence[Tensor | None] = torch.autograd.grad(
@@ -190,7 +190,7 @@ def _max_abs(numbers: Tensor) -> float:
 
 def _float64_data(training: TrainingSetup) -> Data:
     """Return the rows that are tried, with float64 for floating-point numbers."""
-    data = training.data
+    data = training.arrays
     rows = min(len(data.train), PROBE_ROWS * (len(WEIGHT_SHIFTS) + 8))
     inputs, targets = (
         # Rows that are no numbers would make all alike.

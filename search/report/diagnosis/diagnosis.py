@@ -181,9 +181,9 @@ def _training_rows(evidence: StudyEvidence) -> int | None:
     objective = None if problem is None else problem.loop_objective
     if problem is None or objective is None:
         return None
-    from ....objectives.data.split import max_train_rows
+    from ....objectives.data.streams.samples import training_rows
 
-    return max_train_rows(objective.data, problem.settings.folds)
+    return training_rows(objective.data, problem.settings.folds)
 
 
 def _parameters(evidence: StudyEvidence, widths: Mapping[str, int]) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ....objectives.data.dataset import Task as DataTask
 from ....objectives.data.split import max_train_rows
+from ....objectives.data.streams.source import BatchData
 from ....objectives.model.family_registry import doubling
 from ...rules.inquiry import Inquiry, Kind, Task
 from ...rules.published import PUBLISHED, stretch
@@ -98,6 +99,8 @@ def _inquiry(evidence: StudyEvidence) -> Inquiry | None:
     if family is None or problem is None or objective is None:
         return None
     data = objective.data
+    if isinstance(data, BatchData):  # of how many rows and outputs is not always known
+        return None
     kind = Kind(family)
     dense = kind is Kind.MLP
     table = Task.REGRESSION if data.task == DataTask.REGRESSION else Task.CLASSIFICATION

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
+from widthwise.objectives.data.streams.batch import Batch
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.keyed_dropout import (
     KeyedDropout,
@@ -205,7 +206,7 @@ class SharedDropout(nn.Module):
 
 
 def test_a_layer_used_twice_in_a_pass_is_left_alone() -> None:
-    assert swappable_layers(SharedDropout(), torch.zeros(9, 7)) == ("once",)
+    assert swappable_layers(SharedDropout(), Batch((torch.zeros(9, 7),))) == ("once",)
     objective = make_objective(
         build=lambda _: SharedDropout(),
         data=make_clusters(rows=20, dtype=torch.float32),
@@ -221,13 +222,13 @@ def test_a_layer_that_is_not_used_is_left_alone() -> None:
     model = nn.Sequential(nn.Linear(7, 3))
     model.spare = nn.Sequential(nn.Dropout(0.5))
     model.forward = lambda x: model[0](x)  # type: ignore[method-assign]
-    assert swappable_layers(model, torch.zeros(2, 7)) == ()
+    assert swappable_layers(model, Batch((torch.zeros(2, 7),))) == ()
 
 
 def test_finding_the_layers_does_not_change_the_model() -> None:
     model = nn.Sequential(nn.Linear(7, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert swappable_layers(model, torch.randn(9, 7)) == ("2",)
+    assert swappable_layers(model, Batch((torch.randn(9, 7),))) == ("2",)
     assert not model.training
     assert not model[2]._forward_hooks
     for name, value in model.state_dict().items():
@@ -250,7 +251,7 @@ class Uncopyable(nn.Module):
     "model", [Uncopyable(), nn.Sequential(nn.Linear(8, 5), nn.Dropout(0.5))], ids=["copy", "run"]
 )
 def test_a_model_that_cannot_be_called_keeps_its_layers(model: nn.Module) -> None:
-    assert swappable_layers(model, torch.zeros(2, 7)) == ()
+    assert swappable_layers(model, Batch((torch.zeros(2, 7),))) == ()
 
 
 def test_a_model_that_cannot_be_copied_is_trained_with_torchs_own_layers() -> None:
@@ -287,7 +288,7 @@ def test_the_memory_of_the_masks_is_predicted(width: int, autocast: torch.dtype 
         loss=nn.functional.cross_entropy,
         autocast=autocast,
     )
-    actual = count_costs(with_keyed_dropout(build, step.inputs[0].zeros), step)
+    actual = count_costs(with_keyed_dropout(build, step.zeros), step)
     assert actual.train_memory == real_peaks(as_trained, step, fused)[0]
     plain = count_costs(build, step)
     assert (actual.flops, actual.parameters) == (plain.flops, plain.parameters)

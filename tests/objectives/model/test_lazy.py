@@ -119,5 +119,5 @@ class _Exits(_TakesImages):
 @pytest.mark.parametrize("model", [_TakesImages, _Exits])
 def test_a_lazy_model_that_does_not_take_the_data_is_refused(model: Callable[[], Any]) -> None:
     objective = custom_objective(lambda _: model(), make_data(4))
-    with pytest.raises(ModelError, match=r"makes the lazy layers raised .* shape \(2, 4\) float32"):
+    with pytest.raises(ModelError, match=r"makes the lazy layers raised .* shape \[2, 4\] float32"):
         objective.build({"a": 8})

@@ -42,13 +42,10 @@ def real_training_peak(
     with AllocationRecorder() as recorder:
         model = build().train()
         optimizer = make_optimizer(model)
-        inputs = [sample(spec, step.batch_size) for spec in step.inputs]
-        targets = None if step.targets is None else sample(step.targets, step.batch_size)
+        batch = step.zeros(step.batch_size).map(random_like)
 
         def train() -> None:
-            training_step(
-                model, optimizer, step.loss, inputs, targets, step.autocast, step.accumulate
-            )
+            training_step(model, optimizer, step.loss, batch, step.autocast, step.accumulate)
             optimizer.zero_grad(set_to_none=True)
 
         train()
@@ -61,14 +58,14 @@ def real_inference_peak(build: Build, step: StepSpec) -> AllocatorPeak:
     torch.manual_seed(0)
     with AllocationRecorder() as recorder:
         model = build().eval()
-        inputs = [sample(spec, step.batch_size) for spec in step.inputs]
+        batch = step.zeros(step.batch_size).without_targets().map(random_like)
         with (
             recorder.part("forward"),
             without_encoder_fastpath(),
             torch.no_grad(),
             precision(step),
         ):
-            model(*inputs)
+            batch.call(model)
     return recorder.peak("forward")
 
 
@@ -76,9 +73,10 @@ def precision(step: StepSpec):
     return torch.autocast("cpu", step.autocast) if step.autocast else nullcontext()
 
 
-def sample(spec: TensorSpec, size: int) -> Tensor:
-    shape = (size, *spec.shape)
-    return torch.randint(0, 5, shape) if spec.dtype == torch.int64 else torch.randn(shape)
+def random_like(zeros: Tensor) -> Tensor:
+    if zeros.dtype == torch.int64:
+        return torch.randint(0, 5, zeros.shape)
+    return torch.randn(zeros.shape)
 
 
 OPTIMIZERS: dict[str, tuple[str | MakeOptimizer, MakeOptimizer]] = {

@@ -125,7 +125,7 @@ def only_small(widths: Widths) -> nn.Module:
         ),
         pytest.param(
             lambda w: nn.Sequential(nn.Linear(5, w["a"]), nn.Linear(w["a"], w["b"])),
-            "make it take samples of shape (4,)",
+            "make it take samples of shape [4] float32",
             id="inputs",
         ),
         pytest.param(

@@ -122,7 +122,7 @@ def test_families_take_whole_numbers(family: str) -> None:
 def test_a_model_that_takes_no_type_is_told_by_the_check() -> None:
     objective = adapted(lambda w: nn.Linear(99, w["a"]), TOKENS, TOKEN_LABELS)
     assert objective.data.train.inputs.dtype == torch.int64
-    with pytest.raises(ModelError, match=r"inputs of shape \(2, 16\) int64"):
+    with pytest.raises(ModelError, match=r"inputs of shape \[2, 16\] int64"):
         check_builder(objective, SMALL, SMALL)
 
 

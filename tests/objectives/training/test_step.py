@@ -8,13 +8,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from widthwise.objectives.data.streams.batch import Batch
 from widthwise.objectives.training.step import training_step
 
 
 def gradients(model: nn.Module, x: Tensor, y: Tensor, parts: int) -> tuple[float, list[Tensor]]:
     model = deepcopy(model)
     loss = training_step(
-        model, None, nn.functional.cross_entropy, (x,), y, autocast=None, accumulate=parts
+        model,
+        None,
+        nn.functional.cross_entropy,
+        Batch((x,), targets=y),
+        autocast=None,
+        accumulate=parts,
     )
     return float(loss), [parameter.grad for parameter in model.parameters()]  # type: ignore[misc]
 
