@@ -40,6 +40,7 @@ from .report.progress import count_finished
 from .report.status import load_summary
 from .spec.differences import describe_differences, differing_keys
 from .spec.spec import Spec
+from .tracking.registry import require_installed
 from .worker.options import FleetWorkerOptions
 from .worker.shutdown import StopRequest, worker_name
 
@@ -75,6 +76,7 @@ def create_or_join_study(
     from .problem.notes import problem_notes
     from .problem.problem import Problem
 
+    require_installed(spec.study.trackers or ())
     if (existing := find_existing(spec.name)) is not None:
         _check_own(existing)
         _check_same(existing, spec, base_folder)

@@ -55,6 +55,16 @@ def mean_latest(members: Sequence[MemberState]) -> float | None:
     return _mean([member.latest for member in members])
 
 
+def latest_figures(members: Sequence[MemberState], metric: Metric) -> dict[str, float]:
+    """Return the members' mean metric and losses at the last milestone, those that all have."""
+    latest = {
+        metric.name: mean_latest(members),
+        "loss": _mean([_last(member.losses) for member in members]),
+        "validation_loss": _mean([_last(member.validation_losses) for member in members]),
+    }
+    return {name: value for name, value in latest.items() if value is not None}
+
+
 def first_error(members: Sequence[MemberState]) -> Exception | None:
     """Return what the code of a candidate raised in one of its members."""
     return next((member.error for member in members if member.error is not None), None)
@@ -222,6 +232,10 @@ def _mean_reported(members: Sequence[MemberState]) -> dict[str, float]:
         for name, value in first.items()
         if all(name in other for other in others)
     }
+
+
+def _last(values: Sequence[float]) -> float | None:
+    return values[-1] if values else None
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:

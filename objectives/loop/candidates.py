@@ -25,6 +25,7 @@ from ..training.snapshot import MemberSnapshot, Snapshot
 from .aggregate import (
     best_members,
     first_error,
+    latest_figures,
     mean_latest,
     mean_score,
     moot,
@@ -179,6 +180,14 @@ class CandidateBatch:
             index: mean_latest(best_members(self._states(index), self._metric)) for index in indices
         }
         return {index: metric for index, metric in latest.items() if metric is not None}
+
+    def figures(self, indices: Collection[int]) -> dict[int, dict[str, float]]:
+        """Return the latest metric and losses of those candidates that have any, by name."""
+        latest = {
+            index: latest_figures(best_members(self._states(index), self._metric), self._metric)
+            for index in indices
+        }
+        return {index: figures for index, figures in latest.items() if figures}
 
     def cancel(self, indices: Collection[int]) -> None:
         """Stop candidates that the callback gave up."""

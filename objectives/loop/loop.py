@@ -34,6 +34,9 @@ MilestoneCallback = Callable[[float, Mapping[int, float]], Collection[int]]
 In the middle of a long epoch it is called as well, without metrics.
 """
 
+ReportCallback = Callable[[float, Mapping[int, Mapping[str, float]]], None]
+"""`(epochs so far, candidate just validated -> its figures there by name)`."""
+
 
 def train_together(
     objective: Objective,
@@ -45,6 +48,7 @@ def train_together(
     parametrisation: Parametrisation | None = None,
     other_rung_scores: Mapping[float, Sequence[float]] | None = None,
     callback: MilestoneCallback | None = None,
+    report: ReportCallback | None = None,
     store: SnapshotStore | None = None,
     make_slicer: Callable[..., Slicer] = TimeSlicer,
 ) -> list[TrainingResult | Exception | None]:
@@ -60,6 +64,7 @@ def train_together(
         other_rung_scores: Rung (in epochs) to the scores that other trials had there, which the
             candidates are compared with, too.
         callback: Called at every milestone; what it raises ends all and propagates untouched.
+        report: Is told metric and losses at every validation, and decides nothing.
         store: Keeps snapshots, and has those to go on from; used before `callback`.
         make_slicer: Makes what cuts long epochs, from `steps_per_epoch` and `enabled`.
 
@@ -88,6 +93,8 @@ def train_together(
             if milestone.rung:
                 batch.prune(milestone, trained)
             batch.add_seconds(trained, slicer.record_progress())
+            if report is not None and trained and milestone.validate:
+                report(milestone.epochs, batch.figures(trained))
             if trained and (milestone.validate or slicer.callback_due()):
                 checkpointer.save_changed()
                 if callback is not None:

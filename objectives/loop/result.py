@@ -80,3 +80,21 @@ class TrainingResult:
     peak_memory: int | None
     detail: str | None
     reported: Mapping[str, float] = field(default_factory=dict)
+
+    def final_figures(self, metric: str) -> dict[str, float]:
+        """Return what came out as numbers by name, those that are known.
+
+        Args:
+            metric: What the metric is called.
+        """
+        figures = {
+            metric: self.score,
+            f"test_{metric}": self.test_value,
+            f"train_{metric}": self.train_value,
+            "spread": self.spread,
+            "epochs": float(self.epochs),
+            "seconds": self.seconds,
+            "learning_rate": self.learning_rate,
+            **self.reported,
+        }
+        return {name: value for name, value in figures.items() if value is not None}

@@ -22,6 +22,9 @@ from ..training.settings import Halving
 from .journal import Journal
 from .numbers import read_number
 
+FiguresCallback = Callable[[float, Mapping[str, float]], None]
+"""`(step, figures there by name)`."""
+
 
 @final
 class ReportedProgress:
@@ -46,6 +49,7 @@ class ReportedProgress:
         other_rung_scores: Mapping[float, Sequence[float]],
         never_pruned: bool,
         callback: MilestoneCallback | None,
+        tell: FiguresCallback | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin, or go on where an earlier process ended.
@@ -58,12 +62,13 @@ class ReportedProgress:
             other_rung_scores: Rung to the values that other trials had there.
             never_pruned: Whether it goes on even if it falls behind.
             callback: Asked at each report; see `MilestoneCallback`.
+            tell: Is told each value with its name.
             clock: Seconds that never go back.
         """
         self.journal, self._metric = journal, metric
         self._rungs, self._halving = rungs, halving
         self._other_rung_scores, self._never_pruned = other_rung_scores, never_pruned
-        self._callback, self._clock = callback, clock
+        self._callback, self._tell, self._clock = callback, tell, clock
         self._began = clock() - journal.seconds
         self._last_step: float | None = None
         self._judged: set[float] = set()
@@ -109,6 +114,7 @@ class ReportedProgress:
             self._stop()
         self._last_step = step_number
         self.journal.report(step_number, number, self.seconds)
+        self._tell_figures({self._metric.key: number})
         self._judge_rungs(step_number, number)
         self._ask({0: number})
         if self.stopped:
@@ -127,9 +133,13 @@ class ReportedProgress:
             }
         except TrainingError as error:
             self._fail(error)
-        self.journal.log(
-            {name: number for name, number in numbers.items() if math.isfinite(number)}
-        )
+        kept = {name: number for name, number in numbers.items() if math.isfinite(number)}
+        self.journal.log(kept)
+        self._tell_figures(kept)
+
+    def _tell_figures(self, figures: Mapping[str, float]) -> None:
+        if self._tell is not None:
+            self._tell(self._last_step or 0.0, figures)
 
     def _read_step(self, step: Any) -> float:
         number = read_number(step, "trial.report(step, value): the step")

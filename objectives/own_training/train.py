@@ -32,7 +32,7 @@ from .journal import Journal
 from .numbers import read_metrics, read_number
 from .own_training import OwnTraining
 from .process_state import restored_process_state
-from .progress import ReportedProgress
+from .progress import FiguresCallback, ReportedProgress
 from .trial import Trial
 
 OWN_ENGINE = "own"
@@ -57,6 +57,7 @@ def train_own(
     identity: Mapping[str, Any],
     other_rung_scores: Mapping[float, Sequence[float]] | None = None,
     callback: MilestoneCallback | None = None,
+    report: FiguresCallback | None = None,
 ) -> TrainingResult | BaseException | None:
     """Train a candidate by the user's function.
 
@@ -72,6 +73,7 @@ def train_own(
         identity: What a folder has to be of for that, as JSON has it.
         other_rung_scores: Rung to the values that other trials had there.
         callback: Asked at each report; what it raises ends the training and propagates untouched.
+        report: Is told each value with its name, and decides nothing.
 
     Returns:
         The result; what the user's code raised; or None where `callback` gave the trial up.
@@ -89,6 +91,7 @@ def train_own(
         other_rung_scores=other_rung_scores or {},
         never_pruned=candidate.never_pruned,
         callback=callback,
+        tell=report,
     )
     trial = Trial(
         seed=candidate.seed,

@@ -59,9 +59,11 @@ class ProgressDisplay:
         self._logged = {record.number for record in records if record.outcome is not None}
         self._finished_before = len(self._logged)
         self._best = self._best_trial(records)
+        self._last_warning = max((event.id for event in reader.warnings()), default=0)
+        self._warned: set[str] = set()
 
     def update(self) -> None:
-        """Read the ledger; log what has finished or was paused since the last time."""
+        """Read the ledger; log what has finished, was paused or warned of since the last time."""
         counts = self._reader.counts()
         self._log_pauses(self._reader.status(), counts.paused)
         if count_finished(counts) != count_finished(self._counts) or len(
@@ -76,6 +78,16 @@ class ProgressDisplay:
                 self._logged.add(record.number)
                 self._log(self._trial_line(record))
         self._counts = counts
+        self._log_warnings()
+
+    def _log_warnings(self) -> None:
+        """Log what workers warn of; the same of several workers once."""
+        for event in self._reader.warnings(after=self._last_warning):
+            self._last_warning = event.id
+            sentence = str(event.detail["warning"])
+            if sentence not in self._warned:
+                self._warned.add(sentence)
+                self._log(f"warning: {sentence}")
 
     def _log_pauses(self, status: StudyStatus, paused_trials: int) -> None:
         name = self._name

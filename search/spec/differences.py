@@ -14,6 +14,7 @@ from .spec import Spec
 KEYS_WITHOUT_EFFECT = (
     ("study", "name"),
     ("study", "trials"),
+    ("study", "trackers"),
     ("proxy", "device"),
     ("proxy", "data_on"),
     ("proxy", "engine"),

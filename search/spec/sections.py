@@ -28,6 +28,7 @@ from ..space.constraints import OrderDirection
 from ..space.limits import LIMIT_NAMES
 from ..space.space import Divisible, Order, Space, Tie, Width
 from .input_shape import parse_input_shape
+from .tracker_address import check_tracker
 
 
 class Section(BaseModel):
@@ -103,6 +104,9 @@ class StudySection(Section):
     cost: CostName | None = None
     """For the goals "smallest" and "front": the cost to make small (default: the first limit)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    trackers: list[Annotated[str, AfterValidator(check_tracker)]] | None = None
+    """What is told of every trial while it runs: `tensorboard:FOLDER`, `mlflow:URI`,
+    `wandb:PROJECT`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,8 @@ A trial's checkpoint is in a folder of its slot, below one of its study. It is o
 runs that very slot next, on this machine or, where the folder is shared, on any other; without it
 the same training begins anew and ends the same.
 
-Entry points: `checkpoint_folder`; `StudyCheckpoints`; `CheckpointWriter`, which writes them.
+Entry points: `checkpoint_folder`, `study_digest`; `StudyCheckpoints`; `CheckpointWriter`, which
+writes them; `own_folder`, for trainings of the user's own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -61,9 +63,14 @@ def checkpoint_folder(requested: Path | None, url: URL, study: StudyRow) -> Path
     else:
         parent = _state_folder() / "widthwise" / "checkpoints"
     safe_name = re.sub(r"[^A-Za-z0-9_-]+", "-", study.name)[:_MAX_NAME_LENGTH]
+    return parent.absolute() / f"{safe_name}-{study_digest(study)}"
+
+
+def study_digest(study: StudyRow) -> str:
+    """Return 12 letters and digits that are this study's alone, also where the name comes again."""
     # The database's clock at its beginning: all workers see the same, however they name the host.
     identity = f"{study.fingerprint} {study.name} {study.created_at!r}"
-    return parent.absolute() / f"{safe_name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def _state_folder() -> Path:
@@ -221,3 +228,20 @@ class CheckpointWriter:
         trial = self._trials[index]
         folder = self._checkpoints.slot_folder(trial.slot.number)
         return folder, self._checkpoints.identity(trial)
+
+
+@contextmanager
+def own_folder(
+    bound_slot: BoundSlot, checkpoints: StudyCheckpoints | None
+) -> Iterator[tuple[Path, Mapping[str, object]]]:
+    """Yield the folder of a training of the user's own, and what it has to be of to go on with it.
+
+    Where none can be kept it is one that lasts as long as the training.
+    """
+    if checkpoints is not None:
+        folder, identity = checkpoints.prepare(bound_slot)
+        if folder is not None:
+            yield folder, identity
+            return
+    with tempfile.TemporaryDirectory(prefix="widthwise-", ignore_cleanup_errors=True) as temporary:
+        yield Path(temporary), {}

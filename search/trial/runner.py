@@ -8,14 +8,11 @@ be repaired by any worker.
 from __future__ import annotations
 
 import json
-import tempfile
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import final
 
 import torch
@@ -25,7 +22,7 @@ from ...objectives.engines.plain import PlainEngine
 from ...objectives.errors import as_exception, describe_error
 from ...objectives.interrupt import raise_if_interrupt
 from ...objectives.loop.candidate import Candidate
-from ...objectives.loop.loop import MilestoneCallback, train_together
+from ...objectives.loop.loop import ReportCallback, train_together
 from ...objectives.loop.result import TrainingResult
 from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.own_training.train import train_own
@@ -40,8 +37,10 @@ from ..problem.memory_ceiling import DeviceProblem
 from ..problem.own_training import own_epochs
 from ..problem.problem import Problem
 from ..sampler.origin import Origin
+from ..tracking.tracker import TrackedEnd
+from ..tracking.tracking import Tracking
 from .bind import Binder, BoundSlot
-from .checkpoints import CheckpointWriter, StudyCheckpoints
+from .checkpoints import CheckpointWriter, StudyCheckpoints, own_folder
 from .claim_size import ClaimSizer
 from .learning import LearningWatch
 from .outcome import SlotOutcome, Unsettled
@@ -53,7 +52,7 @@ from .record import (
     training_settlement,
 )
 from .turn import ProposalTurn
-from .watch import BatchWatch
+from .watch import BatchWatch, interruption_check
 
 TrainedSlot = tuple[BoundSlot, TrainingResult | BaseException | None]
 """A slot and its result, what its code raised, or None where another worker has the slot."""
@@ -75,6 +74,7 @@ class Runner:
         learning: Stops the study where it learns nothing; None to leave it alone.
         all_planned: Whether the study's slots are planned, as those of a follow-up study are.
         device_label: The device's class, and which one of that class it is.
+        tracking: What is told of every trial while it runs.
     """
 
     problem: Problem
@@ -87,6 +87,7 @@ class Runner:
     learning: LearningWatch | None = None
     all_planned: bool = False
     device_label: str = ""
+    tracking: Tracking = field(default_factory=Tracking)
 
     @property
     def claim_size(self) -> int:
@@ -107,6 +108,12 @@ class Runner:
             Exhausted: Every feasible candidate was tried.
             TrainerDied: The device can be used again only by another process.
         """
+        try:
+            return self._run_batch(slots, watch)
+        finally:
+            self.tracking.finish_batch(stopping=watch.stop_requested())
+
+    def _run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         # Suggest: widths for the slots that have none, and what they cost.
         binder = self._binder()
         bound_slots: list[BoundSlot] = []
@@ -132,6 +139,9 @@ class Runner:
         # too large: each is trained again by itself.
         feasible = [slot for slot in opened if slot.is_feasible]
         alone = self.problem.loop_objective is None
+        for bound in feasible:
+            costs = {**bound.costs, **bound.measured_costs}
+            self.tracking.start(bound.slot, seed=bound.seed, costs=costs)
         batches = deque([[slot] for slot in feasible] if alone else _batches_by_overrides(feasible))
         while batches:
             batch = batches.popleft()
@@ -145,6 +155,7 @@ class Runner:
                     engine=self.engine,
                     checkpoints=self.checkpoints,
                     other_rung_scores=self._earlier_scores(),
+                    report=partial(self._report, batch),
                 )
             except (SearchError, StorageError):
                 raise
@@ -154,9 +165,12 @@ class Runner:
             trained = self._observe(batch, results)
             too_large = [slot for slot, result in trained if _ran_out_of_memory(result)]
             to_repeat = too_large if len(batch) > 1 else []
-            outcomes += self._record([item for item in trained if item[0] not in to_repeat])
+            recorded = [item for item in trained if item[0] not in to_repeat]
+            ended = self._record(recorded)
+            self._track_ends(ended, recorded)
+            outcomes += ended
             batches.extend([bound_slot] for bound_slot in to_repeat)
-            del results, trained  # an exception's frames hold the memory that ran out
+            del results, trained, recorded  # an exception's frames hold the memory that ran out
         self._discard_checkpoints(outcomes)
         if self.learning is not None:
             self.learning.check()
@@ -195,6 +209,16 @@ class Runner:
             [result for result in results if isinstance(result, TrainingResult)]
         )
         return list(zip(batch, results, strict=True))
+
+    def _report(
+        self,
+        batch: Sequence[BoundSlot],
+        epochs: float,
+        figures: Mapping[int, Mapping[str, float]],
+    ) -> None:
+        """Tell the trackers what the trainings of a batch have come to."""
+        for index, values in figures.items():
+            self.tracking.report(batch[index].slot.number, epochs, values)
 
     def _earlier_scores(self) -> dict[float, list[float]]:
         """Return the scores that earlier trials had at each rung."""
@@ -242,6 +266,24 @@ class Runner:
         trace = "".join(traceback.format_exception(error))
         return record_failure(self.ledger, slot, trace, detail=reason)
 
+    def _track_ends(self, outcomes: Sequence[SlotOutcome], trained: Sequence[TrainedSlot]) -> None:
+        """Tell the trackers how trainings ended, once that is recorded."""
+        results = {bound.slot.number: result for bound, result in trained}
+        for outcome in outcomes:
+            result = results[outcome.number]
+            figures = {}
+            if isinstance(result, TrainingResult):
+                figures = result.final_figures(self.problem.objective.metric.name)
+            self.tracking.end(
+                outcome.number,
+                TrackedEnd(
+                    outcome=outcome.kind.value,
+                    is_final=isinstance(outcome.kind, TrialOutcome),
+                    detail=outcome.detail,
+                    figures=figures,
+                ),
+            )
+
     def _discard_checkpoints(self, outcomes: Sequence[SlotOutcome]) -> None:
         """Delete the checkpoints of what is settled, by us or by the worker that took it over."""
         if self.checkpoints is None:
@@ -263,6 +305,7 @@ def _train_batch(
     engine: Engine,
     checkpoints: StudyCheckpoints | None,
     other_rung_scores: Mapping[float, Sequence[float]],
+    report: ReportCallback,
 ) -> Sequence[TrainingResult | BaseException | None]:
     """Train bound slots and return what came of each: None for one that another worker has.
 
@@ -273,6 +316,7 @@ def _train_batch(
         engine: What computes Widthwise's own trainings.
         checkpoints: Of the study; None to keep none.
         other_rung_scores: Rung to the scores that other trials had there.
+        report: Is told the figures of each, by its place in the batch.
 
     Raises:
         Drained: A stop was asked for.
@@ -280,8 +324,8 @@ def _train_batch(
     device = resolve_device(problem.settings.device)
     if isinstance(problem.objective, OwnTraining):
         results: list[TrainingResult | BaseException | None] = []
-        for bound_slot in batch:
-            with _own_folder(bound_slot, checkpoints) as (folder, identity):
+        for index, bound_slot in enumerate(batch):
+            with own_folder(bound_slot, checkpoints) as (folder, identity):
                 results.append(
                     train_own(
                         problem.objective,
@@ -294,7 +338,8 @@ def _train_batch(
                         folder=folder,
                         identity=identity,
                         other_rung_scores=other_rung_scores,
-                        callback=_interruption_check([bound_slot], watch),
+                        callback=interruption_check([bound_slot.slot.number], watch),
+                        report=lambda step, figures, index=index: report(step, {index: figures}),
                     )
                 )
         return results
@@ -306,26 +351,10 @@ def _train_batch(
         engine=engine,
         parametrisation=problem.parametrisation,
         other_rung_scores=other_rung_scores,
-        callback=_interruption_check(batch, watch),
+        callback=interruption_check([bound_slot.slot.number for bound_slot in batch], watch),
+        report=report,
         store=None if checkpoints is None else CheckpointWriter(checkpoints, batch, watch),
     )
-
-
-@contextmanager
-def _own_folder(
-    bound_slot: BoundSlot, checkpoints: StudyCheckpoints | None
-) -> Iterator[tuple[Path, Mapping[str, object]]]:
-    """Yield the folder of a training of the user's own, and what it has to be of to go on with it.
-
-    Where none can be kept it is one that lasts as long as the training.
-    """
-    if checkpoints is not None:
-        folder, identity = checkpoints.prepare(bound_slot)
-        if folder is not None:
-            yield folder, identity
-            return
-    with tempfile.TemporaryDirectory(prefix="widthwise-", ignore_cleanup_errors=True) as temporary:
-        yield Path(temporary), {}
 
 
 def _candidate(bound_slot: BoundSlot) -> Candidate:
@@ -334,19 +363,6 @@ def _candidate(bound_slot: BoundSlot) -> Candidate:
         seed=bound_slot.seed,
         never_pruned=Origin.parse(bound_slot.slot.origin).never_pruned,
     )
-
-
-def _interruption_check(batch: Sequence[BoundSlot], watch: BatchWatch) -> MilestoneCallback:
-    """Return what ends a training on request, and gives up the slots that are lost."""
-
-    def check(epochs: float, metrics: Mapping[int, float]) -> Collection[int]:
-        del epochs, metrics
-        if watch.stop_requested():
-            raise Drained(f"stopped in {len(batch)} trials")
-        lost = watch.lost()
-        return [index for index, bound in enumerate(batch) if bound.slot.number in lost]
-
-    return check
 
 
 def _batches_by_overrides(bound_slots: Sequence[BoundSlot]) -> list[list[BoundSlot]]:

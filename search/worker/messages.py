@@ -40,6 +40,7 @@ class TrainerConfig(_Message):
         checkpoints: Folder of the study's checkpoints.
         workers_per_gpu: Workers that a GPU is meant for.
         device: What to train on; None for what the spec says.
+        trackers: What is told of every trial, besides the spec's own.
         compare_engines: Whether to try engines out before the first batch.
     """
 
@@ -50,6 +51,7 @@ class TrainerConfig(_Message):
     checkpoints: Path
     workers_per_gpu: int = 1
     device: str | None = None
+    trackers: tuple[str, ...] = ()
     compare_engines: bool = True
 
 

@@ -18,6 +18,7 @@ import typer
 
 from ..flags import seconds, whole_number
 from ..spec.device import parse_device_option
+from ..spec.tracker_address import parse_track_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class FleetWorkerOptions:
         device: What to train on, of the kind that the study's spec says; None for the spec's own.
         checkpoints: Folder for checkpoints; None for the usual one.
         workers_per_gpu: Workers that a GPU is meant for; each plans with its part of the memory.
+        track: Trackers that are told of every trial, besides the spec's own.
     """
 
     threads: Annotated[
@@ -81,13 +83,26 @@ class FleetWorkerOptions:
         ),
     ] = 1
 
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track",
+            parser=parse_track_option,
+            metavar="TRACKER",
+            help="Tell it of every trial while it runs: tensorboard:FOLDER, mlflow:URI or "
+            "wandb:PROJECT; may be given several times, besides the spec's own.",
+            show_default=False,
+        ),
+    ] = None
+
     def to_arguments(self) -> list[str]:
         """Return the arguments that give these options to `widthwise worker`."""
         hints = get_type_hints(type(self), include_extras=True)
         arguments: list[str] = []
         for option in fields(self):
-            value = getattr(self, option.name)
-            if value is not None:
+            given = getattr(self, option.name)
+            values = given if isinstance(given, list) else [] if given is None else [given]
+            for value in values:
                 # Within `Annotated` the first argument of typer.Option is the flag.
                 flag = hints[option.name].__metadata__[0].default
                 # A worker may run in another folder.

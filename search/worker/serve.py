@@ -165,6 +165,7 @@ def build_supervisor(
             workers_per_gpu=options.workers_per_gpu,
             device=device_for(study.name, spec.proxy.device, options.device),
             checkpoints=checkpoint_folder(options.checkpoints, database.url, study),
+            trackers=tuple(options.track or ()),
         ),
         context,
     )

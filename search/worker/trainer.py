@@ -25,7 +25,7 @@ from ...storage.study.workers import WorkerRow, announce_device, list_workers
 from ..errors import ExitCode
 from ..follow_up_kind import FollowUpKind
 from ..problem.stored import base_folder, check_fingerprint, stored_spec
-from ..trial.checkpoints import StudyCheckpoints
+from ..trial.checkpoints import StudyCheckpoints, study_digest
 from .child_process import keep_descriptors, kill_descendants
 from .messages import (
     BatchFinished,
@@ -160,6 +160,7 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
     from ..problem.memory_ceiling import DeviceProblem
     from ..problem.memory_share import MemoryShare, device_label, siblings_on_device
     from ..problem.problem import Problem
+    from ..tracking.registry import open_trackers
     from ..trial.claim_size import ClaimSizer
     from ..trial.learning import LearningWatch
     from ..trial.runner import Runner
@@ -228,6 +229,13 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
         if study.kind is None
         else None,
         all_planned=study.kind is not None,
+        tracking=open_trackers(
+            [*(spec.study.trackers or ()), *config.trackers],
+            base_folder(study),
+            study=study.name,
+            study_id=study_digest(study),
+            warn=ledger.warn,
+        ),
     )
     return runner, choice.reason
 

@@ -40,6 +40,7 @@ class EventKind(enum.StrEnum):
     CONTINUED = "continued"
     CANCELLED = "cancelled"
     UNTRAINED = "untrained"
+    WARNING = "warning"
     PROJECTED = "projected"
     REPAIRED = "repaired"
 
@@ -132,6 +133,27 @@ def read(database: "Database", study: "StudyRow", *, last: int | None = None) ->
     query = newest.limit(last)
     rows = reversed(database.read(lambda connection: connection.execute(query).all()))
     return [Event.from_row(row) for row in rows]
+
+
+def warnings(database: "Database", study: "StudyRow", *, after: int = 0) -> list[Event]:
+    """Return the warnings of a study's workers, oldest first: `detail["warning"]` is a sentence.
+
+    Args:
+        database: Where they are.
+        study: The study.
+        after: Id of an event; those up to it are left out.
+    """
+    query = (
+        select(events)
+        .where(
+            events.c.study_id == study.id, events.c.id > after, events.c.kind == EventKind.WARNING
+        )
+        .order_by(events.c.id)
+    )
+    return [
+        Event.from_row(row)
+        for row in database.read(lambda connection: connection.execute(query).all())
+    ]
 
 
 def untrained_key(study: "StudyRow") -> str:

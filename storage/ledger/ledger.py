@@ -32,10 +32,9 @@ from sqlalchemy.exc import IntegrityError
 from ..database.database import Database
 from ..database.dialect import database_now
 from ..database.tables import slots
-from . import bind, budget, claim, plan
+from . import bind, budget, claim, events, plan
 from .bind import BindFailure, WidthBinding
 from .claim import LEASE_SECONDS
-from .events import EventKind
 from .fence import Fence
 from .plan import PlannedTrial
 from .queries import LedgerReader
@@ -116,6 +115,13 @@ class Ledger:
             lease_seconds=self._lease_seconds,
         )
 
+    def warn(self, sentence: str) -> None:
+        """Record what people should know of this worker, and no trial suffers from."""
+        entry = events.NewEvent(
+            kind=events.EventKind.WARNING, worker=self._worker, detail={"warning": sentence}
+        )
+        self._database.write(lambda connection: events.append(connection, self._study.id, entry))
+
     def bind_many(self, bindings: Sequence[WidthBinding]) -> list[Slot | BindFailure]:
         """Bind widths to slots that have none, all in one transaction.
 
@@ -194,7 +200,7 @@ class Ledger:
             batch,
             "release it",
             values,
-            event=EventKind.RELEASED,
+            event=events.EventKind.RELEASED,
             settled_states=(SlotState.FREE, SlotState.DONE),
         )
 

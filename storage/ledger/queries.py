@@ -64,6 +64,10 @@ class LedgerReader:
         detail = self._database.read(lambda connection: events.find(connection, key))
         return None if detail is None else str(detail["reason"])
 
+    def warnings(self, after: int = 0) -> list[events.Event]:
+        """Return what workers have warned of, oldest first; see `events.warnings`."""
+        return events.warnings(self._database, self._study, after=after)
+
     def counts(self) -> SlotCounts:
         """Return how many slots are in which condition."""
         in_study = of_study(self._study.id)

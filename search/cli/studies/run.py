@@ -64,9 +64,11 @@ def run(
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
     from ...fleet.worker_fleet import Launcher
+    from ...tracking.registry import require_installed
 
     launcher = Launcher.parse(on)
     request.check_source("run")
+    require_installed(options.track or ())
     study_name = request.create_or_join(storage, device=options.device).name
     _run_to_the_end(
         open_database(storage),
@@ -105,8 +107,10 @@ def resume(
     from ...problem.stored import stored_spec
     from ...spec.device import device_for
     from ...study import parse_budget_change, reopen_study
+    from ...tracking.registry import require_installed
 
     launcher = Launcher.parse(on)
+    require_installed(options.track or ())
     change = parse_budget_change(trials)
     database = open_database(storage)
     # Before anything is changed.

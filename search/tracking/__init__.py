@@ -1,0 +1,1 @@
+"""Trackers: MLflow, TensorBoard and Weights & Biases, told of every trial while it runs."""
