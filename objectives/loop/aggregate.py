@@ -58,7 +58,7 @@ def mean_latest(members: Sequence[MemberState]) -> float | None:
 def latest_figures(members: Sequence[MemberState], metric: Metric) -> dict[str, float]:
     """Return the members' mean metric and losses at the last milestone, those that all have."""
     latest = {
-        metric.name: mean_latest(members),
+        metric.key: mean_latest(members),
         "loss": _mean([_last(member.losses) for member in members]),
         "validation_loss": _mean([_last(member.validation_losses) for member in members]),
     }

@@ -48,7 +48,7 @@ class TrackerAddress:
         kind, _, target = text.strip().partition(":")
         if kind not in set(TrackerKind) or len(text) > _MAX_LENGTH or re.search(r"[\0\n]", text):
             raise ValueError(
-                f'found "{text[:60]}", expected tensorboard:FOLDER, mlflow:URI or wandb:PROJECT'
+                f"found {text[:60]!r}, expected tensorboard:FOLDER, mlflow:URI or wandb:PROJECT"
             )
         if re.search(r"://[^/@]*:[^/@]*@", target):
             raise ValueError(

@@ -30,6 +30,11 @@ class Tracking:
         self._study, self._study_id = study, study_id
         self._running: set[int] = set()
 
+    @property
+    def count(self) -> int:
+        """How many trackers there are."""
+        return len(self._trackers)
+
     def start(self, slot: Slot, *, seed: int, costs: Mapping[str, float]) -> None:
         """Tell that the training of a slot that has widths begins or goes on.
 
@@ -70,13 +75,13 @@ class Tracking:
         for tracker in self._trackers:
             tracker.end(number, end)
 
-    def finish_batch(self, *, stopping: bool = False) -> None:
+    def finish_batch(self, *, in_hurry: bool = False) -> None:
         """Tell that what still runs goes on later or elsewhere, and wait until all is kept.
 
         Args:
-            stopping: Whether there is little time.
+            in_hurry: Whether there is little time.
         """
         for number in sorted(self._running):
             self.end(number, TrackedEnd(outcome="returned", is_final=False))
         for tracker in self._trackers:
-            tracker.flush(STOP_SECONDS if stopping else None)
+            tracker.flush(STOP_SECONDS if in_hurry else None)

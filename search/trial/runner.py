@@ -108,10 +108,13 @@ class Runner:
             Exhausted: Every feasible candidate was tried.
             TrainerDied: The device can be used again only by another process.
         """
+        in_hurry = True
         try:
-            return self._run_batch(slots, watch)
+            outcomes = self._run_batch(slots, watch)
+            in_hurry = False
         finally:
-            self.tracking.finish_batch(stopping=watch.stop_requested())
+            self.tracking.finish_batch(in_hurry=in_hurry)
+        return outcomes
 
     def _run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
         # Suggest: widths for the slots that have none, and what they cost.
@@ -222,9 +225,7 @@ class Runner:
 
     def _earlier_scores(self) -> dict[float, list[float]]:
         """Return the scores that earlier trials had at each rung."""
-        scores_by_rung: dict[float, list[float]] = {
-            rung: [] for rung in self.problem.settings.rungs
-        }
+        scores_by_rung: dict[float, list[float]] = {r: [] for r in self.problem.settings.rungs}
         if scores_by_rung:
             for tried in self.ledger.reader.tried():
                 for epochs, score in tried.rungs:
@@ -273,7 +274,7 @@ class Runner:
             result = results[outcome.number]
             figures = {}
             if isinstance(result, TrainingResult):
-                figures = result.final_figures(self.problem.objective.metric.name)
+                figures = result.final_figures(self.problem.objective.metric.key)
             self.tracking.end(
                 outcome.number,
                 TrackedEnd(
@@ -339,7 +340,7 @@ def _train_batch(
                         identity=identity,
                         other_rung_scores=other_rung_scores,
                         callback=interruption_check([bound_slot.slot.number], watch),
-                        report=lambda step, figures, index=index: report(step, {index: figures}),
+                        report=partial(_report_one, report, index),
                     )
                 )
         return results
@@ -372,6 +373,12 @@ def _batches_by_overrides(bound_slots: Sequence[BoundSlot]) -> list[list[BoundSl
         key = json.dumps(dict(bound_slot.slot.overrides), sort_keys=True)
         batches.setdefault(key, []).append(bound_slot)
     return list(batches.values())
+
+
+def _report_one(
+    report: ReportCallback, index: int, step: float, figures: Mapping[str, float]
+) -> None:
+    report(step, {index: figures})
 
 
 def _lost(bound_slot: BoundSlot) -> SlotOutcome:

@@ -110,6 +110,7 @@ def test_a_configuration_holds_no_password() -> None:
         "compare_engines",
         "device",
         "workers_per_gpu",
+        "trackers",
     }
 
 
