@@ -6,7 +6,7 @@ Runs of a study are one group; those of a retried trial have one id.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
 
@@ -28,6 +28,7 @@ class WandbTracker:
 
     def __init__(self, project: str, folder: Path) -> None:
         self._project, self._folder = project or _PROJECT, folder
+        self._open_runs: set[str] = set()
         self._settings = wandb.Settings(
             silent=True,
             console="off",  # else it takes over standard output
@@ -52,15 +53,25 @@ class WandbTracker:
             resume="allow",
             settings=self._settings,
         )
-        return _Run(run)
+        self._open_runs.add(run.id)
+        return _Run(run, self._close)
+
+    def _close(self, run_id: str) -> None:
+        """Wait, after the last of the runs, until wandb's service has written all of them.
+
+        A run's own end returns before that, and a trainer is killed when its work is done.
+        """
+        self._open_runs.discard(run_id)
+        if not self._open_runs and wandb.run is None:  # else one of the user's own is open
+            wandb.teardown()
 
 
 @final
 class _Run:
     """One run; every step is one row."""
 
-    def __init__(self, run: wandb.Run) -> None:
-        self._run = run
+    def __init__(self, run: wandb.Run, close: Callable[[str], None]) -> None:
+        self._run, self._close = run, close
 
     def report(self, step: int, figures: Mapping[str, float]) -> None:
         self._run.log({**figures, "epoch": step}, step=step)
@@ -72,3 +83,4 @@ class _Run:
         for name, value in end.figures.items():
             self._run.summary[f"final/{name}"] = value
         self._run.finish(exit_code=0 if end.succeeded or not end.is_final else 1)
+        self._close(self._run.id)
