@@ -32,7 +32,7 @@ from ...storage.errors import StorageError
 from ...storage.ledger.ledger import Ledger, Slot
 from ...storage.ledger.slot import SlotState, TrialOutcome
 from ...storage.projection.projection import Projection
-from ..errors import Drained, SearchError, TrainerDied
+from ..errors import SearchError, TrainerDied
 from ..problem.memory_ceiling import DeviceProblem
 from ..problem.own_training import own_epochs
 from ..problem.problem import Problem
@@ -269,12 +269,11 @@ class Runner:
 
     def _track_ends(self, outcomes: Sequence[SlotOutcome], trained: Sequence[TrainedSlot]) -> None:
         """Tell the trackers how trainings ended, once that is recorded."""
+        key = self.problem.objective.metric.key
         results = {bound.slot.number: result for bound, result in trained}
         for outcome in outcomes:
             result = results[outcome.number]
-            figures = {}
-            if isinstance(result, TrainingResult):
-                figures = result.final_figures(self.problem.objective.metric.key)
+            figures = result.final_figures(key) if isinstance(result, TrainingResult) else {}
             self.tracking.end(
                 outcome.number,
                 TrackedEnd(
