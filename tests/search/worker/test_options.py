@@ -19,6 +19,7 @@ OPTIONS = WorkerOptions(
     grace_seconds=0.0,
     device="cuda:1",
     parent_pid=4711,
+    workers_per_gpu=3,
     track=["tensorboard:/runs", "wandb:widths"],
 )
 
