@@ -7,7 +7,8 @@ Entry points: `ModuleNetwork`; `ModuleSession`, the members of a session as such
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from typing import Any, Generic, TypeVar, final
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from ..data.streams.batch import Batch
 from ..data.streams.order import EpochReader
 from ..data.streams.source import BatchData
+from ..data.streams.split_source import shape_change
+from ..errors import ModelError, describe_error
 from ..model import keyed_dropout
 from ..training.evaluate import predict, predict_batch
 from ..training.optimizer import adam_moments, load_moments
@@ -28,6 +31,7 @@ from ..training.snapshot import (
     UnserialisableState,
     matching_states,
 )
+from ..user_code import is_out_of_memory, user_code_location
 from .base import BatchOrder, EpochLoss, Member, TrainingSetup
 from .module_attributes import ModuleAttributes
 from .sequential import Sequential
@@ -105,8 +109,34 @@ class ModuleNetwork(ABC):
 
     def predict_batch(self, batch: Batch) -> Any:
         """Return the output for a batch on the device, in evaluation mode."""
-        with self.randomness:
+        with self.randomness, self.batch_errors(batch):
             return predict_batch(self.model, batch, self.training.settings.autocast)
+
+    @contextmanager
+    def batch_errors(self, batch: Batch) -> Iterator[None]:
+        """Say what is different about a batch on which the model or the loss raises.
+
+        Args:
+            batch: The present one.
+
+        Raises:
+            ModelError: It is of other shapes than the first one.
+            Exception: It is not, or memory ran out: what was raised, as it is.
+        """
+        try:
+            yield
+        except Exception as error:
+            data = self.training.data
+            if not isinstance(data, BatchData) or is_out_of_memory(error):
+                raise
+            change = shape_change(data.example, batch)
+            if not change:
+                raise
+            raise ModelError(
+                f"the model or its loss raised {describe_error(error)}{user_code_location(error)} "
+                f"on a batch of other shapes than the first: {change}; give all samples one shape, "
+                "or make the model take others."
+            ) from error
 
     def save_best(self) -> None:
         """Keep a copy of the weights and buffers."""

@@ -49,14 +49,15 @@ class PlainNetwork(ModuleNetwork):
         with self.randomness:
             for batch in self._load(batches):
                 self.begin_step()
-                loss = training_step(
-                    self.model,
-                    self.optimizer,
-                    training.objective.loss,
-                    batch,
-                    settings.autocast,
-                    settings.accumulation_steps(batch.rows),
-                )
+                with self.batch_errors(batch):
+                    loss = training_step(
+                        self.model,
+                        self.optimizer,
+                        training.objective.loss,
+                        batch,
+                        settings.autocast,
+                        settings.accumulation_steps(batch.rows),
+                    )
                 total += loss * batch.rows
                 rows += batch.rows
                 self.step += 1

@@ -191,6 +191,10 @@ class Evaluation:
                         evaluations[index].update(output, on_device)
                 for index in session.failures:
                     evaluations.pop(index, None)
+        except BaseException as error:  # of the data: nobody can be judged on it
+            failure = as_exception(error)
+            self.failures |= dict.fromkeys(evaluations, failure)
+            evaluations.clear()
         finally:
             close_batches(batches)
         for index, evaluation in list(evaluations.items()):

@@ -146,7 +146,9 @@ class StepSpec:
         if self.given is not None:
             # What is in both is one tensor: a batch is not there twice.
             made = dict(_pairs((self.inputs, self.targets), (inputs, targets)))
-            given = _fill(self.given, lambda spec: made.get(id(spec)) or make(spec))
+            given = _fill(
+                self.given, lambda spec: made[id(spec)] if id(spec) in made else make(spec)
+            )
         elif targets is None and isinstance(inputs, tuple) and len(inputs) == 1:
             (given,) = inputs
         if isinstance(inputs, Mapping):

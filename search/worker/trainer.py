@@ -215,7 +215,7 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
         device_class=device_class,
         device_label=label,
         claim_sizer=ClaimSizer(
-            fixed=1 if problem.loop_objective is None else spec.proxy.fixed_claim_size,
+            fixed=_fixed_claim_size(problem),
             max_in_memory=lambda: fitting_problem.max_in_memory(
                 lambda _device: memory.part(sharing_workers())
             ),
@@ -238,6 +238,21 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
         ),
     )
     return runner, choice.reason
+
+
+def _fixed_claim_size(problem: Problem) -> int | None:
+    """Return how many trials are trained at once; None where their steps are measured first.
+
+    What is trained one after the other gains nothing by waiting for others: a training of the
+    user's own always, one on batches (whose loader workers would be there several times) unless
+    the spec says a number.
+    """
+    from ...objectives.data.streams.source import BatchData
+
+    objective, fixed = problem.loop_objective, problem.spec.proxy.fixed_claim_size
+    if objective is None:
+        return 1
+    return fixed or (1 if isinstance(objective.data, BatchData) else None)
 
 
 def _choose_engine(problem: Problem, open_slots: int, *, compare_engines: bool) -> EngineChoice:

@@ -74,6 +74,73 @@ def test_peaks_in_bfloat16_equal_the_real_ones(model: str, optimizer: str, batch
     assert (costs.train_memory, costs.inference_memory) == real
 
 
+class TwoInputs(nn.Module):
+    """Tokens and a mask by name, two outputs, and the loss where there are labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.mixed = nn.Embedding(7, 12), nn.Linear(12, 20)
+        self.classes, self.amount = nn.Linear(20, 5), nn.Linear(20, 1)
+
+    def forward(
+        self, tokens: Tensor, mask: Tensor, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        hidden = (self.embedding(tokens) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        hidden = torch.relu(self.mixed(hidden))
+        output = {"classes": self.classes(hidden), "amount": self.amount(hidden)}
+        if labels is not None:
+            output["loss"] = nn.functional.cross_entropy(output["classes"], labels)
+        return output
+
+
+TOKENS = {"tokens": TensorSpec(shape=(9,), dtype=torch.int64), "mask": TensorSpec(shape=(9,))}
+BATCHES: dict[str, dict[str, object]] = {
+    "two inputs, two targets": {
+        "inputs": TOKENS,
+        "targets": {"class": CLASS, "amounts": (TensorSpec(shape=(1,)),)},
+        "loss": lambda output, targets: (
+            nn.functional.cross_entropy(output["classes"], targets["class"])
+            + nn.functional.mse_loss(output["amount"], targets["amounts"][0])
+        ),
+    },
+    "the forward's own loss": {
+        "inputs": {**TOKENS, "labels": CLASS},
+        "targets": CLASS,
+        "loss": lambda output, _: output["loss"],
+    },
+    "no targets": {
+        "inputs": TOKENS,
+        "loss": lambda output, batch: (
+            (output["amount"][:, 0] - batch["mask"].mean(1)).square().mean()
+        ),
+    },
+    "in parts": {
+        "inputs": {**TOKENS, "labels": CLASS},
+        "targets": CLASS,
+        "loss": lambda output, _: output["loss"],
+        "accumulate": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("batch", BATCHES)
+def test_peaks_of_batches_of_several_tensors_equal_the_real_ones(
+    batch: str, optimizer: str
+) -> None:
+    spec = StepSpec(batch_size=16, optimizer=optimizer, **BATCHES[batch])  # type: ignore[arg-type]
+    costs = count_costs(TwoInputs, spec)
+    real = real_peaks(TwoInputs, spec, OPTIMIZERS[optimizer][1])
+    assert (costs.train_memory, costs.inference_memory) == real
+
+
+def test_costs_of_several_inputs_are_those_of_their_layers() -> None:
+    """Per sample: a table is read, three layers multiply; all by hand."""
+    costs = count_costs(TwoInputs, StepSpec(inputs=TOKENS, batch_size=4))
+    assert costs.macs == 12 * 20 + 20 * 5 + 20 * 1
+    assert costs.parameters == 7 * 12 + 13 * 20 + 21 * 5 + 21
+
+
 def test_lower_precision_needs_less_memory_and_the_same_work() -> None:
     full, half = (
         count_costs(mlp, step((20,), 512, "sgd", autocast=dtype)) for dtype in (None, torch.float16)

@@ -9,7 +9,41 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.streams.batch import Batch
-from widthwise.objectives.training.step import training_step
+from widthwise.objectives.training.step import (
+    StepSpec,
+    TensorSpec,
+    batch_specs,
+    training_step,
+)
+
+
+def test_the_specs_of_a_batch_make_batches_like_it() -> None:
+    x, table, y = torch.randn(4, 3), torch.randn(9, 2), torch.arange(4)
+    given = {"x": x, "table": table, "name": "of a graph"}
+    batch = Batch((), {"x": x, "table": table, "name": "of a graph"}, (y, {"other": x}), given)
+    step = StepSpec(**batch_specs(batch), batch_size=7)
+    made = step.empty()
+    assert made.kwargs["x"].shape == (7, 3)
+    assert made.kwargs["table"].shape == (9, 2)  # of all samples together
+    assert made.kwargs["name"] == "of a graph"
+    assert made.targets[0].shape == (7,)
+    assert made.targets[0].dtype == torch.int64
+    assert made.targets[1]["other"].shape == (7, 3)
+    assert step.describe_inputs() == "x [7, 3] float32, table [9, 2] float32"
+
+
+def test_a_loss_without_targets_gets_the_batch_as_it_was_given() -> None:
+    x = torch.randn(4, 3)
+    step = StepSpec(**batch_specs(Batch((x,), given=[x, "name"])), batch_size=5)
+    made = step.empty()
+    assert made.compared is made.given
+    assert made.given[1] == "name"
+    assert made.given[0] is made.args[0]  # and takes no memory of its own
+
+
+def test_a_loss_without_targets_gets_the_inputs_where_nothing_else_was_given() -> None:
+    made = StepSpec(inputs=(TensorSpec(shape=(3,)),), batch_size=5).zeros(2)
+    assert made.compared is made.args[0]
 
 
 def gradients(model: nn.Module, x: Tensor, y: Tensor, parts: int) -> tuple[float, list[Tensor]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.objectives.cost.model import CostModel
 from widthwise.objectives.data.load import load_data
 from widthwise.objectives.data.split import make_folds
@@ -224,3 +225,110 @@ def test_noise_on_token_ids_is_refused(tmp_path: Path) -> None:
         load_objective(parse_spec(sections), tmp_path)
     with_none = {**sections, "proxy": {"data": "words.py:load", "input_noise": 0}}
     assert load_objective(parse_spec(with_none), tmp_path).data.train.inputs.dtype == torch.int64
+
+
+BATCHES = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+class Rows(Dataset):
+    def __init__(self, rows):
+        self.rows = rows
+    def __len__(self):
+        return self.rows
+    def __getitem__(self, row):
+        x = torch.full((6,), row / 100)
+        return {"x": x, "mask": torch.ones(6), "labels": row % 3}
+
+def sets():
+    return Rows(50), Rows(20)
+
+def loaders():
+    return DataLoader(Rows(50), batch_size=12), DataLoader(Rows(20), batch_size=10)
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, width), nn.Dropout(0.3), nn.Linear(width, 3))
+    def forward(self, x, mask):
+        return self.layers(x * mask)
+
+def build(widths):
+    return Net(widths["a"])
+"""
+
+
+def batch_spec(folder: Path, data: str = "sets", **proxy: Any) -> Spec:
+    (folder / "own.py").write_text(BATCHES)
+    return parse_spec(
+        {
+            "study": {"name": "s"},
+            "model": {"build": "own.py:build"},
+            "widths": {"a": [4, 8]},
+            "proxy": {"data": f"own.py:{data}", "device": "cpu", **proxy},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "batch_size"),
+    [
+        ("sets", {"batch_size": 16}, 16),
+        ("sets", {"batch_size": 500}, 50),
+        ("loaders", {"batch_size": 16}, 12),
+    ],
+    ids=["a data set in our batches", "a data set in one batch", "a loader's own batches"],
+)
+def test_the_step_of_batches_is_that_of_a_batch_of_their_own(
+    data: str, options: dict[str, Any], batch_size: int, tmp_path: Path
+) -> None:
+    spec = batch_spec(tmp_path, data, **options)
+    objective = load_objective(spec, tmp_path)
+    settings = proxy_settings(spec, objective.data)
+    step = step_spec(objective, settings)
+    by_hand = StepSpec(
+        inputs={"x": TensorSpec(shape=(6,)), "mask": TensorSpec(shape=(6,))},
+        targets=TensorSpec(shape=(), dtype=torch.int64),
+        batch_size=batch_size,
+        optimizer=step.optimizer,
+        loss=nn.functional.cross_entropy,
+    )
+    build = trained_builder(objective.build, step)
+    actual = count_costs(lambda: build({"a": 8}), step).as_dict()
+    assert actual == count_costs(lambda: build({"a": 8}), by_hand).as_dict()
+    assert actual["macs"] == 6 * 8 + 8 * 3
+    assert settings.batch_size == max(batch_size, settings.batch_size if data == "sets" else 0)
+
+
+def test_lengths_of_batches_are_counted_in_their_steps(tmp_path: Path) -> None:
+    spec = batch_spec(tmp_path, "loaders")
+    settings = proxy_settings(spec, load_objective(spec, tmp_path).data)
+    assert settings.folds == settings.repeats == 1
+    assert settings.epochs == 3_000 / 5  # steps of 12 in 50
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "advice"),
+    [
+        ("folds", 5, "divide the data into training and validation yourself"),
+        ("repeats", 3, "train with several seeds by `replicas`"),
+        ("train_share", 0.5, "let the data set be smaller"),
+        ("input_noise", 0.1, "add the noise in your data set"),
+        ("engine", "stacked", 'the engine "plain" alone trains on'),
+    ],
+)
+def test_what_batches_cannot_follow_is_refused(
+    key: str, value: object, advice: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        SpecError, match=f"proxy.{key}: found .*{value}.* comes in batches.*{advice}"
+    ):
+        load_objective(batch_spec(tmp_path, **{key: value}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("folds", 1), ("train_share", 1.0), ("engine", "plain"), ("engine", "auto")]
+)
+def test_what_batches_follow_anyway_is_taken(key: str, value: object, tmp_path: Path) -> None:
+    load_objective(batch_spec(tmp_path, **{key: value}), tmp_path)
