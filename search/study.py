@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -313,6 +314,7 @@ def run_to_the_end(
     launcher: Launcher,
     confirm: bool,
     stop: StopRequest,
+    untrained_ok: bool = False,
 ) -> StudyRow:
     """Start a study or join it, run workers until it is done, and confirm its answer.
 
@@ -326,6 +328,7 @@ def run_to_the_end(
         launcher: Where.
         confirm: Whether to confirm the answer.
         stop: Learns of a stop that is asked for meanwhile.
+        untrained_ok: Whether to go on where nothing is learned.
 
     Raises:
         NothingLearned: The study was stopped, as it learns nothing.
@@ -342,7 +345,9 @@ def run_to_the_end(
     worker_count = resolve_worker_count(
         worker_count, database, study.name, options, console, launcher
     )
-    exit_code = run_fleet(
+    reader = LedgerReader(database, study)
+    run = partial(
+        run_fleet,
         database,
         study.name,
         options,
@@ -351,8 +356,11 @@ def run_to_the_end(
         launcher=launcher,
         stop=stop,
     )
-    reason = LedgerReader(database, study).untrained_reason()
-    if reason is not None:
+    exit_code = run()
+    if reader.untrained_reason() is not None and untrained_ok:
+        reopen_study(database, study.name, None, console, untrained_ok=True)
+        exit_code = run()
+    if (reason := reader.untrained_reason()) is not None:
         raise NothingLearned(reason)
     if exit_code:
         raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")

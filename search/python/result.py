@@ -90,6 +90,7 @@ class SearchResult:
         evidence: All that was read of the study.
         model_changes: Keys of the spec, with dots, that the training of `model` has otherwise.
         model_seed: Its seed.
+        threads: CPU threads of each training.
     """
 
     study: str
@@ -99,6 +100,7 @@ class SearchResult:
     evidence: StudyEvidence = field(repr=False)
     model_changes: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model_seed: int = field(default=0, repr=False)
+    threads: int = field(default=1, repr=False)
     _trained: dict[str, nn.Module] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -167,7 +169,7 @@ class SearchResult:
             return untrained_network(problem, widths, self.model_seed)
         if "model" not in self._trained:
             self._trained["model"] = train_network(
-                problem, widths, self.model_seed, self.model_changes
+                problem, widths, self.model_seed, self.model_changes, threads=self.threads
             )
         return deepcopy(self._trained["model"])
 

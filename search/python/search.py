@@ -82,6 +82,7 @@ def search(
     workers: int = 1,
     threads: int = 1,
     confirm: bool = True,
+    untrained_ok: bool = False,
     progress: bool = True,
     **keys: Any,
 ) -> SearchResult:
@@ -116,6 +117,7 @@ def search(
         workers: How many train at the same time.
         threads: CPU threads of each.
         confirm: Whether to train the answer again, long and with fresh seeds, at the end.
+        untrained_ok: Whether to go on where the first trainings learn nothing.
         progress: Whether to write progress to stderr.
         **keys: Other keys of a spec's sections study, model and proxy, such as `batch_size`,
             `patience`, `folds`, `activation` or `cost`; and `references`.
@@ -180,6 +182,7 @@ def search(
                     launcher=launcher,
                     confirm=confirm,
                     stop=stop,
+                    untrained_ok=untrained_ok,
                 )
             except (Drained, FollowUpStopped):
                 # Asked for by Ctrl-C: what was found so far is a result, too.
@@ -187,7 +190,9 @@ def search(
                     raise
                 complete = False
             can_go_on = not arguments.held and folder is None
-            result = _result(database, url, spec.name, complete=complete, can_go_on=can_go_on)
+            result = _result(
+                database, url, spec.name, threads, complete=complete, can_go_on=can_go_on
+            )
         if not complete:
             _say_interrupted(console, result, temporary=folder is not None)
     except BaseException:
@@ -204,7 +209,7 @@ def _check_count(key: str, value: object) -> None:
 
 
 def _result(
-    database: Database, url: URL, name: str, *, complete: bool, can_go_on: bool
+    database: Database, url: URL, name: str, threads: int, *, complete: bool, can_go_on: bool
 ) -> SearchResult:
     evidence = load_evidence(database, name)
     study_seed = evidence.spec.study.seed
@@ -223,6 +228,7 @@ def _result(
         evidence=evidence,
         model_changes=changes,
         model_seed=confirmation_seed(study_seed, 0),
+        threads=threads,
     )
 
 

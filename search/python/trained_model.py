@@ -17,6 +17,7 @@ from ...objectives.loop.train import train
 from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.randomness import Randomness
 from ..errors import SearchError
+from ..fleet.in_process import torch_settings_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +43,12 @@ def untrained_network(problem: Problem, widths: Mapping[str, int], seed: int) ->
 
 
 def train_network(
-    problem: Problem, widths: Mapping[str, int], seed: int, changes: Mapping[str, Any]
+    problem: Problem,
+    widths: Mapping[str, int],
+    seed: int,
+    changes: Mapping[str, Any],
+    *,
+    threads: int = 1,
 ) -> nn.Module:
     """Train a network on the training rows, judged by the validation rows; return its best epoch.
 
@@ -51,6 +57,7 @@ def train_network(
         widths: Of the network.
         seed: Of initial weights and order of the rows.
         changes: Keys of the spec, with dots, that the training has otherwise than the search.
+        threads: CPU threads of the training, as the search had; torch's own number stays.
 
     Returns:
         The network on the CPU, in eval mode.
@@ -66,13 +73,15 @@ def train_network(
         )
     # One training, on the rows of the split: folds would be a network each.
     once = {"proxy.folds": 1, "proxy.repeats": 1, "proxy.replicas": 1, "proxy.halving": None}
-    variant = problem.variant({**once, **changes})
-    factors = variant.settings.rate_factors
-    if len(factors) > 1:
-        rate = _train(variant, widths, seed)[1]
-        best = min(factors, key=lambda each: abs(each * variant.settings.learning_rate - rate))
-        variant = problem.variant({**once, **changes, "proxy.rate_factors": [best]})
-    return _train(variant, widths, seed)[0]
+    with torch_settings_kept():
+        torch.set_num_threads(threads)
+        variant = problem.variant({**once, **changes})
+        factors, base_rate = variant.settings.rate_factors, variant.settings.learning_rate
+        if len(factors) > 1:
+            rate = _train(variant, widths, seed)[1]
+            best = min(factors, key=lambda factor: abs(factor * base_rate - rate))
+            variant = problem.variant({**once, **changes, "proxy.rate_factors": [best]})
+        return _train(variant, widths, seed)[0]
 
 
 def _train(problem: Problem, widths: Mapping[str, int], seed: int) -> tuple[nn.Module, float]:
