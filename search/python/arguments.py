@@ -90,7 +90,8 @@ class Arguments:
             if not {"build", "family", "train"} & given.keys():
                 given["family"] = "mlp"
             target = given.pop("target", None) if _is_table(data) else None
-            self._set_data(data, target)
+            if data is not None or "train" not in given:
+                self._set_data(data, target)
             for key, value in given.items():
                 self._set(key, value)
             self.sections["study"]["name"] = name or _default_name(given)

@@ -37,6 +37,7 @@ from ...storage.database.database import Database, resolve_url
 from ...storage.study.study import find_study, load_study
 from ..command import format_command
 from ..errors import Drained, SpecError
+from ..flags import AUTO_WORKERS
 from ..fleet.forked_worker import check_fork
 from ..fleet.worker_fleet import Launcher
 from ..follow_up_kind import FollowUpKind
@@ -61,7 +62,7 @@ _MAX_WORKERS = 1024
 
 def search(
     *,
-    data: Any,
+    data: Any = None,
     widths: Space | Mapping[str, Any] | Sequence[Width] | None = None,
     build: Callable[..., Any] | str | None = None,
     family: str | None = None,
@@ -79,7 +80,7 @@ def search(
     device: str | None = None,
     storage: str | None = None,
     name: str | None = None,
-    workers: int = 1,
+    workers: int | Literal["auto"] = 1,
     threads: int = 1,
     confirm: bool = True,
     untrained_ok: bool = False,
@@ -95,7 +96,8 @@ def search(
     Args:
         data: `(x, y)` of arrays, tensors or tables; pairs of training, validation and test; a
             table with `target`; data sets or loaders of torch; a function that returns one of
-            these; a file's path, or the name of a built-in set.
+            these; a file's path, or the name of a built-in set. Nothing where a `train` of your own
+            brings its own.
         widths: Names to ranges, choices or `Width`s, with `order`, `tie` and `divisible` as in a
             spec; or a `Space`. A family has its own.
         build: `build(widths) -> nn.Module`: a function, a class, a closure, or a reference.
@@ -114,7 +116,7 @@ def search(
         device: What to train on: "auto", "cpu", "cuda", "cuda:1" or "mps".
         storage: Database URL; None for a temporary file that goes with the result.
         name: Of the study; by default the builder's.
-        workers: How many train at the same time.
+        workers: How many train at the same time; "auto" for as many as the machine takes.
         threads: CPU threads of each.
         confirm: Whether to train the answer again, long and with fresh seeds, at the end.
         untrained_ok: Whether to go on where the first trainings learn nothing.
@@ -128,7 +130,8 @@ def search(
         StorageError: The database refuses.
         KeyboardInterrupt: A second Ctrl-C; what was in training is given back.
     """
-    _check_count("workers", workers)
+    if workers != "auto":
+        _check_count("workers", workers)
     _check_count("threads", threads)
     if device is not None:
         try:
@@ -178,7 +181,7 @@ def search(
                     Path.cwd(),
                     options,
                     console,
-                    worker_count=workers,
+                    worker_count=AUTO_WORKERS if workers == "auto" else workers,
                     launcher=launcher,
                     confirm=confirm,
                     stop=stop,
@@ -255,7 +258,9 @@ def _clean_up(arguments: Arguments, folder: Path | None) -> None:
 
 
 @contextmanager
-def _launcher(held: Sequence[str], workers: int, device: str, threads: int) -> Iterator[Launcher]:
+def _launcher(
+    held: Sequence[str], workers: int | Literal["auto"], device: str, threads: int
+) -> Iterator[Launcher]:
     """Yield where workers are started, so that all of them find what is searched.
 
     Raises:

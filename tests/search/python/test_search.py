@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -288,3 +289,69 @@ def test_a_training_that_raises_is_recorded_and_the_search_goes_on() -> None:
     failed = result.table[result.table["outcome"] == str(TrialOutcome.ERROR)]
     assert list(failed["a"]) == [8]
     assert counts(result).complete == 5
+
+
+DOCUMENT = Path(widthwise.__file__ or "").with_name("docs") / "python.md"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_blocks_of_the_documentation_run_one_after_the_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.M | re.S)
+    assert len(blocks) == 4
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks:
+        exec(block, namespace)
+    output = capsys.readouterr().out
+    assert "hidden1" in output
+    result = namespace["result"]
+    assert result.complete
+    assert result.evidence.follow_ups
+    assert {*result.widths} == {"hidden1", "hidden2"}
+    assert result.table["parameters"].max() <= 10_000
+    assert float((namespace["predicted"].numpy() == namespace["y"]).mean()) > 0.9
+    assert namespace["smallest"].verdict == "smallest sufficient"
+    assert namespace["model"].score(namespace["x"], namespace["y"]) > 0.8
+
+
+@pytest.mark.slow
+def test_what_is_typed_at_a_prompt_goes_on_in_another_session(tmp_path: Path) -> None:
+    typed = textwrap.dedent(
+        """
+        import widthwise
+        from torch import nn
+        SIZE = 4
+        def head(width):
+            return nn.Linear(width, 3)
+
+        def build(widths):
+            return nn.Sequential(nn.Linear(SIZE, widths["a"]), nn.ReLU(), head(widths["a"]))
+
+        result = widthwise.search(build=build, widths={"a": [2, 4, 8]}, data="iris", trials=TRIALS,
+            epochs=2, folds=1, batch_size=32, learning_rate=0.05, confirm=False, engine="plain",
+            storage="sqlite:///prompt.db", name="typed", progress=False)
+
+        print("complete", len(result.table), sorted(result.widths))
+        """
+    )
+
+    def session(text: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-i", "-q"],
+            input=text,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return done.stdout + done.stderr
+
+    assert "complete 1 ['a']" in session(typed.replace("TRIALS", "1"))
+    assert "complete 2 ['a']" in session(typed.replace("TRIALS", "2"))
+    other = session(
+        typed.replace("TRIALS", "2").replace("nn.Linear(width, 3)", "nn.Linear(width, 4)")
+    )
+    assert "FingerprintMismatch: study typed was started with another spec: model.build is" in other
