@@ -208,6 +208,7 @@ train_memory = "4 MiB"       # peak of one training step at the proxy's batch si
 [proxy]
 data = "digits"              # or FILE.csv/.parquet/.npz with target = "column", or module:function
 metric = "accuracy"
+# report = ["f1"]            # further metrics, recorded beside it
 batch_size = 64
 # epochs = 20                # at most; by default as many as 3,000 steps take, and at least 20
 """
