@@ -15,6 +15,7 @@ from widthwise.objectives.data.streams.batch import Batch, read_batch
 from widthwise.objectives.data.streams.source import BatchData
 from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.result import TrainingResult
+from widthwise.objectives.model.metrics import METRICS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.data.streams.sets import read
@@ -167,13 +168,15 @@ def test_batches_in_the_order_of_arrays_give_the_very_same_training(tmp_path: Pa
     (tmp_path / "arrays").mkdir()
     (tmp_path / "batches").mkdir()
     by_arrays, by_batches = (
-        training(objective(data)).train_with_store(store)
+        training(objective(data, reported=[METRICS["f1"]])).train_with_store(store)
         for data, store in zip((ARRAYS, batched), stores, strict=True)
     )
     for one, other in zip(by_arrays, by_batches, strict=True):
         assert other.engine == "plain (the data comes in batches)"
         assert (one.losses, one.curve) == (other.losses, other.curve)
         assert (one.value, one.test_value) == (other.value, other.test_value)
+        assert one.reported == other.reported
+        assert one.reported.keys() == {"f1"}
         assert other.validation_losses == pytest.approx(one.validation_losses, rel=1e-6)
     middle = [key for key in stores[0].saved if key[1] % 1]
     assert middle, "the training was cut within epochs"

@@ -1,6 +1,7 @@
 """The check before a study: what a builder, a loss or a metric may get wrong."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 from widthwise.objectives.data.arrays.result import read_result
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.load import make_dataset
-from widthwise.objectives.errors import MetricError, ModelError
+from widthwise.objectives.data.streams.source import BatchData
+from widthwise.objectives.errors import MetricError, ModelError, ObjectiveError
 from widthwise.objectives.model.metrics import Metric
-from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.check_builder import check_builder
 from widthwise.objectives.training.evaluate import evaluate_metric
+from widthwise.tests.objectives.data.streams.sets import read
 from widthwise.tests.objectives.model.builders import (
     BASE,
     LARGE_WIDTHS,
@@ -309,3 +313,84 @@ def test_several_heads_with_a_loss_and_metric_of_ones_own(iris: Data) -> None:
         ),
     )
     check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self, width: int, change: str = "") -> None:
+        super().__init__()
+        self.layer, self.change = nn.Linear(6, width), change
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if self.change == "inputs":
+            mask.zero_()
+        out: Tensor = self.layer(x * mask).sum(1)
+        return out
+
+
+def in_batches(sample: Callable[[int], Any]) -> BatchData:
+    class Rows(Dataset[Any]):
+        def __len__(self) -> int:
+            return 20
+
+        def __getitem__(self, row: int) -> Any:
+            return sample(row)
+
+    return read((Rows(), Rows()), batch_size=8)
+
+
+def two_inputs(row: int) -> dict[str, Any]:
+    return {"x": torch.full((6,), float(row)), "mask": torch.ones(6), "y": float(row)}
+
+
+def batch_objective(build: Any = None, sample: Any = two_inputs, **options: Any) -> ModuleObjective:
+    return make_objective(
+        build=build or (lambda widths: TwoInputs(widths["a"])),
+        data=in_batches(sample),
+        base=Path(),
+        **options,
+    )
+
+
+def test_a_sound_model_of_several_inputs_passes() -> None:
+    check_builder(batch_objective(), {"a": 4}, {"a": 8})
+
+
+def changes_targets(output: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.mse_loss(output, targets.zero_())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param(
+            {"build": lambda widths: nn.Linear(6, widths["a"])},
+            "forward() got an unexpected keyword argument 'x' for inputs of shape "
+            "x: [2, 6] float32, mask: [2, 6] float32: make it take samples of shape x: [6] float32",
+            id="another signature",
+        ),
+        pytest.param(
+            {"build": lambda widths: TwoInputs(widths["a"], "inputs")},
+            "the model changes its inputs in place",
+            id="changed inputs",
+        ),
+        pytest.param(
+            {"loss": changes_targets}, "the loss changes its targets in place", id="changed targets"
+        ),
+        pytest.param(
+            {"loss": lambda output, targets: nn.functional.cross_entropy(output, targets.long())},
+            "and targets of shape [2] float32: make them fit",
+            id="a loss that does not fit",
+        ),
+        pytest.param(
+            {"sample": lambda row: {**two_inputs(row), "y": {"a": 1.0, "b": 2.0}}},
+            "loss",
+            id="several targets without a loss of their own",
+        ),
+        pytest.param(
+            {"loss": "model"}, 'loss = "model" takes the loss that forward returns', id="no loss"
+        ),
+    ],
+)
+def test_a_model_of_several_inputs_that_does_not_fit(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ObjectiveError, match=re.escape(says)):
+        check_builder(batch_objective(**options), {"a": 4}, {"a": 8})

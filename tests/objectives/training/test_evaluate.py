@@ -1,14 +1,22 @@
 """Evaluation: outputs of a whole split, and the metric in the units of the targets."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from widthwise.objectives.data.dataset import Data
+from widthwise.objectives.data.streams.batch import Batch
+from widthwise.objectives.errors import MetricError
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import make_objective
-from widthwise.objectives.training.evaluate import evaluate_metric, predict
+from widthwise.objectives.training.evaluate import (
+    BatchEvaluation,
+    evaluate_metric,
+    predict,
+    predict_batch,
+)
 from widthwise.tests.objectives.model.builders import (
     BASE,
 )
@@ -66,3 +74,49 @@ def test_outputs_of_several_heads_are_joined_head_by_head() -> None:
     assert outputs["a"].shape == (6, 2)
     assert outputs["b"][0].shape == (6, 1)
     assert torch.equal(outputs["b"][1][0], outputs["a"] * 2)
+
+
+@pytest.mark.parametrize("sizes", [[20], [8, 8, 4], [1, 19]])
+@pytest.mark.parametrize("name", ["accuracy", "cross_entropy", "f1"])
+def test_batches_of_a_split_are_judged_as_the_whole(
+    name: str, sizes: list[int], iris: Data
+) -> None:
+    metric = METRICS[name]
+    objective = make_objective(family="mlp", data=iris, metric=metric, base=BASE)
+    output = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    targets = torch.arange(20) % 3
+    evaluation = BatchEvaluation(objective)
+    for part, part_targets in zip(output.split(sizes), targets.split(sizes), strict=True):
+        evaluation.update(part, Batch((part,), targets=part_targets))
+    assert evaluation.metric() == pytest.approx(metric(output, targets), rel=1e-6)
+    expected = nn.functional.cross_entropy(output.double(), targets)
+    assert evaluation.loss == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_further_metric_that_raises_does_so_when_it_is_asked_for(iris: Data) -> None:
+    def breaks(output: Tensor, targets: Tensor) -> float:
+        raise ArithmeticError("not today")
+
+    further = Metric(name="own", direction="maximize", function=breaks)
+    objective = make_objective(family="mlp", data=iris, base=BASE)
+    evaluation = BatchEvaluation(objective, (objective.metric, further))
+    evaluation.update(torch.eye(3), Batch((torch.zeros(3, 4),), targets=torch.arange(3)))
+    assert evaluation.metric() == 1
+    with pytest.raises(MetricError, match="metric own raised ArithmeticError: not today"):
+        evaluation.metric(1)
+
+
+def test_outputs_with_parts_by_name_stay_so_in_half_precision() -> None:
+    @dataclass
+    class Output:
+        logits: Tensor
+        loss: Tensor | None = None
+
+    class Net(nn.Linear):
+        def forward(self, x: Tensor) -> Any:
+            return Output(logits=super().forward(x))
+
+    output = predict_batch(Net(4, 3), Batch((torch.ones(2, 4),)), torch.bfloat16)
+    assert isinstance(output, Output)
+    assert output.logits.dtype == torch.float32
+    assert output.loss is None
