@@ -100,6 +100,9 @@ def make_adamw(
         ],
         lr=learning_rate,
         fused=fused or None,
+        # Else torch's choice depends on the device: on a GPU the temporaries of all parameters
+        # would be alive at once, which no trace on a CPU sees.
+        foreach=None if fused else False,
     )
 
 
