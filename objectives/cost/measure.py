@@ -145,7 +145,7 @@ def _measure_on_gpu(build: ModelFactory, step: StepSpec, device: torch.device) -
 def _prepare_step(build: ModelFactory, step: StepSpec, device: torch.device) -> Callable[[], None]:
     """Return a function that trains a new model for one step."""
     model = require_module(build()).to(device).train()
-    optimizer = make_step_optimizer(step.optimizer, model)
+    optimizer = make_step_optimizer(step.optimizer, model, foreach=step.foreach)
     batch = step.zeros(step.batch_size).to(device)
 
     def run_step() -> None:

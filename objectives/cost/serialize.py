@@ -30,7 +30,7 @@ _BREAKDOWN_FIELDS = ("train_breakdown", "inference_breakdown")
 _TUPLE_FIELDS = ("uncounted", "notes")
 
 
-STATE_FORM = 2
+STATE_FORM = 3
 """Grows when `CostModel.state` has other keys, or the same step another cost: an earlier release's
 is fitted again."""
 

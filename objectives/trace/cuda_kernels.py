@@ -65,7 +65,7 @@ def cuda_kernels_in_force(autocast: torch.dtype | None) -> Iterator[None]:
     Args:
         autocast: The lower precision of torch.autocast; None where it is not used.
     """
-    library = torch.library.Library("aten", "IMPL")
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     try:
         attention = torch.ops.aten.scaled_dot_product_attention.default
         library.impl("scaled_dot_product_attention", _fused_attention(attention), _AUTOGRAD)

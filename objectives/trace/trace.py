@@ -204,7 +204,7 @@ def record_steps(
         chance: The random streams that the model may draw from.
     """
     model.train()
-    optimizer = make_step_optimizer(step.optimizer, model)
+    optimizer = make_step_optimizer(step.optimizer, model, foreach=step.foreach)
 
     def run_step() -> None:
         training_step(model, optimizer, step.loss, batch, step.autocast, step.accumulate)

@@ -89,6 +89,8 @@ class StepSpec:
         capability: Compute capability of the GPU, such as (9, 0); None assumes the newest, whose
             workspace is largest. Only for "cuda".
         accumulate: Parts that a batch is divided into, whose gradients are summed.
+        foreach: Whether an optimizer that is given by its name updates all parameters at once,
+            which torch does on a GPU unless told otherwise; then their temporaries live together.
     """
 
     inputs: tuple[Specs, ...] | Mapping[str, Specs]
@@ -101,6 +103,7 @@ class StepSpec:
     device_type: Literal["cpu", "cuda"] = "cpu"
     capability: tuple[int, int] | None = None
     accumulate: int = 1
+    foreach: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -215,7 +218,7 @@ def _pairs(specs: Specs, tensors: Any) -> Iterator[tuple[int, Tensor]]:
 
 
 def make_step_optimizer(
-    optimizer: str | OptimizerFactory, model: nn.Module
+    optimizer: str | OptimizerFactory, model: nn.Module, *, foreach: bool = False
 ) -> torch.optim.Optimizer | None:
     """Return the optimizer over a model's trainable parameters, None when there are none."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -224,7 +227,8 @@ def make_step_optimizer(
     if isinstance(optimizer, str):
         # foreach keeps temporaries of all parameters alive at once; torch's choice depends on the
         # device, and the peak must not.
-        return _OPTIMIZERS[optimizer](parameters, lr=1e-3, foreach=False)  # type: ignore[call-arg]
+        make = _OPTIMIZERS[optimizer]
+        return make(parameters, lr=1e-3, foreach=foreach)  # type: ignore[call-arg]
     return optimizer(model)
 
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from ..errors import SpecError
 from ..flags import parse_int_option, parse_worker_count
 from ..report.console import PlainConsole
+from ..spec.device import parse_memory_option
 
 if TYPE_CHECKING:
     from ...storage.database.database import Database
@@ -39,6 +40,17 @@ StorageOption = Annotated[
 LauncherOption = Annotated[
     str,
     typer.Option(help="Where the workers are started: local, or ray for Ray to place them."),
+]
+MemoryForOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        parser=parse_memory_option,
+        metavar="DEVICE",
+        help="What memory is counted for, whatever is here: cuda, cuda:9.0 (a GPU by its compute "
+        "capability) or cpu; else limits.memory_for, else the device that is trained on.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for a program to read.")]
 

@@ -73,7 +73,7 @@ def run_fleet(
     counts = reader.counts()
     if count_finished(counts) == counts.budget or reader.status() == StudyStatus.CANCELLED:
         return _report_end(reader, study, [], console, command)
-    goal, limits = spec.goal_for(study.direction), spec.limits.model_dump(exclude_none=True)
+    goal, limits = spec.goal_for(study.direction), spec.limits.bounds
     _log_running_elsewhere(reader, console)
     fleet_size = min(worker_count, counts.budget - count_finished(counts))
     # A command line is bytes to the system, whatever its locale makes of them.

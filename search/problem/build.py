@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import Space
 from ..spec.batch_keys import check_batch_keys
+from ..spec.device import parse_memory_device
 from ..spec.spec import Spec
 from .own_training import own_step
 
@@ -74,7 +75,7 @@ def fit_cost_model(
     elif not spec.counts_costs:
         cost_model = NoCosts(space.names)
     else:
-        step = step_spec(objective, settings)
+        step = step_spec(objective, settings, spec.limits.memory_for)
         cost_model = CostModel(counted_builder(objective, step), step, space.names)
     if serialised_costs is not None:
         try:
@@ -110,7 +111,7 @@ def traced_cost_model(
         return UserCostModel(load_object(spec.model.costs, folder), space.names)
     if not spec.counts_costs:
         return NoCosts(space.names)
-    step = step_spec(objective, settings)
+    step = step_spec(objective, settings, spec.limits.memory_for)
     cost_model = CostModel(counted_builder(objective, step), step, space.names)
     if known is not None:
         with suppress(CostError):  # other conditions, such as another batch size
@@ -327,7 +328,7 @@ def resolve_limits(
         reference = spec.references[name]
         if isinstance(reference, str):
             builder = load_object(reference, folder)
-            step = step_spec(objective, settings)
+            step = step_spec(objective, settings, spec.limits.memory_for)
             build = counted_builder(objective, step, builder)
             reference_costs[name] = count_costs(build, step).as_dict()
         else:
@@ -335,10 +336,28 @@ def resolve_limits(
     return spec.model_copy(update={"limits": spec.limits.resolve(reference_costs)})
 
 
-def step_spec(objective: Trained, settings: ProxySettings) -> StepSpec:
-    """Return the training step whose costs count: the proxy's own batch, loss and optimizer."""
-    if isinstance(objective, OwnTraining):
-        return own_step(objective, settings)
+def step_spec(
+    objective: Trained, settings: ProxySettings, memory_for: str | None = None
+) -> StepSpec:
+    """Return the training step whose costs count: the proxy's own batch, loss and optimizer.
+
+    Args:
+        objective: What is trained.
+        settings: How.
+        memory_for: What its memory is counted for; None for the device that it is trained on.
+    """
+    step = (
+        own_step(objective, settings)
+        if isinstance(objective, OwnTraining)
+        else _loop_step(objective, settings)
+    )
+    if memory_for is None:
+        return step
+    device_type, capability = parse_memory_device(memory_for)
+    return replace(step, device_type=device_type, capability=capability)
+
+
+def _loop_step(objective: ModuleObjective, settings: ProxySettings) -> StepSpec:
     data = objective.data
     if isinstance(data, BatchData):
         specs, batch_size = batch_specs(data.example), data.example.rows

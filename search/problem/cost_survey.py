@@ -12,11 +12,12 @@ import csv
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from ...objectives.cost.by_module import count_modules
@@ -26,13 +27,14 @@ from ...objectives.cost.model import CostModel
 from ...objectives.cost.source import CostSource
 from ...objectives.cost.user_costs import UserCostModel, UserCosts
 from ...objectives.training.settings import ProxySettings, resolve_device
-from ...objectives.training.step import StepSpec, TensorSpec
+from ...objectives.training.step import StepSpec
 from ...objectives.user_code import load_object
 from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import MAX_ENUMERATED, Space
 from ..space.width import MAX_WIDTH
-from ..spec.spec import Spec, load_spec
+from ..spec.device import device_kind
+from ..spec.spec import Spec, load_spec, with_memory_for
 from .build import (
     Trained,
     counted_builder,
@@ -58,7 +60,7 @@ class CostSurvey:
         step: The training step that is counted.
         space: The candidates; None for a builder alone.
         limits: Bounds, where a spec sets some.
-        device: Where a real step runs: "auto", "cpu" or "cuda".
+        device: What is trained on: "auto", "cpu", "cuda", "cuda:1" or "mps".
         given_costs: What a study takes for the costs, where its spec gives them by a function.
     """
 
@@ -83,12 +85,42 @@ class CostSurvey:
         return [asdict(module) for module in module_costs]
 
     def measure(self, widths: Mapping[str, int]) -> dict[str, Any]:
-        """Measure a real training step of one candidate, beside its prediction."""
+        """Measure a real training step of one candidate, beside its prediction.
+
+        Raises:
+            SpecError: Memory is counted for a GPU, and there is none here.
+        """
         predicted = self.count(widths).as_dict()["train_memory"]
-        device = resolve_device(self.device)
+        device = self._measuring_device()
         measured = measure_step(lambda: self.build(dict(widths)), self.step, device)
         ratio = predicted / measured.train_memory
         return {**asdict(measured), "predicted_over_measured": ratio}
+
+    def _measuring_device(self) -> torch.device:
+        """Return a device of the kind that memory is counted for."""
+        kind = self.step.device_type
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise SpecError(
+                "--verify: memory is counted for a GPU, and there is none here to measure a step "
+                "on; leave --verify out, or run the same command on a machine with one"
+            )
+        if device_kind(self.device) in (kind, "mps"):
+            return resolve_device(self.device)
+        return torch.device(kind)
+
+    def memory_elsewhere(self, widths: Mapping[str, int]) -> dict[str, int]:
+        """Return the training memory of one candidate on each kind of device, in bytes.
+
+        Empty where it is counted for a CPU, or by the user's own function.
+        """
+        if self.step.device_type == "cpu" or self.given_costs is not None:
+            return {}
+        on_cpu = replace(self.step, device_type="cpu", capability=None)
+        figures = {
+            "cpu": count_costs(lambda: self.build(dict(widths)), on_cpu),
+            "cuda": count_costs(lambda: self.build(dict(widths)), self.step),
+        }
+        return {kind: costs.train_memory for kind, costs in figures.items()}
 
     def survey(self) -> dict[str, Any]:
         """Return costs of the whole space: extremes, quantiles, feasible share, binding limit."""
@@ -139,35 +171,36 @@ class CostSurvey:
             )
 
 
-def from_build(
-    reference: str, inputs: tuple[TensorSpec, ...], *, batch_size: int, optimizer: str
-) -> CostSurvey:
-    """Return the survey of a builder, given by its reference, on inputs of a given shape.
+def from_build(reference: str, step: StepSpec) -> CostSurvey:
+    """Return the survey of a builder, given by its reference, for a training step.
 
     Raises:
         ImportFailure: The reference leads nowhere.
-        CostError: There is no such optimizer.
     """
-    step = StepSpec(inputs=inputs, batch_size=batch_size, optimizer=optimizer)
     return CostSurvey(
         build=load_object(reference, Path.cwd()),
         step=step,
         space=None,
         limits=Limits(),
-        device="auto",
+        device=step.device_type,
     )
 
 
-def from_spec(path: Path) -> CostSurvey:
+def from_spec(path: Path, memory_for: str | None = None) -> CostSurvey:
     """Return the survey of a spec's model, on its own data, loss and training step.
+
+    Args:
+        path: The spec's file.
+        memory_for: What memory is counted for; None for what the spec says.
 
     Raises:
         SpecError: The spec is wrong.
         ObjectiveError: The user's code or data does not work.
     """
-    spec, folder = load_spec(path), path.resolve().parent
+    spec, folder = with_memory_for(load_spec(path), memory_for), path.resolve().parent
     objective, settings = _load_counted(spec, folder)
-    step, space = step_spec(objective, settings), spec.widths.to_space()
+    step = step_spec(objective, settings, spec.limits.memory_for)
+    space = spec.widths.to_space()
     build = counted_builder(objective, step)
     given_costs = None
     if spec.model.costs is not None:

@@ -5,6 +5,7 @@ Entry point: `problem_notes`.
 
 from __future__ import annotations
 
+from ...objectives.cost.costs import count_costs
 from ...objectives.cost.measure import measure_step
 from ...objectives.data.dataset import Data
 from ...objectives.data.streams.samples import sample_counts, steps_per_epoch
@@ -41,6 +42,7 @@ def problem_notes(problem: Problem) -> list[str]:
         _validation_note(problem, objective.data),
         _length_note(problem, objective.data),
         *_memory_note(problem),
+        *_memory_for_note(problem),
     ]
 
 
@@ -142,4 +144,23 @@ def _memory_note(problem: Problem) -> list[str]:
     return [
         f"training memory of “{baseline.name}” on this GPU: predicted "
         f"{format_memory(predicted)}, measured {ratio:.0%} of it{advice}"
+    ]
+
+
+def _memory_for_note(problem: Problem) -> list[str]:
+    """Say where memory is counted for another device than the one that is trained on."""
+    trained_on, counted = device_kind(problem.spec.proxy.device), problem.spec.memory_device
+    memory_for = problem.spec.limits.memory_for
+    if memory_for is None or counted == trained_on or not problem.suggester.baselines:
+        return []
+    baseline = problem.suggester.baselines[0]
+    predicted = problem.exact_costs(baseline.widths).get("train_memory")
+    if predicted is None or problem.spec.model.costs is not None:
+        return []
+    step = step_spec(problem.objective, problem.settings)
+    build = counted_builder(problem.objective, step)
+    here = count_costs(lambda: build(baseline.widths), step).train_memory
+    return [
+        f'memory is judged for "{memory_for}" (limits.memory_for), and trained on {trained_on}: '
+        f"“{baseline.name}” takes {format_memory(predicted)} there, {format_memory(here)} here"
     ]

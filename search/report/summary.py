@@ -224,7 +224,7 @@ def build_summary(evidence: StudyEvidence) -> StudySummary:
         goal=evidence.goal,
         metric=evidence.spec.metric,
         counts=evidence.counts,
-        limits=evidence.spec.limits.model_dump(exclude_none=True),
+        limits=evidence.spec.limits.bounds,
         trials=evidence.trials,
         failed=evidence.failed,
         recommendation=recommendation,

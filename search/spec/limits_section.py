@@ -13,11 +13,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, create_model
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, create_model
 
 from ...objectives.cost.registry import LIMITABLE_COSTS, Cost
 from ..space.limits import LIMIT_NAMES, Limits
 from ..units import parse_cost
+from .device import check_memory_device
 from .messages import format_value
 from .sections import Section
 
@@ -76,15 +77,25 @@ class LimitsSection(_Bounds):
 
     FLOPs = 2 × MACs, both forward and per sample; memory in bytes; latency in seconds of one
     sample's inference, measured before a training, on the worker's device.
+
+    Attributes:
+        memory_for: What memory is counted for, such as "cuda" where it is trained on a CPU; None
+            for the device that is trained on.
     """
+
+    memory_for: Annotated[str, AfterValidator(check_memory_device)] | None = None
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The limits that are set, by name."""
+        return self.model_dump(exclude_none=True, exclude={"memory_for"})
 
     @property
     def relative_bounds(self) -> dict[str, tuple[float, str]]:
         """The limits that are shares of a reference: share and reference by limit."""
-        bounds = self.model_dump(exclude_none=True)
         return {
             name: parse_relative_bound(value)
-            for name, value in bounds.items()
+            for name, value in self.bounds.items()
             if isinstance(value, str)
         }
 

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import SpecError
 from ..goal import Goal, MetricDirection
 from ..space.width import MAX_WIDTH
+from .device import device_kind, parse_memory_device
 from .limits_section import LimitsSection
 from .messages import error_messages
 from .proxy_section import ProxySection
@@ -145,9 +146,24 @@ class Spec(Section):
             cost=self.cost,
         )
 
+    @property
+    def memory_device(self) -> Literal["cpu", "cuda"]:
+        """The kind of device that memory is counted for; the spec must be a study's own."""
+        trained_on = "cuda" if device_kind(self.proxy.device) == "cuda" else "cpu"
+        kind, _ = parse_memory_device(self.limits.memory_for or trained_on)
+        return kind
+
     def to_json(self) -> str:
         """Return canonical JSON: the same spec gives the same text."""
         return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
+
+
+def with_memory_for(spec: Spec, device: str | None) -> Spec:
+    """Return the spec with memory counted for a device; None leaves what it says."""
+    if device is None:
+        return spec
+    limits = spec.limits.model_copy(update={"memory_for": device})
+    return spec.model_copy(update={"limits": limits})
 
 
 def parse_spec(values: Mapping[str, Any], *, source: str = "spec") -> Spec:

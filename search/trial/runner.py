@@ -130,7 +130,7 @@ class Runner:
         opened = binder.open_trials(bound_slots)
         outcomes += [_lost(bound_slot) for bound_slot in bound_slots if bound_slot not in opened]
         section = self.problem.spec.limits
-        limits = {**section.model_dump(exclude_none=True), **section.measured_limits}
+        limits = {**section.bounds, **section.measured_limits}
         infeasible = [
             infeasible_settlement(bound_slot, limits)
             for bound_slot in opened

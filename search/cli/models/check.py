@@ -19,7 +19,7 @@ from ..check_data import (
     print_description,
     spec_data,
 )
-from ..options import JsonOption, expand_options, stderr, stdout, write_json
+from ..options import JsonOption, MemoryForOption, expand_options, stderr, stdout, write_json
 from ..tables import print_table
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def check(
     *,
     options: FileOptions,
     coordinates: CoordinatesOption = False,
+    memory_for: MemoryForOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Try a spec out (builder, data, metric, costs and limits), or see how a data file is read."""
@@ -57,25 +58,27 @@ def check(
     if spec is None:
         if coordinates:
             raise SpecError("--coordinates goes with a spec file: it trains its model")
+        if memory_for is not None:
+            raise SpecError("--for goes with a spec file: it counts the memory of its model")
         check_data(options, as_json=as_json)
         return
     if options.given_flags:
         raise SpecError(
             f"{', '.join(options.given_flags)} goes with --data: set it in {spec} instead"
         )
-    _check_spec(spec, coordinates=coordinates, as_json=as_json)
+    _check_spec(spec, coordinates=coordinates, memory_for=memory_for, as_json=as_json)
 
 
-def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
+def _check_spec(spec: Path, *, coordinates: bool, memory_for: str | None, as_json: bool) -> None:
     """Try a spec out; nothing is stored."""
     from ...problem.build import prefix_errors
     from ...problem.notes import problem_notes
     from ...problem.problem import Problem
     from ...report.summary import cost_columns
-    from ...spec.spec import load_spec
+    from ...spec.spec import load_spec, with_memory_for
     from ...units import format_cost, format_widths
 
-    parsed_spec = load_spec(spec)
+    parsed_spec = with_memory_for(load_spec(spec), memory_for)
     with prefix_errors(str(spec)):
         problem = Problem.load(parsed_spec, spec.resolve().parent)
         if coordinates:
@@ -96,6 +99,7 @@ def _check_spec(spec: Path, *, coordinates: bool, as_json: bool) -> None:
                 "feasible_share": problem.feasible.feasible_fraction,
                 "feasible_share_is_exact": problem.feasible.enumerated,
                 "fingerprint": problem.fingerprint,
+                **({"device": "cuda"} if problem.spec.memory_device == "cuda" else {}),
                 "notes": problem_notes(problem),
                 "data": None if data is None else description_json(data),
                 "costs": {

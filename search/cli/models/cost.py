@@ -10,11 +10,14 @@ import typer
 
 from ...errors import SpecError
 from ...flags import whole_number
+from ...spec.device import parse_memory_device
 from ...spec.proxy_section import MAX_BATCH_SIZE
-from ..options import JsonOption, parse_widths, stdout, write_json
+from ..options import JsonOption, MemoryForOption, parse_widths, stdout, write_json
 from ..tables import print_table
 
 if TYPE_CHECKING:
+    import torch
+
     from ....objectives.training.step import TensorSpec
     from ...problem.cost_survey import CostSurvey
 
@@ -55,6 +58,25 @@ def cost(
     optimizer: Annotated[
         str, typer.Option(help="adamw, adam or sgd, for memory, with --build.")
     ] = "adamw",
+    precision: Annotated[
+        str, typer.Option(help="float32 or bfloat16 (autocast), with --build.")
+    ] = "float32",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number("--accumulate", 1, MAX_BATCH_SIZE),
+            metavar="N",
+            help="Parts that a batch passes through in, with --build.",
+        ),
+    ] = 1,
+    foreach: Annotated[
+        bool,
+        typer.Option(
+            "--foreach",
+            help="Update all parameters at once, as torch does on a GPU by itself, with --build.",
+        ),
+    ] = False,
+    memory_for: MemoryForOption = None,
     by_module: Annotated[
         bool, typer.Option("--by-module", help="Show each module of the candidate.")
     ] = False,
@@ -66,10 +88,12 @@ def cost(
     """Count what candidates cost, exactly, without allocating or training them.
 
     FLOPs = 2 × MACs, forward and per sample; step FLOPs are forward and backward, per sample;
-    memory is the peak of live bytes of one training step, or one forward pass, on a CPU. A SPEC
-    without --widths or --candidates is shown as a whole space, and where it gives the costs by a
+    memory is the peak of live bytes of one training step, or one forward pass, on a CPU, or, with
+    --for cuda, what torch's allocator would hold on a GPU, which need not be here. A SPEC without
+    --widths or --candidates is shown as a whole space, and where it gives the costs by a
     function, these are shown.
     """
+    from ....objectives.training.step import StepSpec
     from ...problem.cost_survey import from_build, from_spec, read_candidates
 
     if (spec is None) == (build is None):
@@ -79,11 +103,21 @@ def cost(
     if build is not None:
         if not input_shape:
             raise SpecError("--build needs --input, the shape of one sample such as 31 or 3x32x32")
-        inputs = tuple(parse_input(shape) for shape in input_shape)
-        cost_survey = from_build(build, inputs, batch_size=batch_size, optimizer=optimizer)
+        device_type, capability = parse_memory_device(memory_for or "cpu")
+        step = StepSpec(
+            inputs=tuple(parse_input(shape) for shape in input_shape),
+            batch_size=batch_size,
+            optimizer=optimizer,
+            autocast=parse_precision(precision),
+            accumulate=accumulate,
+            foreach=foreach,
+            device_type=device_type,
+            capability=capability,
+        )
+        cost_survey = from_build(build, step)
     else:
         assert spec is not None
-        cost_survey = from_spec(spec)
+        cost_survey = from_spec(spec, memory_for)
     if candidates is not None:
         _print_candidates(cost_survey, read_candidates(candidates), as_json)
     elif widths is not None or cost_survey.space is None:
@@ -103,6 +137,10 @@ def _print_candidate(
 
     costs = cost_survey.count(widths)
     values: dict[str, Any] = dict(costs.as_dict())
+    by_device = cost_survey.memory_elsewhere(widths)
+    values |= _device_entry(cost_survey)
+    if by_device:
+        values["train_memory_by_device"] = by_device
     if by_module:
         values["modules"] = cost_survey.count_by_module(widths)
     if verify:
@@ -125,11 +163,14 @@ def _print_candidate(
                 [f"  of it {component}", format_memory(size), f"{size:,}"]
                 for component, size in traced.train_breakdown.as_dict().items()
             ]
+            if by_device:
+                on_cpu = by_device["cpu"]
+                rows.append(["  on a CPU instead", format_memory(on_cpu), f"{on_cpu:,}"])
     if traced is not None:
         largest = traced.largest_tensor
         rows.append(["largest tensor", format_memory(largest), f"{largest:,}"])
     print_table(console, ["cost", "for people", "exactly"], rows)
-    console.print(f"memory at a batch of {cost_survey.step.batch_size}", style="dim")
+    console.print(_describe_memory(cost_survey), style="dim", markup=False)
     if by_module:
         titles = ["module", "kind", "parameters", "macs", "output_bytes"]
         print_table(
@@ -149,6 +190,20 @@ def _print_candidate(
             console.print(line, markup=False)
     for note in costs.notes:
         console.print(note, markup=False)
+
+
+def _describe_memory(cost_survey: CostSurvey) -> str:
+    """Return what memory is counted for, in a line."""
+    step = cost_survey.step
+    batch = f"memory at a batch of {step.batch_size}"
+    if step.device_type == "cpu":
+        return batch
+    gpu = (
+        "a GPU of the newest kind"
+        if step.capability is None
+        else f"a GPU of compute capability {step.capability[0]}.{step.capability[1]}"
+    )
+    return f"{batch} is what torch's allocator would hold on {gpu}, estimated from above"
 
 
 def _describe_measured(measured: Mapping[str, Any], costs: Mapping[str, Any]) -> Iterator[str]:
@@ -173,7 +228,7 @@ def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_js
         {"widths": row, **cost_survey.count(row).as_dict()} for row in rows
     ]
     if as_json:
-        write_json(costs)
+        write_json([{**entry, **_device_entry(cost_survey)} for entry in costs])
         return
     names = [name for name in FIELDS if name != "trainable_parameters" and name in costs[0]]
     print_table(
@@ -190,13 +245,18 @@ def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_js
     )
 
 
+def _device_entry(cost_survey: CostSurvey) -> dict[str, str]:
+    """Return what JSON says of memory that is counted for a GPU."""
+    return {} if cost_survey.step.device_type == "cpu" else {"device": "cuda"}
+
+
 def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
     from ....objectives.cost.registry import COUNTED_COSTS
     from ...units import format_cost, format_widths
 
     survey = cost_survey.survey()
     if as_json:
-        write_json(survey)
+        write_json({**survey, **_device_entry(cost_survey)})
         return
     console = stdout()
     quantiles = list(survey["quantiles"]["flops"])
@@ -226,6 +286,20 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
         f"largest: {format_widths(survey['largest']['widths'])}",
         markup=False,
     )
+
+
+def parse_precision(text: str) -> torch.dtype | None:
+    """Return the type that torch.autocast computes in; None for float32.
+
+    Raises:
+        SpecError: There is no such precision.
+    """
+    import torch
+
+    types = {"float32": None, "bfloat16": torch.bfloat16}
+    if text not in types:
+        raise SpecError(f'--precision: found "{text}", expected {" or ".join(types)}')
+    return types[text]
 
 
 def parse_input(text: str) -> TensorSpec:

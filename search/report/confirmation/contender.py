@@ -147,7 +147,7 @@ def choose_contenders(
         (KNEE, recommendation.knee),
         *recommendation.baselines.items(),
     ]
-    limits: Mapping[str, float] = evidence.spec.limits.model_dump(exclude_none=True)
+    limits: Mapping[str, float] = evidence.spec.limits.bounds
     contenders: dict[str, Contender] = {}
     for label, candidate in named:
         # Today's model is a baseline even where it breaks a limit, and is not trained then.

@@ -168,7 +168,7 @@ class LimitsDiagnosis:
 
 def diagnose_limits(evidence: StudyEvidence, surface: Surface) -> LimitsDiagnosis:
     """Judge each limit at the recommended widths of a surface."""
-    bounds = evidence.spec.limits.model_dump(exclude_none=True)
+    bounds = evidence.spec.limits.bounds
     counted = {name: bound for name, bound in bounds.items() if not isinstance(bound, str)}
     costs = _recommended_costs(evidence, surface)
     refused = _limits_that_refuse_wider(surface, counted)
@@ -214,7 +214,7 @@ def main_cost(evidence: StudyEvidence, surface: Surface) -> str:
     if evidence.goal.kind.uses_cost:
         return evidence.goal.cost
     costs = _recommended_costs(evidence, surface)
-    bounds = evidence.spec.limits.model_dump(exclude_none=True)
+    bounds = evidence.spec.limits.bounds
     used = {
         name: costs[name] / bounds[name]
         for name in evidence.spec.limits.counted_limits

@@ -1,8 +1,11 @@
 """A real training step holds, on a CPU, exactly what was predicted for it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.objectives.cost.measure import AllocationRecorder, measure_step
 
@@ -101,3 +104,67 @@ def test_lazy_layers_are_measured_as_they_are_in_the_end() -> None:
     costs, measured = count_costs(build, step), measure_step(build, step, CPU)
     assert measured.train_memory_without_scratch == costs.train_memory
     assert measured.inference_memory_without_scratch == costs.inference_memory
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_temporaries_of_all_parameters_at_once_are_predicted(optimizer: str) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(*(nn.Linear(100, 100) for _ in range(4)))
+
+    step = StepSpec(
+        inputs=(TensorSpec(shape=(100,)),), batch_size=2, optimizer=optimizer, foreach=True
+    )
+    predicted = count_costs(build, step).train_memory
+    assert measure_step(build, step, CPU).train_memory_without_scratch == predicted
+    if optimizer != "sgd":
+        one_by_one = count_costs(build, replace(step, foreach=False)).train_memory
+        assert predicted > one_by_one + 2 * 4 * 100 * 100
+
+
+class Blocks(nn.Module):
+    """Layers whose activations are computed again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(32, 128), nn.GELU(), nn.Dropout(0.1), nn.Linear(128, 32))
+            for _ in range(3)
+        )
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            inputs = inputs + checkpoint(layer, inputs, use_reentrant=False)
+        return inputs
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16], ids=["fp32", "bf16"])
+def test_checkpointed_and_accumulated_steps_are_predicted(
+    autocast: torch.dtype | None, accumulate: int
+) -> None:
+    step = StepSpec(
+        inputs=(TensorSpec(shape=(32,)),), batch_size=64, autocast=autocast, accumulate=accumulate
+    )
+    predicted = count_costs(Blocks, step).train_memory
+    measured = measure_step(Blocks, step, CPU).train_memory_without_scratch
+    assert predicted == pytest.approx(measured, rel=0.001)
+
+
+def test_on_a_gpu_the_peak_of_its_allocator_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is needed for it: tensors without memory stand in for those of one."""
+    calls: list[str] = []
+    meta = torch.device("meta")
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda device: calls.append(f"reset {device}")
+    )
+
+    def peak(device: torch.device) -> int:
+        calls.append(f"peak {device}")
+        return 123_456
+
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", peak)
+    step = StepSpec(inputs=(TensorSpec(shape=(20,)),), batch_size=4)
+    measured = measure_step(mlp, step, meta)
+    assert measured.train_memory == measured.train_memory_without_scratch == 123_456
+    assert measured.inference_memory is None
+    assert calls == ["reset meta", "peak meta"]

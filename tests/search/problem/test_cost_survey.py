@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from widthwise.objectives.training.step import TensorSpec
+from widthwise.objectives.training.step import StepSpec, TensorSpec
 from widthwise.search.errors import SpecError
 from widthwise.search.problem.cost_survey import from_build, read_candidates
 
@@ -49,6 +49,6 @@ def test_a_builder_alone_is_counted_and_measured(
     (tmp_path / "models.py").write_text(BUILDER)
     monkeypatch.chdir(tmp_path)
     inputs = (TensorSpec(shape=(3,)),)
-    survey = from_build("models.py:build", inputs, batch_size=5, optimizer="sgd")
+    survey = from_build("models.py:build", StepSpec(inputs=inputs, batch_size=5, optimizer="sgd"))
     assert survey.count({"a": 7}).parameters == 7 * 4 + 2 * 8
     assert [module["macs"] for module in survey.count_by_module({"a": 7})] == [35, 21, 14]

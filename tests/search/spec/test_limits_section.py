@@ -10,11 +10,24 @@ from widthwise.search.spec.limits_section import LimitsSection
 
 
 def test_there_is_a_key_for_each_limitable_cost() -> None:
-    assert tuple(LimitsSection.model_fields) == tuple(cost.name for cost in LIMITABLE_COSTS)
-    assert tuple(LimitsSection.model_fields) == (
+    keys = tuple(key for key in LimitsSection.model_fields if key != "memory_for")
+    assert keys == tuple(cost.name for cost in LIMITABLE_COSTS)
+    assert keys == (
         *("flops", "macs", "parameters", "train_memory", "inference_memory", "file_size"),
         "latency",
     )
+
+
+def test_what_memory_is_counted_for_is_no_bound() -> None:
+    section = LimitsSection(train_memory="64 MiB", memory_for="cuda")
+    assert section.bounds == {"train_memory": 2**26}
+    assert section.resolve({}).memory_for == "cuda"
+    assert "memory_for" not in LimitsSection().model_dump(exclude_none=True)
+
+
+def test_memory_for_a_device_that_is_none() -> None:
+    with pytest.raises(ValidationError, match='found "gpu", expected "cpu", "cuda" or'):
+        LimitsSection(memory_for="gpu")
 
 
 def test_limits_are_read_in_their_units() -> None:

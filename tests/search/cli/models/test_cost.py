@@ -286,3 +286,103 @@ def test_what_the_function_or_the_model_does_not_give_is_said(
     assert result.code == 2
     assert part in result.err
     assert len(result.err.splitlines()) == 1, result.err
+
+
+LINEAR = ("cost", "--build", "models.py:linear", "--input", "64", "--batch-size", "32", "--json")
+
+
+def test_memory_of_a_gpu_that_is_not_here(models: Any) -> None:
+    """In evaluation weight, bias, batch and output are alive: each rounded up, with workspace and
+    10 %."""
+    live = 4 * (64 * 32 + 32 + 32 * 64 + 32 * 32)
+    here, there = (
+        models.run_in_process(*LINEAR).json,
+        models.run_in_process(*LINEAR, "--for", "cuda:8.0").json,
+    )
+    assert here["inference_memory"] == live
+    assert there["inference_memory"] == -(-(live + 4 * 511 + 8_519_680) * 11 // 10)
+    assert there["device"] == "cuda"
+    assert "device" not in here
+    by_device = there["train_memory_by_device"]
+    assert by_device == {"cpu": here["train_memory"], "cuda": there["train_memory"]}
+    assert there["flops"] == here["flops"]
+
+
+def test_a_newer_gpu_keeps_a_larger_workspace(models: Any) -> None:
+    older = models.run_in_process(*LINEAR, "--for", "cuda:8.9").json["train_memory"]
+    newer = models.run_in_process(*LINEAR, "--for", "cuda:9.0").json["train_memory"]
+    assert newer - older == pytest.approx(1.1 * (2**25 - 8_519_680), abs=1)
+    assert models.run_in_process(*LINEAR, "--for", "cuda").json["train_memory"] == newer
+
+
+def test_parts_of_a_batch_and_precision_are_counted(models: Any) -> None:
+    options = ("cost", "--build", "models.py:two_heads", "--input", "31", "--batch-size", "4096")
+    options += ("--widths", "a=64,b=64", "--json")
+    whole = models.run_in_process(*options).json["train_memory"]
+    assert models.run_in_process(*options, "--accumulate", "8").json["train_memory"] < whole / 2
+    assert models.run_in_process(*options, "--precision", "bfloat16").json["train_memory"] < whole
+    at_once = models.run_in_process(*options, "--foreach", "--batch-size", "1").json["train_memory"]
+    assert at_once != models.run_in_process(*options, "--batch-size", "1").json["train_memory"]
+
+
+def test_no_gpu_to_measure_on_is_said(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = models.run_in_process(*LINEAR, "--for", "cuda", "--verify")
+    assert result.code == 2
+    assert "--verify: memory is counted for a GPU, and there is none here" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--for", "gpu"), '--for: found "gpu", expected "cpu", "cuda"'),
+        (("--precision", "half"), '--precision: found "half", expected float32 or bfloat16'),
+        (("--accumulate", "0"), "--accumulate: found"),
+    ],
+    ids=["for", "precision", "accumulate"],
+)
+def test_what_a_gpus_options_do_not_know(
+    models: Any, options: tuple[str, ...], message: str
+) -> None:
+    result = models.run_in_process(*LINEAR, *options)
+    assert result.code == 2
+    assert message in result.err
+
+
+SPEC_FOR_A_GPU = """
+[study]
+name = "s"
+trials = 4
+[model]
+family = "mlp"
+[widths]
+a = { low = 4, high = 64, step = 4 }
+[limits]
+train_memory = "MEMORY"
+memory_for = "cuda:8.0"
+[proxy]
+data = "iris"
+device = "cpu"
+"""
+
+
+def test_a_study_on_a_cpu_is_judged_by_the_memory_of_a_gpu(cli: Any) -> None:
+    cli.write("s.toml", SPEC_FOR_A_GPU.replace("MEMORY", "1 GiB"))
+    one = cli.run_in_process("cost", "s.toml", "--widths", "a=16", "--json").json
+    assert one["train_memory"] == one["train_memory_by_device"]["cuda"] > 8_519_680
+    on_cpu = cli.run_in_process("cost", "s.toml", "--widths", "a=16", "--for", "cpu", "--json").json
+    assert on_cpu["train_memory"] == one["train_memory_by_device"]["cpu"] < 100_000
+    survey = cli.run_in_process("cost", "s.toml", "--json").json
+    assert survey["device"] == "cuda"
+    middle = (survey["smallest"]["train_memory"] + survey["largest"]["train_memory"]) // 2
+    cli.write("s.toml", SPEC_FOR_A_GPU.replace("MEMORY", f"{middle} B"))
+    checked = cli.run_in_process("check", "s.toml", "--json").json
+    assert checked["device"] == "cuda"
+    assert 0 < checked["feasible_share"] < 1
+    [note] = [note for note in checked["notes"] if "limits.memory_for" in note]
+    assert 'memory is judged for "cuda:8.0"' in note
+    assert "trained on cpu" in note
+    # For the CPU itself every candidate is far below that limit.
+    here = cli.run_in_process("check", "s.toml", "--for", "cpu", "--json").json
+    assert here["feasible_share"] == 1
+    assert "device" not in here
