@@ -61,7 +61,7 @@ def test_a_folder_is_the_same_from_another_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = FleetWorkerOptions(checkpoints=Path("kept")).to_arguments()
-    assert arguments[-1] == str(tmp_path / "kept")
+    assert str(tmp_path / "kept") in arguments
 
 
 @pytest.mark.parametrize(

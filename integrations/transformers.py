@@ -1,0 +1,152 @@
+"""Hugging Face: a callback that reports each evaluation of a `Trainer`, and ends it in good order.
+
+    from widthwise.integrations.transformers import TrialCallback, last_checkpoint
+    from widthwise.integrations.transformers import training_arguments
+
+    def train(widths, trial):
+        trainer = Trainer(
+            model=build(widths),
+            args=training_arguments(trial),
+            train_dataset=…,
+            eval_dataset=…,
+            callbacks=[TrialCallback(trial, monitor="eval_loss")],
+        )
+        trainer.train(resume_from_checkpoint=last_checkpoint(trial))
+
+Entry points: `TrialCallback`, `training_arguments`, `last_checkpoint`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from widthwise import StopTraining
+
+from .trial import TrialHandle, read_metric
+
+_STATE = "trainer_state.json"
+_NOT_LOGGED = re.compile(r"epoch$|.*_(runtime|per_second|time)$")
+"""Names of figures of the machine, not of the network."""
+
+
+@final
+class TrialCallback(TrainerCallback):
+    """Reports an evaluation's metric to a trial, and logs the others.
+
+    Where the trial is to end, the Trainer writes its checkpoint and ends; then `Trainer.train`
+    raises `StopTraining`.
+
+    Args:
+        trial: What `train(widths, trial)` is given.
+        monitor: Name of the metric, as `Trainer.evaluate` returns it.
+    """
+
+    def __init__(self, trial: TrialHandle, monitor: str = "eval_loss") -> None:
+        self._trial, self._monitor = trial, monitor
+        self._training = self._stopping = False
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Report from here on: `Trainer.evaluate` before or after it is nobody's step."""
+        self._training = True
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report what was evaluated in the middle of `train`."""
+        if not self._training or not state.epoch:
+            return
+        value, others = read_metric(metrics or {}, self._monitor, "the Trainer's evaluation")
+        kept = {name: other for name, other in others.items() if not _NOT_LOGGED.match(name)}
+        self._trial.log(**kept)
+        try:
+            self._trial.report(state.epoch, value)
+        except StopTraining:
+            self._stopping = control.should_training_stop = control.should_save = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """End the user's function, too: what follows would be for nothing."""
+        self._training = False
+        if self._stopping:
+            raise StopTraining
+
+
+def training_arguments(trial: TrialHandle, **changes: Any) -> TrainingArguments:
+    """Return a Trainer's arguments: the trial's device, seed, epochs and folder.
+
+    It evaluates and keeps a checkpoint after every epoch, is quiet, and reports to no tracker by
+    itself.
+
+    Args:
+        trial: What `train(widths, trial)` is given.
+        changes: In place of these arguments.
+    """
+    options: dict[str, Any] = {
+        "output_dir": str(trial.folder),
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "save_total_limit": 1,
+        "logging_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "seed": trial.seed % 2**32,
+        "use_cpu": trial.device.type == "cpu",
+        # Few workers' processes and no warning on a CPU, where nothing is to be pinned.
+        "dataloader_pin_memory": trial.device.type == "cuda",
+    }
+    if trial.epochs is not None:
+        options["num_train_epochs"] = trial.epochs
+    with _accelerate_on(trial.device):
+        arguments = TrainingArguments(**{**options, **changes})
+        if arguments.device != trial.device and trial.device.type == "cuda":
+            arguments.__dict__["_setup_devices"] = trial.device  # which is cached there
+    # A trial has one device: the others are other trials'.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
+def last_checkpoint(trial: TrialHandle) -> str | None:
+    """Return the newest whole checkpoint that an earlier try left; None for the first one."""
+    folders = [path for path in trial.folder.glob("checkpoint-*") if _is_whole(path)]
+    newest = max(folders, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a checkpoint was written to its end: its state is the last of its files."""
+    try:
+        json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return folder.name.rpartition("-")[2].isdigit()
+
+
+@contextmanager
+def _accelerate_on(device: torch.device) -> Iterator[None]:
+    """Let Accelerate take a device, as far as it has not begun."""
+    name, before = "ACCELERATE_TORCH_DEVICE", os.environ.get("ACCELERATE_TORCH_DEVICE")
+    if device.type != "cpu":
+        os.environ[name] = str(device)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

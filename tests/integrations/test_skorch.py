@@ -1,0 +1,59 @@
+"""skorch: every epoch is a report, a stop leaves a checkpoint, and a training goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from widthwise.objectives.errors import StopTraining
+from widthwise.tests.integrations.trials import RecordedProgress, a_trial
+
+X = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
+
+
+def _fit(folder: Path, progress: RecordedProgress, monitor: str = "valid_loss") -> list[float]:
+    from skorch import NeuralNetRegressor
+    from widthwise.integrations.skorch import trial_callbacks
+
+    torch.manual_seed(0)
+    net = NeuralNetRegressor(
+        torch.nn.Linear(1, 1),
+        lr=0.1,
+        batch_size=8,
+        device="cpu",
+        callbacks=trial_callbacks(a_trial(folder, progress), monitor),
+        callbacks__print_log=None,
+    )
+    net.fit(X, 3 * X)
+    return [float(loss) for loss in net.history[:, "valid_loss"]]
+
+
+def test_every_epoch_is_a_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    progress = RecordedProgress()
+    losses = _fit(tmp_path / "kept", progress)
+    assert progress.reports == [(epoch, loss) for epoch, loss in enumerate(losses, start=1)]
+    assert len(losses) == 4
+    assert losses == sorted(losses, reverse=True)
+    assert set(progress.logged) == {"train_loss"}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stop_leaves_a_checkpoint_and_the_epochs_before_it_count(tmp_path: Path) -> None:
+    undisturbed = RecordedProgress()
+    _fit(tmp_path / "whole", undisturbed)
+    first = RecordedProgress(stop_after=2)
+    with pytest.raises(StopTraining):
+        _fit(tmp_path / "kept", first)
+    second = RecordedProgress()
+    _fit(tmp_path / "kept", second)
+    assert [step for step, _ in second.reports] == [3, 4]
+    assert first.reports + second.reports == [
+        (step, pytest.approx(value)) for step, value in undisturbed.reports
+    ]
+
+
+def test_a_metric_that_is_not_in_the_history_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'gave no "valid_acc": found train_loss, valid_loss'):
+        _fit(tmp_path / "kept", RecordedProgress(), monitor="valid_acc")
