@@ -17,7 +17,7 @@ Entry points: `METRICS`, `load_metric`, `load_reported`, `default_metric`, `bind
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
@@ -93,19 +93,24 @@ class Metric:
         """Whether an accumulator keeps all outputs of a split, as its function needs them."""
         return isinstance(self.function, WholeMeasure) or not hasattr(self.function, "start")
 
-    def _errors(self, output: Any, target: Any) -> AbstractContextManager[None]:
-        """Return a context in which whatever is raised becomes an error that names the metric."""
+    @contextmanager
+    def _errors(self, output: Any, target: Any) -> Iterator[None]:
+        """Let whatever is raised inside become an error that names the metric."""
         if output is None and target is None:
             seen = ""
         else:
             seen = f" (output {describe_shape(output)}, target {describe_shape(target)})"
-        return user_errors(
+        with user_errors(
             lambda error: MetricError(
                 f"metric {self.name} raised {describe_error(error)}{seen}: mend it, or choose "
                 "another."
             ),
             keep_out_of_memory=True,
-        )
+        ):
+            try:
+                yield
+            except MetricError as error:
+                raise MetricError(f"metric {self.name}: {error}") from error
 
     def _number(self, value: Any) -> float:
         if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from widthwise.tests.command_line import run_in_process
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SECONDS = 280.0
-"""A run may take on a machine that is busy with others; alone it takes some ten."""
 
 
 def run_example(name: str, folder: Path, *, trials: int = 2) -> dict[str, Any]:
@@ -27,20 +23,15 @@ def run_example(name: str, folder: Path, *, trials: int = 2) -> dict[str, Any]:
     """
     for suffix in (".toml", ".py"):
         shutil.copy(EXAMPLES / f"{name}{suffix}", folder)
-    widthwise = Path(sys.executable).with_name("widthwise")
-    options = ["--trials", str(trials), "--workers", "1", "--no-confirm", "--json"]
-    done = subprocess.run(
-        [widthwise, "run", f"{name}.toml", *options, "--storage", "sqlite:///studies.db"],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
+    options = ["--trials", trials, "--workers", "1", "--no-confirm", "--json"]
+    storage = ["--storage", "sqlite:///studies.db"]
+    done = run_in_process(
+        folder, {"OMP_NUM_THREADS": "1"}, "run", f"{name}.toml", *map(str, options), *storage
     )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report["trials"]["complete"] == trials, done.stderr
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
+    report: dict[str, Any] = done.json
+    assert report["trials"]["complete"] == trials, done.err
     return report
 
 

@@ -163,7 +163,8 @@ def test_r2_of_a_constant_target_is_one_or_nothing() -> None:
 
 @pytest.mark.parametrize("name", QUANTITY_REFERENCES)
 def test_shapes_never_broadcast(name: str) -> None:
-    with pytest.raises(MetricError, match=r"shape \(5, 2\), the targets \(5,\)"):
+    says = rf"metric {name}: the model's outputs have the shape \(5, 2\), the targets \(5,\)"
+    with pytest.raises(MetricError, match=says):
         METRICS[name](torch.ones(5, 2), torch.arange(5.0))
 
 
