@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from widthwise.benchmarks.twelve_tables.__main__ import significantly_worse
 from widthwise.benchmarks.twelve_tables.compare import corrected_test
 from widthwise.benchmarks.twelve_tables.tables import TABLES, PackageMissing, write_table
 
@@ -24,6 +25,19 @@ def test_the_corrected_test_is_the_paired_one_with_a_larger_variance() -> None:
 def test_equal_scores_are_no_difference() -> None:
     found = corrected_test(np.zeros(5), 0.25)
     assert (found.mean, found.error, found.p) == (0.0, 0.0, 1.0)
+
+
+def test_one_of_twelve_tables_may_be_unlucky() -> None:
+    lucky = {f"table {index}": {"mean": 0.01, "p": 0.5} for index in range(11)}
+    assert significantly_worse({**lucky, "tips": {"mean": -0.05, "p": 0.03}}) == []
+    # .05 / 12 rejects the first, .05 / 11 the second, which is better; .05 / 10 not the third.
+    differences = {
+        **dict(list(lucky.items())[:9]),
+        "worse": {"mean": -0.05, "p": 0.004},
+        "better": {"mean": 0.05, "p": 0.0045},
+        "maybe": {"mean": -0.05, "p": 0.006},
+    }
+    assert significantly_worse(differences) == ["worse"]
 
 
 def test_a_table_is_written_with_its_target(tmp_path: Path) -> None:
