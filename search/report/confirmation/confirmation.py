@@ -84,6 +84,7 @@ class Confirmation:
         metric: How the metric is written.
         margin: What "as good" allows, one standard deviation between seeds; None where unknown.
         saver: The chosen network, or one that is as good and costs a good deal less.
+        joules_per_flop: Energy of a FLOP that its savings are told by.
     """
 
     verdict: Verdict
@@ -100,6 +101,7 @@ class Confirmation:
     metric: MetricWords
     margin: float | None = None
     saver: Contender | None = None
+    joules_per_flop: float = JOULES_PER_FLOP
 
     @property
     def names_better_model(self) -> bool:
@@ -123,7 +125,7 @@ class Confirmation:
             "comparisons": [comparison.to_json(sign) for comparison in self.comparisons],
             "saved_by": self.saver.label if self.saver and self.saved else None,
             "saved": {saving.name: saving.to_json() for saving in self.saved},
-            "joules_per_flop": JOULES_PER_FLOP if self.saved else None,
+            "joules_per_flop": self.joules_per_flop if self.saved else None,
             "remarks": list(self.remarks),
         }
 

@@ -15,6 +15,7 @@ from .contender import Answer, choose_contenders
 from .judgement import judge_confirmation
 from .proxy_fidelity import ProxyFidelity, judge_proxy
 from .race import FIRST_SEEDS, MOST_SEEDS
+from .saving import stated_joules_per_flop
 
 if TYPE_CHECKING:
     from ..evidence import StudyEvidence
@@ -44,5 +45,6 @@ def read_confirmation(
         evidence,
         first_seeds=rules.first_seeds,
         most_seeds=rules.most_seeds,
+        joules_per_flop=stated_joules_per_flop(),
     )
     return confirmation, judge_proxy(contenders, runs, evidence, rules=rules)

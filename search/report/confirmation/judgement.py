@@ -109,8 +109,7 @@ def judge_confirmation(
         contenders: As `choose_contenders` chose them.
         runs: Their trainings, all of them or so far.
         evidence: Of the study: its goal, metric and reference models.
-        first_seeds: As given to `next_trainings`.
-        most_seeds: As given to it.
+        first_seeds, most_seeds: As given to `next_trainings`.
         joules_per_flop: Energy of a floating-point operation.
     """
     goal = evidence.goal
@@ -152,6 +151,7 @@ def judge_confirmation(
         confidence=round(100 * (1 - error)),
         metric=words,
         margin=values.margin().size if values.freedom else None,
+        joules_per_flop=joules_per_flop,
     )
 
 

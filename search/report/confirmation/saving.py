@@ -1,18 +1,21 @@
 """What the chosen network saves against the largest that fits.
 
 Costs are counted; the time of a training is measured, as its mean over the confirmation; energy is
-an estimate, at a stated rate for each FLOP. Entry points: `Saving`, `find_savings`.
+an estimate, at a stated rate for each FLOP. Entry points: `Saving`, `find_savings`,
+`stated_joules_per_flop`.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...errors import SpecError
 from ...units import COST_BY_NAME, format_cost, format_duration
 from .confirmed_run import ConfirmedRun
 from .contender import Contender
@@ -21,6 +24,9 @@ from .words import cost_title
 JOULES_PER_FLOP = 2.05e-11
 """Energy of a FLOP: NVIDIA's A100 by its data sheet (2020), 400 W at 19.5 TFLOPS of FP32. A
 network that does not fill its device takes more: a lower bound; the ratio of two networks holds."""
+
+JOULES_VARIABLE = "WIDTHWISE_JOULES_PER_FLOP"
+"""What states another rate, for the device that the network will run on."""
 
 INFERENCES = 1_000_000
 """Inferences that energy is told for."""
@@ -81,6 +87,27 @@ class Saving:
             return format_cost(self.name, amount)
         spread = f" ± {format_duration(deviation)}" if deviation else ""
         return f"{format_duration(amount)}{spread}"
+
+
+def stated_joules_per_flop(environment: Mapping[str, str] = os.environ) -> float:
+    """Return the energy of a FLOP that the environment states, in joules; else the A100's.
+
+    Raises:
+        SpecError: What it states is no amount.
+    """
+    text = environment.get(JOULES_VARIABLE, "").strip()
+    if not text:
+        return JOULES_PER_FLOP
+    try:
+        joules = float(text)
+    except ValueError:
+        joules = math.nan
+    if not 0 < joules < math.inf:
+        raise SpecError(
+            f'{JOULES_VARIABLE}: found "{text[:60]}", expected the joules that a FLOP takes on '
+            "your device, such as 2.05e-11 (its watts over its FLOPs a second)"
+        )
+    return joules
 
 
 def find_savings(

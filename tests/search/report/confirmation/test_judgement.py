@@ -309,3 +309,15 @@ def test_what_is_as_good_for_less_is_named_with_what_it_saves():
     assert "As good, to within one standard deviation between seeds" in answer.verdict_text
     assert answer.to_json()["saved_by"] == "recommended"
     assert any("The search's pick against" in line for line in answer.sentences())
+
+
+def test_energy_is_told_by_the_rate_that_is_stated():
+    runs = race(FIELD, level(recommended=0.95), 0)
+    by_default = judge_confirmation(FIELD, runs, evidence()).to_json()
+    stated = judge_confirmation(FIELD, runs, evidence(), joules_per_flop=1e-12).to_json()
+    assert by_default["joules_per_flop"] == 2.05e-11
+    assert stated["joules_per_flop"] == 1e-12
+    here, there = (
+        figures["saved"]["inference_joules"]["largest"] for figures in (by_default, stated)
+    )
+    assert there == pytest.approx(here * 1e-12 / 2.05e-11)

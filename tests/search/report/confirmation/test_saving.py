@@ -1,7 +1,12 @@
 """What a network saves against the largest that fits."""
 
 import pytest
-from widthwise.search.report.confirmation.saving import JOULES_PER_FLOP, find_savings
+from widthwise.search.errors import SpecError
+from widthwise.search.report.confirmation.saving import (
+    JOULES_PER_FLOP,
+    find_savings,
+    stated_joules_per_flop,
+)
 from widthwise.tests.search.report.confirmation.confirmation_inputs import (
     LARGEST,
     RECOMMENDED,
@@ -62,3 +67,19 @@ def test_without_any_time_it_is_left_out():
     untimed = [training(RECOMMENDED, 0, 0.9, seconds=None), training(LARGEST, 0, 0.9, seconds=None)]
     names = {saving.name for saving in find_savings(RECOMMENDED, LARGEST, untimed)}
     assert "training_seconds" not in names
+
+
+@pytest.mark.parametrize(
+    ("stated", "joules"),
+    [(None, JOULES_PER_FLOP), ("", JOULES_PER_FLOP), ("1e-12", 1e-12), (" 3e-11 ", 3e-11)],
+    ids=str,
+)
+def test_the_rate_of_the_device_may_be_stated(stated, joules):
+    environment = {} if stated is None else {"WIDTHWISE_JOULES_PER_FLOP": stated}
+    assert stated_joules_per_flop(environment) == joules
+
+
+@pytest.mark.parametrize("stated", ["0", "-1e-12", "nan", "inf", "20 pJ"])
+def test_a_rate_that_is_none_is_refused(stated):
+    with pytest.raises(SpecError, match=f'WIDTHWISE_JOULES_PER_FLOP: found "{stated}"'):
+        stated_joules_per_flop({"WIDTHWISE_JOULES_PER_FLOP": stated})
