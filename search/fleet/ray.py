@@ -87,7 +87,7 @@ class RayFleet(WorkerFleet):
         url: The storage, password included; it reaches the workers in Ray's own messages and is
             in no log of Ray's, argument or variable.
         threads: CPUs that each worker holds.
-        gpu: Whether each worker holds a GPU of its own; without, it sees none.
+        workers_per_gpu: How many workers hold a GPU together; None where each sees none.
 
     Raises:
         SpecError: Ray is not installed, its cluster cannot be reached, or the workers can never run
@@ -95,14 +95,20 @@ class RayFleet(WorkerFleet):
     """
 
     def __init__(
-        self, arguments: Sequence[str], fleet_size: int, url: URL, *, threads: int, gpu: bool
+        self,
+        arguments: Sequence[str],
+        fleet_size: int,
+        url: URL,
+        *,
+        threads: int,
+        workers_per_gpu: int | None,
     ) -> None:
         self._ray = ray = import_ray()
         # A program that uses Ray itself keeps its connection.
         self._owns_connection = not ray.is_initialized()
         started_here = self._owns_connection and connect(ray)
         try:
-            capacity = worker_capacity(ray, url, threads, gpu, started_here)
+            capacity = worker_capacity(ray, url, threads, workers_per_gpu, started_here)
         except SpecError:
             self._disconnect()
             raise
@@ -112,12 +118,12 @@ class RayFleet(WorkerFleet):
             )
         actor_class = ray.remote(
             num_cpus=threads,
-            num_gpus=int(gpu),
+            num_gpus=0 if workers_per_gpu is None else 1 / workers_per_gpu,
             max_restarts=-1,
             max_task_retries=-1,
             max_concurrency=2,  # `signal` beside `serve`
         )(WorkerActor)
-        environment = _worker_environment(gpu)
+        environment = _worker_environment(gpu=workers_per_gpu is not None)
         self._actors: list[Any] = [actor_class.remote() for _ in range(fleet_size)]
         self._placements = [actor.__ray_ready__.remote() for actor in self._actors]
         self._results = [
@@ -187,7 +193,7 @@ class RayFleet(WorkerFleet):
             self._ray.shutdown()
 
 
-def _worker_environment(gpu: bool) -> dict[str, str]:
+def _worker_environment(*, gpu: bool) -> dict[str, str]:
     """Return our own settings for every worker, but for the storage's, which it is given apart."""
     variables = {
         name: value

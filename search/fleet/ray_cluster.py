@@ -123,14 +123,16 @@ def _join_error(reason: str) -> SpecError:
     )
 
 
-def worker_capacity(ray: ModuleType, url: URL, threads: int, gpu: bool, fixed_size: bool) -> int:
+def worker_capacity(
+    ray: ModuleType, url: URL, threads: int, workers_per_gpu: int | None, fixed_size: bool
+) -> int:
     """Return how many workers fit on the cluster.
 
     Args:
         ray: The module.
         url: The storage.
         threads: CPUs that each worker holds.
-        gpu: Whether each holds a GPU, too.
+        workers_per_gpu: How many of them hold a GPU together; None where they hold none.
         fixed_size: Whether no node can join the cluster any more.
 
     Raises:
@@ -143,13 +145,19 @@ def worker_capacity(ray: ModuleType, url: URL, threads: int, gpu: bool, fixed_si
             "give a PostgreSQL storage (postgresql://USER@HOST/DATABASE)"
         )
     capacity = sum(
-        int(min(node.get("CPU", 0) // threads, node.get("GPU", 0) if gpu else math.inf))
+        int(
+            min(
+                node.get("CPU", 0) // threads,
+                math.inf if workers_per_gpu is None else node.get("GPU", 0) * workers_per_gpu,
+            )
+        )
         for node in nodes
     )
     if fixed_size and not capacity:
         cpus, gpus = (sum(node.get(resource, 0) for node in nodes) for resource in ("CPU", "GPU"))
+        and_a_gpu = "" if workers_per_gpu is None else " and a GPU"
         raise SpecError(
-            f"--on ray: a worker asks for {threads} CPUs{' and a GPU' if gpu else ''}, and Ray "
+            f"--on ray: a worker asks for {threads} CPUs{and_a_gpu}, and Ray "
             f"finds {cpus:.0f} CPUs and {gpus:.0f} GPUs on this machine; ask for fewer --threads, "
             "or name a larger cluster by RAY_ADDRESS"
         )

@@ -89,8 +89,13 @@ def run_fleet(
                 f'--on ray: found the device "{device}", but Ray itself gives each worker its GPU; '
                 'write "cuda"'
             )
-        gpu = device == "cuda"
-        fleet = RayFleet(arguments, fleet_size, database.url, threads=options.threads, gpu=gpu)
+        fleet = RayFleet(
+            arguments,
+            fleet_size,
+            database.url,
+            threads=options.threads,
+            workers_per_gpu=options.workers_per_gpu if device == "cuda" else None,
+        )
     elif launcher is Launcher.IN_PROCESS:
         fleet = InProcessFleet(database, name, options, stop_request)
     elif launcher is Launcher.FORK:

@@ -113,9 +113,13 @@ def submit(
     return LedgerWatch(url)
 
 
-def make_fleet(size: int, url: URL, *, gpu: bool = False, lease: float = 5.0) -> RayFleet:
+def make_fleet(size: int, url: URL, *, per_gpu: int | None = None, lease: float = 5.0) -> RayFleet:
     return RayFleet(
-        ["worker", "nap", "--threads", "1", "--lease", str(lease)], size, url, threads=1, gpu=gpu
+        ["worker", "nap", "--threads", "1", "--lease", str(lease)],
+        size,
+        url,
+        threads=1,
+        workers_per_gpu=per_gpu,
     )
 
 
@@ -253,8 +257,8 @@ def test_each_worker_holds_a_gpu_of_its_own_where_asked_and_sees_none_otherwise(
     ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     url = file_url(studies)
     submit(studies, url, trials=4, epochs=100)
-    for gpu, visible_devices in ((True, ["0", "1"]), (False, ["", ""])):
-        fleet = make_fleet(2, url, gpu=gpu)
+    for per_gpu, visible_devices in ((1, ["0", "1"]), (2, ["0", "0"]), (None, ["", ""])):
+        fleet = make_fleet(2, url, per_gpu=per_gpu)
         try:
             wait_until(lambda: len(worker_processes()) == 2)
             observed = [process.environ()["CUDA_VISIBLE_DEVICES"] for process in worker_processes()]
@@ -266,7 +270,7 @@ def test_each_worker_holds_a_gpu_of_its_own_where_asked_and_sees_none_otherwise(
 
 def test_workers_too_large_for_this_machine_are_refused(ray_folder: Path, studies: Path) -> None:
     with pytest.raises(SpecError, match="asks for 5000 CPUs, and Ray finds"):
-        RayFleet(["worker", "nap"], 1, file_url(studies), threads=5000, gpu=False)
+        RayFleet(["worker", "nap"], 1, file_url(studies), threads=5000, workers_per_gpu=None)
 
 
 def test_a_cluster_that_is_not_there_is_said(

@@ -109,11 +109,11 @@ def judge_confirmation(
         contenders: As `choose_contenders` chose them.
         runs: Their trainings, all of them or so far.
         evidence: Of the study: its goal, metric and reference models.
-        first_seeds, most_seeds: As given to `next_trainings`.
+        first_seeds: As given to `next_trainings`.
+        most_seeds: As given to it.
         joules_per_flop: Energy of a floating-point operation.
     """
-    goal = evidence.goal
-    most_seeds = max(first_seeds, most_seeds)
+    goal, most_seeds = evidence.goal, max(first_seeds, most_seeds)
     rules = RaceRules(first_seeds=first_seeds, most_seeds=most_seeds)
     keys = {contender.key for contender in contenders}
     runs = [run for run in runs if run.key in keys]
