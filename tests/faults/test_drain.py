@@ -71,16 +71,34 @@ def load():
     return x[:48], y[:48], x[48:72], y[48:72], x[72:], y[72:]
 """
 
+SETS = (
+    DATA.replace("def load():", "def arrays():")
+    + """\
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+    def __len__(self):
+        return len(self.y)
+    def __getitem__(self, row):
+        return self.x[row] + 0.01 * torch.randn(4), self.y[row]
+
+def load():
+    parts = arrays()
+    return Rows(*parts[:2]), Rows(*parts[2:4]), Rows(*parts[4:])
+"""
+)
+
 RecordCounts = Callable[..., None]
 
 
 class DrainStudy(CommandStudy):
     """The study `slow`, in the database and not begun."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: str = DATA) -> None:
         super().__init__(folder, "slow")
         (folder / "slow.py").write_text(MODEL)
-        (folder / "slow_data.py").write_text(DATA)
+        (folder / "slow_data.py").write_text(data)
         (folder / "slow.toml").write_text(SPEC)
         self.submit("slow.toml")
         self.set_environment(NAP="0")
@@ -165,7 +183,26 @@ def assert_same_results(
     )
 
 
+@pytest.fixture(scope="module")
+def uninterrupted_sets(tmp_path_factory: pytest.TempPathFactory) -> DrainStudy:
+    study = DrainStudy(tmp_path_factory.mktemp("uninterrupted sets"), SETS)
+    study.run_worker()
+    return study
+
+
 def test_a_stop_in_mid_epoch_ends_in_time_and_is_not_charged(
+    study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
+) -> None:
+    stop_in_mid_epoch(study, uninterrupted, record_counts)
+
+
+def test_a_stop_in_mid_epoch_of_data_sets_goes_on_with_the_next_batch(
+    tmp_path: Path, uninterrupted_sets: DrainStudy, record_counts: RecordCounts
+) -> None:
+    stop_in_mid_epoch(DrainStudy(tmp_path, SETS), uninterrupted_sets, record_counts)
+
+
+def stop_in_mid_epoch(
     study: DrainStudy, uninterrupted: DrainStudy, record_counts: RecordCounts
 ) -> None:
     """An epoch takes longer than the grace, and the first one is stopped within."""
