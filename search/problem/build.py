@@ -160,7 +160,7 @@ def load_objective(
         with prefix_errors("proxy.data"):
             data = load_data(proxy.data, base=folder, **_data_options(spec))
     if isinstance(data, BatchData):
-        check_batch_keys(spec)
+        check_batch_keys(spec, has_targets=data.example.targets is not None)
     else:
         with prefix_errors("proxy.folds"):
             check_folds(data, proxy.folds or 1)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...objectives import errors
 from ...objectives.cost.registry import COSTS
 from ...storage.ledger.slot import SlotCounts, SlotRecord
 from ..goal import Goal
@@ -263,7 +264,8 @@ def failure_reason(record: SlotRecord) -> str:
     """Return the last line of what went wrong in a slot; empty where nothing is known."""
     result: Mapping[str, Any] = record.result or {}
     reason = str(result.get("error") or result.get("detail") or "").strip()
-    return reason.splitlines()[-1] if reason else ""
+    # A traceback names an exception of ours with all its packages.
+    return reason.splitlines()[-1].removeprefix(f"{errors.__name__}.") if reason else ""
 
 
 def _failure_json(record: SlotRecord) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keys of a spec that data in batches cannot follow.
+"""Keys of a spec that data in batches, or without targets, cannot follow.
 
 Entry point: `check_batch_keys`.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...objectives.engines.registry import PLAIN_ENGINE
+from ...objectives.model.losses import LOSSES
+from ...objectives.model.metrics import METRICS
 from ..errors import SpecError
 from .spec import Spec
 
@@ -19,9 +21,15 @@ _ARRAY_KEYS: Mapping[str, tuple[object, str]] = {
 }
 """Keys that only arrays can follow, with what leaves them as they are and what to do instead."""
 
+_LOSS_METRICS = ("loss", "perplexity")  # figures of a loss, which needs no targets of the data's
 
-def check_batch_keys(spec: Spec) -> None:
-    """Check that a spec asks nothing of data in batches that only arrays can give.
+
+def check_batch_keys(spec: Spec, *, has_targets: bool) -> None:
+    """Check that a spec asks nothing of data in batches that they cannot give.
+
+    Args:
+        spec: Its data come in batches.
+        has_targets: Whether these have targets.
 
     Raises:
         SpecError: It does.
@@ -39,3 +47,26 @@ def check_batch_keys(spec: Spec) -> None:
             f'batches, which the engine "{PLAIN_ENGINE.name}" alone trains on: leave it out, or '
             "give arrays"
         )
+    if not has_targets:
+        _check_without_targets(spec)
+
+
+def _check_without_targets(spec: Spec) -> None:
+    proxy = spec.proxy
+    no_targets = f"but data '{proxy.data}' has no targets for it"
+    if proxy.loss in LOSSES:
+        raise SpecError(
+            f'proxy.loss: found "{proxy.loss}", {no_targets}; name a function of yours of outputs '
+            'and the batch, or "model" where forward returns its loss, or give targets'
+        )
+    given: dict[str, list[str | None]] = {
+        "metric": [proxy.metric],
+        "report": [*(proxy.report or ())],
+    }
+    for key, names in given.items():
+        for name in names:
+            if name in METRICS and name not in _LOSS_METRICS:
+                raise SpecError(
+                    f'proxy.{key}: found "{name}", {no_targets}; leave it out, which leaves the '
+                    "validation loss, or name a function of yours of outputs and the batch"
+                )

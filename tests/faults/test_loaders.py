@@ -137,7 +137,7 @@ def test_a_sample_that_raises_in_a_loader_worker_fails_its_trial_with_a_sentence
     reasons = [failure["reason"] for failure in study.report()["failures"]]
     assert reasons
     for reason in reasons:
-        assert "the training data, batch " in reason
+        assert reason.startswith("DataError: loaders.py:load: the training data, batch ")
         assert "loading sample 30 raised OSError: the disk of the data is away (at" in reason
     assert "Traceback" not in worked.err
 

@@ -167,7 +167,12 @@ def _read_mapping(given: Mapping[str, Any], target: str | None, *, model_loss: b
         )
     key = target or next((name for name in TARGET_NAMES if name in given), None)
     targets = None if key is None else given[key]
-    kwargs = {str(name): value for name, value in given.items() if model_loss or name != key}
+    kwargs = {
+        str(name): value
+        for name, value in given.items()
+        # Names and texts of samples are for people: no forward computes with them.
+        if (model_loss or name != key) and not _is_text(value)
+    }
     if not kwargs:
         raise DataError(
             f"a batch is a dict of '{key}' alone, which are its targets: give it inputs, too."
@@ -175,10 +180,16 @@ def _read_mapping(given: Mapping[str, Any], target: str | None, *, model_loss: b
     return Batch(args=(), kwargs=kwargs, targets=targets, given=given)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list | tuple) and bool(value) and all(map(_is_text, value))
+    )
+
+
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Return what goes into a forward as positional and as keyword arguments."""
     if isinstance(inputs, Mapping):
-        return (), {str(name): value for name, value in inputs.items()}
+        return (), {str(name): part for name, part in inputs.items() if not _is_text(part)}
     if _is_sequence(inputs):
         return tuple(inputs), {}
     return (inputs,), {}
@@ -225,6 +236,8 @@ def describe_shapes(value: Any, *, skip: int = 0) -> str:
         return f"{list(value.shape[skip:])} {describe_dtype(value.dtype)}"
     if _is_movable(value):
         return describe_type(value)
+    if _is_text(value):
+        return "text"
     if isinstance(value, Mapping):
         return ", ".join(
             f"{name}: {describe_shapes(part, skip=skip)}" for name, part in value.items()

@@ -32,6 +32,7 @@ Pair = namedtuple("Pair", ["image", "label"])
         pytest.param({"a": X1, "labels": Y}, (), {"a": X1}, Y, id="dict"),
         pytest.param({"y": X2, "label": Y}, (), {"y": X2}, Y, id="first name counts"),
         pytest.param({"a": X1, "b": X2}, (), {"a": X1, "b": X2}, None, id="dict without targets"),
+        pytest.param({"a": X1, "id": ["u"] * 4, "y": Y}, (), {"a": X1}, Y, id="text is left out"),
         pytest.param(X1, (X1,), {}, None, id="tensor"),
         pytest.param([X1], (X1,), {}, None, id="one-tuple"),
     ],
