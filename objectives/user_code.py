@@ -10,6 +10,8 @@ An exception of a user's code becomes one sentence that names the line. Running 
 mistake of the user's, but an outcome of a trial, and is passed on as it is. Nothing here imports
 torch: where it was never imported, no exception comes from it.
 
+What a user's code prints goes to standard error: standard output is for our answers.
+
 Whatever a user's code raises is an error of that code: also `sys.exit` and
 `asyncio.CancelledError`, which are no `Exception`. Only a person's Ctrl-C passes.
 
@@ -26,7 +28,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any, final
@@ -123,7 +125,7 @@ def user_errors(
 ) -> Iterator[None]:
     """Raise an error of ours in place of whatever a user's code raises inside.
 
-    Ctrl-C passes, and so do errors of ours.
+    Ctrl-C passes, and so do errors of ours. What is printed inside goes to standard error.
 
     Args:
         describe: Returns the error for what was raised.
@@ -131,7 +133,8 @@ def user_errors(
             outcome, outside of one it has to be said.
     """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except ObjectiveError:
         raise
     except BaseException as error:

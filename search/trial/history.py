@@ -34,6 +34,8 @@ class CompletedTrial:
         constant_score: The metric of a constant prediction; None where it is unknown.
         no_better_than_constant: Whether the metric is no better than that: nothing was learnt.
         curve: Validation metric after each validated epoch; the mean over replicas and folds.
+        steps: The step of each point of the curve, where a training of the user's own reported it;
+            empty where they are epochs.
         losses: Mean training loss of each of these epochs.
         validation_losses: Mean validation loss after each of them.
         best_epoch: Index in `curve` of the epoch whose weights were judged.
@@ -55,6 +57,7 @@ class CompletedTrial:
     constant_score: float | None = None
     no_better_than_constant: bool = False
     curve: Sequence[float] = ()
+    steps: Sequence[float] = ()
     losses: Sequence[float] = ()
     validation_losses: Sequence[float] = ()
     best_epoch: int | None = None
@@ -88,6 +91,7 @@ def _completed_trial(record: SlotRecord) -> CompletedTrial:
         constant_score=result.get("constant_score"),
         no_better_than_constant=bool(result.get("no_better_than_constant")),
         curve=tuple(result.get("curve", ())),
+        steps=tuple(result.get("steps", ())),
         losses=tuple(result.get("losses", ())),
         validation_losses=tuple(result.get("validation_losses", ())),
         best_epoch=result.get("best_epoch"),

@@ -84,6 +84,7 @@ def training_settlement(
         "costs": dict(bound_slot.costs),
         "measured": dict(bound_slot.measured_costs),
         "curve": list(result.curve),
+        **({"steps": list(result.steps)} if result.steps else {}),
         "losses": list(result.losses),
         "validation_losses": list(result.validation_losses),
         "rungs": {str(epochs): score for epochs, score in result.rung_scores},

@@ -2,7 +2,8 @@
 
 What a training may do to a process (a segmentation fault, the kernel's out-of-memory killer, a loop
 that holds the interpreter's lock) it does to this one: the supervisor holds the leases and goes on.
-Messages (`messages`) come on one pipe, replies go on another; standard output is the user's.
+Messages (`messages`) come on one pipe, replies go on another. What user code prints, and what it
+starts, goes to standard error: standard output is for the answers of a command.
 
 Started by `trainer_process.TrainerProcess`; not meant to be started by people.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, final
 
 from ...objectives.device_workers import DEVICE_WORKERS_VARIABLE, device_workers
@@ -111,6 +113,8 @@ def main(arguments: list[str]) -> None:
     # what they mean, the supervisor says.
     ignore_interrupts()
     keep_descriptors()
+    with suppress(OSError):  # there may be none
+        os.dup2(2, 1)
     command_fd, reply_fd = map(int, arguments)
     own_pid = os.getpid()
     with os.fdopen(reply_fd, "wb") as pipe:

@@ -125,7 +125,12 @@ def _recommended_trial(study: StudyView) -> CompletedTrial | None:
 
 
 def epochs_of(trial: CompletedTrial, count: int) -> NDArray[np.float64]:
-    """Return after how many epochs each of so many validations came: short epochs skip some."""
+    """Return after how many epochs each of so many validations came: short epochs skip some.
+
+    Where a training of the user's own reported them, they came at its steps.
+    """
+    if len(trial.steps) == count:
+        return np.asarray(trial.steps, dtype=np.float64)
     validations = len(trial.curve) or count
     trained = float(trial.epochs or validations)
     every = max(1, math.ceil(trained / max(1, validations)))
