@@ -28,6 +28,8 @@ PROMISES = (
     "database trouble passes",
     "no process is left behind",
     "no crowd, no lost file",
+    "own training goes on in its folder",
+    "own training ends only its trial",
 )
 
 PROMISE_MARKER, COUNTS_PROPERTY = "promise", "counts"

@@ -182,7 +182,7 @@ def test_a_policy_gradient_learns_and_is_pruned(tmp_path: Path) -> None:
     assert report["metric"] == {"name": "mean_return", "direction": "maximize"}
     assert all(trial["costs"]["parameters"] <= 2000 for trial in report["history"])
     # Chance walks to the goal now and then; whoever has learned stays there.
-    best = max(trial["value"] for trial in report["history"])
+    best = max(trial["metric"]["value"] for trial in report["history"])
     first = [trial["reported"]["first_return"] for trial in report["history"]]
     assert best > 4 * max(first)
 
@@ -193,7 +193,7 @@ def test_a_distilled_student_is_as_good_as_a_loop_by_hand(tmp_path: Path) -> Non
     assert report["trials"]["complete"] == 3
     assert "accuracy is to maximize" in progress
     trial = report["history"][0]
-    assert trial["value"] == pytest.approx(distil_by_hand(trial["widths"], trial["seed"]))
+    assert trial["metric"]["value"] == pytest.approx(distil_by_hand(trial["widths"], trial["seed"]))
     assert not list(tmp_path.glob("study.db.checkpoints/*/*")), "settled trials keep no files"
 
 
