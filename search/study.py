@@ -315,6 +315,7 @@ def run_to_the_end(
     confirm: bool,
     stop: StopRequest,
     untrained_ok: bool = False,
+    command: str | None = None,
 ) -> StudyRow:
     """Start a study or join it, run workers until it is done, and confirm its answer.
 
@@ -329,6 +330,7 @@ def run_to_the_end(
         confirm: Whether to confirm the answer.
         stop: Learns of a stop that is asked for meanwhile.
         untrained_ok: Whether to go on where nothing is learned.
+        command: What goes on with the study; None for the command line's own.
 
     Raises:
         NothingLearned: The study was stopped, as it learns nothing.
@@ -355,6 +357,7 @@ def run_to_the_end(
         worker_count=worker_count,
         launcher=launcher,
         stop=stop,
+        command=command,
     )
     exit_code = run()
     if reader.untrained_reason() is not None and untrained_ok:

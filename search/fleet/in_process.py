@@ -140,7 +140,12 @@ class InProcessFleet(WorkerFleet):
             SearchError: The worker ended for a reason of its own: the sentence says which.
             KeyboardInterrupt: A second Ctrl-C; the slots were given back.
         """
-        tick()
+
+        def after_batch() -> None:
+            if not self._stop():  # a tick would wait for an end that is about to come
+                tick()
+
+        after_batch()
         silent = PlainConsole(stderr=True)
         silent.quiet = True  # the progress display tells how trials end
         with (
@@ -150,7 +155,7 @@ class InProcessFleet(WorkerFleet):
                 self._name,
                 self._options,
                 silent,
-                make_trainer=lambda config, context: InProcessTrainer(config, context, tick),
+                make_trainer=lambda config, context: InProcessTrainer(config, context, after_batch),
                 stop=self._stop,
             ) as worker,
         ):

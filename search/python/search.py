@@ -82,6 +82,7 @@ def search(
     name: str | None = None,
     workers: int | Literal["auto"] = 1,
     threads: int = 1,
+    lease: float = 30.0,
     confirm: bool = True,
     untrained_ok: bool = False,
     progress: bool = True,
@@ -118,6 +119,7 @@ def search(
         name: Of the study; by default the builder's.
         workers: How many train at the same time; "auto" for as many as the machine takes.
         threads: CPU threads of each.
+        lease: Seconds without a heartbeat until another worker takes a trial over.
         confirm: Whether to train the answer again, long and with fresh seeds, at the end.
         untrained_ok: Whether to go on where the first trainings learn nothing.
         progress: Whether to write progress to stderr.
@@ -133,6 +135,8 @@ def search(
     if workers != "auto":
         _check_count("workers", workers)
     _check_count("threads", threads)
+    if isinstance(lease, bool) or not isinstance(lease, int | float) or not lease >= 1:
+        raise SpecError(f"lease: found {lease!r}, expected seconds, 1 or more")
     if device is not None:
         try:
             check_device(device)
@@ -168,7 +172,7 @@ def search(
         console.quiet = not progress
         url = resolve_url(storage)
         stop = StopRequest()
-        options = FleetWorkerOptions(threads=threads)
+        options = FleetWorkerOptions(threads=threads, lease_seconds=lease)
         with (
             _launcher(arguments.held, workers, spec.proxy.device, threads) as launcher,
             Database.open(url, create=True) as database,
@@ -186,6 +190,7 @@ def search(
                     confirm=confirm,
                     stop=stop,
                     untrained_ok=untrained_ok,
+                    command=f'widthwise.search(…, name="{spec.name}", storage=…)',
                 )
             except (Drained, FollowUpStopped):
                 # Asked for by Ctrl-C: what was found so far is a result, too.

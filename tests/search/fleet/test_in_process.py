@@ -1,0 +1,137 @@
+"""One worker in this process: what it trains, how it ends, and that it leaves torch alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from widthwise.objectives.held_objects import hold, release
+from widthwise.search.errors import Drained, Exhausted, TooManyFailures
+from widthwise.search.fleet.in_process import InProcessFleet, run_worker, torch_settings_kept
+from widthwise.search.report.console import PlainConsole
+from widthwise.search.spec.spec import parse_spec
+from widthwise.search.study import create_or_join_study
+from widthwise.search.worker.options import FleetWorkerOptions
+from widthwise.search.worker.shutdown import StopRequest
+from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.ledger.queries import LedgerReader
+from widthwise.storage.ledger.slot import SlotCounts
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database.open(resolve_url(f"sqlite:///{tmp_path / 'study.db'}")) as opened:
+        yield opened
+
+
+def build(widths: Any) -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Linear(4, widths["a"]), torch.nn.ReLU(), torch.nn.Linear(widths["a"], 3)
+    )
+
+
+def run(
+    database: Database,
+    builder: Callable[..., Any],
+    *,
+    trials: int = 2,
+    stop: StopRequest | None = None,
+    ticked: Callable[[], None] = lambda: None,
+) -> tuple[InProcessFleet, SlotCounts]:
+    """Run a fleet on a small study; returns it, ended, and the study's slots."""
+    reference = hold(builder, "build")
+    spec = parse_spec(
+        {
+            "study": {"name": "s", "trials": trials},
+            "model": {"build": reference},
+            "widths": {"a": [2, 4, 8]},
+            "proxy": {
+                "data": "iris",
+                "device": "cpu",
+                "epochs": 2,
+                "folds": 1,
+                "engine": "plain",
+                "at_once": 1,
+            },
+        }
+    )
+    console = PlainConsole(stderr=True)
+    study = create_or_join_study(spec, Path.cwd(), lambda: database, console)
+    fleet = InProcessFleet(database, "s", FleetWorkerOptions(), stop or StopRequest())
+    try:
+        fleet.watch(ticked)
+    finally:
+        fleet.close()
+        release([reference])
+    return fleet, LedgerReader(database, study).counts()
+
+
+def test_it_trains_in_this_process_to_the_end_of_the_budget(database: Database) -> None:
+    processes, ticks = set(), []
+
+    def noting(widths: Any) -> torch.nn.Module:
+        processes.add(os.getpid())
+        return build(widths)
+
+    fleet, counts = run(database, noting, ticked=lambda: ticks.append(fleet_count(database)))
+    assert processes == {os.getpid()}
+    assert (counts.complete, counts.running) == (2, 0)
+    assert [worker_exit.exit_code for worker_exit in fleet.exits()] == [0]
+    assert fleet.running() == 0
+    # At the beginning, after each trial, and at the end.
+    assert ticks[0] == 0
+    assert {1, 2} <= set(ticks)
+
+
+def fleet_count(database: Database) -> int:
+    from widthwise.storage.study.study import load_study
+
+    return LedgerReader(database, load_study(database, "s")).counts().complete
+
+
+def test_a_stop_ends_it_with_the_slot_given_back(database: Database) -> None:
+    stop = StopRequest()
+
+    def after_the_first() -> None:
+        if fleet_count(database) == 1:
+            stop.request()
+
+    fleet, counts = run(database, build, trials=3, stop=stop, ticked=after_the_first)
+    assert (counts.complete, counts.running, counts.waiting) == (1, 0, 2)
+    assert [worker_exit.exit_code for worker_exit in fleet.exits()] == [Drained.exit_code]
+
+
+def test_every_candidate_tried_is_a_good_end(database: Database) -> None:
+    fleet, counts = run(database, build, trials=5)
+    assert counts.complete == 3
+    assert [worker_exit.exit_code for worker_exit in fleet.exits()] == [0]
+
+
+def test_what_ends_a_worker_for_a_reason_of_its_own_is_raised() -> None:
+    def fail() -> None:
+        raise TooManyFailures("six in a row")
+
+    with pytest.raises(TooManyFailures, match="six in a row"):
+        run_worker(fail)
+
+    def exhaust() -> None:
+        raise Exhausted("all were tried")
+
+    assert run_worker(exhaust).exit_code == 0
+
+
+def test_torch_has_its_threads_back_whatever_happens() -> None:
+    before = torch.get_num_threads()
+
+    def change() -> None:
+        with torch_settings_kept():
+            torch.set_num_threads(before + 1)
+            raise RuntimeError("in between")
+
+    with pytest.raises(RuntimeError, match="in between"):
+        change()
+    assert torch.get_num_threads() == before
