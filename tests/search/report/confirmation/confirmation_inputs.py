@@ -35,7 +35,7 @@ def evidence(
     references: Sequence[Reference] = (),
     **others: Any,
 ) -> Any:
-    limits = SimpleNamespace(model_dump=lambda **_: {})
+    limits = SimpleNamespace(bounds={})
     return SimpleNamespace(
         row=SimpleNamespace(name="digits"),
         goal=goal,

@@ -51,7 +51,7 @@ def test_the_same_network_is_trained_once_under_all_its_names():
 
 def test_what_breaks_a_limit_is_never_confirmed():
     study = evidence()
-    study.spec.limits = SimpleNamespace(model_dump=lambda **_: {"flops": 12_000})
+    study.spec.limits = SimpleNamespace(bounds={"flops": 12_000})
     baselines = {"today": candidate(150), "largest that fits": candidate(100)}
     chosen = choose_contenders(study, answer(baselines=baselines))
     assert ["today"] not in labels(chosen)
