@@ -16,6 +16,7 @@ from widthwise.search.report.summary import build_summary
 from widthwise.search.trial.bind import BoundSlot
 from widthwise.search.trial.record import training_settlement
 from widthwise.storage.ledger.slot import Slot
+from widthwise.tests.command_line import run_in_process
 from widthwise.tests.search.bench import HarnessFactory, StudyHarness
 
 QUANTITIES = """
@@ -146,6 +147,9 @@ def test_metrics_beside_the_one_that_is_searched_are_shown_everywhere(
         "metric": {"name": "r2", "value": best.value},
         "reported": best.result["reported"],
     }
+    url = study.database.url.render_as_string(hide_password=False)
+    printed = run_in_process(tmp_path, {}, "status", study.row.name, "--storage", url)
+    assert f"best so far trial {best.number}, r2 " in " ".join(printed.out.split())
     evidence = load_evidence(study.database, study.row.name)
     summary = build_summary(evidence)
     taken = summary.recommended
