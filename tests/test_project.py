@@ -35,6 +35,7 @@ TESTS_OF_NO_MODULE = {
     "search/cli/test_wrong_values": "what every verb says of values that nobody means",
     "search/space/test_feasible_set_exact_costs": "the feasible set on costs of real models",
     "search/test_public": "what `import widthwise` offers, and what it does not load",
+    "search/test_trials_dataframe": "Optuna's table of every kind of study",
     "storage/ledger/test_growth": "what a statement costs as a study grows",
     "storage/ledger/test_ledger_model": "the ledger against a model of it, by random histories",
     "storage/migrations/test_migrations": "the migrations, which are the folder",
