@@ -259,3 +259,11 @@ def test_the_line_of_an_error_is_the_users_wherever_packages_lie(
     # The caller of the user's code is this test, which is no library either.
     error = caught.value.with_traceback(caught.value.__traceback__.tb_next)  # type: ignore[union-attr]
     assert user_code_location(error) == " (at calls.py line 4)"
+
+
+def test_what_user_code_prints_goes_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "talks.py").write_text("print('loaded')\ndef train(widths, trial): ...\n")
+    load_object("talks.py:train", tmp_path)
+    assert capsys.readouterr() == ("", "loaded\n")
