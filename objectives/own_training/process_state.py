@@ -3,7 +3,7 @@
 A training of the user's own is a program: it changes the folder, the environment, torch's default
 type, signal handlers, filters of warnings. The next trial must not notice. What a list can name is
 put back; a process for each training would do so, too, but costs the import of torch and of the
-model's libraries each time (docs/decisions/0029).
+model's libraries each time (docs/decisions/0030).
 
 Entry point: `restored_process_state`.
 """
