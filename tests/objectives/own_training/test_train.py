@@ -89,6 +89,20 @@ def test_logged_values_are_kept_the_last_of_each_name(tmp_path: Path) -> None:
     assert train_to_result(train, tmp_path).reported == {"loss": 1.0, "reward": 1.0, "f1": 0.25}
 
 
+def test_what_is_reported_and_logged_is_told_at_its_step(tmp_path: Path) -> None:
+    told: list[tuple[float, dict[str, float]]] = []
+
+    def train(widths: Widths, trial: Trial) -> None:
+        trial.report(1, 0.25)
+        trial.log(loss=2.0, odd=math.nan)
+        trial.report(2, 0.5)
+
+    train_to_result(
+        train, tmp_path, report=lambda step, figures: told.append((step, dict(figures)))
+    )
+    assert told == [(1, {"accuracy": 0.25}), (1, {"loss": 2.0}), (2, {"accuracy": 0.5})]
+
+
 def test_a_long_curve_is_thinned_and_keeps_its_end(tmp_path: Path) -> None:
     count = 3 * MAX_CURVE + 1
 
