@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
 from ...data.dataset import IGNORED_CLASS
@@ -29,6 +28,7 @@ from ...errors import MetricError
 from ..losses import has_single_logits
 from .accumulate import SummedMeasure, Sums, WholeMeasure, add_class_sums
 from .classes import class_predictions, counted_only, is_multilabel
+from .late_sklearn import sklearn_metric
 
 _MAX_CLASSES = 4096
 """Of a confusion matrix: 128 MiB."""
@@ -140,27 +140,27 @@ def _agreement(function: Callable[..., float]) -> SummedMeasure:
     )
 
 
-PRECISION = _averaged(sklearn_metrics.precision_score, "macro")
+PRECISION = _averaged(sklearn_metric("precision_score"), "macro")
 """Of what is predicted as a class, the share that is one."""
-RECALL = _averaged(sklearn_metrics.recall_score, "macro")
+RECALL = _averaged(sklearn_metric("recall_score"), "macro")
 """Of what is of a class, the share that is predicted as one."""
-F1_MICRO = _averaged(sklearn_metrics.f1_score, "micro")
+F1_MICRO = _averaged(sklearn_metric("f1_score"), "micro")
 """F1 of all classes' or labels' counts together."""
-F1_WEIGHTED = _averaged(sklearn_metrics.f1_score, "weighted")
+F1_WEIGHTED = _averaged(sklearn_metric("f1_score"), "weighted")
 """F1 by class, weighted by the targets of each."""
-IOU = _overlap(sklearn_metrics.jaccard_score)
+IOU = _overlap(sklearn_metric("jaccard_score"))
 """Intersection over union of target and prediction (Jaccard), over all pixels of the split."""
-DICE = _overlap(sklearn_metrics.f1_score)
+DICE = _overlap(sklearn_metric("f1_score"))
 """2 · intersection / (target + prediction), over all pixels of the split."""
-MCC = _agreement(sklearn_metrics.matthews_corrcoef)
+MCC = _agreement(sklearn_metric("matthews_corrcoef"))
 """Matthews' correlation of targets and predictions."""
 KAPPA = _agreement(
-    lambda y_true, y_pred, sample_weight: sklearn_metrics.cohen_kappa_score(
+    lambda y_true, y_pred, sample_weight: sklearn_metric("cohen_kappa_score")(
         y_true, y_pred, sample_weight=sample_weight
     )
 )
 """Cohen's kappa: agreement beyond chance."""
-HAMMING = _agreement(sklearn_metrics.hamming_loss)
+HAMMING = _agreement(sklearn_metric("hamming_loss"))
 """Share of labels, or of rows, that are wrong."""
 
 
@@ -203,9 +203,9 @@ def _one_class_error(target: Tensor) -> MetricError:
     )
 
 
-AUROC = WholeMeasure(function=partial(_rank_by, sklearn_metrics.roc_auc_score))
+AUROC = WholeMeasure(function=partial(_rank_by, sklearn_metric("roc_auc_score")))
 """Area under the receiver operating characteristic, each class against the others."""
 AVERAGE_PRECISION = WholeMeasure(
-    function=partial(_rank_by, sklearn_metrics.average_precision_score)
+    function=partial(_rank_by, sklearn_metric("average_precision_score"))
 )
 """Area under the precision-recall curve, each class against the others."""

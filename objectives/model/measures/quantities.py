@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
-from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 
 from ...data.dataset import Task
 from ...errors import MetricError, describe_shape
 from ..losses import align_to_targets
 from .accumulate import SummedMeasure, Sums, WholeMeasure, add_sums
+from .late_sklearn import sklearn_metric
 from .outputs import prediction_tensor, target_tensor
 
 _TINY = float(np.finfo(np.float64).eps)
@@ -148,7 +148,7 @@ def _correlation(correlate: Callable[..., Any]) -> Callable[[Any, Any], float]:
     return correlation
 
 
-EXPLAINED_VARIANCE = _by_column(sklearn_metrics.explained_variance_score)
+EXPLAINED_VARIANCE = _by_column(sklearn_metric("explained_variance_score"))
 """1 - variance of the errors / variance of the targets: as R2, but for a constant shift."""
 PEARSON = _by_column(_correlation(stats.pearsonr))
 """The linear correlation of outputs and targets."""
