@@ -20,7 +20,8 @@ escapes is a bug of ours: exit 1.
     ├── DataError               2    the data cannot be read or trained on
     ├── MetricError             2    the metric or the loss gives no number
     ├── ImportFailure           2    a module, file or function is not found
-    └── CostError               2    what a model costs cannot be counted
+    ├── CostError               2    what a model costs cannot be counted
+    └── TrainingError           2    a training of the user's own that raised, or gave no value
     StorageError               69    base of storage/errors.py
     ├── StorageUnreachable     69    no database, refused password, outage outlasting the retries
     │   ├── StorageGone        69    the database's file was deleted or replaced
