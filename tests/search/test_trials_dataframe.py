@@ -102,7 +102,7 @@ def test_studies_that_follow_up_and_own_trainings_are_tables(cli: CommandLine) -
         ["run", "iris.toml", "--no-confirm"],
         ["sweep", "iris", "--width", "a", "--values", "4,8", "--at", "b=4", "--seeds", "2"],
         ["sweep", "iris", "--rows", "0.5,1", "--at", "a=4,b=4", "--seeds", "2"],
-        ["refine", "iris", "--trials", "2"],
+        ["refine", "iris", "--trials", "3"],
         ["run", "policy_gradient.toml", "--trials", "1", "--no-confirm"],
     ):
         done = cli(*arguments)
