@@ -25,9 +25,9 @@ from ...training.snapshot import NetworkState, matching_states, require_equal_up
 from ...user_code import is_out_of_memory
 from ..base import EpochLoss, TrainingSetup
 from .adamw import StackedAdamW
-from .attention import mappable_attention
 from .contents import StackedTensors
 from .cuda_graph import CaptureFactory, GraphedStep, capture_function
+from .mappable import make_pooling_mappable, mappable_attention
 from .padded_norms import member_masks, replace_norms
 from .padding import BuiltMember, crop, frozen_and_buffers, trainable_parameters
 
@@ -52,10 +52,11 @@ class Stack:
         Args:
             training: What they have in common.
             networks: Networks of the template's structure; their tensors are copied.
-            template: A network of the common widths; its norms are replaced in place.
+            template: A network of the common widths; its norms and pooling are adapted in place.
             capture: Returns how steps are captured on a device.
         """
         replace_norms(template, [network.model for network in networks])
+        make_pooling_mappable(template)
         parameters, other_tensors = trainable_parameters(template), frozen_and_buffers(template)
         member_tensors = [
             trainable_parameters(network.model)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from widthwise.objectives.data.dataset import Data
+from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.engines.base import EngineUnsupported, Member, TrainingSetup
 from widthwise.objectives.engines.stacked.engine import StackedEngine
 from widthwise.objectives.model.objective import ModuleObjective
@@ -162,6 +162,19 @@ def convolutions(widths: Widths) -> nn.Module:
     )
 
 
+def globally_pooled(widths: Widths) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, widths["a"], 3, padding=1, bias=False),
+        nn.BatchNorm2d(widths["a"]),
+        nn.ReLU(),
+        nn.Conv2d(widths["a"], widths["b"], 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(widths["b"], 3),
+    )
+
+
 def groups(of: Callable[[int], int]) -> Callable[[Widths], nn.Module]:
     def build(widths: Widths) -> nn.Module:
         channels = 2 * widths["a"]
@@ -253,6 +266,28 @@ def test_unsafe_modules_are_refused(name: str) -> None:
     )
     with pytest.raises(EngineUnsupported, match=sentence):
         StackedEngine(overhead_macs=float("inf")).start(training, MEMBERS)
+
+
+@pytest.mark.parametrize("members", [MEMBERS, MEMBERS[:1]], ids=["three networks", "one network"])
+def test_global_average_pooling_of_channels_last_images_is_safe(members: list[Member]) -> None:
+    def channels_last(split: Split) -> Split:
+        return replace(split, inputs=split.inputs.to(memory_format=torch.channels_last))
+
+    assert IMAGES.test is not None
+    images = replace(
+        IMAGES,
+        train=channels_last(IMAGES.train),
+        validation=channels_last(IMAGES.validation),
+        test=channels_last(IMAGES.test),
+    )
+    assert_equal_sessions(
+        StackedEngine(overhead_macs=float("inf")),
+        objective(globally_pooled, images),
+        members,
+        DECAY_SETTINGS,
+        epochs=2,
+        tolerance=1e-9,
+    )
 
 
 def test_a_concatenation_whose_first_part_never_varies_is_safe() -> None:
