@@ -1,4 +1,4 @@
-"""One script for whoever has a GPU: predicted memory, engines and utilisation, in ten minutes.
+"""One script for whoever has a GPU: predicted memory, engines and utilisation.
 
 python -m benchmarks.gpu --json OUT.json
 

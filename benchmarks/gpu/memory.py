@@ -78,17 +78,25 @@ ARCHITECTURES: dict[str, Architecture] = {
 """The twelve, by name."""
 
 
-def measure_architectures(device: torch.device, *, tiny: bool) -> Iterator[dict[str, Any]]:
-    """Yield for each architecture predicted and measured bytes; `error` where it did not run.
+def measure_architectures(
+    device: torch.device, seconds_left: Callable[[], float], *, tiny: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield for each architecture predicted and measured bytes.
+
+    A row has `error` where the step did not run, `skipped` where the time was over.
 
     Args:
         device: Where a real step runs.
+        seconds_left: Returns the seconds that are left; asked before each architecture.
         tiny: Whether the narrowed networks are measured.
     """
     for name, architecture in ARCHITECTURES.items():
         build = architecture.builder(tiny=tiny)
         step = architecture.step(device, tiny=tiny)
         row: dict[str, Any] = {"architecture": name, "batch_size": step.batch_size}
+        if seconds_left() <= 0:
+            yield {**row, "skipped": "the time was over"}
+            continue
         row["predicted"] = count_costs(build, step).train_memory
         try:
             measured = measure_step(build, step, device)

@@ -66,6 +66,10 @@ def test_when_the_time_is_over_the_rest_is_named() -> None:
     assert [row["family"] for row in rows] == ["mlp", "cnn", "transformer"]
     assert all(row["skipped"] for row in rows)
     assert "not measured: the time was over" in command.engines_table(rows)
+    rows = list(memory.measure_architectures(CPU, lambda: 0.0, tiny=True))
+    assert [row["architecture"] for row in rows] == list(ARCHITECTURES)
+    assert not any("measured" in row for row in rows)
+    assert command.memory_table(rows).count("not measured: the time was over") == 12
 
 
 def test_what_does_not_fit_is_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +78,6 @@ def test_what_does_not_fit_is_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(memory, "measure_step", too_large)
     monkeypatch.setattr(memory, "ARCHITECTURES", {"MLP": ARCHITECTURES["MLP"]})
-    [row] = memory.measure_architectures(CPU, tiny=True)
+    [row] = memory.measure_architectures(CPU, lambda: 60.0, tiny=True)
     assert "OutOfMemoryError" in row["error"]
     assert "did not run" in command.memory_table([row])
