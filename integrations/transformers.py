@@ -105,7 +105,7 @@ def training_arguments(trial: TrialHandle, **changes: Any) -> TrainingArguments:
         "logging_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
-        "seed": trial.seed % 2**32,
+        "seed": trial.seed,
         "use_cpu": trial.device.type == "cpu",
         # Few workers' processes and no warning on a CPU, where nothing is to be pinned.
         "dataloader_pin_memory": trial.device.type == "cuda",

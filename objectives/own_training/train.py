@@ -41,6 +41,9 @@ OWN_ENGINE = "own"
 MAX_CURVE = 1000
 """Points of a curve that are recorded; of more, so many are taken at equal distances."""
 
+_SEED_COUNT = 2**32
+"""Seeds that every library takes: numpy, scikit-learn and Lightning refuse larger ones."""
+
 _FILES, _JOURNAL = "files", "reports.jsonl"
 
 
@@ -94,7 +97,7 @@ def train_own(
         tell=report,
     )
     trial = Trial(
-        seed=candidate.seed,
+        seed=candidate.seed % _SEED_COUNT,
         device=device,
         epochs=epochs,
         number=number,
@@ -106,7 +109,7 @@ def train_own(
     if progress.journal.pruned_at is None:
         error: BaseException | None = None
         try:
-            with Randomness(candidate.seed, device), restored_process_state():
+            with Randomness(trial.seed, device), restored_process_state():
                 value = _call(own, dict(candidate.widths), trial, progress)
         except BaseException as raised:
             raise_if_interrupt(raised)

@@ -44,8 +44,9 @@ class Trial:
     """One training of the user's own, as its function sees it.
 
     Attributes:
-        seed: Of this training, in [0, 2^63): the same wherever it is tried again. The streams of
-            torch, numpy and `random` are seeded from it before the function is called.
+        seed: Of this training, in [0, 2^32), as every library takes it: the same wherever it is
+            tried again. The streams of torch, numpy and `random` are seeded from it before the
+            function is called.
         device: What to train on.
         epochs: How long to train, as the spec says; None where it says nothing.
         number: Of the trial in its study, from 0.

@@ -99,7 +99,7 @@ def test_arguments_are_of_the_trial(tmp_path: Path) -> None:
     trial = a_trial(tmp_path / "kept", RecordedProgress(), epochs=7)
     arguments = training_arguments(trial, learning_rate=0.5)
     assert (arguments.num_train_epochs, arguments.learning_rate) == (7, 0.5)
-    assert arguments.seed == 3  # 2^40 + 3, in 32 bits
+    assert arguments.seed == 3
     assert (arguments.device, arguments.n_gpu) == (torch.device("cpu"), 0)
     assert arguments.report_to == []
 

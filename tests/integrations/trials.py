@@ -35,7 +35,7 @@ class RecordedProgress:
 def a_trial(folder: Path, progress: RecordedProgress, epochs: int | None = 4) -> Trial:
     folder.mkdir(exist_ok=True)
     return Trial(
-        seed=2**40 + 3,
+        seed=3,
         device=torch.device("cpu"),
         epochs=epochs,
         number=0,

@@ -132,6 +132,14 @@ def test_it_is_given_the_trial(tmp_path: Path) -> None:
     assert seen["is_folder"]
 
 
+def test_its_seed_is_one_that_every_library_takes(tmp_path: Path) -> None:
+    def train(widths: Widths, trial: Trial) -> float:
+        np.random.seed(trial.seed)
+        return float(trial.seed)
+
+    assert train_to_result(train, tmp_path, seed=2**62 + 9).value == 9
+
+
 def test_the_streams_come_from_the_trials_seed_and_the_callers_go_on(tmp_path: Path) -> None:
     draws = []
 
