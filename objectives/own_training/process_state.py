@@ -10,6 +10,7 @@ Entry point: `restored_process_state`.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import os
@@ -19,7 +20,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,53 @@ def _restore_signal_handlers(handlers: dict[int, Any]) -> None:
             signal.signal(signum, handler)
 
 
+def _signal_mask() -> set[Any]:
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def _restore_signal_mask(mask: set[Any]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+def _timers() -> dict[int, tuple[float, float]]:
+    return {timer: signal.getitimer(timer) for timer in _TIMERS}
+
+
+def _restore_timers(timers: dict[int, tuple[float, float]]) -> None:
+    # An alarm that is still to come, as of `signal.alarm`, would end the next trial.
+    for timer, (delay, interval) in timers.items():
+        if (delay, interval) == (0, 0):
+            signal.setitimer(timer, 0)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
+_STANDARD_DESCRIPTORS = (0, 1, 2)
+
+
+def _standard_descriptors() -> dict[int, int]:
+    copies = {}
+    for descriptor in _STANDARD_DESCRIPTORS:
+        with suppress(OSError):  # closed
+            # Above the standard ones: a copy is none of those.
+            copies[descriptor] = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    return copies
+
+
+def _restore_standard_descriptors(copies: dict[int, int]) -> None:
+    # Closed ones would be given to the next files that are opened, and prints would go into these.
+    for descriptor, copy in copies.items():
+        os.dup2(copy, descriptor)
+        os.close(copy)
+
+
 def _restore_sys_path(entries: list[str]) -> None:
     sys.path[:] = entries
 
@@ -105,7 +153,15 @@ def _streams() -> tuple[Any, Any, Any]:
 
 
 def _restore_streams(streams: tuple[Any, Any, Any]) -> None:
-    sys.stdin, sys.stdout, sys.stderr = streams
+    sys.stdin, sys.stdout, sys.stderr = (
+        # A closed one cannot be used again; its descriptor was put back.
+        open(descriptor, mode, closefd=False)  # noqa: SIM115
+        if stream is not None and stream.closed
+        else stream
+        for descriptor, mode, stream in zip(
+            _STANDARD_DESCRIPTORS, ("r", "w", "w"), streams, strict=True
+        )
+    )
 
 
 def _torch_backends() -> dict[str, Any]:
@@ -148,9 +204,13 @@ def _restore_default_device(context: Any) -> None:
 
 
 _STATES: tuple[State, ...] = (
+    ("timers", _timers, _restore_timers),
+    ("the standard descriptors", _standard_descriptors, _restore_standard_descriptors),
     ("the standard streams", _streams, _restore_streams),
     ("the working folder", _working_folder, _go_back),
     ("the environment", lambda: dict(os.environ), _restore_environment),
+    ("the mask of new files", _umask, os.umask),
+    ("blocked signals", _signal_mask, _restore_signal_mask),
     ("handlers of signals", _signal_handlers, _restore_signal_handlers),
     ("sys.path", lambda: list(sys.path), _restore_sys_path),
     ("sys.argv", lambda: list(sys.argv), lambda arguments: setattr(sys, "argv", arguments)),

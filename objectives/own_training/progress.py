@@ -110,7 +110,9 @@ class ReportedProgress:
         except TrainingError as error:
             self._fail(error)
         if not math.isfinite(number):
-            self.not_finite = f"it reported a {self._metric.name} of {number} at step {step:g}"
+            self.not_finite = (
+                f"the {self._metric.name} reported at step {step_number:g} is {number}"
+            )
             self._stop()
         self._last_step = step_number
         self.journal.report(step_number, number, self.seconds)

@@ -216,7 +216,7 @@ def _result(
         value = curve[-1][1]
     not_finite = progress.not_finite
     if not_finite is None and pruned_at is None and value is not None and not math.isfinite(value):
-        not_finite = f"it returned a {own.metric.name} of {value}"
+        not_finite = f"the {own.metric.name} returned is {value}"
     outcome = TrainingOutcome.COMPLETE
     if not_finite is not None:
         outcome, detail, value = TrainingOutcome.NAN, not_finite, None

@@ -92,7 +92,7 @@ class Trial:
         """
         self._progress.report(step, value)
 
-    def log(self, **values: float) -> None:
+    def log(self, /, **values: float) -> None:
         """Record other values beside the metric: `trial.log(f1=0.8)`; the last of a name is kept.
 
         Raises:

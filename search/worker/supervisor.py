@@ -230,5 +230,5 @@ class TrialSupervisor:
             resume = continue_command(self.projection.study_name, self.projection.study_kind)
             raise TooManyFailures(
                 f"training failed {failures} times in a row, last with {failed[-1].detail}; "
-                f"mend the model or the data, then `{resume}`"
+                f"mend the model, the data or your training, then `{resume}`"
             )

@@ -239,7 +239,7 @@ def test_a_training_whose_lease_was_lost_leaves_it_to_who_has_it(
         pytest.param(
             {
                 3: ("raise ValueError('no such cell')", "error", "no such cell"),
-                4: ("return float('nan')", "nan", "returned a value of nan"),
+                4: ("return float('nan')", "nan", "the value returned is nan"),
                 5: (
                     "raise torch.OutOfMemoryError('CUDA out of memory')",
                     "out_of_memory",

@@ -21,6 +21,18 @@ from widthwise.objectives.own_training.process_state import restored_process_sta
 
 Change = tuple[Callable[[], Any], Callable[[Path], object]]
 
+
+def _read_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _redirect_descriptor(folder: Path) -> None:
+    with (folder / "prints.txt").open("w") as file:
+        os.dup2(file.fileno(), 1)
+
+
 CHANGES: dict[str, Change] = {
     "folder": (os.getcwd, os.chdir),
     "variable": (
@@ -36,6 +48,16 @@ CHANGES: dict[str, Change] = {
         lambda: signal.getsignal(signal.SIGUSR1),
         lambda _: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
     ),
+    "alarm": (
+        lambda: signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0,
+        lambda _: signal.setitimer(signal.ITIMER_VIRTUAL, 600),
+    ),
+    "blocked signals": (
+        lambda: set(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        lambda _: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}),
+    ),
+    "mask of new files": (_read_umask, lambda _: os.umask(0o777)),
+    "descriptor": (lambda: os.fstat(1).st_ino, _redirect_descriptor),
     "excepthook": (lambda: sys.excepthook, lambda _: setattr(sys, "excepthook", print)),
     "recursion": (sys.getrecursionlimit, lambda _: sys.setrecursionlimit(5000)),
     "logging level": (
@@ -128,3 +150,18 @@ def test_no_descriptor_is_left_open() -> None:
         with restored_process_state():
             pass
     assert count() == before
+
+
+def test_closed_standard_output_can_be_printed_to_again(capfd: pytest.CaptureFixture[str]) -> None:
+    with capfd.disabled():
+        before = sys.stdout
+        sys.stdout = os.fdopen(os.dup(1), "w")
+        try:
+            with restored_process_state():
+                sys.stdout.close()
+                os.close(1)
+            assert os.fstat(1)
+            assert not sys.stdout.closed
+            sys.stdout.flush()
+        finally:
+            sys.stdout = before

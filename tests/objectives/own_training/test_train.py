@@ -82,11 +82,16 @@ def test_what_a_generator_returns_is_the_value(tmp_path: Path) -> None:
 
 def test_logged_values_are_kept_the_last_of_each_name(tmp_path: Path) -> None:
     def train(widths: Widths, trial: Trial) -> dict[str, float]:
-        trial.log(loss=2.0, reward=1.0)
+        trial.log(loss=2.0, reward=1.0, self=0.25)
         trial.log(loss=1.0, odd=math.nan)
         return {"accuracy": 0.5, "f1": 0.25}
 
-    assert train_to_result(train, tmp_path).reported == {"loss": 1.0, "reward": 1.0, "f1": 0.25}
+    assert train_to_result(train, tmp_path).reported == {
+        "loss": 1.0,
+        "reward": 1.0,
+        "self": 0.25,
+        "f1": 0.25,
+    }
 
 
 def test_what_is_reported_and_logged_is_told_at_its_step(tmp_path: Path) -> None:
