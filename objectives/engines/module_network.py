@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from ..data.streams.batch import Batch
+from ..data.streams.batch import Batch, describe_ranges
 from ..data.streams.order import EpochReader
 from ..data.streams.source import BatchData
 from ..data.streams.split_source import shape_change
@@ -120,7 +120,8 @@ class ModuleNetwork(ABC):
             batch: The present one.
 
         Raises:
-            ModelError: It is of other shapes than the first one.
+            ModelError: It is of other shapes than the first one, or a class or token number of it
+                is out of range.
             Exception: It is not, or memory ran out: what was raised, as it is.
         """
         try:
@@ -130,6 +131,15 @@ class ModuleNetwork(ABC):
             if not isinstance(data, BatchData) or is_out_of_memory(error):
                 raise
             change = shape_change(data.example, batch)
+            # After an IndexError on a GPU (a device-side assertion) nothing can be read any more;
+            # torch raises another kind there.
+            ranges = describe_ranges(batch) if isinstance(error, IndexError) else ""
+            if ranges and not change:
+                raise ModelError(
+                    f"the model or its loss raised {describe_error(error)}"
+                    f"{user_code_location(error)} on a batch with {ranges}: give numbers from 0 to "
+                    "below the model's outputs or the embedding's entries, or make these larger."
+                ) from error
             if not change:
                 raise
             raise ModelError(

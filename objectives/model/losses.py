@@ -36,9 +36,19 @@ def cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
     """
     has_one_column = targets.ndim == 1 or targets.shape[1] == 1
     if has_single_logits(output, targets) or (targets.is_floating_point() and has_one_column):
-        logits = output.reshape(targets.shape)
-        return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
+        return label_cross_entropy(output, targets)
     return nn.functional.cross_entropy(classes_on_axis_1(output, targets), targets)
+
+
+def label_cross_entropy(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean binary cross-entropy of one logit for each label.
+
+    Args:
+        output: Logits, as many as targets.
+        targets: 0 and 1 in any type, `[n, k, ...]`.
+    """
+    logits = output.reshape(targets.shape)
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
 
 
 def has_single_logits(output: Tensor, targets: Tensor) -> bool:

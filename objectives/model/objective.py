@@ -15,13 +15,20 @@ from torch import Tensor, nn
 
 from ..data.dataset import Data
 from ..data.streams.batch import describe_inputs
-from ..data.streams.samples import first_rows, input_shape
+from ..data.streams.samples import first_rows, has_label_columns, input_shape
 from ..data.streams.source import BatchData
 from ..errors import MetricError, ModelError, describe_error, describe_type
 from ..user_code import load_object, user_errors
 from .family_registry import check_family
 from .lazy import has_lazy_layers, materialise_lazy_layers
-from .losses import LOSSES, LossFunction, align_to_targets, load_loss
+from .losses import (
+    LOSSES,
+    LossFunction,
+    align_to_targets,
+    cross_entropy,
+    label_cross_entropy,
+    load_loss,
+)
 from .metrics import METRICS, Metric, bind_loss, default_metric
 
 Builder = Callable[[Mapping[str, int]], nn.Module]
@@ -177,8 +184,10 @@ def make_objective(
         _check_task(one, data)
     name, builder = _resolve_builder(build, family, options or {}, data, base)
     loss_name, loss_function = load_loss(loss, data.task, base)
+    targets = data.example.targets if isinstance(data, BatchData) else None
+    if loss_function is cross_entropy and has_label_columns(targets):
+        loss_function = label_cross_entropy  # floating 0 and 1 would be taken for shares
     if metric is None:
-        targets = data.example.targets if isinstance(data, BatchData) else None
         metric = default_metric(data.task, loss_name, targets, loss_function)
     return ModuleObjective(
         name=name,

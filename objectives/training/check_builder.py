@@ -6,7 +6,8 @@ number.
 Entry point: `check_builder`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from ..errors import (
 )
 from ..interrupt import raise_if_interrupt
 from ..model.losses import LOSSES, align_to_targets, has_single_logits
+from ..model.metrics import Metric
 from ..model.objective import Objective
 from ..randomness import Randomness
 from ..user_code import is_out_of_memory, user_code_location, user_errors
@@ -185,8 +187,10 @@ def _check_output(objective: Objective, model: nn.Module) -> None:
             "and its like."
         )
     data, compared = objective.data, batch.compared
-    if not isinstance(data, BatchData) and getattr(objective, "loss_name", "") in LOSSES:
-        _check_shape(objective, data, output, compared)
+    if getattr(objective, "loss_name", "") in LOSSES:
+        _check_is_tensor(name, output)
+        if not isinstance(data, BatchData):
+            _check_shape(objective, data, output, compared)
     with user_errors(
         lambda error: ModelError(
             f"{name}: the loss raised {describe_error(error)} for outputs of shape "
@@ -219,15 +223,35 @@ def _check_evaluation(objective: Objective, model: nn.Module) -> None:
             close_batches(batches)
         metrics = (objective.metric, *objective.reported)
         batch, evaluation = given.map(_copy), BatchEvaluation(objective, metrics)
-        evaluation.update(predict_batch(model, batch), batch)
-        for index in range(len(metrics)):
-            evaluation.metric(index)
+        output = predict_batch(model, batch)
+        with user_errors(partial(_evaluation_error, name, metrics, output, given.compared)):
+            evaluation.update(output, batch)
+            for index in range(len(metrics)):
+                evaluation.metric(index)
         _require_unchanged(name, "metric", "targets", batch.tensors, given.tensors)
         return
     targets = data.validation.targets.clone()
     for metric in (objective.metric, *objective.reported):
         evaluate_metric(objective, predict(model, data.validation.inputs), targets, metric)
         _require_unchanged(name, "metric", "targets", [targets], [data.validation.targets])
+
+
+def _evaluation_error(
+    name: str, metrics: Sequence[Metric], output: Any, compared: Any, error: BaseException
+) -> ObjectiveError:
+    """Return the error for a loss or metrics that raised on the first validation batch."""
+    if is_out_of_memory(error):
+        return ModelError(
+            f"{name}: memory ran out in loss and metrics of the first validation batch "
+            f"({describe_error(error)}): make the batches smaller."
+        )
+    keys = ", ".join(metric.key for metric in metrics)
+    return ModelError(
+        f"{name}: the loss or the metric ({keys}) raised {describe_error(error)}"
+        f"{user_code_location(error)} for outputs of shape {describe_shapes(output)} and targets "
+        f"of shape {describe_shapes(compared)}: choose a loss and a metric for such outputs and "
+        "targets, or make the model's outputs fit them."
+    )
 
 
 def _copy(value: Any) -> Any:
@@ -251,14 +275,18 @@ def _require_unchanged(
             )
 
 
-def _check_shape(objective: Objective, data: Data, output: Any, targets: Tensor) -> None:
-    """Check that a built-in loss can set an output against the targets."""
-    name = _objective_name(objective)
+def _check_is_tensor(name: str, output: Any) -> None:
+    """Check that a built-in loss gets one tensor."""
     if not isinstance(output, Tensor):
         raise ModelError(
             f"{name}: the model returns {describe_type(output)}, the built-in loss takes one "
             "tensor: return one, or give a loss of your own."
         )
+
+
+def _check_shape(objective: Objective, data: Data, output: Tensor, targets: Tensor) -> None:
+    """Check that a built-in loss can set an output against the targets."""
+    name = _objective_name(objective)
     fits = _class_shape_fits if data.task == Task.CLASSIFICATION else _quantity_fits
     if not fits(data, output, targets):
         finding, advice = _expected_output(data, targets)

@@ -19,9 +19,10 @@ from ..table import read_table
 from .samples import as_samples
 
 _EXPECTED_RESULT = (
-    "return Data, (x, y), pairs ((x, y), (x, y), (x, y)) of training, validation and test, "
-    "(x_train, y_train, x_val, y_val), the same with x_test and y_test, or a mapping with these "
-    "names"
+    "return (x, y), pairs ((x, y), (x, y), (x, y)) of training, validation and test, "
+    "(x_train, y_train, x_val, y_val), the same with x_test and y_test, a mapping with these "
+    "names, or data sets or loaders of torch's, as (train, validation) or (train, validation, "
+    "test)"
 )
 _SPLIT_NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
 _PAIR_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test",))

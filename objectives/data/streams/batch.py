@@ -31,6 +31,7 @@ TARGET_NAMES = ("labels", "label", "targets", "target", "y")
 """Keys of a dict that name its targets, where `proxy.target` names none; the first counts."""
 
 _NUMBER_KINDS = "biufc"  # of NumPy arrays that torch takes
+_WHOLE_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,6 +259,21 @@ def describe_inputs(batch: Batch, *, skip: int = 0) -> str:
     if batch.kwargs:
         return describe_shapes(batch.kwargs, skip=skip)
     return ", ".join(describe_shapes(part, skip=skip) for part in batch.args)
+
+
+def describe_ranges(batch: Batch) -> str:
+    """Return between what the whole numbers of a batch lie, part by part; "" where it has none."""
+    parts = {
+        **{f"input {place + 1}": value for place, value in enumerate(batch.args)},
+        **batch.kwargs,
+        "targets": batch.targets,
+    }
+    return ", ".join(
+        f"{name} from {int(tensor.min())} to {int(tensor.max())}"
+        for name, value in parts.items()
+        for tensor in find_tensors(value)
+        if isinstance(tensor, Tensor) and tensor.dtype in _WHOLE_TYPES and tensor.numel()
+    )
 
 
 def _as_tensors(value: Any) -> Any:

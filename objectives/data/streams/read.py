@@ -31,6 +31,7 @@ from .batch import Batch, find_tensors
 from .describe import describe_split
 from .feed import Feed, LoaderFeed, MapFeed, StreamFeed, epoch_steps
 from .loader_settings import LoaderSettings, as_it_is
+from .samples import recognise_task
 from .source import BatchData
 from .split_source import SplitSource
 
@@ -134,7 +135,7 @@ def _make_data(
         test=sources[2] if len(sources) > 2 else None,
         example=train,
         batch_size=max(settings[0].batch_size or 0, train.rows),
-        task=task or _recognise_task(train.targets),
+        task=task or recognise_task(train.targets),
         outputs=None if classes is None else len(classes),
         classes=classes,
         notes=(*lines, *notes),
@@ -278,7 +279,8 @@ def _stream_feed(
         settings,
         pass_steps=pass_steps,
         steps=steps,
-        rows=length if steps == pass_steps else None,
+        # Without a batch size, what the stream counts are whole batches.
+        rows=length if steps == pass_steps and settings.batch_size is not None else None,
         repeated=training,
     )
 
@@ -363,12 +365,6 @@ def _check_targets(name: str, examples: list[Batch]) -> None:
             f"{name}: a batch of the {with_targets} data has targets, one of the {without} data "
             "has none: give both, or neither."
         )
-
-
-def _recognise_task(targets: Any) -> Task | None:
-    if not isinstance(targets, Tensor):
-        return None
-    return Task.REGRESSION if targets.is_floating_point() else Task.CLASSIFICATION
 
 
 def _class_names(part: Any) -> tuple[str, ...] | None:

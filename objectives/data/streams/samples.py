@@ -1,14 +1,15 @@
 """Samples of a data set, whichever way it comes: the first ones, their shape, how many there are.
 
 Entry points: `first_rows`, which a model is tried out on; `input_shape`, `training_rows`,
-`steps_per_epoch`.
+`steps_per_epoch`; `recognise_task` and `has_label_columns` of the targets of a batch.
 """
 
 import math
+from typing import Any
 
 from torch import Tensor
 
-from ..dataset import Data
+from ..dataset import Data, Task
 from ..split import max_train_rows, share_rows
 from .batch import Batch
 from .source import BatchData
@@ -73,3 +74,30 @@ def sample_counts(data: Data | BatchData) -> tuple[int, int]:
         )
         return train, validation
     return len(data.train), len(data.validation)
+
+
+def recognise_task(targets: Any) -> Task | None:
+    """Return what the targets of a batch ask for; None where they are several, or none.
+
+    Whole numbers and true/false are classes, fractions quantities, but for several columns of 0
+    and 1 alone: these are labels, yes or no each.
+    """
+    if not isinstance(targets, Tensor):
+        return None
+    if targets.is_floating_point() and not has_label_columns(targets):
+        return Task.REGRESSION
+    return Task.CLASSIFICATION
+
+
+def has_label_columns(targets: Any) -> bool:
+    """Return whether targets `[n, k, ...]` are 0 and 1, and not just one "yes" in each row.
+
+    With one "yes" in each they are one class of `k`, written as shares.
+    """
+    return (
+        isinstance(targets, Tensor)
+        and targets.ndim > 1
+        and targets.shape[1] > 1
+        and bool(((targets == 0) | (targets == 1)).all())
+        and bool((targets.sum(dim=1) != 1).any())
+    )

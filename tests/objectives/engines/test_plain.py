@@ -14,6 +14,7 @@ from widthwise.objectives.data.dataset import Data, Split, Task
 from widthwise.objectives.data.streams.batch import Batch, read_batch
 from widthwise.objectives.data.streams.source import BatchData
 from widthwise.objectives.engines.plain import PlainEngine
+from widthwise.objectives.errors import ModelError
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.metrics import METRICS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
@@ -360,6 +361,28 @@ def test_a_failure_on_other_shapes_says_so() -> None:
     (first, _) = training(objective(data, lambda w: nn.Linear(6, w["a"]))).train_uninterrupted()
     assert isinstance(first, Exception)
     assert "its inputs are [5] float32 a sample, those of the first batch were [6]" in str(first)
+
+
+def test_a_class_beyond_the_outputs_is_told_by_its_number() -> None:
+    def sample(row: int) -> Any:
+        return torch.ones(6), 5 if row == 20 else row % 3
+
+    study = objective(splits(sample), lambda _: nn.Linear(6, 3))
+    (failed, *_) = training(study).train_uninterrupted()
+    assert isinstance(failed, ModelError)
+    assert "Target 5 is out of bounds" in str(failed)
+    assert "on a batch with targets from 0 to 5: give numbers from 0" in str(failed)
+
+
+def test_float_labels_are_judged_one_by_one() -> None:
+    def sample(row: int) -> Any:
+        return torch.ones(6), torch.tensor([1.0, row % 2, row % 3 == 0])
+
+    study = objective(splits(sample), lambda _: nn.Linear(6, 3))
+    output, labels = torch.randn(8, 3), torch.randint(2, (8, 3)).float()
+    expected = nn.BCEWithLogitsLoss()(output, labels)
+    torch.testing.assert_close(study.loss(output, labels), expected)
+    assert study.metric.name == "accuracy"
 
 
 def test_a_data_set_that_breaks_ends_the_trainings_of_all() -> None:

@@ -327,6 +327,20 @@ class TwoInputs(nn.Module):
         return out
 
 
+class Named(TwoInputs):
+    """Gives its output by name."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        return {"logits": super().forward(x, mask)}
+
+
+class Columns(TwoInputs):
+    """Gives two columns, where the targets have none."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return super().forward(x, mask)[:, None].expand(-1, 2)
+
+
 def in_batches(sample: Callable[[int], Any]) -> BatchData:
     class Rows(Dataset[Any]):
         def __len__(self) -> int:
@@ -385,6 +399,19 @@ def changes_targets(output: Tensor, targets: Tensor) -> Tensor:
             {"sample": lambda row: {**two_inputs(row), "y": {"a": 1.0, "b": 2.0}}},
             "loss",
             id="several targets without a loss of their own",
+        ),
+        pytest.param(
+            {"build": lambda widths: Named(widths["a"])},
+            "the model returns a dict, the built-in loss takes one tensor",
+            id="a mapping for a built-in loss",
+        ),
+        pytest.param(
+            {
+                "build": lambda widths: Columns(widths["a"]),
+                "loss": lambda output, targets: (output - targets).square().mean(),
+            },
+            "for outputs of shape [8, 2] float32 and targets of shape [8] float32: choose a loss",
+            id="columns that fit two rows by chance",
         ),
         pytest.param(
             {"loss": "model"}, 'loss = "model" takes the loss that forward returns', id="no loss"

@@ -285,6 +285,7 @@ def test_a_table_from_a_function_is_prepared_like_a_file() -> None:
         pytest.param(lambda: (X, 3.0), "a single value", id="scalar target"),
         pytest.param(lambda: (X[:30], Y[:30], X[30:, :2], Y[30:]), "shapes", id="shapes"),
         pytest.param(lambda: (row for row in X), "returned a generator", id="generator"),
+        pytest.param(lambda: None, "data sets or loaders of torch", id="loaders named"),
         pytest.param(lambda: ((row for row in X), Y), "a generator of type object", id="lazy x"),
         pytest.param(lambda: (X, (y for y in Y)), "returned a generator as targets", id="lazy y"),
         pytest.param(lambda: (np.empty((0, 3)), np.empty(0)), "0 rows", id="empty"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset, random_split
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, random_split
 from widthwise.objectives.data.dataset import Task
 from widthwise.objectives.data.streams.read import StreamOptions, read_batched
 from widthwise.objectives.errors import DataError
@@ -53,6 +53,19 @@ def test_two_data_sets_have_no_test_split() -> None:
     assert data.validation.rows == 4
 
 
+def test_a_stream_that_batches_by_itself_counts_batches_and_not_samples() -> None:
+    class Batches(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            return iter([(torch.zeros(8, 4), torch.zeros(8, dtype=torch.int64))] * 6)
+
+        def __len__(self) -> int:
+            return 6
+
+    data = both(DataLoader(Batches(), batch_size=None))
+    assert (data.train.steps, data.train.rows) == (6, None)
+    assert data.notes[0].startswith("training data: 6 batches of 8;")
+
+
 def test_a_loader_keeps_its_batch_size_and_a_data_set_has_the_specs() -> None:
     data = read((DataLoader(Numbered(50), batch_size=8), Numbered(50)), batch_size=25)
     assert data.batch_size == 8
@@ -89,6 +102,8 @@ def test_the_lines_say_what_was_recognised() -> None:
     [
         pytest.param(torch.zeros(8), Task.REGRESSION, id="fractions"),
         pytest.param(torch.zeros(8, dtype=torch.int64), Task.CLASSIFICATION, id="whole numbers"),
+        pytest.param(torch.ones(8, 3), Task.CLASSIFICATION, id="labels"),
+        pytest.param(torch.rand(8, 3), Task.REGRESSION, id="columns of fractions"),
     ],
 )
 def test_the_targets_tell_the_task(target: Any, task: Task) -> None:
