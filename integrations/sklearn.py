@@ -191,7 +191,7 @@ class _WidthSearch(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         Raises:
             ValueError: A parameter makes no sense.
         """
-        for name in ("hidden_layers", "min_width", "max_width"):
+        for name in ("hidden_layers", "min_width", "max_width", "batch_size"):
             value: Any = getattr(self, name)
             if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")

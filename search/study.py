@@ -54,6 +54,7 @@ def create_or_join_study(
     *,
     find_existing: Callable[[str], StudyRow | None] = lambda _name: None,
     priority: int | None = None,
+    from_python: bool = False,
 ) -> StudyRow:
     """Put a study into the database, or join the same one that is there.
 
@@ -67,6 +68,7 @@ def create_or_join_study(
         find_existing: Returns the study of a name if there is one, without making anything; with it
             another spec is refused before the model is loaded and its costs are counted.
         priority: Of the study among those of a pool; None leaves it, 0 of a new one.
+        from_python: Whether it is a call from Python, which no command line goes on with.
 
     Raises:
         SearchError: The spec does not work, or nothing is feasible.
@@ -108,7 +110,7 @@ def create_or_join_study(
     if priority is not None:
         set_priority(database, study, priority)
     if not created:
-        _join_existing(database, study, spec, console)
+        _join_existing(database, study, spec, console, from_python=from_python)
     objective = problem.loop_objective
     if objective is not None and read_reference_figures(database, study) is None:
         figures = judge_reference_models(
@@ -157,7 +159,9 @@ def _other_spec(study: StudyRow, differences: Mapping[str, tuple[Any, Any]]) -> 
     )
 
 
-def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Console) -> None:
+def _join_existing(
+    database: Database, study: StudyRow, spec: Spec, console: Console, *, from_python: bool
+) -> None:
     ledger = Ledger(database, study, worker=worker_name())
     counts = ledger.reader.counts()
     if spec.study.trials > counts.budget and ledger.reader.closing() is None:
@@ -171,10 +175,8 @@ def _join_existing(database: Database, study: StudyRow, spec: Spec, console: Con
     if count_finished(counts) == counts.budget:
         more = format_command("resume", study.name, options=["--trials", "+20"])
         ending = "its budget is spent" if ledger.reader.closing() is None else "it ended itself"
-        console.print(
-            f"{ending}; `{more}` adds to it",
-            markup=False,
-        )
+        adds = "a larger `trials` adds to it" if from_python else f"`{more}` adds to it"
+        console.print(f"{ending}; {adds}", markup=False)
 
 
 def reopen_study(
@@ -330,7 +332,7 @@ def run_to_the_end(
         confirm: Whether to confirm the answer.
         stop: Learns of a stop that is asked for meanwhile.
         untrained_ok: Whether to go on where nothing is learned.
-        command: What goes on with the study; None for the command line's own.
+        command: The call from Python that goes on with the study; None for the command line's own.
 
     Raises:
         NothingLearned: The study was stopped, as it learns nothing.
@@ -343,6 +345,7 @@ def run_to_the_end(
         lambda: database,
         console,
         find_existing=lambda name: find_study(database, name),
+        from_python=command is not None,
     )
     worker_count = resolve_worker_count(
         worker_count, database, study.name, options, console, launcher
@@ -364,7 +367,8 @@ def run_to_the_end(
         reopen_study(database, study.name, None, console, untrained_ok=True)
         exit_code = run()
     if (reason := reader.untrained_reason()) is not None:
-        raise NothingLearned(reason)
+        insist = "; `untrained_ok=True` goes on all the same" if command is not None else ""
+        raise NothingLearned(reason.removesuffix(".") + insist if insist else reason)
     if exit_code:
         raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
     if confirm:
@@ -376,5 +380,6 @@ def run_to_the_end(
             worker_count=worker_count,
             launcher=launcher,
             stop=stop,
+            from_python=command is not None,
         )
     return study

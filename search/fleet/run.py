@@ -150,7 +150,11 @@ def _report_end(
     counts = reader.counts()
     finished_trials, budget = count_finished(counts), counts.budget
     if (reason := reader.untrained_reason()) is not None:
-        insist = format_command("resume", study.name, options=["--untrained-ok"])
+        insist = (
+            format_command("resume", study.name, options=["--untrained-ok"])
+            if command is None
+            else "untrained_ok=True"
+        )
         console.print(
             f"stopped with {finished_trials} of {budget} trials done. {reason} `{insist}` goes on "
             "all the same.",

@@ -87,10 +87,11 @@ def confirm_finished(
     worker_count: int,
     launcher: Launcher = Launcher.LOCAL,
     stop: StopRequest | None = None,
+    from_python: bool = False,
 ) -> None:
     """Confirm a study whose workers have ended in good order, or write in a line why not.
 
-    The arguments are those of `confirm_study`.
+    The arguments are those of `confirm_study`; `from_python` tells a call that is none of a shell.
 
     Raises:
         FollowUpStopped: A stop was asked for, or the workers ended early.
@@ -98,7 +99,7 @@ def confirm_finished(
     """
     stop = stop or StopRequest()
     row = load_study(database, name)
-    if (reason := _reason_against(database, row)) is not None:
+    if (reason := _reason_against(database, row, from_python=from_python)) is not None:
         console.print(f"not confirmed: {reason}", markup=False, soft_wrap=True)
         return
     with stop_on_signals(stop.request):
@@ -200,7 +201,7 @@ def confirm_study(
 
 
 def _reason_against(
-    database: Database, row: StudyRow, *, tell_untrained: bool = True
+    database: Database, row: StudyRow, *, tell_untrained: bool = True, from_python: bool = False
 ) -> str | None:
     """Return why a study cannot be confirmed, even if it is finished; None where nothing is."""
     from ..sampler.best_candidate import MIN_TRAININGS
@@ -218,9 +219,10 @@ def _reason_against(
     complete = reader.counts().complete
     if complete < MIN_TRAININGS:
         more = format_command("resume", row.name, options=["--trials", f"+{MIN_TRAININGS}"])
+        adds = "a larger `trials` adds some" if from_python else f"`{more}` adds some"
         return (
             f"{complete} of its trainings are complete, and {MIN_TRAININGS} are needed to choose "
-            f"by; `{more}` adds some"
+            f"by; {adds}"
         )
     return None
 

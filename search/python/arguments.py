@@ -117,7 +117,7 @@ class Arguments:
         if not section:
             hint = did_you_mean(key, [*_KEY_SECTIONS, *_RENAMED, "references"])
             raise SpecError(
-                f"{_SOURCE}: there is no keyword '{key}'{': ' + hint if hint else ''}; it takes "
+                f"{_SOURCE}: there is no keyword '{key}'{': ' + hint if hint else '.'} It takes "
                 "those of its signature and the keys of [study], [model] and [proxy] in a spec"
             )
         if key in FUNCTION_KEYS and not isinstance(value, str):

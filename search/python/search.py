@@ -142,6 +142,11 @@ def search(
             check_device(device)
         except (ValueError, TypeError):
             raise SpecError(f"device: found {device!r}, expected {EXPECTED_DEVICES}") from None
+    if storage is not None and not isinstance(storage, str):
+        raise SpecError(
+            f"storage: found {describe_type(storage)}, expected the URL of a database as a text, "
+            'such as "sqlite:///widthwise.db"'
+        )
     arguments = Arguments(
         widths=widths,
         data=data,

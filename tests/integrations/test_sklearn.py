@@ -155,6 +155,7 @@ def test_noise_is_fitted_too() -> None:
     ("parameters", "sentence"),
     [
         ({"hidden_layers": 0}, "hidden_layers is 0, expected a whole number of at least 1"),
+        ({"batch_size": "x"}, "batch_size is 'x', expected a whole number"),
         ({"min_width": 64}, "min_width 64 is above max_width 32"),
         ({"max_width": 3.5}, "max_width is 3.5"),
         ({"n_jobs": 0}, "n_jobs is 0"),

@@ -21,7 +21,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import is_fake
 from widthwise.objectives.errors import ImportFailure
 from widthwise.objectives.user_code import load_object
-from widthwise.search.errors import FingerprintMismatch, NothingFeasible, SpecError
+from widthwise.search.errors import FingerprintMismatch, NothingFeasible, NothingLearned, SpecError
 from widthwise.search.python.result import SearchResult
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.queries import LedgerReader
@@ -248,6 +248,7 @@ def test_ctrl_c_leaves_a_partial_result_and_the_same_call_goes_on(
         ({"batchsize": 3}, "no keyword 'batchsize': did you mean 'batch_size'"),
         ({"workers": 0}, "workers: found 0, expected a whole number from 1"),
         ({"workers": "two"}, "workers: found a str"),
+        ({"storage": Path("a.db")}, "storage: found a PosixPath, expected the URL"),
         ({"device": "gpu"}, "device: found 'gpu'"),
         ({"metric": 3}, "metric is a int, expected a function"),
         ({"good_enough": 0.9}, "target goes with goal"),
@@ -257,6 +258,25 @@ def test_ctrl_c_leaves_a_partial_result_and_the_same_call_goes_on(
 def test_bad_input_is_one_sentence(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         search(**changes)
+
+
+def test_what_can_be_done_is_said_as_python_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    for _ in range(2):
+        search(trials=2, storage=storage, name="short", confirm=True, progress=True)
+    told = capsys.readouterr().err
+    assert "its budget is spent; a larger `trials` adds to it" in told
+    assert "not confirmed: 2 of its trainings are complete" in told
+    assert "a larger `trials` adds some" in told
+    assert "widthwise resume" not in told
+
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(300, 4)), random.integers(0, 3, 300)
+    with pytest.raises(NothingLearned, match="`untrained_ok=True` goes on all the same"):
+        search(data=noise, trials=12, epochs=1, untrained_ok=False, progress=True)
+    assert "widthwise resume" not in capsys.readouterr().err
 
 
 def test_nothing_feasible_leaves_nothing_behind(
