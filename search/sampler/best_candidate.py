@@ -22,6 +22,7 @@ from ..goal import Goal, GoalKind, cheapest_index, is_good_enough, meets_target
 from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
 from ..space.neighbourhood import Candidates, hash_rows, unique_rows
+from ..surrogate.difference import value_posteriors
 from ..surrogate.observations import Floats
 from .acquisition import MAX_SCORED, top_by_ei
 from .companions import CompanionParameters
@@ -39,6 +40,10 @@ With 1 the true quality is as good from ten trainings on, and far better after f
 
 MIN_TRAININGS = 4
 """Trainings below which the surrogate has no ground to recommend, or confirm, anything."""
+
+MAX_INTEGRATED = 64
+"""Trainings up to which an estimate integrates over all noise that explains them: of few, the
+likeliest noise is often too small, and so is the interval. More of them tell the noise."""
 
 MAX_REFUSALS = 32
 """Candidates that may turn out to break a limit by their own costs before none is recommended."""
@@ -161,6 +166,35 @@ def best_candidate(
             return _describe(best_row, answers, goal, companion_parameters)
         refused = np.concatenate([refused, best_hash])
     return None
+
+
+def judged_moments(
+    posterior: ConstrainedPosterior, history: History, encoded: Floats
+) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of the metric of candidates that an answer names.
+
+    Args:
+        posterior: As fitted to the history.
+        history: What was tried.
+        encoded: The surrogate's columns of the candidates, [n, columns].
+
+    Returns:
+        Two arrays [n], higher is better. Of few trainings they integrate over all noise that
+        explains them (`surrogate.difference`).
+    """
+    if len(history.values) > MAX_INTEGRATED:
+        return posterior.metric.predict(encoded)
+    posteriors = value_posteriors(
+        posterior.train_inputs[: len(history.values)],
+        history.values,
+        encoded,
+        width_count=history.observed.shape[1],
+        fidelity=history.fidelity,
+    )
+    return (
+        np.asarray([posterior.mean for posterior in posteriors]),
+        np.asarray([posterior.deviation for posterior in posteriors]),
+    )
 
 
 def _answer_pool(feasible_set: FeasibleSet, goal: Goal, answers: _AnswerScores) -> AnswerPool:
@@ -303,7 +337,9 @@ def _describe(
 ) -> BestCandidate:
     """Return the candidate with its interval, and whether it was trained."""
     history, companion_row = answers.history, answers.companion_row
-    row_mean, row_deviation = answers.posterior.metric.predict(answers.encode(row[None, :]))
+    row_mean, row_deviation = judged_moments(
+        answers.posterior, history, answers.encode(row[None, :])
+    )
     mean, deviation = goal.sign * float(row_mean[0]), float(row_deviation[0])
     trained_hashes = hash_rows(history.observed[history.is_full_fidelity])
     return BestCandidate(

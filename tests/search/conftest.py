@@ -52,7 +52,7 @@ class CommandLine:
         return {**inherited, "WIDTHWISE_STORAGE": self.storage}
 
     def __call__(
-        self, *arguments: str | Path, timeout: float = 120, **environment: str
+        self, *arguments: str | Path, timeout: float = 280, **environment: str
     ) -> CommandResult:
         completed = subprocess.run(
             [COMMAND, *map(str, arguments)],

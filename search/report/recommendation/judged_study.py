@@ -14,18 +14,14 @@ from numpy.typing import NDArray
 
 from ...goal import Goal, GoalKind, cheapest_index, meets_target
 from ...sampler.baselines import AGREEING_NAMES
-from ...sampler.best_candidate import AnswerPool, answer_pool
+from ...sampler.best_candidate import AnswerPool, answer_pool, judged_moments
 from ...sampler.history import History
 from ...sampler.posterior import ConstrainedPosterior
 from ...space.feasible_set import FeasibleSet, stack_rows
 from ...space.limits import Limits
 from ...space.neighbourhood import hash_rows
 from ...space.space import Space
-from ...surrogate.difference import (
-    DifferencePosterior,
-    difference_posteriors,
-    value_posteriors,
-)
+from ...surrogate.difference import DifferencePosterior, difference_posteriors
 from ...surrogate.observations import Floats
 from ...trial.history import CompletedTrial
 from .candidate import Estimate, JudgedCandidate
@@ -33,10 +29,6 @@ from .candidate import Estimate, JudgedCandidate
 CostCounter = Callable[[Mapping[str, int]], Mapping[str, float]]
 """Widths by name → exact costs by name."""
 Widths = Mapping[str, int]
-
-MAX_INTEGRATED = 64
-"""Trainings up to which an estimate integrates over all noise that explains them: of few, the
-likeliest noise is often too small, and so is the interval. More of them tell the noise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,19 +161,7 @@ class JudgedStudy:
     def _moments(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Return mean and standard deviation of the metric of candidates, higher being better."""
         assert self.posterior is not None
-        encoded = self.space.encode(rows)
-        if len(self.history.values) > MAX_INTEGRATED:
-            return self.posterior.metric.predict(encoded)
-        posteriors = value_posteriors(
-            self.space.encode(self.history.observed),
-            self.history.values,
-            encoded,
-            fidelity=self.history.fidelity,
-        )
-        return (
-            np.asarray([posterior.mean for posterior in posteriors]),
-            np.asarray([posterior.deviation for posterior in posteriors]),
-        )
+        return judged_moments(self.posterior, self.history, self.space.encode(rows))
 
     @cached_property
     def _trial_by_widths(self) -> dict[tuple[tuple[str, int], ...], CompletedTrial]:
