@@ -1,7 +1,7 @@
 """An objective: what is built from widths, on which data, by which loss and metric.
 
 Entry points: `Objective`, the protocol that training and cost counting ask of it;
-`make_objective`, which makes one from a builder or a family; `has_built_in_loss`.
+`make_objective`, which makes one from a builder or a family; `build_module`; `has_built_in_loss`.
 `training.check_builder` tries one out before a study starts.
 """
 
@@ -96,20 +96,7 @@ class ModuleObjective:
             ModelError: The builder raised, or returned no module. An exception for memory that ran
                 out is passed on as it is: it is an outcome of the trial, not a mistake.
         """
-        with user_errors(
-            lambda error: ModelError(
-                f"{self.name}: build(widths) raised {describe_error(error)}; the widths were "
-                f"{dict(widths)}: make it build every candidate of the space."
-            ),
-            keep_out_of_memory=True,
-        ):
-            module: Any = self.builder(dict(widths))
-        if not isinstance(module, nn.Module):
-            raise ModelError(
-                f"{self.name}: build(widths) returned {describe_type(module)}: it must return a "
-                "torch.nn.Module."
-            )
-        return self._materialised(module)
+        return self._materialised(build_module(self.name, self.builder, widths))
 
     def _materialised(self, module: nn.Module) -> nn.Module:
         """Return a model with its lazy layers made, by one forward pass of two rows of zeros.
@@ -141,6 +128,34 @@ class ModuleObjective:
 def _zeros_like(value: Any) -> Any:
     """Return zeros of a tensor's shape and type, on the device in force."""
     return torch.zeros(value.shape, dtype=value.dtype) if isinstance(value, Tensor) else value
+
+
+def build_module(name: str, builder: Builder, widths: Mapping[str, int]) -> nn.Module:
+    """Return what a builder makes of widths.
+
+    Args:
+        name: The builder for people.
+        builder: `builder(widths)`, user code or a family.
+        widths: By name.
+
+    Raises:
+        ModelError: It raised, or returned no module. An exception for memory that ran out is passed
+            on as it is: it is an outcome of the trial, not a mistake.
+    """
+    with user_errors(
+        lambda error: ModelError(
+            f"{name}: build(widths) raised {describe_error(error)}; the widths were "
+            f"{dict(widths)}: make it build every candidate of the space."
+        ),
+        keep_out_of_memory=True,
+    ):
+        module: Any = builder(dict(widths))
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            f"{name}: build(widths) returned {describe_type(module)}: it must return a "
+            "torch.nn.Module."
+        )
+    return module
 
 
 def has_built_in_loss(objective: Objective) -> bool:

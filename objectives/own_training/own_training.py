@@ -13,10 +13,11 @@ from typing import Any, NoReturn, final
 
 from torch import Tensor, nn
 
-from ..errors import MetricError, ModelError, TrainingError, describe_error, describe_type
+from ..errors import MetricError, TrainingError
 from ..model.metrics import METRICS, Direction, Metric
+from ..model.objective import build_module
 from ..training.step import TensorSpec
-from ..user_code import load_object, user_errors
+from ..user_code import load_object
 
 TrainFunction = Callable[..., Any]
 """`train(widths, trial) -> a number, a mapping, None after reports, or a generator of them`."""
@@ -50,20 +51,7 @@ class OwnTraining:
             ModelError: The builder raised, or returned no module.
         """
         assert self.builder is not None, "nothing is counted without a builder"
-        with user_errors(
-            lambda error: ModelError(
-                f"{self.model_name}: build(widths) raised {describe_error(error)}; the widths were "
-                f"{dict(widths)}: make it build every candidate of the space."
-            ),
-            keep_out_of_memory=True,
-        ):
-            module: Any = self.builder(dict(widths))
-        if not isinstance(module, nn.Module):
-            raise ModelError(
-                f"{self.model_name}: build(widths) returned {describe_type(module)}: it must "
-                "return a torch.nn.Module."
-            )
-        return module
+        return build_module(str(self.model_name), self.builder, widths)
 
 
 def load_own_training(
