@@ -1,4 +1,8 @@
-"""No pickle is read: not from the database, not from a checkpoint, not between processes."""
+"""No pickle is read: not from the database, not from a checkpoint, not between processes.
+
+But for one: a Python program that searches with objects of its own hands them to the workers that
+it starts itself, in a file that only its user can read (`objectives.held_objects`).
+"""
 
 from __future__ import annotations
 
@@ -93,7 +97,10 @@ def test_a_study_that_goes_on_from_a_checkpoint_reads_none(
 
 
 def test_no_room_can_read_one():
-    for file in (file for room in ROOMS for file in (ROOT / room).rglob("*.py")):
+    files = {file for room in ROOMS for file in (ROOT / room).rglob("*.py")}
+    own_objects = ROOT / "objectives" / "held_objects.py"
+    assert own_objects in files
+    for file in sorted(files - {own_objects}):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
                 case ast.Import(names=names):
