@@ -170,6 +170,7 @@ class Read(Dataset):
         return x, x[:1]
 
 def load():
+    import torch._dynamo  # what the first optimizer imports is no data: some 70 MiB
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + CAP, resource.RLIM_INFINITY))
     try:
