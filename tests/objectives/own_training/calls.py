@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.own_training.own_training import OwnTraining, reported_metric
 from widthwise.objectives.own_training.train import train_own
+from widthwise.objectives.own_training.trial import Trial
 from widthwise.objectives.training.settings import Halving, ProxySettings
 
 
@@ -49,3 +50,17 @@ def train_to_result(function: Callable[..., Any], folder: Path, **options: Any) 
     result = call_train(function, folder, **options)
     assert isinstance(result, TrainingResult), result
     return result
+
+
+class Drained(Exception):
+    """What a worker that stops raises."""
+
+
+def report_ten(trial: Trial) -> float:
+    for step in range(1, 11):
+        trial.report(step, step / 10)
+    return 1.0
+
+
+def report_all(widths: Mapping[str, int], trial: Trial) -> float:
+    return report_ten(trial)

@@ -1,4 +1,4 @@
-"""What a problem is to its workers: which keys of a spec change its fingerprint."""
+"""What a problem is to its workers: its fingerprint, its variants, what fits into memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from widthwise.objectives.errors import DataError
+from widthwise.search.problem import build
 from widthwise.search.problem.problem import Problem, problem_fingerprint
 from widthwise.search.spec.spec import parse_spec
+from widthwise.tests.search.bench import HarnessFactory
 
 SECTIONS: dict[str, Any] = {
     "study": {"name": "digits", "trials": 40},
@@ -93,3 +96,40 @@ def test_todays_model_is_a_baseline_where_it_is_a_candidate(
     names = [name for b in problem.suggester.baselines for name in b.name.split(" = ")]
     assert ("today" in names) == is_trained
     assert "largest that fits" in names
+
+
+def test_all_trainings_of_a_candidate_have_to_fit(new_harness: HarnessFactory) -> None:
+    """The largest candidate takes 40,000 bytes for each of its 24 trainings; 60 % of what is free
+    is used."""
+    study = new_harness(trials=2, replicas=2, folds=3, repeats=2, rate_factors=[0.5, 1.0])
+    for free, fits in ((None, None), (3_200_000, 2), (3_199_999, 1), (1000, 1)):
+        assert study.problem.max_in_memory(lambda _, free=free: free) == fits
+
+
+def test_a_memory_limit_above_what_candidates_take_does_not_keep_them_apart(
+    new_harness: HarnessFactory,
+) -> None:
+    study = new_harness(trials=2, limits={"train_memory": "1 MB"})
+    # 60 % of what is free, over 40,000 bytes.
+    assert study.problem.max_in_memory(lambda _: 1_000_000) == 15
+
+
+def test_more_folds_than_rows_are_refused_before_the_study_starts(
+    new_harness: HarnessFactory,
+) -> None:
+    new_harness(trials=1, folds=32)
+    with pytest.raises(DataError, match=r"^proxy\.folds: .*33 folds need as many rows.* 32"):
+        new_harness(trials=1, folds=33)
+
+
+def test_data_is_read_once_for_all_variants(
+    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = new_harness(trials=1)
+    monkeypatch.setattr(build, "load_data", None)  # calling it would raise
+    variant = study.problem.variant({"proxy.learning_rate": 0.5})
+    assert variant.objective.data is study.problem.objective.data
+    assert study.problem.variant({"proxy.learning_rate": 0.5}) is variant
+    assert variant.settings.learning_rate == 0.5
+    with pytest.raises(TypeError):
+        study.problem.variant({"study.seed": 1})

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import update
 from widthwise.objectives.training.snapshot import Snapshot
 from widthwise.search.errors import Drained, SpecError
 from widthwise.search.trial import checkpoints as module
@@ -20,6 +21,8 @@ from widthwise.search.trial.checkpoints import (
 )
 from widthwise.search.trial.watch import BatchWatch, Unwatched
 from widthwise.storage.database.database import Database, resolve_url
+from widthwise.storage.database.tables import slots
+from widthwise.storage.ledger.ledger import PlannedTrial
 from widthwise.storage.ledger.slot import Slot, StudyRow
 from widthwise.tests.one_slot import settle_one
 from widthwise.tests.search.bench import FixedWatch, HarnessFactory, StudyHarness, make_harness
@@ -322,3 +325,40 @@ def test_a_lost_slots_checkpoint_stays_for_whoever_has_it_now(
     assert [outcome.kind for outcome in outcomes] == ["lost", "complete"]
     assert checkpoints.slot_folder(0).exists() == (not done)
     assert not checkpoints.slot_folder(1).exists()
+
+
+def test_a_planned_training_goes_on_from_its_own_checkpoint(
+    new_harness: HarnessFactory, tmp_path: Path
+) -> None:
+    study = new_harness(trials=1, epochs=3, patience=0)
+    study.ledger().add_planned(
+        [
+            PlannedTrial(
+                widths={"a": 5},
+                seed=1,
+                origin="recommended",
+                overrides={"proxy.learning_rate": 0.05},
+            )
+        ]
+    )
+    checkpoints = StudyCheckpoints(folder=tmp_path / "kept", fingerprint="f", interval=0.0)
+    steps = iter([False] * 2 + [True] * 100)
+    interrupted = study.runner(checkpoints=checkpoints)
+    with pytest.raises(Drained):
+        interrupted.run_batch(
+            study.ledger().claim_many(1), FixedWatch(stop_requested=lambda: next(steps))
+        )
+    assert (checkpoints.slot_folder(1)).is_dir()
+    study.steal_leases([1])
+    study.database.write(
+        lambda connection: connection.execute(
+            update(slots).where(slots.c.number == 1).values(state="free")
+        )
+    )
+    [slot] = study.ledger().claim_many(1)
+    for overrides, resumed in (({"proxy.learning_rate": 0.1}, False), (slot.overrides, True)):
+        trial = replace(slot, overrides=overrides)
+        evaluated = study.runner()._binder().evaluate_costs(trial)
+        assert isinstance(evaluated, BoundSlot)
+        writer = CheckpointWriter(checkpoints, [evaluated], Unwatched())
+        assert (writer.load(0) is not None) is resumed

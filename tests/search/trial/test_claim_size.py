@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from widthwise.search.problem.engine import MAX_CLAIM_SIZE
 from widthwise.search.trial.claim_size import ClaimSizer
+from widthwise.tests.search.bench import HarnessFactory
 
 
 @dataclass
@@ -78,3 +79,16 @@ def test_a_claim_is_of_one_or_more_and_fits(
     assert size >= 1
     assert fits is None or size <= max(1, fits)
     assert size <= (fixed or MAX_CLAIM_SIZE)
+
+
+@pytest.mark.parametrize(("fits", "size"), [(2, 2), (0, 1), (None, 5)])
+def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, size: int) -> None:
+    study = new_harness(trials=8, at_once=5)
+    assert (
+        len(
+            study.supervisor(
+                claim_sizer=ClaimSizer(fixed=5, max_in_memory=lambda: fits)
+            ).run_batch()
+        )
+        == size
+    )

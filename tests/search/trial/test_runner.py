@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import update
-from widthwise.objectives.errors import CostError, DataError, ModelError
+from widthwise.objectives.errors import CostError, ModelError
 from widthwise.objectives.interrupt import note_interrupts
 from widthwise.objectives.loop.train import train
 from widthwise.search.errors import Drained, Exhausted, TooManyFailures
-from widthwise.search.problem import build
 from widthwise.search.problem.seeds import trial_seed
 from widthwise.search.sampler.suggest import Suggester, Suggestion
-from widthwise.search.trial.bind import BoundSlot
-from widthwise.search.trial.checkpoints import CheckpointWriter, StudyCheckpoints
 from widthwise.search.trial.claim_size import ClaimSizer
 from widthwise.search.trial.watch import Unwatched
-from widthwise.storage.database.tables import slots
 from widthwise.storage.ledger.ledger import PlannedTrial, WidthBinding
 from widthwise.tests.search.bench import FixedWatch, HarnessFactory
 
@@ -330,43 +324,6 @@ def test_a_slot_lost_before_its_trial_is_opened_is_not_trained(new_harness: Harn
     ]
 
 
-@pytest.mark.parametrize(("fits", "size"), [(2, 2), (0, 1), (None, 5)])
-def test_memory_bounds_a_claim(new_harness: HarnessFactory, fits: int | None, size: int) -> None:
-    study = new_harness(trials=8, at_once=5)
-    assert (
-        len(
-            study.supervisor(
-                claim_sizer=ClaimSizer(fixed=5, max_in_memory=lambda: fits)
-            ).run_batch()
-        )
-        == size
-    )
-
-
-def test_all_trainings_of_a_candidate_have_to_fit(new_harness: HarnessFactory) -> None:
-    """The largest candidate takes 40,000 bytes for each of its 24 trainings; 60 % of what is free
-    is used."""
-    study = new_harness(trials=2, replicas=2, folds=3, repeats=2, rate_factors=[0.5, 1.0])
-    for free, fits in ((None, None), (3_200_000, 2), (3_199_999, 1), (1000, 1)):
-        assert study.problem.max_in_memory(lambda _, free=free: free) == fits
-
-
-def test_a_memory_limit_above_what_candidates_take_does_not_keep_them_apart(
-    new_harness: HarnessFactory,
-) -> None:
-    study = new_harness(trials=2, limits={"train_memory": "1 MB"})
-    # 60 % of what is free, over 40,000 bytes.
-    assert study.problem.max_in_memory(lambda _: 1_000_000) == 15
-
-
-def test_more_folds_than_rows_are_refused_before_the_study_starts(
-    new_harness: HarnessFactory,
-) -> None:
-    new_harness(trials=1, folds=32)
-    with pytest.raises(DataError, match=r"^proxy\.folds: .*33 folds need as many rows.* 32"):
-        new_harness(trials=1, folds=33)
-
-
 # Planned trainings
 
 
@@ -434,44 +391,3 @@ def test_an_override_that_is_no_spec_fails_its_own_trial_alone(new_harness: Harn
     supervisor = study.supervisor(claim_sizer=ClaimSizer(fixed=2))
     kinds = {outcome.number: outcome.kind for outcome in supervisor.run_batch()}
     assert kinds == {1: "retry", 2: "complete"}
-
-
-def test_data_is_read_once_for_all_variants(
-    new_harness: HarnessFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = new_harness(trials=1)
-    monkeypatch.setattr(build, "load_data", None)  # calling it would raise
-    variant = study.problem.variant({"proxy.learning_rate": 0.5})
-    assert variant.objective.data is study.problem.objective.data
-    assert study.problem.variant({"proxy.learning_rate": 0.5}) is variant
-    assert variant.settings.learning_rate == 0.5
-    with pytest.raises(TypeError):
-        study.problem.variant({"study.seed": 1})
-
-
-def test_a_planned_training_goes_on_from_its_own_checkpoint(
-    new_harness: HarnessFactory, tmp_path: Path
-) -> None:
-    study = new_harness(trials=1, epochs=3, patience=0)
-    study.ledger().add_planned([plan(5, learning_rate=0.05)])
-    checkpoints = StudyCheckpoints(folder=tmp_path / "kept", fingerprint="f", interval=0.0)
-    steps = iter([False] * 2 + [True] * 100)
-    interrupted = study.runner(checkpoints=checkpoints)
-    with pytest.raises(Drained):
-        interrupted.run_batch(
-            study.ledger().claim_many(1), FixedWatch(stop_requested=lambda: next(steps))
-        )
-    assert (checkpoints.slot_folder(1)).is_dir()
-    study.steal_leases([1])
-    study.database.write(
-        lambda connection: connection.execute(
-            update(slots).where(slots.c.number == 1).values(state="free")
-        )
-    )
-    [slot] = study.ledger().claim_many(1)
-    for overrides, resumed in (({"proxy.learning_rate": 0.1}, False), (slot.overrides, True)):
-        trial = replace(slot, overrides=overrides)
-        evaluated = study.runner()._binder().evaluate_costs(trial)
-        assert isinstance(evaluated, BoundSlot)
-        writer = CheckpointWriter(checkpoints, [evaluated], Unwatched())
-        assert (writer.load(0) is not None) is resumed
