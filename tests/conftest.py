@@ -1,6 +1,7 @@
 """Databases for tests: SQLite files, and a real PostgreSQL that is started on demand."""
 
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -51,6 +52,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         seconds_by_file[item.path] = max(seconds, seconds_by_file.get(item.path, 0))
     items.sort(key=lambda item: -seconds_by_file[item.path])
+
+
+@pytest.fixture(autouse=True)
+def _same_memory_limits() -> Iterator[None]:
+    """Fail the test that leaves this process less memory than all tests after it need."""
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)
+    before = [resource.getrlimit(kind) for kind in kinds]
+    yield
+    assert [resource.getrlimit(kind) for kind in kinds] == before
 
 
 class PostgresqlServer:
