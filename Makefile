@@ -21,7 +21,7 @@ demo: .venv/ready  ## search an MLP's three hidden widths on digits under three 
 	$(BIN)/widthwise run examples/digits.toml --workers 2
 
 test: .venv/ready browser  ## run the whole test suite (SQLite and a real PostgreSQL)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
 		--dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 faults: .venv/ready  ## prove what is promised about workers that die, a line a promise

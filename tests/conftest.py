@@ -54,6 +54,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -seconds_by_file[item.path])
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: tests of faults wait much of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def _same_memory_limits() -> Iterator[None]:
     """Fail the test that leaves this process less memory than all tests after it need."""
