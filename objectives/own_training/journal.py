@@ -97,9 +97,12 @@ class Journal:
         lines = []
         for line in text.splitlines():
             try:
-                lines.append(json.loads(line))
+                given = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(given, dict):
+                break
+            lines.append(given)
         return lines
 
     def _write(self, mode: str, *lines: Mapping[str, Any]) -> None:

@@ -95,18 +95,19 @@ class ReportedProgress:
             self._ask({})
         return self.stopped
 
-    def report(self, step: Any, value: Any) -> None:
-        """Take a value of the metric.
+    def report(self, step: Any, value: Any, others: Mapping[str, Any] | None = None) -> None:
+        """Take a value of the metric, and values of other names at the same step.
 
         Raises:
             StopTraining: The training is to end.
-            TrainingError: The step or the value is none.
+            TrainingError: The step or a value is none.
         """
         if self.stopped:
             raise StopTraining
         try:
             step_number = self._read_step(step)
             number = read_number(value, "trial.report(step, value): the value")
+            kept = _read_others(others or {})
         except TrainingError as error:
             self._fail(error)
         if not math.isfinite(number):
@@ -115,27 +116,28 @@ class ReportedProgress:
             )
             self._stop()
         self._last_step = step_number
-        self.journal.report(step_number, number, self.seconds)
-        self._tell_figures({self._metric.key: number})
-        self._judge_rungs(step_number, number)
         self._ask({0: number})
+        if not self.lost:  # whoever has taken the trial over writes the same journal
+            self.journal.report(step_number, number, self.seconds)
+            if kept:
+                self.journal.log(kept)
+            self._tell_figures({self._metric.key: number, **kept})
+            self._judge_rungs(step_number, number)
         if self.stopped:
             raise StopTraining
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """Take values of other names; what is not finite is left out.
+        """Take values of other names, unless it was told to end; what is not finite is left out.
 
         Raises:
             TrainingError: One is no number.
         """
+        if self.stopped:
+            return
         try:
-            numbers = {
-                name: read_number(value, f"trial.log({name}=…): the value")
-                for name, value in values.items()
-            }
+            kept = _read_others(values)
         except TrainingError as error:
             self._fail(error)
-        kept = {name: number for name, number in numbers.items() if math.isfinite(number)}
         self.journal.log(kept)
         self._tell_figures(kept)
 
@@ -194,3 +196,12 @@ class ReportedProgress:
         """Raise what is wrong with a report, and keep it: user code may catch it."""
         self.failure = self.failure or error
         raise error
+
+
+def _read_others(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return values of other names than the metric's as numbers, without what is not finite."""
+    numbers = {
+        name: read_number(value, f"trial.log({name}=…): the value")
+        for name, value in values.items()
+    }
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}

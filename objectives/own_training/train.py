@@ -138,7 +138,7 @@ def _call(
             "asyncio.run, and return a number."
         )
     if inspect.isgenerator(returned):
-        returned = _exhaust(returned, trial, own, progress)
+        returned = _exhaust(returned, own, progress)
     if progress.stopped:
         return None
     if returned is None:
@@ -155,7 +155,7 @@ def _call(
     return read_number(returned, "what train(widths, trial) returned")
 
 
-def _exhaust(generator: Any, trial: Trial, own: OwnTraining, progress: ReportedProgress) -> Any:
+def _exhaust(generator: Any, own: OwnTraining, progress: ReportedProgress) -> Any:
     """Report what a generator yields, a number or a mapping a step; return what it returns."""
     try:
         while True:
@@ -163,10 +163,10 @@ def _exhaust(generator: Any, trial: Trial, own: OwnTraining, progress: ReportedP
                 item = next(generator)
             except StopIteration as end:
                 return end.value
+            others: dict[str, Any] = {}
             if isinstance(item, Mapping):
                 value, others = read_metrics(item, own.metric.name, "train(widths, trial) yielded")
                 step = others.pop("step", progress.next_step)
-                trial.log(**others)
             elif item is None or isinstance(item, str | bytes):
                 raise TrainingError(
                     f"train(widths, trial) yielded {describe_value(item)}: expected the "
@@ -174,9 +174,13 @@ def _exhaust(generator: Any, trial: Trial, own: OwnTraining, progress: ReportedP
                 )
             else:
                 step, value = progress.next_step, item
-            trial.report(step, value)
-    finally:
-        generator.close()
+            progress.report(step, value, others)
+    except BaseException:
+        try:
+            generator.close()
+        except BaseException as error:  # what ended it before says more
+            raise_if_interrupt(error)
+        raise
 
 
 def _described(error: BaseException, own: OwnTraining) -> BaseException:

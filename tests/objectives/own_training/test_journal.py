@@ -44,6 +44,15 @@ def test_a_line_that_was_cut_off_is_left_out_and_spoils_no_other(path: Path, cut
     assert Journal(path, IDENTITY).curve == again.curve
 
 
+@pytest.mark.parametrize("line", ["4", "[1, 2]", "null", '"step"', "not JSON"])
+def test_a_line_that_is_none_ends_what_is_read(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(f'{line}\n{{"step": 4, "value": 0.4, "seconds": 8.0}}\n')
+    again = Journal(path, IDENTITY)
+    assert again.curve == [(1.0, 0.1), (2.0, 0.2), (3.0, 0.3)]
+    assert again.logged == {"f1": 0.6, "loss": 1.5}
+
+
 def test_a_step_that_is_reported_again_takes_the_place_of_all_from_it_on(path: Path) -> None:
     Journal(path, IDENTITY).report(2, 0.9, seconds=1.0)
     assert Journal(path, IDENTITY).curve == [(1.0, 0.1), (2.0, 0.9)]

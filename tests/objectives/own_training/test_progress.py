@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from widthwise.objectives.own_training.journal import Journal
 from widthwise.objectives.own_training.trial import Trial
 from widthwise.objectives.training.settings import Halving
 
@@ -94,6 +95,52 @@ def test_a_lost_training_has_no_result(function: Any, tmp_path: Path) -> None:
         return [0] if step >= 4 else []
 
     assert call_train(function, tmp_path, callback=callback) is None
+
+
+@pytest.mark.parametrize(("ends", "steps"), [("lost", 3), ("drained", 4)])
+def test_what_is_reported_after_a_loss_is_the_new_owners_to_write(
+    ends: str, steps: int, tmp_path: Path
+) -> None:
+    def callback(step: float, metrics: Mapping[int, float]) -> list[int]:
+        if step >= 4 and ends == "drained":
+            raise Drained
+        return [0] if step >= 4 else []
+
+    with suppress(Drained):
+        call_train(swallow_and_go_on, tmp_path, callback=callback)
+    journal = Journal(tmp_path / "reports.jsonl", {"slot": 3, "widths": {"a": 8}})
+    assert [step for step, _ in journal.curve] == list(range(1, steps + 1))
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["pruned", "lost"])
+def test_what_is_logged_after_the_end_is_not_recorded(is_lost: bool, tmp_path: Path) -> None:
+    told: list[Mapping[str, float]] = []
+
+    def callback(step: float, metrics: Mapping[int, float]) -> list[int]:
+        return [0] if is_lost and step >= 4 else []
+
+    def tell(step: float, figures: Mapping[str, float]) -> None:
+        told.append(figures)
+
+    def train(widths: Widths, trial: Trial) -> float:
+        trial.log(before=1.0)
+        try:
+            return report_ten(trial)
+        finally:
+            trial.log(after=1.0)
+
+    call_train(
+        train,
+        tmp_path,
+        halving=Halving(eta=2, first=4),
+        other_rung_scores={} if is_lost else {4.0: [0.5, 0.6]},
+        callback=callback,
+        report=tell,
+    )
+    journal = Journal(tmp_path / "reports.jsonl", {"slot": 3, "widths": {"a": 8}})
+    assert journal.logged == {"before": 1.0}
+    assert {"before": 1.0} in told
+    assert {"after": 1.0} not in told
 
 
 @every_function

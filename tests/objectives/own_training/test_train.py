@@ -102,10 +102,18 @@ def test_what_is_reported_and_logged_is_told_at_its_step(tmp_path: Path) -> None
         trial.log(loss=2.0, odd=math.nan)
         trial.report(2, 0.5)
 
-    train_to_result(
-        train, tmp_path, report=lambda step, figures: told.append((step, dict(figures)))
-    )
+    def generate(widths: Widths, trial: Trial) -> Iterator[dict[str, float]]:
+        yield {"accuracy": 0.25, "loss": 2.0, "odd": math.nan}
+        yield {"accuracy": 0.5, "step": 3}
+
+    def tell(step: float, figures: Mapping[str, float]) -> None:
+        told.append((step, dict(figures)))
+
+    train_to_result(train, tmp_path, report=tell)
     assert told == [(1, {"accuracy": 0.25}), (1, {"loss": 2.0}), (2, {"accuracy": 0.5})]
+    told.clear()
+    assert train_to_result(generate, tmp_path, report=tell).reported == {"loss": 2.0}
+    assert told == [(1, {"accuracy": 0.25, "loss": 2.0}), (3, {"accuracy": 0.5})]
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_end(tmp_path: Path) -> None:
@@ -277,6 +285,17 @@ def test_what_it_raises_is_a_sentence(
     assert isinstance(error, TrainingError)
     for word in ("mine.py:train", *words):
         assert word in str(error)
+
+
+def test_a_generator_that_does_not_end_hides_nothing(tmp_path: Path) -> None:
+    def generate(widths: Widths, trial: Trial) -> Iterator[Any]:
+        for given in ("high", 0.5):
+            with suppress(GeneratorExit):  # as a careless user may write it
+                yield given
+
+    error = call_train(generate, tmp_path)
+    assert isinstance(error, TrainingError)
+    assert "yielded 'high' (str)" in str(error)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
