@@ -37,8 +37,9 @@ class _NoWarning(Warning):
 
 
 def _working_folder() -> int:
-    # By its descriptor: it may be renamed or deleted meanwhile.
-    return os.open(".", os.O_RDONLY)
+    # By its descriptor: it may be renamed or deleted meanwhile. As a path where the system knows
+    # that: to go back asks for no right to read the folder, and then neither does this.
+    return os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
 
 
 def _go_back(descriptor: int) -> None:

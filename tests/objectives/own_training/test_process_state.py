@@ -133,6 +133,27 @@ def test_a_folder_that_is_gone_is_gone_back_from(tmp_path: Path) -> None:
     assert Path.cwd() == before
 
 
+def test_a_folder_that_may_not_be_read_is_gone_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.chmod(0o311)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionError):
+            list(Path().iterdir())
+        with restored_process_state():
+            os.chdir("/")
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+    assert Path().samefile(folder)
+
+
 def test_it_is_put_back_after_an_exception_too() -> None:
     before = torch.get_default_dtype()
     with suppress(ValueError), restored_process_state():
