@@ -9,7 +9,6 @@ Entry point: `train_own`.
 
 from __future__ import annotations
 
-import gc
 import inspect
 import json
 import math
@@ -29,6 +28,7 @@ from ..randomness import Randomness
 from ..training.settings import ProxySettings
 from ..user_code import is_out_of_memory, user_code_location
 from .journal import Journal
+from .memory import release_memory
 from .numbers import read_metrics, read_number
 from .own_training import OwnTraining
 from .process_state import restored_process_state
@@ -114,7 +114,7 @@ def train_own(
         except BaseException as raised:
             raise_if_interrupt(raised)
             error = raised
-        _release_memory(device)
+        release_memory(device, (error, progress.failure, progress.interruption))
         if progress.interruption is not None:
             raise progress.interruption
         if progress.lost:
@@ -198,13 +198,6 @@ def _described(error: BaseException, own: OwnTraining) -> BaseException:
     described = TrainingError(f"{own.name} raised {error_text}.")
     described.__cause__ = error  # with its traceback
     return described
-
-
-def _release_memory(device: torch.device) -> None:
-    """Give back what the training held: nothing of it may count against the next one."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _result(
