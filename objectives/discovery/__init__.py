@@ -1,0 +1,1 @@
+"""Discovery: the widths of an existing module, found without editing it."""
