@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,17 @@ class BoundSlot:
         """The candidate."""
         assert self.slot.widths is not None, "a bound slot has widths"
         return self.slot.widths
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What Optuna's trial says of it from its start, by name."""
+        return {
+            "origin": self.slot.origin,
+            "seed": self.seed,
+            **self.slot.overrides,
+            **self.costs,
+            **{f"{name}_seconds": value for name, value in self.measured_costs.items()},
+        }
 
     @property
     def is_feasible(self) -> bool:
@@ -166,16 +177,7 @@ class Binder:
             TrialStart(
                 slot=bound_slot.slot,
                 constraints=bound_slot.constraints,
-                attributes={
-                    "origin": bound_slot.slot.origin,
-                    "seed": bound_slot.seed,
-                    **bound_slot.slot.overrides,
-                    **bound_slot.costs,
-                    **{
-                        f"{name}_seconds": value
-                        for name, value in bound_slot.measured_costs.items()
-                    },
-                },
+                attributes=bound_slot.attributes,
             )
             for bound_slot in bound_slots
         ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...storage.errors import LeaseLost
 from ...storage.ledger.ledger import Ledger, Settlement, Slot
 from ...storage.ledger.slot import TrialOutcome
+from ...storage.projection.projection import SLOT_ATTRIBUTE
 from ..goal import Goal
 from ..units import format_cost
 from .outcome import SlotOutcome, Unsettled
@@ -73,9 +74,10 @@ def training_settlement(
         NO_BETTER_THAN_CONSTANT: constant_fields.get(NO_BETTER_THAN_CONSTANT),
         **device_fields,
     }
+    # What we say of a trial ourselves keeps its name.
+    own_names = {*attributes, *bound_slot.attributes, SLOT_ATTRIBUTE}
     for name, value in result.reported.items():
-        # What we say of a trial ourselves keeps its name.
-        attributes[f"reported_{name}" if name in attributes else name] = value
+        attributes[f"reported_{name}" if name in own_names else name] = value
     stored_result: dict[str, Any] = {
         "test": result.test_value,
         "train": result.train_value,

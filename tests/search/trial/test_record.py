@@ -166,8 +166,26 @@ def test_metrics_beside_the_one_that_is_searched_are_shown_everywhere(
 
 
 def test_a_name_of_ours_stays_ours() -> None:
-    slot = Slot(number=0, token="t", attempt=1, widths={"a": 8}, origin="sampler", trial_id=1)
-    bound_slot = BoundSlot(slot=slot, seed=7, costs={}, measured_costs={}, constraints={})
+    slot = Slot(
+        number=0,
+        token="t",
+        attempt=1,
+        widths={"a": 8},
+        origin="plan",
+        trial_id=1,
+        overrides={"proxy.learning_rate": 0.1},
+    )
+    bound_slot = BoundSlot(
+        slot=slot,
+        seed=7,
+        costs={"parameters": 80},
+        measured_costs={"latency": 0.001},
+        constraints={},
+    )
+    ours = [
+        *("test", "origin", "seed", "slot", "parameters", "latency_seconds"),
+        "proxy.learning_rate",
+    ]
     result = TrainingResult(
         outcome=TrainingOutcome.COMPLETE,
         value=0.5,
@@ -187,7 +205,10 @@ def test_a_name_of_ours_stays_ours() -> None:
         parameters=10,
         peak_memory=None,
         detail=None,
-        reported={"test": 7.0, "f1": 0.75},
+        reported={**dict.fromkeys(ours, 7.5), "f1": 0.75, "macs": 2.5},
     )
     attributes = training_settlement(bound_slot, result, "cpu").result["attributes"]
-    assert (attributes["test"], attributes["reported_test"], attributes["f1"]) == (0.25, 7.0, 0.75)
+    assert attributes["test"] == 0.25
+    assert {name: attributes[f"reported_{name}"] for name in ours} == dict.fromkeys(ours, 7.5)
+    assert 7.5 not in [attributes.get(name) for name in ours], "what Optuna's trial has is kept"
+    assert (attributes["f1"], attributes["macs"]) == (0.75, 2.5)
