@@ -220,6 +220,11 @@ class ProxySection(Section):
                 "halving compares trainings at steps below epochs, which is not set: set epochs to "
                 "the last step that your function reports"
             )
+        if self.length_factor not in (None, 1) and self.epochs is None:
+            raise ValueError(
+                f"length_factor: found {self.length_factor:g}, a factor on epochs, which is not "
+                "set: set epochs, which your function finds in trial.epochs, or leave it out"
+            )
         return self
 
     def _is_set(self, key: str) -> bool:

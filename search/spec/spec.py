@@ -87,6 +87,11 @@ class Spec(Section):
                 f'model.family is "{model.family}", found train in [proxy]: a family is made for '
                 "data that Widthwise reads; name your own build, or the costs, or leave [model] out"
             )
+        if model.options:
+            raise ValueError(
+                f"model: {', '.join(model.options)} goes with a family, found train in [proxy]: "
+                "take it away, and do inside your function what it would say"
+            )
         if model.build is not None and model.inputs is None and model.costs is None:
             raise ValueError(
                 "model.inputs is missing: say what the model of build is called with, as "
@@ -101,6 +106,7 @@ class Spec(Section):
                 "[model] names no build with its inputs; name them, or take the limit away"
             )
         if self.counts_costs:
+            self._check_references_counted()
             return
         limited = self.limits.counted_limits
         if limited:
@@ -113,6 +119,15 @@ class Spec(Section):
                 f'study.goal: found "{self.study.goal}", but nothing is known of costs, as [model] '
                 "names neither build nor costs; name one"
             )
+
+    def _check_references_counted(self) -> None:
+        """Check that a builder which a limit is a share of has inputs to be counted on."""
+        for _, name in self.limits.relative_bounds.values():
+            if isinstance(self.references[name], str) and self.model.inputs is None:
+                raise ValueError(
+                    f"references.{name} is a builder, which is counted on model.inputs, found "
+                    "none: give its widths, or name build with inputs"
+                )
 
     @property
     def counts_costs(self) -> bool:

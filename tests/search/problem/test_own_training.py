@@ -105,7 +105,18 @@ def test_inputs_are_written_as_on_the_command_line(
         ({"proxy": {"learning_rate": 0.1}}, ["learning_rate", "inside your function"]),
         ({"proxy": {"metric": "mine.py:metric"}}, ["mine.py:metric", "expected the name"]),
         ({"proxy": {"halving": 3}}, ["halving", "epochs"]),
+        ({"proxy": {"length_factor": 2.5}}, ["length_factor: found 2.5", "epochs"]),
         ({"model": {"family": "mlp"}}, ["model.family", "build"]),
+        ({"model": {"activation": "relu", "norm": "batch"}}, ["activation, norm goes with a fam"]),
+        ({"model": {"costs": "mine.py:costs", "dropout": 0.1}}, ["dropout goes with a family"]),
+        (
+            {
+                "model": {"costs": "mine.py:costs"},
+                "limits": {"parameters": "50% of today"},
+                "references": {"today": "mine.py:build"},
+            },
+            ["references.today is a builder", "model.inputs, found none", "give its widths"],
+        ),
         ({"model": {"build": "mine.py:build"}}, ["model.inputs is missing", "costs"]),
         ({"model": {"inputs": "4"}}, ["model.inputs goes with build"]),
         (
@@ -127,8 +138,27 @@ def test_what_means_nothing_to_it_is_refused_in_a_sentence(
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "today"),
+    [
+        ({"costs": "mine.py:costs"}, {"a": 8}),
+        ({"build": "mine.py:build", "inputs": "4"}, "mine.py:today"),
+    ],
+    ids=["widths", "a builder"],
+)
+def test_a_limit_may_be_a_share_of_a_reference(model: Any, today: Any, folder: Path) -> None:
+    (folder / "mine.py").write_text(CODE + "\ndef today():\n    return build({'a': 8})\n")
+    spec = parse_spec(
+        sections(model=model, limits={"parameters": "50% of today"}, references={"today": today})
+    )
+    problem = Problem.load(spec, folder)
+    # Half of 8 * 8 + 3.
+    assert problem.spec.limits.parameters == 33
+
+
 def test_one_training_a_candidate_may_be_said(folder: Path) -> None:
-    spec = parse_spec(sections(proxy={"folds": 1, "repeats": 1, "replicas": 1, "at_once": 1}))
+    once = {"folds": 1, "repeats": 1, "replicas": 1, "at_once": 1, "length_factor": 1}
+    spec = parse_spec(sections(proxy=once))
     assert Problem.load(spec, folder).settings.trainings == 1
 
 
