@@ -187,10 +187,14 @@ def _is_library_class(class_: type) -> bool:
     return _is_library_module(class_.__module__)
 
 
-def _is_library_module(name: str) -> bool:
-    """Return whether a module is Python's own or an installed package's: its version is its own."""
-    top = name.partition(".")[0]
-    if top == "__main__":
+def _is_library_module(name: str | None) -> bool:
+    """Return whether a module is Python's own or an installed package's: its version is its own.
+
+    Args:
+        name: Of the module; None of code that was run under no name.
+    """
+    top = (name or "").partition(".")[0]
+    if top in ("", "__main__"):
         return False
     if top in sys.stdlib_module_names:
         return True
@@ -223,10 +227,18 @@ def _array_numbers(array: Any) -> Iterator[tuple[str, bytes | memoryview]]:
     array = numpy.asarray(array)
     yield "array", f"{array.dtype} {array.shape}".encode()
     if array.dtype.hasobject:
-        for item in array.reshape(-1):
-            yield "item", content_hash(item).encode()
+        yield from _items(array)
+    elif array.nbytes == 0:
+        yield "numbers", b""
     else:
-        yield "numbers", numpy.ascontiguousarray(array).tobytes()
+        # Seen as they lie, not copied: a file that is mapped may be larger than the memory.
+        yield "numbers", memoryview(numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8))
+
+
+def _items(array: Any) -> Iterator[tuple[str, bytes | memoryview]]:
+    """Return the hash of each object in an array."""
+    for item in array.reshape(-1):
+        yield "item", content_hash(item).encode()
 
 
 def _table_numbers(table: Any) -> Iterator[tuple[str, bytes | memoryview]]:
@@ -240,8 +252,13 @@ def _table_numbers(table: Any) -> Iterator[tuple[str, bytes | memoryview]]:
         kinds, columns = [(str(table.name), str(table.dtype))], [table]
     yield "columns", repr(kinds).encode()
     for column in columns:
-        hashes = pandas.util.hash_array(numpy.asarray(column.to_numpy(dtype=object)))
-        yield "numbers", hashes.tobytes()
+        cells = numpy.asarray(column.to_numpy(dtype=object))
+        try:
+            hashes = pandas.util.hash_array(cells)
+        except TypeError:  # cells that Python itself has no hash of, such as lists
+            yield from _items(cells)
+        else:
+            yield "numbers", hashes.tobytes()
 
 
 def _state(value: object) -> object:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +57,13 @@ def cyclic() -> list[Any]:
     return items
 
 
+def nameless() -> Any:
+    namespace: dict[str, Any] = {}
+    exec("def f(x): return x + 1", namespace)
+    assert namespace["f"].__module__ is None
+    return namespace["f"]
+
+
 EQUAL: dict[str, Callable[[], Any]] = {
     "a closure": lambda: scaled_by(3),
     "code of a prompt": lambda: defined("def f(x): return x + 1"),
@@ -62,6 +72,8 @@ EQUAL: dict[str, Callable[[], Any]] = {
     "a tensor": lambda: torch.arange(6.0),
     "a tensor of bits": lambda: torch.tensor([1.5, 2.5], dtype=torch.bfloat16),
     "a table": lambda: pd.DataFrame({"a": [1, None], "b": ["x", "y"]}),
+    "a table of lists": lambda: pd.DataFrame({"a": [[1, 2], np.ones(2)], "b": [1, 2]}),
+    "code under no name": nameless,
     "an object": lambda: Pairs(3),
     "a loader": lambda: loader([1.0, 2.0]),
     "a set": lambda: {"one", "two", "three"},
@@ -107,6 +119,10 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "an array of words": (np.array(["a", "b"], dtype=object), np.array(["a", "c"], dtype=object)),
     "a tensor": (torch.zeros(2), torch.ones(2)),
     "a cell of a table": (pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [1, 3]})),
+    "a list in a table": (
+        pd.DataFrame({"a": [[1, 2], [3]]}),
+        pd.DataFrame({"a": [[1, 2], [4]]}),
+    ),
     "the name of a column": (pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]})),
     "an attribute": (Pairs(3), Pairs(4)),
     "the rows of a loader": (loader([1.0, 2.0]), loader([1.0, 3.0])),
@@ -121,6 +137,40 @@ OTHER: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize(("first", "second"), OTHER.values(), ids=OTHER)
 def test_what_makes_a_difference_is_seen(first: Any, second: Any) -> None:
     assert content_hash(first) != content_hash(second)
+
+
+ARRAYS: dict[str, Any] = {
+    "no dimension": np.array(3.0),
+    "empty": np.zeros((0, 3)),
+    "words": np.array(["a", "bc"]),
+    "words of no letters": np.zeros(2, dtype="U0"),
+    "swapped bytes": np.arange(3, dtype=">i4"),
+    "dates": np.array(["2020-01-01"], dtype="M8[D]"),
+    "records": np.array([(1, 2.0)], dtype=[("a", "i2"), ("b", "f8")]),
+    "every other": np.arange(6)[::2],
+    "columns first": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+}
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_an_array_is_its_kind_its_shape_and_its_bytes_row_by_row(array: Any) -> None:
+    expected = hashlib.sha256()
+    kind = f"{array.dtype} {array.shape}".encode()
+    for label, content in (("array", kind), ("numbers", array.tobytes())):
+        expected.update(f"{label}:{len(content)}:".encode() + content)
+    assert content_hash(array) == expected.hexdigest()
+
+
+def test_a_mapped_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "x", dtype="f4", mode="w+", shape=(2_000, 1_000))
+    mapped[1000] = 1.0
+    tracemalloc.start()
+    try:
+        content_hash(mapped)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < mapped.nbytes / 10
 
 
 def test_another_process_finds_the_same() -> None:
