@@ -45,24 +45,23 @@ def trials_table(records: Sequence[SlotRecord], widths: Sequence[str], metric: s
 
 def _row(record: SlotRecord, widths: Sequence[str], metric: str) -> dict[str, Any]:
     result = record.result or {}
-    own = dict(record.widths or {})
-    costs = {
-        name: value
-        for name, value in {**result.get("costs", {}), **result.get("measured", {})}.items()
-        # A width may be called as a cost is.
-        if name not in own
-    }
-    nan = float("nan")
+    own = record.widths or {}
+    widths_in_order = {name: own.get(name) for name in widths}
+    value = float("nan") if record.value is None else record.value
     return {
-        **{name: own.get(name) for name in widths},
-        metric: nan if record.value is None else record.value,
+        **widths_in_order,
+        metric: value,
         "spread": _number(result.get("attributes", {}).get("spread")),
         **{name: _number(value) for name, value in result.get("reported", {}).items()},
-        **costs,
+        **result.get("costs", {}),
+        **result.get("measured", {}),
         "origin": record.origin,
         "outcome": str(record.outcome or record.state),
         **{name: _number(result.get(name)) for name in _FIGURES if name != "seed"},
         "seed": result.get("seed", record.seed),
+        # A width may be called as any of these is: its column is its own.
+        **widths_in_order,
+        metric: value,
     }
 
 

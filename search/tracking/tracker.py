@@ -45,14 +45,15 @@ class TrackedTrial:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """Widths, costs and the rest, by names that differ."""
-        return {
-            **self.widths,
+        """Widths, costs and the rest; a width's name is its own, also where it is "seed"."""
+        others = {
             **{f"cost/{name}": value for name, value in self.costs.items()},
             **{str(name): value for name, value in self.overrides.items()},
             "seed": self.seed,
             "origin": self.origin or "",
         }
+        # The second time for their values, the first for their place.
+        return {**self.widths, **others, **self.widths}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ class WandbTracker:
             name=trial.name,
             id=f"{trial.study_id}-{trial.number}",
             group=trial.study,
-            config={**trial.parameters, "trial": trial.number, "attempt": trial.attempt},
+            config={"trial": trial.number, "attempt": trial.attempt, **trial.parameters},
             dir=None if os.environ.get("WANDB_DIR") else str(self._folder),
             reinit="create_new",
             resume="allow",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 from widthwise.search.python.trials_table import trials_table
 from widthwise.storage.ledger.slot import SlotRecord, SlotState, TrialOutcome
 
@@ -56,9 +57,17 @@ def test_what_has_no_value_is_nan_and_what_has_no_widths_no_row() -> None:
     assert math.isnan(table.loc[1, "flops"])
 
 
-def test_a_width_that_is_called_as_a_cost_stays_a_width() -> None:
-    table = trials_table([record(0, widths={"flops": 4})], ["flops"], "accuracy")
-    assert table.loc[0, "flops"] == 4
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("flops", "spread", "f1", "origin", "outcome"),
+        *("test", "train", "epochs", "seconds", "seed"),
+    ],
+)
+def test_a_width_that_is_called_as_another_column_stays_a_width(name: str) -> None:
+    table = trials_table([record(0, widths={name: 4})], [name], "accuracy")
+    assert table.loc[0, name] == 4
+    assert list(table.columns[:2]) == [name, "accuracy"]
 
 
 def test_no_trials_are_an_empty_table_with_its_columns() -> None:

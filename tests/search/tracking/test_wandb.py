@@ -55,7 +55,8 @@ def test_several_runs_at_once_are_kept_offline(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_DIR", raising=False)
     tracker = WandbTracker("widths", tmp_path)
-    runs = [tracker.start(a_trial(number)) for number in (7, 8)]
+    widths = {"hidden1": 64, "trial": 32}
+    runs = [tracker.start(a_trial(number, widths=widths)) for number in (7, 8)]
     for step in (1, 2):
         for offset, run in enumerate(runs):
             run.report(step, {"accuracy": step / 4 + offset})
@@ -67,7 +68,7 @@ def test_several_runs_at_once_are_kept_offline(
     [made] = [record.run for record in records if record.WhichOneof("record_type") == "run"][:1]
     assert (made.project, made.display_name, made.run_group) == ("widths", "digits/7", "digits")
     config = {item.key: json.loads(item.value_json) for item in made.config.update}
-    assert config["hidden1"] == 64
+    assert (config["hidden1"], config["trial"], config["attempt"]) == (64, 32, 1)
     assert config["cost/parameters"] == 4810
     history = _history(records)
     assert [(row["_step"], row["accuracy"]) for row in history] == [(1, 0.25), (2, 0.5)]
