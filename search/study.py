@@ -370,6 +370,9 @@ def run_to_the_end(
         insist = "; `untrained_ok=True` goes on all the same" if command is not None else ""
         raise NothingLearned(reason.removesuffix(".") + insist if insist else reason)
     if exit_code:
+        if reader.status() == StudyStatus.CANCELLED:
+            opens = opening_command(database, study)
+            raise Drained(f"study {study.name} was cancelled; `{opens}` opens it again")
         raise Drained(f"the workers of {study.name} ended early, with exit code {exit_code}")
     if confirm:
         confirm_finished(

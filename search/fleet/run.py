@@ -180,9 +180,11 @@ def _report_end(
         console.print(f"every feasible candidate was tried: {finished_trials} trials", markup=False)
         return 0
     ending = "cancelled" if cancelled else "stopped"
+    going_on = f"`{command or continue_command(study.name, study.kind)}` goes on"
+    if cancelled and command is not None:  # which leaves a cancelled study as it is
+        going_on = f"`{format_command('continue', study.name)}` opens it again, then {going_on}"
     console.print(
-        f"{ending} with {finished_trials} of {budget} trials done; "
-        f"`{command or continue_command(study.name, study.kind)}` goes on",
+        f"{ending} with {finished_trials} of {budget} trials done; {going_on}",
         markup=False,
         soft_wrap=True,  # so that the command can be copied
     )

@@ -21,11 +21,18 @@ from torch import nn
 from torch._subclasses.fake_tensor import is_fake
 from widthwise.objectives.errors import ImportFailure
 from widthwise.objectives.user_code import load_object
-from widthwise.search.errors import FingerprintMismatch, NothingFeasible, NothingLearned, SpecError
+from widthwise.search.errors import (
+    Drained,
+    FingerprintMismatch,
+    NothingFeasible,
+    NothingLearned,
+    SpecError,
+)
 from widthwise.search.python.result import SearchResult
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.queries import LedgerReader
-from widthwise.storage.ledger.slot import SlotCounts, TrialOutcome
+from widthwise.storage.ledger.slot import SlotCounts, StudyStatus, TrialOutcome
+from widthwise.storage.study.control import set_status
 from widthwise.storage.study.study import load_study
 
 FEATURES, CLASSES = load_iris(return_X_y=True)
@@ -130,6 +137,22 @@ def test_the_same_call_goes_on_and_another_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FingerprintMismatch, match=r'proxy\.data is "python:data@'):
         search(storage=storage, name="mine", data=(FEATURES + 1, CLASSES))
     assert counts(more).budget == 3
+
+
+def test_a_study_that_was_cancelled_says_how_it_is_opened_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: Any = {"storage": f"sqlite:///{tmp_path / 'study.db'}", "name": "mine"}
+    search(**given, trials=1)
+    with Database.open(resolve_url(given["storage"]), create=False) as database:
+        study = load_study(database, "mine")
+        set_status(database, study, StudyStatus.CANCELLED, worker="another")
+    with pytest.raises(Drained, match="study mine was cancelled; `widthwise continue mine` opens"):
+        search(**given, trials=2, progress=True)
+    assert (
+        "cancelled with 1 of 2 trials done; `widthwise continue mine` opens it again, then "
+        '`widthwise.search(…, name="mine", storage=…)` goes on' in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
