@@ -44,13 +44,12 @@ def trials_table(records: Sequence[SlotRecord], widths: Sequence[str], metric: s
 
 
 def _row(record: SlotRecord, widths: Sequence[str], metric: str) -> dict[str, Any]:
-    result = record.result or {}
-    own = record.widths or {}
-    widths_in_order = {name: own.get(name) for name in widths}
-    value = float("nan") if record.value is None else record.value
-    return {
-        **widths_in_order,
-        metric: value,
+    result, values = record.result or {}, record.widths or {}
+    searched = {
+        **{name: values.get(name) for name in widths},
+        metric: float("nan") if record.value is None else record.value,
+    }
+    others = {
         "spread": _number(result.get("attributes", {}).get("spread")),
         **{name: _number(value) for name, value in result.get("reported", {}).items()},
         **result.get("costs", {}),
@@ -59,10 +58,9 @@ def _row(record: SlotRecord, widths: Sequence[str], metric: str) -> dict[str, An
         "outcome": str(record.outcome or record.state),
         **{name: _number(result.get(name)) for name in _FIGURES if name != "seed"},
         "seed": result.get("seed", record.seed),
-        # A width may be called as any of these is: its column is its own.
-        **widths_in_order,
-        metric: value,
     }
+    # A width may be called as any of them is.
+    return {**searched, **others, **searched}
 
 
 def _number(value: Any) -> float:
