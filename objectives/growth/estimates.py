@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 CONFIDENCE = 0.90
@@ -48,7 +48,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     if len(array) < 2:
         return Interval(mean=mean, low=mean - abs(mean), high=mean + abs(mean))
     error = float(array.std(ddof=1)) / len(array) ** 0.5
-    half = float(stats.t.ppf((1 + confidence) / 2, len(array) - 1)) * error
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(array) - 1)) * error
     return Interval(mean=mean, low=mean - half, high=mean + half)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
+import scipy
 
 from ...storage.database.database import Database
 from ...storage.ledger.slot import StudyRow
@@ -190,7 +190,7 @@ def compare_models(
         error = math.sqrt(variance * (1 / count + best.ratio))
         p = 1.0 if difference == 0 else 0.0
         if error > 0:
-            p = float(2 * stats.t.sf(abs(difference) / error, count - 1))
+            p = float(2 * scipy.stats.t.sf(abs(difference) / error, count - 1))
     return ModelComparison(
         model=best, value=trial.value, difference=difference, error=error, p=p, metric=metric
     )

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from scipy import stats
+import scipy
 
 from ...objectives.data.streams.samples import sample_counts
 from ...storage.database.database import Database
@@ -94,7 +94,7 @@ def student_margin(spread: float, trainings: int, ratio: float) -> float:
         trainings: At least 2.
         ratio: Rows that validate a training to rows that it learns from.
     """
-    quantile = float(stats.t.ppf(_PROOF, trainings - 1))
+    quantile = float(scipy.stats.t.ppf(_PROOF, trainings - 1))
     return quantile * spread * math.sqrt(1 + trainings * ratio)
 
 

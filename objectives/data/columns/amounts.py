@@ -8,7 +8,6 @@ Entry point: `split_amounts`.
 """
 
 import re
-import sys
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -82,8 +81,9 @@ DOMINANT_SHARE = 0.95
 
 
 def _characters(category: str) -> str:
+    # The first two planes of Unicode; the others hold ideographs, tags and private characters.
     return "".join(
-        chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code)) == category
+        chr(code) for code in range(0x2_0000) if unicodedata.category(chr(code)) == category
     )
 
 

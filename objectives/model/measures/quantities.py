@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ...data.dataset import Task
@@ -139,18 +139,18 @@ def _by_column(function: Callable[[Any, Any], float]) -> WholeMeasure:
     return WholeMeasure(function=figure)
 
 
-def _correlation(correlate: Callable[..., Any]) -> Callable[[Any, Any], float]:
+def _correlation(name: str) -> Callable[[Any, Any], float]:
     def correlation(target: Any, output: Any) -> float:
         if np.ptp(target) == 0 or np.ptp(output) == 0:  # a constant goes with nothing
             return 0.0
-        return float(correlate(target, output).statistic)
+        return float(getattr(scipy.stats, name)(target, output).statistic)
 
     return correlation
 
 
 EXPLAINED_VARIANCE = _by_column(sklearn_metric("explained_variance_score"))
 """1 - variance of the errors / variance of the targets: as R2, but for a constant shift."""
-PEARSON = _by_column(_correlation(stats.pearsonr))
+PEARSON = _by_column(_correlation("pearsonr"))
 """The linear correlation of outputs and targets."""
-SPEARMAN = _by_column(_correlation(stats.spearmanr))
+SPEARMAN = _by_column(_correlation("spearmanr"))
 """The correlation of their ranks."""

@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ....storage.ledger.slot import widths_key
 from ...trial.history import CompletedTrial
@@ -163,7 +163,7 @@ def judge_proxy(
     short = {item.key: goal.sign * trials[item.key].value for item in both}
     tau = (
         float(
-            stats.kendalltau(
+            scipy.stats.kendalltau(
                 [short[item.key] for item in both], [values.mean(item) for item in both]
             ).statistic
         )

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
+import scipy
 
 GAIN_ERROR = 0.05
 """Two-sided error of an interval that a gain is judged by: 95 %, so 2.5 % for a false
@@ -100,7 +100,7 @@ def critical_value(count: int, *, first: int, most: int, error: float) -> float:
     if reached:
         return boundary[reached[-1]]
     # Fewer than at the first look, as where trainings failed: the first share of the error.
-    return float(stats.t.isf(error * (first / most) ** _SPENDING_POWER / 2, count - 1))
+    return float(scipy.stats.t.isf(error * (first / most) ** _SPENDING_POWER / 2, count - 1))
 
 
 @cache
@@ -124,7 +124,7 @@ def _boundary(counts: tuple[int, ...], error: float) -> dict[int, float]:
         spent = error * (count / most) ** _SPENDING_POWER
         crossing = round((spent - (1.0 - is_on.mean())) * _SIMULATED_RACES)
         if len(boundary) == 0:
-            boundary[count] = float(stats.t.isf(spent / 2, count - 1))  # exactly known
+            boundary[count] = float(scipy.stats.t.isf(spent / 2, count - 1))  # exactly known
         else:
             boundary[count] = float(np.partition(statistic, -crossing - 1)[-crossing - 1])
         is_on &= statistic <= boundary[count]

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from ...goal import Goal, GoalKind
 from .comparison import Comparison, ConfirmedValues, Margin, compare, is_hopeless_above
@@ -201,7 +201,7 @@ def beats_constant(
     deviation = values.seed_deviation()
     if deviation is None:
         return max(float(np.mean(own)) for own in trained) > constant
-    critical = float(stats.t.isf(CONSTANT_ERROR / len(trained), values.freedom))
+    critical = float(scipy.stats.t.isf(CONSTANT_ERROR / len(trained), values.freedom))
     return any(
         float(np.mean(own)) - critical * deviation / math.sqrt(len(own)) > constant
         for own in trained

@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import spearmanr
+import scipy
 
 from ...command import format_command
 from ...surrogate.observations import Floats
@@ -389,5 +389,5 @@ def _trend(trials: Sequence[CompletedTrial], found: dict[int, CurveFindings]) ->
     sizes, ratios = zip(*pairs, strict=True)
     if len(set(sizes)) < 2 or len(set(ratios)) < 2:
         return None
-    outcome = spearmanr(sizes, ratios)
+    outcome = scipy.stats.spearmanr(sizes, ratios)
     return float(outcome.statistic) if outcome.pvalue < TREND_LEVEL else None

@@ -31,8 +31,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
-from scipy.stats import norm
+import scipy
+from scipy.special import ndtri
 
 from ...goal import CONFIDENCE
 from ...surrogate.observations import Floats
@@ -53,8 +53,8 @@ EXPONENTS = np.geomspace(0.02, 5.0, 400)
 """Exponents that are tried: from a logarithm to a step; published ones are 0.05 to 1."""
 
 _TINY = np.finfo(np.float64).tiny
-_QUANTILE = float(norm.ppf(1.0 - TAIL))
-_NORMAL_POINTS = norm.ppf((np.arange(400) + 0.5) / 400)
+_QUANTILE = float(ndtri(1.0 - TAIL))
+_NORMAL_POINTS = ndtri((np.arange(400) + 0.5) / 400)
 """Points of equal probability of a standard normal distribution."""
 
 
@@ -250,7 +250,7 @@ def _refutation(
     mean = np.average(qualities, weights=precision)
     constant_squares = float((precision * (qualities - mean) ** 2).sum())
     rise = (constant_squares - squares) / 2.0 / max(squares / freedom, _TINY)
-    if amplitude <= 0 or f_distribution.sf(rise, 2, freedom) > RISE_LEVEL:
+    if amplitude <= 0 or scipy.stats.f.sf(rise, 2, freedom) > RISE_LEVEL:
         return f"quality does not rise with {what} beyond the noise of a training"
     if _is_refuted(np.log(sizes / sizes.min()), qualities, precision, squares):
         return f"quality does not follow a power law in {what}: it flattens, falls or steps"
@@ -285,7 +285,7 @@ def _fit_profiles(relative: Floats, qualities: Floats, precision: Floats) -> lis
     )
     solvers = inverses @ weighted.transpose(0, 2, 1)
     freedom = len(relative) - 3
-    factor = float(f_distribution.ppf(CONFIDENCE, 1, freedom))
+    factor = float(scipy.stats.f.ppf(CONFIDENCE, 1, freedom))
     profiles = []
     for row in qualities:
         coefficients = solvers @ row
@@ -315,4 +315,4 @@ def _is_refuted(log_sizes: Floats, qualities: Floats, precision: Floats, squares
     solution, *_ = np.linalg.lstsq(design, qualities * roots, rcond=None)
     cubic = float(((qualities * roots - design @ solution) ** 2).sum())
     gain = (squares - cubic) / max(cubic / freedom, _TINY)
-    return bool(f_distribution.sf(gain, 1, freedom) < MISFIT_LEVEL)
+    return bool(scipy.stats.f.sf(gain, 1, freedom) < MISFIT_LEVEL)
