@@ -43,7 +43,8 @@ from .files.data_file import SUFFIXES, is_data_file, read_file
 from .read_options import DEFAULT_OPTIONS, ReadOptions
 from .row_numbers import drop_row_numbers
 from .split import Partition, split_as_given, split_rows
-from .streams.read import DEFAULT_STREAMS, StreamOptions, read_batched
+from .streams.make_feed import DEFAULT_STREAMS, StreamOptions
+from .streams.read import read_batched
 from .streams.source import BatchData
 from .target import Target, encode_target, recognise_target
 

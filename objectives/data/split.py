@@ -52,6 +52,10 @@ DEFAULT_REPEATS = 3
 """Times that the folds of data with fewer are dealt out."""
 
 
+SPLIT_KEYS = (("train", "training"), ("val", "valid", "validation"), ("test",))
+"""Names that each split may have in a mapping of them."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Partition:
     """Row numbers of the three splits; together every row once.

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..training.serialize import Serialiser, UnserialisableValue, bitwise_equal, deserialise
+from ..bitwise import bitwise_equal
+from ..training.serialize import Serialiser, UnserialisableValue, deserialise
 from ..training.snapshot import IncompatibleSnapshot, UnserialisableState
 
 _TORCH_ATTRIBUTES = frozenset(vars(nn.Module()))

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..data.dataset import Data, Split
 from ..data.streams.batch import Batch
-from ..data.streams.order import close_batches, to_device
-from ..data.streams.source import BatchData
+from ..data.streams.order import to_device
+from ..data.streams.source import BatchData, close_batches
 from ..engines.base import Member, Session, TrainingSetup
 from ..engines.module_network import ModuleSession
 from ..errors import as_exception

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..bitwise import bitwise_equal, has_bits
 from ..data.dataset import Data, Task
 from ..data.streams.batch import describe_inputs, describe_shapes
-from ..data.streams.order import close_batches
 from ..data.streams.samples import first_rows
-from ..data.streams.source import BatchData
+from ..data.streams.source import BatchData, close_batches
 from ..errors import (
     ModelError,
     ObjectiveError,
@@ -268,7 +268,7 @@ def _require_unchanged(
 ) -> None:
     """Check that rows are still what they were: evaluation hands out the data itself."""
     for present, before in zip(rows, given, strict=True):
-        if not torch.equal(present, before):
+        if has_bits(before) and not bitwise_equal(present, before):
             raise ModelError(
                 f"{name}: the {culprit} changes its {what} in place, and so the data of every "
                 f"later epoch: let it work on a copy, such as {what}.clone()."

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bitwise import has_bits
+
 _SCALAR_TYPES = (type(None), bool, int, float, str)
 _SEQUENCE_TAGS: Mapping[type, str] = {
     list: "list",
@@ -131,30 +133,18 @@ def deserialise(serialised: Any, tensors: Mapping[str, Tensor], device: torch.de
     return _SEQUENCE_TYPES[kind](deserialise(item, tensors, device) for item in contents)
 
 
-def bitwise_equal(left: Tensor, right: Tensor) -> bool:
-    """Return whether two tensors are of one type and shape and hold the same bits."""
-    if left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    bits = (tensor.detach().contiguous().reshape(-1).view(torch.uint8) for tensor in (left, right))
-    return torch.equal(*bits)
-
-
 def cpu_copy(tensor: Tensor) -> Tensor:
     """Return a contiguous copy on the CPU, which shares nothing with the original.
 
     Raises:
         UnserialisableValue: Its layout is not strided: it is sparse or quantised, say.
     """
-    if not _is_strided(tensor):
+    if not has_bits(tensor):
         raise UnserialisableValue(f"a tensor of layout {tensor.layout} and type {tensor.dtype}")
     copy = tensor.detach().to("cpu", copy=True)
     return copy.resolve_conj().resolve_neg().contiguous()
 
 
-def _is_strided(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and not tensor.is_quantized
-
-
 def _storage_key(tensor: Tensor) -> int:
     """Return what identifies the memory of a tensor."""
-    return int(tensor.untyped_storage()._cdata) if _is_strided(tensor) else id(tensor)
+    return int(tensor.untyped_storage()._cdata) if has_bits(tensor) else id(tensor)

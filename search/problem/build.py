@@ -31,7 +31,7 @@ from ...objectives.data.split import (
     max_train_rows,
     share_rows,
 )
-from ...objectives.data.streams.read import DEFAULT_STREAMS, StreamOptions
+from ...objectives.data.streams.make_feed import DEFAULT_STREAMS, StreamOptions
 from ...objectives.data.streams.source import BatchData
 from ...objectives.errors import CostError, ObjectiveError, describe_dtype
 from ...objectives.model.family_registry import FAMILIES

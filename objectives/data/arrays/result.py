@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...errors import DataError, describe_type
 from ..dataset import Data, RawData
+from ..split import SPLIT_KEYS
 from ..table import read_table
 from .samples import as_samples
 
@@ -25,7 +26,6 @@ _EXPECTED_RESULT = (
     "test)"
 )
 _SPLIT_NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
-_PAIR_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test",))
 
 
 def read_result(name: str, result: Any) -> Data | RawData:
@@ -99,7 +99,7 @@ def _mapped_pairs(name: str, result: Mapping[Any, Any]) -> list[tuple[Any, Any]]
     for count in (2, 3):
         if names == {key for pair in _SPLIT_NAMES[:count] for key in pair}:
             return [(result[x], result[y]) for x, y in _SPLIT_NAMES[:count]]
-        keys = [[key for key in synonyms if key in names] for synonyms in _PAIR_NAMES[:count]]
+        keys = [[key for key in synonyms if key in names] for synonyms in SPLIT_KEYS[:count]]
         if len(names) == count and all(len(found) == 1 for found in keys):
             parts = [result[key] for (key,) in keys]
             if all(_is_pair(part) for part in parts):

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...errors import DataError, describe_type
+from ..split import SPLIT_KEYS
 
-_SPLIT_NAMES = (("train", "training"), ("val", "valid", "validation"), ("test",))
 _PLAIN_NAMES = {"x", "y"}
 _OTHER_NAMES = ("x_train", "y_train")  # of arrays that are divided already
 
@@ -92,7 +92,7 @@ def _names_differ(parts: Sequence[Any]) -> bool:
 def split_parts(result: Any) -> list[Any] | None:
     """Return the parts of a result that may give two or three splits; None where it cannot."""
     if isinstance(result, Mapping):
-        parts = [result[key] for group in _SPLIT_NAMES for key in group if key in result]
+        parts = [result[key] for group in SPLIT_KEYS for key in group if key in result]
         return parts if len(parts) == len(result) and len(parts) in (2, 3) else None
     if isinstance(result, tuple | list) and len(result) in (2, 3):
         return list(result)

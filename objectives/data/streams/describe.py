@@ -3,7 +3,7 @@
 Entry point: `describe_split`.
 """
 
-from .batch import Batch, describe_shapes
+from .batch import Batch, describe_inputs, describe_shapes
 from .loader_settings import LoaderSettings
 from .split_source import SplitSource
 
@@ -22,13 +22,11 @@ def describe_split(
     most = "up to " if source.may_end_early else ""
     batches = f"{most}{source.steps:,} batch{'' if source.steps == 1 else 'es'} of {example.rows:,}"
     samples = "" if source.rows is None else f"{source.rows:,} samples in "
-    inputs = [describe_shapes(value, skip=1) for value in example.args]
-    inputs += [f"{name} {describe_shapes(value, skip=1)}" for name, value in example.kwargs.items()]
     targets = (
         "no targets"
         if example.targets is None
         else f"targets {describe_shapes(example.targets, skip=1)}"
     )
-    workers = settings.workers
+    inputs, workers = describe_inputs(example, skip=1), settings.workers
     loaders = f", loaded by {workers} worker{'' if workers == 1 else 's'}" if workers else ""
-    return f"{split} data: {samples}{batches}{loaders}; {', '.join(inputs)}; {targets}"
+    return f"{split} data: {samples}{batches}{loaders}; {inputs}; {targets}"

@@ -11,9 +11,7 @@ that ends begins anew.
 Entry points: the three feeds; `Feed`, their protocol.
 """
 
-import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol, final
 
 import torch
@@ -21,9 +19,20 @@ import torch
 from ...errors import DataError
 from ...randomness import Randomness
 from .loader_settings import LoaderSettings, Requests, loaded_batches
-from .loading import BatchDataset, BatchStream, stream_seed
+from .loading import (
+    BatchDataset,
+    BatchStream,
+    LoadFailure,
+    raise_failure,
+    seed_generators,
+    seeded_draws,
+    stream_seed,
+)
 
 _ORDER, _LOADING, _PASS = 1, 2, 3  # kinds of streams that a seed has
+
+_MOST_KEYS = 1_000_000
+"""Keys after which a sampler counts as endless; of more than a thousand samples a thousand each."""
 
 _CPU = torch.device("cpu")
 
@@ -68,7 +77,7 @@ class MapFeed:
         self._idle: tuple[Any, Requests] | None = None
         self._single = settings.batch_size is None and settings.batch_sampler is None
         if settings.sampler is None and settings.batch_sampler is None:
-            self.rows: int | None = len(dataset)
+            self.rows: int | None = None if self._single else len(dataset)
             self.steps = _batch_count(len(dataset), settings, shuffled=shuffled)
         else:
             order = self._user_order(0, 0)
@@ -129,7 +138,7 @@ class MapFeed:
         sampler, settings = self._settings.sampler, self._settings
         own = settings.batch_sampler if settings.batch_sampler is not None else sampler
         with seeded_draws(own, stream_seed(seed, _ORDER, epoch), epoch):
-            keys = list(own)
+            keys = self._finite(own)
         if settings.batch_sampler is not None or self._single:
             return keys
         assert settings.batch_size is not None
@@ -138,6 +147,24 @@ class MapFeed:
         if chunks and len(chunks[-1]) < size and settings.drop_last:
             chunks.pop()
         return chunks
+
+    def _finite(self, own: Any) -> list[Any]:
+        """Return all that a sampler gives.
+
+        Raises:
+            DataError: It goes on and on.
+        """
+        most, kind = max(_MOST_KEYS, 1_000 * len(self._dataset)), type(own).__name__
+        keys, samples = [], 0
+        for key in own:
+            samples += 1 if self._settings.batch_sampler is None else len(key)
+            if samples > most:
+                raise DataError(
+                    f"its {kind} gives more than {most:,} keys, and no end: let it end where an "
+                    "epoch does."
+                )
+            keys.append(key)
+        return keys
 
 
 @final
@@ -150,6 +177,7 @@ class StreamFeed:
         settings: LoaderSettings,
         *,
         pass_steps: int | None,
+        division: str,
         steps: int,
         rows: int | None,
         repeated: bool,
@@ -160,12 +188,13 @@ class StreamFeed:
             dataset: With `__iter__`.
             settings: How it is loaded.
             pass_steps: Batches until it ends; None where it does not say.
+            division: How its samples come to batches, for people; "" where one process makes them.
             steps: Batches in an epoch.
             rows: Samples in an epoch; None where it does not say.
             repeated: Whether it begins anew where it ends: the training split.
         """
         self._dataset, self._settings, self._repeated = dataset, settings, repeated
-        self._pass_steps = pass_steps
+        self._pass_steps, self._division = pass_steps, division
         self.steps, self.rows = steps, rows
         self.may_end_early = pass_steps is None and not repeated
         self.continues = repeated
@@ -178,6 +207,7 @@ class StreamFeed:
             position,
             self._pass_steps,
             repeated=self._repeated,
+            division=self._division,
         )
 
     def _pass(self, seed: int) -> Iterator[Any]:
@@ -226,7 +256,7 @@ class LoaderFeed:
 
     def _pass(self, seed: int, number: int) -> Iterator[Any]:
         randomness = Randomness(seed, _CPU)
-        _seed_generators(self._loader, seed, number)
+        seed_generators(self._loader, seed, number)
         with randomness:
             batches = iter(self._loader)
         while True:
@@ -242,7 +272,12 @@ class LoaderFeed:
 
 
 def _repeated_passes(
-    open_pass: Any, position: int, pass_steps: int | None, *, repeated: bool
+    open_pass: Any,
+    position: int,
+    pass_steps: int | None,
+    *,
+    repeated: bool,
+    division: str | None = None,
 ) -> Iterator[Any]:
     """Yield the batches of pass after pass from a position on.
 
@@ -251,33 +286,56 @@ def _repeated_passes(
         position: Batches to leave out; whole passes of known length are not drawn.
         pass_steps: Batches in a pass, where that is known.
         repeated: Whether another pass follows.
+        division: How its samples come to the batches of a pass, for people; "" where one process
+            makes them; None where a pass is over after them, whatever comes.
 
     Raises:
-        DataError: A pass ends before it said, or has no batch.
+        DataError: A pass ends before it said, goes on after it, or has no batch.
     """
     number, skipped = (0, position) if pass_steps is None else divmod(position, pass_steps)
     while True:
         count = 0
         batches = open_pass(number)
-        for batch in batches:
-            count += 1
-            if skipped:
-                skipped -= 1
-            else:
-                yield batch
-            if count == pass_steps:
-                break
-        batches.close()
+        try:
+            for batch in batches:
+                count += 1
+                if division is not None and count == pass_steps:
+                    # Before the last one is trained on: what is too many would never be.
+                    _require_end(batch, batches, pass_steps, division)
+                if skipped:
+                    skipped -= 1
+                else:
+                    yield batch
+                if count == pass_steps:
+                    break
+        finally:
+            batches.close()
         if count == 0:
             raise DataError("it is empty: give it samples.")
         if pass_steps is not None and count < pass_steps:
-            raise DataError(
-                f"it says that it has {pass_steps:,} batches, and ended after {count:,}: let its "
-                "__len__ return how many there are."
-            )
+            raise DataError(_describe_claim(pass_steps, division, f"ended after {count:,}"))
         if not repeated:
             return
         number += 1
+
+
+def _require_end(last: Any, batches: Iterator[Any], pass_steps: int, division: str) -> None:
+    if isinstance(last, LoadFailure):
+        return
+    for extra in batches:
+        if isinstance(extra, LoadFailure):
+            raise_failure(extra, "after its last batch")
+        raise DataError(_describe_claim(pass_steps, division, "goes on after them"))
+
+
+def _describe_claim(pass_steps: int, division: str | None, fact: str) -> str:
+    """Return what a pass says of its length, what is the case, and what to do."""
+    plural = "" if pass_steps == 1 else "es"
+    advice = "divide it evenly among them by get_worker_info(), or " if division else ""
+    return (
+        f"it says that it has {pass_steps:,} batch{plural}{division or ''}, and {fact}: "
+        f"{advice}let its __len__ return how many there are."
+    )
 
 
 def _batch_count(rows: int, settings: LoaderSettings, *, shuffled: bool) -> int:
@@ -290,31 +348,3 @@ def _batch_count(rows: int, settings: LoaderSettings, *, shuffled: bool) -> int:
     # On a single row BatchNorm cannot train; another epoch has it.
     single = shuffled and remainder == 1 and settings.batch_size > 1 and full > 0
     return full + (remainder > 0 and not single)
-
-
-@contextmanager
-def seeded_draws(sampler: Any, seed: int, epoch: int) -> Iterator[None]:
-    """Have a sampler of the user's draw from a seed within the block."""
-    _seed_generators(sampler, seed, epoch)
-    with Randomness(seed, _CPU):
-        yield
-
-
-def _seed_generators(owner: Any, seed: int, epoch: int) -> None:
-    """Seed the generators that a sampler or loader holds, and tell it the epoch if it asks."""
-    for name in (None, "batch_sampler", "sampler"):
-        holder = owner if name is None else getattr(owner, name, None)
-        for part in (holder, getattr(holder, "sampler", None)):
-            generator = getattr(part, "generator", None)
-            if isinstance(generator, torch.Generator):
-                generator.manual_seed(seed)
-            set_epoch = getattr(part, "set_epoch", None)
-            if callable(set_epoch):
-                set_epoch(epoch)
-
-
-def epoch_steps(length: int, batch_size: int | None, *, drop_last: bool) -> int:
-    """Return the batches of so many samples."""
-    if batch_size is None:
-        return length
-    return length // batch_size if drop_last else math.ceil(length / batch_size)

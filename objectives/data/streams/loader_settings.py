@@ -54,12 +54,8 @@ class LoaderSettings:
         if type(batch_sampler) is BatchSampler:
             batch_size, drop_last = batch_sampler.batch_size, batch_sampler.drop_last
             sampler, batch_sampler = batch_sampler.sampler, None
-        is_plain = type(sampler) is SequentialSampler or (
-            type(sampler) is RandomSampler
-            and not sampler.replacement
-            and sampler.num_samples == len(sampler.data_source)
-        )
         iterable = isinstance(loader.dataset, torch.utils.data.IterableDataset)
+        is_plain = not iterable and _takes_each_once(sampler, loader.dataset)
         return cls(
             batch_size=batch_size,
             collate=loader.collate_fn,
@@ -99,6 +95,17 @@ class LoaderSettings:
                 generator=torch.Generator().manual_seed(seed),
                 **settings,
             )
+
+
+def _takes_each_once(sampler: Any, dataset: Any) -> bool:
+    """Return whether a sampler counts or shuffles all samples of a data set, as torch's do."""
+    if type(sampler) is RandomSampler:
+        if sampler.replacement or sampler.num_samples != len(sampler.data_source):
+            return False
+    elif type(sampler) is not SequentialSampler:
+        return False
+    source = sampler.data_source
+    return source is dataset or len(source) == len(dataset)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,10 +8,12 @@ What the user's code raises does not go through torch's loader, which would make
 but comes as a `LoadFailure` in place of the batch.
 
 Entry points: `BatchDataset`, whose items are the batches of a map-style data set; `BatchStream`,
-which yields those of an iterable one; `raise_failure`.
+which yields those of an iterable one; `raise_failure`; `seeded_draws` and `seed_generators` of a
+sampler or loader.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, final
@@ -59,6 +61,35 @@ def stream_seed(*numbers: int) -> int:
     """Return a seed of 63 bits for a place in a training: other numbers, other streams."""
     word = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return int(word) >> 1
+
+
+@contextmanager
+def seeded_draws(sampler: Any, seed: int, epoch: int) -> Iterator[None]:
+    """Have a sampler of the user's draw from a seed within the block."""
+    seed_generators(sampler, seed, epoch)
+    with Randomness(seed, _CPU):
+        yield
+
+
+def seed_generators(owner: Any, seed: int, epoch: int) -> None:
+    """Seed the generators that a sampler or loader holds, and tell it the epoch if it asks."""
+    for name in (None, "batch_sampler", "sampler"):
+        holder = owner if name is None else getattr(owner, name, None)
+        for part in (holder, getattr(holder, "sampler", None)):
+            generator = getattr(part, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed)
+            set_epoch = getattr(part, "set_epoch", None)
+            if callable(set_epoch):
+                _seed_by_epoch(part, seed)
+                set_epoch(epoch)
+
+
+def _seed_by_epoch(sampler: Any, seed: int) -> None:
+    """Seed what draws from a seed of its own and the epoch, as a `DistributedSampler` does."""
+    for name in ("seed", "initial_seed"):
+        if type(getattr(sampler, "__dict__", {}).get(name)) is int:
+            setattr(sampler, name, seed >> 32)  # NumPy's generators take 32 bits
 
 
 def raise_failure(failure: LoadFailure, source: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...errors import DataError
 from .batch import Batch
-from .source import BatchSource
+from .source import BatchSource, close_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +137,6 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cuda":
         batch = batch.map(_pinned)
     return batch.to(device)
-
-
-def close_batches(batches: Iterator[Batch] | None) -> None:
-    """End an iterator of batches before its end: what it started, such as workers, ends with it."""
-    close = getattr(batches, "close", None)
-    if close is not None:
-        close()
 
 
 def _pinned(value: Any) -> Any:

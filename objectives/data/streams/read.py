@@ -12,15 +12,15 @@ Entry point: `read_batched`.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
+from ...bitwise import bitwise_equal, has_bits
 from ...errors import DataError, describe_error, describe_type
 from ...interrupt import raise_if_interrupt
 from ...user_code import is_out_of_memory, user_code_location
@@ -29,35 +29,22 @@ from ..split import MIN_ROWS_FOR_ALL_SPLITS, shuffled_partition, stratified_part
 from .arrays import ArrayDataset, find_arrays, split_parts
 from .batch import Batch, find_tensors
 from .describe import describe_split
-from .feed import Feed, LoaderFeed, MapFeed, StreamFeed, epoch_steps
-from .loader_settings import LoaderSettings, as_it_is
+from .loader_settings import LoaderSettings
+from .make_feed import (
+    Loaded,
+    StreamOptions,
+    is_map_style,
+    is_plain_loader,
+    make_feed,
+    own_settings,
+)
 from .samples import recognise_task
-from .source import BatchData
+from .source import BatchData, close_batches
 from .split_source import SplitSource
 
 _SPLITS = ("training", "validation", "test")
 _ARRAYS = (Tensor, np.ndarray, pd.DataFrame, pd.Series, pd.Index)
 _COLLECTIONS = (str, bytes, tuple, list, set, frozenset, Mapping, range)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamOptions:
-    """What a spec says of data that comes in batches.
-
-    Attributes:
-        batch_size: Samples in a batch, for data sets without a loader of their own.
-        steps_per_epoch: Batches in an epoch, for streams; None for their length.
-        model_loss: Whether the model's forward returns its loss, and so gets the targets, too.
-        target: Key of the targets, where samples are dicts; None where it has a usual name.
-    """
-
-    batch_size: int = 64
-    steps_per_epoch: int | None = None
-    model_loss: bool = False
-    target: str | None = None
-
-
-DEFAULT_STREAMS = StreamOptions()
 
 
 def read_batched(
@@ -108,7 +95,7 @@ def _make_data(
     for split, part in zip(_SPLITS, parts, strict=False):
         split_name = f"{name}: the {split} data"
         with _user_errors(split_name):
-            feed, how = _make_feed(split_name, part, options, notes, training=split == "training")
+            feed, how = make_feed(split_name, part, options, notes, training=split == "training")
         sources.append(
             SplitSource(
                 feed,
@@ -151,11 +138,7 @@ def _is_batched(value: Any) -> bool:
         return False
     if hasattr(value, "__array__") or hasattr(value, "toarray"):
         return False
-    return _is_map_style(value) or hasattr(value, "__iter__")
-
-
-def _is_map_style(value: Any) -> bool:
-    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    return is_map_style(value) or hasattr(value, "__iter__")
 
 
 def _divide(name: str, part: Any, seed: int, options: StreamOptions, notes: list[str]) -> list[Any]:
@@ -166,8 +149,8 @@ def _divide(name: str, part: Any, seed: int, options: StreamOptions, notes: list
     """
     loader = part if isinstance(part, DataLoader) else None
     dataset: Any = part if loader is None else loader.dataset
-    plain = loader is None or (_is_plain_loader(loader) and _has_plain_order(loader))
-    if isinstance(dataset, IterableDataset) or not _is_map_style(dataset) or not plain:
+    plain = loader is None or (is_plain_loader(loader) and _has_plain_order(loader))
+    if isinstance(dataset, IterableDataset) or not is_map_style(dataset) or not plain:
         raise DataError(
             f"{name} returned {describe_type(part)} alone, whose samples cannot be divided: return "
             "one for training and one for validation."
@@ -191,16 +174,10 @@ def _divide(name: str, part: Any, seed: int, options: StreamOptions, notes: list
             "data sets to leave it out there"
         )
     subsets = [Subset(dataset, indices.tolist()) for indices in partition.splits]
-    settings = _own_settings(dataset, options) if loader is None else LoaderSettings.of(loader)
-    return [_Loaded(subset, settings) for subset in subsets]
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A part of a loader's data set, to be loaded as the loader says."""
-
-    dataset: Any
-    settings: LoaderSettings
+    settings = own_settings(dataset, options) if loader is None else LoaderSettings.of(loader)
+    # Drop_last is for training: nothing is left out of what a candidate is judged by.
+    whole = replace(settings, drop_last=False)
+    return [Loaded(subset, whole if index else settings) for index, subset in enumerate(subsets)]
 
 
 def _labels(dataset: Any) -> Any:
@@ -214,125 +191,9 @@ def _labels(dataset: Any) -> Any:
     return labels
 
 
-def _make_feed(
-    name: str, part: Any, options: StreamOptions, notes: list[str], *, training: bool
-) -> tuple[Feed, LoaderSettings]:
-    """Return what yields a split's batches, and how it loads them."""
-    dataset: Any
-    if isinstance(part, DataLoader) and not _is_plain_loader(part):
-        return _loader_feed(name, part, options, training=training)
-    if isinstance(part, DataLoader):
-        dataset, settings = part.dataset, LoaderSettings.of(part)
-    elif isinstance(part, _Loaded):
-        dataset, settings = part.dataset, part.settings
-    else:
-        dataset, settings = part, _own_settings(part, options)
-    if isinstance(dataset, IterableDataset):
-        return _stream_feed(name, dataset, settings, options, training=training), settings
-    if not _is_map_style(dataset):
-        return _loader_feed(name, part, options, training=training)
-    if len(dataset) == 0:
-        raise DataError(f"{name} is empty: give it samples.")
-    if training and options.steps_per_epoch is not None:
-        notes.append("steps_per_epoch counts for streams only: the training data has a length")
-    if training and (settings.sampler is not None or settings.batch_sampler is not None):
-        own = settings.batch_sampler if settings.sampler is None else settings.sampler
-        notes.append(
-            f"the training loader's own {type(own).__name__} decides on the order, its draws from "
-            "the trial's seed"
-        )
-    elif training and isinstance(part, DataLoader) and _is_sequential(part):
-        notes.append(
-            "the training loader does not shuffle: each epoch is shuffled by the trial's seed all "
-            "the same; a sampler of your own keeps its order"
-        )
-    feed = MapFeed(dataset, settings, shuffled=training)
-    if feed.steps == 0:
-        raise DataError(
-            f"{name} gives no batch: it has {len(dataset):,} samples, fewer than the batch size of "
-            f"{settings.batch_size}, and drop_last is set; make the batches smaller."
-        )
-    return feed, settings
-
-
-def _own_settings(dataset: Any, options: StreamOptions) -> LoaderSettings:
-    """Return how a data set without a loader is loaded."""
-    if isinstance(dataset, ArrayDataset):  # gives whole batches
-        return LoaderSettings(batch_size=options.batch_size, collate=as_it_is)
-    return LoaderSettings(batch_size=options.batch_size)
-
-
-def _stream_feed(
-    name: str, dataset: Any, settings: LoaderSettings, options: StreamOptions, *, training: bool
-) -> Feed:
-    length = _length(dataset)
-    pass_steps = None
-    if length is not None:
-        pass_steps = epoch_steps(length, settings.batch_size, drop_last=settings.drop_last)
-        if pass_steps == 0:
-            raise DataError(f"{name} is empty, by its own length: give it samples.")
-    # The validation data of a length are all of them, whatever an epoch of training is.
-    stated = options.steps_per_epoch if training or pass_steps is None else None
-    steps = _require_steps(name, stated, pass_steps)
-    return StreamFeed(
-        dataset,
-        settings,
-        pass_steps=pass_steps,
-        steps=steps,
-        # Without a batch size, what the stream counts are whole batches.
-        rows=length if steps == pass_steps and settings.batch_size is not None else None,
-        repeated=training,
-    )
-
-
-def _loader_feed(
-    name: str, loader: Any, options: StreamOptions, *, training: bool
-) -> tuple[Feed, LoaderSettings]:
-    if hasattr(loader, "__next__"):
-        raise DataError(
-            f"{name} is {describe_type(loader)}, which can be gone through only once: give a data "
-            "set or a loader."
-        )
-    pass_steps = _length(loader)
-    if pass_steps == 0:
-        raise DataError(f"{name} is empty: give it samples.")
-    stated = options.steps_per_epoch if training or pass_steps is None else None
-    steps = _require_steps(name, stated, pass_steps)
-    feed = LoaderFeed(loader, pass_steps=pass_steps, steps=steps, repeated=training)
-    workers = getattr(loader, "num_workers", 0)
-    return feed, LoaderSettings(batch_size=None, workers=workers if isinstance(workers, int) else 0)
-
-
-def _require_steps(name: str, stated: int | None, pass_steps: int | None) -> int:
-    steps = stated or pass_steps
-    if steps is None:
-        raise DataError(
-            f"{name} is a stream without a length: set steps_per_epoch in [proxy], or give it a "
-            "__len__."
-        )
-    return steps
-
-
-def _length(value: Any) -> int | None:
-    try:
-        return len(value)
-    except (TypeError, NotImplementedError, AttributeError):
-        return None
-
-
-def _is_plain_loader(loader: DataLoader[Any]) -> bool:
-    """Return whether a loader iterates as torch's own class does."""
-    kind = type(loader)
-    return kind.__iter__ is DataLoader.__iter__ and (kind._get_iterator is DataLoader._get_iterator)
-
-
 def _has_plain_order(loader: DataLoader[Any]) -> bool:
     settings = LoaderSettings.of(loader)
     return settings.sampler is None and settings.batch_sampler is None
-
-
-def _is_sequential(loader: DataLoader[Any]) -> bool:
-    return isinstance(loader.sampler, torch.utils.data.SequentialSampler)
 
 
 def _first_batch(source: SplitSource) -> Batch:
@@ -341,7 +202,8 @@ def _first_batch(source: SplitSource) -> Batch:
         for batch in batches:
             return batch
     finally:
-        batches.close()  # type: ignore[attr-defined]
+        close_batches(batches)
+        source.close()  # no worker stands by for a training that may never begin
     raise DataError(f"{source.name} is empty: give it samples.")
 
 
@@ -349,7 +211,7 @@ def _check_equal_draws(source: SplitSource, first: Batch, notes: list[str]) -> N
     """Note where the same seed gives another first batch."""
     again = _first_batch(source)
     pairs = zip(find_tensors(first.given), find_tensors(again.given), strict=False)
-    if not all(not isinstance(one, Tensor) or torch.equal(one, other) for one, other in pairs):
+    if any(has_bits(one) and not bitwise_equal(one, other) for one, other in pairs):
         notes.append(
             "the training data ignores the seed: the first batch was another one the second time, "
             "so trials cannot be repeated exactly; let it draw from torch's, numpy's or random's "

@@ -90,3 +90,10 @@ class BatchData:
         for source in (self.train, self.validation, self.test):
             if source is not None:
                 source.close()
+
+
+def close_batches(batches: Iterator[object] | None) -> None:
+    """End an iterator of batches before its end: what it started, such as workers, ends with it."""
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()

@@ -12,9 +12,10 @@ from torch import Tensor
 from ...errors import DataError, ObjectiveError, describe_dtype, describe_error
 from ...interrupt import raise_if_interrupt
 from ...user_code import is_out_of_memory, user_code_location
-from .batch import Batch, describe_shapes, find_tensors, map_tensors, read_batch
+from .batch import Batch, describe_inputs, describe_shapes, find_tensors, map_tensors, read_batch
 from .feed import Feed
 from .loading import LoadFailure, raise_failure
+from .source import close_batches
 
 _DEAD_WORKER = re.compile(r"worker \(pid\(?s?\)? ?([\d, ]+)\)")
 _FROM_WORKER = re.compile(r"^Caught (\w+) in DataLoader worker process")
@@ -81,7 +82,7 @@ class SplitSource:
                     raw = self._finish(raw, seed, epoch)
                 yield batch
         finally:
-            _close(raw)
+            close_batches(raw)
 
     def _finish(self, raw: Iterator[Any], seed: int, epoch: int) -> Iterator[Any]:
         """Return what is left to close of an epoch's iterator after its last batch."""
@@ -96,7 +97,7 @@ class SplitSource:
     def close(self) -> None:
         """End what stands by between calls of `batches`."""
         for raw in self._parked.values():
-            _close(raw)
+            close_batches(raw)
         self._parked.clear()
         self._feed.close()
 
@@ -146,12 +147,6 @@ class SplitSource:
                 f"{self.name} has {self.steps:,} batches in an epoch, and ended after "
                 f"{position:,}: let __len__ return how many there are."
             )
-
-
-def _close(raw: Iterator[Any]) -> None:
-    close = getattr(raw, "close", None)
-    if close is not None:
-        close()
 
 
 def _outline(batch: Batch) -> Batch:
@@ -222,9 +217,7 @@ def _is_tensor(value: Any) -> bool:
 def _describe_part(batch: Batch, part: str) -> str:
     if part == "targets":
         return describe_shapes(batch.targets, skip=1)
-    parts = [describe_shapes(value, skip=1) for value in batch.args]
-    parts += [f"{name}: {describe_shapes(value, skip=1)}" for name, value in batch.kwargs.items()]
-    return ", ".join(parts)
+    return describe_inputs(batch, skip=1)
 
 
 def _describe_loader_error(error: BaseException) -> str:

@@ -9,8 +9,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ...bitwise import bitwise_equal
 from ...data.streams.batch import Batch
-from ...training.serialize import bitwise_equal
 from ...training.step import training_step
 from ..base import Member, TrainingSetup
 from ..module_network import ModuleNetwork

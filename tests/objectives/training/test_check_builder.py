@@ -11,17 +11,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from widthwise.objectives.data.arrays.result import read_result
 from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.load import make_dataset
-from widthwise.objectives.data.streams.source import BatchData
 from widthwise.objectives.errors import MetricError, ModelError, ObjectiveError
 from widthwise.objectives.model.metrics import Metric
-from widthwise.objectives.model.objective import ModuleObjective, make_objective
+from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.training.check_builder import check_builder
 from widthwise.objectives.training.evaluate import evaluate_metric
-from widthwise.tests.objectives.data.streams.sets import read
 from widthwise.tests.objectives.model.builders import (
     BASE,
     LARGE_WIDTHS,
@@ -29,6 +26,13 @@ from widthwise.tests.objectives.model.builders import (
     Widths,
     custom_objective,
     two_layers,
+)
+from widthwise.tests.objectives.training.batch_models import (
+    Columns,
+    Named,
+    TwoInputs,
+    batch_objective,
+    two_inputs,
 )
 
 
@@ -315,58 +319,33 @@ def test_several_heads_with_a_loss_and_metric_of_ones_own(iris: Data) -> None:
     check_builder(objective, SMALL_WIDTHS, LARGE_WIDTHS)
 
 
-class TwoInputs(nn.Module):
-    def __init__(self, width: int, change: str = "") -> None:
-        super().__init__()
-        self.layer, self.change = nn.Linear(6, width), change
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        if self.change == "inputs":
-            mask.zero_()
-        out: Tensor = self.layer(x * mask).sum(1)
-        return out
-
-
-class Named(TwoInputs):
-    """Gives its output by name."""
-
-    def forward(self, x: Tensor, mask: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
-        return {"logits": super().forward(x, mask)}
-
-
-class Columns(TwoInputs):
-    """Gives two columns, where the targets have none."""
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return super().forward(x, mask)[:, None].expand(-1, 2)
-
-
-def in_batches(sample: Callable[[int], Any]) -> BatchData:
-    class Rows(Dataset[Any]):
-        def __len__(self) -> int:
-            return 20
-
-        def __getitem__(self, row: int) -> Any:
-            return sample(row)
-
-    return read((Rows(), Rows()), batch_size=8)
-
-
-def two_inputs(row: int) -> dict[str, Any]:
-    return {"x": torch.full((6,), float(row)), "mask": torch.ones(6), "y": float(row)}
-
-
-def batch_objective(build: Any = None, sample: Any = two_inputs, **options: Any) -> ModuleObjective:
-    return make_objective(
-        build=build or (lambda widths: TwoInputs(widths["a"])),
-        data=in_batches(sample),
-        base=Path(),
-        **options,
-    )
-
-
 def test_a_sound_model_of_several_inputs_passes() -> None:
     check_builder(batch_objective(), {"a": 4}, {"a": 8})
+
+
+@pytest.mark.parametrize("missing", ["x", "y"])
+def test_samples_with_missing_values_are_no_changed_ones(missing: str) -> None:
+    class Filling(TwoInputs):
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return super().forward(x.nan_to_num(), mask)
+
+    def masked(output: Tensor, targets: Tensor) -> Tensor:
+        known = ~targets.isnan()
+        return (output - targets)[known].square().mean()
+
+    def with_missing(row: int) -> dict[str, Any]:
+        given = {"x": torch.ones(6), "mask": torch.ones(6), "y": torch.tensor(1.0)}
+        if row % 3 == 1:
+            given[missing] = torch.full_like(given[missing], torch.nan)
+        return given
+
+    metric = Metric(
+        name="own", direction="minimize", function=lambda output, y: masked(output, y).item()
+    )
+    objective = batch_objective(
+        lambda widths: Filling(widths["a"]), with_missing, loss=masked, metric=metric
+    )
+    check_builder(objective, {"a": 4}, {"a": 8})
 
 
 def changes_targets(output: Tensor, targets: Tensor) -> Tensor:

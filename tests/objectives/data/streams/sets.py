@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from widthwise.objectives.data.streams.batch import Batch
-from widthwise.objectives.data.streams.read import StreamOptions, read_batched
+from widthwise.objectives.data.streams.make_feed import StreamOptions
+from widthwise.objectives.data.streams.read import read_batched
 from widthwise.objectives.data.streams.source import BatchData, BatchSource
 
 

@@ -1,24 +1,23 @@
 """In which order batches come, with which draws, and from any position."""
 
+import itertools
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import (
     DataLoader,
     RandomSampler,
     Sampler,
+    SequentialSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from torch.utils.data.distributed import DistributedSampler
 from widthwise.objectives.errors import DataError
 from widthwise.tests.objectives.data.streams.sets import (
     Numbered,
@@ -188,6 +187,46 @@ def test_a_sampler_draws_from_the_trials_seed(sampler: Any) -> None:
     assert first not in (numbers(data.train, seed=2), numbers(data.train, seed=1, epoch=1))
 
 
+def test_a_sampler_of_other_rows_than_the_data_sets_is_kept() -> None:
+    loader = DataLoader(Numbered(100), batch_size=10, sampler=RandomSampler(range(50)))
+    data = read((loader, DataLoader(Numbered(9), sampler=SequentialSampler(range(3)))))
+    assert (data.train.steps, data.train.rows) == (5, 50)
+    assert sorted(flat(numbers(data.train))) == list(range(50))
+    assert flat(numbers(data.validation)) == [0, 1, 2]
+
+
+def test_a_distributed_sampler_draws_from_the_trials_seed() -> None:
+    samples = Numbered(12)
+    sampler = DistributedSampler(samples, num_replicas=1, rank=0)
+    data = read((DataLoader(samples, batch_size=4, sampler=sampler), Numbered(8)))
+    first = numbers(data.train, seed=1)
+    assert numbers(data.train, seed=1) == first
+    assert first not in (numbers(data.train, seed=2), numbers(data.train, seed=1, epoch=1))
+
+
+class Endless(Sampler[Any]):
+    """Keys, or batches of them, without end."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def __iter__(self) -> Any:
+        return itertools.repeat(self.key)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param({"sampler": Endless(0)}, id="of samples"),
+        pytest.param({"batch_sampler": Endless([0] * 1_000)}, id="of batches"),
+    ],
+)
+def test_a_sampler_without_end_is_refused(order: dict[str, Any]) -> None:
+    says = "own.py:load: the training data: its Endless gives more than 1,000,000 keys, and no end"
+    with pytest.raises(DataError, match=says):
+        read((DataLoader(Numbered(20), **order), Numbered(20)))
+
+
 def test_a_batch_sampler_is_kept() -> None:
     own = [[0, 1], [2, 3, 4]]
     data = read((DataLoader(Numbered(5), batch_sampler=own), Numbered(5)))
@@ -222,8 +261,9 @@ def test_items_may_be_whole_batches() -> None:
 
     data = loaders(Blocks(4), batch_size=None)
     assert sorted(numbers(data.train)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
-    assert data.train.steps == 4
+    assert (data.train.steps, data.train.rows) == (4, None)
     assert data.batch_size == 3
+    assert data.notes[0].startswith("training data: 4 batches of 3;")
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -331,53 +371,3 @@ def test_a_loader_with_an_iteration_of_its_own_shuffles_by_the_seed() -> None:
     assert sorted(flat(first)) == list(range(12))
     assert numbers(data.train, seed=1) == first
     assert numbers(data.train, seed=2) != first
-
-
-# --- memory ---------------------------------------------------------------------------------------
-
-UNDER_A_CAP = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from torch.utils.data import DataLoader
-from widthwise.tests.objectives.data.streams.sets import MappedFile, read
-
-path, rows, width, cap, workers = Path(sys.argv[1]), *map(int, sys.argv[2:])
-mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (mapped + cap, resource.RLIM_INFINITY))
-try:
-    np.fromfile(path, dtype=np.float32)
-except MemoryError:
-    print("does not fit")
-loader = DataLoader(MappedFile(path, rows, width), batch_size=16, num_workers=workers)
-data = read((loader, loader))
-total, seen = 0.0, 0
-for batch in data.train.batches(0, 0):
-    total += batch.args[0][:, 0].double().sum().item()
-    seen += batch.rows
-print(seen, total)
-"""
-CAP, ROWS, WIDTH = 64 << 20, 2_560, 65_536  # bytes; rows of 256 KiB
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_data_of_ten_times_the_memory_pass_under_its_cap(tmp_path: Path, workers: int) -> None:
-    path = tmp_path / "rows.bin"
-    with path.open("wb") as file:
-        file.truncate(10 * CAP)
-        for row in range(ROWS):
-            file.seek(4 * WIDTH * row)
-            file.write(np.float32(row).tobytes())
-    assert path.stat().st_size == 4 * WIDTH * ROWS == 10 * CAP
-    arguments = map(str, (path, ROWS, WIDTH, CAP, workers))
-    done = subprocess.run(
-        [sys.executable, "-c", UNDER_A_CAP, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
-        check=False,
-    )
-    assert done.stdout.splitlines() == [
-        "does not fit",
-        f"{ROWS} {float(sum(range(ROWS)))}",
-    ], done.stderr

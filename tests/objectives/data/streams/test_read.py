@@ -1,5 +1,6 @@
 """What a data function returned, read as a data set that comes in batches; and what is refused."""
 
+import multiprocessing
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, random_split
 from widthwise.objectives.data.dataset import Task
-from widthwise.objectives.data.streams.read import StreamOptions, read_batched
+from widthwise.objectives.data.streams.make_feed import StreamOptions
+from widthwise.objectives.data.streams.read import read_batched
 from widthwise.objectives.errors import DataError
 from widthwise.tests.objectives.data.streams.sets import (
     Numbered,
@@ -39,6 +41,16 @@ def test_one_data_set_is_divided_by_the_seed(result: Any) -> None:
     assert sorted(flat(parts)) == list(range(50))
     assert all_numbers(read(result, batch_size=8)) == parts
     assert all_numbers(read(result, seed=1, batch_size=8)) != parts
+
+
+def test_drop_last_of_a_divided_loader_leaves_validation_and_test_whole() -> None:
+    data = read(DataLoader(Numbered(50), batch_size=8, shuffle=True, drop_last=True))
+    assert data.test is not None
+    assert [len(flat(numbers(part))) for part in (data.train, data.validation, data.test)] == [
+        24,
+        10,
+        10,
+    ]
 
 
 def test_parts_of_random_split_are_taken_as_they_are() -> None:
@@ -153,6 +165,30 @@ def test_a_data_set_that_ignores_the_seed_is_said() -> None:
 
     assert any("ignores the seed" in note for note in both(Own(8)).notes)
     assert not any("ignores" in note for note in both(Numbered(8, draws=True)).notes)
+
+
+def sparse(samples: list[Any]) -> Any:
+    return torch.stack([x for x, _ in samples]).to_sparse(), torch.tensor([y for _, y in samples])
+
+
+@pytest.mark.parametrize(
+    ("missing", "options"),
+    [
+        pytest.param(float("nan"), {}, id="NaN"),
+        pytest.param(0.0, {"collate_fn": sparse}, id="sparse"),
+    ],
+)
+def test_missing_and_sparse_numbers_do_not_ignore_the_seed(missing: float, options: Any) -> None:
+    data = loaders(TensorDataset(torch.full((8, 3), missing), torch.zeros(8)), **options)
+    assert not any("ignores" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("samples", [Numbered(4), SizedStream(4)], ids=["numbered", "stream"])
+def test_no_worker_stands_by_after_reading(samples: Any, persistent: bool) -> None:
+    data = loaders(samples, num_workers=1, persistent_workers=persistent)
+    assert data.train.steps == 1
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(
