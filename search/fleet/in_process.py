@@ -9,12 +9,14 @@ Entry points: `InProcessFleet`; `InProcessTrainer`, which forked workers have, t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from signal import Signals
 from typing import TYPE_CHECKING, final
 
+from ...objectives.device_workers import DEVICE_WORKERS_VARIABLE
 from ...objectives.interrupt import raise_if_interrupt
 from ...storage.database.database import Database
 from ...storage.errors import StorageError
@@ -56,6 +58,7 @@ class InProcessTrainer:
             after_batch: Called when trainings have ended and are recorded.
         """
         self._config, self._database, self._after_batch = config, context.database, after_batch
+        self._launched = os.environ.get(DEVICE_WORKERS_VARIABLE)
         self._runner: Runner | None = None
         self.engine_note = ""
 
@@ -79,6 +82,8 @@ class InProcessTrainer:
         from ..worker.trainer import build_runner
 
         if self._runner is None:
+            # A runner before this one has put how many shared the device with it in there.
+            _set_device_workers(self._launched)
             self._runner, self.engine_note = build_runner(self._database, self._config)
 
     def run_batch(self, slots: Sequence[Slot], watch: BatchWatch) -> list[SlotOutcome]:
@@ -149,7 +154,7 @@ class InProcessFleet(WorkerFleet):
         silent = PlainConsole(stderr=True)
         silent.quiet = True  # the progress display tells how trials end
         with (
-            torch_settings_kept(),
+            process_settings_kept(),
             study_worker(
                 self._database,
                 self._name,
@@ -174,16 +179,28 @@ def run_worker(run: Callable[[], object]) -> WorkerExit:
 
 
 @contextmanager
-def torch_settings_kept() -> Iterator[None]:
-    """Give torch its number of threads and its GPU back when the block ends."""
+def process_settings_kept() -> Iterator[None]:
+    """Put back, when the block ends, what a runner sets in its process.
+
+    These are torch's number of threads, its GPU, and how many workers share that.
+    """
     import torch
 
+    launched = os.environ.get(DEVICE_WORKERS_VARIABLE)
     threads = torch.get_num_threads()
     initialised = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     gpu = torch.cuda.current_device() if initialised else None
     try:
         yield
     finally:
+        _set_device_workers(launched)
         torch.set_num_threads(threads)
         if gpu is not None:
             torch.cuda.set_device(gpu)
+
+
+def _set_device_workers(text: str | None) -> None:
+    if text is None:
+        os.environ.pop(DEVICE_WORKERS_VARIABLE, None)
+    else:
+        os.environ[DEVICE_WORKERS_VARIABLE] = text

@@ -17,7 +17,7 @@ from ...objectives.loop.train import train
 from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.randomness import Randomness
 from ..errors import SearchError
-from ..fleet.in_process import torch_settings_kept
+from ..fleet.in_process import process_settings_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +73,7 @@ def train_network(
         )
     # One training, on the rows of the split: folds would be a network each.
     once = {"proxy.folds": 1, "proxy.repeats": 1, "proxy.replicas": 1, "proxy.halving": None}
-    with torch_settings_kept():
+    with process_settings_kept():
         torch.set_num_threads(threads)
         variant = problem.variant({**once, **changes})
         factors, base_rate = variant.settings.rate_factors, variant.settings.learning_rate

@@ -187,9 +187,11 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
     def siblings() -> list[WorkerRow]:
         return siblings_on_device(list_workers(database), own_name=config.worker, label=label)
 
+    launched = device_workers()
+
     def sharing_workers() -> int:
         per_gpu = config.workers_per_gpu if device.type == "cuda" else 1
-        return max(device_workers(), per_gpu, 1 + len(siblings()))
+        return max(launched, per_gpu, 1 + len(siblings()))
 
     memory = MemoryShare.measure(device, siblings())
     if (sharing := sharing_workers()) > 1:

@@ -5,21 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from widthwise.objectives.held_objects import hold, release
 from widthwise.search.errors import Drained, Exhausted, TooManyFailures
-from widthwise.search.fleet.in_process import InProcessFleet, run_worker, torch_settings_kept
+from widthwise.search.fleet.in_process import (
+    InProcessFleet,
+    InProcessTrainer,
+    process_settings_kept,
+    run_worker,
+)
+from widthwise.search.problem.memory_share import device_label
 from widthwise.search.report.console import PlainConsole
 from widthwise.search.spec.spec import parse_spec
 from widthwise.search.study import create_or_join_study
+from widthwise.search.worker.messages import TrainerConfig
 from widthwise.search.worker.options import FleetWorkerOptions
 from widthwise.search.worker.shutdown import StopRequest
 from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import SlotCounts
+from widthwise.storage.study.workers import WorkerRegistration
 
 
 @pytest.fixture
@@ -87,6 +96,65 @@ def test_it_trains_in_this_process_to_the_end_of_the_budget(database: Database) 
     assert {1, 2} <= set(ticks)
 
 
+@pytest.mark.parametrize("before", [None, "2"], ids=["none said", "two said"])
+def test_how_many_share_the_device_is_said_only_while_it_trains(
+    before: str | None, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WIDTHWISE_DEVICE_WORKERS", before or "")
+    if before is None:
+        monkeypatch.delenv("WIDTHWISE_DEVICE_WORKERS")
+    register_two(database)
+    said = set()
+
+    def noting(widths: Any) -> torch.nn.Module:
+        said.add(os.environ.get("WIDTHWISE_DEVICE_WORKERS"))
+        return build(widths)
+
+    run(database, noting, trials=1)
+    assert "3" in said
+    assert os.environ.get("WIDTHWISE_DEVICE_WORKERS") == before
+
+
+def test_a_model_that_is_loaded_again_is_not_told_of_who_has_left(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WIDTHWISE_DEVICE_WORKERS", "2")
+    proxy = {"data": "iris", "device": "cpu", "epochs": 2, "folds": 1, "engine": "plain"}
+    spec = parse_spec(
+        {
+            "study": {"name": "s", "trials": 1},
+            "model": {"family": "mlp"},
+            "widths": {"a": [2, 4, 8]},
+            "proxy": proxy,
+        }
+    )
+    console = PlainConsole(stderr=True)
+    create_or_join_study(spec, tmp_path, lambda: database, console)
+    siblings = register_two(database)
+    context: Any = SimpleNamespace(database=database)
+    trainer = InProcessTrainer(
+        TrainerConfig(study="s", worker="me", lease_seconds=30, threads=1, checkpoints=tmp_path),
+        context,
+    )
+    with process_settings_kept():
+        for expected in ("3", "2"):
+            trainer.start()
+            assert os.environ["WIDTHWISE_DEVICE_WORKERS"] == expected
+            trainer.release_device()
+            for sibling in siblings:
+                sibling.unregister()
+
+
+def register_two(database: Database) -> list[WorkerRegistration]:
+    """Register two other workers on the device."""
+    siblings = [
+        WorkerRegistration(database, name=name, beat_seconds=60.0) for name in ("one", "two")
+    ]
+    for sibling in siblings:
+        sibling.register(study=None, activity="training", device=device_label(torch.device("cpu")))
+    return siblings
+
+
 def fleet_count(database: Database) -> int:
     from widthwise.storage.study.study import load_study
 
@@ -128,7 +196,7 @@ def test_torch_has_its_threads_back_whatever_happens() -> None:
     before = torch.get_num_threads()
 
     def change() -> None:
-        with torch_settings_kept():
+        with process_settings_kept():
             torch.set_num_threads(before + 1)
             raise RuntimeError("in between")
 

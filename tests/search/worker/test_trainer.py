@@ -40,9 +40,7 @@ def register(database: Database, name: str, device: str | None) -> WorkerRegistr
     return registration
 
 
-def test_workers_that_come_and_go_share_the_memory(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_that_come_and_go_share_the_memory(database: Database, tmp_path: Path) -> None:
     config = TrainerConfig(
         study="s", worker="me", lease_seconds=30.0, threads=1, checkpoints=tmp_path
     )
@@ -60,6 +58,35 @@ def test_workers_that_come_and_go_share_the_memory(
     for sibling in siblings:
         sibling.unregister()
     assert fits() == alone
-    # What the launcher says counts before anybody is registered.
+    for sibling in siblings:
+        sibling.register(study=None, activity="training", device=runner.device_label)
+    runner, _ = build_runner(database, config)
+    fits = runner.claim_sizer.max_in_memory
+    among_three = fits()
+    assert among_three is not None
+    for sibling in siblings:
+        sibling.unregister()
+    grown = fits()
+    assert grown is not None
+    assert grown > 2 * among_three, "those that were there when it started count no longer"
+
+
+def test_what_the_launcher_says_counts_before_anybody_is_registered(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainerConfig(
+        study="s", worker="me", lease_seconds=30.0, threads=1, checkpoints=tmp_path
+    )
     monkeypatch.setenv("WIDTHWISE_DEVICE_WORKERS", "4")
-    assert fits() == pytest.approx(alone / 4, abs=1)
+    runner, _ = build_runner(database, config)
+    fits = runner.claim_sizer.max_in_memory
+    among_four = fits()
+    assert among_four is not None
+    siblings = [register(database, f"sibling {at}", runner.device_label) for at in range(7)]
+    assert fits() == pytest.approx(among_four / 2, abs=1), "eight are registered"
+    for sibling in siblings[3:]:
+        sibling.unregister()
+    assert fits() == among_four
+    for sibling in siblings[:3]:
+        sibling.unregister()
+    assert fits() == among_four
