@@ -18,8 +18,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..data.streams.batch import Batch, map_tensors
-from ..errors import CostError, describe_type
+from ..data.streams.batch import Batch, find_tensors, map_tensors
+from ..errors import CostError, DataError, describe_type
 from ..model.losses import LossFunction
 
 OptimizerFactory = Callable[[nn.Module], torch.optim.Optimizer]
@@ -91,6 +91,8 @@ class StepSpec:
         accumulate: Parts that a batch is divided into, whose gradients are summed.
         foreach: Whether an optimizer that is given by its name updates all parameters at once,
             which torch does on a GPU unless told otherwise; then their temporaries live together.
+        shared: Whether one spec in several places is one tensor, as in the batch that they were
+            read from; else each place has a tensor of its own.
     """
 
     inputs: tuple[Specs, ...] | Mapping[str, Specs]
@@ -104,6 +106,7 @@ class StepSpec:
     capability: tuple[int, int] | None = None
     accumulate: int = 1
     foreach: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -144,11 +147,17 @@ class StepSpec:
         )
 
     def _batch(self, make: Callable[[TensorSpec], Tensor]) -> Batch:
-        inputs, targets = _fill(self.inputs, make), _fill(self.targets, make)
+        made: dict[int, Tensor] = {}
+
+        def make_once(spec: TensorSpec) -> Tensor:
+            if id(spec) not in made or not self.shared:
+                made[id(spec)] = make(spec)
+            return made[id(spec)]
+
+        inputs, targets = _fill(self.inputs, make_once), _fill(self.targets, make_once)
         given = inputs if targets is None else (inputs, targets)
         if self.given is not None:
             # What is in both is one tensor: a batch is not there twice.
-            made = dict(_pairs((self.inputs, self.targets), (inputs, targets)))
             given = _fill(
                 self.given, lambda spec: made[id(spec)] if id(spec) in made else make(spec)
             )
@@ -160,9 +169,10 @@ class StepSpec:
 
 
 def batch_specs(batch: Batch) -> dict[str, Specs]:
-    """Return the specs of a batch like another: `inputs`, `targets` and `given` of a `StepSpec`.
+    """Return the specs of a batch like another: `inputs`, `targets`, `given`, `shared` of a step.
 
-    A tensor without a first axis of as many entries as the batch has rows is the whole batch's.
+    What is one tensor there, such as labels that go into the forward, too, is one spec. A tensor
+    without a first axis of as many entries as the batch has rows is the whole batch's.
     """
     rows, known = batch.rows, dict[int, TensorSpec]()
 
@@ -179,6 +189,7 @@ def batch_specs(batch: Batch) -> dict[str, Specs]:
         "inputs": map_tensors(spec_of, batch.kwargs or batch.args),
         "targets": map_tensors(spec_of, batch.targets),
         "given": map_tensors(spec_of, batch.given) if batch.targets is None else None,
+        "shared": True,
     }
 
 
@@ -203,18 +214,6 @@ def _specs_in(specs: Specs) -> Iterator[TensorSpec]:
     elif isinstance(specs, Mapping | tuple | list):
         for value in specs.values() if isinstance(specs, Mapping) else specs:
             yield from _specs_in(value)
-
-
-def _pairs(specs: Specs, tensors: Any) -> Iterator[tuple[int, Tensor]]:
-    """Yield the identity of each spec of a structure with the tensor made for it."""
-    if isinstance(specs, TensorSpec):
-        yield id(specs), tensors
-    elif isinstance(specs, Mapping):
-        for key, value in specs.items():
-            yield from _pairs(value, tensors[key])
-    elif isinstance(specs, tuple | list):
-        for value, tensor in zip(specs, tensors, strict=True):
-            yield from _pairs(value, tensor)
 
 
 def make_step_optimizer(
@@ -267,10 +266,20 @@ def training_step(
 
 
 def _split_batch(batch: Batch, accumulate: int) -> Iterator[tuple[Batch, float]]:
-    """Yield the parts of a batch with their share of its rows."""
+    """Yield the parts of a batch with their share of its rows.
+
+    Raises:
+        DataError: Something in it is no tensor, and moves as one: a packed sequence, a graph.
+    """
     if accumulate == 1:
         yield batch, 1.0
         return
+    for value in find_tensors((batch.args, batch.kwargs, batch.compared)):
+        if not isinstance(value, Tensor):
+            raise DataError(
+                f"a batch holds {describe_type(value)}, which cannot be divided into {accumulate} "
+                "parts: leave accumulate out."
+            )
     rows = batch.rows
     size, larger = divmod(rows, accumulate)
     start = 0

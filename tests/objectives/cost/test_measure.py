@@ -8,6 +8,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from widthwise.objectives.cost.costs import StepSpec, TensorSpec, count_costs
 from widthwise.objectives.cost.measure import AllocationRecorder, measure_step
+from widthwise.objectives.data.streams.batch import Batch, read_batch
+from widthwise.objectives.training.step import batch_specs, make_step_optimizer, training_step
 
 CPU = torch.device("cpu")
 
@@ -39,6 +41,38 @@ def test_the_measured_peak_is_the_predicted_one(
     assert measured.train_memory >= measured.train_memory_without_scratch
     assert measured.seconds > 0
     assert measured.device == "cpu"
+
+
+class OwnLoss(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 2, 1)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.layer(x), labels)
+
+
+def test_labels_that_go_into_the_forward_are_held_once() -> None:
+    """As a loader gives them: a mask of whole numbers is twice as large as its image."""
+
+    def read() -> Batch:
+        labels = torch.zeros(8, 16, 16, dtype=torch.int64)
+        return read_batch({"x": torch.zeros(8, 1, 16, 16), "labels": labels}, model_loss=True)
+
+    step = StepSpec(
+        **batch_specs(read()), batch_size=8, optimizer="sgd", loss=lambda output, _: output
+    )
+    with AllocationRecorder() as recorder:
+        model, batch = OwnLoss().train(), read()
+        optimizer = make_step_optimizer("sgd", model)
+        training_step(model, optimizer, step.loss, batch)
+        assert optimizer is not None
+        optimizer.zero_grad(set_to_none=True)
+        with recorder.part("step"):
+            training_step(model, optimizer, step.loss, batch)
+    held = recorder.peak("step").without_scratch
+    assert count_costs(OwnLoss, step).train_memory == held
+    assert measure_step(OwnLoss, step, CPU).train_memory_without_scratch == held
 
 
 def test_what_the_allocator_held_is_known_by_part() -> None:

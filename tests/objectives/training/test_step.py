@@ -1,6 +1,7 @@
 """Training steps: a batch in parts has the gradients of the whole."""
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from widthwise.objectives.data.streams.batch import Batch
+from torch.nn.utils.rnn import pack_sequence
+from widthwise.objectives.data.streams.batch import Batch, read_batch
+from widthwise.objectives.errors import DataError
 from widthwise.objectives.training.step import (
     StepSpec,
     TensorSpec,
@@ -44,6 +47,40 @@ def test_a_loss_without_targets_gets_the_batch_as_it_was_given() -> None:
 def test_a_loss_without_targets_gets_the_inputs_where_nothing_else_was_given() -> None:
     made = StepSpec(inputs=(TensorSpec(shape=(3,)),), batch_size=5).zeros(2)
     assert made.compared is made.args[0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"x": torch.zeros(4, 3), "labels": torch.zeros(4)}, id="a mapping"),
+        pytest.param((torch.zeros(4, 3), torch.zeros(4)), id="a pair"),
+    ],
+)
+def test_targets_that_go_into_the_forward_too_are_one_tensor(given: Any) -> None:
+    batch = read_batch(given, model_loss=True)
+    made = StepSpec(**batch_specs(batch), batch_size=5).empty()
+    labels = made.kwargs["labels"] if made.kwargs else made.args[1]
+    assert labels is made.targets
+
+
+def test_specs_that_were_not_read_from_a_batch_are_tensors_of_their_own() -> None:
+    spec = TensorSpec(shape=(3,))
+    made = StepSpec(inputs=(spec, spec), targets=spec, batch_size=5).empty()
+    assert len({value.data_ptr() for value in (*made.args, made.targets)}) == 3
+
+
+def test_what_is_no_tensor_is_not_divided() -> None:
+    packed = pack_sequence([torch.randn(4, 2), torch.randn(2, 2)])
+    model = nn.GRU(2, 3)
+    batch = read_batch((packed, torch.randn(2, 3)))
+
+    def loss(output: Any, targets: Tensor) -> Tensor:
+        return nn.functional.mse_loss(output[1][0], targets)
+
+    assert training_step(model, None, loss, batch).isfinite()
+    says = "a batch holds a PackedSequence, which cannot be divided into 2 parts: leave accumulate"
+    with pytest.raises(DataError, match=says):
+        training_step(model, None, loss, batch, accumulate=2)
 
 
 def gradients(model: nn.Module, x: Tensor, y: Tensor, parts: int) -> tuple[float, list[Tensor]]:
