@@ -30,8 +30,9 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from widthwise import StopTraining
 
-from .trial import TrialHandle, read_metric
+from .trial import TrialHandle, read_metric, read_numbers
 
+_SOURCE = "the Trainer's evaluation"
 _STATE = "trainer_state.json"
 _NOT_LOGGED = re.compile(r"epoch$|.*_(runtime|per_second|time)$")
 """Names of figures of the machine, not of the network."""
@@ -51,7 +52,8 @@ class TrialCallback(TrainerCallback):
 
     def __init__(self, trial: TrialHandle, monitor: str = "eval_loss") -> None:
         self._trial, self._monitor = trial, monitor
-        self._training = self._stopping = False
+        self._training = self._stopping = self._found = False
+        self._without: dict[str, Any] = {}  # what evaluations gave that had no such metric
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -67,16 +69,34 @@ class TrialCallback(TrainerCallback):
         metrics: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Report what was evaluated in the middle of `train`."""
+        """Report what was evaluated in the middle of `train`.
+
+        Of several sets each is evaluated for itself: those without the metric are logged.
+        """
         if not self._training or not state.epoch:
             return
-        value, others = read_metric(metrics or {}, self._monitor, "the Trainer's evaluation")
-        kept = {name: other for name, other in others.items() if not _NOT_LOGGED.match(name)}
+        figures = metrics or {}
+        kept = {
+            name: number
+            for name, number in read_numbers(figures).items()
+            if name != self._monitor and not _NOT_LOGGED.match(name)
+        }
         self._trial.log(**kept)
+        if self._monitor not in figures:
+            self._without.update(figures)
+            return
+        self._found = True
+        value, _others = read_metric(figures, self._monitor, _SOURCE)
         try:
             self._trial.report(state.epoch, value)
         except StopTraining:
             self._stopping = control.should_training_stop = control.should_save = True
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Go no further where no evaluation of the epochs before had the metric."""
+        self._check_found()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -85,6 +105,11 @@ class TrialCallback(TrainerCallback):
         self._training = False
         if self._stopping:
             raise StopTraining
+        self._check_found()
+
+    def _check_found(self) -> None:
+        if self._without and not self._found:
+            read_metric(self._without, self._monitor, _SOURCE)  # which says what there is instead
 
 
 def training_arguments(trial: TrialHandle, **changes: Any) -> TrainingArguments:

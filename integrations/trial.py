@@ -1,6 +1,6 @@
 """What an adapter knows of a trial: the handle that `train(widths, trial)` is given.
 
-Entry points: `TrialHandle`; `read_metric`, for the metric by its name.
+Entry points: `TrialHandle`; `read_metric`, for the metric by its name; `read_numbers`, for all.
 """
 
 from __future__ import annotations
@@ -45,9 +45,14 @@ def read_metric(
     if monitor not in figures:
         names = ", ".join(map(str, figures)) or "nothing"
         raise ValueError(f'{source} gave no "{monitor}": found {names}; name one of these')
-    numbers = {str(name): number for name, value in figures.items() if (number := _number(value))}
-    others = {name: number[0] for name, number in numbers.items() if name != monitor}
+    others = {name: number for name, number in read_numbers(figures).items() if name != monitor}
     return float(figures[monitor]), others
+
+
+def read_numbers(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures that are numbers, by name."""
+    numbers = {str(name): _number(value) for name, value in figures.items()}
+    return {name: number[0] for name, number in numbers.items() if number}
 
 
 def _number(value: Any) -> tuple[float] | None:

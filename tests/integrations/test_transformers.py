@@ -29,7 +29,9 @@ class Line(torch.nn.Module):
 ROWS = [{"x": torch.tensor([i / 16 - 1]), "labels": torch.tensor([i / 8])} for i in range(32)]
 
 
-def _fit(folder: Path, progress: RecordedProgress, monitor: str = "eval_loss") -> Line:
+def _fit(
+    folder: Path, progress: RecordedProgress, monitor: str = "eval_loss", rows: Any = ROWS
+) -> Line:
     from transformers import PrinterCallback, Trainer
     from widthwise.integrations.transformers import (
         TrialCallback,
@@ -42,7 +44,7 @@ def _fit(folder: Path, progress: RecordedProgress, monitor: str = "eval_loss") -
         model=model,
         args=training_arguments(trial, learning_rate=0.05),
         train_dataset=ROWS,
-        eval_dataset=ROWS,
+        eval_dataset=rows,
         callbacks=[TrialCallback(trial, monitor)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -91,6 +93,25 @@ def test_a_stop_leaves_a_checkpoint_from_which_it_ends_as_if_undisturbed(tmp_pat
 def test_a_metric_that_is_not_evaluated_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'gave no "eval_f1": found eval_loss'):
         _fit(tmp_path / "kept", RecordedProgress(), monitor="eval_f1")
+
+
+@pytest.mark.parametrize("monitor", ["eval_near_loss", "eval_far_loss"])
+def test_of_several_sets_one_is_reported_and_the_others_are_logged(
+    tmp_path: Path, monitor: str
+) -> None:
+    progress = RecordedProgress()
+    sets = {"near": ROWS[12:20], "far": ROWS[:4]}
+    _fit(tmp_path / "kept", progress, monitor, rows=sets)
+    assert [step for step, _ in progress.reports] == [1, 2, 3, 4]
+    assert set(progress.logged) == {"eval_near_loss", "eval_far_loss"} - {monitor}
+
+
+def test_a_metric_that_none_of_several_sets_has_is_named(tmp_path: Path) -> None:
+    progress = RecordedProgress()
+    with pytest.raises(ValueError, match=r'no "eval_loss": found eval_near_loss.*eval_far_loss'):
+        _fit(tmp_path / "kept", progress, rows={"near": ROWS[12:20], "far": ROWS[:4]})
+    # After the first epoch already.
+    assert not [*(tmp_path / "kept").glob("checkpoint-16")]
 
 
 def test_arguments_are_of_the_trial(tmp_path: Path) -> None:
