@@ -100,7 +100,9 @@ class InProcessTrainer:
             self._after_batch()
 
     def release_device(self) -> None:
-        """Forget the model, and with it what it has on a device."""
+        """Forget the model, and with it what it has on a device; its trackers are told no more."""
+        if self._runner is not None:
+            self._runner.tracking.close()
         self._runner = None
 
 

@@ -52,11 +52,11 @@ class BackgroundTracker:
         self._idle_seconds, self._open_seconds = idle_seconds, open_seconds
         self._tracker: Tracker | None = None
         self._runs: dict[int, TrackedRun] = {}
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._pending = 0
         self._jobs_done = 0
-        self._failed = False
+        self._failed = self._closed = False
         self._submit(self._open_now)
         threading.Thread(target=self._work, name=f"tracker {name}", daemon=True).start()
 
@@ -87,6 +87,12 @@ class BackgroundTracker:
 
         self._submit(close)
 
+    def close(self) -> None:
+        """End the thread once all that was told is kept; nothing is told afterwards."""
+        with self._changed:
+            self._closed = True
+        self._jobs.put(None)
+
     def flush(self, limit: float | None = None) -> None:
         """Wait until all is kept, as long as there is progress.
 
@@ -115,14 +121,13 @@ class BackgroundTracker:
 
     def _submit(self, job: _Job) -> None:
         with self._changed:
-            if self._failed:
+            if self._failed or self._closed:
                 return
             self._pending += 1
         self._jobs.put(job)
 
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
             try:
                 if not self._failed:
                     job()

@@ -85,3 +85,8 @@ class Tracking:
             self.end(number, TrackedEnd(outcome="returned", is_final=False))
         for tracker in self._trackers:
             tracker.flush(STOP_SECONDS if in_hurry else None)
+
+    def close(self) -> None:
+        """End the trackers' threads; nothing is told afterwards."""
+        for tracker in self._trackers:
+            tracker.close()

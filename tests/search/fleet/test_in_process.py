@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,8 @@ from widthwise.search.problem.memory_share import device_label
 from widthwise.search.report.console import PlainConsole
 from widthwise.search.spec.spec import parse_spec
 from widthwise.search.study import create_or_join_study
+from widthwise.search.tracking.background import BackgroundTracker
+from widthwise.search.tracking.tracking import Tracking
 from widthwise.search.worker.messages import TrainerConfig
 from widthwise.search.worker.options import FleetWorkerOptions
 from widthwise.search.worker.shutdown import StopRequest
@@ -29,6 +32,7 @@ from widthwise.storage.database.database import Database, resolve_url
 from widthwise.storage.ledger.queries import LedgerReader
 from widthwise.storage.ledger.slot import SlotCounts
 from widthwise.storage.study.workers import WorkerRegistration
+from widthwise.tests.search.tracking.runs import RecordingTracker
 
 
 @pytest.fixture
@@ -159,6 +163,24 @@ def fleet_count(database: Database) -> int:
     from widthwise.storage.study.study import load_study
 
     return LedgerReader(database, load_study(database, "s")).counts().complete
+
+
+def test_its_trackers_are_closed_with_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trackers: list[BackgroundTracker] = []
+    threads: list[threading.Thread] = []
+
+    def open_one(*_: object, study: str, study_id: str, **__: object) -> Tracking:
+        trackers.append(BackgroundTracker("some", RecordingTracker, pytest.fail))
+        threads.extend(each for each in threading.enumerate() if each.name == "tracker some")
+        return Tracking(trackers, study=study, study_id=study_id)
+
+    monkeypatch.setattr("widthwise.search.tracking.registry.open_trackers", open_one)
+    run(database, build)
+    [thread] = threads
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_stop_ends_it_with_the_slot_given_back(database: Database) -> None:

@@ -35,6 +35,20 @@ def test_calls_arrive_in_order_and_all_of_them() -> None:
     assert warnings == []
 
 
+def test_its_thread_ends_once_all_is_kept() -> None:
+    library = RecordingTracker()
+    tracker = BackgroundTracker("to be closed", lambda: library, pytest.fail)
+    [thread] = [each for each in threading.enumerate() if each.name == "tracker to be closed"]
+    tracker.start(a_trial(1))
+    tracker.end(1, COMPLETE)
+    tracker.close()
+    thread.join(60)
+    assert not thread.is_alive()
+    tracker.start(a_trial(2))
+    tracker.flush()  # returns at once
+    assert library.calls == [("start", 1), ("end", 1, "complete")]
+
+
 def _raise(error: BaseException) -> Any:
     raise error
 
