@@ -14,6 +14,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from signal import SIGINT, SIGKILL, SIGTERM, Signals, default_int_handler, signal
 from typing import TextIO, final
@@ -66,14 +67,22 @@ class ForkedWorker:
         url: The storage, password included.
         name: Of the study.
         options: How to work.
+        environment: Variables of its own.
     """
 
-    def __init__(self, url: URL, name: str, options: FleetWorkerOptions) -> None:
+    def __init__(
+        self,
+        url: URL,
+        name: str,
+        options: FleetWorkerOptions,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         # What it writes goes to a file: a pipe would fill up unread.
         self._output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         worker_options = WorkerOptions(**asdict(options), parent_pid=os.getpid())
         self._process = multiprocessing.get_context("fork").Process(
-            target=_work, args=(url, name, worker_options, self._output)
+            target=_work, args=(url, name, worker_options, self._output, dict(environment or {}))
         )
         with warnings.catch_warnings():
             # Of a process with threads: none of ours holds a lock here, and numpy's and torch's
@@ -102,8 +111,11 @@ class ForkedWorker:
         self._output.close()
 
 
-def _work(url: URL, name: str, options: WorkerOptions, output: TextIO) -> None:
+def _work(
+    url: URL, name: str, options: WorkerOptions, output: TextIO, environment: Mapping[str, str]
+) -> None:
     """Work on a study, in the fork, and leave it by its exit code."""
+    os.environ.update(environment)
     os.setsid()  # Ctrl-C goes to the whole foreground group: the parent passes it on in order
     signal(SIGINT, default_int_handler)
     signal(SIGTERM, lambda *_: sys.exit(ExitCode.DRAINED))

@@ -100,7 +100,12 @@ def run_fleet(
         fleet = InProcessFleet(database, name, options, stop_request)
     elif launcher is Launcher.FORK:
         check_fork(device, options.threads)
-        fleet = LocalFleet([ForkedWorker(database.url, name, options) for _ in range(fleet_size)])
+        fleet = LocalFleet(
+            [
+                ForkedWorker(database.url, name, options, environment=assigned.environment())
+                for assigned in assign_workers(device, fleet_size, os.environ, gpu_count)
+            ]
+        )
     else:
         devices = assign_workers(device, fleet_size, os.environ, gpu_count)
         if assignment := describe_assignment(devices, device, options.workers_per_gpu):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,25 @@ def test_a_worker_whose_study_is_not_there_says_so_with_its_exit_code(tmp_path: 
     assert worker_exit.message.startswith("error: ")
 
 
+GIVEN: Mapping[str, Any] = {
+    "widths": {"a": [2, 4, 8, 16]},
+    "data": "iris",
+    "trials": 4,
+    "epochs": 2,
+    "folds": 1,
+    "batch_size": 32,
+    "learning_rate": 0.05,
+    "engine": "plain",
+    "at_once": 1,
+    "parametrisation": "standard",
+    "workers": 2,
+    "lease": 2.0,
+    "confirm": False,
+    "progress": False,
+    "untrained_ok": True,
+}
+
+
 def closure(effect: Callable[[int], None] = lambda _width: None) -> Callable[..., nn.Module]:
     class Net(nn.Module):
         def __init__(self, width: int) -> None:
@@ -70,6 +89,21 @@ def closure(effect: Callable[[int], None] = lambda _width: None) -> Callable[...
 
 
 @pytest.mark.slow
+def test_forks_know_how_many_share_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WIDTHWISE_DEVICE_WORKERS", raising=False)
+
+    def note(_width: int) -> None:
+        told = os.environ.get("WIDTHWISE_DEVICE_WORKERS", "")
+        (tmp_path / f"told {os.getpid()}").write_text(told)
+
+    widthwise.search(**{**GIVEN, "build": closure(note)})
+    assert {file.read_text() for file in tmp_path.glob("told *")} == {"2"}
+    assert "WIDTHWISE_DEVICE_WORKERS" not in os.environ
+
+
+@pytest.mark.slow
 def test_what_kills_a_fork_leaves_this_process_and_the_budget_alone(tmp_path: Path) -> None:
     once = tmp_path / "once"
 
@@ -78,28 +112,9 @@ def test_what_kills_a_fork_leaves_this_process_and_the_budget_alone(tmp_path: Pa
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    given: dict[str, Any] = {
-        "build": closure(die),
-        "widths": {"a": [2, 4, 8, 16]},
-        "data": "iris",
-        "trials": 4,
-        "epochs": 2,
-        "folds": 1,
-        "batch_size": 32,
-        "learning_rate": 0.05,
-        "engine": "plain",
-        "at_once": 1,
-        "parametrisation": "standard",
-        "workers": 2,
-        "lease": 2.0,
-        "confirm": False,
-        "progress": False,
-        "untrained_ok": True,
-        "storage": f"sqlite:///{tmp_path / 'study.db'}",
-        "name": "forks",
-    }
     # The other worker waits for the lease of the dead one's trial, and trains that.
-    result = widthwise.search(**given)
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    result = widthwise.search(**GIVEN, build=closure(die), storage=storage, name="forks")
     assert once.exists()
     assert (result.table["outcome"] == "complete").all()
     assert sorted(result.table["a"]) == [2, 4, 8, 16]
