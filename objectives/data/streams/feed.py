@@ -12,6 +12,7 @@ Entry points: the three feeds; `Feed`, their protocol.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, final
 
 import torch
@@ -54,6 +55,9 @@ class Feed(Protocol):
 
     def open(self, seed: int, epoch: int, start: int) -> Iterator[Any]:
         """Return an iterator over what comes from a position on; closing it ends its workers."""
+
+    def open_again(self) -> Iterator[Any]:
+        """Return an iterator over the first batch once more, in a process that has loaded it."""
 
     def close(self) -> None:
         """End workers that stand by."""
@@ -100,6 +104,19 @@ class MapFeed:
         yield from loaded_batches(loader)
         if self._settings.persistent:
             self._idle = loader, requests
+
+    def open_again(self) -> Iterator[Any]:
+        """Yield the first batch as a worker loads it the second time; without workers, once."""
+        if not self._settings.workers:
+            yield from self.open(0, 0, 0)
+            return
+        settings, requests = replace(self._settings, workers=1), Requests()
+        loader = settings.make(BatchDataset(self._dataset, settings.collate), requests, seed=0)
+        requests.keys, requests.single = [self._order(0, 0)[0]] * 2, self._single
+        requests.seeds = lambda _: stream_seed(0, _LOADING, 0, 0)
+        batches = loaded_batches(loader)
+        next(batches)
+        yield from batches
 
     def close(self) -> None:
         """End workers that stand by."""
@@ -221,6 +238,10 @@ class StreamFeed:
         )
         yield from loaded_batches(settings.make(stream, None, seed))
 
+    def open_again(self) -> Iterator[Any]:
+        """Begin anew."""
+        return self.open(0, 0, 0)
+
     def close(self) -> None:
         """End nothing: no worker outlives its iterator."""
 
@@ -266,6 +287,10 @@ class LoaderFeed:
             except StopIteration:
                 return
             yield batch
+
+    def open_again(self) -> Iterator[Any]:
+        """Begin anew."""
+        return self.open(0, 0, 0)
 
     def close(self) -> None:
         """End nothing: what the loader keeps is its own."""

@@ -209,7 +209,7 @@ def _first_batch(source: SplitSource) -> Batch:
 
 def _check_equal_draws(source: SplitSource, first: Batch, notes: list[str]) -> None:
     """Note where the same seed gives another first batch."""
-    again = _first_batch(source)
+    again = source.first_again()
     pairs = zip(find_tensors(first.given), find_tensors(again.given), strict=False)
     if any(has_bits(one) and not bitwise_equal(one, other) for one, other in pairs):
         notes.append(

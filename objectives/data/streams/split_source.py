@@ -94,6 +94,19 @@ class SplitSource:
         next(raw, None)  # so that it ends as it likes
         return raw
 
+    def first_again(self) -> Batch:
+        """Return the first batch of the first epoch, loaded once more where it was loaded before.
+
+        A generator of the user's goes on there; another process may begin with a copy of it.
+        """
+        raw = self._feed.open_again()
+        try:
+            batch = self._next(raw, 0)
+        finally:
+            close_batches(raw)
+        assert batch is not None, "a source without a first batch is refused"
+        return batch
+
     def close(self) -> None:
         """End what stands by between calls of `batches`."""
         for raw in self._parked.values():

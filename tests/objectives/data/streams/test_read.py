@@ -154,7 +154,8 @@ def test_a_forward_with_its_own_loss_gets_the_targets() -> None:
     assert set(data.example.kwargs) == {"x", "labels"}
 
 
-def test_a_data_set_that_ignores_the_seed_is_said() -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_data_set_that_ignores_the_seed_is_said(workers: int) -> None:
     class Own(Numbered):
         def __init__(self, rows: int) -> None:
             super().__init__(rows)
@@ -163,8 +164,12 @@ def test_a_data_set_that_ignores_the_seed_is_said() -> None:
         def __getitem__(self, row: int) -> Any:
             return torch.tensor([float(self.generator.random())]), 0
 
-    assert any("ignores the seed" in note for note in both(Own(8)).notes)
-    assert not any("ignores" in note for note in both(Numbered(8, draws=True)).notes)
+    def notes(samples: Any) -> str:
+        return "; ".join(loaders(samples, shuffle=True, num_workers=workers).notes)
+
+    assert "ignores the seed" in notes(Own(8))
+    assert "ignores" not in notes(Numbered(8, draws=True))
+    assert multiprocessing.active_children() == []
 
 
 def sparse(samples: list[Any]) -> Any:
