@@ -8,21 +8,26 @@ its content. So another study, or the same one on another day, knows whether it 
     held(reference)                           # build
     release(reference)                        # as often as it was held
 
-A worker started anew holds nothing: it gets what can be pickled through a file (`write_held`),
-which a variable of its environment names.
+A worker started anew holds nothing: it gets what can be pickled through a file (`pickled`), which a
+variable of its environment names. In front stands where this program finds its modules, as the
+worker begins without the folder of its script.
 
-Entry points: `hold`, `release`, `held`, `is_held_reference`, `held_hash`; `write_held`, `pickled`.
+Entry points: `hold`, `release`, `held`, `is_held_reference`, `held_hash`; `pickled`; `extend_path`,
+in the worker.
 """
 
+import json
 import os
 import pickle
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .content_hash import content_hash
-from .errors import ImportFailure
+from .errors import ImportFailure, describe_error
+from .interrupt import raise_if_interrupt
 
 FILE_VARIABLE = "WIDTHWISE_HELD_OBJECTS"
 """Names the file of what the program that started this one holds."""
@@ -73,11 +78,10 @@ def held(reference: str) -> Any:
     """Return the object that a reference names.
 
     Raises:
-        ImportFailure: It is not in this program.
+        ImportFailure: It is not in this program, or cannot be loaded here.
     """
-    path = os.environ.get(FILE_VARIABLE)
-    if reference not in _objects and path is not None and Path(path).is_file():
-        _objects.update(pickle.loads(Path(path).read_bytes()))  # noqa: S301 - our own program's
+    if reference not in _objects:
+        _load_objects()
     if reference not in _objects:
         name = reference.removeprefix(_PREFIX).rpartition("@")[0]
         raise ImportFailure(
@@ -97,4 +101,38 @@ def pickled(references: Iterable[str]) -> bytes | None:
         content = pickle.dumps({reference: held(reference) for reference in references})
     except Exception:  # whatever an object's own code raises, or a lambda that has no name
         return None
-    return None if b"__main__" in content or b"__mp_main__" in content else content
+    if b"__main__" in content or b"__mp_main__" in content:
+        return None
+    folders = [str(Path(entry).absolute()) for entry in sys.path]
+    return json.dumps(folders).encode() + b"\n" + content
+
+
+def extend_path() -> None:
+    """Look for modules where the program that started this one does, after all other places."""
+    if (path := _file()) is None:
+        return
+    with path.open("rb") as file:
+        folders = json.loads(file.readline())
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+
+
+def _load_objects() -> None:
+    if (path := _file()) is None:
+        return
+    extend_path()
+    try:
+        with path.open("rb") as file:
+            file.readline()
+            _objects.update(pickle.load(file))  # noqa: S301 - our own program's
+    except BaseException as error:  # whatever an import, or an object's own code, raises
+        raise_if_interrupt(error)
+        raise ImportFailure(
+            "what was given to widthwise.search cannot be loaded in a worker of its own: "
+            f"{describe_error(error)}; define it in a module that can be imported, or take "
+            "workers = 1."
+        ) from error
+
+
+def _file() -> Path | None:
+    name = os.environ.get(FILE_VARIABLE)
+    return Path(name) if name is not None and Path(name).is_file() else None

@@ -34,7 +34,7 @@ from types import ModuleType
 from typing import Any, final
 
 from .errors import ImportFailure, ObjectiveError, describe_error, did_you_mean, error_message
-from .held_objects import held, held_hash, is_held_reference
+from .held_objects import extend_path, held, held_hash, is_held_reference
 from .interrupt import raise_if_interrupt
 
 _OUT_OF_MEMORY_MESSAGES = (
@@ -67,6 +67,7 @@ def load_object(reference: str, base: Path) -> Callable[..., Any]:
     if is_held_reference(reference):
         return held(reference)  # type: ignore[no-any-return]
     source, name = _split_reference(reference)
+    extend_path()
     module = _load_file(source, base) if _is_file(source) else _load_module(source, base)
     resolved: Any = module
     for attribute in name.split("."):
@@ -92,6 +93,7 @@ def source_fingerprint(reference: str, base: Path) -> str:
     if _is_file(source):
         return hashlib.sha256(_resolve_file(source, base).read_bytes()).hexdigest()
     _append_to_sys_path(base)
+    extend_path()
     with user_errors(lambda error: ImportFailure(_import_failure_message(source, error))):
         spec = importlib.util.find_spec(source)
     if spec is None:

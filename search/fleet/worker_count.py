@@ -1,6 +1,6 @@
 """How many workers a fleet is asked for: a number, or as many as this machine takes.
 
-Entry point: `resolve_worker_count`.
+Entry points: `resolve_worker_count`, for a study; `workers_of_machine`, for a device.
 """
 
 from __future__ import annotations
@@ -53,7 +53,23 @@ def resolve_worker_count(
             "say how many workers Ray is to place"
         )
     device = device_for(name, stored_spec(load_study(database, name)).proxy.device, options.device)
-    workers = auto_worker_count(
+    workers = workers_of_machine(device, options, gpu_count=gpu_count)
+    plural = "" if workers == 1 else "s"
+    console.print(f"--workers auto: {workers} worker{plural} on this machine", markup=False)
+    return workers
+
+
+def workers_of_machine(
+    device: str, options: FleetWorkerOptions, *, gpu_count: Callable[[], int] = count_gpus
+) -> int:
+    """Return how many workers this machine takes now, at least 1.
+
+    Args:
+        device: What they train on: no "auto".
+        options: How each of them works.
+        gpu_count: Returns how many GPUs this machine has.
+    """
+    return auto_worker_count(
         device,
         os.environ,
         threads=options.threads,
@@ -62,9 +78,6 @@ def resolve_worker_count(
         cpu_count=usable_cpus,
         free_bytes=_free_host_bytes,
     )
-    plural = "" if workers == 1 else "s"
-    console.print(f"--workers auto: {workers} worker{plural} on this machine", markup=False)
-    return workers
 
 
 def _free_host_bytes() -> int | None:

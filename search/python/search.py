@@ -11,20 +11,17 @@
     network = result.model()
 
 It is what `widthwise run` does, with objects in the place of references: the same ledger, the same
-limits, the same report. One worker trains in this process. Several are processes: started anew
-where everything can be imported or pickled, else forks of this one.
+limits, the same report.
 
 Entry point: `search`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,14 +29,10 @@ from rich.console import Console
 from sqlalchemy.engine import URL
 
 from ...objectives.errors import describe_type
-from ...objectives.held_objects import FILE_VARIABLE, pickled
 from ...storage.database.database import Database, resolve_url
 from ...storage.study.study import find_study, load_study
 from ..command import format_command
 from ..errors import Drained, SpecError
-from ..flags import AUTO_WORKERS
-from ..fleet.forked_worker import check_fork
-from ..fleet.worker_fleet import Launcher
 from ..follow_up_kind import FollowUpKind
 from ..followup.follow_up import FollowUpStopped, find_follow_up
 from ..problem.seeds import confirmation_seed
@@ -55,6 +48,7 @@ from ..study import run_to_the_end
 from ..worker.options import FleetWorkerOptions
 from ..worker.shutdown import StopRequest
 from .arguments import Arguments
+from .launching import launcher_for, resolve_workers
 from .result import SearchResult
 
 _MAX_WORKERS = 1024
@@ -178,8 +172,9 @@ def search(
         url = resolve_url(storage)
         stop = StopRequest()
         options = FleetWorkerOptions(threads=threads, lease_seconds=lease)
+        worker_count = resolve_workers(workers, spec.proxy.device, options, console)
         with (
-            _launcher(arguments.held, workers, spec.proxy.device, threads) as launcher,
+            launcher_for(arguments.held, worker_count, spec.proxy.device, threads) as launcher,
             Database.open(url, create=True) as database,
         ):
             complete = True
@@ -190,7 +185,7 @@ def search(
                     Path.cwd(),
                     options,
                     console,
-                    worker_count=AUTO_WORKERS if workers == "auto" else workers,
+                    worker_count=worker_count,
                     launcher=launcher,
                     confirm=confirm,
                     stop=stop,
@@ -265,42 +260,3 @@ def _clean_up(arguments: Arguments, folder: Path | None) -> None:
     arguments.release()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _launcher(
-    held: Sequence[str], workers: int | Literal["auto"], device: str, threads: int
-) -> Iterator[Launcher]:
-    """Yield where workers are started, so that all of them find what is searched.
-
-    Raises:
-        SpecError: Several workers are asked for, and there is no way to give them the objects.
-    """
-    if workers == 1:
-        yield Launcher.IN_PROCESS
-        return
-    content = pickled(held) if held else b""
-    if content is None:
-        from ...objectives.training.settings import resolve_device
-
-        check_fork(str(resolve_device(device)), threads)
-        yield Launcher.FORK
-        return
-    if not held:
-        yield Launcher.LOCAL
-        return
-    before = os.environ.get(FILE_VARIABLE)
-    # Read by this user alone: `mkstemp` makes it so.
-    descriptor, path = tempfile.mkstemp(prefix="widthwise-", suffix=".pickle")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.environ[FILE_VARIABLE] = path
-        yield Launcher.LOCAL
-    finally:
-        if before is None:
-            os.environ.pop(FILE_VARIABLE, None)
-        else:
-            os.environ[FILE_VARIABLE] = before
-        with suppress(OSError):
-            Path(path).unlink()

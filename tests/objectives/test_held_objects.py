@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,42 @@ def test_another_process_gets_what_can_be_pickled(
     assert np.array_equal(held_objects.held(references[0]), np.arange(4))
     assert held_objects.held(references[1]) is shown
     release(references)
+
+
+def test_modules_are_found_where_the_other_process_found_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside_a_script.py").write_text("class Rows:\n    pass\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    rows = importlib.import_module("beside_a_script").Rows()
+    references = [hold(rows, "rows")]
+    content = pickled(references)
+    assert content is not None
+    release(references)
+    (tmp_path / "objects").write_bytes(content)
+    monkeypatch.setenv(held_objects.FILE_VARIABLE, str(tmp_path / "objects"))
+    monkeypatch.setattr("sys.path", sys.path[1:])
+    monkeypatch.delitem(sys.modules, "beside_a_script")
+    assert type(held_objects.held(references[0])).__name__ == "Rows"
+    # After all other places: a module of the same name there does not change its own.
+    assert sys.path[-1] == str(tmp_path)
+    release(references)
+    # What has a reference of its own is found there, too.
+    monkeypatch.setattr("sys.path", sys.path[:-1])
+    monkeypatch.delitem(sys.modules, "beside_a_script")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert load_object("beside_a_script:Rows", elsewhere).__name__ == "Rows"
+    monkeypatch.delitem(sys.modules, "beside_a_script")
+
+
+def test_what_cannot_be_loaded_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "objects").write_bytes(b"[]\ncno_such_module\nRows\n.")
+    monkeypatch.setenv(held_objects.FILE_VARIABLE, str(tmp_path / "objects"))
+    with pytest.raises(ImportFailure, match=r"No module named 'no_such_module'; define it in a"):
+        held_objects.held("python:rows@0123")
 
 
 def test_what_no_other_process_can_load_is_not_pickled() -> None:
