@@ -94,8 +94,11 @@ def describe_value(value: object) -> str:
 
 
 def describe_type(value: object) -> str:
-    """Return what kind of value it is: "a Linear", or "None"."""
-    return "None" if value is None else f"a {type(value).__name__}"
+    """Return what kind of value it is: "a Linear", "an int", or "None"."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
 
 def describe_shape(value: object) -> str:

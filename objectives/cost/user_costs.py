@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CostError, describe_error
+from ..errors import CostError, describe_error, describe_type
 from ..trace.cuda_allocator import Integers
 from ..user_code import user_code_location, user_errors
 from .registry import FIELDS, MAX_COST
@@ -163,7 +163,7 @@ class UserCostModel:
             returned: object = self._function(widths)
         if not isinstance(returned, Mapping):
             raise CostError(
-                f"the cost function returned a {type(returned).__name__} for "
+                f"the cost function returned {describe_type(returned)} for "
                 f"{self._format_widths(key)}, expected a mapping with any of {', '.join(FIELDS)}."
             )
         costs = {name: self._as_int(name, value, key) for name, value in returned.items()}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ..errors import CostError, ModelError, ObjectiveError, describe_error
+from ..errors import CostError, ModelError, ObjectiveError, describe_error, describe_type
 from ..interrupt import raise_if_interrupt
 from ..model.lazy import has_lazy_layers, materialise_lazy_layers
 from ..training.step import StepSpec
@@ -228,9 +228,9 @@ def require_module(model: object) -> nn.Module:
     """
     if isinstance(model, nn.Module):
         return model
-    kind = "None" if model is None else f"a {type(model).__name__}"
     raise ModelError(
-        f"the builder returned {kind}, expected a torch.nn.Module: return the model itself."
+        f"the builder returned {describe_type(model)}, expected a torch.nn.Module: return the "
+        "model itself."
     )
 
 
