@@ -15,16 +15,25 @@ Entry points: `TrialCallback`; `trial_callbacks`, with what goes on from a check
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
 from typing import Any, final
 
 from skorch import NeuralNet
-from skorch.callbacks import Callback, Checkpoint, LoadInitState
+from skorch.callbacks import Callback
 
 from .trial import TrialHandle, read_metric
 
 _NOT_LOGGED = re.compile(r"batches$|dur$|epoch$|event_|.*(_best|_batch_count)$")
 """Names in a net's history of what is no figure of the network."""
+
+_STATES = ("params", "optimizer", "criterion")
+_HISTORY = "history.json"
+_WRITING = "writing-"
 
 
 @final
@@ -55,6 +64,43 @@ class TrialCallback(Callback):  # type: ignore[misc]
         self.trial.report(len(net.history), value)
 
 
+@final
+class CheckpointCallback(Callback):  # type: ignore[misc]
+    """Keeps a net after each epoch, and goes on from what was kept.
+
+    Each epoch is a folder of its own, which has its name once all is written: what is killed
+    meanwhile leaves the one before.
+
+    Args:
+        folder: Of the trial.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def on_train_begin(self, net: NeuralNet, **_: Any) -> None:
+        """Go on from the newest checkpoint; begin anew where there is none that is whole."""
+        for part in Path(self.folder).glob(f"{_WRITING}*"):  # of a try that was killed
+            shutil.rmtree(part, ignore_errors=True)
+        kept = sorted(filter(_is_whole, _checkpoints(self.folder)), key=_epoch)
+        if kept:
+            net.load_params(**_files(kept[-1]), f_history=str(kept[-1] / _HISTORY))
+
+    def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
+        """Keep the epoch that has just ended, in the place of the one before."""
+        whole = Path(self.folder) / f"epoch-{len(net.history)}"
+        shutil.rmtree(whole, ignore_errors=True)  # which could not be loaded
+        written = Path(tempfile.mkdtemp(prefix=_WRITING, dir=self.folder))
+        net.save_params(**_files(written))
+        # As numbers what numpy and torch have for them: JSON knows neither.
+        history = json.dumps(net.history.to_list(), default=float)
+        (written / _HISTORY).write_text(history, encoding="utf-8")
+        written.rename(whole)
+        for other in _checkpoints(self.folder):
+            if other != whole:
+                shutil.rmtree(other, ignore_errors=True)
+
+
 def trial_callbacks(trial: TrialHandle, monitor: str = "valid_loss") -> list[Any]:
     """Return callbacks that report every epoch, keep it in the trial's folder, and go on from it.
 
@@ -62,11 +108,29 @@ def trial_callbacks(trial: TrialHandle, monitor: str = "valid_loss") -> list[Any
         trial: What `train(widths, trial)` is given.
         monitor: Name of the metric in the net's history.
     """
-    checkpoint = Checkpoint(
-        dirname=str(trial.folder), monitor=None, f_history="history.json", load_best=False
-    )
     return [
-        ("resume", LoadInitState(checkpoint)),
-        ("checkpoint", checkpoint),
+        ("checkpoint", CheckpointCallback(str(trial.folder))),
         ("trial", TrialCallback(trial, monitor)),
     ]
+
+
+def _checkpoints(folder: str) -> list[Path]:
+    return [path for path in Path(folder).glob("epoch-*") if path.name[6:].isdigit()]
+
+
+def _epoch(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _files(checkpoint: Path) -> dict[str, str]:
+    """Return the files of weights and states, by the names that skorch gives them."""
+    return {f"f_{name}": str(checkpoint / f"{name}.pt") for name in _STATES}
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Return whether all files have an end: a machine that fails may cut off what was written."""
+    try:
+        json.loads((checkpoint / _HISTORY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all(zipfile.is_zipfile(file) for file in _files(checkpoint).values())
