@@ -1,0 +1,169 @@
+"""Finds the widths of a model that exists, without editing it.
+
+    discovery = discover(make_model, (TensorSpec(shape=(3, 32, 32)),))
+    [group.name for group in discovery.groups]       # ["stage1", "stage2", …]
+    [layer.reason for layer in discovery.fixed]      # ["input size (3)", "output size (10)"]
+
+The model is called once with sizes that are symbols (`symbolic_forward`), the equations between
+them are solved (`solution`), widths of repeated blocks are tied (`repeated_blocks`) and named
+(`names`). What no equation speaks of stays as it is, with the reason. Nothing is allocated.
+
+Entry point: `discover`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import nn
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
+
+from ..errors import ModelError, describe_error
+from ..trace.fake_model import FakeCPU, fake_model, sequences_unpacked
+from ..training.step import Specs, StepSpec
+from ..user_code import root_cause, user_code_location
+from .coverage import all_fixed, example_sizes, fixed_layers
+from .equations.solution import Solution, multiples, solve
+from .equations.symbolic_forward import DATA_DEPENDENT, run
+from .groups import Discovery, Expression, Term, WidthGroup
+from .names import name_groups
+from .repeated_blocks import block_pattern, tie_blocks
+from .searchable import group_members, keep_unsearchable
+
+_BATCH = 11
+"""Samples of the example: a number that no layer is likely to have as a size."""
+
+_DRAWN = 0.5
+"""What a single number in [0, 1) is that the model draws, and may branch on."""
+
+
+def discover(
+    make_model: Callable[[], nn.Module] | nn.Module,
+    inputs: Sequence[Specs] | Mapping[str, Specs],
+    *,
+    only: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    per_layer: bool = False,
+) -> Discovery:
+    """Return the width groups of a model, and the layers that stay with the reason.
+
+    Args:
+        make_model: Returns a fresh model; or a model, which is left as it is.
+        inputs: What the model is called with: a `TensorSpec` per argument.
+        only: Patterns of layers' dotted paths, with * and ?: a group is searched where every layer
+            that gives it its size matches one. Empty for all.
+        keep: Patterns of layers whose sizes stay: a group with a member in one is fixed.
+        per_layer: Whether widths of repeated blocks are groups of their own.
+
+    Raises:
+        ModelError: The model cannot be built, is no module, or cannot be called with these inputs;
+            or a pattern matches no layer.
+    """
+    factory = (lambda: make_model) if isinstance(make_model, nn.Module) else make_model
+    arguments = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
+    step = StepSpec(inputs=arguments, batch_size=_BATCH)
+    mode = FakeCPU()
+    mode.draw_number = lambda: _DRAWN
+    with fake_model(factory, step, mode) as (model, _), sequences_unpacked():
+        symbols = run(model, lambda module: step.empty().call(module), mode)
+        if symbols.stopped is not None:
+            return Discovery((), all_fixed(model, reason_to_stop(symbols.stopped)))
+        solution = solve(symbols)
+        pattern = block_pattern(model)
+        if not per_layer:
+            tie_blocks(solution, pattern)
+        multiples(solution)
+        keep_unsearchable(model, solution, only, keep)
+        least = multiples(solution)
+        members = group_members(solution)
+        words = None if isinstance(make_model, nn.Module) else make_model
+        names = name_groups(model, words, solution, members, pattern)
+        groups = tuple(
+            WidthGroup(names[number], solution.values[number], least[number], tuple(own))
+            for number, own in members.items()
+        )
+        return Discovery(
+            groups,
+            fixed_layers(model, solution, example_sizes(arguments)),
+            parameters=_dimensions(model, symbols.parameters, "_parameters", solution, names),
+            buffers=_dimensions(model, symbols.buffers, "_buffers", solution, names),
+            attributes=_attributes(model, solution, names),
+        )
+
+
+def reason_to_stop(error: BaseException) -> str:
+    """Return why nothing can be said of a model whose forward pass did not reach its end.
+
+    Raises:
+        ModelError: The model cannot be called with such inputs.
+    """
+    cause = root_cause(error)
+    if isinstance(cause, DATA_DEPENDENT):
+        what = "shape" if isinstance(cause, DynamicOutputShapeException) else "control flow"
+        return f"data-dependent {what}{user_code_location(error)}"
+    raise ModelError(
+        f"the model cannot be called with this example: {describe_error(error)}"
+        f"{user_code_location(error)}; give the shape of one sample without the batch, for each "
+        "argument of forward."
+    ) from error
+
+
+def _dimensions(
+    model: nn.Module,
+    numbers: Mapping[str, tuple[int | None, ...]],
+    container: str,
+    solution: Solution,
+    names: Mapping[int, str],
+) -> dict[str, tuple[Expression, ...]]:
+    """Return an expression for every dimension of every parameter, or of every buffer."""
+    expressions = {}
+    for name, dims in numbers.items():
+        path, _, own = name.rpartition(".")
+        tensor = getattr(model.get_submodule(path), container)[own]
+        expressions[name] = tuple(
+            _expression(number, int(size), solution, names)
+            for number, size in zip(dims, tensor.shape, strict=True)
+        )
+    return expressions
+
+
+def _attributes(
+    model: nn.Module, solution: Solution, names: Mapping[int, str]
+) -> dict[tuple[str, str], Expression | tuple[Expression, ...]]:
+    """Return an expression for every whole number that a layer carries and a group moves."""
+    expressions: dict[tuple[str, str], Expression | tuple[Expression, ...]] = {}
+    for (path, name), numbers in solution.symbols.attributes.items():
+        value = getattr(model.get_submodule(path), name)
+        if isinstance(numbers, tuple):
+            items = tuple(
+                _expression(number, size, solution, names)
+                for number, size in zip(numbers, value, strict=True)
+            )
+            if not all(item.is_constant for item in items):
+                expressions[path, name] = items
+            continue
+        expression = _expression(numbers, value, solution, names)
+        if not expression.is_constant:
+            expressions[path, name] = expression
+    return expressions
+
+
+def _expression(
+    number: int | None, size: int, solution: Solution, names: Mapping[int, str]
+) -> Expression:
+    """Return what a dimension is, in the groups' names; today's size where it is no symbol."""
+    if number is None:
+        return Expression.constant(size)
+    polynomial = solution.of(number)
+    if not polynomial.symbols <= names.keys():
+        return Expression.constant(size)
+    return Expression(
+        tuple(
+            Term(
+                coefficient.numerator,
+                tuple(sorted(names[n] for n, power in monomial for _ in range(power))),
+                coefficient.denominator,
+            )
+            for monomial, coefficient in polynomial
+        )
+    )

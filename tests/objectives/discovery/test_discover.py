@@ -1,0 +1,296 @@
+"""Discovery: the groups of plain models, judged against the same models built at other sizes."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from widthwise.objectives.discovery.discover import discover
+from widthwise.objectives.discovery.groups import Discovery, WidthGroup
+from widthwise.objectives.errors import ModelError
+from widthwise.objectives.training.step import TensorSpec
+
+Specs = tuple[TensorSpec, ...]
+
+
+def spec(*shape: int, dtype: torch.dtype = torch.float32) -> Specs:
+    """Return the only input of a model."""
+    return (TensorSpec(shape=shape, dtype=dtype),)
+
+
+TOKENS = spec(7, dtype=torch.int64)
+
+
+class Perceptron(nn.Module):
+    """Two hidden layers of equal size, which are two groups all the same."""
+
+    def __init__(self, first: int = 12, second: int = 12) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(5, first),
+            nn.ReLU(),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Linear(second, 3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class Block(nn.Module):
+    """Attention with fused projections, and a feed-forward part."""
+
+    def __init__(self, d: int, heads: int, ff: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.up, self.down = nn.Linear(d, ff), nn.Linear(ff, d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, d = x.shape
+        q, k, v = (
+            part.view(batch, length, self.heads, d // self.heads).transpose(1, 2)
+            for part in self.qkv(self.norm1(x)).chunk(3, dim=2)
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).reshape(batch, length, d))
+        return x + self.down(functional.gelu(self.up(self.norm2(x))))
+
+
+class Decoder(nn.Module):
+    """A language model with tied embeddings."""
+
+    def __init__(self, d_model: int = 16, heads: int = 4, ff: int = 40) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(30, d_model)
+        self.blocks = nn.ModuleList(Block(d_model, heads, ff) for _ in range(2))
+        self.head = nn.Linear(d_model, 30, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class Convolutions(nn.Module):
+    """Depthwise and grouped convolutions, a concatenation and a flatten before the last layer."""
+
+    def __init__(self, stem: int = 8, side: int = 12) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, stem, 3, padding=1)
+        self.norm = nn.BatchNorm2d(stem)
+        self.depthwise = nn.Conv2d(stem, stem, 3, padding=1, groups=stem)
+        self.side = nn.Conv2d(stem, side, 1, groups=4)
+        self.last = nn.Linear((stem + side) * 4 * 4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.norm(self.stem(x)))
+        x = x + self.depthwise(x)
+        return self.last(functional.max_pool2d(torch.cat([x, self.side(x)], 1), 2).flatten(1))
+
+
+class Recurrent(nn.Module):
+    """Two layers in both directions, on a convolution's channels."""
+
+    def __init__(self, channels: int = 6, hidden: int = 10) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(4, channels, 3, padding=1)
+        self.lstm = nn.LSTM(channels, hidden, 2, batch_first=True, bidirectional=True)
+        self.last = nn.Linear(2 * hidden, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.lstm(self.conv(x).transpose(1, 2))[0][:, -1])
+
+
+class Shared(nn.Module):
+    """Attention in which pairs of queries share a key, of a size of its own."""
+
+    def __init__(self, d: int = 12, inner: int = 16) -> None:
+        super().__init__()
+        self.head_dim = 4
+        self.embed = nn.Embedding(20, d)
+        self.q, self.k, self.v = (nn.Linear(d, n) for n in (inner, inner // 2, inner // 2))
+        self.o = nn.Linear(inner, d)
+        self.norm, self.last = nn.LayerNorm(d), nn.Linear(d, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        q, k, v = (
+            f(x).view(*x.shape[:-1], -1, self.head_dim).transpose(1, 2)
+            for f in (self.q, self.k, self.v)
+        )
+        repeats = q.shape[1] // k.shape[1]
+        k, v = (t.repeat_interleave(repeats, 1) for t in (k, v))
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.last(self.norm(x + self.o(mixed)).mean(1))
+
+
+def sizes(discovery: Discovery) -> dict[str, tuple[int, int]]:
+    """Return size and divisor of each group by its name."""
+    return {group.name: (group.size, group.multiple_of) for group in discovery.groups}
+
+
+def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a model's parameters and buffers really have."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "groups", "other"),
+    [
+        pytest.param(
+            Perceptron,
+            spec(5),
+            {"net.0": (12, 1), "net.2": (12, 1)},
+            {"net.0": ("first", 7), "net.2": ("second", 30)},
+            id="perceptron",
+        ),
+        pytest.param(
+            Decoder,
+            TOKENS,
+            {"d_model": (16, 4), "ff": (40, 1)},
+            {"d_model": ("d_model", 28), "ff": ("ff", 17)},
+            id="decoder",
+        ),
+        pytest.param(
+            Convolutions,
+            spec(3, 8, 8),
+            {"stem": (8, 4), "side": (12, 4)},
+            {"stem": ("stem", 20), "side": ("side", 4)},
+            id="convolutions",
+        ),
+        pytest.param(
+            Recurrent,
+            spec(4, 9),
+            {"channels": (6, 1), "hidden": (10, 1)},
+            {"channels": ("channels", 5), "hidden": ("hidden", 21)},
+            id="recurrent",
+        ),
+        pytest.param(
+            Shared,
+            TOKENS,
+            {"d": (12, 1), "inner": (16, 8)},
+            {"d": ("d", 9), "inner": ("inner", 40)},
+            id="shared-keys",
+        ),
+    ],
+)
+def test_groups_say_what_the_constructor_does(
+    make: Callable[..., nn.Module],
+    inputs: Specs,
+    groups: dict[str, tuple[int, int]],
+    other: dict[str, tuple[str, int]],
+) -> None:
+    discovery = discover(make, inputs)
+    assert sizes(discovery) == groups
+    assert discovery.shapes({}) == shapes(make())
+    chosen = {name: size for name, (_, size) in other.items()}
+    rebuilt = make(**dict(other.values()))
+    assert discovery.shapes(chosen) == shapes(rebuilt)
+    for (path, attribute), expression in discovery.attributes.items():
+        real = getattr(rebuilt.get_submodule(path), attribute)
+        today_and_group = {**discovery.sizes, **chosen}
+        if isinstance(expression, tuple):
+            assert tuple(e.value(today_and_group) for e in expression) == real
+        else:
+            assert expression.value(today_and_group) == real
+
+
+def test_layers_that_stay_have_a_reason() -> None:
+    discovery = discover(Decoder, TOKENS)
+    reasons = {layer.module: layer.reason for layer in discovery.fixed}
+    assert reasons == {"embed": "number of embeddings (30)", "head": "output size (30)"}
+    assert reasons_of(Convolutions, spec(3, 8, 8)) == {
+        "stem": "input size (3)",
+        "last": "output size (10)",
+    }
+
+
+def reasons_of(make: Callable[[], nn.Module], inputs: Specs) -> dict[str, str]:
+    """Return why layers stay, by their paths."""
+    return {layer.module: layer.reason for layer in discover(make, inputs).fixed}
+
+
+def test_per_layer_gives_each_block_its_own_width() -> None:
+    discovery = discover(Decoder, TOKENS, per_layer=True)
+    assert [group.size for group in discovery.groups] == [16, 40, 40]
+    names = [group.name for group in discovery.groups]
+    assert len(set(names)) == 3
+    _, first, second = discovery.groups
+    assert {m.module for m in first.members} == {"blocks.0.up", "blocks.0.down"}
+    assert {m.module for m in second.members} == {"blocks.1.up", "blocks.1.down"}
+
+
+def modules(groups: Sequence[WidthGroup]) -> list[str]:
+    """Return the layer of each group's first member."""
+    return [group.members[0].module for group in groups]
+
+
+def test_only_and_keep_choose_layers() -> None:
+    kept = discover(Perceptron, spec(5), keep=["net.4"])
+    assert modules(kept.groups) == ["net.0"]
+    assert {"net.2": "to be kept (12)"}.items() <= {f.module: f.reason for f in kept.fixed}.items()
+    only = discover(Perceptron, spec(5), only=["net.2"])
+    assert modules(only.groups) == ["net.2"]
+    blocks = discover(Decoder, TOKENS, only=["blocks"])
+    assert [group.name for group in blocks.groups] == ["ff"]
+
+
+def test_a_pattern_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"no layer with parameters matches only 'lyer\*'"):
+        discover(Perceptron, spec(5), only=["lyer*"])
+
+
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 8), nn.Linear(8, 6), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.a(x))
+
+
+def test_what_forward_does_not_use_is_reported() -> None:
+    assert reasons_of(Unused, spec(5))["b"] == "not used in forward"
+
+
+class Branching(Unused):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.c(x) if x.sum() > 0 else self.b(x)
+
+
+def test_control_flow_that_depends_on_data_is_reported_and_not_guessed() -> None:
+    discovery = discover(Branching, spec(5))
+    assert discovery.groups == ()
+    assert {layer.module for layer in discovery.fixed} == {"a", "b", "c"}
+    assert all("data-dependent control flow" in layer.reason for layer in discovery.fixed)
+
+
+def test_an_example_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ModelError, match="cannot be called with this example"):
+        discover(Perceptron, spec(6))
+
+
+def test_a_model_is_left_as_it_was() -> None:
+    model = Decoder()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    discovery = discover(model, TOKENS)
+    assert [group.size for group in discovery.groups] == [16, 40]
+    assert type(model.blocks[0].heads) is int
+    assert model.head.weight is model.embed.weight
+    after = model.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    model(torch.zeros(1, 7, dtype=torch.int64)).sum().backward()
+
+
+def test_nothing_is_allocated() -> None:
+    """The weights alone would take four terabytes."""
+    million = 1_000_003
+    discovery = discover(lambda: Perceptron(million, million), spec(5))
+    assert sizes(discovery) == {"net.0": (million, 1), "net.2": (million, 1)}
