@@ -31,7 +31,8 @@ from .trial import TrialHandle, read_metric
 _NOT_LOGGED = re.compile(r"batches$|dur$|epoch$|event_|.*(_best|_batch_count)$")
 """Names in a net's history of what is no figure of the network."""
 
-_STATES = ("params", "optimizer", "criterion")
+_STATES = {"params": "module_", "optimizer": "optimizer_", "criterion": "criterion_"}
+_EPOCH = "epoch-"
 _HISTORY = "history.json"
 _WRITING = "writing-"
 
@@ -82,16 +83,17 @@ class CheckpointCallback(Callback):  # type: ignore[misc]
         """Go on from the newest checkpoint; begin anew where there is none that is whole."""
         for part in Path(self.folder).glob(f"{_WRITING}*"):  # of a try that was killed
             shutil.rmtree(part, ignore_errors=True)
-        kept = sorted(filter(_is_whole, _checkpoints(self.folder)), key=_epoch)
+        kept = [each for each in _checkpoints(self.folder) if _is_whole(each, net)]
         if kept:
-            net.load_params(**_files(kept[-1]), f_history=str(kept[-1] / _HISTORY))
+            newest = max(kept, key=lambda each: int(each.name.removeprefix(_EPOCH)))
+            net.load_params(**_files(newest, net), f_history=str(newest / _HISTORY))
 
     def on_epoch_end(self, net: NeuralNet, **_: Any) -> None:
         """Keep the epoch that has just ended, in the place of the one before."""
-        whole = Path(self.folder) / f"epoch-{len(net.history)}"
+        whole = Path(self.folder) / f"{_EPOCH}{len(net.history)}"
         shutil.rmtree(whole, ignore_errors=True)  # which could not be loaded
         written = Path(tempfile.mkdtemp(prefix=_WRITING, dir=self.folder))
-        net.save_params(**_files(written))
+        net.save_params(**_files(written, net))
         # As numbers what numpy and torch have for them: JSON knows neither.
         history = json.dumps(net.history.to_list(), default=float)
         (written / _HISTORY).write_text(history, encoding="utf-8")
@@ -115,22 +117,23 @@ def trial_callbacks(trial: TrialHandle, monitor: str = "valid_loss") -> list[Any
 
 
 def _checkpoints(folder: str) -> list[Path]:
-    return [path for path in Path(folder).glob("epoch-*") if path.name[6:].isdigit()]
+    found = Path(folder).glob(f"{_EPOCH}*")
+    return [path for path in found if path.name.removeprefix(_EPOCH).isdigit()]
 
 
-def _epoch(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
+def _files(checkpoint: Path, net: NeuralNet) -> dict[str, str]:
+    """Return the file of each state of a net, by the name of skorch's argument for it."""
+    return {
+        f"f_{name}": str(checkpoint / f"{name}.pt")
+        for name, attribute in _STATES.items()
+        if hasattr(getattr(net, attribute), "state_dict")  # a function as a criterion has none
+    }
 
 
-def _files(checkpoint: Path) -> dict[str, str]:
-    """Return the files of weights and states, by the names that skorch gives them."""
-    return {f"f_{name}": str(checkpoint / f"{name}.pt") for name in _STATES}
-
-
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path, net: NeuralNet) -> bool:
     """Return whether all files have an end: a machine that fails may cut off what was written."""
     try:
         json.loads((checkpoint / _HISTORY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return all(zipfile.is_zipfile(file) for file in _files(checkpoint).values())
+    return all(zipfile.is_zipfile(file) for file in _files(checkpoint, net).values())

@@ -15,7 +15,11 @@ X = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
 
 
 def _fit(
-    folder: Path, progress: RecordedProgress, monitor: str = "valid_loss", others: Any = ()
+    folder: Path,
+    progress: RecordedProgress,
+    monitor: str = "valid_loss",
+    others: Any = (),
+    **changes: Any,
 ) -> list[float]:
     from skorch import NeuralNetRegressor
     from widthwise.integrations.skorch import trial_callbacks
@@ -28,6 +32,7 @@ def _fit(
         device="cpu",
         callbacks=[*others, *trial_callbacks(a_trial(folder, progress), monitor)],
         callbacks__print_log=None,
+        **changes,
     )
     net.fit(X, 3 * X)
     return [float(loss) for loss in net.history[:, "valid_loss"]]
@@ -98,6 +103,15 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
         (step, pytest.approx(value)) for step, value in undisturbed.reports
     ]
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["epoch-4"]
+
+
+def test_a_criterion_without_a_state_is_none_to_keep(tmp_path: Path) -> None:
+    criterion = {"criterion": lambda: torch.nn.functional.mse_loss}
+    with pytest.raises(StopTraining):
+        _fit(tmp_path / "kept", RecordedProgress(stop_after=2), **criterion)
+    progress = RecordedProgress()
+    _fit(tmp_path / "kept", progress, **criterion)
+    assert [step for step, _ in progress.reports] == [3, 4]
 
 
 def test_numbers_of_other_libraries_are_kept_in_the_history(tmp_path: Path) -> None:
