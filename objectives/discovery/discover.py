@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
@@ -23,6 +24,7 @@ from ..trace.fake_model import FakeCPU, fake_model, sequences_unpacked
 from ..training.step import Specs, StepSpec
 from ..user_code import root_cause, user_code_location
 from .coverage import all_fixed, example_sizes, fixed_layers
+from .equations.layer_sizes import layer_equations
 from .equations.solution import Solution, multiples, solve
 from .equations.symbolic_forward import DATA_DEPENDENT, run
 from .groups import Discovery, Expression, Term, WidthGroup
@@ -67,8 +69,10 @@ def discover(
     with fake_model(factory, step, mode) as (model, _), sequences_unpacked():
         symbols = run(model, lambda module: step.empty().call(module), mode)
         if symbols.stopped is not None:
-            return Discovery((), all_fixed(model, reason_to_stop(symbols.stopped)))
-        solution = solve(symbols)
+            with mode, torch.no_grad():
+                reason = _reason_to_stop(symbols.stopped, lambda: step.empty().call(model))
+            return Discovery((), all_fixed(model, reason))
+        solution = solve(symbols, layer_equations(model, symbols))
         pattern = block_pattern(model)
         if not per_layer:
             tie_blocks(solution, pattern)
@@ -91,8 +95,12 @@ def discover(
         )
 
 
-def reason_to_stop(error: BaseException) -> str:
+def _reason_to_stop(error: BaseException, call: Callable[[], object]) -> str:
     """Return why nothing can be said of a model whose forward pass did not reach its end.
+
+    Args:
+        error: What the pass with symbolic sizes raised.
+        call: Calls the model with today's sizes as plain numbers.
 
     Raises:
         ModelError: The model cannot be called with such inputs.
@@ -101,11 +109,15 @@ def reason_to_stop(error: BaseException) -> str:
     if isinstance(cause, DATA_DEPENDENT):
         what = "shape" if isinstance(cause, DynamicOutputShapeException) else "control flow"
         return f"data-dependent {what}{user_code_location(error)}"
-    raise ModelError(
-        f"the model cannot be called with this example: {describe_error(error)}"
-        f"{user_code_location(error)}; give the shape of one sample without the batch, for each "
-        "argument of forward."
-    ) from error
+    try:
+        call()
+    except Exception as refused:
+        raise ModelError(
+            f"the model cannot be called with this example: {describe_error(root_cause(refused))}"
+            f"{user_code_location(refused)}; give the shape of one sample without the batch, for "
+            "each argument of forward."
+        ) from refused
+    return f"an operation whose sizes cannot be followed{user_code_location(error)}"
 
 
 def _dimensions(

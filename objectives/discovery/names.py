@@ -71,7 +71,7 @@ def name_groups(
             *arguments.get(number, ()),
             *inner.get(number, ()),
             *_torch_words(model, members),
-            *(pattern(m.module) if "*" in pattern(m.module) else m.module for m in members),
+            *(pattern(m.module) if m.module else m.parameter for m in members),
             *(member.module for member in members),
             *(f"{member.qualified_parameter}.{member.dim}" for member in members),
         ]
@@ -166,8 +166,12 @@ def _torch_words(model: nn.Module, members: Sequence[Member]) -> list[str]:
             words.append("dim_feedforward")
         elif isinstance(owner, encoder) and leaf == "linear1":
             words.append("d_model")
-        elif isinstance(layer, nn.RNNBase) and member.parameter.startswith("weight_hh"):
-            words.append("hidden_size" if member.dim == 1 else "")
+        elif isinstance(layer, nn.RNNBase) and member.dim == 1:
+            projected = layer.proj_size > 0
+            recurrent = member.parameter.startswith("weight_hh")
+            words.append("proj_size" if recurrent and projected else "")
+            last = "weight_hr" if projected else "weight_hh"
+            words.append("hidden_size" if member.parameter.startswith(last) else "")
         elif isinstance(layer, nn.MultiheadAttention) and member.parameter == "in_proj_weight":
             words.append("d_model" if isinstance(owner, encoder) else "embed_dim")
     return sorted(set(filter(None, words)), key=words.index)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm
 from typing import final
@@ -111,8 +112,13 @@ class Solution:
         self._equations[number] = equation - {number}
 
 
-def solve(symbols: Symbols) -> Solution:
-    """Return what every symbol is; sizes in the model's output stay."""
+def solve(symbols: Symbols, further: Sequence[Polynomial] = ()) -> Solution:
+    """Return what every symbol is; sizes in the model's output stay.
+
+    Args:
+        symbols: With the equations that the forward pass met.
+        further: Equations that hold beside those, solved after them.
+    """
     solution = Solution(symbols)
     pending = list(symbols.record.equations)
     pending.sort(key=lambda equation: len(equation.terms))
@@ -126,9 +132,10 @@ def solve(symbols: Symbols) -> Solution:
     for size in symbols.outputs:
         for number in solution.resolve(size).symbols:
             solution.fix(number, OUTPUT)
+    _eliminate(solution, list(further))
     for number, origin in symbols.origins.items():
         if origin.kind != "parameter" and solution.of(number).as_symbol == number:
-            solution.fix(number, f"{origin.kind} {origin.name}")
+            solution.fix(number, _carried_by(solution, number))
     for quotient in _shares(symbols):
         _tie_ratio(solution, quotient, base_below=True)
     for quotient in [*symbols.record.whole, *symbols.record.divisible]:
@@ -243,11 +250,11 @@ def _decide(solution: Solution, pending: list[Polynomial]) -> None:
         if len(attributes) == len(equation.symbols):
             staying = attributes  # no parameter: the numbers stay as they are
         elif len(attributes) == 1:
-            staying = attributes
+            staying = [_count_of_heads(solution, equation, attributes[0]) or attributes[0]]
         else:
             staying = [_staying_attribute(solution, equation, attributes)]
         for number in staying:
-            solution.fix(number, f"attribute {solution.symbols.origins[number].name}")
+            solution.fix(number, _carried_by(solution, number))
         names = [solution.symbols.origins[number].name for number in staying]
         if any(_SHARED.search(name) or _HEAD_SIZE.search(name) for name in names):
             _solve_share(solution, equation)
@@ -276,6 +283,32 @@ def _solve_share(solution: Solution, equation: Polynomial) -> None:
 
 def _attributes(solution: Solution, equation: Polynomial) -> list[int]:
     return [n for n in sorted(equation.symbols) if _kind(solution, n) in _CARRIED]
+
+
+def _carried_by(solution: Solution, number: int) -> str:
+    """Return what a symbol is that stays because the model carries it."""
+    origin = solution.symbols.origins[number]
+    return "number of heads" if origin.kind == "parameter" else f"{origin.kind} {origin.name}"
+
+
+def _count_of_heads(solution: Solution, equation: Polynomial, attribute: int) -> int | None:
+    """Return the parameter's dimension that is the number of heads, in d_model = heads * size.
+
+    As of a bias for each head. None where the equation is another.
+    """
+    if not _HEAD_SIZE.search(solution.symbols.origins[attribute].name):
+        return None
+    beside = [
+        number
+        for monomial in equation.terms
+        if any(n == attribute for n, _ in monomial)
+        for number, _ in monomial
+        if number != attribute
+    ]
+    products = [number for number in equation.symbols if number not in [*beside, attribute]]
+    if len(beside) == 1 and any(_is_stream(solution, number) for number in products):
+        return beside[0]
+    return None
 
 
 def _staying_attribute(solution: Solution, equation: Polynomial, attributes: list[int]) -> int:

@@ -22,9 +22,9 @@ from torch._subclasses.fake_tensor import (
 )
 
 from ...trace.fake_model import FakeCPU
+from .operator_rules import OPERATOR_RULES
 from .polynomial import Polynomial
 from .record import Record
-from .recurrent_rules import RECURRENT_RULES
 from .remembered_int import RememberedInt, SizesRemembered, sym_int
 from .symbolic_size import SizeNode, symbol
 
@@ -107,7 +107,7 @@ def run(model: nn.Module, call: Callable[[nn.Module], Any], mode: FakeCPU) -> Sy
     symbols = Symbols()
     with mode, torch.no_grad(), _symbolic(model, symbols, mode), _calls_noted(model, symbols):
         try:
-            with SizesRemembered(RECURRENT_RULES):
+            with SizesRemembered(OPERATOR_RULES):
                 output = call(model)
             for tensor in _tensors(output):
                 sizes = tensor.shape[1:] or (1,)

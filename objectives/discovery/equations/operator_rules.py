@@ -1,10 +1,12 @@
-"""What recurrent layers ask of their sizes: torch computes them in kernels with fixed numbers.
+"""What operators ask of their sizes that torch computes in kernels with fixed numbers.
 
-A layer with hidden size H has G*H rows of weights, a row block for each of its G gates, reads what
+A recurrent layer with hidden size H has G*H rows of weights, a row block for each of its G gates, reads what
 the layer below gives, in both directions where there are two, and gives H numbers a direction, or
 as many as it projects them to.
 
-Entry point: `RECURRENT_RULES`, from torch's function to one of the same arguments.
+A bilinear layer's weight is [outputs, first inputs, second inputs].
+
+Entry point: `OPERATOR_RULES`, from torch's function to one of the same arguments.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 _CELL_GATES = {"lstm_cell": 4, "gru_cell": 3, "rnn_tanh_cell": 1, "rnn_relu_cell": 1}
@@ -93,8 +96,18 @@ def _require_weights(
             raise RuntimeError(f"a recurrent weight has shape {tuple(part.shape)}, not {shape}")
 
 
-RECURRENT_RULES: Mapping[Any, Callable[..., Any]] = {
+def _bilinear_rule(
+    first: Tensor, second: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Return a tensor of the size that a bilinear layer gives."""
+    return functional.linear(first, weight[:, :, 0], bias) + functional.linear(
+        second, weight[:, 0, :]
+    )
+
+
+OPERATOR_RULES: Mapping[Any, Callable[..., Any]] = {
     **{getattr(torch._VF, kind): _layers_rule(kind) for kind in _GATES},
     **{getattr(torch._VF, kind): _cell_rule(kind) for kind in _CELL_GATES},
+    functional.bilinear: _bilinear_rule,
 }
-"""By the function of `torch._VF` that `nn.LSTM`, `nn.GRU`, `nn.RNN` and their cells call."""
+"""By the function that `nn.LSTM`, `nn.GRU`, `nn.RNN`, their cells and `nn.Bilinear` call."""
