@@ -24,8 +24,10 @@ from ..trace.fake_model import FakeCPU, fake_model, sequences_unpacked
 from ..training.step import Specs, StepSpec
 from ..user_code import root_cause, user_code_location
 from .coverage import all_fixed, example_sizes, fixed_layers
+from .equations.divisors import multiples
 from .equations.layer_sizes import layer_equations
-from .equations.solution import Solution, multiples, solve
+from .equations.solution import Solution
+from .equations.solve import solve
 from .equations.symbolic_forward import DATA_DEPENDENT, run
 from .groups import Discovery, Expression, Term, WidthGroup
 from .names import name_groups

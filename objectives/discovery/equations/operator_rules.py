@@ -1,8 +1,8 @@
 """What operators ask of their sizes that torch computes in kernels with fixed numbers.
 
-A recurrent layer with hidden size H has G*H rows of weights, a row block for each of its G gates, reads what
-the layer below gives, in both directions where there are two, and gives H numbers a direction, or
-as many as it projects them to.
+A recurrent layer with hidden size H has G*H rows of weights, a row block for each of its G gates,
+reads what the layer below gives, in both directions where there are two, and gives H numbers a
+direction, or as many as it projects them to.
 
 A bilinear layer's weight is [outputs, first inputs, second inputs].
 
