@@ -27,6 +27,7 @@ MAX_MODULES = 12
 """Of a folder, `__init__.py` not counted."""
 
 TESTS_OF_NO_MODULE = {
+    "objectives/discovery/test_zoo": "the widths of architectures as people write them",
     "objectives/zoo/test_costs": "the costs of well-known models, by nine modules together",
     "objectives/zoo/test_memory": "the predicted peak of well-known models",
     "objectives/zoo/test_polynomials": "polynomials against tracing, in spaces of four families",

@@ -5,7 +5,7 @@ Entry points: `fixed_layers`, `all_fixed`, `example_sizes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import accumulate
 from operator import mul
 from typing import Any
@@ -38,8 +38,10 @@ def fixed_layers(
             dims = solution.symbols.parameters[f"{path}.{name}" if path else name]
             for dim, number in enumerate(dims):
                 if number is None:
-                    if dim == 0 and parameter.shape[0] == 1 and _gives_rows(module):
-                        reasons[_reason_for_one(solution)] = None
+                    if parameter.shape[dim] == 1 and dim == _given_dim(module):
+                        reasons[_reason_for_one(OUTPUT, solution.symbols.output_sizes)] = None
+                    elif parameter.shape[dim] == 1 and dim == _read_dim(module, name, parameter):
+                        reasons[_reason_for_one("input size", sizes)] = None
                     continue
                 if solution.of(number).constant_value is None:
                     moves = True
@@ -68,14 +70,30 @@ def _reason(
     return f"{reason} ({value})"
 
 
-def _gives_rows(layer: nn.Module) -> bool:
-    """Return whether a weight's first dimension is what a layer gives."""
-    transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
-    return isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) and not transposed
+def _given_dim(layer: nn.Module) -> int | None:
+    """Return which dimension of a layer's weight is what it gives; None for other layers."""
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return 1
+    return 0 if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) else None
 
 
-def _reason_for_one(solution: Solution) -> str:
-    return f"{OUTPUT} (1)" if 1 in solution.symbols.output_sizes else "a size of 1 broadcasts"
+def _read_dim(layer: nn.Module, name: str, parameter: nn.Parameter) -> int | None:
+    """Return which dimension of a layer's parameter is what it reads.
+
+    None for other layers and biases, and for convolutions in groups: a depthwise one has 1 there by
+    nature.
+    """
+    if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
+        return 1 if name.startswith("weight_ih") else None
+    given = _given_dim(layer)
+    if given is None or parameter.dim() < 2 or getattr(layer, "groups", 1) != 1:
+        return None
+    return 1 - given
+
+
+def _reason_for_one(reason: str, sizes: Container[int]) -> str:
+    """Return why a size of 1 stays, which is no symbol: what broadcasts has that size, too."""
+    return f"{reason} (1)" if 1 in sizes else "a size of 1 broadcasts"
 
 
 def all_fixed(model: nn.Module, reason: str) -> tuple[FixedLayer, ...]:
@@ -97,7 +115,6 @@ def example_sizes(inputs: Any) -> frozenset[int]:
         for spec in _specs(inputs)
         for start in range(len(spec.shape))
         for product in accumulate(spec.shape[start:], mul)
-        if product > 1
     )
 
 

@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from ..errors import ModelError, describe_error
 from ..trace.fake_model import FakeCPU, fake_model, sequences_unpacked
+from ..trace.trace import silence_fake_tensor_warnings
 from ..training.step import Specs, StepSpec
 from ..user_code import root_cause, user_code_location
 from .coverage import all_fixed, example_sizes, fixed_layers
@@ -68,7 +69,11 @@ def discover(
     step = StepSpec(inputs=arguments, batch_size=_BATCH)
     mode = FakeCPU()
     mode.draw_number = lambda: _DRAWN
-    with fake_model(factory, step, mode) as (model, _), sequences_unpacked():
+    with (
+        silence_fake_tensor_warnings(),
+        fake_model(factory, step, mode) as (model, _),
+        sequences_unpacked(),
+    ):
         symbols = run(model, lambda module: step.empty().call(module), mode)
         if symbols.stopped is not None:
             with mode, torch.no_grad():

@@ -81,9 +81,10 @@ def name_groups(
 
 
 def _valid(word: str) -> str:
-    """Return a path as a name: letters, digits, dots and underscores."""
+    """Return a path as a name: letters, digits, dots and underscores; no digit first."""
     without_stars = re.sub(r"\*\w*\.?", "", word)
-    return re.sub(r"[^A-Za-z0-9_.]", "_", without_stars).strip(".") or "width"
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", without_stars).strip(".") or "width"
+    return f"layer{name}" if name[0].isdigit() else name
 
 
 def _attribute_words(
@@ -124,8 +125,8 @@ def _argument_words(
 
     Where several groups have that size, a word for the residual stream means the largest.
     """
-    config = getattr(model, "config", None)
-    sources = [dict(vars(config))] if hasattr(config, "__dict__") else []
+    configs = {id(own): own for own in map(_config, model.modules()) if own is not None}
+    sources = [dict(vars(config)) for config in configs.values()]
     sources += [_defaults(callable_) for callable_ in (make_model, type(model).__init__)]
     words: dict[int, list[str]] = {}
     for source in sources:
@@ -142,6 +143,12 @@ def _argument_words(
                 stream = [name for name in names if _STREAM.search(name)]
                 words.setdefault(largest, []).extend(stream[:1])
     return words
+
+
+def _config(module: nn.Module) -> object | None:
+    """Return the configuration that a module was built from; None where it has none."""
+    config = getattr(module, "config", None)
+    return config if hasattr(config, "__dict__") else None
 
 
 def _defaults(callable_: Callable[..., Any] | None) -> dict[str, Any]:

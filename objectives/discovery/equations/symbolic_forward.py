@@ -151,8 +151,11 @@ def _symbolic(model: nn.Module, symbols: Symbols, mode: FakeCPU) -> Iterator[Non
                 if new_value is not None:
                     undo.append((vars(module), name, value))
                     vars(module)[name] = new_value
-        for module, weights in flat_weights:
-            module._flat_weights = [made[id(w)][0] if w is not None else None for w in weights]
+        for module, _ in flat_weights:
+            # By name: a module that was built with real tensors has those in the list.
+            module._flat_weights = [
+                getattr(module, name, None) for name in module._flat_weights_names
+            ]
         yield
     finally:
         for container, name, value in undo:

@@ -347,3 +347,9 @@ def test_torchs_attention_is_one_size_and_a_number_of_queries_none() -> None:
     assert discovery.shapes({"d": 21}) == shapes(Crossed(21))
     assert discovery.fixed[0].module == ""
     assert discovery.fixed[0].reason == "size of a parameter that no other layer shares (3)"
+
+
+def test_an_input_of_size_1_is_said() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 2, 1))
+    fixed = {layer.module: layer.reason for layer in discover(model, spec(1, 8, 8)).fixed}
+    assert fixed == {"0": "input size (1)", "2": "output size (2)"}
