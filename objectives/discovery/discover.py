@@ -14,12 +14,14 @@ Entry point: `discover`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from ..errors import ModelError, describe_error
+from ..errors import ModelError
+from ..interrupt import raise_if_interrupt
 from ..trace.fake_model import FakeCPU, fake_model, sequences_unpacked
 from ..trace.trace import silence_fake_tensor_warnings
 from ..training.step import Specs, StepSpec
@@ -32,6 +34,7 @@ from .equations.solve import solve
 from .equations.symbolic_forward import DATA_DEPENDENT, run
 from .groups import Discovery, Expression, Term, WidthGroup
 from .names import name_groups
+from .refusals import example_error, maker_error, require_analysable, require_maker
 from .repeated_blocks import block_pattern, tie_blocks
 from .searchable import group_members, keep_unsearchable
 
@@ -64,16 +67,22 @@ def discover(
         ModelError: The model cannot be built, is no module, or cannot be called with these inputs;
             or a pattern matches no layer.
     """
-    factory = (lambda: make_model) if isinstance(make_model, nn.Module) else make_model
+    if isinstance(make_model, nn.Module):
+        factory: Callable[[], nn.Module] = lambda: make_model  # noqa: E731
+    else:
+        require_maker(make_model)
+        factory = make_model
     arguments = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
     step = StepSpec(inputs=arguments, batch_size=_BATCH)
     mode = FakeCPU()
     mode.draw_number = lambda: _DRAWN
-    with (
-        silence_fake_tensor_warnings(),
-        fake_model(factory, step, mode) as (model, _),
-        sequences_unpacked(),
-    ):
+    with silence_fake_tensor_warnings(), ExitStack() as stack:
+        try:
+            model, _ = stack.enter_context(fake_model(factory, step, mode))
+        except ModelError as error:
+            raise maker_error(make_model, error) from error
+        stack.enter_context(sequences_unpacked())
+        require_analysable(model)
         symbols = run(model, lambda module: step.empty().call(module), mode)
         if symbols.stopped is not None:
             with mode, torch.no_grad():
@@ -116,14 +125,13 @@ def _reason_to_stop(error: BaseException, call: Callable[[], object]) -> str:
     if isinstance(cause, DATA_DEPENDENT):
         what = "shape" if isinstance(cause, DynamicOutputShapeException) else "control flow"
         return f"data-dependent {what}{user_code_location(error)}"
+    if ".numpy()" in str(cause):
+        return f"values read by numpy{user_code_location(error)}"
     try:
         call()
-    except Exception as refused:
-        raise ModelError(
-            f"the model cannot be called with this example: {describe_error(root_cause(refused))}"
-            f"{user_code_location(refused)}; give the shape of one sample without the batch, for "
-            "each argument of forward."
-        ) from refused
+    except BaseException as refused:
+        raise_if_interrupt(refused)
+        raise example_error(refused) from refused
     return f"an operation whose sizes cannot be followed{user_code_location(error)}"
 
 

@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
 )
 
+from ...interrupt import raise_if_interrupt
 from ...trace.fake_model import FakeCPU
 from .operator_rules import OPERATOR_RULES
 from .polynomial import Polynomial
@@ -113,7 +114,8 @@ def run(model: nn.Module, call: Callable[[nn.Module], Any], mode: FakeCPU) -> Sy
                 sizes = tensor.shape[1:] or (1,)
                 symbols.outputs.update(filter(None, map(_polynomial, sizes)))
                 symbols.output_sizes.update(int(size) for size in sizes)
-        except Exception as error:
+        except BaseException as error:  # also sys.exit, which user code may call
+            raise_if_interrupt(error)
             symbols.stopped = error
     return symbols
 
