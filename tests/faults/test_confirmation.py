@@ -37,7 +37,7 @@ class ConfirmedStudy(CommandStudy):
     def __init__(self, folder: Path, url: str | None = None) -> None:
         super().__init__(folder, "small", url)
         self.submit(small.write_small_study(folder, trials=4, epochs=2))
-        searched = self.run_in_process("resume", "small", "--workers", "2", "--no-confirm")
+        searched = self.run_in_process("resume", "small", "--no-confirm")
         assert searched.code == 0, searched.err
         (folder / "slow").touch()
 
@@ -59,7 +59,7 @@ class ConfirmedStudy(CommandStudy):
     def finish(self) -> str:
         """Let the trainings be quick, and go on; returns what it wrote to stderr."""
         (self.folder / "slow").unlink(missing_ok=True)
-        finished = self.run_command("confirm", "small", "--workers", "2", "--lease", LEASE)
+        finished = self.run_command("confirm", "small", "--lease", LEASE)
         assert finished.code == 0, finished.err
         return finished.err
 

@@ -51,7 +51,7 @@ def test_a_finished_study_is_extended(
     assert_command(study, "worker", "small")
     assert_complete(study, 4)
     before = study.records()
-    assert_command(study, "resume", "small", "--trials", "+20", "--workers", "2")
+    assert_command(study, "resume", "small", "--trials", "+20")
     assert study.records()[:4] == before
     assert "24" in assert_command(study, "resume", "small", "--trials", "23", code=2)
     record_counts(**assert_complete(study, 24))

@@ -54,7 +54,7 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("confirmed")
     cli = CommandLine(folder, f"sqlite:///{folder / 'study.db'}")
     cli.write("iris.toml", SPEC.format(trials=6))
-    searched = cli("run", "iris.toml", "--no-confirm", "--workers", "2", "--json")
+    searched = cli("run", "iris.toml", "--no-confirm", "--json")
     assert searched.code == 0, searched.err
     shutil.copy(folder / "study.db", folder / "searched.db")
     (folder / "search.json").write_text(searched.out)
@@ -197,7 +197,7 @@ def test_one_seed_is_enough_to_ask_for_and_more_may_be_added(
     cli = CommandLine(confirmed.folder, storage)
     seeds_by_widths: list[dict[int, set[int]]] = []
     for most in ("1", "2"):
-        result = cli("confirm", "iris", "--seeds", most, "--workers", "2", "--json")
+        result = cli("confirm", "iris", "--seeds", most, "--json")
         assert result.code == 0, result.err
         assert result.json["confirmation"]["complete"]
         seeds: dict[int, set[int]] = defaultdict(set)
@@ -227,7 +227,7 @@ def test_a_run_confirms_unless_there_is_too_little_to_go_by(cli: Any) -> None:
     assert "resume iris --trials +4" in short.err
     assert "afterwards its answer is confirmed" not in short.err
     assert "confirm the answer" not in short.err
-    longer = cli("resume", "iris", "--trials", "+2", "--confirm", "--workers", "2", "--json")
+    longer = cli("resume", "iris", "--trials", "+2", "--confirm", "--json")
     assert longer.code == 0, longer.err
     again = cli("run", "iris.toml", "--confirm")
     assert "afterwards" not in again.err, "the search is done"
