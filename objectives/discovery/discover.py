@@ -93,7 +93,7 @@ def discover(
         if not per_layer:
             tie_blocks(solution, pattern)
         multiples(solution)
-        keep_unsearchable(model, solution, only, keep)
+        keep_unsearchable(model, solution, pattern, only, keep)
         least = multiples(solution)
         members = group_members(solution)
         words = None if isinstance(make_model, nn.Module) else make_model

@@ -34,7 +34,8 @@ _GENERAL = frozenset(
 
 _NO_WIDTH = re.compile(
     r"vocab|class|seq|len|block_size|context|position|head|layer|depth|patch|kernel|image|img|seed"
-    r"|stride|input|output|^in_|^out_|max_|token|epoch|expert|_id$|rank|bucket|groups$|version",
+    r"|stride|input|output|^in_|^out_|max_|token|epoch|expert|_id$|rank|bucket|groups$|version"
+    r"|expan[ds]|ratio|factor|multipl|conv_pos|num_labels|^num_conv",
     re.IGNORECASE,
 )
 """Words for numbers that are no width, whatever their value."""
@@ -71,9 +72,11 @@ def name_groups(
             *arguments.get(number, ()),
             *inner.get(number, ()),
             *_torch_words(model, members),
-            *(pattern(m.module) if m.module else m.parameter for m in members),
-            *(member.module for member in members),
+            pattern(members[0].module) or members[0].parameter,
+            members[0].module,
+            *(pattern(member.module) or member.parameter for member in members),
             *(f"{member.qualified_parameter}.{member.dim}" for member in members),
+            f"width_{number}",
         ]
         candidates = [_valid(word) for word in words if word]
         names[number] = next(word for word in candidates if word not in names.values())

@@ -8,7 +8,7 @@ Entry points: `keep_unsearchable`, `group_members`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -35,13 +35,18 @@ def group_members(solution: Solution) -> dict[int, list[Member]]:
 
 
 def keep_unsearchable(
-    model: nn.Module, solution: Solution, only: Sequence[str], keep: Sequence[str]
+    model: nn.Module,
+    solution: Solution,
+    pattern: Callable[[str], str],
+    only: Sequence[str],
+    keep: Sequence[str],
 ) -> None:
     """Fix every free size that is no width, or that a person wants to stay.
 
     Args:
         model: Whose sizes they are.
         solution: What each symbol is.
+        pattern: Of a layer's path, with "*" for a block's number.
         only: Patterns of layers; a group is searched where every layer that gives it its size
             matches one. Empty for all.
         keep: Patterns of layers whose sizes stay.
@@ -53,7 +58,7 @@ def keep_unsearchable(
         _require_matches(model, option, patterns)
     mentioned = _mentioned(solution)
     for free, members in group_members(solution).items():
-        reason = _reason_to_stay(model, members, solution, mentioned)
+        reason = _reason_to_stay(model, members, solution, mentioned, pattern)
         if reason is None and any(_matches(m.module, keep) for m in members):
             reason = "to be kept"
         if reason is None and only:
@@ -65,11 +70,15 @@ def keep_unsearchable(
 
 
 def _reason_to_stay(
-    model: nn.Module, members: Sequence[Member], solution: Solution, mentioned: frozenset[int]
+    model: nn.Module,
+    members: Sequence[Member],
+    solution: Solution,
+    mentioned: frozenset[int],
+    pattern: Callable[[str], str],
 ) -> str | None:
     """Return why a size is no width; None where it is one."""
     layers = [model.get_submodule(member.module) for member in members]
-    parameters = {(id(_parameter(model, member))) for member in members}
+    parameters = {(pattern(member.module), member.parameter) for member in members}
     if all(
         isinstance(layer, nn.Embedding | nn.EmbeddingBag) and member.dim == 0
         for layer, member in zip(layers, members, strict=True)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from fractions import Fraction
 from math import lcm
 
+from .heads import head_sizes, streams
 from .polynomial import Polynomial
 from .solution import GIVEN, Solution
 from .symbolic_forward import Symbols
@@ -17,10 +18,30 @@ from .symbolic_forward import Symbols
 def tie_ratios(solution: Solution) -> None:
     """Let the ratio of two free sizes stay where one must be a multiple of the other."""
     record = solution.symbols.record
+    _keep_head_sizes(solution)
     for quotient in _shares(solution.symbols):
         _tie_ratio(solution, quotient, base_below=True)
     for quotient in [*record.whole, *record.divisible]:
         _tie_ratio(solution, quotient, base_below=False)
+
+
+def _keep_head_sizes(solution: Solution) -> None:
+    """Let the size of a head stay where it divides the size of all heads between projections.
+
+    As where each head is normed: its size is a parameter's, and q is a multiple of it.
+    """
+    sizes = head_sizes(solution)
+    if not sizes:
+        return
+    record = solution.symbols.record
+    of_streams = streams(solution)
+    for quotient in map(solution.resolve, [*record.whole, *record.divisible]):
+        for monomial, _ in quotient:
+            above = frozenset(number for number, power in monomial if power > 0)
+            below = frozenset(number for number, power in monomial if power < 0)
+            if above and not above & of_streams:
+                for number in below & sizes:
+                    solution.fix(number, "size of a head")
 
 
 def _shares(symbols: Symbols) -> list[Polynomial]:

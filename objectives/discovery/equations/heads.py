@@ -6,7 +6,7 @@ In a product of the two,
   stays, and the size of a head follows;
 - where it stands between projections only, the size of a head stays, and their number follows.
 
-Entry points: `streams`, `staying_numbers`, `is_share`.
+Entry points: `streams`, `head_sizes`, `staying_numbers`, `is_share`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,17 @@ def _count_of_heads(
     ]
     products = equation.symbols - {*beside, carried}
     return beside[0] if len(beside) == 1 and products & of_streams else None
+
+
+def head_sizes(solution: Solution) -> frozenset[int]:
+    """Return the free symbols that are the size of a head by the name of what carries them."""
+    symbols = solution.symbols
+    found = {
+        solution.of(number).as_symbol
+        for (_, name), number in symbols.attributes.items()
+        if isinstance(number, int) and _HEAD_SIZE.search(name)
+    }
+    return frozenset(number for number in found if number is not None)
 
 
 def streams(solution: Solution) -> frozenset[int]:

@@ -1,5 +1,6 @@
 """Discovery: the groups of plain models, judged against the same models built at other sizes."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -353,3 +354,86 @@ def test_an_input_of_size_1_is_said() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1, groups=4), nn.Conv2d(4, 2, 1))
     fixed = {layer.module: layer.reason for layer in discover(model, spec(1, 8, 8)).fixed}
     assert fixed == {"0": "input size (1)", "2": "output size (2)"}
+
+
+class NormedHeads(nn.Module):
+    """Attention whose heads are normed: the size of a head is a size of a parameter."""
+
+    def __init__(self, d: int = 12, inner: int = 16) -> None:
+        super().__init__()
+        self.head_dim = 4
+        self.first, self.norm = nn.Linear(5, d), nn.LayerNorm(d)
+        self.q, self.k, self.v = (nn.Linear(d, inner) for _ in range(3))
+        self.q_norm, self.k_norm = nn.LayerNorm(4), nn.LayerNorm(4)
+        self.o, self.last = nn.Linear(inner, d), nn.Linear(d, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x))
+        q, k, v = (f(x).view(*x.shape[:-1], -1, self.head_dim) for f in (self.q, self.k, self.v))
+        q, k, v = (t.transpose(1, 2) for t in (self.q_norm(q), self.k_norm(k), v))
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.last((x + self.o(mixed)).mean(1))
+
+
+def test_the_size_of_a_head_stays_where_their_number_may_follow() -> None:
+    discovery = discover(NormedHeads, spec(7, 5))
+    assert sizes(discovery) == {"d": (12, 1), "inner": (16, 4)}
+    assert discovery.shapes({"inner": 28, "d": 10}) == shapes(NormedHeads(10, 28))
+
+
+class Mixed(nn.Module):
+    """Four widths, a norm over channels and two flattenings."""
+
+    def __init__(self, a: int = 12, b: int = 17, c: int = 9, d: int = 21) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, a, 3, padding=1), nn.Conv2d(a, b, 3, padding=1)
+        self.c, self.norm = nn.Conv2d(b, c, 1), nn.LayerNorm(c)
+        self.d, self.last = nn.Linear(c, d), nn.Linear(64 * d, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c(self.b(self.a(x))).flatten(2).transpose(1, 2)
+        return self.last(self.d(self.norm(x)).flatten(1))
+
+
+@pytest.mark.parametrize("size", [3, 8, 10, 11, 64])
+def test_sizes_that_are_equal_by_chance_are_not_tied(size: int) -> None:
+    """The example has sizes 3, 8 and 64, the output 10, and 11 samples are in its batch."""
+    by_chance = discover(lambda: Mixed(size, size, size, size), spec(3, 8, 8))
+    apart = discover(Mixed, spec(3, 8, 8))
+    assert [group.members for group in by_chance.groups] == [g.members for g in apart.groups]
+    assert len(apart.groups) == 4
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_attention_is_found_whatever_the_sizes(size: int) -> None:
+    """As many heads as tokens, as each head has numbers, and as the feed-forward part has."""
+    discovery = discover(lambda: Decoder(size * size, size, size), TOKENS)
+    apart = discover(Decoder, TOKENS)
+    assert [group.members for group in discovery.groups] == [g.members for g in apart.groups]
+    assert [group.multiple_of for group in discovery.groups] == [size, 1]
+
+
+class Residual(nn.Module):
+    """One hundred residual blocks."""
+
+    def __init__(self, d: int = 1 << 16) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, d), nn.Linear(d, 2)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(d), nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+            for _ in range(100)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.last(x)
+
+
+def test_a_hundred_blocks_take_less_than_a_minute_and_no_memory() -> None:
+    """Their weights alone would take fourteen terabytes."""
+    start = time.process_time()
+    discovery = discover(Residual, spec(5))
+    assert time.process_time() - start < 60
+    assert sizes(discovery) == {"d": (1 << 16, 1), "blocks.1": (1 << 18, 1)}
