@@ -34,7 +34,13 @@ from .equations.solve import solve
 from .equations.symbolic_forward import DATA_DEPENDENT, run
 from .groups import Discovery, Expression, Term, WidthGroup
 from .names import name_groups
-from .refusals import example_error, maker_error, require_analysable, require_maker
+from .refusals import (
+    example_error,
+    maker_error,
+    require_analysable,
+    require_maker,
+    require_sizes,
+)
 from .repeated_blocks import block_pattern, tie_blocks
 from .searchable import group_members, keep_unsearchable
 
@@ -68,6 +74,7 @@ def discover(
             or a pattern matches no layer.
     """
     if isinstance(make_model, nn.Module):
+        require_sizes(make_model)
         factory: Callable[[], nn.Module] = lambda: make_model  # noqa: E731
     else:
         require_maker(make_model)

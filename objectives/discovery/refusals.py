@@ -1,17 +1,22 @@
 """Models that cannot be analysed, and what to hand in instead: a sentence each.
 
-Entry points: `require_maker`, `require_analysable`, `maker_error`, `example_error`.
+Entry points: `require_maker`, `require_sizes`, `require_analysable`, `maker_error`,
+`example_error`.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 
 import torch
 from torch import nn
 
 from ..errors import ModelError, describe_error, describe_type, describe_value
+from ..model.lazy import has_lazy_layers
 from ..user_code import root_cause, user_code_location
+
+_CUDA = re.compile(r"cuda|nvidia|\bgpu", re.IGNORECASE)
 
 
 def require_maker(make_model: object) -> None:
@@ -36,6 +41,19 @@ def require_maker(make_model: object) -> None:
         raise ModelError(
             f"{name} needs the arguments {', '.join(missing)}: give a function without arguments "
             f"that returns the model as it is today, such as def make_model(): return {name}(…)."
+        )
+
+
+def require_sizes(model: nn.Module) -> None:
+    """Raise where a layer of a model that exists has no sizes yet.
+
+    Raises:
+        ModelError: It has lazy layers that were never called.
+    """
+    if has_lazy_layers(model):
+        raise ModelError(
+            "the model has lazy layers, which have no sizes before the first call: call it once "
+            "with a batch, or give a function that makes it."
         )
 
 
@@ -76,7 +94,7 @@ def maker_error(make_model: object, error: ModelError) -> ModelError:
     if cause is None:
         return error
     advice = "it must return the model as it is today"
-    if "cuda" in str(root_cause(cause)).lower():
+    if _asks_for_cuda(root_cause(cause)):
         advice = "build the model on the CPU: nothing is trained here"
     return ModelError(
         f"{name} raised {describe_error(root_cause(cause))}{user_code_location(cause)}; {advice}."
@@ -85,8 +103,18 @@ def maker_error(make_model: object, error: ModelError) -> ModelError:
 
 def example_error(error: BaseException) -> ModelError:
     """Return the sentence for a model that cannot be called with the example."""
+    advice = (
+        "give the shape of one sample without the batch, for each argument of forward, as 3x32x32 "
+        "or 128:int64"
+    )
+    if _asks_for_cuda(root_cause(error)):
+        advice = "let forward use the device that its inputs are on"
     return ModelError(
         f"the model cannot be called with this example: {describe_error(root_cause(error))}"
-        f"{user_code_location(error)}; give the shape of one sample without the batch, for each "
-        "argument of forward, as 3x32x32 or 128:int64."
+        f"{user_code_location(error)}; {advice}."
     )
+
+
+def _asks_for_cuda(error: BaseException) -> bool:
+    """Return whether an error is explained by a missing GPU."""
+    return not torch.cuda.is_available() and bool(_CUDA.search(str(error)))
