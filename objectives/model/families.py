@@ -2,7 +2,8 @@
 
 `mlp` flattens its inputs and stacks Linear - norm - activation - dropout; `cnn` takes images and
 stacks 3x3 convolutions, halving the side after each while it is 4 or more. Widths count in the
-space's declared order, whatever their names. The last layer has one output per class or column.
+space's declared order, whatever their names; a width of 0 is a layer that is not there. The last
+layer has one output per class or column.
 
 Entry points: `build_mlp`, `build_cnn`; `family_registry` names them.
 """
@@ -37,10 +38,12 @@ def build_mlp(
     dropout: float = 0.0,
     norm: str = "none",
 ) -> nn.Module:
-    """Return a multi-layer perceptron with one hidden layer per width."""
+    """Return a multi-layer perceptron with one hidden layer per width that is not 0."""
     layers: list[nn.Module] = [nn.Flatten()]
     in_features = prod(input_shape)
     for width in widths.values():
+        if width == 0:
+            continue
         # Batch norm takes the mean away: a bias before it would have no gradient but rounding.
         layers.append(nn.Linear(in_features, width, bias=norm != "batch"))
         if norm != "none":
@@ -60,10 +63,12 @@ def build_cnn(
     activation: str = "relu",
     dropout: float = 0.0,
 ) -> nn.Module:
-    """Return a convolutional network with one 3x3 block per width, for inputs `[c, h, w]`."""
+    """Return a convolutional network for images `[c, h, w]`: a 3x3 block per width but 0."""
     in_channels, *sides = input_shape
     layers: list[nn.Module] = []
     for width in widths.values():
+        if width == 0:
+            continue
         layers.append(nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False))
         layers.append(nn.BatchNorm2d(width))
         layers.append(ACTIVATIONS[activation]())

@@ -60,6 +60,8 @@ class Family:
         options: Option name to the words that are allowed, or None for a share in [0, 1).
         requires_images: Whether the inputs must be images `[c, h, w]`.
         default_widths: The section `[widths]` of a search that names a data file and no spec.
+        has_alike_layers: Whether each width is a layer of a chain, all built alike: any may be
+            absent (width 0), and which of two equal ones is missing is then all the same.
         rule_of_thumb: `(smallest width of each layer, features, outputs) -> width of each layer`.
     """
 
@@ -69,6 +71,7 @@ class Family:
     requires_images: bool
     default_widths: Mapping[str, Any]
     rule_of_thumb: Callable[[Sequence[int], int, int], list[float]]
+    has_alike_layers: bool = True
 
     def build(self, widths: Mapping[str, int], **options: Any) -> nn.Module:
         """Return a fresh model; `options` are the builder's other arguments."""

@@ -81,8 +81,9 @@ def coordinate_check(
 
 
 def _log_width(widths: Mapping[str, int]) -> float:
-    """Return the logarithm of a candidate's typical width."""
-    return sum(map(log, widths.values())) / len(widths)
+    """Return the logarithm of a candidate's typical width, of layers that are there."""
+    present = [width for width in widths.values() if width]
+    return sum(map(log, present)) / len(present)
 
 
 def _activation_sizes(

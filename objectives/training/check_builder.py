@@ -65,9 +65,22 @@ def check_builder(
                 f"{_objective_name(objective)}: the model for {dict(smallest)} has no parameter to "
                 "train: return a module with trainable parameters."
             )
+        _check_absent_layers(objective, model, smallest)
         _check_fresh(objective, model, smallest)
         _check_output(objective, model)
         _check_evaluation(objective, model)
+
+
+def _check_absent_layers(objective: Objective, model: nn.Module, widths: Mapping[str, int]) -> None:
+    """Check that a layer of width 0 was left out, and not built without a neuron."""
+    absent = [name for name, width in widths.items() if width == 0]
+    empty = [name for name, parameter in model.named_parameters() if not parameter.numel()]
+    if absent and empty:
+        raise ModelError(
+            f"{_objective_name(objective)}: the parameter '{empty[0]}' is empty for "
+            f"{dict(widths)}: a width of 0 means that the layer is absent, so leave it out of the "
+            f"model (if widths['{absent[0]}']: …), or take optional = true from the width."
+        )
 
 
 def _unexpected_error(objective: Objective, error: BaseException) -> ModelError:

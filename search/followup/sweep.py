@@ -25,6 +25,7 @@ from ..report.experiments.experiment_run import ExperimentRun, read_runs
 from ..report.experiments.judge_rows import RowInput, judge_table
 from ..space.constraints import Tie
 from ..space.space import Space
+from ..space.width import ABSENT
 from ..worker.options import FleetWorkerOptions
 from .follow_up import PlannedTrial, find_follow_up, open_follow_up, run_planned
 from .subject import load_subject, shared_options
@@ -171,6 +172,8 @@ def _allowed_values(
     if len(allowed) <= AUTO_VALUES:
         return allowed
     positions = lattice.encode(allowed)
+    if allowed[0] == ABSENT:
+        positions[0] = -1.0 / (AUTO_VALUES - 1)  # beside the others, as far as they are apart
     targets = np.linspace(positions[0], positions[-1], AUTO_VALUES)
     nearest = {int(np.abs(positions - target).argmin()) for target in targets}
     # The present value takes the place of the one that is nearest to it.

@@ -181,7 +181,7 @@ def load_objective(
             loss=proxy.loss,
             base=folder,
         )
-    space = spec.widths.to_space()
+    space = spec.to_space()
     objective = adapt_input_type(objective, space.as_mapping(space.smallest()))
     given = objective.data
     if isinstance(given, BatchData):

@@ -200,7 +200,7 @@ def from_spec(path: Path, memory_for: str | None = None) -> CostSurvey:
     spec, folder = with_memory_for(load_spec(path), memory_for), path.resolve().parent
     objective, settings = _load_counted(spec, folder)
     step = step_spec(objective, settings, spec.limits.memory_for)
-    space = spec.widths.to_space()
+    space = spec.to_space()
     build = counted_builder(objective, step)
     given_costs = None
     if spec.model.costs is not None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 
 from ...objectives.data.streams.samples import first_rows
 from ...objectives.errors import ModelError, describe_error
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.errors import MupInapplicable
-from ...objectives.parametrisation.mup import derive_mup
+from ...objectives.parametrisation.layout_mup import LayoutMup, absent_widths
+from ...objectives.parametrisation.mup import Mup, derive_mup
 from ...objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from ...objectives.training.settings import ProxySettings
 from ...objectives.user_code import user_code_location, user_errors
 from ..space.space import Space
+from ..space.width import ABSENT
 from ..spec.spec import Spec
 
 FALLBACK_RATE_FACTORS = (0.25, 1.0, 4.0)
@@ -26,6 +29,9 @@ standard parametrisation the best rate moved by a factor of 8 over widths from 1
 BASE_WIDTH = 64
 """Below it the best rate hardly depends on the width, above it does under the standard
 parametrisation (docs/decisions/0005)."""
+
+MAX_LAYOUTS = 16
+"""Most choices of absent layers for which muP is derived: each is built some dozens of times."""
 
 # A width has to move by this factor for its parameters to be distinguished from the others.
 _PROBE_FACTOR = 2
@@ -41,20 +47,56 @@ def parametrise(
     """
     if spec.proxy.parametrisation == "standard":
         return StandardParametrisation(), settings
-    base = base_widths(spec, space)
     try:
         with user_errors(lambda error: _derivation_error(objective, error)):
-            mup = derive_mup(
-                objective.build,
-                base,
-                _probe_candidates(space, base),
-                inputs=first_rows(objective.data, 2),
-            )
+            mup = _derive(objective, space, base_widths(spec, space))
     except MupInapplicable as error:
         if spec.proxy.rate_factors is None:
             settings = replace(settings, rate_factors=FALLBACK_RATE_FACTORS)
         return StandardParametrisation(reason=str(error)), settings
     return mup, settings
+
+
+def _derive(objective: ModuleObjective, space: Space, base: Mapping[str, int]) -> Parametrisation:
+    """Return muP from a base; of its own for each choice of layers that a candidate may lack.
+
+    Raises:
+        MupInapplicable: muP cannot be applied, or there are too many such choices.
+    """
+    inputs = first_rows(objective.data, 2)
+
+    def derive(layout_base: Mapping[str, int]) -> Mup:
+        probes = _probe_candidates(space, layout_base)
+        return derive_mup(objective.build, layout_base, probes, inputs=inputs)
+
+    if not space.optional_names:
+        return derive(base)
+    bases = _layout_bases(space, base)
+    if len(bases) > MAX_LAYOUTS:
+        raise MupInapplicable(
+            f"the optional layers can be absent in more than {MAX_LAYOUTS} ways, and muP is "
+            "derived for each"
+        )
+    return LayoutMup(by_absent={absent: derive(row) for absent, row in bases.items()})
+
+
+def _layout_bases(space: Space, base: Mapping[str, int]) -> dict[frozenset[str], dict[str, int]]:
+    """Return the base without each choice of optional layers that the space allows.
+
+    Layers that the base itself lacks stand there at the widths nearest to `BASE_WIDTH`.
+    """
+    full = {name: width or BASE_WIDTH for name, width in base.items()}
+    bases: dict[frozenset[str], dict[str, int]] = {}
+    for count in range(len(space.optional_names) + 1):
+        for names in combinations(space.optional_names, count):
+            widths = space.as_mapping(space.snap({**full, **dict.fromkeys(names, ABSENT)}))
+            if absent_widths(widths) == frozenset(names):
+                bases[frozenset(names)] = widths
+        if len(bases) > MAX_LAYOUTS:
+            break
+    if (own := absent_widths(base)) in bases:
+        bases[own] = dict(base)
+    return bases
 
 
 def _derivation_error(objective: ModuleObjective, error: BaseException) -> ModelError:
@@ -90,9 +132,13 @@ def width_sweep(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
 
 def _probe_candidates(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
     """Return small candidates that move each width by itself, as far as constraints allow."""
-    candidates = [space.as_mapping(space.smallest())]
+    absent = absent_widths(base)
+    lows = {width.name: ABSENT if width.name in absent else width.low for width in space.widths}
+    candidates = [space.as_mapping(space.snap(lows))]
     for width in space.widths:
         base_width = base[width.name]
+        if base_width == ABSENT:
+            continue
         # Small ones where there are some: they are built for real.
         target = (
             width.low
@@ -103,5 +149,7 @@ def _probe_candidates(space: Space, base: Mapping[str, int]) -> list[dict[str, i
     return [
         candidate
         for index, candidate in enumerate(candidates)
-        if candidate != base and candidate not in candidates[:index]
+        if candidate != base
+        and candidate not in candidates[:index]
+        and absent_widths(candidate) == absent
     ]

@@ -131,7 +131,7 @@ class Problem:
             SearchError: Anything else about the search.
         """
         device = resolve_device(spec.proxy.device)
-        space = spec.widths.to_space()
+        space = spec.to_space()
         objective, settings, parametrisation = _load_trained(spec, folder, space)
         settings = replace(settings, judge_test=judge_test)
         # Written out: the device decides what memory means, and whoever reads the study needs no

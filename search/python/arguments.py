@@ -23,10 +23,10 @@ from ...objectives.errors import describe_type, did_you_mean
 from ...objectives.held_objects import hold, release
 from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
-from ..space.constraints import Divisible, Order, Tie
+from ..space.constraints import AbsentLast, Divisible, Order, Tie
 from ..space.limits import Limits
 from ..space.space import Space
-from ..space.width import Width
+from ..space.width import ABSENT, Width
 from ..spec.from_data import default_widths
 from ..spec.proxy_section import ProxySection
 from ..spec.sections import ModelSection, StudySection
@@ -223,11 +223,13 @@ def _limits(limits: Any) -> dict[str, Any]:
 def _width_entry(entry: Any) -> Any:
     """Return a width as `[widths]` has it; what is none is left for the spec's check to refuse."""
     if isinstance(entry, Width):
-        steps = {int(step) for step in np.diff(entry.values)}
+        present = [value for value in entry.values if value != ABSENT]
+        optional = {"optional": True} if entry.optional else {}
+        steps = {int(step) for step in np.diff(present)}
         if len(steps) == 1:
-            (step,) = steps
-            return {"low": entry.low, "high": entry.high, "step": step, "scale": entry.scale}
-        return {"choices": list(entry.values), "scale": entry.scale}
+            ends = {"low": entry.low, "high": entry.high, "step": steps.pop()}
+            return {**ends, "scale": entry.scale, **optional}
+        return {"choices": present, "scale": entry.scale, **optional}
     if isinstance(entry, range):
         if len(entry) > 1 and entry.step > 0:
             return {"low": entry.start, "high": entry[-1], "step": entry.step}
@@ -240,6 +242,7 @@ def _space_section(space: Space) -> dict[str, Any]:
     orders: list[dict[str, Any]] = []
     ties: list[list[str]] = []
     divisible: dict[str, list[str]] = {}
+    absent_last: list[list[str]] = []
     for constraint in space.constraints:
         if isinstance(constraint, Order):
             orders.append(
@@ -247,10 +250,17 @@ def _space_section(space: Space) -> dict[str, Any]:
             )
         elif isinstance(constraint, Tie):
             ties.append(list(constraint.names))
+        elif isinstance(constraint, AbsentLast):
+            absent_last.append(list(constraint.names))
         else:
             assert isinstance(constraint, Divisible)
             divisible.setdefault(constraint.name, []).append(constraint.by)
-    named = {"order": orders, "tie": ties, "divisible": divisible}
+    named = {
+        "order": orders,
+        "tie": ties,
+        "divisible": divisible,
+        "absent_last": absent_last,
+    }
     return section | {key: value for key, value in named.items() if value}
 
 

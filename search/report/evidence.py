@@ -81,7 +81,7 @@ class StudyEvidence:
     @cached_property
     def space(self) -> Space:
         """The lattice."""
-        return self.spec.widths.to_space()
+        return self.spec.to_space()
 
     @cached_property
     def goal(self) -> Goal:

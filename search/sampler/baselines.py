@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..space.feasible_set import FeasibleSet
 from ..space.local_search import beam_search
 from ..space.neighbourhood import Candidates
+from ..space.width import log_sizes
 
 LARGEST_FEASIBLE = "largest that fits"
 UNIFORM_SCALING = "uniform scaling"
@@ -92,7 +93,7 @@ def _log_size(feasible_set: FeasibleSet, candidates: Candidates) -> NDArray[np.f
     if "parameters" in costs and "flops" in costs:
         sizes = [costs["parameters"], costs["flops"]]
         return np.asarray(sum(np.log2(np.maximum(cost, 1)) for cost in sizes), dtype=np.float64)
-    return np.asarray(np.log2(candidates).sum(axis=1), dtype=np.float64)
+    return np.asarray(log_sizes(candidates).sum(axis=1), dtype=np.float64)
 
 
 def _largest_candidate(feasible_set: FeasibleSet, pool: Candidates) -> NDArray[np.int64]:
@@ -112,6 +113,7 @@ def _uniform_candidate(feasible_set: FeasibleSet) -> NDArray[np.int64] | None:
             [np.asarray(width.values) / width.high for width in feasible_set.space.widths]
         )
     )
+    fractions = fractions[fractions > 0]  # 0 is an absent layer's
     if len(fractions) > _MAX_MULTIPLIERS:
         fractions = fractions[
             np.linspace(0, len(fractions) - 1, _MAX_MULTIPLIERS).round().astype(int)
@@ -130,5 +132,5 @@ def nearest_candidate(
     snapped = feasible_set.space.snap(point)
     if feasible_set.is_feasible(snapped[None, :])[0]:
         return snapped
-    distance = ((np.log2(pool) - np.log2(point)) ** 2).sum(axis=1)
+    distance = ((log_sizes(pool) - log_sizes(point)) ** 2).sum(axis=1)
     return np.asarray(pool[int(np.argmin(distance))])

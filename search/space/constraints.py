@@ -6,6 +6,11 @@ So a space only needs to know which pairs of values a link allows.
     Order(("hidden1", "hidden2", "hidden3"), "non-increasing")
     Tie(("encoder", "decoder"))
     Divisible("d_model", by="heads")
+    AbsentLast(("hidden2", "hidden3"))
+
+A layer that is absent has the width 0. An order compares it as the number that it is: of widths
+that never rise, all after an absent one are absent. Tied widths are absent together. What is absent
+divides everything and is divided by everything.
 """
 
 from __future__ import annotations
@@ -124,7 +129,10 @@ class Divisible:
 
     def holds(self, first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return where the two values of a link keep the constraint; the arrays broadcast."""
-        return np.equal(np.remainder(first, second), 0)
+        # Nothing is divided by 0: an absent layer asks nothing of another.
+        is_there = np.not_equal(second, 0)
+        divisor = np.where(is_there, second, 1)
+        return np.asarray(np.equal(np.remainder(first, divisor), 0) | ~is_there)
 
     def requirement(self, first: str, second: str) -> str:
         """Return what the constraint requires of a link, for a sentence."""
@@ -134,7 +142,38 @@ class Divisible:
         return f"{self.name} divisible by {self.by}"
 
 
-Constraint = Order | Tie | Divisible
+@final
+@dataclass(frozen=True)
+class AbsentLast:
+    """Of layers that are built alike and may be absent, the last ones are absent first.
+
+    A network without its second of three layers and one without its third are the same where their
+    values are: so it stands in the space once.
+    """
+
+    names: tuple[str, ...]
+    """The widths in the order of their layers, at least two."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", _checked_names("absent last", self.names))
+
+    def links(self) -> list[tuple[str, str]]:
+        """Return the pairs of widths that the constraint compares."""
+        return list(pairwise(self.names))
+
+    def holds(self, first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return where the two values of a link keep the constraint; the arrays broadcast."""
+        return np.asarray(np.not_equal(first, 0) | np.equal(second, 0))
+
+    def requirement(self, first: str, second: str) -> str:
+        """Return what the constraint requires of a link, for a sentence."""
+        return f"{second} must be absent (0) where {first} is: that is the same network"
+
+    def __str__(self) -> str:
+        return f"absent last, of {', '.join(self.names)}"
+
+
+Constraint = Order | Tie | Divisible | AbsentLast
 
 
 def _checked_names(kind: str, names: Any) -> tuple[str, ...]:
@@ -157,6 +196,11 @@ def check_names(widths: Sequence[Width], constraints: Sequence[Constraint]) -> N
     for name in names:
         if names.count(name) > 1:
             raise SpecError(f"width {name!r} is declared {names.count(name)} times; rename one")
+    if all(width.optional for width in widths):
+        raise SpecError(
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are all'} optional, so that no "
+            "layer might be left; take optional = true from one width"
+        )
     for constraint in constraints:
         for name in constraint.names:
             if name not in names:

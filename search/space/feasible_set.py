@@ -21,6 +21,7 @@ from ..errors import NothingFeasible
 from .limits import Limits, describe_nothing_feasible
 from .neighbourhood import Candidates, hash_rows, neighbours, unique_rows
 from .space import Space
+from .width import log_sizes
 
 BatchCostFunction = Callable[[Candidates], Mapping[str, NDArray[np.int64]]]
 """Candidates [n, d] → their costs by name, each [n]."""
@@ -261,9 +262,9 @@ class FeasibleSet:
 
     def _shrink_towards_smallest(self, sampled: Candidates, rng: np.random.Generator) -> Candidates:
         """Return draws moved a random part of the way to the smallest, where that is feasible."""
-        log_smallest = np.log2(self.space.smallest())
+        log_smallest = log_sizes(self.space.smallest())
         fraction = rng.random((len(sampled), 1))
-        targets = np.exp2(log_smallest + fraction * (np.log2(sampled) - log_smallest))
+        targets = np.exp2(log_smallest + fraction * (log_sizes(sampled) - log_smallest))
         rounded = np.column_stack(
             [
                 np.asarray(width.values)[

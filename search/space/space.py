@@ -30,15 +30,39 @@ from optuna.distributions import BaseDistribution
 
 from ..errors import SpaceTooLarge, SpecError
 from ..units import as_int
-from .constraints import Constraint, Divisible, Order, Tie, check_exact_names, check_names
+from .constraints import (
+    AbsentLast,
+    Constraint,
+    Divisible,
+    Order,
+    Tie,
+    check_exact_names,
+    check_names,
+)
 from .decision_diagram import IntArray
 from .variables import Variables, WidthCost, describe_conflict
-from .width import MAX_WIDTH, Scale, Width
+from .width import ABSENT, MAX_WIDTH, Scale, Width, log_sizes
 
-__all__ = ["MAX_ENUMERATED", "Constraint", "Divisible", "Order", "Scale", "Space", "Tie", "Width"]
+__all__ = [
+    "MAX_ENUMERATED",
+    "AbsentLast",
+    "Constraint",
+    "Divisible",
+    "Order",
+    "Scale",
+    "Space",
+    "Tie",
+    "Width",
+]
 
 MAX_ENUMERATED = 2**20
 """Most candidates `Space.enumerate` lists: 8 MB a width, and a second of work."""
+
+ABSENCE_DISTANCE = 1e6
+"""Squared distance between an absent layer and one that is there, in `Space.snap`.
+
+It is far more than any two widths that are there have, so that a layer is absent only where the
+target is 0 or nothing else is left."""
 
 SNAP_TOLERANCE = 1e-9
 """Relative slack of `Space.snap_down`, so that 0.29 × 100 = 28.99… still admits 29."""
@@ -63,6 +87,8 @@ class Space:
         check_names(self.widths, self.constraints)
         if self.constraints and self._variables.is_empty:
             raise SpecError(describe_conflict(self.widths, self.constraints))
+        for name in self.optional_names:
+            self._check_may_be_absent(name)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is computed from these two is cheaper to compute again than to send.
@@ -72,6 +98,11 @@ class Space:
     def names(self) -> tuple[str, ...]:
         """The widths' names, in declared order."""
         return tuple(width.name for width in self.widths)
+
+    @cached_property
+    def optional_names(self) -> tuple[str, ...]:
+        """The names of the widths that may be 0, in declared order."""
+        return tuple(width.name for width in self.widths if width.optional)
 
     @property
     def dimensions(self) -> int:
@@ -167,34 +198,46 @@ class Space:
         return self._variables.to_rows(self._variables.lattice.neighbours(point))
 
     def encode(self, candidates: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return each width's position between low (0) and high (1) on its scale; [n, d] or [d]."""
+        """Return what a surrogate sees of candidates; [n, d + optional widths], or without n.
+
+        Each width's position between low (0) and high (1) on its scale; after these, for each
+        optional width, 1 where the layer is absent and 0 where it is there.
+        """
         rows = np.asarray(candidates)
-        return np.stack(
-            [width.encode(rows[..., column]) for column, width in enumerate(self.widths)], axis=-1
-        )
+        positions = [width.encode(rows[..., column]) for column, width in enumerate(self.widths)]
+        absences = [
+            np.asarray(rows[..., column] == ABSENT, dtype=np.float64)
+            for column, width in enumerate(self.widths)
+            if width.optional
+        ]
+        return np.stack([*positions, *absences], axis=-1)
 
     def smallest(self) -> IntArray:
-        """Return the candidate with the least sum of log2; [d]."""
-        return self._min_cost_row(lambda _column, values: np.log2(values))
+        """Return the candidate with the least sum of log2, absent layers an octave below 1; [d]."""
+        return self._min_cost_row(lambda _column, values: log_sizes(values))
 
     def largest(self) -> IntArray:
         """Return the candidate with the greatest sum of log2; [d]."""
-        return self._min_cost_row(lambda _column, values: -np.log2(values))
+        return self._min_cost_row(lambda _column, values: -log_sizes(values))
 
     def snap(self, target: TargetLike) -> IntArray:
         """Return the candidate nearest to positive numbers, by distance of encodings; [d].
 
-        Which of several equally near ones it is never changes.
+        A layer is absent where its target is 0, or where the constraints leave nothing else. Which
+        of several equally near ones it is never changes.
 
         Raises:
             SpecError: a name is missing or unknown, or a number is not positive.
         """
-        encoded_target = self.encode(self._positive_numbers(target))
-        return self._min_cost_row(
-            lambda column, values: (
-                (self.widths[column].encode(values) - encoded_target[column]) ** 2
-            )
-        )
+        numbers = self._positive_numbers(target)
+
+        def cost(column: int, values: IntArray) -> npt.NDArray[np.float64]:
+            width, number = self.widths[column], numbers[column]
+            distance = (width.encode(values) - width.encode(number)) ** 2
+            agrees = (values == ABSENT) == (number == ABSENT)
+            return np.where(agrees, distance, ABSENCE_DISTANCE)
+
+        return self._min_cost_row(cost)
 
     def snap_down(self, target: TargetLike) -> IntArray | None:
         """Return the candidate with the greatest sum of log2 and no width above the target.
@@ -208,7 +251,7 @@ class Space:
         bounds = self._positive_numbers(target) * (1 + SNAP_TOLERANCE)
 
         def cost(column: int, values: IntArray) -> npt.NDArray[np.float64]:
-            return np.where(values <= bounds[column], -np.log2(values), np.inf)
+            return np.where(values <= bounds[column], -log_sizes(values), np.inf)
 
         point = self._variables.min_cost_point(cost)
         return None if point is None else self._variables.to_rows(point)
@@ -228,10 +271,31 @@ class Space:
 
     def _positive_numbers(self, target: TargetLike) -> npt.NDArray[np.float64]:
         numbers = np.array(self._in_declared_order(target), dtype=np.float64)
-        for name, number in zip(self.names, numbers.tolist(), strict=True):
-            if not 0 < number < np.inf:
-                raise SpecError(f"width {name!r} is {number}, expected a positive number")
+        for width, number in zip(self.widths, numbers.tolist(), strict=True):
+            if not (0 < number < np.inf or (width.optional and number == ABSENT)):
+                raise SpecError(f"width {width.name!r} is {number}, expected a positive number")
         return numbers
+
+    def _check_may_be_absent(self, name: str) -> None:
+        """Raise SpecError if the constraints leave no candidate without an optional layer."""
+        column = self.names.index(name)
+        if (
+            self._variables.min_cost_point(
+                lambda other, values: (
+                    np.where(values == ABSENT, 0.0, np.inf)
+                    if other == column
+                    else np.zeros(len(values))
+                )
+            )
+            is not None
+        ):
+            return
+        rules = [str(constraint) for constraint in self.constraints if name in constraint.names]
+        raise SpecError(
+            f"width {name!r} is optional, but no candidate without it meets "
+            f"{' and '.join(f'({rule})' for rule in rules)}; make the widths beside it optional, "
+            "too, or take optional = true away"
+        )
 
     def _in_declared_order(
         self, numbers: Mapping[str, Any] | Sequence[Any] | npt.NDArray[Any]

@@ -5,6 +5,7 @@ on the log scale 16 and 32 are as far apart as 256 and 512, on the linear scale 
 
     Width.range("hidden1", 16, 512, step=16)
     Width.of("kernel", [3, 5, 7], scale="linear")
+    Width.range("hidden3", 16, 128, step=16, optional=True)     # may be 0: the layer is absent
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ Scale = Literal["log", "linear"]
 MAX_WIDTH = 2**31 - 1
 """Largest value a width may have; far past any layer, and its square still fits 64 bits."""
 
+ABSENT = 0
+"""The width of a layer that is not there."""
+
+ABSENT_POSITION = 0.5
+"""Where an absent layer's width is encoded: the middle, where no slope or product of a surrogate
+counts, so that what its absence does is learned by the column that marks it alone."""
+
 MAX_VALUE_COUNT = 65_536
 """Most values one width may have; a finer lattice than this tells no two networks apart."""
 
@@ -38,9 +46,12 @@ class Width:
     name: str
     """Unique within the space."""
     values: tuple[int, ...]
-    """What the width may be, ascending, without duplicates, each at least 1."""
+    """What the width may be, ascending, without duplicates, each at least 1; first of all 0 where
+    the layer may be absent."""
     scale: Scale = "log"
     """How distance between values is measured: by their logarithm or by their difference."""
+    optional: bool = False
+    """Whether 0 is one of the values: the layer is absent."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or set(self.name) & set("=, \t\n"):
@@ -60,32 +71,52 @@ class Width:
             raise SpecError(
                 f"width {self.name!r}: choices are {self.values!r}, expected a list of integers"
             )
-        values = sorted({_checked_positive(self.name, "choice", value) for value in self.values})
+        values = list(self.values)
+        if self.optional:
+            # Given again with its 0, as `dataclasses.replace` does.
+            values = [value for value in values if as_int(value) != ABSENT]
+        elif any(as_int(value) == ABSENT for value in values):
+            raise SpecError(
+                f"width {self.name!r}: choice is 0, expected an integer of at least 1; for a layer "
+                "that may be absent, leave 0 out and set optional = true"
+            )
+        values = sorted({_checked_positive(self.name, "choice", value) for value in values})
         if not values:
             raise SpecError(f"width {self.name!r} has no choices; give at least one integer")
         _check_value_count(self.name, len(values))
-        object.__setattr__(self, "values", tuple(values))
+        object.__setattr__(self, "values", (*([ABSENT] if self.optional else []), *values))
 
     @classmethod
-    def range(cls, name: str, low: int, high: int, step: int = 1, scale: Scale = "log") -> Width:
-        """Return values low, low + step, … up to the last one that is not above high."""
+    def range(
+        cls,
+        name: str,
+        low: int,
+        high: int,
+        step: int = 1,
+        scale: Scale = "log",
+        *,
+        optional: bool = False,
+    ) -> Width:
+        """Return values low, low + step, … up to the last one not above high; 0 too if optional."""
         low = _checked_positive(name, "low", low)
         high = _checked_positive(name, "high", high)
         step = _checked_positive(name, "step", step)
         if low > high:
             raise SpecError(f"width {name!r}: low {low} is above high {high}; swap them")
         _check_value_count(name, (high - low) // step + 1)
-        return cls(name, tuple(range(low, high + 1, step)), scale)
+        return cls(name, tuple(range(low, high + 1, step)), scale, optional)
 
     @classmethod
-    def of(cls, name: str, choices: Iterable[int], scale: Scale = "log") -> Width:
-        """Return exactly these values, in any order; duplicates count once."""
-        return cls(name, choices, scale)  # type: ignore[arg-type]  # made a tuple on arrival
+    def of(
+        cls, name: str, choices: Iterable[int], scale: Scale = "log", *, optional: bool = False
+    ) -> Width:
+        """Return these values, in any order, duplicates once; and 0 if the layer is optional."""
+        return cls(name, choices, scale, optional)  # type: ignore[arg-type]  # made a tuple here
 
     @property
     def low(self) -> int:
-        """The smallest value."""
-        return self.values[0]
+        """The smallest value of a layer that is there; at least 1."""
+        return self.values[1 if self.optional else 0]
 
     @property
     def high(self) -> int:
@@ -96,15 +127,20 @@ class Width:
         """Return where values lie between low (0) and high (1) on the width's scale, any shape.
 
         Log scale: log2(value / low) / log2(high / low); linear: (value - low) / (high - low).
-        Values outside the range fall outside [0, 1]; a constant width answers 0.
+        Values outside the range fall outside [0, 1]; a constant width answers 0. An absent layer
+        has no width: 0 answers the middle, 0.5, on either scale (`Space.encode` marks it).
         Example: 64 lies at (6 - 4) / (9 - 4) = 0.4 of a log width from 16 to 512.
         """
         numbers = np.asarray(values, dtype=np.float64)
+        is_absent = numbers == ABSENT
+        present = np.where(is_absent, self.low, numbers)
         if self.low == self.high:
-            return np.zeros(numbers.shape)
-        if self.scale == "log":
-            return np.asarray(np.log2(numbers / self.low) / np.log2(self.high / self.low))
-        return np.asarray((numbers - self.low) / (self.high - self.low))
+            positions = np.zeros(numbers.shape)
+        elif self.scale == "log":
+            positions = np.log2(present / self.low) / np.log2(self.high / self.low)
+        else:
+            positions = (present - self.low) / (self.high - self.low)
+        return np.asarray(np.where(is_absent, ABSENT_POSITION, positions))
 
     def distribution(self) -> BaseDistribution:
         """Return Optuna's description of this width; integers where they form a progression."""
@@ -112,9 +148,9 @@ class Width:
         if len(steps) > 1:
             return CategoricalDistribution(self.values)
         (step,) = steps
-        # Optuna's log scale knows no steps, and a constant has no scale at all.
-        log = self.scale == "log" and step == 1 and self.low < self.high
-        return IntDistribution(self.low, self.high, log=log, step=step)
+        # Optuna's log scale knows no steps and no 0, and a constant has no scale at all.
+        log = self.scale == "log" and step == 1 and self.low < self.high and not self.optional
+        return IntDistribution(self.values[0], self.high, log=log, step=step)
 
     def explain(self, value: int) -> str | None:
         """Return why the width cannot be the value, in one sentence; None if it can."""
@@ -123,12 +159,14 @@ class Width:
         nearest = min(self.values, key=lambda choice: abs(choice - value))
         return (
             f"width {self.name!r} is {value}, expected one of its {len(self.values):,} values "
-            f"from {self.low} to {self.high}; the nearest is {nearest}"
+            f"{'0 (absent), ' if self.optional else ''}from {self.low} to {self.high}; the nearest "
+            f"is {nearest}"
         )
 
     def format_values(self) -> str:
         """Return the values for people, such as ``16 to 512`` or ``64``."""
-        return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+        present = str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+        return f"0 or {present}" if self.optional else present
 
 
 def _checked_positive(name: str, key: str, value: Any) -> int:
@@ -146,3 +184,11 @@ def _check_value_count(name: str, number: int) -> None:
             f"width {name!r} has {number:,} values, more than the {MAX_VALUE_COUNT:,} allowed; "
             "use a larger step"
         )
+
+
+def log_sizes(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return log2 of widths, any shape; an absent layer is an octave below a width of 1.
+
+    Example: 1, 8 and 0 give 0, 3 and -1.
+    """
+    return np.asarray(np.log2(np.maximum(np.asarray(values, dtype=np.float64), 0.5)))

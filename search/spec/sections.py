@@ -7,6 +7,8 @@ and `Reference`, the type of a reference to one of the user's functions.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +26,7 @@ from ...storage.ledger.budget import MAX_BUDGET
 from ..errors import SpecError
 from ..goal import GoalKind
 from ..printable import find_control
-from ..space.constraints import OrderDirection
+from ..space.constraints import AbsentLast, OrderDirection
 from ..space.limits import LIMIT_NAMES
 from ..space.space import Divisible, Order, Space, Tie, Width
 from .input_shape import parse_input_shape
@@ -159,6 +161,11 @@ class ModelSection(Section):
         return self
 
     @property
+    def has_alike_layers(self) -> bool:
+        """Whether each width is a layer of a chain in which all are built alike."""
+        return self.family is not None and FAMILIES[self.family].has_alike_layers
+
+    @property
     def options(self) -> dict[str, Any]:
         """The family's options that the spec sets."""
         family_options = {"activation": self.activation, "dropout": self.dropout, "norm": self.norm}
@@ -182,6 +189,8 @@ class WidthEntry(Section):
     step: int | None = None
     choices: list[int] | None = None
     scale: Literal["log", "linear"] = "log"
+    optional: bool | None = None
+    """Whether the layer may be absent, as the width 0."""
 
     @model_validator(mode="after")
     def _check_range_or_choices(self) -> WidthEntry:
@@ -196,11 +205,12 @@ class WidthEntry(Section):
     def to_width(self, name: str) -> Width:
         """Return the searched width of this name."""
         if self.choices is not None:
-            return Width.of(name, self.choices, scale=self.scale)
+            return Width.of(name, self.choices, scale=self.scale, optional=bool(self.optional))
         assert self.low is not None
         assert self.high is not None
+        step = 1 if self.step is None else self.step
         return Width.range(
-            name, self.low, self.high, 1 if self.step is None else self.step, scale=self.scale
+            name, self.low, self.high, step, scale=self.scale, optional=bool(self.optional)
         )
 
 
@@ -218,7 +228,7 @@ def _expand_order(value: object) -> object:
 
 
 class WidthsSection(BaseModel):
-    """`[widths]`: every other key than `order`, `tie` and `divisible` is a searched width."""
+    """`[widths]`: all keys but `order`, `tie`, `divisible`, `absent_last` are widths."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     __pydantic_extra__: dict[str, Annotated[WidthEntry, BeforeValidator(_expand_width)]] = Field(
@@ -231,6 +241,8 @@ class WidthsSection(BaseModel):
     """Groups of widths that share one value."""
     divisible: dict[str, str | list[str]] = Field(default_factory=dict)
     """`{ d_model = "heads" }`: d_model is divisible by heads."""
+    absent_last: list[list[str]] | None = None
+    """Groups of optional layers that are built alike: the last of them are absent first."""
 
     @property
     def entries(self) -> dict[str, WidthEntry]:
@@ -247,8 +259,14 @@ class WidthsSection(BaseModel):
             raise ValueError(str(error)) from error
         return self
 
-    def to_space(self) -> Space:
-        """Return the lattice that these widths and constraints span."""
+    def to_space(self, *, alike_layers: bool = False) -> Space:
+        """Return the lattice that these widths and constraints span.
+
+        Args:
+            alike_layers: Whether each width is a layer of a chain in which all are built alike:
+                then neighbours that may be absent stand under `AbsentLast`, where they have the
+                same values and no order or tie decides which of them is absent.
+        """
         widths = tuple(entry.to_width(name) for name, entry in self.entries.items())
         orders = [(tuple(table.widths or self.entries), table.direction) for table in self.order]
         divisors = {
@@ -265,5 +283,20 @@ class WidthsSection(BaseModel):
                     for name, group in divisors.items()
                     for divisor in group
                 ),
+                *(AbsentLast(tuple(group)) for group in self.absent_last or ()),
+                *(self._alike_neighbours(widths) if alike_layers else ()),
             ),
         )
+
+    def _alike_neighbours(self, widths: Sequence[Width]) -> Iterator[AbsentLast]:
+        decided = [set(table.widths or self.entries) for table in self.order]
+        decided += [set(group) for group in (*self.tie, *(self.absent_last or ()))]
+        for first, second in pairwise(widths):
+            pair = {first.name, second.name}
+            if (
+                first.optional
+                and second.optional
+                and first.values == second.values
+                and not any(pair <= names for names in decided)
+            ):
+                yield AbsentLast((first.name, second.name))

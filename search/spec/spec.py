@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..errors import SpecError
 from ..goal import Goal, MetricDirection
+from ..space.space import Space
 from ..space.width import MAX_WIDTH
 from .device import device_kind, parse_memory_device
 from .limits_section import LimitsSection
@@ -32,8 +33,8 @@ from .sections import (
     check_visible,
 )
 
-ReferenceWidth = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-"""A width of a reference model."""
+ReferenceWidth = Annotated[int, Field(ge=0, le=MAX_WIDTH)]
+"""A width of a reference model; 0 where an optional layer is absent."""
 
 
 class Spec(Section):
@@ -134,6 +135,10 @@ class Spec(Section):
         """Whether anything is known of what candidates cost."""
         model = self.model
         return any(source is not None for source in (model.build, model.family, model.costs))
+
+    def to_space(self) -> Space:
+        """Return the lattice of the widths, each network of the family in it once."""
+        return self.widths.to_space(alike_layers=self.model.has_alike_layers)
 
     @property
     def name(self) -> str:

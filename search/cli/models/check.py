@@ -201,6 +201,7 @@ family = "mlp"               # or build = "my_model.py:build", your build(widths
 hidden1 = { low = 16, high = 512, step = 16 }    # widths["hidden1"] in your build function
 hidden2 = { low = 16, high = 512, step = 16 }    # or [16, 32, 64], or { choices = [16, 32, 64] }
 order = "non-increasing"
+# hidden3 = { low = 16, high = 512, step = 16, optional = true }   # 0, too: the layer is absent
 # tie = [["encoder", "decoder"]]
 # divisible = { d_model = "heads" }
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from ...goal import CONFIDENCE
+from ...space.width import ABSENT
 from ...surrogate.observations import Floats
 from ...units import COST_BY_NAME, format_cost
 from .interval import SURE, Effect, effect_of, format_amount
@@ -206,6 +207,8 @@ class LayersDiagnosis:
         return sentences
 
     def _layer_sentence(self, layer: LayerDiagnosis) -> str:
+        if layer.width == ABSENT:
+            return f"{layer.layer.title} is absent (0): the network is better off without it."
         parts = []
         for verb, change in (
             ("a step wider", layer.step),

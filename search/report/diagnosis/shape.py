@@ -147,7 +147,7 @@ def shapes_of(candidates: Candidates, columns: NDArray[np.intp]) -> NDArray[np.s
         candidates: Widths, [n, d].
         columns: Those that have a part in the shape, in their order, [k], k ≥ 2.
     """
-    logs = np.log2(candidates[:, columns].astype(np.float64))
+    logs = np.log2(_layers_there(candidates[:, columns]).astype(np.float64))
     limit = np.log2(SAME_WIDTH_RATIO)
     # A turn is told against the widest and narrowest so far, so that many small steps add up.
     rises = (logs - np.minimum.accumulate(logs, axis=1)).max(axis=1) >= limit
@@ -161,6 +161,18 @@ def shapes_of(candidates: Candidates, columns: NDArray[np.intp]) -> NDArray[np.s
     shapes[both & _turns_once(logs, low, limit)] = str(Shape.HOURGLASS)
     shapes[both & _turns_once(-logs, high, limit)] = str(Shape.SPINDLE)
     return shapes
+
+
+def _layers_there(widths: Candidates) -> Candidates:
+    """Return widths [n, k] in which an absent layer has the width of the one before it.
+
+    That changes no shape. Before the first layer that is there stands its width; where none is, 1.
+    """
+    columns = np.arange(widths.shape[1])
+    there = widths > 0
+    last = np.maximum.accumulate(np.where(there, columns, -1), axis=1)
+    source = np.where(last >= 0, last, there.argmax(axis=1)[:, None])
+    return np.maximum(np.take_along_axis(widths, source, axis=1), 1)
 
 
 def _turns_once(

@@ -1,7 +1,8 @@
 """Steps of one layer on the lattice: the next wider or narrower network that the space allows.
 
-Tied widths move together. Where an order forbids to widen a layer alone, those that it must not
-exceed are widened with it; values that are not divisible as asked are stepped over.
+Tied widths move together, and a layer that is absent takes no step. Where an order forbids to
+widen a layer alone, those that it must not exceed are widened with it; values that are not
+divisible as asked are stepped over.
 
 Entry points: `layers_of`, `wider`, `narrower`.
 """
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ...space.constraints import Order, Tie
 from ...space.space import Space
+from ...space.width import ABSENT
 
 Row = NDArray[np.int64]
 
@@ -27,7 +29,7 @@ class Layer:
     Attributes:
         columns: Their columns in the space.
         names: Their names.
-        values: What they may be, ascending.
+        values: What they may be where the layer is there, ascending.
     """
 
     columns: tuple[int, ...]
@@ -83,7 +85,7 @@ def layers_of(space: Space) -> list[Layer]:
             Layer(
                 columns=columns,
                 names=tuple(space.names[column] for column in columns),
-                values=tuple(sorted(values)),
+                values=tuple(sorted(values - {ABSENT})),
             )
         )
     return sorted((layer for layer in layers if len(layer.values) > 1), key=lambda x: x.columns)
@@ -99,9 +101,11 @@ def wider(space: Space, row: Row, layer: Layer, factor: float = 1.0) -> Step | N
         factor: 2 for a doubling.
 
     Returns:
-        The step, or None where the range ends or a constraint forbids it.
+        The step, or None where the range ends, a constraint forbids it or the layer is absent.
     """
     width = int(row[layer.columns[0]])
+    if width == ABSENT:
+        return None
     values = [value for value in layer.values if value > width and value >= factor * width]
     return _first_allowed(space, row, layer, values)
 

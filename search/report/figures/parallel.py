@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from numpy.typing import NDArray
 
 from ...printable import shortened
+from ...space.neighbourhood import Candidates
+from ...space.space import Space
+from ...space.width import ABSENT
 from .selection import spread_selection
 from .style.canvas import FONT_SIZE, WIDTH, Drawing, new_axes, render, style_context
 from .style.legend import Legend
@@ -14,6 +18,8 @@ from .view import StudyView
 
 MAX_LINES = 300
 """Trials that are drawn: the best, and others spread over all ranks."""
+ABSENT_HEIGHT = -0.15
+"""Where an absent layer stands on its axis, whose least width is at 0."""
 _MAX_LETTERS = 14
 
 
@@ -30,7 +36,7 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
     indices = study.order[chosen][::-1]  # the best are drawn last
     space = study.evidence.space
     rows = np.stack([space.as_row(study.trials[index].widths) for index in indices])
-    heights = space.encode(rows)
+    heights = _heights(space, rows)
     ranks = np.empty(len(study.trials))
     ranks[study.order] = np.arange(len(study.trials))
     shade = len(SCALE) - 1 - (ranks[indices] * len(SCALE) // len(study.trials)).astype(int)
@@ -40,7 +46,7 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
         columns = np.arange(len(widths))
         axes.grid(visible=False)
         axes.set_xlim(-0.35, len(widths) - 0.65)
-        axes.set_ylim(-0.08, 1.08)
+        axes.set_ylim(float(min(-0.08, heights.min() - 0.08)), 1.08)
         axes.set_yticks([])
         axes.set_xticks(columns, [shortened(width.name, _MAX_LETTERS) for width in widths])
         for spine in axes.spines.values():
@@ -48,8 +54,7 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
         recommended = study.recommended
         for column, width in zip(columns, widths, strict=True):
             axes.axvline(float(column), color=GRID.light, linewidth=1.2)
-            values = width.values
-            for edge, height, align in ((values[0], 0.0, "top"), (values[-1], 1.0, "bottom")):
+            for edge, height, align in ((width.low, 0.0, "top"), (width.high, 1.0, "bottom")):
                 if recommended is not None and recommended.widths[width.name] == edge:
                     continue  # it is written there, larger
                 axes.annotate(
@@ -70,7 +75,7 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
         legend.line("best seventh of the trials", SCALE[-1])
         legend.line("worst seventh", SCALE[0])
         if recommended is not None:
-            place = space.encode(space.as_row(recommended.widths))
+            place = _heights(space, space.as_row(recommended.widths)[None, :])[0]
             axes.plot(
                 columns, place, color=RECOMMENDED.light, linewidth=2.6, zorder=5,
                 **{key: value for key, value in legend.style(RECOMMENDED, "o", 6.0).items()
@@ -95,3 +100,9 @@ def draw_parallel(study: StudyView, *, name: str = "parallel") -> Drawing | None
             alt=f"Widths of {len(indices)} of {len(study.trials)} trials side by side, darker the "
             f"better their {study.metric} is; the recommended widths are strong.",
         )
+
+
+def _heights(space: Space, rows: Candidates) -> NDArray[np.float64]:
+    """Return where the widths of candidates stand on their axes, [n, d]; absent layers below."""
+    positions = space.encode(rows)[:, : space.dimensions]
+    return np.where(rows == ABSENT, ABSENT_HEIGHT, positions)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from ...printable import escape_controls, shortened
-from ...space.width import Width
+from ...space.width import ABSENT, Width
 from .marks import trial_label
 from .style.canvas import Drawing, new_axes, render, set_span, style_context, title_height
 from .style.legend import Legend
@@ -55,11 +55,11 @@ def _rows_along(
     The surrogate is asked beyond order and limits as well: the curve shows what it believes, and
     not what may be chosen.
     """
-    values = np.asarray(width.values, dtype=np.int64)
-    if len(values) > _MAX_POINTS:
-        values = values[np.linspace(0, len(values) - 1, _MAX_POINTS).round().astype(int)]
+    present = np.asarray([value for value in width.values if value != ABSENT], dtype=np.int64)
+    if len(present) > _MAX_POINTS:
+        present = present[np.linspace(0, len(present) - 1, _MAX_POINTS).round().astype(int)]
     own = widths[width.name]
-    values = np.union1d(values, [own])
+    values = np.union1d(present, [own, *([ABSENT] if width.optional else [])])
     rows = np.tile(study.evidence.space.as_row(widths), (len(values), 1))
     rows[:, column] = values
     return rows
@@ -80,24 +80,43 @@ def _draw_response(
     with style_context():
         figure, axes = new_axes(height=2.7)
         legend = Legend()
-        log = width.scale == "log" and values[0] > 0
-        set_span(axes, "x", [float(values.min()), float(values.max())], log=log, margin=0.02)
+        log = width.scale == "log"
+        places = _places(width, values)
+        there = values != ABSENT
+        set_span(axes, "x", [float(places.min()), float(places.max())], log=log, margin=0.02)
         set_span(axes, "y", span)
-        ticks = _width_ticks(values, log)
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        ticks = _width_ticks(values[there], log)
+        labels = {float(tick): f"{tick:,}" for tick in ticks}
+        labels |= {float(place): "absent" for place in places[~there]}
+        axes.set_xticks(list(labels), list(labels.values()))
         axes.set_xlabel(title)
         title_height(axes, f"expected {study.metric_axis}")
         reach = INTERVAL * deviation
         axes.fill_between(
-            values, mean - reach, mean + reach, color=RECOMMENDED.light, alpha=0.18, linewidth=0
+            values[there],
+            (mean - reach)[there],
+            (mean + reach)[there],
+            color=RECOMMENDED.light,
+            alpha=0.18,
+            linewidth=0,
         )
         legend.band("95 % interval", RECOMMENDED)
-        axes.plot(values, mean, color=RECOMMENDED.light, linewidth=1.8)
+        axes.plot(values[there], mean[there], color=RECOMMENDED.light, linewidth=1.8)
+        # What the surrogate expects of a network without the layer stands beside the curve.
+        axes.errorbar(
+            places[~there],
+            mean[~there],
+            yerr=reach[~there],
+            fmt="_",
+            color=RECOMMENDED.light,
+            linewidth=1.8,
+        )
         legend.line("surrogate’s mean", RECOMMENDED, width=1.8)
         own = recommended.widths[width.name]
         at_own = int(np.flatnonzero(values == own)[0])
-        axes.axvline(own, color=RECOMMENDED.light, linewidth=1.0, linestyle=(0, (2, 2)))
-        axes.plot([own], [mean[at_own]], **legend.style(RECOMMENDED, "*", 13.0))
+        own_place = float(places[at_own])
+        axes.axvline(own_place, color=RECOMMENDED.light, linewidth=1.0, linestyle=(0, (2, 2)))
+        axes.plot([own_place], [mean[at_own]], **legend.style(RECOMMENDED, "*", 13.0))
         legend.mark(f"recommended: {own:,}", RECOMMENDED, "*")
         _draw_rug(study, axes, column)
         legend.line(trial_label(study, []) + "s’ widths", TRIAL)
@@ -111,6 +130,12 @@ def _draw_response(
         )
 
 
+def _places(width: Width, values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return where widths stand on the axis, [n]: an absent layer below the least that is there."""
+    below = width.low / 2.0 if width.scale == "log" else width.low - (width.high - width.low) / 8.0
+    return np.where(values == ABSENT, below, values.astype(np.float64))
+
+
 def _width_ticks(values: NDArray[np.int64], log: bool) -> list[int]:
     """Return five widths, or fewer, spread evenly over the axis."""
     low, high = int(values[0]), int(values[-1])
@@ -122,7 +147,12 @@ def _width_ticks(values: NDArray[np.int64], log: bool) -> list[int]:
 def _draw_rug(study: StudyView, axes: Axes, column: int) -> None:
     """Mark at the foot which widths were trained."""
     name = study.evidence.space.names[column]
-    trained = sorted({trial.widths[name] for trial in study.trials})
+    trained = np.array(sorted({trial.widths[name] for trial in study.trials}), dtype=np.int64)
     axes.vlines(
-        trained, 0, 0.03, transform=axes.get_xaxis_transform(), color=TRIAL.light, linewidth=1.0
+        _places(study.evidence.space.widths[column], trained),
+        0,
+        0.03,
+        transform=axes.get_xaxis_transform(),
+        color=TRIAL.light,
+        linewidth=1.0,
     )

@@ -15,6 +15,7 @@ from ...sampler.best_candidate import MAX_REFUSALS
 from ...space.feasible_set import stack_rows
 from ...space.neighbourhood import hash_rows
 from ...space.space import Space
+from ...space.width import ABSENT, log_sizes
 from .judged_study import JudgedStudy, Widths
 
 TWIN_FACTOR = 1.25
@@ -56,6 +57,8 @@ def is_twin(space: Space, rows: NDArray[np.int64], row: NDArray[np.int64]) -> ND
         steps = np.abs(
             np.searchsorted(values, rows[:, column]) - np.searchsorted(values, row[column])
         )
-        ratio = rows[:, column] / row[column]
-        is_twin &= (steps <= 1) | ((ratio <= TWIN_FACTOR) & (ratio >= 1.0 / TWIN_FACTOR))
+        octaves = np.abs(log_sizes(rows[:, column]) - log_sizes(row[column]))
+        # A network without a layer is no twin of one that has it, however narrow.
+        agrees = (rows[:, column] == ABSENT) == (row[column] == ABSENT)
+        is_twin &= agrees & ((steps <= 1) | (octaves <= np.log2(TWIN_FACTOR)))
     return is_twin

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...space.feasible_set import FeasibleSet
+from ...space.width import log_sizes
 from ..diagnosis.interval import Effect
 from ..diagnosis.steps import Row
 from ..diagnosis.surface import Surface
@@ -136,7 +137,7 @@ def judge_targets(
 
 def _is_far(surface: Surface, row: Row) -> bool:
     """Return whether no trial is within `NEAR_OCTAVES` of a row in every width."""
-    octaves = np.abs(np.log2(surface.history.observed) - np.log2(row)).max(axis=1)
+    octaves = np.abs(log_sizes(surface.history.observed) - log_sizes(row)).max(axis=1)
     return bool(octaves.min() > NEAR_OCTAVES)
 
 

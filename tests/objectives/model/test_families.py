@@ -68,3 +68,14 @@ def test_widths_count_in_their_order_whatever_their_names() -> None:
 def test_the_registry_names_every_activation_and_norm() -> None:
     assert tuple(ACTIVATIONS) == ACTIVATION_NAMES
     assert tuple(MLP_NORMS) == MLP_NORM_NAMES
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+def test_a_layer_of_width_0_is_not_there(family: str) -> None:
+    one, two = (
+        FAMILIES[family].build(widths, input_shape=(2, 8, 8), outputs=3)
+        for widths in ({"a": 4, "b": 0, "c": 6}, {"a": 4, "c": 6})
+    )
+    assert [(name, p.shape) for name, p in one.named_parameters()] == [
+        (name, p.shape) for name, p in two.named_parameters()
+    ]

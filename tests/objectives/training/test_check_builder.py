@@ -90,6 +90,22 @@ def test_widths_that_change_no_shape_count_when_a_module_holds_them(iris: Data) 
     check_builder(custom_objective(build, iris), {"a": 8, "heads": 2}, {"a": 24, "heads": 4})
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_of_width_0_has_to_be_left_out(iris: Data) -> None:
+    def leaves_out(widths: Widths) -> nn.Module:
+        hidden = [nn.Linear(4, widths["a"]), nn.ReLU()]
+        if widths["b"]:
+            hidden += [nn.Linear(widths["a"], widths["b"]), nn.ReLU()]
+        return nn.Sequential(*hidden, nn.Linear(widths["b"] or widths["a"], 3))
+
+    def ignores(widths: Widths) -> nn.Module:
+        return two_layers(widths)
+
+    check_builder(custom_objective(leaves_out, iris), {"a": 4, "b": 0}, LARGE_WIDTHS)
+    with pytest.raises(ModelError, match="a width of 0 means that the layer is absent, so leave"):
+        check_builder(custom_objective(ignores, iris), {"a": 4, "b": 0}, LARGE_WIDTHS)
+
+
 def test_a_width_that_cannot_vary_alone_is_skipped(iris: Data) -> None:
     def build(widths: Widths) -> nn.Module:
         if widths["a"] % widths["b"]:

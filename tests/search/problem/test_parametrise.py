@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from widthwise.objectives.data.load import load_data
+from widthwise.objectives.errors import ModelError
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.search.problem.build import proxy_settings
@@ -132,3 +133,35 @@ def test_the_callers_random_stream_is_left_alone() -> None:
     before = torch.get_rng_state()
     choose_parametrisation(spec_of())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+OPTIONAL = {
+    "a": {"low": 4, "high": 64, "step": 4},
+    "b": {"low": 4, "high": 64, "step": 4, "optional": True},
+    "c": {"low": 4, "high": 64, "step": 4, "optional": True},
+}
+
+
+def test_mup_is_derived_for_each_choice_of_layers() -> None:
+    spec = spec_of(widths=OPTIONAL)
+    space = spec.to_space()
+    mup, _ = parametrise(spec, MLP, proxy_settings(spec, IRIS), space)
+    assert mup.name == "mup"
+    assert "for each of the 3 choices of layers" in mup.describe()
+    for widths in ({"a": 32, "b": 0, "c": 0}, {"a": 32, "b": 16, "c": 0}, dict.fromkeys("abc", 8)):
+        present = {name: width for name, width in widths.items() if width}
+        alone = spec_of(widths=dict.fromkeys(present, OPTIONAL["a"]))
+        expected, _ = parametrise(alone, MLP, proxy_settings(alone, IRIS), alone.to_space())
+        assert mup.learning_rate_factors(widths) == expected.learning_rate_factors(present)
+    with pytest.raises(ModelError, match="lack a, which no candidate"):
+        mup.learning_rate_factors({"a": 0, "b": 8, "c": 8})
+
+
+def test_too_many_choices_of_layers_are_tried_with_a_few_rates() -> None:
+    widths = {
+        name: {"low": 4, "high": 8 + index, "optional": True} for index, name in enumerate("bcdef")
+    }
+    spec = spec_of(widths={"a": OPTIONAL["a"], **widths})
+    name, text, settings = choose_parametrisation(spec)
+    assert (name, settings.rate_factors) == ("standard", FALLBACK_RATE_FACTORS)
+    assert "the optional layers can be absent in more than 16 ways" in text

@@ -20,7 +20,7 @@ from widthwise.objectives.user_code import load_object
 from widthwise.search.errors import SpecError
 from widthwise.search.python.arguments import Arguments, importable_reference
 from widthwise.search.space.limits import Limits
-from widthwise.search.space.space import Divisible, Order, Space, Tie, Width
+from widthwise.search.space.space import AbsentLast, Divisible, Order, Space, Tie, Width
 from widthwise.search.spec.spec import parse_spec
 
 
@@ -96,8 +96,15 @@ def test_a_space_keeps_its_widths_and_constraints() -> None:
             Width.of("a", [3, 5, 9]),
             Width.of("b", [3, 5, 9]),
             Width.of("c", [7]),
+            Width.range("e", 8, 64, step=8, optional=True),
+            Width.of("f", [4, 16], optional=True),
         ],
-        [Order(("d", "a"), "non-increasing"), Tie(("a", "b")), Divisible("d", "heads")],
+        [
+            Order(("d", "a"), "non-increasing"),
+            Tie(("a", "b")),
+            Divisible("d", "heads"),
+            AbsentLast(("e", "f")),
+        ],
     )
     with sections(widths=space) as given:
         assert parse_spec(given).widths.to_space() == space

@@ -28,7 +28,7 @@ EPOCHS = 12
 
 def parameters(widths: Mapping[str, int]) -> int:
     """Parameters of a perceptron from 64 inputs to 10 classes."""
-    sizes = [64, *widths.values(), 10]
+    sizes = [64, *filter(None, widths.values()), 10]
     return sum((first + 1) * second for first, second in itertools.pairwise(sizes))
 
 
@@ -49,13 +49,21 @@ def make_evidence(
     failed: int = 0,
     error: str = "ValueError: it broke",
     references: bool = True,
+    optional: bool = False,
 ) -> StudyEvidence:
-    """A study of so many complete trials; the same arguments give the same one."""
+    """A study of so many complete trials; the same arguments give the same one.
+
+    Where `optional`, all layers but the first may be absent.
+    """
     spec = parse_spec(
         {
             "study": {"name": name, "trials": max(1, trials + failed), **(study or {})},
             "model": {"family": "mlp"},
-            "widths": {width: {"low": 8, "high": 256, "step": 8} for width in names},
+            "widths": {
+                width: {"low": 8, "high": 256, "step": 8}
+                | ({"optional": True} if optional and width != names[0] else {})
+                for width in names
+            },
             "limits": dict({"parameters": 30_000} if limits is None else limits),
             "proxy": {"data": "digits", "metric": "accuracy"},
         }
@@ -65,6 +73,8 @@ def make_evidence(
     records = []
     while len(records) < trials:
         row = tuple(int(width) for width in rng.integers(1, 33, len(names)) * 8)
+        if optional and len(seen) % 2:
+            row = (row[0], *[0] * len(row[1:]))
         widths = dict(zip(names, row, strict=True))
         if row in seen or parameters(widths) > 30_000 * len(names):
             continue

@@ -16,7 +16,7 @@ from widthwise.objectives.model.family_registry import FAMILIES
 from widthwise.search.errors import NothingFeasible
 from widthwise.search.space.feasible_set import FeasibleSet
 from widthwise.search.space.limits import Limits
-from widthwise.search.space.space import Order, Space, Width
+from widthwise.search.space.space import AbsentLast, Order, Space, Width
 from widthwise.tests.objectives.trace.real_step import OPTIMIZERS, real_peaks
 from widthwise.tests.objectives.zoo.attention import VisionTransformer
 
@@ -189,3 +189,27 @@ def test_one_step_over_the_memory_limit_is_refused_and_one_under_trains_within_i
     assert trained <= limit < too_much
     with pytest.raises(NothingFeasible):
         FeasibleSet.from_candidates(space, Limits(train_memory=limit - 1), model.evaluate, rows)
+
+
+def test_costs_are_exact_where_layers_are_absent() -> None:
+    family = "mlp"
+    space = Space(
+        [
+            Width.of("a", [4, 8, 20]),
+            Width.of("b", [4, 12], optional=True),
+            Width.of("c", [4, 12], optional=True),
+        ],
+        [AbsentLast(("b", "c"))],
+    )
+    fitted = CostModel(
+        partial(build, family=family, options={}), step(*SHAPES[family]), space.names
+    )
+    fitted.fit(space)
+    rows = space.enumerate()
+    counted = fitted.evaluate(rows)
+    for index, row in enumerate(rows):
+        one = partial(build, space.as_mapping(row), family, {})
+        expected = count_costs(one, step(*SHAPES[family])).as_dict()
+        assert {name: int(values[index]) for name, values in counted.items()} == {
+            name: expected[name] for name in counted
+        }

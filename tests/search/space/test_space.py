@@ -5,8 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from widthwise.search.errors import SpaceTooLarge, SpecError
-from widthwise.search.space.space import SNAP_TOLERANCE, Divisible, Order, Space, Tie, Width
-from widthwise.tests.search.space.spaces import all_rows, brute_force, declarations, spaces
+from widthwise.search.space.space import (
+    SNAP_TOLERANCE,
+    AbsentLast,
+    Divisible,
+    Order,
+    Space,
+    Tie,
+    Width,
+)
+from widthwise.tests.search.space.spaces import (
+    all_rows,
+    brute_force,
+    declarations,
+    never_absent,
+    spaces,
+)
 
 # --- counting, listing, membership -------------------------------------------------------------
 
@@ -16,6 +30,10 @@ def test_counts_and_lists_what_brute_force_finds(declared):
     expected = brute_force(*declared)
     if not expected:
         with pytest.raises(SpecError, match="no candidate meets"):
+            Space(*declared)
+        return
+    if missing := never_absent(*declared):
+        with pytest.raises(SpecError, match=f"width '{missing[0]}' is optional, but no candidate"):
             Space(*declared)
         return
     space = Space(*declared)
@@ -125,12 +143,16 @@ def test_the_same_seed_draws_the_same_candidates():
 def test_encodings_lie_in_the_unit_cube_and_rise_with_the_width(space):
     rows = space.enumerate()
     encoded = space.encode(rows)
-    assert encoded.shape == rows.shape
+    optional = [column for column, width in enumerate(space.widths) if width.optional]
+    assert encoded.shape == (len(rows), space.dimensions + len(optional))
+    assert ((encoded[:, space.dimensions :] == 1) == (rows[:, optional] == 0)).all()
     assert ((encoded >= 0) & (encoded <= 1)).all()
     for column, width in enumerate(space.widths):
-        order = np.argsort(rows[:, column], kind="stable")
-        rises = np.diff(encoded[order, column])[np.diff(rows[order, column]) > 0]
+        there = rows[:, column] > 0
+        order = np.argsort(rows[there, column], kind="stable")
+        rises = np.diff(encoded[there][order, column])[np.diff(rows[there][order, column]) > 0]
         assert (rises > 0).all()
+        assert (encoded[~there, column] == 0.5).all()
         assert width.encode(width.low) == 0
         assert width.encode(width.high) == (0 if width.low == width.high else 1)
 
@@ -185,11 +207,18 @@ def test_neighbours_of_an_outsider_are_refused():
 def test_snap_finds_the_nearest_candidate(space, data):
     target = [data.draw(st.floats(0.5, 20)) for _ in space.names]
     rows = np.array(all_rows(space))
-    distances = ((space.encode(rows) - space.encode(target)) ** 2).sum(axis=1)
+    absences = (rows == 0).sum(axis=1)
+    kept = rows[absences == absences.min()]  # as many layers as the constraints allow
+    aims = space.encode(target)
+
+    def distances(rows):
+        offsets = space.encode(rows)[..., : space.dimensions] - aims[: space.dimensions]
+        return (np.where(rows > 0, offsets, 0.0) ** 2).sum(axis=-1)
+
     snapped = space.snap(target)
     assert space.contains(snapped)
-    reached = ((space.encode(snapped) - space.encode(target)) ** 2).sum()
-    assert reached == pytest.approx(distances.min(), abs=1e-12)
+    assert (snapped == 0).sum() == absences.min()
+    assert distances(snapped) == pytest.approx(distances(kept).min(), abs=1e-8)
 
 
 @given(spaces())
@@ -209,7 +238,11 @@ def test_snap_down_finds_the_largest_candidate_below(space, data):
         assert snapped is None
         return
     assert snapped.tolist() in below.tolist()
-    assert np.log2(snapped).sum() == pytest.approx(np.log2(below).sum(axis=1).max())
+
+    def size(rows):
+        return np.log2(np.where(rows, rows, 0.5)).sum(axis=-1)
+
+    assert size(snapped) == pytest.approx(size(below).max())
 
 
 def test_snap_down_forgives_the_rounding_of_a_product():
@@ -228,13 +261,14 @@ def test_snap_refuses_what_is_not_positive(method, number):
 @given(spaces())
 def test_smallest_and_largest_are_the_extreme_candidates(space):
     rows = np.array(all_rows(space))
-    sums = np.log2(rows).sum(axis=1)
+    logs = np.log2(np.where(rows, rows, 0.5))  # an absent layer is half of the least there is
+    sums = logs.sum(axis=1)
     for corner, bound, extreme in (
         (space.smallest(), rows.min(axis=0), sums.min()),
         (space.largest(), rows.max(axis=0), sums.max()),
     ):
         assert space.contains(corner)
-        assert np.log2(corner).sum() == pytest.approx(extreme)
+        assert np.log2(np.where(corner, corner, 0.5)).sum() == pytest.approx(extreme)
         if space.contains(bound):
             assert corner.tolist() == bound.tolist()
 
@@ -259,6 +293,28 @@ def test_smallest_and_largest_are_the_extreme_candidates(space):
         pytest.param(lambda: Width.range("a", 1.0, 16), "low is 1.0, expected an int", id="float"),
         pytest.param(lambda: Width.of("a", [True, 2]), "choice is True", id="bool"),
         pytest.param(lambda: Width.of("a", []), "width 'a' has no choices", id="empty"),
+        pytest.param(
+            lambda: Width.of("a", [0, 8]),
+            "choice is 0, expected an integer of at least 1; for a layer that may be absent, leave",
+            id="zero",
+        ),
+        pytest.param(
+            lambda: Width.of("a", [0], optional=True), "width 'a' has no choices", id="only-absent"
+        ),
+        pytest.param(
+            lambda: Space([Width.of("a", [8], optional=True)]),
+            "a is optional, so that no layer might be left; take optional = true from one width",
+            id="all-absent",
+        ),
+        pytest.param(
+            lambda: Space(
+                [Width.of("a", [8]), Width.of("b", [8], optional=True), Width.of("c", [8])],
+                [Order(("a", "b", "c"), "non-increasing")],
+            ),
+            "width 'b' is optional, but no candidate without it meets (order = 'non-increasing' "
+            "over a, b, c); make the widths beside it optional, too",
+            id="never-absent",
+        ),
         pytest.param(lambda: Width.of("a", 3), "choices are 3, expected a list", id="no-list"),
         pytest.param(lambda: Width.of("a", "16"), "choice is '1'", id="text"),
         pytest.param(lambda: Width.of("a", [1], "cubic"), "scale is 'cubic'", id="scale"),
@@ -302,3 +358,46 @@ def test_pickles_small_and_equal():
     assert space.size == pickle.loads(pickle.dumps(space)).size
     assert len(pickle.dumps(space)) == fresh < 10_000
     assert pickle.loads(pickle.dumps(space)) == space
+
+
+# --- layers that may be absent -----------------------------------------------------------------
+
+THREE = [
+    Width.of("a", [8, 16]),
+    Width.of("b", [8, 16], optional=True),
+    Width.of("c", [8, 16], optional=True),
+]
+
+
+def test_an_order_ends_with_its_first_absent_layer():
+    space = Space(THREE, [Order(("a", "b", "c"), "non-increasing")])
+    assert [tuple(row) for row in space.enumerate().tolist()] == [
+        (8, 0, 0), (8, 8, 0), (8, 8, 8),
+        (16, 0, 0), (16, 8, 0), (16, 8, 8), (16, 16, 0), (16, 16, 8), (16, 16, 16),
+    ]  # fmt: skip
+
+
+def test_the_last_of_layers_that_are_built_alike_is_absent_first():
+    space = Space(THREE, [AbsentLast(("b", "c"))])
+    assert space.size == 2 * (1 + 2 + 4)
+    assert "c must be absent (0) where b is" in space.explain((8, 0, 8))
+
+
+def test_absence_is_a_column_of_its_own_in_the_encoding():
+    widths = [Width.of("a", [8, 16, 32], optional=True), Width.of("b", [10, 20, 30], "linear")]
+    encoded = Space(widths).encode([(8, 10), (32, 15), (0, 30)])
+    assert encoded.tolist() == [[0.0, 0.0, 0.0], [1.0, 0.25, 0.0], [0.5, 1.0, 1.0]]
+    assert np.isfinite(encoded).all()
+
+
+def test_a_layer_is_absent_only_where_the_target_says_so():
+    space = Space(THREE)
+    assert space.snap([12.0, 0.001, 0.0]).tolist() == [16, 8, 0]
+    with pytest.raises(SpecError, match="width 'a' is 0"):
+        space.snap([0.0, 8.0, 8.0])
+
+
+def test_the_next_width_down_from_the_least_is_none():
+    space = Space(THREE)
+    assert (8, 0, 16) in [tuple(row) for row in space.neighbours((8, 8, 16)).tolist()]
+    assert (8, 8, 16) in [tuple(row) for row in space.neighbours((8, 0, 16)).tolist()]

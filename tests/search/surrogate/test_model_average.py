@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from widthwise.search.space.space import Space, Width
 from widthwise.search.surrogate.gaussian_process import QuadraticKernel
 from widthwise.search.surrogate.model_average import fit_model_average
 
@@ -90,3 +91,21 @@ def test_of_no_candidates_there_is_no_posterior() -> None:
     posterior = fit_model_average(encoded, encoded.sum(axis=1), width_count=2)
     mean, deviation = posterior.predict(np.empty((0, 2)))
     assert (mean.shape, deviation.shape) == ((0,), (0,))
+
+
+def test_absence_is_a_level_of_its_own() -> None:
+    """A second layer hurts while it is narrow, and none is as good as a wide one."""
+    space = Space(
+        [Width.range("a", 8, 128, step=8), Width.range("b", 8, 128, step=8, optional=True)]
+    )
+    rows = space.enumerate()
+    octaves = np.log2(np.maximum(rows, 1))
+    truth = 0.6 + 0.02 * octaves[:, 0] + np.where(rows[:, 1] == 0, 0.25, 0.05 * octaves[:, 1] - 0.1)
+    rng = np.random.default_rng(0)
+    tried = rng.choice(len(rows), 30, replace=False)
+    values = truth[tried] + rng.normal(0, 0.005, 30)
+    posterior = fit_model_average(space.encode(rows[tried]), values, width_count=2)
+    mean, _ = posterior.predict(space.encode(rows))
+    absent = rows[:, 1] == 0
+    assert np.abs(mean - truth)[absent].max() < 0.03
+    assert np.abs(mean - truth)[~absent].max() < 0.06

@@ -27,6 +27,10 @@ RANGE = {"low": 32, "high": 512, "step": 32}
         ([64, 16, 64, 16], "uneven"),
         ([16, 64, 16, 64], "uneven"),
         ([64, 16], "falling"),
+        ([64, 16, 0], "falling"),
+        ([64, 0, 64], "even"),
+        ([0, 16, 64, 0, 16], "spindle"),
+        ([0, 0], "even"),
     ],
 )
 def test_widths_have_a_shape(widths: list[int], shape: str) -> None:

@@ -97,3 +97,11 @@ def test_every_step_is_in_the_space_and_the_least(constraints: tuple[Constraint,
             assert space.contains_rows(step.row[None, :])[0]
             assert step.moved_along
             assert np.any(step.row > row)
+
+
+def test_an_absent_layer_takes_no_step_and_none_leads_to_absence() -> None:
+    space = Space((A, Width.range("d", 8, 64, step=8, optional=True)))
+    absent, least = space.as_row({"a": 24, "d": 0}), space.as_row({"a": 24, "d": 8})
+    assert wider(space, absent, layer(space, "d")) is None
+    assert narrower(space, absent, layer(space, "d")) is None
+    assert narrower(space, least, layer(space, "d")) is None

@@ -67,3 +67,17 @@ def test_many_widths_are_as_many_figures_as_are_readable() -> None:
         if figure.drawing.name == "parallel"
     ]
     assert parallel.least_width > 1000, "it scrolls, and is not made too small to read"
+
+
+def test_layers_that_may_be_absent_are_drawn_beside_the_widths() -> None:
+    study = make_study(20, optional=True)
+    drawn = {
+        figure.drawing.name: figure.drawing
+        for group in draw_figures(study)
+        for figure in group.figures
+    }
+    assert study.recommended is not None
+    assert "absent" in drawn["response-2"].svg
+    assert "absent" not in drawn["response-1"].svg
+    assert " at 0 to " in drawn["response-2"].alt
+    assert "parallel" in drawn
