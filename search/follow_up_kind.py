@@ -25,12 +25,15 @@ class FollowUpKind(enum.StrEnum):
         SWEEP: One width moved, the others fixed.
         REFINEMENT: Other settings of the training at the recommended widths.
         LEARNING_CURVE: Trainings on shares of the rows.
+        TRAINING: Final trainings, whose weights are kept: on training and validation rows together,
+            judged by the test split.
     """
 
     CONFIRMATION = "confirmation"
     SWEEP = "sweep"
     REFINEMENT = "refinement"
     LEARNING_CURVE = "learning curve"
+    TRAINING = "training"
 
 
 def follow_up_name(parent: str, kind: FollowUpKind, detail: str = "") -> str:
@@ -61,5 +64,7 @@ def continue_command(name: str, kind: str | None) -> str:
             return format_command("sweep", parent, options=["--width", detail] if detail else [])
         case FollowUpKind.LEARNING_CURVE:
             return format_command("sweep", parent, options=["--rows", "auto"])
+        case FollowUpKind.TRAINING:
+            return format_command("train", parent)
         case _:
             return format_command("refine", parent)

@@ -252,6 +252,13 @@ def take_share(data: Data, share: float, seed: int = 0) -> Data:
     return replace(data, train=Split(inputs=inputs[rows], targets=targets[rows]))
 
 
+def join_validation(data: Data) -> Data:
+    """Return the data with the validation rows among the training rows, and validating as well."""
+    inputs = torch.cat([data.train.inputs, data.validation.inputs])
+    targets = torch.cat([data.train.targets, data.validation.targets])
+    return replace(data, train=Split(inputs=inputs, targets=targets))
+
+
 def share_rows(rows: int, share: float) -> int:
     """Return how many rows a share of so many is: two at least, where there are two."""
     return rows if share >= 1 else max(min(rows, 2), round(share * rows))

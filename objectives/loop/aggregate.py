@@ -158,6 +158,7 @@ def training_result(
         test_value=_mean([member.test_value for member in best]) if complete else None,
         train_value=_mean([member.train_value for member in best]) if complete else None,
         reported=_mean_reported(best) if complete else {},
+        weights=best[0].weights if complete else None,
         best_epoch=best[0].best_epoch if complete else None,
         epochs=min(settings.epochs, len(curve) * settings.validate_every),
         curve=curve,

@@ -127,6 +127,8 @@ def resume_signature(settings: ProxySettings, rows: Sequence[int]) -> dict[str, 
     settings_dict = asdict(settings)
     for name in _MACHINE_SETTINGS:
         settings_dict.pop(name, None)
+    if not settings.final:
+        settings_dict.pop("final")  # what earlier releases stored, which did not know it, goes on
     return json.loads(json.dumps({"settings": settings_dict, "rows": list(rows)}))  # type: ignore[no-any-return]
 
 

@@ -14,7 +14,7 @@ import torch
 
 from ..data.batches import place_data
 from ..data.dataset import Data
-from ..data.split import make_folds, take_share
+from ..data.split import join_validation, make_folds, take_share
 from ..data.streams.source import BatchData
 from ..engines.base import Engine, TrainingSetup
 from ..errors import describe_error
@@ -226,8 +226,8 @@ class CandidateBatch:
     def snapshot(self, index: int) -> Snapshot | None:
         """Return a candidate's snapshot; None where it is to begin anew.
 
-        That is a candidate whose code raised, and one that ran out of memory, of which another
-        machine may have more.
+        That is a candidate whose code raised, one that ran out of memory, of which another machine
+        may have more, and one that has ended with weights to be kept, which no snapshot holds.
 
         Raises:
             Exception: Its network has a state that cannot be stored, or its own code raised.
@@ -237,6 +237,7 @@ class CandidateBatch:
             candidate_state.cancelled
             or first_error(states) is not None
             or outcome_of(best_members(states, self._metric)) == TrainingOutcome.OUT_OF_MEMORY
+            or (self._settings.final and not any(state.running for state in states))
         ):
             return None
         return Snapshot.from_members(
@@ -352,6 +353,8 @@ def _fold_data(
     """Return the data of every fold, where it is to be; data in batches has one, and stays."""
     if isinstance(data, BatchData):
         return [data]
+    if settings.final:
+        data = join_validation(data)
     return (
         place_data(take_share(fold, settings.train_share), device, settings.data_on)
         for fold in make_folds(data, settings.folds, settings.repeats)

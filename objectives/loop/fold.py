@@ -143,7 +143,8 @@ class Fold:
     def _validate(self, milestone: Milestone, session: Session) -> None:
         if not self._trained:
             return
-        objective, smoothing = self._training.objective, self._training.settings.smoothing
+        objective, settings = self._training.objective, self._training.settings
+        last_counts = settings.final and not isinstance(self._training.data, BatchData)
         validated = [index for index in self._trained if self.member_states[index].running]
         validations = self._evaluation.validate(validated, session)
         self._fail_members()
@@ -151,7 +152,11 @@ class Fold:
             index
             for index, validation in validations.items()
             if self.member_states[index].record_validation(
-                milestone, validation, objective.metric, smoothing
+                milestone,
+                validation,
+                objective.metric,
+                settings.smoothing,
+                last_counts=last_counts,
             )
         ]
         session.save_best(improved)
@@ -182,6 +187,8 @@ class Fold:
         for index in finished:
             if self.member_states[index].running:
                 self.member_states[index].status = MemberStatus.FINISHED
+                if settings.final:
+                    self.member_states[index].weights = session.state_dict(index)
         session.drop(self._ended())
 
     def _fail_members(self) -> None:

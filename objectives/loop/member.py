@@ -85,6 +85,7 @@ class MemberState:
         peak_memory: Most bytes that it held on a GPU, where that was measured.
         detail: A sentence on what went wrong.
         error: What its model or metric raised.
+        weights: The `state_dict` that counts, of a final training that is finished.
         epoch_loss: Mean training loss over the rows of the current epoch so far.
     """
 
@@ -107,6 +108,7 @@ class MemberState:
     peak_memory: int | None = None
     detail: str | None = None
     error: Exception | None = None
+    weights: Mapping[str, Any] | None = None
     epoch_loss: float = 0.0
 
     @property
@@ -187,7 +189,13 @@ class MemberState:
         self.peak_memory = max(peaks, default=None)
 
     def record_validation(
-        self, milestone: Milestone, validation: Validation, metric: Metric, smoothing: int
+        self,
+        milestone: Milestone,
+        validation: Validation,
+        metric: Metric,
+        smoothing: int,
+        *,
+        last_counts: bool = False,
     ) -> bool:
         """Record what a validation gave; return whether these are the best weights so far.
 
@@ -199,6 +207,7 @@ class MemberState:
             validation: Metric and loss over the validation split.
             metric: For its name.
             smoothing: Validations whose mean loss is judged.
+            last_counts: Whether the last weights are the best, since these rows are trained on.
         """
         self._require_finite(validation.metric, f"validation {metric.name}")
         if milestone.ends_epoch:
@@ -211,7 +220,7 @@ class MemberState:
         self.curve.append(validation.metric)
         self.validation_losses.append(validation.loss)
         smoothed_loss = fmean(self.validation_losses[-smoothing:])
-        if self.best is not None and smoothed_loss >= self.best_loss:
+        if self.best is not None and smoothed_loss >= self.best_loss and not last_counts:
             return False
         self.best, self.best_loss = validation.metric, smoothed_loss
         self.best_epoch, self.best_at = len(self.curve) - 1, milestone.epochs

@@ -6,6 +6,7 @@ Entry points: `TrainingResult`, `TrainingOutcome`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class TrainingOutcome(StrEnum):
@@ -55,6 +56,8 @@ class TrainingResult:
             CPU, where the prediction is exact, and in a stack.
         detail: A sentence on what went wrong, or why it was stopped; None when complete.
         reported: Further figures that were recorded beside the metric, by name; all are finite.
+        weights: The network's `state_dict`, on the CPU; None unless it is a final training that is
+            complete.
     """
 
     outcome: TrainingOutcome
@@ -80,6 +83,7 @@ class TrainingResult:
     peak_memory: int | None
     detail: str | None
     reported: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def final_figures(self, metric: str) -> dict[str, float]:
         """Return what came out as numbers by name, those that are known.

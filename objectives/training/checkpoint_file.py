@@ -5,7 +5,9 @@ stay. A file is written under another name, flushed to the disk and then renamed
 there whole or not at all; a digest over tensors and metadata detects later damage. Nothing in a
 file is executed when it is read: safetensors holds the tensors, JSON the rest.
 
-Entry points: `write`, `read`.
+The weights of a final training are a file of their own, plain safetensors for other programs.
+
+Entry points: `write`, `read`; `write_weights`, `read_weights_identity`.
 """
 
 import contextlib
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -32,6 +35,9 @@ FORMAT_VERSION = 1
 
 KEPT_FILES = 2
 """Newest files that stay: should the last be damaged, the one before is read."""
+
+_IDENTITY_KEY = "widthwise"
+"""Of the metadata of a file of weights."""
 
 _LENGTH_BYTES = 8
 """Bytes at the start of a safetensors file that hold the length of its header in JSON."""
@@ -88,6 +94,50 @@ def read(folder: Path, identity: Mapping[str, Any]) -> Snapshot | None:
         except Exception as error:  # whatever is in the file, it must not end a training
             _log.warning("checkpoint %s is passed over: %s", file, describe_error(error))
     return None
+
+
+def write_weights(file: Path, weights: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Write a `state_dict` as safetensors, in place of what is there, whole or not at all.
+
+    Args:
+        file: Where; its folder is made where it is missing.
+        weights: By name; what is no tensor (an extra state of a module's own) cannot be in such a
+            file, and is left out.
+        identity: What the weights are of, as JSON has it: under "widthwise" in the file's metadata.
+
+    Raises:
+        OSError: It cannot be written: the disk is full, say.
+    """
+    # A tied parameter stands under each of its names, as `load_state_dict` asks for them.
+    tensors = {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in weights.items()
+        if isinstance(tensor, Tensor)
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{file.stem}.{os.getpid()}{_UNFINISHED_SUFFIX}")
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(save(tensors, {_IDENTITY_KEY: json.dumps(identity), "format": "pt"}))
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _fsync_folder(file.parent)
+
+
+def read_weights_identity(file: Path) -> Any:
+    """Return what the weights in a file are of; None where it does not say.
+
+    Raises:
+        OSError: The file cannot be read.
+        SafetensorError: It is damaged.
+    """
+    with safe_open(file, framework="pt") as stored:
+        metadata = stored.metadata() or {}
+    return json.loads(metadata.get(_IDENTITY_KEY, "null"))
 
 
 def content_digest(header_json: str, tensors: Mapping[str, Tensor]) -> str:

@@ -74,6 +74,9 @@ class ProxySettings:
         halving: When candidates that fall behind are stopped; None trains all to the end.
         judge_test: Whether the best weights are judged on the test split, too: a search never asks
             it, so that it tells the truth of what was chosen.
+        final: Whether it is a final training, whose weights are kept. Rows in arrays are trained on
+            whether they are for training or for validation, so that the last weights count; of data
+            in batches it is the training split, and the weights of the best epoch count.
     """
 
     epochs: int = 20
@@ -98,6 +101,7 @@ class ProxySettings:
     rate_factors: tuple[float, ...] = (1.0,)
     halving: Halving | None = None
     judge_test: bool = False
+    final: bool = False
 
     @property
     def splits(self) -> int:

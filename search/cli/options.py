@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 from ..errors import SpecError
-from ..flags import parse_int_option, parse_worker_count
+from ..flags import parse_int_option, parse_worker_count, whole_number
 from ..report.console import PlainConsole
 from ..spec.device import parse_memory_option
 
@@ -72,6 +72,19 @@ def parse_name(text: str) -> str:
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The study's name.", parser=parse_name)
+]
+WidthsOption = Annotated[
+    str | None,
+    typer.Option(metavar="a=64,…", help="Widths instead of those recommended.", show_default=False),
+]
+TrialOption = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number("--trial", 0, 2**31 - 1),
+        metavar="N",
+        help="The widths of this trial instead of those recommended.",
+        show_default=False,
+    ),
 ]
 WorkersOption = Annotated[
     int,

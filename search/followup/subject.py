@@ -1,6 +1,6 @@
 """What an experiment is about: a study, its problem, and the widths that all but one keep.
 
-Entry points: `Subject`, `load_subject`; `shared_options`.
+Entry points: `Subject`, `load_subject`; `trial_widths`; `shared_options`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 
 from ...objectives.model.objective import ModuleObjective
 from ...storage.database.database import Database
+from ...storage.ledger.queries import LedgerReader
+from ...storage.study.study import load_study
 from ..command import format_command
 from ..errors import SpecError
 from ..problem.problem import Problem
@@ -101,6 +103,7 @@ def load_subject(
     at: Mapping[str, int] | None = None,
     *,
     moved: str | None = None,
+    flag: str = "--at",
 ) -> Subject:
     """Return a study to experiment with, at its recommended widths.
 
@@ -109,6 +112,7 @@ def load_subject(
         name: Its name.
         at: Widths to keep instead of those recommended.
         moved: The width that is not kept.
+        flag: What the widths to keep were given for.
 
     Raises:
         StudyNotFound: There is no such study.
@@ -123,7 +127,7 @@ def load_subject(
         raise SpecError(f'--width: found "{moved}", expected one of {known}')
     unknown = [width for width in chosen if width not in space.names]
     if unknown:
-        raise SpecError(f'--at: found "{unknown[0]}", expected some of {known}')
+        raise SpecError(f'{flag}: found "{unknown[0]}", expected some of {known}')
     check_fingerprint(evidence.row)
     missing = set(space.names) - chosen.keys()
     if missing:
@@ -141,7 +145,7 @@ def load_subject(
         candidates += [{**chosen, moved: value} for value in lattice.values]
     reasons = [space.explain(candidate) for candidate in candidates]
     if None not in reasons:
-        raise SpecError(f"--at: {reasons[0]}")
+        raise SpecError(f"{flag}: {reasons[0]}")
     widths = candidates[reasons.index(None)]
     return Subject(
         evidence=evidence,
@@ -149,6 +153,22 @@ def load_subject(
         or Problem.load(evidence.spec, base_folder(evidence.row), evidence.row.costs),
         widths={width: widths[width] for width in space.names},
     )
+
+
+def trial_widths(database: Database, name: str, number: int) -> dict[str, int]:
+    """Return the widths of a study's trial.
+
+    Raises:
+        StudyNotFound: There is no such study.
+        SpecError: It has no such trial, or that has no widths yet.
+    """
+    records = LedgerReader(database, load_study(database, name)).records()
+    record = next((record for record in records if record.number == number), None)
+    if record is None or record.widths is None:
+        numbers = [one.number for one in records if one.widths is not None]
+        known = f"one of 0 to {max(numbers)}" if numbers else "one that has widths, and none has"
+        raise SpecError(f"--trial: found {number}, expected a trial of {name}: {known}")
+    return dict(record.widths)
 
 
 def shared_options(at: Mapping[str, int], seeds: int) -> list[str]:

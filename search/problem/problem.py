@@ -115,6 +115,7 @@ class Problem:
         serialised_costs: str | None = None,
         *,
         judge_test: bool = False,
+        final: bool = False,
     ) -> Problem:
         """Load what a spec names.
 
@@ -124,6 +125,7 @@ class Problem:
             serialised_costs: What `serialise_costs` of this problem returned in another process, to
                 save the fit.
             judge_test: Whether what is trained is judged on the test split, too.
+            final: Whether the trainings are final ones, whose weights are kept.
 
         Raises:
             ObjectiveError: The user's code, data or metric does not work.
@@ -133,7 +135,7 @@ class Problem:
         device = resolve_device(spec.proxy.device)
         space = spec.to_space()
         objective, settings, parametrisation = _load_trained(spec, folder, space)
-        settings = replace(settings, judge_test=judge_test)
+        settings = replace(settings, judge_test=judge_test, final=final)
         # Written out: the device decides what memory means, and whoever reads the study needs no
         # data to know its metric.
         detected = {"device": str(device), "metric": spec.proxy.metric or objective.metric.name}
@@ -186,7 +188,8 @@ class Problem:
         known = self.loop_objective
         data = known.data if known is not None and is_same_data(spec, self.spec) else None
         objective, settings, parametrisation = _load_trained(spec, self.folder, space, data)
-        settings = replace(settings, judge_test=self.settings.judge_test)
+        own = self.settings
+        settings = replace(settings, judge_test=own.judge_test, final=own.final)
         has_same_step = data is not None or known is None
         is_same_model = has_same_step and (spec.model, spec.proxy.loss) == (
             self.spec.model,

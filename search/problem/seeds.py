@@ -1,6 +1,7 @@
 """The seeds of trainings: one for each trial of a study, the same for every worker that runs it.
 
-Entry points: `trial_seed`; `confirmation_seed` and `experiment_seed` for what is trained again.
+Entry points: `trial_seed`; `confirmation_seed` and `experiment_seed` for what is trained again,
+`final_seed` for what is kept.
 """
 
 from __future__ import annotations
@@ -40,4 +41,14 @@ def experiment_seed(study_seed: int, index: int) -> int:
     Neither its trials nor its confirmation have it: what was chosen by these is judged afresh.
     """
     sequence = np.random.SeedSequence((study_seed, index, _EXPERIMENT_STREAM))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+_FINAL_STREAM = 3
+"""Sets the seed of a final training apart from all others."""
+
+
+def final_seed(study_seed: int) -> int:
+    """Return the seed of a study's final trainings, in [0, 2^63); nothing was chosen by it."""
+    sequence = np.random.SeedSequence((study_seed, 0, _FINAL_STREAM))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -3,11 +3,12 @@
 Widths are suggested for the slots that have none, gated by exact costs and bound in the ledger;
 what only a measurement can tell is measured; Optuna's trials are opened.
 
-Entry points: `Binder`, `BoundSlot`.
+Entry points: `Binder`, `BoundSlot`, `batches_by_overrides`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -287,3 +288,12 @@ def _widened(
             if (low, high) != (distribution.low, distribution.high) or not on_lattice:
                 widened[name] = IntDistribution(low, high)
     return widened
+
+
+def batches_by_overrides(bound_slots: Sequence[BoundSlot]) -> list[list[BoundSlot]]:
+    """Return the slots in groups that are trained by the same settings, in their order."""
+    batches: dict[str, list[BoundSlot]] = {}
+    for bound_slot in bound_slots:
+        key = json.dumps(dict(bound_slot.slot.overrides), sort_keys=True)
+        batches.setdefault(key, []).append(bound_slot)
+    return list(batches.values())

@@ -4,6 +4,8 @@ A trial's checkpoint is in a folder of its slot, below one of its study. It is o
 runs that very slot next, on this machine or, where the folder is shared, on any other; without it
 the same training begins anew and ends the same.
 
+The weights of a final training stay: `weights/NUMBER.safetensors`, beside the folders of the slots.
+
 Entry points: `checkpoint_folder`, `study_digest`; `StudyCheckpoints`; `CheckpointWriter`, which
 writes them; `own_folder`, for trainings of the user's own.
 """
@@ -155,6 +157,17 @@ class StudyCheckpoints:
             self.warn_unwritable(error)
             return None, self.identity(trial)
         return folder, self.identity(trial)
+
+    def weights_file(self, number: int) -> Path:
+        """Return the file that holds, or will, the weights of a final training."""
+        return self.folder / "weights" / f"{number}.safetensors"
+
+    def keep_weights(self, trial: BoundSlot, weights: Mapping[str, Any]) -> None:
+        """Write the weights of a final training; raises OSError where that cannot be done."""
+        from ...objectives.training import checkpoint_file
+
+        file = self.weights_file(trial.slot.number)
+        checkpoint_file.write_weights(file, weights, self.identity(trial))
 
     def discard(self, number: int) -> None:
         """Delete the checkpoints of a slot that is settled."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ...storage.ledger.slot import TrialOutcome
+from ...storage.ledger.slot import Slot, TrialOutcome
 
 
 class Unsettled(enum.StrEnum):
@@ -42,6 +42,11 @@ class SlotOutcome:
     kind: TrialOutcome | Unsettled
     value: float | None = None
     detail: str | None = None
+
+    @classmethod
+    def lost(cls, slot: Slot) -> SlotOutcome:
+        """Return the outcome of a slot that another worker has."""
+        return cls(number=slot.number, kind=Unsettled.LOST)
 
     @property
     def raised(self) -> bool:

@@ -7,7 +7,6 @@ be repaired by any worker.
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ from ..problem.problem import Problem
 from ..sampler.origin import Origin
 from ..tracking.tracker import TrackedEnd
 from ..tracking.tracking import Tracking
-from .bind import Binder, BoundSlot
+from .bind import Binder, BoundSlot, batches_by_overrides
 from .checkpoints import CheckpointWriter, StudyCheckpoints, own_folder
 from .claim_size import ClaimSizer
 from .learning import LearningWatch
@@ -128,7 +127,7 @@ class Runner:
             else:
                 outcomes.append(self._record_error(slot, evaluated))
         opened = binder.open_trials(bound_slots)
-        outcomes += [_lost(bound_slot) for bound_slot in bound_slots if bound_slot not in opened]
+        outcomes += [SlotOutcome.lost(bound.slot) for bound in bound_slots if bound not in opened]
         section = self.problem.spec.limits
         limits = {**section.bounds, **section.measured_limits}
         infeasible = [
@@ -145,7 +144,7 @@ class Runner:
         for bound in feasible:
             costs = {**bound.costs, **bound.measured_costs}
             self.tracking.start(bound.slot, seed=bound.seed, costs=costs)
-        batches = deque([[slot] for slot in feasible] if alone else _batches_by_overrides(feasible))
+        batches = deque([[slot] for slot in feasible] if alone else batches_by_overrides(feasible))
         while batches:
             batch = batches.popleft()
             problem = self.problem.variant(batch[0].slot.overrides)
@@ -237,6 +236,7 @@ class Runner:
         outcomes: list[SlotOutcome] = []
         settlements = []
         for bound_slot, result in trained:
+            result = self._with_weights_kept(bound_slot, result)
             if isinstance(result, TrainingResult):
                 problem = self.problem.variant(bound_slot.slot.overrides)
                 settlements.append(
@@ -250,10 +250,23 @@ class Runner:
                     )
                 )
             elif result is None:
-                outcomes.append(_lost(bound_slot))
+                outcomes.append(SlotOutcome.lost(bound_slot.slot))
             else:
                 outcomes.append(self._record_error(bound_slot.slot, result))
         return outcomes + record_settlements(self.ledger, settlements)
+
+    def _with_weights_kept(
+        self, bound_slot: BoundSlot, result: TrainingResult | BaseException | None
+    ) -> TrainingResult | BaseException | None:
+        """Write a final training's weights, before its end is recorded; return it, or the error."""
+        if not isinstance(result, TrainingResult) or result.weights is None:
+            return result
+        assert self.checkpoints is not None, "whoever trains finally keeps checkpoints"
+        try:
+            self.checkpoints.keep_weights(bound_slot, result.weights)
+        except OSError as error:
+            return error
+        return result
 
     def _record_error(self, slot: Slot, error: BaseException) -> SlotOutcome:
         """Record an exception of the user's code; it is tried again a few times.
@@ -365,23 +378,10 @@ def _candidate(bound_slot: BoundSlot) -> Candidate:
     )
 
 
-def _batches_by_overrides(bound_slots: Sequence[BoundSlot]) -> list[list[BoundSlot]]:
-    """Return the slots in groups that are trained by the same settings, in their order."""
-    batches: dict[str, list[BoundSlot]] = {}
-    for bound_slot in bound_slots:
-        key = json.dumps(dict(bound_slot.slot.overrides), sort_keys=True)
-        batches.setdefault(key, []).append(bound_slot)
-    return list(batches.values())
-
-
 def _report_one(
     report: ReportCallback, index: int, step: float, figures: Mapping[str, float]
 ) -> None:
     report(step, {index: figures})
-
-
-def _lost(bound_slot: BoundSlot) -> SlotOutcome:
-    return SlotOutcome(number=bound_slot.slot.number, kind=Unsettled.LOST)
 
 
 def _ran_out_of_memory(result: TrainingResult | BaseException | None) -> bool:

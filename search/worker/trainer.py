@@ -201,7 +201,8 @@ def build_runner(database: Database, config: TrainerConfig) -> tuple[Runner, str
         spec,
         base_folder(study),
         study.costs,
-        judge_test=study.kind == FollowUpKind.CONFIRMATION,
+        judge_test=study.kind in (FollowUpKind.CONFIRMATION, FollowUpKind.TRAINING),
+        final=study.kind == FollowUpKind.TRAINING,
     )
     ledger = Ledger(database, study, worker=config.worker, lease_seconds=config.lease_seconds)
     checkpoints = StudyCheckpoints.from_environment(config.checkpoints, study.fingerprint)

@@ -22,6 +22,7 @@ def test_the_name_tells_what_is_followed_up(parent, kind, detail):
         (FollowUpKind.CONFIRMATION, "", "widthwise confirm 'my digits'"),
         (FollowUpKind.SWEEP, "d_model", "widthwise sweep 'my digits' --width d_model"),
         (FollowUpKind.REFINEMENT, "", "widthwise refine 'my digits'"),
+        (FollowUpKind.TRAINING, "", "widthwise train 'my digits'"),
         (FollowUpKind.LEARNING_CURVE, "", "widthwise sweep 'my digits' --rows auto"),
     ],
 )

@@ -19,9 +19,11 @@ from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.model.metrics import Metric
+from widthwise.objectives.randomness import Randomness
 from widthwise.objectives.training.settings import Halving
 from widthwise.tests.objectives.loop.together import (
     CPU,
+    DATA,
     MLP,
     SHORT_SETTINGS,
     WidthAsMetric,
@@ -270,3 +272,39 @@ def test_what_the_callback_raises_propagates_untouched() -> None:
 def test_the_plain_engine_is_the_default() -> None:
     (result,) = train_results(MLP, [Candidate(widths={"a": 2, "b": 2}, seed=0)])
     assert result.engine == PlainEngine().name
+
+
+# A final training
+
+
+def test_a_final_training_is_a_plain_loop_over_training_and_validation_rows() -> None:
+    objective = custom_objective(lambda widths: network(widths["a"]))
+    epochs, rows = 7, len(DATA.train) + len(DATA.validation)
+    settings = replace(SHORT_SETTINGS, epochs=epochs, batch_size=rows, patience=0, final=True)
+    (result,) = train_together(
+        objective, [Candidate(widths={"a": 5}, seed=9)], settings, device=CPU
+    )
+    assert isinstance(result, TrainingResult)
+    assert result.weights is not None
+
+    with Randomness(9, CPU):
+        expected = network(5)
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=0.02, weight_decay=0.0)
+    inputs = torch.cat([DATA.train.inputs, DATA.validation.inputs])
+    targets = torch.cat([DATA.train.targets, DATA.validation.targets])
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(expected(inputs), targets).backward()
+        optimizer.step()
+    torch.testing.assert_close(dict(result.weights), dict(expected.state_dict()))
+    right = expected(DATA.test.inputs).argmax(dim=1) == DATA.test.targets
+    assert result.test_value == pytest.approx(float(right.double().mean()))
+
+
+def test_no_other_training_keeps_its_weights() -> None:
+    objective = custom_objective(lambda widths: network(widths["a"]))
+    (result,) = train_together(
+        objective, [Candidate(widths={"a": 5}, seed=9)], SHORT_SETTINGS, device=CPU
+    )
+    assert isinstance(result, TrainingResult)
+    assert result.weights is None

@@ -19,7 +19,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 from widthwise.objectives.training import checkpoint_file
 from widthwise.objectives.training.snapshot import Snapshot
@@ -349,3 +349,31 @@ def test_a_writer_killed_at_any_moment_leaves_intact_files(tmp_path: Path) -> No
         assert snapshot_read is not None
         assert written <= snapshot_read.epochs <= written + 1
         assert is_same_snapshot(snapshot_read, snapshot(snapshot_read.epochs, size=2000))
+
+
+# Weights
+
+
+def test_weights_are_plain_safetensors_and_say_what_they_are_of(tmp_path: Path) -> None:
+    file, shared = tmp_path / "new" / "3.safetensors", torch.randn(4, 6)
+    weights = {"embed": shared, "head": shared, "view": shared.T, "extra": {"no": "tensor"}}
+    checkpoint_file.write_weights(file, weights, IDENTITY)
+    stored = load_file(file)
+    assert stored.keys() == {"embed", "head", "view"}
+    assert all(torch.equal(stored[name], weights[name]) for name in stored)  # type: ignore[arg-type]
+    assert checkpoint_file.read_weights_identity(file) == IDENTITY
+    assert [path.name for path in file.parent.iterdir()] == ["3.safetensors"]
+
+
+def test_weights_of_another_program_say_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.safetensors"
+    file.write_bytes(save({"a": torch.ones(2)}))
+    assert checkpoint_file.read_weights_identity(file) is None
+
+
+def test_weights_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> None:
+    file = tmp_path / "3.safetensors"
+    checkpoint_file.write_weights(file, {"a": torch.ones(2)}, IDENTITY)
+    with pytest.raises(OSError, match="3"):
+        checkpoint_file.write_weights(file / "4.safetensors", {"a": torch.zeros(2)}, IDENTITY)
+    assert torch.equal(load_file(file)["a"], torch.ones(2))
