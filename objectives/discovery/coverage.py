@@ -63,8 +63,11 @@ def _reason(
         reason = NUMBER_OF_EMBEDDINGS
     if reason == NOT_USED:
         return reason
-    if reason not in (OUTPUT, NUMBER_OF_EMBEDDINGS) and (value in sizes or origin in sizes):
-        reason = "input size"
+    carried = reason.startswith(("attribute", "buffer"))
+    if (reason == GIVEN or carried) and (value in sizes or origin in sizes):
+        return f"input size ({value})"
+    if carried and origin != value:
+        return f"follows from {reason} ({value})"
     if reason == GIVEN:
         reason = "given by the example's shape or by forward"
     return f"{reason} ({value})"

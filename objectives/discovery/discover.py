@@ -104,7 +104,8 @@ def discover(
         least = multiples(solution)
         members = group_members(solution)
         words = None if isinstance(make_model, nn.Module) else make_model
-        names = name_groups(model, words, solution, members, pattern)
+        shown = str if per_layer else pattern
+        names = name_groups(model, words, solution, members, shown)
         groups = tuple(
             WidthGroup(names[number], solution.values[number], least[number], tuple(own))
             for number, own in members.items()

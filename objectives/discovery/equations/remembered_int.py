@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from .record import Record
 from .symbolic_size import SizeNode
 
 
@@ -127,31 +128,34 @@ def _kept(node: SizeNode) -> int:
 class SizesRemembered(TorchFunctionMode):
     """Let a model's Python code see `RememberedInt`s where torch has symbolic sizes."""
 
-    def __init__(self, rules: Mapping[Any, Callable[..., Any]]) -> None:
+    def __init__(self, record: Record, rules: Mapping[Any, Callable[..., Any]]) -> None:
+        """Take the record of the sizes, and rules that stand for functions of torch's."""
         super().__init__()
+        self._record = record
         self._rules = rules
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        """Call a function of torch's with symbolic sizes; return remembered ones."""
         del types
-        plain_args = _to_torch(args)
-        plain_kwargs = {name: _to_torch(value) for name, value in (kwargs or {}).items()}
+        plain_args = self._to_torch(args)
+        plain_kwargs = {name: self._to_torch(value) for name, value in (kwargs or {}).items()}
         rule = self._rules.get(func)
         call = func if rule is None else rule
         return _to_python(call(*plain_args, **plain_kwargs))
 
-
-def _to_torch(value: Any) -> Any:
-    """Return an argument with `torch.SymInt`s in place of remembered ints."""
-    if type(value) is RememberedInt:
-        return sym_int(value.node)
-    if isinstance(value, slice):
-        return slice(_to_torch(value.start), _to_torch(value.stop), _to_torch(value.step))
-    if type(value) in (list, tuple, torch.Size):
-        items = [_to_torch(item) for item in value]
-        return items if type(value) is list else tuple(items)
-    return value
+    def _to_torch(self, value: Any) -> Any:
+        """Return an argument with `torch.SymInt`s in place of remembered ints."""
+        if type(value) is RememberedInt:
+            # One of another record was kept by the user's code, in a cache: here it is a number.
+            return sym_int(value.node) if value.node.record is self._record else int(value)
+        if isinstance(value, slice):
+            return slice(*map(self._to_torch, (value.start, value.stop, value.step)))
+        if type(value) in (list, tuple, torch.Size):
+            items = [self._to_torch(item) for item in value]
+            return items if type(value) is list else tuple(items)
+        return value
 
 
 def _to_python(value: Any) -> Any:

@@ -9,6 +9,7 @@ Entry points: `run`, `Symbols`, `Origin`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -106,9 +107,15 @@ def run(model: nn.Module, call: Callable[[nn.Module], Any], mode: FakeCPU) -> Sy
         mode: Where the tensors live.
     """
     symbols = Symbols()
-    with mode, torch.no_grad(), _symbolic(model, symbols, mode), _calls_noted(model, symbols):
+    with (
+        mode,
+        torch.no_grad(),
+        _symbolic(model, symbols, mode),
+        _calls_noted(model, symbols),
+        _einops_uncached(),
+    ):
         try:
-            with SizesRemembered(OPERATOR_RULES):
+            with SizesRemembered(symbols.record, OPERATOR_RULES):
                 output = call(model)
             for tensor in _tensors(output):
                 sizes = tensor.shape[1:] or (1,)
@@ -240,6 +247,23 @@ def _calls_noted(model: nn.Module, symbols: Symbols) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _einops_uncached() -> Iterator[None]:
+    """Let einops compute shapes anew: its cache takes equal sizes for the same."""
+    einops = sys.modules.get("einops.einops")
+    name = "_reconstruct_from_shape"
+    uncached = getattr(einops, f"{name}_uncached", None)
+    if uncached is None:
+        yield
+        return
+    cached = getattr(einops, name)
+    setattr(einops, name, uncached)
+    try:
+        yield
+    finally:
+        setattr(einops, name, cached)
 
 
 _CACHES = ("past_key_values", "cache")

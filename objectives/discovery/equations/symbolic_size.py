@@ -121,7 +121,8 @@ class SizeNode:
 
     def wrap_int(self, number: int) -> SizeNode:
         remembered = getattr(number, "node", None)
-        if remembered is not None:
+        # A number of another record, which a user's code kept, is a number here.
+        if remembered is not None and remembered.record is self.record:
             return remembered  # type: ignore[no-any-return]
         return SizeNode(self.record, Polynomial.constant(number), int(number))
 

@@ -1,5 +1,6 @@
 """Discovery: the groups of plain models, judged against the same models built at other sizes."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -411,6 +412,35 @@ def test_attention_is_found_whatever_the_sizes(size: int) -> None:
     apart = discover(Decoder, TOKENS)
     assert [group.members for group in discovery.groups] == [g.members for g in apart.groups]
     assert [group.multiple_of for group in discovery.groups] == [size, 1]
+
+
+@functools.cache
+def split(width: int, heads: int) -> tuple[int, int]:
+    """Return heads and the size of a head, as a library may that keeps what it computed."""
+    return heads, width // heads
+
+
+class Cached(nn.Module):
+    """Attention of which the sizes come from a cache."""
+
+    def __init__(self, d: int = 12) -> None:
+        super().__init__()
+        self.first, self.q, self.last = nn.Linear(5, d), nn.Linear(d, d), nn.Linear(d, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        q = self.q(x).view(*x.shape[:2], *split(x.shape[-1], 3)).transpose(1, 2)
+        mixed = functional.scaled_dot_product_attention(q, q, q)
+        return self.last((x + mixed.transpose(1, 2).flatten(2)).mean(1))
+
+
+def test_numbers_that_a_cache_kept_from_another_pass_do_no_harm() -> None:
+    first = discover(Cached, spec(7, 5))
+    assert sizes(first) == {"d": (12, 3)}
+    second = discover(Cached, spec(7, 5))
+    assert {layer.module for layer in second.fixed} >= {"first", "last"}
+    split.cache_clear()
+    assert discover(Cached, spec(7, 5)) == first
 
 
 class Residual(nn.Module):

@@ -63,7 +63,7 @@ def test_sizes_of_tensors_are_remembered_on_their_way_through_a_model() -> None:
     rows = symbol(record, 12)
     mode = FakeCPU()
     mode.cache_enabled = False
-    with mode, SizesRemembered({}):
+    with mode, SizesRemembered(record, {}):
         tensor = torch.empty((5, RememberedInt(rows)))
         assert type(tensor.shape[0]) is int
         size = tensor.shape[-1]
