@@ -93,11 +93,16 @@ def _valid(word: str) -> str:
 def _attribute_words(
     model: nn.Module, solution: Solution
 ) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """Return attributes that are a free symbol: of the model itself, and of layers inside.
+    """Return attributes that are a free symbol: of the model or a configuration, and of layers.
 
     Of the user's own layers only, the outermost first.
     """
     words: tuple[dict[int, list[str]], dict[int, list[str]]] = ({}, {})
+    for (_, name), configured in solution.symbols.configured.items():
+        number = solution.of(configured).as_symbol
+        field_name = name.rpartition(".")[2]
+        if number is not None and _is_word(field_name):
+            words[0].setdefault(number, []).append(field_name)
     by_depth = sorted(
         solution.symbols.attributes.items(),
         key=lambda item: item[0][0].count(".") + bool(item[0][0]),

@@ -84,8 +84,8 @@ def head_sizes(solution: Solution) -> frozenset[int]:
     symbols = solution.symbols
     found = {
         solution.of(number).as_symbol
-        for (_, name), number in symbols.attributes.items()
-        if isinstance(number, int) and _HEAD_SIZE.search(name)
+        for (_, name), number in [*symbols.attributes.items(), *symbols.configured.items()]
+        if isinstance(number, int) and _HEAD_SIZE.search(name.rpartition(".")[2])
     }
     return frozenset(number for number in found if number is not None)
 

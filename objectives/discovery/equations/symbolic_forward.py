@@ -9,10 +9,12 @@ Entry points: `run`, `Symbols`, `Origin`.
 
 from __future__ import annotations
 
+import argparse
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, Literal, final
 
 import torch
@@ -75,6 +77,8 @@ class Symbols:
             where the dimension is none.
         buffers: The same for buffers.
         attributes: The same for attributes, by layer and name; a tuple where the attribute is one.
+        configured: The same for numbers of a configuration that layers hold, by the first layer
+            that holds it and both names: `config.d_model`.
         called: Dotted paths of the layers that were called.
         outputs: Symbolic sizes of what the model returned, without the batch.
         output_sizes: Today's sizes of what the model returned; 1 for a number for each sample.
@@ -86,6 +90,7 @@ class Symbols:
     parameters: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     buffers: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     attributes: dict[tuple[str, str], int | tuple[int | None, ...]] = field(default_factory=dict)
+    configured: dict[tuple[str, str], int] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
     outputs: set[Polynomial] = field(default_factory=set)
     output_sizes: set[int] = field(default_factory=set)
@@ -156,6 +161,9 @@ def _symbolic(model: nn.Module, symbols: Symbols, mode: FakeCPU) -> Iterator[Non
                     own = symbols.parameters if is_parameter else symbols.buffers
                     own[f"{path}.{name}" if path else name] = numbers
             for name, value in list(vars(module).items()):
+                for holder, field_name, number in _symbolic_fields(path, name, value, symbols):
+                    undo.append((holder, field_name, int(number)))
+                    holder[field_name] = number
                 new_value = _symbolic_attribute(module, path, name, value, symbols)
                 if new_value is not None:
                     undo.append((vars(module), name, value))
@@ -230,6 +238,28 @@ def _symbolic_attribute(
         symbols.attributes[path, name] = tuple(numbers)
         return items if type(value) is list else tuple(items)
     return None
+
+
+def _symbolic_fields(
+    path: str, name: str, value: Any, symbols: Symbols
+) -> list[tuple[dict[str, Any], str, RememberedInt]]:
+    """Return the whole numbers of a configuration that a layer holds, with where they stand.
+
+    A configuration is a data class, a namespace or a dictionary by names; layers may share it.
+    """
+    holder = value if type(value) is dict else getattr(value, "__dict__", {})
+    is_namespace = isinstance(value, types.SimpleNamespace | argparse.Namespace)
+    is_record = is_dataclass(value) and not isinstance(value, type | nn.Module)
+    if not (is_namespace or is_record or type(value) is dict):
+        return []
+    fields = []
+    for field_name, number in holder.items():
+        # A number that is a symbol already was met in another layer.
+        if isinstance(field_name, str) and type(number) is int and number > 1:
+            node = symbols.symbol(number, Origin("attribute", path, field_name, 0))
+            symbols.configured[path, f"{name}.{field_name}"] = len(symbols.record.values) - 1
+            fields.append((holder, field_name, RememberedInt(node)))
+    return fields
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -412,6 +413,45 @@ def test_attention_is_found_whatever_the_sizes(size: int) -> None:
     apart = discover(Decoder, TOKENS)
     assert [group.members for group in discovery.groups] == [g.members for g in apart.groups]
     assert [group.multiple_of for group in discovery.groups] == [size, 1]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of attention, as many models carry them with them."""
+
+    n_embd: int = 12
+    n_head: int = 2
+    d_head: int = 8
+
+
+class Configured(nn.Module):
+    """Attention that reads its sizes from a configuration in forward."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config, inner = config, config.n_head * config.d_head
+        self.embed, self.norm = nn.Embedding(20, config.n_embd), nn.LayerNorm(config.n_embd)
+        self.q, self.k, self.v = (nn.Linear(config.n_embd, inner) for _ in range(3))
+        self.o, self.last = nn.Linear(inner, config.n_embd), nn.Linear(config.n_embd, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        c = self.config
+        x = self.norm(self.embed(tokens).reshape(*tokens.shape, c.n_embd))
+        q, k, v = (
+            layer(x).view(*tokens.shape, c.n_head, c.d_head).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        return self.last((x + self.o(mixed.reshape(*tokens.shape, c.n_head * c.d_head))).mean(1))
+
+
+def test_numbers_of_a_configuration_are_no_constants() -> None:
+    config = Config()
+    discovery = discover(Configured(config), TOKENS)
+    assert sizes(discovery) == {"n_embd": (12, 1), "q": (16, 8)}
+    other = Config(n_embd=10, n_head=3)
+    assert discovery.shapes({"n_embd": 10, "q": 24}) == shapes(Configured(other))
+    assert type(config.n_embd) is int
 
 
 @functools.cache
