@@ -11,8 +11,6 @@ from .command import CommandStudy
 from .processes import Processes
 from .promises import COUNTS_PROPERTY, PROMISE_MARKER, PROMISES, format_line
 
-PROPERTIES_ATTRIBUTE = "user_properties"
-
 
 @pytest.fixture
 def record_counts(record_property: Callable[[str, object], None]) -> Callable[..., None]:
@@ -58,12 +56,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     assert reporter is not None
-    reports = [item for stats in reporter.stats.values() for item in stats]
+    reports = [
+        item
+        for stats in reporter.stats.values()
+        for item in stats
+        if isinstance(item, pytest.TestReport)  # tests that were deselected stand there, too
+    ]
     for promise in PROMISES:
         promise_reports = [
-            item
-            for item in reports
-            if (PROMISE_MARKER, promise) in getattr(item, PROPERTIES_ATTRIBUTE, ())
+            item for item in reports if (PROMISE_MARKER, promise) in item.user_properties
         ]
         tests = {
             item.nodeid
