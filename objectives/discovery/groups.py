@@ -8,7 +8,9 @@ layer has 3*d_model rows, a Linear after a flatten 49*channels columns.
     discovery.parameters["qkv.weight"]        # (3*d_model, d_model), as expressions
     discovery.parameters["qkv.weight"][0].value({"d_model": 96})  # 288
 
-Entry points: `Discovery`, `WidthGroup`, `FixedLayer`, `Expression`.
+Where equal blocks repeat, their number is one more choice, a depth group.
+
+Entry points: `Discovery`, `WidthGroup`, `DepthGroup`, `FixedLayer`, `Expression`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 How = Literal["constructor", "config", "surgery"]
 
@@ -125,6 +127,32 @@ class WidthGroup:
 
 @final
 @dataclass(frozen=True)
+class DepthGroup:
+    """A list of equal blocks whose number may be chosen, from 1.
+
+    Attributes:
+        name: Unique among all groups; a valid name of a width.
+        size: Today's number of blocks.
+        blocks: Dotted paths of today's blocks, `PATH.0`, `PATH.1` and so on.
+    """
+
+    name: str
+    size: int
+    blocks: tuple[str, ...]
+
+    @property
+    def multiple_of(self) -> int:
+        """What its size is a multiple of: any number of blocks will do."""
+        return 1
+
+    @property
+    def path(self) -> str:
+        """Dotted path of the list."""
+        return self.blocks[0].rpartition(".")[0]
+
+
+@final
+@dataclass(frozen=True)
 class FixedLayer:
     """A layer with parameters, of which a dimension is in no group.
 
@@ -152,6 +180,7 @@ class Discovery:
         attributes: For every attribute of a layer that carries a size, by the layer's dotted path
             and the attribute's name, its expression; a tuple where the attribute is one, as
             `normalized_shape` is.
+        depths: Lists of equal blocks, whose number may be chosen.
     """
 
     groups: tuple[WidthGroup, ...]
@@ -162,11 +191,17 @@ class Discovery:
     attributes: Mapping[tuple[str, str], Expression | tuple[Expression, ...]] = field(
         default_factory=dict
     )
+    depths: tuple[DepthGroup, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Today's sizes by the name of the group."""
-        return {group.name: group.size for group in self.groups}
+        """Today's sizes by the name of the group, and numbers of blocks."""
+        return {choice.name: choice.size for choice in self.choices}
+
+    @property
+    def choices(self) -> list[WidthGroup | DepthGroup]:
+        """All that may be chosen: widths, then numbers of blocks."""
+        return [*self.groups, *self.depths]
 
     def shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """Return the shape of every parameter and buffer, by its qualified name.
@@ -175,9 +210,12 @@ class Discovery:
             sizes: By the name of the group; groups that are not named keep today's.
         """
         chosen = {**self.sizes, **sizes}
+        expressions = {**self.parameters, **self.buffers}
+        for depth in self.depths:
+            expressions = with_depth(expressions, depth, chosen[depth.name])
         return {
             name: tuple(dimension.value(chosen) for dimension in dimensions)
-            for name, dimensions in [*self.parameters.items(), *self.buffers.items()]
+            for name, dimensions in expressions.items()
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -191,10 +229,46 @@ class Discovery:
                     "members": _members_to_json(group.members),
                 }
                 for group in self.groups
+            ]
+            + [
+                {
+                    "name": depth.name,
+                    "size": depth.size,
+                    "multiple_of": 1,
+                    "members": [
+                        {"module": block, "parameter": None, "dim": None} for block in depth.blocks
+                    ],
+                    "depth": True,
+                }
+                for depth in self.depths
             ],
             "fixed": [{"module": layer.module, "reason": layer.reason} for layer in self.fixed],
             "how": self.how,
         }
+
+
+ValueT = TypeVar("ValueT")
+
+
+def with_depth(by_name: Mapping[str, ValueT], depth: DepthGroup, number: int) -> dict[str, ValueT]:
+    """Return what belongs to qualified names, for another number of blocks.
+
+    Args:
+        by_name: For today's model; blocks that are added are like the first.
+        depth: The list of blocks.
+        number: How many blocks there are to be.
+    """
+    first = f"{depth.blocks[0]}."
+    kept = {
+        name: value
+        for name, value in by_name.items()
+        if not any(name.startswith(f"{block}.") for block in depth.blocks[number:])
+    }
+    for position in range(depth.size, number):
+        for name, value in by_name.items():
+            if name.startswith(first):
+                kept[f"{depth.path}.{position}.{name.removeprefix(first)}"] = value
+    return kept
 
 
 def _members_to_json(members: Sequence[Member]) -> list[dict[str, Any]]:
