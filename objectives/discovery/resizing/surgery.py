@@ -42,7 +42,8 @@ _SIZE_RULES: tuple[Callable[[float], float], ...] = (
 _DERIVED_NAMES = ("scal", "sqrt", "temperature", "factor")
 """Parts of the names of attributes that hold such a number; a dropout rate is none."""
 
-_HEAD_SIZE_NAMES = frozenset({"head_dim", "dim_head", "d_head", "head_size", "d_k", "d_kv"})
+_HEAD_SIZES = frozenset({"head_dim", "dim_head", "d_head", "head_size", "d_k", "d_kv"})
+_HEAD_COUNTS = frozenset({"h", "heads", "n_head", "n_heads", "nhead", "num_heads", "num_head"})
 
 
 def operate(
@@ -69,13 +70,13 @@ def operate(
     """
     shapes = discovery.shapes(sizes)
     before = {path: _sizes_of(module) for path, module in model.named_modules()}
-    changed = _set_attributes(model, discovery, sizes)
+    _set_attributes(model, discovery, sizes)
     replaced: Replaced = {}
     for path, module in list(model.named_modules(remove_duplicate=False)):
-        resized = _resize_parameters(module, path, shapes, replaced)
-        resized |= _resize_buffers(module, path, shapes)
-        if (resized or path in changed) and path in before:
-            _derive_numbers(module, path, before[path])
+        _resize_parameters(module, path, shapes, replaced)
+        _resize_buffers(module, path, shapes)
+    for path, module in model.named_modules():
+        _derive_numbers(module, path, before[path])
     if not any(isinstance(parameter, FakeTensor) for parameter in model.parameters()):
         _initialise(model, replaced, recipes, afresh=afresh)
 
@@ -105,12 +106,11 @@ def _sizes_of(module: nn.Module) -> dict[str, int]:
     return found
 
 
-def _set_attributes(model: nn.Module, discovery: Discovery, sizes: Mapping[str, int]) -> set[str]:
-    """Set the attributes that carry a size; return the paths of layers where one changed."""
+def _set_attributes(model: nn.Module, discovery: Discovery, sizes: Mapping[str, int]) -> None:
+    """Set the attributes that carry a size."""
     named = {f"{path}.{name}": value for (path, name), value in discovery.attributes.items()}
     for depth in discovery.depths:
         named = with_depth(named, depth, sizes[depth.name])
-    changed = set()
     for qualified, expression in named.items():
         path, _, name = qualified.rpartition(".")
         module = model.get_submodule(path)
@@ -122,32 +122,27 @@ def _set_attributes(model: nn.Module, discovery: Discovery, sizes: Mapping[str, 
             new = expression.value(sizes)
         if new != old:
             setattr(module, name, new)
-            changed.add(path)
-    return changed
 
 
 def _resize_parameters(
     module: nn.Module, path: str, shapes: Mapping[str, tuple[int, ...]], replaced: Replaced
-) -> bool:
-    """Replace a layer's parameters of other shapes; return whether there were any."""
-    changed = False
+) -> None:
+    """Replace a layer's parameters of other shapes."""
     for name, old in list(module._parameters.items()):
         if old is None:
             continue
         shape = _shape(shapes, path, name)
         if tuple(old.shape) == shape:
             continue
-        changed = True
         if id(old) not in replaced:
             new = nn.Parameter(old.detach().new_empty(shape), requires_grad=old.requires_grad)
             new.__dict__.update(vars(old))
             replaced[id(old)] = (old, new)
         setattr(module, name, replaced[id(old)][1])  # a recurrent layer keeps a list, too
-    return changed
 
 
-def _resize_buffers(module: nn.Module, path: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Replace a layer's buffers of other shapes; return whether there were any."""
+def _resize_buffers(module: nn.Module, path: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Replace a layer's buffers of other shapes."""
     changed = False
     for name, old in list(module._buffers.items()):
         if old is None:
@@ -162,7 +157,6 @@ def _resize_buffers(module: nn.Module, path: str, shapes: Mapping[str, tuple[int
             module._buffers[name] = resized_buffer(f"{path}.{name}".lstrip("."), old, shape)
     if changed and isinstance(module, _NormBase):
         module.reset_running_stats()
-    return changed
 
 
 def _shape(shapes: Mapping[str, tuple[int, ...]], path: str, name: str) -> tuple[int, ...]:
@@ -179,16 +173,18 @@ def _derive_numbers(module: nn.Module, path: str, before: Mapping[str, int]) -> 
         ResizeError: Several sizes explain a number, and differ from now on.
     """
     after = _sizes_of(module)
+    if after == before:
+        return
     for name, value in list(vars(module).items()):
         if type(value) is not float or not any(part in name for part in _DERIVED_NAMES):
             continue
         results = {
-            key: rule(after[key])
-            for key, size in before.items()
+            key: rule(new)
+            for key, (old, new) in _numbers_to_derive_from(before, after).items()
             for rule in _SIZE_RULES
-            if key in after and math.isclose(rule(size), value, rel_tol=1e-9)
+            if math.isclose(rule(old), value, rel_tol=1e-9)
         }
-        heads = {key: new for key, new in results.items() if key[1:] in _HEAD_SIZE_NAMES}
+        heads = {key: new for key, new in results.items() if key[1:] in _HEAD_SIZES}
         distinct = sorted(set((heads or results).values()))
         if len(distinct) > 1:
             raise ResizeError(
@@ -196,6 +192,24 @@ def _derive_numbers(module: nn.Module, path: str, before: Mapping[str, int]) -> 
             )
         if distinct:
             setattr(module, name, distinct[0])
+
+
+def _numbers_to_derive_from(
+    before: Mapping[str, int], after: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """Return what a layer's numbers may follow from, before and after: sizes, and those of heads.
+
+    A number of heads itself is none: nothing is scaled by it.
+    """
+    counts = [key for key in before if key[1:] in _HEAD_COUNTS and key in after]
+    sizes = {key: (old, after[key]) for key, old in before.items() if key in after}
+    heads = {
+        f"{key}//{count}": (old // before[count], new // after[count])
+        for count in counts
+        for key, (old, new) in sizes.items()
+        if key not in counts and not old % before[count] and old > before[count]
+    }
+    return {**{key: both for key, both in sizes.items() if key not in counts}, **heads}
 
 
 def _initialise(
