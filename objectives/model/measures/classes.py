@@ -51,7 +51,7 @@ def class_predictions(output: Any, targets: Any) -> tuple[Tensor, Tensor, Tensor
 
 def is_multilabel(output: Tensor, target: Tensor) -> bool:
     """Return whether a row has several labels, yes or no each."""
-    return target.ndim == 2 and has_single_logits(output, target)
+    return target.ndim == 2 and target.shape[1] > 1 and has_single_logits(output, target)
 
 
 def counted_only(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

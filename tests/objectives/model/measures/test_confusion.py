@@ -93,6 +93,15 @@ def test_top5_is_scikit_learns() -> None:
     assert METRICS["top5_accuracy"](LOGITS, CLASSES) == pytest.approx(expected)
 
 
+CLASS_METRICS = [name for name, metric in METRICS.items() if metric.task == "classification"]
+
+
+@pytest.mark.parametrize("name", [name for name in CLASS_METRICS if name != "top5_accuracy"])
+def test_a_column_of_yes_and_no_is_no_set_of_labels(name: str) -> None:
+    logits, targets = LABEL_LOGITS[:, :1], LABELS[:, :1]
+    assert METRICS[name](logits, targets) == METRICS[name](logits[:, 0], targets[:, 0])
+
+
 def masks(classes: int) -> tuple[Tensor, Tensor]:
     targets = torch.randint(classes, (12, 6, 5), generator=DRAW)
     targets[:, 0] = -100
