@@ -11,14 +11,13 @@ Of data that come in batches, `metric.start()` gives an accumulator:
     accumulator.update(output, targets)    # of each batch
     accumulator.result()                   # a float
 
-Entry points: `METRICS`, `load_metric`, `load_reported`, `default_metric`, `bind_loss`;
-`imbalance_note` where accuracy misleads.
+Entry points: `METRICS`, `load_metric`, `load_reported`, `imbalance_note` where accuracy misleads.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, cast, final
@@ -30,10 +29,10 @@ from torch import Tensor
 from ..data.dataset import IGNORED_CLASS, Data, Task
 from ..errors import MetricError, describe_error, describe_shape, describe_value, look_up
 from ..user_code import load_object, user_errors
-from .losses import MODEL_LOSS, LossFunction, model_loss
+from .losses import model_loss
 from .measures import classes, confusion, quantities
 from .measures.accumulate import Accumulator, Measure, WholeMeasure
-from .measures.mean_loss import mean_loss, perplexity_of_loss
+from .measures.mean_loss import mean_loss
 from .measures.torchmetrics_metric import (
     is_torchmetrics,
     torchmetrics_direction,
@@ -223,42 +222,6 @@ def load_reported(names: Sequence[str], base: Path) -> tuple[Metric, ...]:
     return tuple(metrics.values())
 
 
-def default_metric(
-    task: Task | None, loss_name: str = "", targets: Any = None, loss: LossFunction = model_loss
-) -> Metric:
-    """Return accuracy for classes, r2 for quantities, else the validation loss itself.
-
-    Args:
-        task: Of the data; None where it is not known.
-        loss_name: "model" where the model's forward gives the loss, which is the metric, too.
-        targets: Of a batch, where the data come in batches: several, or none, have no metric but
-            the loss.
-        loss: The function.
-    """
-    has_one_tensor = targets is None or isinstance(targets, Tensor)
-    if task is None or loss_name == MODEL_LOSS or not has_one_tensor:
-        return bind_loss(METRICS["loss"], loss_name, loss)
-    return METRICS["accuracy" if task == Task.CLASSIFICATION else "r2"]
-
-
-def bind_loss(metric: Metric, loss_name: str, loss: LossFunction) -> Metric:
-    """Return a metric that knows the study's loss, where it is a matter of that.
-
-    That is `loss`, the mean validation loss, and the `perplexity` of a model that gives its loss
-    itself: it has shifted its targets in its own way.
-
-    Args:
-        metric: Any.
-        loss_name: Of the loss.
-        loss: The function.
-    """
-    if metric is METRICS["loss"]:
-        return replace(metric, function=mean_loss(loss))
-    if metric is METRICS["perplexity"] and loss_name == MODEL_LOSS:
-        return replace(metric, function=perplexity_of_loss(loss), task=None)
-    return metric
-
-
 def imbalance_note(metric: Metric, data: Data) -> str | None:
     """Return a sentence where always naming one class has a good accuracy; None elsewhere."""
     if metric.name != "accuracy" or not data.classes:
@@ -367,4 +330,4 @@ METRICS: dict[str, Metric] = {
     ),
     "loss": Metric(name="loss", direction="minimize", function=mean_loss(model_loss)),
 }
-"""By name; `loss` is the validation loss itself, whatever that is (see `bind_loss`)."""
+"""By name; `loss` is the validation loss itself, whatever that is (see `metric_binding`)."""

@@ -1,7 +1,8 @@
 """An objective: what is built from widths, on which data, by which loss and metric.
 
 Entry points: `Objective`, the protocol that training and cost counting ask of it;
-`make_objective`, which makes one from a builder or a family; `build_module`; `has_built_in_loss`.
+`make_objective`, which makes one from a builder or a family; `build_module`; `has_built_in_loss`,
+`counts_tokens`.
 `training.check_builder` tries one out before a study starts.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Protocol, final
 import torch
 from torch import Tensor, nn
 
-from ..data.dataset import Data
+from ..data.dataset import Data, Task
 from ..data.streams.batch import describe_inputs
 from ..data.streams.samples import first_rows, has_label_columns, input_shape
 from ..data.streams.source import BatchData
@@ -29,7 +30,8 @@ from .losses import (
     label_cross_entropy,
     load_loss,
 )
-from .metrics import METRICS, Metric, bind_loss, default_metric
+from .metric_binding import bind_loss, bind_targets, default_metric
+from .metrics import METRICS, Metric
 
 Builder = Callable[[Mapping[str, int]], nn.Module]
 
@@ -165,6 +167,11 @@ def has_built_in_loss(objective: Objective) -> bool:
     )
 
 
+def counts_tokens(objective: Objective) -> bool:
+    """Return whether the loss of a batch is the mean over those class numbers that are not -100."""
+    return isinstance(objective, ModuleObjective) and objective.loss_function is cross_entropy
+
+
 def make_objective(
     *,
     build: str | Builder | None = None,
@@ -204,14 +211,19 @@ def make_objective(
         loss_function = label_cross_entropy  # floating 0 and 1 would be taken for shares
     if metric is None:
         metric = default_metric(data.task, loss_name, targets, loss_function)
+
+    def bound(one: Metric) -> Metric:
+        one = bind_loss(one, loss_name, loss_function)
+        return bind_targets(one, targets) if data.task == Task.CLASSIFICATION else one
+
     return ModuleObjective(
         name=name,
         builder=builder,
         data=data,
-        metric=bind_loss(metric, loss_name, loss_function),
+        metric=bound(metric),
         loss_name=loss_name,
         loss_function=loss_function,
-        reported=tuple(bind_loss(one, loss_name, loss_function) for one in reported),
+        reported=tuple(bound(one) for one in reported),
     )
 
 

@@ -4,6 +4,7 @@ Entry points: `predict`, `evaluate_metric`; `predict_batch` and `BatchEvaluation
 comes in batches.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, final
@@ -16,8 +17,9 @@ from ..data.streams.batch import Batch
 from ..data.streams.source import BatchData
 from ..errors import MetricError, ModelError, describe_type
 from ..model.losses import align_to_targets
+from ..model.measures.mean_loss import token_count
 from ..model.metrics import METRICS, Metric, MetricAccumulator
-from ..model.objective import Objective
+from ..model.objective import Objective, counts_tokens
 from .step import autocast_context
 
 EVAL_BATCH_SIZE = 1024
@@ -112,8 +114,9 @@ class BatchEvaluation:
         self._accumulators: list[MetricAccumulator | Exception] = [
             metric.start() for metric in chosen
         ]
+        self._counts_tokens = counts_tokens(objective)
         self._loss: Tensor | float = 0.0
-        self._rows = 0
+        self._count: Tensor | int = 0
 
     @torch.no_grad()
     def update(self, output: Any, batch: Batch) -> None:
@@ -124,9 +127,12 @@ class BatchEvaluation:
         Raises:
             Exception: The loss raised.
         """
-        loss = self._objective.loss(output, batch.compared)
-        self._loss += loss.detach().double() * batch.rows
-        self._rows += batch.rows
+        loss = self._objective.loss(output, batch.compared).detach().double()
+        count = token_count(output, batch.compared) if self._counts_tokens else batch.rows
+        if isinstance(count, Tensor):  # the mean over nothing is NaN, and adds nothing
+            loss = torch.where(count > 0, loss, torch.zeros_like(loss))
+        self._loss += loss * count
+        self._count += count
         for index, accumulator in enumerate(self._accumulators):
             if isinstance(accumulator, Exception):
                 continue
@@ -137,8 +143,8 @@ class BatchEvaluation:
 
     @property
     def loss(self) -> float:
-        """The mean loss over the rows so far."""
-        return float(self._loss) / self._rows
+        """The mean loss over the rows so far, or over the class numbers that count."""
+        return float(self._loss) / float(self._count) if self._count else math.nan
 
     def metric(self, index: int = 0) -> float:
         """Return one of the metrics over all batches so far.

@@ -1,7 +1,8 @@
 """Samples of a data set, whichever way it comes: the first ones, their shape, how many there are.
 
 Entry points: `first_rows`, which a model is tried out on; `input_shape`, `training_rows`,
-`steps_per_epoch`; `recognise_task` and `has_label_columns` of the targets of a batch.
+`steps_per_epoch`; `recognise_task`, `has_label_columns` and `has_class_shares` of the targets of a
+batch.
 """
 
 import math
@@ -13,6 +14,9 @@ from ..dataset import Data, Task
 from ..split import max_train_rows, share_rows
 from .batch import Batch
 from .source import BatchData
+
+_SHARES_TOLERANCE = 1e-2
+"""Of a sum of shares, which may be half-precision numbers."""
 
 
 def first_rows(data: Data | BatchData, rows: int) -> Batch:
@@ -100,4 +104,16 @@ def has_label_columns(targets: Any) -> bool:
         and targets.shape[1] > 1
         and bool(((targets == 0) | (targets == 1)).all())
         and bool((targets.sum(dim=1) != 1).any())
+    )
+
+
+def has_class_shares(targets: Any) -> bool:
+    """Return whether targets `[n, k, ...]` are shares of `k` classes: floats with the sum 1."""
+    return (
+        isinstance(targets, Tensor)
+        and targets.is_floating_point()
+        and targets.ndim > 1
+        and targets.shape[1] > 1
+        and bool((targets >= 0).all())
+        and bool(((targets.sum(dim=1) - 1).abs() < _SHARES_TOLERANCE).all())
     )

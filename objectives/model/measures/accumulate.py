@@ -8,13 +8,15 @@ figure, and `start()` gives an accumulator that is fed batch by batch and gives 
     accumulator.result()                   # as measure(all outputs, all targets) would be
 
 A `SummedMeasure` keeps sums in float64, whose size does not grow with the split; a `WholeMeasure`
-keeps all outputs and targets on the CPU.
+keeps all outputs and targets on the CPU. One figure depends on the batches: a loss of the user or
+the model is a mean over what only it knows, and that of a batch counts by its rows.
 
-Entry points: `Measure`, `Accumulator`, `SummedMeasure`, `WholeMeasure`; `to_cpu`, `join_batches`.
+Entry points: `Measure`, `Accumulator`, `SummedMeasure`, `WholeMeasure`; `with_targets`; `to_cpu`,
+`join_batches`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Protocol, final
 
@@ -125,6 +127,17 @@ class _KeepingAccumulator:
         return self._function(
             join_batches(self._outputs, "outputs"), join_batches(self._targets, "targets")
         )
+
+
+def with_targets(
+    measure: SummedMeasure | WholeMeasure, convert: Callable[[Any], Any]
+) -> SummedMeasure | WholeMeasure:
+    """Return a measure of converted targets: `convert(targets)`, of a batch or a whole split."""
+    if isinstance(measure, SummedMeasure):
+        of_batch = measure.of_batch
+        return replace(measure, of_batch=lambda output, given: of_batch(output, convert(given)))
+    function = measure.function
+    return replace(measure, function=lambda output, given: function(output, convert(given)))
 
 
 def _require_batches(known: Any) -> Any:

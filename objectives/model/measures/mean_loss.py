@@ -1,6 +1,7 @@
 """Measures that are a loss: the mean over a split, and the perplexity of a language model's own.
 
-Entry points: `mean_loss`, `perplexity_of_loss`.
+Entry points: `mean_loss`, `mean_loss_of_tokens`, `perplexity_of_loss`;
+`token_count`.
 """
 
 import math
@@ -24,10 +25,22 @@ def mean_loss(loss: Callable[[Any, Any], Tensor]) -> SummedMeasure:
     )
 
 
+def mean_loss_of_tokens(loss: Callable[[Any, Any], Tensor]) -> SummedMeasure:
+    """Return the mean of a loss over the class numbers of a split, but for those left out, -100.
+
+    Of floating targets a batch counts by its rows.
+    """
+    return SummedMeasure(
+        of_batch=lambda output, targets: _weighted(loss, output, targets, token_count),
+        finish=_mean,
+        merge=add_sums,
+    )
+
+
 def perplexity_of_loss(loss: Callable[[Any, Any], Tensor]) -> SummedMeasure:
     """Return exp(mean loss), a batch counting by its tokens: a model's own cross-entropy."""
     return SummedMeasure(
-        of_batch=lambda output, targets: _weighted(loss, output, targets, _token_count),
+        of_batch=lambda output, targets: _weighted(loss, output, targets, token_count),
         finish=_exponential,
         merge=add_sums,
     )
@@ -37,12 +50,13 @@ def _weighted(
     loss: Callable[[Any, Any], Tensor],
     output: Any,
     targets: Any,
-    count: Callable[[Any, Any], int],
+    count: Callable[[Any, Any], int | Tensor],
 ) -> Sums:
     with torch.no_grad():
         value = loss(output, targets).double().reshape(())
-    weight = torch.full_like(value, count(output, targets))
-    return value * weight, weight
+    weight = torch.as_tensor(count(output, targets), dtype=value.dtype, device=value.device)
+    # The mean over nothing is NaN, and adds nothing.
+    return torch.where(weight > 0, value * weight, torch.zeros_like(value)), weight
 
 
 def _row_count(output: Any, targets: Any) -> int:
@@ -54,11 +68,12 @@ def _row_count(output: Any, targets: Any) -> int:
     raise MetricError("the batch has no tensor with rows: give its inputs or targets as tensors.")
 
 
-def _token_count(output: Any, targets: Any) -> int:
+def token_count(output: Any, targets: Any) -> int | Tensor:
+    """Return the class numbers of a batch that count; of other targets, its rows."""
     tensor = _first_tensor(targets)
     if tensor is None or tensor.is_floating_point():
         return _row_count(output, targets)
-    return int((tensor != IGNORED_CLASS).sum())
+    return (tensor != IGNORED_CLASS).sum()
 
 
 def _first_tensor(values: Any) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 Models of libraries give tuples, mappings and objects with their logits in them.
 
-Entry points: `prediction_tensor`, `target_tensor`, `class_targets`.
+Entry points: `prediction_tensor`, `target_tensor`, `class_targets`, `largest_share`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -76,3 +76,12 @@ def class_targets(targets: Any) -> Tensor:
             "give class numbers, or 0 and 1 for no and yes."
         )
     return tensor if tensor.dtype == torch.int64 else tensor.long()
+
+
+def largest_share(targets: Any) -> Tensor:
+    """Return the class numbers `[n, ...]` of shares of the classes on axis 1, one-hot or smoothed.
+
+    Raises:
+        MetricError: They are no tensor.
+    """
+    return target_tensor(targets).argmax(dim=1)

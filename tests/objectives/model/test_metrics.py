@@ -13,10 +13,10 @@ from sklearn import metrics as sklearn_metrics
 from torch import nn
 from widthwise.objectives.data.dataset import Data, Split, Task
 from widthwise.objectives.errors import ImportFailure, MetricError
+from widthwise.objectives.model.metric_binding import default_metric
 from widthwise.objectives.model.metrics import (
     METRICS,
     Metric,
-    default_metric,
     imbalance_note,
     load_metric,
 )

@@ -1,16 +1,17 @@
 """Objectives: what makes one, and what its builder and loss do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from widthwise.objectives.data.dataset import Data
+from torch import Tensor, nn
+from widthwise.objectives.data.dataset import Data, Task
 from widthwise.objectives.errors import ImportFailure, MetricError, ModelError
 from widthwise.objectives.model.metrics import METRICS
-from widthwise.objectives.model.objective import make_objective
+from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.evaluate import evaluate_metric
 from widthwise.tests.objectives.model.builders import (
     BASE,
@@ -19,6 +20,7 @@ from widthwise.tests.objectives.model.builders import (
     custom_objective,
     two_layers,
 )
+from widthwise.tests.objectives.training.batch_models import in_batches
 
 
 def test_a_builder_by_reference(tmp_path: Path, iris: Data) -> None:
@@ -117,3 +119,44 @@ def test_a_column_of_outputs_meets_a_row_of_targets(squeeze: bool, diabetes: Dat
     torch.testing.assert_close(objective.loss(shaped, targets), expected)
     perfect = targets if squeeze else targets[:, None]
     assert evaluate_metric(objective, perfect, targets) == 1.0
+
+
+def class_objective(row_targets: Tensor, **options: Any) -> ModuleObjective:
+    data = replace(
+        in_batches(lambda row: (torch.zeros(6), row_targets[row])), task=Task.CLASSIFICATION
+    )
+    return make_objective(build=lambda _: nn.Identity(), data=data, base=BASE, **options)
+
+
+COUNTING = ["accuracy", "balanced_accuracy", "f1", "precision", "mcc", "auroc", "top5_accuracy"]
+
+
+@pytest.mark.parametrize("offset", [0.0, -50.0])
+def test_one_hot_targets_in_batches_are_class_numbers_to_what_counts_classes(offset: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    classes = torch.randint(7, (20,), generator=draw)
+    logits = torch.randn(20, 7, generator=draw) + 2 * nn.functional.one_hot(classes, 7) + offset
+    shares = nn.functional.one_hot(classes, 7).float()
+    reported = [METRICS[name] for name in COUNTING]
+    for given in (shares, 0.9 * shares + 0.1 / 7):
+        objective = class_objective(given, metric=METRICS["accuracy"], reported=reported)
+        assert objective.loss_name == "cross_entropy"
+        for metric in (objective.metric, *objective.reported):
+            assert metric(logits, given) == METRICS[metric.name](logits, classes)
+            assert metric.keeps_outputs == METRICS[metric.name].keeps_outputs
+    objective = class_objective(shares, metric=METRICS["cross_entropy"])
+    expected = nn.functional.cross_entropy(logits, classes)
+    assert objective.metric(logits, shares) == pytest.approx(float(expected))
+
+
+def test_the_cross_entropy_of_floating_labels_is_that_of_each_label() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(20, 3, generator=draw), torch.rand(20, 3, generator=draw).round()
+    metrics = [METRICS["cross_entropy"], METRICS["perplexity"]]
+    objective = class_objective(labels, metric=metrics[0], reported=metrics)
+    expected = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    torch.testing.assert_close(objective.loss(logits, labels), expected)
+    assert objective.metric(logits, labels) == pytest.approx(float(expected))
+    assert objective.reported[1](logits, labels) == pytest.approx(float(expected.exp()))
+    with pytest.raises(MetricError, match="fractions"):
+        objective.metric(logits, labels * 0.5)

@@ -20,6 +20,7 @@ from widthwise.objectives.training.evaluate import (
 from widthwise.tests.objectives.model.builders import (
     BASE,
 )
+from widthwise.tests.objectives.training.batch_models import in_batches
 
 
 def test_metrics_are_in_the_targets_units(diabetes: Data) -> None:
@@ -90,6 +91,22 @@ def test_batches_of_a_split_are_judged_as_the_whole(
         evaluation.update(part, Batch((part,), targets=part_targets))
     assert evaluation.metric() == pytest.approx(metric(output, targets), rel=1e-6)
     expected = nn.functional.cross_entropy(output.double(), targets)
+    assert evaluation.loss == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_loss_of_masked_tokens_is_that_of_the_split() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(6, 3, 4, generator=draw), torch.arange(24).reshape(6, 4) % 3
+    targets[0], targets[1, 1:] = -100, -100
+    objective = make_objective(
+        build=lambda _: nn.Identity(),
+        data=in_batches(lambda row: (torch.zeros(2), torch.arange(row, row + 4) % 3)),
+        base=BASE,
+    )
+    evaluation = BatchEvaluation(objective)
+    for part, part_targets in zip(logits.split([1, 3, 2]), targets.split([1, 3, 2]), strict=True):
+        evaluation.update(part, Batch((part,), targets=part_targets))
+    expected = nn.functional.cross_entropy(logits.double(), targets)
     assert evaluation.loss == pytest.approx(float(expected), rel=1e-6)
 
 
