@@ -4,7 +4,8 @@ A recurrent layer with hidden size H has G*H rows of weights, a row block for ea
 reads what the layer below gives, in both directions where there are two, and gives H numbers a
 direction, or as many as it projects them to.
 
-A bilinear layer's weight is [outputs, first inputs, second inputs].
+A bilinear layer's weight is [outputs, first inputs, second inputs]. A group norm has as many groups
+as channels, or a fixed number that divides them.
 
 Entry point: `OPERATOR_RULES`, from torch's function to one of the same arguments.
 """
@@ -105,9 +106,30 @@ def _bilinear_rule(
     )
 
 
+def _group_norm_rule(
+    input: Tensor,  # noqa: A002
+    num_groups: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,  # noqa: ARG001
+) -> Tensor:
+    """Return a tensor of the size that a group norm gives; its kernel takes plain numbers only."""
+    channels = input.shape[1]
+    if bool(channels % num_groups != 0):
+        raise RuntimeError(f"{channels} channels cannot be divided into {num_groups} groups")
+    # Asked, an equality is noted: a norm of each channel by itself has as many groups as channels.
+    _ = bool(channels == num_groups)
+    for parameter in (weight, bias):
+        if parameter is not None and bool(parameter.shape[0] != channels):
+            raise RuntimeError(f"a group norm of {channels} channels has a weight of another size")
+    return torch.empty_like(input)
+
+
 OPERATOR_RULES: Mapping[Any, Callable[..., Any]] = {
     **{getattr(torch._VF, kind): _layers_rule(kind) for kind in _GATES},
     **{getattr(torch._VF, kind): _cell_rule(kind) for kind in _CELL_GATES},
     functional.bilinear: _bilinear_rule,
+    functional.group_norm: _group_norm_rule,
 }
-"""By the function that `nn.LSTM`, `nn.GRU`, `nn.RNN`, their cells and `nn.Bilinear` call."""
+"""By the function that `nn.LSTM`, `nn.GRU`, `nn.RNN`, their cells, `nn.Bilinear` and
+`nn.GroupNorm` call."""

@@ -52,6 +52,19 @@ class Pair(nn.Module):
         return self.last(self.both(self.a(x), self.b(x)).mean(1))
 
 
+class Normed(nn.Module):
+    """Channels that are normed in four groups, and each by itself."""
+
+    def __init__(self, first: int = 8, second: int = 12) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv1d(6, first, 1), nn.Conv1d(first, second, 1)
+        self.in_four, self.by_itself = nn.GroupNorm(4, first), nn.GroupNorm(second, second)
+        self.last = nn.Linear(second, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.by_itself(self.b(self.in_four(self.a(x)))).mean(-1))
+
+
 @pytest.mark.parametrize(
     ("build", "today", "other"),
     [
@@ -78,6 +91,7 @@ class Pair(nn.Module):
         pytest.param(Cells, (7, 9), (4, 15), id="cells"),
         pytest.param(lambda a, b: Cells(a, b, bias=False), (7, 9), (8, 8), id="cells-no-bias"),
         pytest.param(Pair, (7, 9, 4), (2, 3, 5), id="bilinear"),
+        pytest.param(Normed, (8, 12), (20, 5), id="group-norm"),
     ],
 )
 def test_sizes_follow_as_the_layers_own_constructors_have_them(
@@ -100,3 +114,9 @@ def test_a_cell_of_the_wrong_size_is_refused_as_torch_refuses_it() -> None:
         Wrong()(torch.zeros(2, 6, 5))
     with pytest.raises(Exception, match="cannot be called with this example"):
         discover(Wrong, SERIES)
+
+
+def test_channels_in_groups_are_a_multiple_of_the_groups() -> None:
+    discovery = discover(Normed, SERIES)
+    assert [group.multiple_of for group in discovery.groups] == [4, 1]
+    assert [str(e) for e in (discovery.attributes["by_itself", "num_groups"],)] == ["second"]
