@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import CostError, describe_error
+from ..trace.cuda_kernels import kernels_in_force
 from ..trace.fake_model import FakeCPU, ModelFactory, fake_model
 from ..trace.flops import FORMULAS, fused_encoder_disabled
 from ..trace.trace import isolated_torch_state, silence_fake_tensor_warnings
@@ -64,6 +65,7 @@ def count_modules(build: ModelFactory, step: StepSpec) -> list[ModuleCosts]:
         silence_fake_tensor_warnings(),
         isolated_torch_state(),
         fused_encoder_disabled(),
+        kernels_in_force(step),
         fake_model(build, step, mode) as (model, _),
         mode,
     ):

@@ -9,18 +9,20 @@
 The lists are those of torch's `ATen/autocast_mode.h`, which a test compares. Within the block they
 are put in force on the CPU too, for operators that its own lists do not name.
 
-Entry point: `cuda_kernels_in_force`.
+Entry points: `kernels_in_force` of a step, `cuda_kernels_in_force`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
+
+from ..training.step import StepSpec
 
 Kernel = Callable[..., Any]
 
@@ -56,6 +58,13 @@ WIDEST = (
 """Operators computed in the widest type of their arguments."""
 
 _AUTOCAST, _AUTOGRAD = "AutocastCPU", "AutogradCPU"
+
+
+def kernels_in_force(step: StepSpec) -> AbstractContextManager[None]:
+    """Let operators on a fake CPU be those of the device that a step is counted for."""
+    if step.device_type == "cuda":
+        return cuda_kernels_in_force(step.autocast)
+    return nullcontext()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ Entry points: `trace`, `Trace`.
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +39,7 @@ from ..training.step import (
 from ..user_code import is_tensor_too_large, user_code_location, user_errors
 from .chance import OUTCOMES, Chance
 from .cuda_allocator import ROUNDING_SLACK
-from .cuda_kernels import cuda_kernels_in_force
+from .cuda_kernels import kernels_in_force
 from .fake_model import TENSOR_TOO_LARGE, FakeCPU, ModelFactory, fake_model, sequences_unpacked
 from .flops import FlopCounter, fused_encoder_disabled
 from .live_bytes import LiveBytes, Timeline, merge_timelines
@@ -88,9 +88,8 @@ def trace(build: ModelFactory, step: StepSpec) -> Trace:
     """
     with silence_fake_tensor_warnings(), isolated_torch_state(), fused_encoder_disabled():
         mode = FakeCPU()
-        on_gpu = step.device_type == "cuda"
         with (
-            cuda_kernels_in_force(step.autocast) if on_gpu else nullcontext(),
+            kernels_in_force(step),
             fake_model(build, step, mode) as (model, notes),
             mode,
             sequences_unpacked(),

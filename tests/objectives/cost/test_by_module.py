@@ -29,6 +29,21 @@ def test_modules_return_what_autocast_makes_of_them() -> None:
     assert half[0].output_bytes == full[0].output_bytes // 2 == 8 * 5 * 2
 
 
+def test_modules_return_what_a_gpus_autocast_makes_of_them() -> None:
+    """On a GPU torch.autocast computes norms and softmax in float32, docs of torch.amp say."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(20, 64), nn.LayerNorm(64), nn.Softmax(-1))
+
+    here, there = (
+        count_modules(build, step(autocast=torch.bfloat16, device_type=device))
+        for device in ("cpu", "cuda")
+    )
+    assert [module.output_bytes for module in there[1:]] == [8 * 64 * 2, 8 * 64 * 4, 8 * 64 * 4]
+    assert [module.output_bytes for module in here[1:]] == [8 * 64 * 2] * 3
+    assert [module.macs for module in there] == [module.macs for module in here]
+
+
 def test_a_module_that_is_called_twice_returns_twice() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
