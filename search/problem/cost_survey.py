@@ -71,6 +71,11 @@ class CostSurvey:
     device: str
     given_costs: UserCostModel | None = None
 
+    @property
+    def counts_for_gpu(self) -> bool:
+        """Whether memory is traced for a GPU; the user's own function counts as it likes."""
+        return self.given_costs is None and self.step.device_type == "cuda"
+
     def count(self, widths: Mapping[str, int]) -> Costs | UserCosts:
         """Return the costs of one candidate."""
         self._check_names(widths)
@@ -84,13 +89,17 @@ class CostSurvey:
         module_costs = count_modules(lambda: self.build(dict(widths)), self.step)
         return [asdict(module) for module in module_costs]
 
-    def measure(self, widths: Mapping[str, int]) -> dict[str, Any]:
+    def measure(self, widths: Mapping[str, int], costs: Costs | UserCosts) -> dict[str, Any]:
         """Measure a real training step of one candidate, beside its prediction.
+
+        Args:
+            widths: The candidate.
+            costs: As `count` gave them.
 
         Raises:
             SpecError: Memory is counted for a GPU, and there is none here.
         """
-        predicted = self.count(widths).as_dict()["train_memory"]
+        predicted = costs.as_dict()["train_memory"]
         device = self._measuring_device()
         measured = measure_step(lambda: self.build(dict(widths)), self.step, device)
         ratio = predicted / measured.train_memory
@@ -108,19 +117,22 @@ class CostSurvey:
             return resolve_device(self.device)
         return torch.device(kind)
 
-    def memory_elsewhere(self, widths: Mapping[str, int]) -> dict[str, int]:
+    def memory_elsewhere(
+        self, widths: Mapping[str, int], costs: Costs | UserCosts
+    ) -> dict[str, int]:
         """Return the training memory of one candidate on each kind of device, in bytes.
 
         Empty where it is counted for a CPU, or by the user's own function.
+
+        Args:
+            widths: The candidate.
+            costs: As `count` gave them.
         """
-        if self.step.device_type == "cpu" or self.given_costs is not None:
+        if not (self.counts_for_gpu and isinstance(costs, Costs)):
             return {}
         on_cpu = replace(self.step, device_type="cpu", capability=None)
-        figures = {
-            "cpu": count_costs(lambda: self.build(dict(widths)), on_cpu),
-            "cuda": count_costs(lambda: self.build(dict(widths)), self.step),
-        }
-        return {kind: costs.train_memory for kind, costs in figures.items()}
+        here = count_costs(lambda: self.build(dict(widths)), on_cpu)
+        return {"cpu": here.train_memory, "cuda": costs.train_memory}
 
     def survey(self) -> dict[str, Any]:
         """Return costs of the whole space: extremes, quantiles, feasible share, binding limit."""

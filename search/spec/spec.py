@@ -173,15 +173,29 @@ class Spec(Section):
         kind, _ = parse_memory_device(self.limits.memory_for or trained_on)
         return kind
 
+    @property
+    def counts_for_gpu(self) -> bool:
+        """Whether memory is traced for a GPU; a function for the costs counts as it likes."""
+        return self.model.costs is None and self.memory_device == "cuda"
+
     def to_json(self) -> str:
         """Return canonical JSON: the same spec gives the same text."""
         return json.dumps(self.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
 
 
 def with_memory_for(spec: Spec, device: str | None) -> Spec:
-    """Return the spec with memory counted for a device; None leaves what it says."""
+    """Return the spec with memory counted for a device; None leaves what it says.
+
+    Raises:
+        SpecError: The costs are those of a function, which no device changes.
+    """
     if device is None:
         return spec
+    if spec.model.costs is not None:
+        raise SpecError(
+            f"--for: the costs are those of {spec.model.costs} (model.costs), for whatever it "
+            "counts; leave --for out"
+        )
     limits = spec.limits.model_copy(update={"memory_for": device})
     return spec.model_copy(update={"limits": limits})
 

@@ -99,7 +99,7 @@ def _check_spec(spec: Path, *, coordinates: bool, memory_for: str | None, as_jso
                 "feasible_share": problem.feasible.feasible_fraction,
                 "feasible_share_is_exact": problem.feasible.enumerated,
                 "fingerprint": problem.fingerprint,
-                **({"device": "cuda"} if problem.spec.memory_device == "cuda" else {}),
+                **({"device": "cuda"} if problem.spec.counts_for_gpu else {}),
                 "notes": problem_notes(problem),
                 "data": None if data is None else description_json(data),
                 "costs": {

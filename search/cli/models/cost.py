@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ....objectives.training.step import TensorSpec
     from ...problem.cost_survey import CostSurvey
 
+_GIVEN_NOTE = "the costs are those that the spec's own function gives"
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
@@ -48,27 +50,31 @@ def cost(
         Path | None, typer.Option(help="A .csv or .json file of candidates, one a row.")
     ] = None,
     batch_size: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole_number("--batch-size", 1, MAX_BATCH_SIZE),
             metavar="N",
             help="Samples a step, with --build.",
+            show_default="64",
         ),
-    ] = 64,
+    ] = None,
     optimizer: Annotated[
-        str, typer.Option(help="adamw, adam or sgd, for memory, with --build.")
-    ] = "adamw",
+        str | None,
+        typer.Option(help="adamw, adam or sgd, for memory, with --build.", show_default="adamw"),
+    ] = None,
     precision: Annotated[
-        str, typer.Option(help="float32 or bfloat16 (autocast), with --build.")
-    ] = "float32",
+        str | None,
+        typer.Option(help="float32 or bfloat16 (autocast), with --build.", show_default="float32"),
+    ] = None,
     accumulate: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole_number("--accumulate", 1, MAX_BATCH_SIZE),
             metavar="N",
             help="Parts that a batch passes through in, with --build.",
+            show_default="1",
         ),
-    ] = 1,
+    ] = None,
     foreach: Annotated[
         bool,
         typer.Option(
@@ -106,10 +112,10 @@ def cost(
         device_type, capability = parse_memory_device(memory_for or "cpu")
         step = StepSpec(
             inputs=tuple(parse_input(shape) for shape in input_shape),
-            batch_size=batch_size,
-            optimizer=optimizer,
-            autocast=parse_precision(precision),
-            accumulate=accumulate,
+            batch_size=batch_size or 64,
+            optimizer=optimizer or "adamw",
+            autocast=parse_precision(precision or "float32"),
+            accumulate=accumulate or 1,
             foreach=foreach,
             device_type=device_type,
             capability=capability,
@@ -117,6 +123,17 @@ def cost(
         cost_survey = from_build(build, step)
     else:
         assert spec is not None
+        given = {
+            "--input": input_shape,
+            "--batch-size": batch_size,
+            "--optimizer": optimizer,
+            "--precision": precision,
+            "--accumulate": accumulate,
+            "--foreach": foreach,
+        }
+        flags = [flag for flag, value in given.items() if value]
+        if flags:
+            raise SpecError(f"{', '.join(flags)} goes with --build: set it in {spec} instead")
         cost_survey = from_spec(spec, memory_for)
     if candidates is not None:
         _print_candidates(cost_survey, read_candidates(candidates), as_json)
@@ -137,14 +154,14 @@ def _print_candidate(
 
     costs = cost_survey.count(widths)
     values: dict[str, Any] = dict(costs.as_dict())
-    by_device = cost_survey.memory_elsewhere(widths)
+    by_device = cost_survey.memory_elsewhere(widths, costs)
     values |= _device_entry(cost_survey)
     if by_device:
         values["train_memory_by_device"] = by_device
     if by_module:
         values["modules"] = cost_survey.count_by_module(widths)
     if verify:
-        values["measured"] = cost_survey.measure(widths)
+        values["measured"] = cost_survey.measure(widths, costs)
     if as_json:
         if costs.notes:
             values["notes"] = list(costs.notes)
@@ -194,9 +211,11 @@ def _print_candidate(
 
 def _describe_memory(cost_survey: CostSurvey) -> str:
     """Return what memory is counted for, in a line."""
+    if cost_survey.given_costs is not None:
+        return _GIVEN_NOTE
     step = cost_survey.step
     batch = f"memory at a batch of {step.batch_size}"
-    if step.device_type == "cpu":
+    if not cost_survey.counts_for_gpu:
         return batch
     gpu = (
         "a GPU of the newest kind"
@@ -247,7 +266,7 @@ def _print_candidates(cost_survey: CostSurvey, rows: list[dict[str, int]], as_js
 
 def _device_entry(cost_survey: CostSurvey) -> dict[str, str]:
     """Return what JSON says of memory that is counted for a GPU."""
-    return {} if cost_survey.step.device_type == "cpu" else {"device": "cuda"}
+    return {"device": "cuda"} if cost_survey.counts_for_gpu else {}
 
 
 def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
@@ -280,7 +299,7 @@ def _print_space(cost_survey: CostSurvey, as_json: bool) -> None:
         markup=False,
     )
     if survey["counted_by"] == "given":
-        console.print("the costs are those that the spec's own function gives")
+        console.print(_GIVEN_NOTE)
     console.print(
         f"smallest: {format_widths(survey['smallest']['widths'])}; "
         f"largest: {format_widths(survey['largest']['widths'])}",

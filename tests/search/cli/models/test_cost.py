@@ -274,7 +274,12 @@ def test_the_costs_that_a_spec_gives_by_a_function_are_shown(models: Any) -> Non
     [
         ("costs", "--by-module", "opaque.py line 11"),
         ("costs", "--verify", "not train_memory"),
+        ("costs", "--for=cuda", "--for: the costs are those of opaque.py:costs"),
         ("leave", "--json", "SystemExit: 0"),
+        ("costs", "--precision=bfloat16", "--precision goes with --build: set it in given.toml"),
+        ("costs", "--accumulate=4", "--accumulate goes with --build: set it in given.toml"),
+        ("costs", "--foreach", "--foreach goes with --build: set it in given.toml"),
+        ("costs", "--batch-size=64", "--batch-size goes with --build: set it in given.toml"),
     ],
 )
 def test_what_the_function_or_the_model_does_not_give_is_said(
