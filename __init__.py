@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .objectives.model.objective import Objective
     from .objectives.own_training.trial import Trial
     from .search.errors import SearchError
+    from .search.export.export import Exported, export
     from .search.python.result import SearchResult
     from .search.python.search import search
     from .search.sampler.optuna_sampler import WidthSampler
@@ -41,6 +42,7 @@ _HOMES = {
     "objectives.model.objective": ("Objective",),
     "objectives.own_training.trial": ("Trial",),
     "search.errors": ("SearchError",),
+    "search.export.export": ("Exported", "export"),
     "search.python.result": ("SearchResult",),
     "search.space.limits": ("Limits",),
     "search.sampler.optuna_sampler": ("WidthSampler",),
@@ -56,6 +58,7 @@ __all__ = [
     "Costs",
     "Data",
     "Divisible",
+    "Exported",
     "Limits",
     "Objective",
     "ObjectiveError",
@@ -74,6 +77,7 @@ __all__ = [
     "Width",
     "WidthSampler",
     "count_costs",
+    "export",
     "load_spec",
     "parse_spec",
     "run",

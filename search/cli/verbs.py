@@ -4,8 +4,8 @@ Data goes to stdout, progress and messages to stderr, JSON where a program reads
 the command line itself is said in one sentence, as any other error; `--debug` shows tracebacks.
 One module a group of verbs, in two rooms. `studies`: `run` (run, submit, resume, worker),
 `confirm`, `control` (pause, continue, cancel), `status`, `report` (best, report, dashboard),
-`experiments` (sweep, refine), `train` and `database` (db upgrade). `models`: `cost`, `check`
-(check, init), `suggest` and `diagnose`.
+`experiments` (sweep, refine), `train`, `export` and `database` (db upgrade). `models`: `cost`,
+`check` (check, init), `suggest` and `diagnose`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
 from ..printable import escape_controls, redact_urls
 from .models import check, cost, diagnose, suggest
-from .studies import confirm, control, database, experiments, report, run, status, train
+from .studies import confirm, control, database, experiments, export, report, run, status, train
 
 app = typer.Typer(
     name="widthwise",
@@ -41,6 +41,7 @@ for module in (
     report,
     experiments,
     train,
+    export,
     cost,
     check,
     suggest,
