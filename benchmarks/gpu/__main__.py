@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
         "device": _describe(device),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "memory": list(
-            _log(measure_architectures(device, seconds_left, tiny=tiny), "architecture")
-        ),
+        "memory": [],
     }
-    _write(options.json, report)
+    for row in measure_architectures(device, seconds_left, tiny=tiny):
+        _record(options.json, report, "memory", row, "architecture")
     print(memory_table(report["memory"]), end="\n\n")
     plan = engines.TINY if tiny else engines.FULL
-    report["engines"] = list(
-        _log(engines.measure_engines(device, plan, seconds_left), "family", "engine")
-    )
+    report["engines"] = []
+    for row in engines.measure_engines(device, plan, seconds_left):
+        _record(options.json, report, "engines", row, "family", "engine")
     report["seconds"] = time.monotonic() - started
     _write(options.json, report)
     print(engines_table(report["engines"]))
@@ -76,7 +75,7 @@ def memory_table(rows: Sequence[dict[str, Any]]) -> str:
         if "skipped" in row:
             lines.append([*cells, "", f"not measured: {row['skipped']}", ""])
             continue
-        cells.append(f"{row['predicted']:,}")
+        cells.append(f"{row['predicted']:,}" if "predicted" in row else "")
         if "error" in row:
             cells += [f"did not run: {row['error']}", ""]
         else:
@@ -93,6 +92,9 @@ def engines_table(rows: Sequence[dict[str, Any]]) -> str:
         cells = [row["family"], row["widths"]]
         if "skipped" in row:
             lines.append([*cells, "", f"not measured: {row['skipped']}", "", "", ""])
+            continue
+        if "error" in row:
+            lines.append([*cells, "", f"did not run: {row['error']}", "", "", ""])
             continue
         cells += [str(row["candidates"]), row["engine"]]
         if "refused" in row:
@@ -116,15 +118,18 @@ def _table(head: list[str], lines: Sequence[list[str]], texts: int) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *lines])
 
 
-def _log(rows: Iterable[dict[str, Any]], *keys: str) -> Iterable[dict[str, Any]]:
-    for row in rows:
-        labels = ", ".join(str(row[key]) for key in keys if key in row)
-        print(f"progress: {labels}", file=sys.stderr, flush=True)
-        yield row
+def _record(
+    path: Path | None, report: dict[str, Any], part: str, row: dict[str, Any], *keys: str
+) -> None:
+    """Add a row to a part of the report, and write what there is."""
+    labels = ", ".join(str(row[key]) for key in keys if key in row)
+    print(f"progress: {labels}", file=sys.stderr, flush=True)
+    report[part].append(row)
+    _write(path, report)
 
 
 def _write(path: Path | None, report: dict[str, Any]) -> None:
-    """Write what there is: a run that is cut short has left its first parts."""
+    """Write what there is: a run that is cut short has left its first rows."""
     if path is not None:
         path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from widthwise.objectives.engines.registry import ENGINES, PLAIN_ENGINE, EngineDescriptor
 from widthwise.objectives.engines.stacked.engine import StackedEngine
+from widthwise.objectives.errors import ObjectiveError
 
 from benchmarks.proxy import speed
 from benchmarks.proxy.workloads import workloads
@@ -48,7 +49,9 @@ MEASURED_WORKLOADS = (("mlp", "8-256 log-uniform"), ("cnn", ""), ("transformer",
 def measure_engines(
     device: torch.device, plan: speed.Plan, seconds_left: Callable[[], float]
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each workload and engine; `skipped` where the time was over.
+    """Yield a row for each workload and engine.
+
+    A row has `error` where a workload did not run, `skipped` where the time was over.
 
     Args:
         device: Where to train.
@@ -72,6 +75,9 @@ def measure_engines(
             yield {"family": family, "widths": workload.widths, "skipped": "the time was over"}
             continue
         for batch_size in plan.batch_sizes:
-            yield from speed.measure(
-                workload, plan, names, device, batch_size, engines=ENGINES_MEASURED
-            )
+            try:
+                yield from speed.measure(
+                    workload, plan, names, device, batch_size, engines=ENGINES_MEASURED
+                )
+            except (ObjectiveError, torch.OutOfMemoryError) as error:
+                yield {"family": family, "widths": workload.widths, "error": str(error)}

@@ -97,8 +97,8 @@ def measure_architectures(
         if seconds_left() <= 0:
             yield {**row, "skipped": "the time was over"}
             continue
-        row["predicted"] = count_costs(build, step).train_memory
         try:
+            row["predicted"] = count_costs(build, step).train_memory
             measured = measure_step(build, step, device)
         except (ObjectiveError, torch.OutOfMemoryError) as error:
             yield {**row, "error": str(error)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import engines, memory
 from benchmarks.gpu.engines import ENGINES_MEASURED, WITHOUT_GRAPHS
 from benchmarks.gpu.memory import ARCHITECTURES
+from benchmarks.proxy import speed
+from benchmarks.proxy.workloads import Workload
 
 CPU = torch.device("cpu")
 
@@ -81,3 +85,31 @@ def test_what_does_not_fit_is_a_row_of_its_own(monkeypatch: pytest.MonkeyPatch) 
     [row] = memory.measure_architectures(CPU, lambda: 60.0, tiny=True)
     assert "OutOfMemoryError" in row["error"]
     assert "did not run" in command.memory_table([row])
+
+
+def test_what_fails_takes_no_other_row_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.json"
+
+    def measure(workload: Workload, *_: object, **__: object) -> Iterator[dict[str, Any]]:
+        key = {"family": workload.family, "widths": workload.widths, "candidates": 3}
+        if workload.family == "cnn":
+            assert len(json.loads(out.read_text())["engines"]) == 1, "rows are written at once"
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        yield {**key, "engine": "plain", "ratio_to_plain": 1.0, "seconds": 2.0}
+
+    def uncountable(*_: object) -> None:
+        raise CostError("the step depends on data")
+
+    monkeypatch.setattr(speed, "measure", measure)
+    monkeypatch.setattr(memory, "count_costs", uncountable)
+    monkeypatch.setattr(memory, "ARCHITECTURES", {"MLP": ARCHITECTURES["MLP"]})
+    assert command.main(["--device", "cpu", "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["memory"][0]["error"] == "the step depends on data"
+    assert [row["family"] for row in report["engines"]] == ["mlp", "cnn", "transformer"]
+    assert report["engines"][1]["error"] == "CUDA out of memory"
+    tables = capsys.readouterr().out
+    assert "did not run: CUDA out of memory" in tables
+    assert "did not run: the step depends on data" in tables
