@@ -21,6 +21,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn.modules import transformer
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..errors import CostError, ModelError, ObjectiveError, describe_error, describe_type
@@ -146,7 +147,7 @@ def fake_model(
             "the builder does not run on tensors without memory: each candidate is built for real "
             "before it is counted."
         )
-    with _fake_tensors_swapped_in(require_module(model), mode):
+    with _fake_tensors_swapped_in(require_module(model), mode), _square_masks_causal():
         yield model, notes
 
 
@@ -186,6 +187,27 @@ def sequences_unpacked() -> Iterator[None]:
         yield
         return
     with _patched_attribute(masking, name, lambda position_ids: None):  # noqa: ARG005
+        yield
+
+
+@contextmanager
+def _square_masks_causal() -> Iterator[None]:
+    """Let torch's Transformers take a mask of length × length for the causal one.
+
+    They compare it with that one, and here it has no values. What stands in a mask changes neither
+    FLOPs nor parameters; one of this shape that is not causal is kept, for real, where a causal one
+    may not be.
+    """
+
+    def is_causal_mask(
+        mask: Tensor | None, is_causal: bool | None = None, size: int | None = None
+    ) -> bool:
+        if is_causal is not None or mask is None:
+            return is_causal is True
+        length = mask.size(-2) if size is None else size
+        return tuple(mask.shape) == (length, length)
+
+    with _patched_attribute(transformer, "_detect_is_causal_mask", is_causal_mask):
         yield
 
 

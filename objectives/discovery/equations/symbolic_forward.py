@@ -38,7 +38,7 @@ _TORCH_ATTRIBUTES = frozenset(
     {
         *("in_features", "out_features", "in1_features", "in2_features", "in_channels"),
         *("out_channels", "groups", "num_features", "num_channels", "num_groups"),
-        *("normalized_shape", "embed_dim", "kdim", "vdim", "num_heads", "head_dim"),
+        *("normalized_shape", "d_model", "embed_dim", "kdim", "vdim", "num_heads", "head_dim"),
         *("input_size", "hidden_size", "proj_size", "embedding_dim", "num_embeddings"),
         *("num_parameters", "unflattened_size"),
     }

@@ -415,6 +415,29 @@ def test_attention_is_found_whatever_the_sizes(size: int) -> None:
     assert [group.multiple_of for group in discovery.groups] == [size, 1]
 
 
+class Translator(nn.Module):
+    """torch's own Transformer, with the mask that its tutorials give it."""
+
+    def __init__(self, d_model: int = 12, dim_feedforward: int = 20) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, d_model)
+        self.both = nn.Transformer(d_model, 4, 1, 1, dim_feedforward, batch_first=True)
+        self.last = nn.Linear(d_model, 20)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.last(self.both(x, x, tgt_mask=mask))
+
+
+def test_torchs_transformer_with_a_causal_mask() -> None:
+    discovery = discover(Translator, TOKENS)
+    assert [(g.size, g.multiple_of) for g in discovery.groups] == [(12, 4), (20, 1), (20, 1)]
+    assert discovery.groups[0].name == "d_model"
+    chosen = dict(zip(discovery.sizes, (16, 8, 8), strict=True))
+    assert discovery.shapes(chosen) == shapes(Translator(16, 8))
+
+
 @dataclass(frozen=True)
 class Config:
     """Sizes of attention, as many models carry them with them."""

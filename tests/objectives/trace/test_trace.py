@@ -204,6 +204,31 @@ def test_peaks_with_checkpointing_equal_the_real_ones(
     assert (costs.train_memory, costs.inference_memory) == real
 
 
+class Masked(nn.Module):
+    """An encoder and a decoder with masks, of which torch asks whether they are causal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        layer = nn.TransformerDecoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.decoder = nn.TransformerDecoder(layer, 2)
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        encoded = self.encoder(x, mask=mask)
+        return self.head(self.decoder(x, encoded, tgt_mask=mask).mean(1))
+
+
+def test_peaks_with_a_causal_mask_equal_the_real_ones() -> None:
+    spec = step((6, 32), 8, "adamw")
+    costs = count_costs(Masked, spec)
+    assert (costs.train_memory, costs.inference_memory) == real_peaks(
+        Masked, spec, OPTIMIZERS["adamw"][1]
+    )
+
+
 @pytest.mark.parametrize(
     ("build", "shape", "is_said"),
     [
