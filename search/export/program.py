@@ -5,6 +5,7 @@ Entry point: `loading_program`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ def loading_program(folder: Path, inputs: Any, *, has_weights: bool) -> str:
         if isinstance(inputs, Mapping)
         else ", ".join(_source(value) for value in inputs)
     )
-    build = f'network = runpy.run_path({(folder / "model.py").as_posix()!r})["build"]()'
-    weights = (folder / "weights.safetensors").as_posix()
+    model, weights = (
+        json.dumps((folder / name).as_posix(), ensure_ascii=False)
+        for name in ("model.py", "weights.safetensors")
+    )
+    build = f'network = runpy.run_path({model})["build"]()'
     lines = ["import runpy, torch"]
     if has_weights:
         lines += [
