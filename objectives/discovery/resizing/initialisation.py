@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,9 +36,14 @@ _CHANGES = frozenset(
     {"mul_", "div_", "add_", "sub_", "clamp_", "erfinv_", "clamp_min_", "clamp_max_", "abs_"}
     | {"__imul__", "__itruediv__", "__iadd__", "__isub__"}
 )
-_INIT_FUNCTIONS = tuple(
-    name for name in vars(nn.init) if name.endswith("_") and not name.startswith("_")
-)
+_ORIGINALS: Mapping[str, Callable[..., Any]] = {
+    name: function
+    for name, function in vars(nn.init).items()
+    if name.endswith("_") and not name.startswith("_") and callable(function)
+}
+_WATCHING = threading.RLock()
+"""torch's functions are replaced for all threads: one records at a time."""
+
 _RESETS = frozenset({"reset_parameters", "_reset_parameters"})
 _UNIFORM_PEAK = 1.76
 """Largest distance from the mean, in standard deviations, of a uniform draw: sqrt(3), and noise."""
@@ -83,13 +89,14 @@ class InitialisationRecorder(TorchFunctionMode):
         }
 
     def __enter__(self) -> Self:
-        super().__enter__()  # type: ignore[no-untyped-call]
+        self._stack.enter_context(_WATCHING)
         self._stack.enter_context(_watched_init(self))
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._stack.close()
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        self._stack.close()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -98,12 +105,18 @@ class InitialisationRecorder(TorchFunctionMode):
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if not self._inside and args and isinstance(args[0], Tensor):
-            if name in _FILLS:
-                self.note(args[0], func, args[1:], kwargs, afresh=True)
-            elif name in _CHANGES:
-                self.note(args[0], func, args[1:], kwargs, afresh=False)
+            if name in _FILLS | _CHANGES:
+                function, others = _init_call()
+                if function is not None:
+                    self.note(args[0], function, (), others, afresh=True)
+                else:
+                    self.note(args[0], func, args[1:], kwargs, afresh=name in _FILLS)
             elif name in ("copy_", "set_"):
                 self._recipes.pop(_storage(args[0]), None)
+        elif not self._inside and name in _ORIGINALS and "tensor" in kwargs:
+            # A function of torch.nn.init that was imported before, and hands over to the mode.
+            others = {key: value for key, value in kwargs.items() if key != "tensor"}
+            self.note(kwargs["tensor"], func, (), others, afresh=True)
         return result
 
     def note(
@@ -169,6 +182,23 @@ def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
+def _init_call() -> tuple[Callable[..., Any] | None, dict[str, Any]]:
+    """Return the function of torch.nn.init that is at work, with its arguments but the tensor.
+
+    It is one that was imported before the recording began: the others are noted as a whole.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    found: FrameType | None = None
+    while frame is not None and (found is None or frame.f_code.co_filename == nn.init.__file__):
+        if frame.f_code.co_filename == nn.init.__file__ and frame.f_code.co_name in _ORIGINALS:
+            found = frame
+        frame = frame.f_back
+    if found is None:
+        return None, {}
+    _, *names = found.f_code.co_varnames[: found.f_code.co_argcount]
+    return _ORIGINALS[found.f_code.co_name], {name: found.f_locals[name] for name in names}
+
+
 def _in_reset(tensor: Tensor) -> bool:
     """Return whether a layer's own `reset_parameters` is at work on one of its parameters."""
     frame: FrameType | None = sys._getframe(2)
@@ -199,7 +229,7 @@ def _watched_init(recorder: InitialisationRecorder) -> Iterator[None]:
 
         return call
 
-    originals = {name: getattr(nn.init, name) for name in _INIT_FUNCTIONS}
+    originals = {name: getattr(nn.init, name) for name in _ORIGINALS}
     copy_parameter: Any = nn.Parameter.__deepcopy__
 
     def copy_followed(self: Any, memo: Any) -> Any:
@@ -208,8 +238,7 @@ def _watched_init(recorder: InitialisationRecorder) -> Iterator[None]:
         return copy
 
     for name, function in originals.items():
-        if callable(function):
-            setattr(nn.init, name, watched(function))
+        setattr(nn.init, name, watched(function))
     nn.Parameter.__deepcopy__ = copy_followed  # type: ignore[method-assign]
     try:
         yield

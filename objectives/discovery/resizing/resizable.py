@@ -17,7 +17,9 @@ import copy
 import dataclasses
 import functools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import final
 
@@ -192,7 +194,12 @@ def find_resizable(
         if isinstance(make_model, nn.Module)
         else make_model
     )
-    with silence_fake_tensor_warnings(), isolated_torch_state(), fused_encoder_disabled():
+    with (
+        silence_fake_tensor_warnings(),
+        isolated_torch_state(),
+        fused_encoder_disabled(),
+        redirect_stdout(sys.stderr),  # what the user's code prints
+    ):
         construction, discovery = _recorded(factory, discovery, step)
         if only or keep:
             discovery = dataclasses.replace(discovery, depths=())
@@ -255,7 +262,8 @@ def _match(
         if not match.agrees:
             discovery = without_attributes(discovery, group)
         matches[group] = dataclasses.replace(match, groups=(group,), is_union=len(match.groups) > 1)
-    for name in [group.name for group in discovery.groups if group.name in matches]:
+    # Of groups that the flow of the data keeps apart, or moves otherwise, it knows no divisor.
+    for name in [name for name, own in matches.items() if own.is_union or not own.agrees]:
         resizable = Resizable(discovery, construction, matches)
         discovery = _with_working_divisor(resizable, step, name)
     return discovery, matches
@@ -325,20 +333,45 @@ def _without_unknown_buffers(
 def _verified(resizable: Resizable, step: StepSpec) -> Resizable:
     """Return a model of which each group was resized and worked; what did not work is fixed.
 
-    A group whose number of the constructor does not work is tried by surgery.
+    A group whose number of the constructor does not work is tried with a larger divisor, then by
+    surgery.
     """
+    asked: set[str] = set()
     while resizable.discovery.sizes:
         failures = find_failures(resizable.build, resizable.discovery, step)
         if not failures:
             break
-        without = {name: match for name, match in resizable.matches.items() if name not in failures}
-        discovery = resizable.discovery
-        if len(without) == len(resizable.matches):
-            discovery = fix_groups(discovery, failures)
-        resizable = dataclasses.replace(resizable, discovery=discovery, matches=without)
+        resizable = _after_failures(resizable, failures, step, asked)
     return dataclasses.replace(
         resizable, discovery=dataclasses.replace(resizable.discovery, how=_how(resizable))
     )
+
+
+def _after_failures(
+    resizable: Resizable, failures: Mapping[str, str], step: StepSpec, asked: set[str]
+) -> Resizable:
+    """Return the next thing to try after some groups failed.
+
+    Args:
+        resizable: What was tried.
+        failures: The reasons, by the name of the group or depth.
+        step: The example.
+        asked: Names of the groups whose divisor was looked for; extended.
+    """
+    discovery, matches = resizable.discovery, dict(resizable.matches)
+    widths = {group.name for group in discovery.groups}
+    for name in sorted(failures.keys() & matches.keys()):
+        before = discovery
+        if name in widths - asked:
+            asked.add(name)
+            discovery = _with_working_divisor(
+                dataclasses.replace(resizable, discovery=discovery), step, name
+            )
+        if discovery == before:
+            del matches[name]
+    if failures.keys().isdisjoint(resizable.matches):
+        discovery = fix_groups(discovery, failures)
+    return dataclasses.replace(resizable, discovery=discovery, matches=matches)
 
 
 def _how(resizable: Resizable) -> How:

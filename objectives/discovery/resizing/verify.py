@@ -26,18 +26,24 @@ from .errors import ResizeError
 Build = Callable[[Mapping[str, int]], nn.Module]
 """`(sizes of the groups and depths that change, by name) -> a fresh model`."""
 
+_MANY_BLOCKS = 12
+
 DRAWN = 0.5
 """What a single number in [0, 1) is that the model draws, and may branch on."""
 
 
-def trial_sizes(group: WidthGroup | DepthGroup) -> tuple[int, ...]:
-    """Return half, double and an odd multiple of the divisor, as far as they are other sizes."""
-    step = group.multiple_of
-    steps = group.size // step
+def trial_sizes(choice: WidthGroup | DepthGroup) -> tuple[int, ...]:
+    """Return half, double and an odd multiple of the divisor, as far as they are other sizes.
+
+    Of many blocks: half, one, and one more, since each costs a forward and backward pass.
+    """
+    if isinstance(choice, DepthGroup) and choice.size > _MANY_BLOCKS:
+        return choice.size // 2, 1, choice.size + 1
+    steps = choice.size // choice.multiple_of
     odd = (steps + steps // 2) | 1
     if odd == steps:
         odd += 2
-    return tuple(dict.fromkeys(step * n for n in (steps // 2, 2 * steps, odd) if n))
+    return tuple(dict.fromkeys(choice.multiple_of * n for n in (steps // 2, 2 * steps, odd) if n))
 
 
 def find_failures(build: Build, discovery: Discovery, step: StepSpec) -> dict[str, str]:
@@ -49,7 +55,7 @@ def find_failures(build: Build, discovery: Discovery, step: StepSpec) -> dict[st
         step: The example.
     """
     groups = discovery.choices
-    today = _output_shapes(build, discovery, step, {})
+    today = _output_shapes(build, discovery, step, {}, backward=False)
     if isinstance(today, str):
         return {group.name: today for group in groups}
 
@@ -117,7 +123,12 @@ def _designs(groups: Sequence[WidthGroup | DepthGroup]) -> Iterator[dict[str, in
 
 
 def _output_shapes(
-    build: Build, discovery: Discovery, step: StepSpec, sizes: Mapping[str, int]
+    build: Build,
+    discovery: Discovery,
+    step: StepSpec,
+    sizes: Mapping[str, int],
+    *,
+    backward: bool = True,
 ) -> list[tuple[int, ...]] | str:
     """Return the shapes of what a model of some sizes gives, or why it does not work."""
     mode = FakeCPU()
@@ -131,7 +142,7 @@ def _output_shapes(
             _check_shapes(model, discovery, sizes)
             output = step.empty().call(model)
             loss = sum_of_output_means(output)
-            if loss.requires_grad:
+            if backward and loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
             # What follows the first are hidden states and caches, whose sizes may be the widths.
             return [tuple(tensor.shape) for tensor in tensors_in(output)][:1]

@@ -11,6 +11,9 @@ from widthwise.objectives.discovery.resizing.initialisation import (
     draw_like,
 )
 
+NORMAL, TRUNCATED, XAVIER = nn.init.normal_, nn.init.trunc_normal_, nn.init.xavier_uniform_
+"""As a library has them that imported them before."""
+
 
 def recipe_of(layer: nn.Module, parameter: Tensor, recorder: InitialisationRecorder) -> Tensor:
     """Return a much larger parameter, filled as the layer's was."""
@@ -33,6 +36,18 @@ def test_kaiming_has_the_new_fan_in() -> None:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     new = recipe_of(layer, layer.weight, recorder)
     assert new.std().item() == pytest.approx(math.sqrt(2 / 100), rel=0.02)
+
+
+def test_functions_that_were_imported_before_are_seen() -> None:
+    with InitialisationRecorder() as recorder:
+        layers = [nn.Linear(8, 4) for _ in range(3)]
+        NORMAL(layers[0].weight, std=0.02)
+        TRUNCATED(layers[1].weight, std=0.02)
+        XAVIER(layers[2].weight)
+    new = [recipe_of(layer, layer.weight, recorder) for layer in layers]
+    assert new[0].std().item() == pytest.approx(0.02, rel=0.02)
+    assert new[1].std().item() == pytest.approx(0.02, rel=0.02)
+    assert new[2].std().item() == pytest.approx(math.sqrt(2 / 500), rel=0.02)
 
 
 def test_methods_of_the_tensor_are_repeated_in_turn() -> None:
