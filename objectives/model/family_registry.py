@@ -1,6 +1,6 @@
 """The model families by name: what each may be given, and how it is made.
 
-A new family is one entry here and its builder in `families`; the spec's `family`, the options of
+A new family is one entry here and its builder in `families/`; the spec's `family`, the options of
 the command line, the widths that a search of a data file tries and the rule-of-thumb baseline
 follow. This module does not import torch, and a builder's module only when it is asked for.
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, look_up
+from .families.width_names import DEPTH, WidthNames
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,9 +61,13 @@ class Family:
         options: Option name to the words that are allowed, or None for a share in [0, 1).
         requires_images: Whether the inputs must be images `[c, h, w]`.
         default_widths: The section `[widths]` of a search that names a data file and no spec.
-        has_alike_layers: Whether each width is a layer of a chain, all built alike: any may be
-            absent (width 0), and which of two equal ones is missing is then all the same.
-        rule_of_thumb: `(smallest width of each layer, features, outputs) -> width of each layer`.
+        rule_of_thumb: `(smallest width of each layer, features, outputs) -> width of each layer`;
+            None where there is none.
+        reads_sequences: Whether the inputs must be sequences, `[steps]` or `[steps, features]`: its
+            builder is told how many token ids there are, and whether each step has a class.
+        width_names: Which widths it takes; None where any name is a layer's.
+        divisible: Pairs of widths of which the first has to be divisible by the second.
+        structural: Widths that say what the model is made of, and not how wide it is.
     """
 
     name: str
@@ -70,8 +75,19 @@ class Family:
     options: Mapping[str, tuple[str, ...] | None]
     requires_images: bool
     default_widths: Mapping[str, Any]
-    rule_of_thumb: Callable[[Sequence[int], int, int], list[float]]
-    has_alike_layers: bool = True
+    rule_of_thumb: Callable[[Sequence[int], int, int], list[float]] | None
+    reads_sequences: bool = False
+    width_names: WidthNames | None = None
+    divisible: tuple[tuple[str, str], ...] = ()
+    structural: tuple[str, ...] = ()
+
+    @property
+    def has_alike_layers(self) -> bool:
+        """Whether layers are a chain, all built alike: any may be absent (width 0).
+
+        Which of two equal ones is missing is then all the same.
+        """
+        return self.width_names is None or self.width_names.layers_alike
 
     def build(self, widths: Mapping[str, int], **options: Any) -> nn.Module:
         """Return a fresh model; `options` are the builder's other arguments."""
@@ -79,15 +95,33 @@ class Family:
 
 
 def _mlp_builder() -> Callable[..., nn.Module]:
-    from .families import build_mlp
+    from .families.feedforward import build_mlp
 
     return build_mlp
 
 
 def _cnn_builder() -> Callable[..., nn.Module]:
-    from .families import build_cnn
+    from .families.feedforward import build_cnn
 
     return build_cnn
+
+
+def _resnet_builder() -> Callable[..., nn.Module]:
+    from .families.resnet import build_resnet
+
+    return build_resnet
+
+
+def _transformer_builder() -> Callable[..., nn.Module]:
+    from .families.transformer import build_transformer
+
+    return build_transformer
+
+
+def _lstm_builder() -> Callable[..., nn.Module]:
+    from .families.recurrent import build_lstm
+
+    return build_lstm
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -121,6 +155,52 @@ FAMILIES: Mapping[str, Family] = {
                 "order": "non-decreasing",
             },
             rule_of_thumb=_doubling_rule,
+        ),
+        Family(
+            name="resnet",
+            load_builder=_resnet_builder,
+            options={"activation": ACTIVATION_NAMES, "dropout": None},
+            requires_images=True,
+            default_widths={
+                "channels1": {"low": 4, "high": 64, "step": 4},
+                "channels2": {"low": 4, "high": 128, "step": 4},
+                "order": "non-decreasing",
+            },
+            rule_of_thumb=None,
+            width_names=WidthNames(
+                required=("channels",), optional=(DEPTH,), layer="channels", layers_alike=False
+            ),
+            structural=(DEPTH,),
+        ),
+        Family(
+            name="transformer",
+            load_builder=_transformer_builder,
+            options={
+                "activation": ACTIVATION_NAMES,
+                "dropout": None,
+                "attention": ("causal", "full"),
+            },
+            requires_images=False,
+            default_widths={
+                "d_model": {"low": 16, "high": 128, "step": 16},
+                "d_ff": {"low": 16, "high": 512, "step": 16},
+            },
+            rule_of_thumb=None,
+            reads_sequences=True,
+            width_names=WidthNames(required=("d_model",), optional=("heads", DEPTH), layer="d_ff"),
+            divisible=(("d_model", "heads"),),
+            structural=(DEPTH,),
+        ),
+        Family(
+            name="lstm",
+            load_builder=_lstm_builder,
+            options={"dropout": None},
+            requires_images=False,
+            default_widths={"hidden": {"low": 8, "high": 128, "step": 8}},
+            rule_of_thumb=None,
+            reads_sequences=True,
+            width_names=WidthNames(required=("hidden",), optional=(DEPTH,), layer="hidden"),
+            structural=(DEPTH,),
         ),
     )
 }
@@ -156,6 +236,11 @@ def check_family(
         raise ModelError(
             f"family '{name}' takes images (channels, height, width), the data has samples of "
             f"shape {input_shape}: choose family 'mlp', or data with images."
+        )
+    if family.reads_sequences and input_shape is not None and len(input_shape) not in (1, 2):
+        raise ModelError(
+            f"family '{name}' takes sequences (steps, or steps and features), the data has samples "
+            f"of shape {input_shape}: choose family 'cnn', or data with sequences."
         )
     return family
 

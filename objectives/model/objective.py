@@ -254,9 +254,12 @@ def _resolve_builder(
                 "write a model of your own, as `build`."
             )
         family_spec = check_family(family, options, shape)
+        facts: dict[str, Any] = {"input_shape": shape, "outputs": outputs}
+        if family_spec.reads_sequences:
+            facts |= _sequence_facts(family, data)
 
         def build_from_family(widths: Mapping[str, int]) -> nn.Module:
-            return family_spec.build(widths, input_shape=shape, outputs=outputs, **options)
+            return family_spec.build(widths, **facts, **options)
 
         return f"family '{family}'", build_from_family
     assert build is not None
@@ -268,3 +271,39 @@ def _resolve_builder(
     if isinstance(build, str):
         return build, load_object(build, base)
     return getattr(build, "__name__", type(build).__name__), build
+
+
+def _sequence_facts(family: str, data: Data | BatchData) -> dict[str, Any]:
+    """Return what a family of sequences is told of its data: the token ids and what has a class.
+
+    Raises:
+        ModelError: Token ids that come in batches, of which nobody knows how many there are.
+    """
+    if isinstance(data, BatchData):
+        inputs, targets = data.example.args[0], data.example.targets
+        if not inputs.is_floating_point():
+            raise ModelError(
+                f"family '{family}' has to know how many token ids there are, and data "
+                f"'{data.name}' comes in batches: return arrays, or write a model of your own, as "
+                "`build`."
+            )
+        vocabulary = None
+    else:
+        splits = [split.inputs for split in (data.train, data.validation, data.test) if len(split)]
+        targets = data.train.targets
+        vocabulary = None
+        if not splits[0].is_floating_point():
+            vocabulary = 1 + max(int(inputs.max()) for inputs in splits)
+            if (least := min(int(inputs.min()) for inputs in splits)) < 0:
+                raise ModelError(
+                    f"family '{family}' takes whole numbers for token ids, and data '{data.name}' "
+                    f"has {least}: number tokens from 0, or give numbers as fractions."
+                )
+    per_step = (
+        data.task == Task.CLASSIFICATION
+        and isinstance(targets, Tensor)
+        and not targets.is_floating_point()
+        and not has_label_columns(targets)
+        and targets.shape[1:] == (input_shape(data) or ())[:1]
+    )
+    return {"vocabulary": vocabulary, "per_step": per_step}

@@ -1,13 +1,14 @@
 """muP where layers may be absent: one derivation for each choice of layers that are there.
 
-A candidate without a layer (width 0) has fewer parameters, and others of them stand next to the
-inputs or the outputs. So muP is derived anew for each layout, from the same base without those
-layers: within a layout one rate is right for all widths, and at the base of each nothing changes.
+A candidate without a layer (width 0), or of another depth, has other parameters, and others of them
+stand next to the inputs or the outputs. So muP is derived anew for each layout, from the same base
+with those layers: within a layout one rate is right for all widths, and at the base of each nothing
+changes.
 
-Entry points: `LayoutMup`, `absent_widths`.
+Entry points: `LayoutMup`, `layout_of`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -17,6 +18,9 @@ from ..errors import ModelError
 from .mup import Mup
 from .standard import ParametrisationName
 
+Layout = frozenset[tuple[str, int]]
+"""The widths that say which layers there are, with their values."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +28,12 @@ class LayoutMup:
     """muP by layout.
 
     Attributes:
-        by_absent: The names of the absent widths to the layout's own derivation.
+        by_layout: The layout's own derivation.
+        structural: Names of widths that say how many layers there are.
     """
 
-    by_absent: Mapping[frozenset[str], Mup]
+    by_layout: Mapping[Layout, Mup]
+    structural: tuple[str, ...] = ()
 
     @property
     def name(self) -> ParametrisationName:
@@ -53,22 +59,24 @@ class LayoutMup:
 
     def describe(self) -> str:
         """Return a sentence for people."""
-        fullest = self.by_absent[min(self.by_absent, key=len)]
+        fullest = max(self.by_layout.values(), key=lambda mup: len(mup.rules))
         return (
             f"{fullest.describe().removesuffix('.')}, and likewise for each of the "
-            f"{len(self.by_absent)} choices of layers that are there."
+            f"{len(self.by_layout)} choices of layers that are there."
         )
 
     def _layout(self, widths: Mapping[str, int]) -> Mup:
-        absent = absent_widths(widths)
-        if absent not in self.by_absent:
+        layout = layout_of(widths, self.structural)
+        if layout not in self.by_layout:
             raise ModelError(
-                f"the widths {dict(widths)} lack {', '.join(sorted(absent)) or 'no layer'}, which "
-                "no candidate of the space does: train a candidate of the space."
+                f"no candidate of the space has the layers of {dict(widths)}: train a candidate of "
+                "the space."
             )
-        return self.by_absent[absent]
+        return self.by_layout[layout]
 
 
-def absent_widths(widths: Mapping[str, int]) -> frozenset[str]:
-    """Return the names of the widths that are 0."""
-    return frozenset(name for name, width in widths.items() if width == 0)
+def layout_of(widths: Mapping[str, int], structural: Sequence[str] = ()) -> Layout:
+    """Return which layers there are: the widths that are 0, and those that say how many."""
+    return frozenset(
+        (name, width) for name, width in widths.items() if width == 0 or name in structural
+    )

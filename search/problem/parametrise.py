@@ -5,21 +5,21 @@ Entry points: `parametrise`, `base_widths`, `width_sweep` (candidates for the co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import product
 
 from ...objectives.data.streams.samples import first_rows
 from ...objectives.errors import ModelError, describe_error
+from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.errors import MupInapplicable
-from ...objectives.parametrisation.layout_mup import LayoutMup, absent_widths
+from ...objectives.parametrisation.layout_mup import Layout, LayoutMup, layout_of
 from ...objectives.parametrisation.mup import Mup, derive_mup
 from ...objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from ...objectives.training.settings import ProxySettings
 from ...objectives.user_code import user_code_location, user_errors
 from ..space.space import Space
-from ..space.width import ABSENT
 from ..spec.spec import Spec
 
 FALLBACK_RATE_FACTORS = (0.25, 1.0, 4.0)
@@ -49,7 +49,7 @@ def parametrise(
         return StandardParametrisation(), settings
     try:
         with user_errors(lambda error: _derivation_error(objective, error)):
-            mup = _derive(objective, space, base_widths(spec, space))
+            mup = _derive(spec, objective, space, base_widths(spec, space))
     except MupInapplicable as error:
         if spec.proxy.rate_factors is None:
             settings = replace(settings, rate_factors=FALLBACK_RATE_FACTORS)
@@ -57,46 +57,63 @@ def parametrise(
     return mup, settings
 
 
-def _derive(objective: ModuleObjective, space: Space, base: Mapping[str, int]) -> Parametrisation:
-    """Return muP from a base; of its own for each choice of layers that a candidate may lack.
+def _derive(
+    spec: Spec, objective: ModuleObjective, space: Space, base: Mapping[str, int]
+) -> Parametrisation:
+    """Return muP from a base; of its own for each choice of layers that candidates may have.
 
     Raises:
         MupInapplicable: muP cannot be applied, or there are too many such choices.
     """
     inputs = first_rows(objective.data, 2)
+    structural = structural_widths(spec)
 
     def derive(layout_base: Mapping[str, int]) -> Mup:
-        probes = _probe_candidates(space, layout_base)
+        probes = _probe_candidates(space, layout_base, structural)
         return derive_mup(objective.build, layout_base, probes, inputs=inputs)
 
-    if not space.optional_names:
+    bases = _layout_bases(space, base, structural)
+    if len(bases) == 1:
         return derive(base)
-    bases = _layout_bases(space, base)
-    if len(bases) > MAX_LAYOUTS:
-        raise MupInapplicable(
-            f"the optional layers can be absent in more than {MAX_LAYOUTS} ways, and muP is "
-            "derived for each"
-        )
-    return LayoutMup(by_absent={absent: derive(row) for absent, row in bases.items()})
+    return LayoutMup(
+        by_layout={layout: derive(row) for layout, row in bases.items()}, structural=structural
+    )
 
 
-def _layout_bases(space: Space, base: Mapping[str, int]) -> dict[frozenset[str], dict[str, int]]:
-    """Return the base without each choice of optional layers that the space allows.
+def structural_widths(spec: Spec) -> tuple[str, ...]:
+    """Return the widths of a study that say how many layers there are."""
+    known = () if spec.model.family is None else FAMILIES[spec.model.family].structural
+    return tuple(name for name in known if name in spec.widths.entries)
+
+
+def _layout_bases(
+    space: Space, base: Mapping[str, int], structural: Sequence[str]
+) -> dict[Layout, dict[str, int]]:
+    """Return the base with each choice of layers that the space allows.
 
     Layers that the base itself lacks stand there at the widths nearest to `BASE_WIDTH`.
+
+    Raises:
+        MupInapplicable: There are more than `MAX_LAYOUTS`.
     """
     full = {name: width or BASE_WIDTH for name, width in base.items()}
-    bases: dict[frozenset[str], dict[str, int]] = {}
-    for count in range(len(space.optional_names) + 1):
-        for names in combinations(space.optional_names, count):
-            widths = space.as_mapping(space.snap({**full, **dict.fromkeys(names, ABSENT)}))
-            if absent_widths(widths) == frozenset(names):
-                bases[frozenset(names)] = widths
+    choices = [
+        [(width.name, value) for value in (width.values if width.name in structural else (0, None))]
+        for width in space.widths
+        if width.optional or width.name in structural
+    ]
+    bases: dict[Layout, dict[str, int]] = {}
+    for choice in product(*choices):
+        chosen = {name: value for name, value in choice if value is not None}
+        widths = space.as_mapping(space.snap({**full, **chosen}))
+        if layout_of(widths, structural) == frozenset(chosen.items()):
+            bases[layout_of(widths, structural)] = widths
         if len(bases) > MAX_LAYOUTS:
-            break
-    if (own := absent_widths(base)) in bases:
-        bases[own] = dict(base)
-    return bases
+            raise MupInapplicable(
+                f"the layers of the space can be chosen in more than {MAX_LAYOUTS} ways, and muP "
+                "is derived for each"
+            )
+    return bases | {layout_of(base, structural): dict(base)}
 
 
 def _derivation_error(objective: ModuleObjective, error: BaseException) -> ModelError:
@@ -119,25 +136,37 @@ def base_widths(spec: Spec, space: Space) -> dict[str, int]:
     return space.as_mapping(space.snap(dict.fromkeys(space.names, BASE_WIDTH)))
 
 
-def width_sweep(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
-    """Return candidates of growing width around the base, each twice as wide, within the space."""
+def width_sweep(
+    space: Space, base: Mapping[str, int], structural: Sequence[str] = ()
+) -> list[dict[str, int]]:
+    """Return candidates of growing width around the base, each twice as wide, within the space.
+
+    Args:
+        space: The lattice.
+        base: Where to start.
+        structural: Widths that say how many layers there are, and stay.
+    """
     candidates: list[dict[str, int]] = []
     for factor in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16):
-        row = space.snap({name: width * factor for name, width in base.items()})
+        row = space.snap(
+            {name: width if name in structural else width * factor for name, width in base.items()}
+        )
         candidate = space.as_mapping(row)
         if not candidates or sum(candidate.values()) > sum(candidates[-1].values()):
             candidates.append(candidate)
     return candidates
 
 
-def _probe_candidates(space: Space, base: Mapping[str, int]) -> list[dict[str, int]]:
+def _probe_candidates(
+    space: Space, base: Mapping[str, int], structural: Sequence[str]
+) -> list[dict[str, int]]:
     """Return small candidates that move each width by itself, as far as constraints allow."""
-    absent = absent_widths(base)
-    lows = {width.name: ABSENT if width.name in absent else width.low for width in space.widths}
+    layout = layout_of(base, structural)
+    lows = {width.name: width.low for width in space.widths} | dict(layout)
     candidates = [space.as_mapping(space.snap(lows))]
     for width in space.widths:
         base_width = base[width.name]
-        if base_width == ABSENT:
+        if width.name in dict(layout):
             continue
         # Small ones where there are some: they are built for real.
         target = (
@@ -151,5 +180,5 @@ def _probe_candidates(space: Space, base: Mapping[str, int]) -> list[dict[str, i
         for index, candidate in enumerate(candidates)
         if candidate != base
         and candidate not in candidates[:index]
-        and absent_widths(candidate) == absent
+        and layout_of(candidate, structural) == layout
     ]

@@ -382,17 +382,17 @@ def _confirmed_baselines(
 def _build_baselines(spec: Spec, feasible: FeasibleSet, objective: Trained) -> list[Baseline]:
     """Return the plain baselines, the rule of thumb being the model family's own.
 
-    A module of the user's own has no known rule of thumb: the geometric middle of each width's
-    range stands for what one would try first.
+    A module of the user's own has no known rule of thumb, nor have some families: the geometric
+    middle of each width's range stands for what one would try first.
     """
     widths = feasible.space.widths
     shape = outputs = None
     if not isinstance(objective, OwnTraining):
         shape, outputs = input_shape(objective.data), objective.data.outputs
-    if spec.model.family is None or shape is None or outputs is None:
+    family = None if spec.model.family is None else FAMILIES[spec.model.family]
+    if family is None or family.rule_of_thumb is None or shape is None or outputs is None:
         rule_of_thumb = [(width.low * width.high) ** 0.5 for width in widths]
     else:
-        family = FAMILIES[spec.model.family]
         lows = [width.low for width in widths]
         rule_of_thumb = family.rule_of_thumb(lows, prod(shape), outputs)
     today = spec.references.get(TODAY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...objectives.model.families import build_cnn, build_mlp
+from ...objectives.model.families.feedforward import build_cnn, build_mlp
 from ...objectives.training.step import TensorSpec
 from .inquiry import Inquiry, Kind, Task
 

@@ -140,6 +140,7 @@ class ModelSection(Section):
     activation: str | None = None
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     norm: str | None = None
+    attention: str | None = None
     costs: Reference | None = None
     """`costs(widths) -> mapping`: the costs of a model that cannot be traced."""
     inputs: Annotated[
@@ -168,7 +169,12 @@ class ModelSection(Section):
     @property
     def options(self) -> dict[str, Any]:
         """The family's options that the spec sets."""
-        family_options = {"activation": self.activation, "dropout": self.dropout, "norm": self.norm}
+        family_options = {
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "norm": self.norm,
+            "attention": self.attention,
+        }
         return {name: value for name, value in family_options.items() if value is not None}
 
 
@@ -259,13 +265,16 @@ class WidthsSection(BaseModel):
             raise ValueError(str(error)) from error
         return self
 
-    def to_space(self, *, alike_layers: bool = False) -> Space:
+    def to_space(
+        self, *, alike_layers: bool = False, divisible: Sequence[tuple[str, str]] = ()
+    ) -> Space:
         """Return the lattice that these widths and constraints span.
 
         Args:
             alike_layers: Whether each width is a layer of a chain in which all are built alike:
                 then neighbours that may be absent stand under `AbsentLast`, where they have the
                 same values and no order or tie decides which of them is absent.
+            divisible: Pairs of widths of which the first is divisible by the second, too.
         """
         widths = tuple(entry.to_width(name) for name, entry in self.entries.items())
         orders = [(tuple(table.widths or self.entries), table.direction) for table in self.order]
@@ -282,6 +291,11 @@ class WidthsSection(BaseModel):
                     Divisible(name, divisor)
                     for name, group in divisors.items()
                     for divisor in group
+                ),
+                *(
+                    Divisible(name, by)
+                    for name, by in divisible
+                    if by not in divisors.get(name, ())
                 ),
                 *(AbsentLast(tuple(group)) for group in self.absent_last or ()),
                 *(self._alike_neighbours(widths) if alike_layers else ()),

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from ...objectives.errors import ModelError
+from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
 from ..goal import Goal, MetricDirection
 from ..space.space import Space
@@ -136,9 +138,25 @@ class Spec(Section):
         model = self.model
         return any(source is not None for source in (model.build, model.family, model.costs))
 
+    @model_validator(mode="after")
+    def _check_family_widths(self) -> Spec:
+        family = self.model.family
+        if family is not None and (names := FAMILIES[family].width_names) is not None:
+            space = self.to_space()
+            try:
+                names.check(family, space.names, space.optional_names)
+            except ModelError as error:
+                raise ValueError(f"widths: {str(error).removesuffix('.')}") from error
+        return self
+
     def to_space(self) -> Space:
         """Return the lattice of the widths, each network of the family in it once."""
-        return self.widths.to_space(alike_layers=self.model.has_alike_layers)
+        family = self.model.family
+        divisible = () if family is None else FAMILIES[family].divisible
+        return self.widths.to_space(
+            alike_layers=self.model.has_alike_layers,
+            divisible=[pair for pair in divisible if set(pair) <= set(self.widths.entries)],
+        )
 
     @property
     def name(self) -> str:

@@ -145,7 +145,7 @@ def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
     from ....objectives.errors import ModelError, describe_error
     from ....objectives.parametrisation.coordinate_check import coordinate_check
     from ....objectives.user_code import user_code_location, user_errors
-    from ...problem.parametrise import base_widths, width_sweep
+    from ...problem.parametrise import base_widths, structural_widths, width_sweep
 
     objective = problem.loop_objective
     if objective is None:
@@ -153,7 +153,8 @@ def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
             "--coordinates trains the model by Widthwise's own steps, found train in [proxy]: how "
             "rates follow the widths is up to your function"
         )
-    widths = width_sweep(problem.space, base_widths(problem.spec, problem.space))
+    base = base_widths(problem.spec, problem.space)
+    widths = width_sweep(problem.space, base, structural_widths(problem.spec))
     with user_errors(
         lambda error: ModelError(
             f"{objective.name}: the check of coordinates raised {describe_error(error)}"
@@ -195,7 +196,8 @@ trials = 40                  # exact, over all workers and restarts; or "auto": 
 # goal = "smallest"          # with target = 0.97: the cheapest that is good enough; or "front"
 
 [model]
-family = "mlp"               # or build = "my_model.py:build", your build(widths) -> nn.Module
+family = "mlp"               # or "cnn", "resnet", "transformer", "lstm"
+# build = "my_model.py:build"   # instead of a family: your build(widths) -> nn.Module
 
 [widths]
 hidden1 = { low = 16, high = 512, step = 16 }    # widths["hidden1"] in your build function

@@ -101,6 +101,8 @@ def _inquiry(evidence: StudyEvidence) -> Inquiry | None:
     data = objective.data
     if isinstance(data, BatchData):  # of how many rows and outputs is not always known
         return None
+    if family not in (Kind.MLP, Kind.CNN):
+        return None  # the rules name layers or channels
     kind = Kind(family)
     dense = kind is Kind.MLP
     table = Task.REGRESSION if data.task == DataTask.REGRESSION else Task.CLASSIFICATION

@@ -15,7 +15,9 @@ from widthwise.search.spec.spec import parse_spec
     ("family", "options", "shape", "says"),
     [
         ("mpl", {}, None, "did you mean 'mlp'?"),
-        ("transformer", {}, None, "Choose mlp or cnn, or name a builder"),
+        ("perceiver", {}, None, "Choose mlp or cnn or resnet or transformer or lstm, or name a"),
+        ("lstm", {}, (3, 8, 8), "takes sequences (steps, or steps and features), the data has"),
+        ("transformer", {"attention": "local"}, None, "is 'local': choose one of causal, full"),
         ("mlp", {"activtion": "relu"}, None, "did you mean 'activation'?"),
         ("cnn", {"norm": "layer"}, None, "no option 'norm' of family 'cnn'"),
         ("mlp", {"activation": "swoosh"}, None, "is 'swoosh': choose one of relu, gelu"),
@@ -39,7 +41,10 @@ def test_an_option_that_does_not_fit_is_refused(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_options_that_fit_are_accepted(family: str) -> None:
     options = {"activation": "gelu", "dropout": 0}
-    assert check_family(family, options, (3, 8, 8)) is FAMILIES[family]
+    if family == "lstm":
+        del options["activation"]
+    shape = (8, 3) if FAMILIES[family].reads_sequences else (3, 8, 8)
+    assert check_family(family, options, shape) is FAMILIES[family]
 
 
 def test_rules_of_thumb_by_hand() -> None:

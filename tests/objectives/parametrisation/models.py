@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from widthwise.objectives.model.families import build_cnn, build_mlp
+from widthwise.objectives.model.families.feedforward import build_cnn, build_mlp
 from widthwise.tests.objectives.zoo.attention import VisionTransformer, encoder
 from widthwise.tests.objectives.zoo.convolutional import Generator, UNet
 from widthwise.tests.objectives.zoo.resnet import RESNET50, ResNet

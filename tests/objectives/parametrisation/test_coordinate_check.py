@@ -1,6 +1,7 @@
 """The coordinate check: flat under muP, growing under the standard one, blind to nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -205,3 +206,43 @@ def test_a_layer_that_is_there_at_some_widths_only(digits: Data) -> None:
 def test_the_steepest_slope_decides() -> None:
     row = LayerGrowth(layer="one", start=-0.5, change=(0.0, MAX_SLOPE), sizes=(1.0, 2.0))
     assert (row.max_slope, row.passed) == (MAX_SLOPE, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "others", "sizes"),
+    [
+        ("resnet", {"c1": 8, "c2": 8}, [{"c1": 32}, {"c2": 32}], (8, 16, 48)),
+        (
+            "transformer",
+            {"d_model": 32, "d_ff": 32},
+            [{"d_model": 64}, {"d_ff": 128}],
+            (32, 96, 256),
+        ),
+        ("lstm", {"hidden1": 32, "hidden2": 32}, [{"hidden1": 64}, {"hidden2": 64}], (32, 96, 256)),
+    ],
+    ids=["resnet", "transformer", "lstm"],
+)
+def test_families_are_flat_under_mup_and_grow_without(
+    name: str, base: Widths, others: Sequence[Widths], sizes: Sequence[int]
+) -> None:
+    image = name == "resnet"
+    objective = family(name, load_data("digits", base=Path(), seed=0, image=image))
+    if not image:  # eight steps of eight numbers
+        objective = family(name, _in_rows(objective.data))
+    rows = objective.data.train.inputs[:2]
+    mup = derive_mup(objective.build, base, [{**base, **other} for other in others], inputs=rows)
+    widths = [dict.fromkeys(base, size) for size in sizes]
+    settings = ProxySettings(learning_rate=2**-6, batch_size=32, device="cpu")
+    right = coordinate_check(objective, mup, widths, settings, seeds=(0,))
+    assert right.passed, right.table()
+    assert not coordinate_check(
+        objective, StandardParametrisation(), widths, settings, seeds=(0,)
+    ).passed
+
+
+def _in_rows(data: Data) -> Data:
+    train, validation, test = (
+        replace(split, inputs=split.inputs.unflatten(1, (8, 8)))
+        for split in (data.train, data.validation, data.test)
+    )
+    return replace(data, train=train, validation=validation, test=test)

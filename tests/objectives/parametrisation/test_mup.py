@@ -11,7 +11,7 @@ from torch import nn
 from widthwise.objectives.data.load import load_data
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.loop.train import train
-from widthwise.objectives.model.families import build_mlp
+from widthwise.objectives.model.families.feedforward import build_mlp
 from widthwise.objectives.model.objective import make_objective
 from widthwise.objectives.parametrisation.mup import Mup, derive_mup
 from widthwise.objectives.parametrisation.standard import StandardParametrisation

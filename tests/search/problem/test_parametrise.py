@@ -21,6 +21,7 @@ from widthwise.search.problem.parametrise import (
     FALLBACK_RATE_FACTORS,
     base_widths,
     parametrise,
+    structural_widths,
     width_sweep,
 )
 from widthwise.search.space.space import Space, Width
@@ -153,7 +154,7 @@ def test_mup_is_derived_for_each_choice_of_layers() -> None:
         alone = spec_of(widths=dict.fromkeys(present, OPTIONAL["a"]))
         expected, _ = parametrise(alone, MLP, proxy_settings(alone, IRIS), alone.to_space())
         assert mup.learning_rate_factors(widths) == expected.learning_rate_factors(present)
-    with pytest.raises(ModelError, match="lack a, which no candidate"):
+    with pytest.raises(ModelError, match="no candidate of the space has the layers of"):
         mup.learning_rate_factors({"a": 0, "b": 8, "c": 8})
 
 
@@ -164,4 +165,22 @@ def test_too_many_choices_of_layers_are_tried_with_a_few_rates() -> None:
     spec = spec_of(widths={"a": OPTIONAL["a"], **widths})
     name, text, settings = choose_parametrisation(spec)
     assert (name, settings.rate_factors) == ("standard", FALLBACK_RATE_FACTORS)
-    assert "the optional layers can be absent in more than 16 ways" in text
+    assert "the layers of the space can be chosen in more than 16 ways" in text
+
+
+def test_mup_is_derived_for_each_depth() -> None:
+    spec = spec_of(
+        model={"family": "lstm"},
+        widths={"hidden": {"low": 4, "high": 64, "step": 4}, "depth": {"low": 1, "high": 3}},
+    )
+    space = spec.to_space()
+    lstm = make_objective(family="lstm", data=IRIS, base=Path())
+    mup, _ = parametrise(spec, lstm, proxy_settings(spec, IRIS), space)
+    assert "for each of the 3 choices of layers" in mup.describe()
+    for depth in (1, 2, 3):
+        factors = mup.learning_rate_factors({"hidden": 32, "depth": depth})
+        assert sum(name.endswith("weight_hh_l0") for name in factors) == depth
+    base = base_widths(spec, space)
+    sweep = width_sweep(space, base, structural_widths(spec))
+    assert {widths["depth"] for widths in sweep} == {base["depth"]}
+    assert len({widths["hidden"] for widths in sweep}) > 3

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 from widthwise.objectives.cost.costs import FIELDS, StepSpec, TensorSpec, count_costs
 from widthwise.objectives.cost.model import CostModel
-from widthwise.objectives.model.families import ACTIVATIONS, MLP_NORMS
+from widthwise.objectives.model.families.activations import ACTIVATIONS
+from widthwise.objectives.model.families.feedforward import MLP_NORMS
 from widthwise.objectives.model.family_registry import FAMILIES
 from widthwise.search.errors import NothingFeasible
 from widthwise.search.space.feasible_set import FeasibleSet
@@ -60,7 +61,7 @@ def costs(family: str, options: Mapping[str, object], widths: list[int]) -> dict
     return count_costs(partial(build, named, family, options), step(*SHAPES[family])).as_dict()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SHAPES)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_no_cost_falls_when_a_width_grows(family: str, data: st.DataObject) -> None:
@@ -74,7 +75,7 @@ def test_no_cost_falls_when_a_width_grows(family: str, data: st.DataObject) -> N
     assert all(after[name] > before[name] for name in strictly)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SHAPES)
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_equal_widths_give_equal_costs(family: str, data: st.DataObject) -> None:

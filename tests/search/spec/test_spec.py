@@ -196,3 +196,42 @@ def test_a_search_that_ends_itself_has_a_budget_all_the_same() -> None:
 
 def test_a_fixed_budget_is_written_as_ever() -> None:
     assert "stop" not in json.loads(parse_spec(changed("study.trials", 7)).to_json())["study"]
+
+
+def test_neighbours_of_a_family_that_may_be_absent_stand_in_the_space_once() -> None:
+    layer = {"choices": [8, 16], "optional": True}
+    values = changed("widths", {"hidden1": [8, 16], "hidden2": layer, "hidden3": layer})
+    assert parse_spec(values).to_space().size == 2 * (1 + 2 + 4)
+    # An order decides itself which layer is absent: no layer follows a wider one.
+    rising = {"hidden1": layer, "hidden2": layer, "hidden3": [8, 16], "order": "non-decreasing"}
+    rows = parse_spec(changed("widths", rising)).to_space().enumerate()
+    assert {(0, 0, 8), (0, 8, 8)} <= {tuple(row) for row in rows.tolist()}
+
+
+@pytest.mark.parametrize(
+    ("family", "widths", "sentence"),
+    [
+        ("transformer", {"d_ff": 64}, "widths: family 'transformer' needs the width 'd_model'"),
+        ("lstm", {"hidden1": 8, "depth": [1, 2]}, "has hidden1 and depth, found both"),
+        (
+            "resnet",
+            {"channels1": 8, "channels2": {"choices": [8], "optional": True}},
+            "cannot be without 'channels2': take optional = true from it, and search depth",
+        ),
+    ],
+)
+def test_widths_that_a_family_does_not_take_are_refused(
+    family: str, widths: dict[str, Any], sentence: str
+) -> None:
+    values = changed("model", {"family": family}) | {"widths": widths}
+    with pytest.raises(SpecError) as refused:
+        parse_spec(values)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_d_model_is_divisible_by_its_heads() -> None:
+    values = changed("model", {"family": "transformer"})
+    values["widths"] = {"d_model": [8, 12], "heads": [2, 4, 8]}
+    rows = {tuple(row) for row in parse_spec(values).to_space().enumerate().tolist()}
+    assert rows == {(8, 2), (8, 4), (8, 8), (12, 2), (12, 4)}

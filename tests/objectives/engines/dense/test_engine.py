@@ -20,7 +20,7 @@ from widthwise.objectives.engines.plain import PlainEngine
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
-from widthwise.objectives.model.families import ACTIVATIONS
+from widthwise.objectives.model.families.activations import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (

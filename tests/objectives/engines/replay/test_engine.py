@@ -22,7 +22,7 @@ from widthwise.objectives.engines.replay.engine import ReplayEngine, check_suppo
 from widthwise.objectives.engines.replay.network import ReplayNetwork
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
-from widthwise.objectives.model.families import ACTIVATIONS
+from widthwise.objectives.model.families.activations import ACTIVATIONS
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (

@@ -19,7 +19,7 @@ from widthwise.objectives.engines.stacked.engine import StackedEngine, probe_fai
 from widthwise.objectives.loop.candidate import Candidate
 from widthwise.objectives.loop.loop import train_together
 from widthwise.objectives.loop.result import TrainingResult
-from widthwise.objectives.model.families import ACTIVATIONS
+from widthwise.objectives.model.families.activations import ACTIVATIONS
 from widthwise.objectives.training.settings import Halving, ProxySettings
 from widthwise.tests.objectives.engines.equality import (
     CPU,

@@ -3,12 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from widthwise.objectives.model.families import (
-    ACTIVATIONS,
-    MLP_NORMS,
-    build_cnn,
-    build_mlp,
-)
+from widthwise.objectives.model.families.activations import ACTIVATIONS
+from widthwise.objectives.model.families.feedforward import MLP_NORMS, build_cnn, build_mlp
 from widthwise.objectives.model.family_registry import ACTIVATION_NAMES, FAMILIES, MLP_NORM_NAMES
 
 
@@ -32,7 +28,7 @@ def test_norms_of_an_mlp(norm: str, extra: int) -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
 def test_every_activation_of_every_family_trains(family: str, activation: str) -> None:
     shape = (2, 8, 8)
     model = FAMILIES[family].build(

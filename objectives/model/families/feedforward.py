@@ -1,11 +1,11 @@
-"""Model families: built-in networks whose layers have the widths of the candidate.
+"""The families `mlp` and `cnn`: layers one after the other.
 
 `mlp` flattens its inputs and stacks Linear - norm - activation - dropout; `cnn` takes images and
 stacks 3x3 convolutions, halving the side after each while it is 4 or more. Widths count in the
 space's declared order, whatever their names; a width of 0 is a layer that is not there. The last
 layer has one output per class or column.
 
-Entry points: `build_mlp`, `build_cnn`; `family_registry` names them.
+Entry points: `build_mlp`, `build_cnn`; `model.family_registry` names them.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,15 +13,7 @@ from math import prod
 
 from torch import nn
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "leaky_relu": nn.LeakyReLU,
-    "sigmoid": nn.Sigmoid,
-}
+from .activations import ACTIVATIONS
 
 MLP_NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
