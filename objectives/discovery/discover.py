@@ -22,8 +22,10 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from ..errors import ModelError
 from ..interrupt import raise_if_interrupt
+from ..trace.chance import Chance
 from ..trace.fake_model import FakeCPU, fake_model, sequences_unpacked
-from ..trace.trace import silence_fake_tensor_warnings
+from ..trace.flops import fused_encoder_disabled
+from ..trace.trace import isolated_torch_state, silence_fake_tensor_warnings
 from ..training.step import Specs, StepSpec
 from ..user_code import root_cause, user_code_location
 from .coverage import all_fixed, example_sizes, fixed_layers
@@ -31,7 +33,7 @@ from .equations.divisors import multiples
 from .equations.layer_sizes import layer_equations
 from .equations.solution import Solution
 from .equations.solve import solve
-from .equations.symbolic_forward import DATA_DEPENDENT, run
+from .equations.symbolic_forward import DATA_DEPENDENT, Symbols, run
 from .groups import Discovery, Expression, Term, WidthGroup
 from .names import name_groups
 from .refusals import (
@@ -47,8 +49,8 @@ from .searchable import group_members, keep_unsearchable
 _BATCH = 11
 """Samples of the example: a number that no layer is likely to have as a size."""
 
-_DRAWN = 0.5
-"""What a single number in [0, 1) is that the model draws, and may branch on."""
+_OUTCOMES = (1.0, 0.0)
+"""What a model draws that skips layers by chance: the greatest number below 1, and the least."""
 
 
 def discover(
@@ -82,15 +84,19 @@ def discover(
     arguments = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
     step = StepSpec(inputs=arguments, batch_size=_BATCH)
     mode = FakeCPU()
-    mode.draw_number = lambda: _DRAWN
-    with silence_fake_tensor_warnings(), ExitStack() as stack:
+    with (
+        silence_fake_tensor_warnings(),
+        isolated_torch_state(),
+        fused_encoder_disabled(),
+        ExitStack() as stack,
+    ):
         try:
             model, _ = stack.enter_context(fake_model(factory, step, mode))
         except ModelError as error:
             raise maker_error(make_model, error) from error
         stack.enter_context(sequences_unpacked())
         require_analysable(model)
-        symbols = run(model, lambda module: step.empty().call(module), mode)
+        symbols = _run(model, step, mode)
         if symbols.stopped is not None:
             with mode, torch.no_grad():
                 reason = _reason_to_stop(symbols.stopped, lambda: step.empty().call(model))
@@ -117,6 +123,23 @@ def discover(
             buffers=_dimensions(model, symbols.buffers, "_buffers", solution, names),
             attributes=_attributes(model, solution, names),
         )
+
+
+def _run(model: nn.Module, step: StepSpec, mode: FakeCPU) -> Symbols:
+    """Return what a model's forward pass says; of several by chance, that which calls most layers.
+
+    Layers kept by `random() > p` are called with the one outcome, by `random() < p` with the other.
+    """
+    chance = Chance(model)
+    mode.draw_number = chance.draw_number
+    passes = []
+    for outcome in _OUTCOMES:
+        chance.force(outcome)
+        with chance.watched():
+            passes.append(run(model, lambda module: step.empty().call(module), mode))
+        if not chance.was_used:
+            break
+    return max(passes, key=lambda symbols: (symbols.stopped is None, len(symbols.called)))
 
 
 def _reason_to_stop(error: BaseException, call: Callable[[], object]) -> str:

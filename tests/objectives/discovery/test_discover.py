@@ -1,6 +1,7 @@
 """Discovery: the groups of plain models, judged against the same models built at other sizes."""
 
 import functools
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -475,6 +476,53 @@ def test_numbers_of_a_configuration_are_no_constants() -> None:
     other = Config(n_embd=10, n_head=3)
     assert discovery.shapes({"n_embd": 10, "q": 24}) == shapes(Configured(other))
     assert type(config.n_embd) is int
+
+
+class Dropping(nn.Module):
+    """Residual blocks of which a training skips some by chance."""
+
+    def __init__(self, keep: Callable[[], bool]) -> None:
+        super().__init__()
+        self.keep = keep
+        self.first, self.last = nn.Linear(5, 12), nn.Linear(12, 2)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 12)) for _ in range(8)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for block in self.blocks:
+            if self.keep():
+                x = x + block(x)
+        return self.last(x)
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        pytest.param(lambda: random.random() > 0.5, id="above"),
+        pytest.param(lambda: random.random() < 0.5, id="below"),
+        pytest.param(lambda: bool(torch.rand(()) > 0.5), id="torch"),
+    ],
+)
+def test_layers_that_are_skipped_by_chance_are_found(keep: Callable[[], bool]) -> None:
+    before = random.getstate()
+    discovery = discover(lambda: Dropping(keep), spec(5))
+    assert [(group.size, len(group.members)) for group in discovery.groups] == [(12, 27), (20, 24)]
+    assert {layer.reason for layer in discovery.fixed} == {"input size (5)", "output size (2)"}
+    assert random.getstate() == before
+
+
+def test_a_model_in_evaluation_mode_is_as_good_as_one_in_training() -> None:
+    """In that mode torch would compute its encoder in one kernel."""
+
+    def encoder() -> nn.Module:
+        layer = nn.TransformerEncoderLayer(16, 4, 20, batch_first=True)
+        return nn.Sequential(
+            nn.Linear(5, 16), nn.TransformerEncoder(layer, 1), nn.Flatten(), nn.Linear(16 * 7, 2)
+        )
+
+    assert discover(lambda: encoder().eval(), spec(7, 5)) == discover(encoder, spec(7, 5))
 
 
 @functools.cache
