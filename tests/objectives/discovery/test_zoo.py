@@ -9,7 +9,7 @@ from torch import nn
 from widthwise.objectives.discovery.discover import discover
 from widthwise.objectives.discovery.groups import Discovery
 
-from .zoo.architecture import Architecture, Width
+from .zoo.architecture import Architecture, Width, parameter_shapes
 from .zoo.catalogue import ZOO
 
 WIDTHS = [
@@ -19,14 +19,6 @@ WIDTHS = [
 ]
 
 
-def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter, under each of its names."""
-    return {
-        name: tuple(parameter.shape)
-        for name, parameter in model.named_parameters(remove_duplicate=False)
-    }
-
-
 @pytest.mark.parametrize(("architecture", "width"), WIDTHS)
 def test_what_is_written_down_is_what_the_constructor_moves(
     architecture: Architecture, width: Width
@@ -34,7 +26,7 @@ def test_what_is_written_down_is_what_the_constructor_moves(
     today, other = (
         architecture.build(**{width.name: size}) for size in (width.size, 3 * width.size)
     )
-    assert shapes(today) == shapes(architecture.make())
+    assert parameter_shapes(today) == parameter_shapes(architecture.make())
     moved = {
         (id(parameter), dim)
         for name, parameter in today.named_parameters(remove_duplicate=False)

@@ -4,7 +4,7 @@ Members are patterns of `parameter:dimension` with the parameter's qualified nam
 fc2.weight:1"` is what leaves `fc1` and what enters `fc2`. A width's members are exactly those that
 its patterns match.
 
-Entry points: `Architecture`, `Width`, `numbers`, `words`.
+Entry points: `Architecture`, `Width`, `numbers`, `words`, `batch`, `parameter_shapes`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from widthwise.objectives.training.step import TensorSpec
+
+VOCABULARY = 11
+"""Words that every architecture of the zoo knows."""
 
 
 def numbers(*shape: int) -> TensorSpec:
@@ -22,7 +25,7 @@ def numbers(*shape: int) -> TensorSpec:
 
 
 def words(count: int) -> TensorSpec:
-    """Return the spec of a sequence of words; every vocabulary of the zoo has eleven."""
+    """Return the spec of a sequence of words."""
     return TensorSpec(shape=(count,), dtype=torch.int64)
 
 
@@ -81,3 +84,27 @@ class Architecture:
     widths: tuple[Width, ...]
     flow: tuple[Width, ...] = ()
     fixed: Mapping[str, str] = field(default_factory=dict)
+
+
+def batch(
+    inputs: tuple[TensorSpec, ...] | Mapping[str, TensorSpec],
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Return four random samples: what a model is called with, by position and by name."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(spec: TensorSpec) -> Tensor:
+        if spec.dtype == torch.int64:
+            return torch.randint(VOCABULARY, (4, *spec.shape), generator=generator)
+        return torch.randn(4, *spec.shape, generator=generator)
+
+    if isinstance(inputs, Mapping):
+        return (), {name: draw(spec) for name, spec in inputs.items()}
+    return tuple(draw(spec) for spec in inputs), {}
+
+
+def parameter_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter, under each of its names."""
+    return {
+        name: tuple(parameter.shape)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+    }

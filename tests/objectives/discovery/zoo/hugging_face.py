@@ -223,27 +223,55 @@ T5 = Architecture(
 )
 
 
-def llama(hidden_size: int = 12, intermediate_size: int = 22, inner: int = 16) -> nn.Module:
-    """Return Llama with grouped queries: heads of four numbers, two to a key."""
-    config = LlamaConfig(
+def llama_config() -> LlamaConfig:
+    """Return a small Llama's, with grouped queries: heads of four numbers, two to a key."""
+    return LlamaConfig(
         vocab_size=11,
-        hidden_size=hidden_size,
-        intermediate_size=intermediate_size,
+        hidden_size=12,
+        intermediate_size=22,
         num_hidden_layers=2,
-        num_attention_heads=inner // 4,
-        num_key_value_heads=inner // 8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
         head_dim=4,
         max_position_embeddings=16,
         use_cache=False,
     )
+
+
+def llama(hidden_size: int = 12, intermediate_size: int = 22, inner: int = 16) -> nn.Module:
+    """Return Llama; its sizes are set afterwards, where the configuration refuses none."""
+    config = llama_config()
+    config.hidden_size, config.intermediate_size = hidden_size, intermediate_size
+    config.num_attention_heads, config.num_key_value_heads = inner // 4, inner // 8
     return LlamaForCausalLM(config)
 
 
 LLAMA = Architecture(
-    make=lambda: llama(),
+    make=lambda: LlamaForCausalLM(llama_config()),
     build=llama,
     inputs=(WORDS,),
     widths=(
+        Width(
+            "hidden_size",
+            12,
+            "*embed_tokens.weight:1 *norm.weight:0 *.[qkv]_proj.weight:1 *.o_proj.weight:0"
+            " *.gate_proj.weight:1 *.up_proj.weight:1 *.down_proj.weight:0 lm_head.weight:1",
+            multiple_of=4,
+        ),
+        Width(
+            "inner",
+            16,
+            "*.[qkv]_proj.weight:0 *.o_proj.weight:1",
+            multiple_of=8,
+            called=("num_attention_heads", "model.layers.self_attn.q_proj"),
+        ),
+        Width(
+            "intermediate_size",
+            22,
+            "*.gate_proj.weight:0 *.up_proj.weight:0 *.down_proj.weight:1",
+        ),
+    ),
+    flow=(
         Width(
             "hidden_size",
             12,
