@@ -28,6 +28,7 @@ MAX_MODULES = 12
 
 TESTS_OF_NO_MODULE = {
     "objectives/discovery/test_zoo": "the widths of architectures as people write them",
+    "objectives/discovery/test_zoo_resized": "the same architectures at other sizes, trained",
     "objectives/zoo/test_costs": "the costs of well-known models, by nine modules together",
     "objectives/zoo/test_memory": "the predicted peak of well-known models",
     "objectives/zoo/test_polynomials": "polynomials against tracing, in spaces of four families",

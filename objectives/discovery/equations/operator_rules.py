@@ -4,8 +4,13 @@ A recurrent layer with hidden size H has G*H rows of weights, a row block for ea
 reads what the layer below gives, in both directions where there are two, and gives H numbers a
 direction, or as many as it projects them to.
 
+<<<<<<< HEAD
 A bilinear layer's weight is [outputs, first inputs, second inputs]. A group norm has as many groups
 as channels, or a fixed number that divides them.
+=======
+A bilinear layer's weight is [outputs, first inputs, second inputs]. Padding with a constant adds to
+the last dimensions and keeps the others.
+>>>>>>> d6e0a98 (Discovery: padding keeps the channels; the zoo at other sizes, each trained a step)
 
 Entry point: `OPERATOR_RULES`, from torch's function to one of the same arguments.
 """
@@ -125,11 +130,26 @@ def _group_norm_rule(
     return torch.empty_like(input)
 
 
+def _pad_rule(
+    input: Tensor,  # noqa: A002
+    pad: Sequence[Any],
+    mode: str = "constant",
+    value: float | None = None,
+) -> Tensor:
+    """Return a tensor of the size that padding gives: `pad` is (before, after), the last first."""
+    if mode != "constant":
+        return functional.pad(input, pad, mode, value)
+    sizes = list(input.shape)
+    for index in range(len(pad) // 2):
+        sizes[-1 - index] = sizes[-1 - index] + pad[2 * index] + pad[2 * index + 1]
+    return input.new_empty(sizes)
+
+
 OPERATOR_RULES: Mapping[Any, Callable[..., Any]] = {
     **{getattr(torch._VF, kind): _layers_rule(kind) for kind in _GATES},
     **{getattr(torch._VF, kind): _cell_rule(kind) for kind in _CELL_GATES},
     functional.bilinear: _bilinear_rule,
     functional.group_norm: _group_norm_rule,
+    functional.pad: _pad_rule,
 }
-"""By the function that `nn.LSTM`, `nn.GRU`, `nn.RNN`, their cells, `nn.Bilinear` and
-`nn.GroupNorm` call."""
+"""By the function that the layers call, and models that do without them."""

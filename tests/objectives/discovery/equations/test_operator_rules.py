@@ -120,3 +120,27 @@ def test_channels_in_groups_are_a_multiple_of_the_groups() -> None:
     discovery = discover(Normed, SERIES)
     assert [group.multiple_of for group in discovery.groups] == [4, 1]
     assert [str(e) for e in (discovery.attributes["by_itself", "num_groups"],)] == ["second"]
+
+
+class Padded(nn.Module):
+    """A depthwise convolution that is padded by hand, and two more ways to pad."""
+
+    def __init__(self, channels: int = 6) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, channels, 1)
+        self.depthwise = nn.Conv2d(channels, channels, 3, groups=channels)
+        self.last = nn.Conv2d(channels + 2, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.depthwise(nn.functional.pad(self.first(x), (1, 1, 1, 1)))
+        x = nn.functional.pad(nn.functional.pad(x, (2, 2, 0, 0), mode="reflect"), (0, -4))
+        return self.last(nn.functional.pad(x, (0, 0, 0, 0, 1, 1), value=0.5))
+
+
+def test_padding_keeps_and_adds_to_sizes() -> None:
+    discovery = discover(Padded, (TensorSpec(shape=(3, 8, 8)),))
+    (group,) = discovery.groups
+    assert (group.size, group.multiple_of) == (6, 1)
+    shapes = discovery.shapes({group.name: 9})
+    expected = {name: tuple(value.shape) for name, value in Padded(9).named_parameters()}
+    assert {name: shapes[name] for name in expected} == expected

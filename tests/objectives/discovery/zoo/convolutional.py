@@ -159,14 +159,15 @@ class SqueezeExcite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise, squeeze-excite, project."""
+    """Expand, depthwise padded as TensorFlow does, squeeze-excite, project."""
 
     def __init__(self, inputs: int, expanded: int, reduced: int, outputs: int, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         self.residual = stride == 1 and inputs == outputs
         self.expand = nn.Conv2d(inputs, expanded, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(expanded)
-        self.depthwise = nn.Conv2d(expanded, expanded, 3, stride, 1, groups=expanded, bias=False)
+        self.depthwise = nn.Conv2d(expanded, expanded, 3, stride, groups=expanded, bias=False)
         self.bn2 = nn.BatchNorm2d(expanded)
         self.excite = SqueezeExcite(expanded, reduced)
         self.project = nn.Conv2d(expanded, outputs, 1, bias=False)
@@ -174,6 +175,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = nn.functional.hardswish(self.bn1(self.expand(x)))
+        y = nn.functional.pad(y, (0, 1, 0, 1) if self.stride == 2 else (1, 1, 1, 1))
         y = nn.functional.hardswish(self.bn2(self.depthwise(y)))
         y = self.bn3(self.project(self.excite(y)))
         return x + y if self.residual else y
