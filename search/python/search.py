@@ -37,6 +37,7 @@ from ..follow_up_kind import FollowUpKind
 from ..followup.follow_up import FollowUpStopped, find_follow_up
 from ..problem.seeds import confirmation_seed
 from ..problem.stored import stored_spec
+from ..report.confirmation.saving import stated_joules_per_flop
 from ..report.console import PlainConsole
 from ..report.evidence import load_evidence
 from ..space.limits import Limits
@@ -141,6 +142,7 @@ def search(
             f"storage: found {describe_type(storage)}, expected the URL of a database as a text, "
             'such as "sqlite:///widthwise.db"'
         )
+    stated_joules_per_flop()  # the report at the end needs it
     arguments = Arguments(
         widths=widths,
         data=data,

@@ -70,9 +70,11 @@ def confirm(
     """Train the recommended network and its rivals long, with fresh seeds, and judge them."""
     from ...fleet.worker_count import resolve_worker_count
     from ...fleet.worker_fleet import Launcher
+    from ...report.confirmation.saving import stated_joules_per_flop
     from ...report.status import load_summary
 
     launcher = Launcher.parse(on)
+    stated_joules_per_flop()  # the report at the end needs it
     database = open_database(storage)
     workers = resolve_worker_count(workers, database, name, options, stderr(), launcher)
     confirm_study(

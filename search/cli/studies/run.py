@@ -64,11 +64,13 @@ def run(
 ) -> None:
     """Search widths: from a spec file, or for a data file without any spec."""
     from ...fleet.worker_fleet import Launcher
+    from ...report.confirmation.saving import stated_joules_per_flop
     from ...tracking.registry import require_installed
 
     launcher = Launcher.parse(on)
     request.check_source("run")
     require_installed(options.track or ())
+    stated_joules_per_flop()  # the report at the end needs it
     study_name = request.create_or_join(storage, device=options.device).name
     _run_to_the_end(
         open_database(storage),
@@ -105,12 +107,14 @@ def resume(
     from ....storage.study.study import load_study
     from ...fleet.worker_fleet import Launcher
     from ...problem.stored import stored_spec
+    from ...report.confirmation.saving import stated_joules_per_flop
     from ...spec.device import device_for
     from ...study import parse_budget_change, reopen_study
     from ...tracking.registry import require_installed
 
     launcher = Launcher.parse(on)
     require_installed(options.track or ())
+    stated_joules_per_flop()  # the report at the end needs it
     change = parse_budget_change(trials)
     database = open_database(storage)
     # Before anything is changed.

@@ -346,3 +346,15 @@ def test_a_study_that_learns_nothing_stops_and_goes_on_only_for_who_insists(
     state = json.loads(cli.run_in_process("status", "still", "--json").out)
     assert state["trials"]["complete"] == 12
     assert state["untrained_reason"] is None
+
+
+@pytest.mark.parametrize("command", [("run", "s.toml"), ("resume", "s"), ("confirm", "s")])
+def test_a_wrong_energy_of_a_flop_is_told_before_anything_is_trained(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    cli.write("s.toml", "study = {}\n")
+    monkeypatch.setenv("WIDTHWISE_JOULES_PER_FLOP", "abc")
+    refused = cli.run_in_process(*command)
+    assert refused.code == 2
+    assert 'WIDTHWISE_JOULES_PER_FLOP: found "abc"' in refused.err
+    assert not (cli.folder / "study.db").exists()
