@@ -60,9 +60,8 @@ class TrialCallback(Callback):
         value, others = read_metric(
             trainer.callback_metrics, self._monitor, "the Trainer's validation"
         )
-        self._trial.log(**others)
         try:
-            self._trial.report(epochs, value)
+            self._trial.report(epochs, value, others)
         except StopTraining:
             if self._stopping:
                 raise  # min_epochs keeps it going

@@ -61,8 +61,7 @@ class TrialCallback(Callback):  # type: ignore[misc]
         row = net.history[-1]
         figures = {name: row[name] for name in row if not _NOT_LOGGED.match(name)}
         value, others = read_metric(figures, self.monitor, "the net's history")
-        self.trial.log(**others)
-        self.trial.report(len(net.history), value)
+        self.trial.report(len(net.history), value, others)
 
 
 @final

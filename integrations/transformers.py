@@ -54,6 +54,8 @@ class TrialCallback(TrainerCallback):
         self._trial, self._monitor = trial, monitor
         self._training = self._stopping = self._found = False
         self._without: dict[str, Any] = {}  # what evaluations gave that had no such metric
+        self._waiting: dict[str, float] = {}  # figures of a step that is not reported yet
+        self._reported_at: float | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -81,14 +83,18 @@ class TrialCallback(TrainerCallback):
             for name, number in read_numbers(figures).items()
             if name != self._monitor and not _NOT_LOGGED.match(name)
         }
-        self._trial.log(**kept)
         if self._monitor not in figures:
             self._without.update(figures)
+            if state.epoch == self._reported_at:
+                self._trial.log(**kept)
+            else:  # the set with the metric is yet to come: they are of its step
+                self._waiting.update(kept)
             return
         self._found = True
+        kept, self._waiting, self._reported_at = {**self._waiting, **kept}, {}, state.epoch
         value, _others = read_metric(figures, self._monitor, _SOURCE)
         try:
-            self._trial.report(state.epoch, value)
+            self._trial.report(state.epoch, value, kept)
         except StopTraining:
             self._stopping = control.should_training_stop = control.should_save = True
 

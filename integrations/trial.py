@@ -20,8 +20,8 @@ class TrialHandle(Protocol):
     epochs: int | None
     folder: Path
 
-    def report(self, step: float, value: float) -> None:
-        """Report the metric; raises StopTraining where the training is to end."""
+    def report(self, step: float, value: float, others: Mapping[str, float] | None = None) -> None:
+        """Report the metric and others of its step; raises StopTraining at the training's end."""
         ...
 
     def log(self, **values: float) -> None:

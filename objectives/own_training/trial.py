@@ -30,8 +30,8 @@ class Progress(Protocol):
         """Return whether the training is to end; once it said so, nothing else counts any more."""
         ...
 
-    def report(self, step: Any, value: Any) -> None:
-        """Take a value of the metric; raises StopTraining where the training is to end."""
+    def report(self, step: Any, value: Any, others: Mapping[str, Any] | None = None) -> None:
+        """Take a value of the metric, and others at that step; raises StopTraining at an end."""
         ...
 
     def log(self, values: Mapping[str, Any]) -> None:
@@ -78,22 +78,25 @@ class Trial:
         """
         return self._progress.should_stop
 
-    def report(self, step: float, value: float) -> None:
+    def report(self, step: float, value: float, others: Mapping[str, float] | None = None) -> None:
         """Report the metric's value after a step.
 
         Args:
             step: How far the training is, in epochs or whatever the spec's `epochs` counts; above
                 0, and each time above the last.
             value: The metric, one number.
+            others: Further values at this step, by name, recorded as those of `log` are.
 
         Raises:
             StopTraining: The training is to end here.
-            TrainingError: The step or the value is none.
+            TrainingError: The step or a value is none.
         """
-        self._progress.report(step, value)
+        self._progress.report(step, value, others)
 
     def log(self, /, **values: float) -> None:
         """Record other values beside the metric: `trial.log(f1=0.8)`; the last of a name is kept.
+
+        They are of the last step that was reported.
 
         Raises:
             TrainingError: A value is no number.

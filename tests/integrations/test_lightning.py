@@ -74,6 +74,7 @@ def test_every_validation_is_a_report_and_the_rest_is_logged(
     with torch.no_grad():
         assert values[-1] == pytest.approx(((module.layer(x) - 3 * x) ** 2).mean().item())
     assert progress.logged == {"val_weight": pytest.approx(module.layer.weight.item())}
+    assert list(progress.logged_at["val_weight"]) == [1, 2, 3, 4]
     assert capfd.readouterr() == ("", "")
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 

@@ -44,7 +44,9 @@ def test_every_epoch_is_a_report(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert progress.reports == [(epoch, loss) for epoch, loss in enumerate(losses, start=1)]
     assert len(losses) == 4
     assert losses == sorted(losses, reverse=True)
-    assert set(progress.logged) == {"train_loss"}
+    assert {name: list(at) for name, at in progress.logged_at.items()} == {
+        "train_loss": [1, 2, 3, 4]
+    }
     assert capfd.readouterr() == ("", "")
 
 

@@ -100,7 +100,7 @@ def test_what_is_reported_and_logged_is_told_at_its_step(tmp_path: Path) -> None
     def train(widths: Widths, trial: Trial) -> None:
         trial.report(1, 0.25)
         trial.log(loss=2.0, odd=math.nan)
-        trial.report(2, 0.5)
+        trial.report(2, 0.5, {"loss": 1.0, "odd": math.nan})
 
     def generate(widths: Widths, trial: Trial) -> Iterator[dict[str, float]]:
         yield {"accuracy": 0.25, "loss": 2.0, "odd": math.nan}
@@ -110,7 +110,11 @@ def test_what_is_reported_and_logged_is_told_at_its_step(tmp_path: Path) -> None
         told.append((step, dict(figures)))
 
     train_to_result(train, tmp_path, report=tell)
-    assert told == [(1, {"accuracy": 0.25}), (1, {"loss": 2.0}), (2, {"accuracy": 0.5})]
+    assert told == [
+        (1, {"accuracy": 0.25}),
+        (1, {"loss": 2.0}),
+        (2, {"accuracy": 0.5, "loss": 1.0}),
+    ]
     told.clear()
     assert train_to_result(generate, tmp_path, report=tell).reported == {"loss": 2.0}
     assert told == [(1, {"accuracy": 0.25, "loss": 2.0}), (3, {"accuracy": 0.5})]
