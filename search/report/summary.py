@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...objectives import errors
 from ...objectives.cost.registry import COSTS
-from ...storage.ledger.slot import SlotCounts, SlotRecord
+from ...storage.ledger.slot import SlotCounts, SlotRecord, TrialOutcome
+from ..command import format_command
 from ..goal import Goal
 from ..sampler.baselines import AGREEING_NAMES
 from ..trial.history import CompletedTrial
@@ -109,8 +110,20 @@ class StudySummary:
         if self.confirmation is not None and self.confirmation.complete:
             return self.confirmation.verdict_text
         if self.recommendation is None:
-            return "No trial is complete yet."
+            return self._no_answer_text
         return self.recommendation.verdict_text
+
+    @property
+    def _no_answer_text(self) -> str:
+        nan = sum(record.outcome is TrialOutcome.NAN for record in self.failed)
+        if self.counts.running or self.counts.waiting or not nan:
+            return "No trial is complete yet."
+        again = format_command("resume", self.study, options=["--trials", f"+{nan}"])
+        return (
+            f"No training gave a value: in {nan} of {self.counts.budget} the loss or the metric "
+            "became nan. Lower the learning rate (`proxy.learning_rate`) or mend the model, and "
+            f"run that under another name; `{again}` tries other candidates as it is."
+        )
 
     @property
     def recommended(self) -> JudgedCandidate | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from widthwise.search.goal import Goal
@@ -22,7 +22,7 @@ from widthwise.search.report.summary import (
 from widthwise.search.report.verdict import Verdict
 from widthwise.search.sampler.origin import SAMPLER, Origin
 from widthwise.search.trial.history import CompletedTrial
-from widthwise.storage.ledger.slot import SlotCounts
+from widthwise.storage.ledger.slot import SlotCounts, SlotRecord, SlotState, TrialOutcome
 
 KEYS = [
     "study",
@@ -139,6 +139,27 @@ def test_without_a_complete_trial_there_is_no_answer() -> None:
     assert summary.verdict_text == "No trial is complete yet."
     assert answer_lines(summary) == []
     assert len(comparison_table(summary)[1]) == 3, "the limits and the reference models"
+
+
+def failed_slot(number: int, outcome: TrialOutcome) -> SlotRecord:
+    unknown = {field.name: None for field in fields(SlotRecord)}
+    known = {"number": number, "state": SlotState.DONE, "outcome": outcome, "failures": 0}
+    return SlotRecord(**{**unknown, **known})
+
+
+def test_where_every_training_became_nan_it_says_so_and_what_to_do() -> None:
+    outcomes = [TrialOutcome.NAN, TrialOutcome.NAN, TrialOutcome.OUT_OF_MEMORY]
+    spent = replace(
+        make_summary(None),
+        counts=SlotCounts(complete=0, running=0, failed=3, pruned=0, waiting=0),
+        failed=[failed_slot(number, outcome) for number, outcome in enumerate(outcomes)],
+    )
+    assert spent.verdict is Verdict.NO_TRIALS
+    assert "in 2 of 3 the loss or the metric became nan" in spent.verdict_text
+    assert "proxy.learning_rate" in spent.verdict_text
+    assert "`widthwise resume digits --trials +2`" in spent.verdict_text
+    waiting = replace(spent.counts, failed=2, waiting=1)
+    assert replace(spent, counts=waiting).verdict_text == "No trial is complete yet."
 
 
 def test_the_table_names_limits_baselines_and_answers() -> None:
