@@ -261,6 +261,10 @@ def _match(
             discovery = renamed
         if not match.agrees:
             discovery = without_attributes(discovery, group)
+        for own in discovery.groups:
+            if own.name == group:  # whole numbers of the constructor only
+                divisor = math.lcm(own.multiple_of, match.step(own.size))
+                discovery = with_divisor(discovery, group, divisor)
         matches[group] = dataclasses.replace(match, groups=(group,), is_union=len(match.groups) > 1)
     # Of groups that the flow of the data keeps apart, or moves otherwise, it knows no divisor.
     for name in [name for name, own in matches.items() if own.is_union or not own.agrees]:

@@ -229,6 +229,44 @@ def test_a_recurrent_layer_runs_at_another_size() -> None:
     assert model.rnn.weight_hh_l0.grad.shape == (80, 20)
 
 
+class Halves(nn.Module):
+    """Its constructor takes half of one width, and wants `by` to divide the other."""
+
+    def __init__(self, half: int = 5, inner: int = 24, by: int = 1, most: int = 1000) -> None:
+        super().__init__()
+        if inner % by or inner > most:
+            raise ValueError("not this size")
+        self.first, self.second = nn.Linear(5, 2 * half), nn.Linear(2 * half, inner)
+        self.last = nn.Linear(inner, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.last(self.second(self.first(x)).relu())
+        return result
+
+
+def test_a_width_is_a_multiple_of_what_the_constructor_makes_of_its_number() -> None:
+    resizable = find_resizable(Halves, (ROWS,))
+    assert {g.size: g.multiple_of for g in resizable.discovery.groups} == {10: 2, 24: 1}
+    half = names(resizable)[10]
+    assert resizable.call({half: 14}) == "Halves(half=7, inner=24)"
+
+
+def test_a_constructor_that_refuses_sizes_raises_the_divisor() -> None:
+    resizable = find_resizable(lambda: Halves(by=8), (ROWS,))
+    assert resizable.discovery.how == "constructor"
+    assert {g.size: g.multiple_of for g in resizable.discovery.groups} == {10: 2, 24: 8}
+
+
+def test_what_a_constructor_refuses_altogether_is_done_by_surgery() -> None:
+    resizable = find_resizable(lambda: Halves(most=72), (ROWS,))
+    inner = names(resizable)[24]
+    assert resizable.discovery.how == "constructor"  # 48 and 37 are below
+    tight = find_resizable(lambda: Halves(inner=24, most=24), (ROWS,))
+    assert tight.discovery.how == "surgery"
+    model: Any = tight.build({names(tight)[24]: 48, names(tight)[10]: 20})
+    assert shapes(model) == shapes(resizable.build({inner: 48, names(resizable)[10]: 20}))
+
+
 class UnknownBuffer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
