@@ -41,12 +41,14 @@ class Integer:
         path: Where it stands among the arguments.
         value: Today's.
         in_config: Whether it stands in a configuration object.
+        is_saved: Whether that is one of Hugging Face's, which the model is saved and loaded with.
     """
 
     call: Literal["function", "root"]
     path: Path
     value: int
     in_config: bool
+    is_saved: bool = False
 
     @property
     def name(self) -> str:
@@ -133,7 +135,13 @@ def record(make_model: Callable[..., nn.Module]) -> tuple[Construction, nn.Modul
             if instance is not model.get_submodule(path):
                 continue
             integers = tuple(
-                Integer("root", path, value, is_in_object(path, arguments))
+                Integer(
+                    "root",
+                    path,
+                    value,
+                    is_in_object(path, arguments),
+                    hasattr(arguments[str(path[0])], "to_diff_dict"),
+                )
                 for path, value in find_integers(arguments).items()
             )
             if integers:

@@ -114,13 +114,14 @@ def choose_matches(
     Args:
         matches: In the order of preference.
         discovery: With the groups that are to be covered.
-        merging: Whether groups that only move together may be one: those of a configuration.
+        merging: Whether groups that only move together may be one: those of a configuration that
+            the model is saved with.
     """
     by_call: dict[str, dict[str, Match]] = {"function": {}, "root": {}}
     anyhow: dict[str, Match] = {}
     for match in sorted(matches, key=lambda match: (len(match.groups), not match.agrees)):
         one = match.agrees and len(match.groups) == 1
-        one |= merging and match.integers[0].in_config
+        one |= merging and match.integers[0].is_saved
         for own in (by_call[match.integers[0].call], anyhow):
             covered = {name for other in own.values() for name in other.groups}
             if one and covered.isdisjoint(match.groups):

@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from ..groups import Discovery, with_depth
 from .buffers import resized_buffer
@@ -89,7 +91,7 @@ def unknown_buffers(model: nn.Module, discovery: Discovery) -> Iterator[tuple[st
             continue
         module = model.get_submodule(path)
         buffer = module._buffers[own]
-        if buffer is not None and not isinstance(module, _NormBase):
+        if buffer is not None and not isinstance(module, _NormBase | _SpectralNorm):
             yield name, buffer
 
 
@@ -151,7 +153,7 @@ def _resize_buffers(module: nn.Module, path: str, shapes: Mapping[str, tuple[int
         if tuple(old.shape) == shape:
             continue
         changed = True
-        if isinstance(old, FakeTensor) or isinstance(module, _NormBase):
+        if isinstance(old, FakeTensor) or isinstance(module, _NormBase | _SpectralNorm):
             module._buffers[name] = old.new_empty(shape)
         else:
             module._buffers[name] = resized_buffer(f"{path}.{name}".lstrip("."), old, shape)
@@ -223,6 +225,9 @@ def _initialise(
             _initialise_layer(module, old_of, filled, recipes, afresh=afresh)
         for module in model.modules():
             _restore_weight_norm(module, old_of)
+            if isinstance(module, _SpectralNorm):  # its vectors start anywhere
+                for vector in module.buffers():
+                    vector.copy_(functional.normalize(torch.randn_like(vector), dim=0))
 
 
 def _initialise_layer(
@@ -245,8 +250,14 @@ def _initialise_layer(
     done: set[int] = set()
     if callable(reset) and (by_reset or (afresh and own)):
         kept = {id(value): value.detach().clone() for value in own if id(value) not in old_of}
+        versions = {id(value): value._version for value in own}
         reset()
-        done = {id(value) for value in (new if afresh else by_reset)}
+        # The weight of weight norm is none of its own: the reset fills something else then.
+        done = {
+            id(value)
+            for value in (new if afresh else by_reset)
+            if value._version != versions[id(value)]
+        }
         for value in own:
             recipe = recipes.get(id(value))
             if id(value) in kept and not afresh and not (recipe is not None and recipe.by_reset):

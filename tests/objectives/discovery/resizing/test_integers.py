@@ -95,9 +95,11 @@ def test_a_number_that_moves_attributes_otherwise_is_none_of_a_constructor() -> 
     assert choose_matches([match], DISCOVERY, merging=True) == {}
 
 
-@pytest.mark.parametrize("in_config", [False, True], ids=["constructor", "configuration"])
-def test_groups_that_move_together_are_one_in_a_configuration(in_config: bool) -> None:
-    both = Integer("root", ("config", "size"), 2, in_config=in_config)
+@pytest.mark.parametrize("is_saved", [False, True], ids=["own", "saved"])
+def test_groups_that_move_together_are_one_in_a_configuration_that_is_saved(
+    is_saved: bool,
+) -> None:
+    both = Integer("root", ("config", "size"), 2, in_config=True, is_saved=is_saved)
 
     def build(values: Mapping[Integer, int]) -> Built | None:
         factor = values.get(both, 2) // 2
@@ -106,7 +108,7 @@ def test_groups_that_move_together_are_one_in_a_configuration(in_config: bool) -
     found = match_integers([both], DISCOVERY, build)
     assert [match.groups for match in found] == [("a", "b")]
     assert names(choose_matches(found, DISCOVERY, merging=True)) == (
-        {"a": ("size",)} if in_config else {}
+        {"a": ("size",)} if is_saved else {}
     )
     assert choose_matches(found, DISCOVERY, merging=False) == {}
 

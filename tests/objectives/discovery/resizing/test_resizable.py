@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from widthwise.objectives.discovery.resizing.resizable import Resizable, find_resizable
+from widthwise.objectives.discovery.resizing.resizable import find_resizable
+from widthwise.objectives.discovery.resizing.resizable_model import Resizable
 from widthwise.objectives.errors import ModelError
 from widthwise.objectives.trace.trace import trace
 from widthwise.objectives.training.step import StepSpec, TensorSpec
@@ -206,6 +207,32 @@ def test_weight_norm_and_batch_norm() -> None:
     assert weights.original1.abs().max().item() == pytest.approx(5**-0.5, rel=0.05)
     assert model[1].running_var.tolist() == [1.0] * 50
     assert model(torch.randn(4, 5)).shape == (4, 2)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+def test_weight_norm_of_the_older_kind() -> None:
+    def make_model() -> nn.Module:
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(5, 8)), nn.Linear(8, 2))
+
+    resizable = find_resizable(make_model, (ROWS,))
+    (group,) = resizable.discovery.groups
+    torch.manual_seed(0)
+    layer: Any = resizable.build({group.name: 60})[0]  # type: ignore[index]
+    assert layer.weight_v.abs().max().item() == pytest.approx(5**-0.5, rel=0.05)
+    assert torch.allclose(layer.weight_g, layer.weight_v.norm(dim=1, keepdim=True))
+
+
+def test_spectral_norm_starts_from_other_vectors() -> None:
+    def make_model() -> nn.Module:
+        norm = nn.utils.parametrizations.spectral_norm
+        return nn.Sequential(norm(nn.Linear(5, 8)), nn.Linear(8, 2))
+
+    resizable = find_resizable(make_model, (ROWS,))
+    (group,) = resizable.discovery.groups
+    model: Any = resizable.build({group.name: 30})
+    for _ in range(200):
+        weight = model[0].weight
+    assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, rel=1e-3)
 
 
 class Recurrent(nn.Module):
