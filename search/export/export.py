@@ -38,6 +38,7 @@ from ..units import format_widths
 from .model_source import MARK, SOURCE_FOLDER, ModelSource, model_source
 from .onnx_file import OnnxFailure, write_onnx
 from .program import loading_program
+from .source_check import build_failure, tensor_shapes
 from .widths_record import widths_record
 
 WIDTHS, MODEL, WEIGHTS, ONNX = "widths.json", "model.py", "weights.safetensors", "model.onnx"
@@ -145,12 +146,7 @@ def export_network(
     notes = [] if training is not None else [_no_weights(subject, trainings)]
     source: ModelSource | None = None
     try:
-        source = model_source(
-            subject.evidence.spec,
-            subject.problem.folder,
-            subject.widths,
-            family_options=_family_options(subject),
-        )
+        source = _model_source(subject)
     except SpecError as error:
         notes.append(f"no model.py: {error}")
     record = widths_record(subject, build_summary(subject.evidence), training)
@@ -161,14 +157,21 @@ def export_network(
             f"--out: {error.filename or folder} cannot be written ({error.strerror}); give a "
             "folder that you may write to"
         ) from error
+    if source is not None and (failure := _failure(subject, folder)) is not None:
+        (folder / MODEL).unlink()
+        files.remove(MODEL)
+        source = None
+        notes.append(f"no model.py: written as a file of its own, {failure}")
     if training is not None:
         try:
             notes.append(_write_onnx(subject, folder))
             files.append(ONNX)
         except OnnxFailure as failure:
             notes.append(str(failure))
-    if source is not None and source.needs is not None:
-        notes.append(f"model.py needs the package {source.needs}, which builds the network.")
+    if source is not None and source.needs:
+        notes.append(
+            f"model.py needs the package {' and '.join(source.needs)}, which builds the network."
+        )
     step = step_spec(subject.problem.objective, subject.problem.settings)
     program = (
         ""
@@ -229,6 +232,25 @@ def _no_weights(subject: Subject, trainings: list[FinalTraining]) -> str:
     return f"no weights, and so no model.onnx: `{command}` trains them; export again then"
 
 
+def _model_source(subject: Subject) -> ModelSource:
+    """Return the module that builds the network.
+
+    Raises:
+        SpecError: Nothing that a file can name builds it.
+    """
+    return model_source(
+        subject.evidence.spec,
+        subject.problem.folder,
+        subject.widths,
+        family_options=_family_options(subject),
+    )
+
+
+def _failure(subject: Subject, folder: Path) -> str | None:
+    """Return why the written `model.py` does not build the network; None where it does."""
+    return build_failure(folder / MODEL, tensor_shapes(_untrained(subject)))
+
+
 def _family_options(subject: Subject) -> dict[str, Any]:
     """Return what a family's builder is called with, besides the widths."""
     objective = subject.problem.loop_objective
@@ -286,10 +308,15 @@ def _write_onnx(subject: Subject, folder: Path) -> str:
     return write_onnx(network, batch, folder / ONNX)
 
 
+def _untrained(subject: Subject) -> nn.Module:
+    """Return the network with fresh weights, which are of no importance."""
+    with Randomness(0, torch.device("cpu")):
+        return subject.problem.objective.build(subject.widths)
+
+
 def _trained(subject: Subject, weights: Path) -> nn.Module:
     """Return the network with its weights, on the CPU, in eval mode."""
-    with Randomness(0, torch.device("cpu")):
-        network = subject.problem.objective.build(subject.widths)
+    network = _untrained(subject)
     try:
         network.load_state_dict(load_file(weights))
     except RuntimeError as error:

@@ -3,7 +3,8 @@
 The user's builder is copied as it was when the study trained it, with the modules beside it that it
 imports, so that the folder stands by itself. A family is built by Widthwise, which must be there.
 
-Entry points: `model_source`; `ModelSource`, and `MARK`, by which a file of ours is known.
+Entry points: `model_source`; `DiscoveredModel`; `ModelSource`, and `MARK`, by which a file of ours
+is known.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...objectives.held_objects import is_held_reference
+from ...objectives.training.step import TensorSpec
 from ...objectives.user_code import source_fingerprint
 from ..errors import SpecError
 from ..spec.spec import Spec
@@ -31,7 +33,7 @@ SOURCE_FOLDER = "model_source"
 _INSTALLED = {"site-packages", "dist-packages"}
 
 _HEAD = """# The network {widths} of the study {study}. {mark} {version}.
-# `build()` returns it with fresh weights, `build({{**WIDTHS, …}})` one of other widths.
+# `build()` returns it with fresh weights.
 
 """
 
@@ -49,36 +51,77 @@ _COPIED = """import importlib.util
 import sys
 from pathlib import Path
 
-WIDTHS = {widths}
-
 _FOLDER = Path(__file__).resolve().parent / {folder!r}
 _FILE = _FOLDER / {file!r}
 
 
-def _builder():
+def _module():
     # Under a name of its own: the file may be called as a module of another library is.
     name = "widthwise_exported_" + _FILE.stem
     if name not in sys.modules:
-        sys.path.append(str(_FILE.parent))
-        sys.path.append(str(_FOLDER))
+        sys.path += [str(_FILE.parent), str(_FOLDER)]
         spec = importlib.util.spec_from_file_location(name, _FILE)
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    return sys.modules[name].{attribute}
+    return sys.modules[name]
+
+
+"""
+
+_IMPORTED = """import importlib
+
+
+def _module():
+    return importlib.import_module({module!r})
+
+
+"""
+
+_BUILDER = """WIDTHS = {widths}
 
 
 def build(widths=WIDTHS):
-    return _builder()(dict(widths))
+    return _module().{attribute}(dict(widths))
 """
 
-_INSTALLED_MODULE = """import importlib
-
+_CALL = """globals().update(vars(_module()))
 WIDTHS = {widths}
 
 
-def build(widths=WIDTHS):
-    return importlib.import_module({module!r}).{attribute}(dict(widths))
+def build():
+    return {call}
 """
+
+_RESIZED = """import torch
+from widthwise.objectives.discovery.resizing.resizable import find_resizable
+from widthwise.objectives.training.step import TensorSpec
+
+WIDTHS = {widths}
+INPUTS = {inputs}
+OPTIONS = {options}
+
+
+def build(widths=WIDTHS):
+    return find_resizable(_module().{attribute}, INPUTS, **OPTIONS).build(widths)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveredModel:
+    """A model that exists, and how it gets these widths.
+
+    Attributes:
+        reference: Of the function that makes it.
+        call: The constructor's or the configuration's call in the words of its file; None where its
+            layers are replaced instead.
+        inputs: What it is called with: specs of positional or of keyword arguments.
+        options: Which layers are searched: keywords of `find_resizable`.
+    """
+
+    reference: str
+    call: str | None
+    inputs: Any
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +131,12 @@ class ModelSource:
     Attributes:
         text: Of `model.py`.
         copies: Path below the folder to the file that is copied there.
-        needs: What must be installed besides torch, for people; None for nothing that we know.
+        needs: Packages that must be installed besides torch, as far as we know.
     """
 
     text: str
     copies: Mapping[Path, Path] = field(default_factory=dict)
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 def model_source(
@@ -102,6 +145,7 @@ def model_source(
     widths: Mapping[str, int],
     *,
     family_options: Mapping[str, Any],
+    discovered: DiscoveredModel | None = None,
 ) -> ModelSource:
     """Return the module that builds a study's network.
 
@@ -110,6 +154,7 @@ def model_source(
         folder: That its references are relative to.
         widths: Of the network.
         family_options: What a family's builder is called with besides the widths.
+        discovered: The model whose widths were discovered, where it is one.
 
     Raises:
         SpecError: Nothing that a file can name builds it.
@@ -121,45 +166,69 @@ def model_source(
         mark=MARK,
         version=version("widthwise"),
     )
-    model = spec.model
+    model, sizes = spec.model, repr(dict(widths))
     if model.family is not None:
-        text = _FAMILY.format(
-            widths=repr(dict(widths)), family=model.family, options=repr(dict(family_options))
-        )
-        return ModelSource(text=head + text, needs="widthwise")
-    if model.build is None:
+        text = _FAMILY.format(widths=sizes, family=model.family, options=repr(dict(family_options)))
+        return ModelSource(text=head + text, needs=("widthwise",))
+    reference = model.build if discovered is None else discovered.reference
+    if reference is None:
         raise SpecError(
             f"{spec.name} names no builder in [model], so that nothing says how its network is "
             f"made: make it in your own training, with {format_widths(widths)}"
         )
-    if is_held_reference(model.build):
+    if is_held_reference(reference):
         raise SpecError(
             f"the builder of {spec.name} is an object of the Python program that searched, which "
             "no file can name: put it into a file and give it as build = FILE.py:name, or take "
             "`.model()` of the result there"
         )
-    source_fingerprint(model.build, folder)  # says what is missing, if anything is
-    source, _, attribute = model.build.rpartition(":")
-    file = _file_of(source, folder)
-    if file is None:
-        text = _INSTALLED_MODULE.format(
-            widths=repr(dict(widths)), module=source, attribute=attribute
+    source_fingerprint(reference, folder)  # says what is missing, if anything is
+    module, _, attribute = reference.rpartition(":")
+    loader, copies = _loader(module, folder)
+    needs = () if copies else (module.partition(".")[0],)
+    if discovered is None:
+        text = _BUILDER.format(widths=sizes, attribute=attribute)
+    elif discovered.call is not None:
+        text = _CALL.format(widths=sizes, call=discovered.call)
+    else:
+        needs = (*needs, "widthwise")
+        text = _RESIZED.format(
+            widths=sizes,
+            attribute=attribute,
+            inputs=_specs_source(discovered.inputs),
+            options=repr(dict(discovered.options)),
         )
-        return ModelSource(text=head + text, needs=source.partition(".")[0])
+    return ModelSource(text=head + loader + text, copies=copies, needs=needs)
+
+
+def _loader(module: str, folder: Path) -> tuple[str, dict[Path, Path]]:
+    """Return the code that loads a module of the user's, and the copies of files that it needs."""
+    file = _file_of(module, folder)
+    if file is None:
+        return _IMPORTED.format(module=module), {}
     # A module within packages is copied from where its outermost one lies.
-    depth = 0 if source.endswith(".py") else source.count(".")
+    depth = 0 if module.endswith(".py") else module.count(".")
     root = file.parents[depth + 1] if file.name == "__init__.py" else file.parents[depth]
     copies = {
         Path(SOURCE_FOLDER) / path.relative_to(root): path
         for path in sorted(local_sources(file, root))
     }
-    text = _COPIED.format(
-        widths=repr(dict(widths)),
-        folder=SOURCE_FOLDER,
-        file=file.relative_to(root).as_posix(),
-        attribute=attribute,
-    )
-    return ModelSource(text=head + text, copies=copies)
+    return _COPIED.format(folder=SOURCE_FOLDER, file=file.relative_to(root).as_posix()), copies
+
+
+def _specs_source(value: Any) -> str:
+    """Return an expression for what a model is called with."""
+    if isinstance(value, TensorSpec):
+        whole = ", whole=True" if value.whole else ""
+        return f"TensorSpec(shape={tuple(value.shape)!r}, dtype={value.dtype}{whole})"
+    if isinstance(value, Mapping):
+        items = (f"{key!r}: {_specs_source(item)}" for key, item in value.items())
+        return "{" + ", ".join(items) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_specs_source, value)) + "]"
+    if isinstance(value, tuple):
+        return "(" + "".join(f"{_specs_source(item)}, " for item in value).rstrip() + ")"
+    return repr(value)
 
 
 def local_sources(file: Path, root: Path) -> set[Path]:

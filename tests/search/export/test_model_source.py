@@ -6,9 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from widthwise.objectives.discovery.resizing.resizable import find_resizable
 from widthwise.objectives.held_objects import hold, release
+from widthwise.objectives.training.step import TensorSpec
+from widthwise.objectives.user_code import load_object
 from widthwise.search.errors import SpecError
-from widthwise.search.export.model_source import MARK, local_sources, model_source
+from widthwise.search.export.model_source import (
+    MARK,
+    DiscoveredModel,
+    local_sources,
+    model_source,
+)
+from widthwise.search.export.source_check import build_failure
 from widthwise.search.spec.spec import Spec, parse_spec
 
 
@@ -80,12 +89,12 @@ def test_a_file_of_the_same_name_builds_with_the_widths(tmp_path: Path) -> None:
     assert names["build"]() == [("a", 4)]
     assert names["build"]({"a": 2}) == [("a", 2)]
     assert MARK in source.text.splitlines()[0]
-    assert source.needs is None
+    assert source.needs == ()
 
 
 def test_an_installed_module_is_imported_and_said_to_be_needed(tmp_path: Path) -> None:
     source = model_source(spec("torch.nn:Identity"), tmp_path, {"a": 4}, family_options={})
-    assert source.needs == "torch"
+    assert source.needs == ("torch",)
     assert not source.copies
     names: dict[str, Any] = {}
     exec(compile(source.text, "model.py", "exec"), names)
@@ -99,3 +108,58 @@ def test_an_object_of_a_program_has_no_file(tmp_path: Path) -> None:
             model_source(spec(reference), tmp_path, {"a": 4}, family_options={})
     finally:
         release([reference])
+
+
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, hidden=8, activation=nn.ReLU):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, hidden), nn.Linear(hidden, 3)
+        self.activation = activation()
+
+    def forward(self, x):
+        return self.second(self.activation(self.first(x)))
+
+def make_model():
+    return Net(hidden=12)
+
+def make_stack():
+    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+"""
+
+
+@pytest.mark.parametrize(("name", "by_call"), [("make_model", True), ("make_stack", False)])
+def test_a_discovered_model_is_built_by_its_call_or_by_us(
+    tmp_path: Path, name: str, by_call: bool
+) -> None:
+    write(tmp_path, net=NET)
+    inputs = (TensorSpec(shape=(4,)),)
+    resizable = find_resizable(load_object(f"net.py:{name}", tmp_path), inputs)
+    (group,) = resizable.discovery.groups
+    widths = {group.name: 5}
+    assert (resizable.call(widths) is not None) == by_call
+    source = model_source(
+        spec("net.py:make_model"),
+        tmp_path,
+        widths,
+        family_options={},
+        discovered=DiscoveredModel(
+            reference=f"net.py:{name}",
+            call=resizable.call(widths),
+            inputs=inputs,
+            options={"only": (), "keep": (), "per_layer": False},
+        ),
+    )
+    assert source.needs == (() if by_call else ("widthwise",))
+    assert ("Net(" in source.text) == by_call
+    out = tmp_path / "out"
+    for target, original in source.copies.items():
+        (out / target).parent.mkdir(parents=True)
+        (out / target).write_bytes(original.read_bytes())
+    (out / "model.py").write_text(source.text, encoding="utf-8")
+    layers = ("first", "second") if by_call else ("0", "2")
+    expected = {f"{layers[0]}.weight": (5, 4), f"{layers[0]}.bias": (5,)}
+    expected |= {f"{layers[1]}.weight": (3, 5), f"{layers[1]}.bias": (3,)}
+    assert build_failure(out / "model.py", expected) is None
