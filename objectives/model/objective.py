@@ -20,7 +20,7 @@ from ..data.streams.samples import first_rows, has_label_columns, input_shape
 from ..data.streams.source import BatchData
 from ..errors import MetricError, ModelError, describe_error, describe_type
 from ..user_code import load_object, user_errors
-from .family_registry import check_family
+from .family_registry import FAMILIES, check_family
 from .lazy import has_lazy_layers, materialise_lazy_layers
 from .losses import (
     LOSSES,
@@ -245,18 +245,8 @@ def _resolve_builder(
     base: Path,
 ) -> tuple[str, Builder]:
     if family is not None:
-        shape, outputs = input_shape(data), data.outputs
-        if shape is None or outputs is None:
-            raise ModelError(
-                f"family '{family}' takes one tensor and gives an output for each class or "
-                f"quantity, and data '{data.name}' has "
-                f"{'several inputs' if shape is None else 'targets that do not say how many'}: "
-                "write a model of your own, as `build`."
-            )
-        family_spec = check_family(family, options, shape)
-        facts: dict[str, Any] = {"input_shape": shape, "outputs": outputs}
-        if family_spec.reads_sequences:
-            facts |= _sequence_facts(family, data)
+        family_spec = check_family(family, options, input_shape(data))
+        facts = family_facts(family, data)
 
         def build_from_family(widths: Mapping[str, int]) -> nn.Module:
             return family_spec.build(widths, **facts, **options)
@@ -271,6 +261,24 @@ def _resolve_builder(
     if isinstance(build, str):
         return build, load_object(build, base)
     return getattr(build, "__name__", type(build).__name__), build
+
+
+def family_facts(family: str, data: Data | BatchData) -> dict[str, Any]:
+    """Return what the builder of a family is told of the data, by keyword.
+
+    Raises:
+        ModelError: The data is none that a family takes.
+    """
+    shape, outputs = input_shape(data), data.outputs
+    if shape is None or outputs is None:
+        raise ModelError(
+            f"family '{family}' takes one tensor and gives an output for each class or "
+            f"quantity, and data '{data.name}' has "
+            f"{'several inputs' if shape is None else 'targets that do not say how many'}: "
+            "write a model of your own, as `build`."
+        )
+    facts: dict[str, Any] = {"input_shape": shape, "outputs": outputs}
+    return facts | _sequence_facts(family, data) if FAMILIES[family].reads_sequences else facts
 
 
 def _sequence_facts(family: str, data: Data | BatchData) -> dict[str, Any]:

@@ -24,7 +24,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ...objectives.data.streams.samples import first_rows, input_shape
+from ...objectives.data.streams.samples import first_rows
+from ...objectives.model.objective import family_facts
 from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.randomness import Randomness
 from ...storage.database.database import Database, resolve_url
@@ -254,13 +255,10 @@ def _failure(subject: Subject, folder: Path) -> str | None:
 def _family_options(subject: Subject) -> dict[str, Any]:
     """Return what a family's builder is called with, besides the widths."""
     objective = subject.problem.loop_objective
-    if objective is None or subject.evidence.spec.model.family is None:
+    model = subject.evidence.spec.model
+    if objective is None or model.family is None:
         return {}
-    return {
-        "input_shape": input_shape(objective.data),
-        "outputs": objective.data.outputs,
-        **subject.evidence.spec.model.options,
-    }
+    return {**family_facts(model.family, objective.data), **model.options}
 
 
 def _write(
