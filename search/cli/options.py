@@ -174,12 +174,13 @@ def _console_columns(is_terminal: bool) -> int | None:
     return None if is_terminal or "COLUMNS" in os.environ else _DEFAULT_COLUMNS
 
 
-def parse_widths(flag: str, text: str) -> dict[str, int]:
+def parse_widths(flag: str, text: str, *, smallest: int = 1) -> dict[str, int]:
     """Parse `a=64,b=32` as widths by name.
 
     Args:
         flag: What it was given for.
         text: As it was given.
+        smallest: 0 where the space says afterwards which widths may be absent.
 
     Raises:
         SpecError: A part is no NAME=NUMBER, or a name stands twice.
@@ -194,7 +195,7 @@ def parse_widths(flag: str, text: str) -> dict[str, int]:
         if match[1] in widths:
             raise SpecError(f'{flag}: "{match[1]}" stands twice; give each width once')
         widths[match[1]] = parse_int_option(
-            f"{flag}: {match[1]}", match[2], minimum=1, maximum=MAX_WIDTH
+            f"{flag}: {match[1]}", match[2], minimum=smallest, maximum=MAX_WIDTH
         )
     return widths
 

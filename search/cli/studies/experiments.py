@@ -98,7 +98,7 @@ def sweep(
         )
     if rows is not None and values is not None:
         raise SpecError("--values goes with --width: give the shares as --rows 0.1,0.5,1")
-    fixed = parse_widths("--at", at or "")
+    fixed = parse_widths("--at", at or "", smallest=0)
     if width is not None and width in fixed:
         raise SpecError(f"--at: {width} is the width that moves; leave it out")
     database = open_database(storage)

@@ -51,7 +51,7 @@ def export(
     if widths is not None and trial is not None:
         raise SpecError("found both of --widths and --trial: give one of them")
     database = open_database(storage)
-    chosen = parse_widths("--widths", widths or "")
+    chosen = parse_widths("--widths", widths or "", smallest=0)
     if trial is not None:
         chosen = trial_widths(database, name, trial)
     exported = export_network(database, name, out, chosen, checkpoints=checkpoints)

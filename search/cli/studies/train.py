@@ -63,7 +63,7 @@ def train(
     if widths is not None and trial is not None:
         raise SpecError("found both of --widths and --trial: give one of them")
     database = open_database(storage)
-    chosen = parse_widths("--widths", widths or "")
+    chosen = parse_widths("--widths", widths or "", smallest=0)
     if trial is not None:
         chosen = trial_widths(database, name, trial)
     request = TrainingRequest(widths=chosen, epochs=epochs)
@@ -85,7 +85,7 @@ def _print_training(training: FinalTraining) -> None:
     if training.train is not None:
         judged += f" ({format_metric(training.train)} on rows it was trained on)"
     console.print(
-        f"{format_widths(training.widths)}, {training.epochs:,} epochs in "
+        f"{format_widths(training.widths)}, {training.epochs:,} epoch{'s' if training.epochs > 1 else ''} in "
         f"{training.seconds:.3g} s: {judged}.",
         style="bold",
         markup=False,

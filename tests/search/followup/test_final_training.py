@@ -179,6 +179,7 @@ def test_the_command_that_goes_on_is_the_one_that_was_given() -> None:
         (["train", "nobody"], "nobody"),
         (["train", "iris", "--widths", "z=4"], '--widths: found "z", expected some of the widths'),
         (["train", "iris", "--widths", "a=5,b=2"], "--widths: width 'a' is 5"),
+        (["train", "iris", "--widths", "a=0,b=2"], "--widths: width 'a' is 0"),
         (["train", "iris", "--trial", "99"], "--trial: found 99, expected a trial of iris"),
         (["train", "iris", "--trial", "1", "--widths", "a=4"], "found both of --widths and --t"),
         (["train", "iris", "--epochs", "0"], "--epochs"),
