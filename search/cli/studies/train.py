@@ -84,8 +84,9 @@ def _print_training(training: FinalTraining) -> None:
     )
     if training.train is not None:
         judged += f" ({format_metric(training.train)} on rows it was trained on)"
+    epochs = "epoch" if training.epochs == 1 else "epochs"
     console.print(
-        f"{format_widths(training.widths)}, {training.epochs:,} epoch{'s' if training.epochs > 1 else ''} in "
+        f"{format_widths(training.widths)}, {training.epochs:,} {epochs} in "
         f"{training.seconds:.3g} s: {judged}.",
         style="bold",
         markup=False,
