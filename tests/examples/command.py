@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from widthwise.objectives.loop.train import train
+from widthwise.search.problem.build import load_objective, proxy_settings
+from widthwise.search.spec.spec import load_spec
 from widthwise.tests.command_line import run_in_process
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -21,9 +25,8 @@ def run_example(name: str, folder: Path, *, trials: int = 2) -> dict[str, Any]:
         folder: Where it is copied, and where its database lies.
         trials: Trainings.
     """
-    for file in (EXAMPLES / f"{name}.toml", EXAMPLES / f"{name}.py"):
-        if file.exists():  # a spec with a family and built-in data needs no code
-            shutil.copy(file, folder)
+    for suffix in (".toml", ".py"):
+        shutil.copy(EXAMPLES / f"{name}{suffix}", folder)
     options = ["--trials", trials, "--workers", "1", "--no-confirm", "--json"]
     storage = ["--storage", "sqlite:///studies.db"]
     done = run_in_process(
@@ -34,6 +37,15 @@ def run_example(name: str, folder: Path, *, trials: int = 2) -> dict[str, Any]:
     report: dict[str, Any] = done.json
     assert report["trials"]["complete"] == trials, done.err
     return report
+
+
+def train_example(name: str, widths: Mapping[str, int]) -> float:
+    """Return the metric of one training of an example, without the search around it."""
+    spec = load_spec(EXAMPLES / f"{name}.toml")
+    assert spec.to_space().explain(widths) is None
+    objective = load_objective(spec, EXAMPLES)
+    settings = proxy_settings(spec, objective.data)
+    return train(objective, widths, settings, seed=0).value
 
 
 def load_example(name: str) -> ModuleType:
