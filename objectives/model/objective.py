@@ -212,8 +212,16 @@ def make_objective(
     if metric is None:
         metric = default_metric(data.task, loss_name, targets, loss_function)
 
+    def aligned_loss(output: Any, given: Any) -> Tensor:
+        if isinstance(given, Tensor):
+            output = align_to_targets(output, given, Task.REGRESSION)
+        return loss_function(output, given)
+
+    # As `ModuleObjective.loss` has it: a column of outputs would be broadcast to a row of targets.
+    validation_loss = aligned_loss if data.task == Task.REGRESSION else loss_function
+
     def bound(one: Metric) -> Metric:
-        one = bind_loss(one, loss_name, loss_function)
+        one = bind_loss(one, loss_name, validation_loss)
         return bind_targets(one, targets) if data.task == Task.CLASSIFICATION else one
 
     return ModuleObjective(

@@ -111,12 +111,14 @@ def test_an_impossible_objective_is_refused(
 
 @pytest.mark.parametrize("squeeze", [False, True])
 def test_a_column_of_outputs_meets_a_row_of_targets(squeeze: bool, diabetes: Data) -> None:
-    objective = make_objective(family="mlp", data=diabetes, base=BASE)
+    further = [METRICS["loss"]]
+    objective = make_objective(family="mlp", data=diabetes, reported=further, base=BASE)
     output = torch.randn(diabetes.validation.targets.shape)
     shaped = output if squeeze else output[:, None]
     targets = diabetes.validation.targets
     expected = (output - targets).square().mean()
     torch.testing.assert_close(objective.loss(shaped, targets), expected)
+    assert objective.reported[0](shaped, targets) == pytest.approx(float(expected))
     perfect = targets if squeeze else targets[:, None]
     assert evaluate_metric(objective, perfect, targets) == 1.0
 
