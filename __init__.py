@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .objectives.own_training.trial import Trial
     from .search.errors import SearchError
     from .search.export.export import Exported, export
+    from .search.python.discover import DiscoveredModel, discover
     from .search.python.result import SearchResult
     from .search.python.search import search
     from .search.sampler.optuna_sampler import WidthSampler
@@ -43,6 +44,7 @@ _HOMES = {
     "objectives.own_training.trial": ("Trial",),
     "search.errors": ("SearchError",),
     "search.export.export": ("Exported", "export"),
+    "search.python.discover": ("DiscoveredModel", "discover"),
     "search.python.result": ("SearchResult",),
     "search.space.limits": ("Limits",),
     "search.sampler.optuna_sampler": ("WidthSampler",),
@@ -57,6 +59,7 @@ __all__ = [
     "CostModel",
     "Costs",
     "Data",
+    "DiscoveredModel",
     "Divisible",
     "Exported",
     "Limits",
@@ -77,6 +80,7 @@ __all__ = [
     "Width",
     "WidthSampler",
     "count_costs",
+    "discover",
     "export",
     "load_spec",
     "parse_spec",

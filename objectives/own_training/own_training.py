@@ -60,7 +60,7 @@ def load_own_training(
     *,
     metric: str | None,
     direction: Direction | None,
-    build: str | None = None,
+    build: str | Callable[[Mapping[str, int]], nn.Module] | None = None,
     inputs: tuple[TensorSpec, ...] | None = None,
 ) -> OwnTraining:
     """Return the training that a spec names.
@@ -70,7 +70,7 @@ def load_own_training(
         base: Folder that references are relative to.
         metric: Name of what it reports; None for "value".
         direction: Whether more or less of it is better; None where the name says so.
-        build: Reference of a builder for the costs; None where there is none.
+        build: A builder for the costs, or a reference to one; None where there is none.
         inputs: What its model is called with.
 
     Raises:
@@ -84,8 +84,8 @@ def load_own_training(
         name=reference,
         function=function,
         metric=reported_metric(metric, direction),
-        model_name=build,
-        builder=None if build is None else load_object(build, base),
+        model_name=build if isinstance(build, str) else getattr(build, "__name__", None),
+        builder=load_object(build, base) if isinstance(build, str) else build,
         inputs=inputs,
     )
 

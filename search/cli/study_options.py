@@ -207,6 +207,12 @@ class StudyRequest:
             device=None if device is None else device_kind(device),
             limits={cost.name: getattr(self.limits, flag) for flag, cost in _LIMIT_FLAGS.items()},
         )
+        model = sections.get("model")
+        if isinstance(model, dict) and "discover" in model:
+            from ..discovery.ranges import with_ranges  # it loads torch
+
+            with prefix_errors(source):
+                sections = with_ranges(sections, base_folder)
         parsed_spec = parse_spec(sections, source=source)
         with nullcontext() if self.spec is None else prefix_errors(source):
             return create_or_join_study(

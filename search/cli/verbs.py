@@ -5,7 +5,7 @@ the command line itself is said in one sentence, as any other error; `--debug` s
 One module a group of verbs, in two rooms. `studies`: `run` (run, submit, resume, worker),
 `confirm`, `control` (pause, continue, cancel), `status`, `report` (best, report, dashboard),
 `experiments` (sweep, refine), `train`, `export` and `database` (db upgrade). `models`: `cost`,
-`check` (check, init), `suggest` and `diagnose`.
+`check`, `init`, `discover`, `suggest` and `diagnose`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...objectives.interrupt import note_interrupts
 from ...storage.database.password import hide_secrets
 from ..errors import ExitCode, SpecError
 from ..printable import escape_controls, redact_urls
-from .models import check, cost, diagnose, suggest
+from .models import check, cost, diagnose, discover, init, suggest
 from .studies import confirm, control, database, experiments, export, report, run, status, train
 
 app = typer.Typer(
@@ -44,6 +44,8 @@ for module in (
     export,
     cost,
     check,
+    init,
+    discover,
     suggest,
     diagnose,
     database,

@@ -46,6 +46,7 @@ from ...objectives.training.optimizer import make_adamw
 from ...objectives.training.settings import Halving, ProxySettings, resolve_device
 from ...objectives.training.step import StepSpec, TensorSpec, batch_specs
 from ...objectives.user_code import load_object
+from ..discovery.builder import model_builder
 from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import Space
@@ -172,7 +173,7 @@ def load_objective(
         reported = load_reported(proxy.report or (), folder)
     with prefix_errors("model"):
         objective = make_objective(
-            build=spec.model.build,
+            build=model_builder(spec, folder, data),
             family=spec.model.family,
             options=spec.model.options,
             data=data,
@@ -221,12 +222,9 @@ def _data_options(spec: Spec) -> dict[str, Any]:
 
 def _stream_options(spec: Spec) -> StreamOptions:
     """Return what a spec says of data that comes in batches."""
-    proxy = spec.proxy
-    return StreamOptions(
-        batch_size=proxy.batch_size,
-        steps_per_epoch=proxy.steps_per_epoch,
-        model_loss=proxy.loss == "model",
-    )
+    size, steps = spec.proxy.batch_size, spec.proxy.steps_per_epoch
+    model_loss = spec.proxy.loss == "model"
+    return StreamOptions(batch_size=size, steps_per_epoch=steps, model_loss=model_loss)
 
 
 def _stated_task(spec: Spec) -> Task | None:
@@ -389,7 +387,7 @@ def counted_builder(
     Args:
         objective: What is trained.
         step: Its training step.
-        build: Of another model that is trained in the same way; None for the objective's own.
+        build: Of another model, trained in the same way; None for the objective's own.
     """
     chosen = build or objective.build
     return chosen if isinstance(objective, OwnTraining) else trained_builder(chosen, step)

@@ -29,12 +29,13 @@ from ...objectives.cost.user_costs import UserCostModel, UserCosts
 from ...objectives.training.settings import ProxySettings, resolve_device
 from ...objectives.training.step import StepSpec
 from ...objectives.user_code import load_object
+from ..discovery.ranges import load_complete_spec
 from ..errors import SpecError
 from ..space.limits import Limits
 from ..space.space import MAX_ENUMERATED, Space
 from ..space.width import MAX_WIDTH
 from ..spec.device import device_kind
-from ..spec.spec import Spec, load_spec, with_memory_for
+from ..spec.spec import Spec, with_memory_for
 from .build import (
     Trained,
     counted_builder,
@@ -209,7 +210,8 @@ def from_spec(path: Path, memory_for: str | None = None) -> CostSurvey:
         SpecError: The spec is wrong.
         ObjectiveError: The user's code or data does not work.
     """
-    spec, folder = with_memory_for(load_spec(path), memory_for), path.resolve().parent
+    folder = path.resolve().parent
+    spec = with_memory_for(load_complete_spec(path), memory_for)
     objective, settings = _load_counted(spec, folder)
     step = step_spec(objective, settings, spec.limits.memory_for)
     space = spec.to_space()

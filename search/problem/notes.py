@@ -1,6 +1,6 @@
 """What was recognised of a problem, in sentences for people.
 
-Entry point: `problem_notes`.
+Entry points: `problem_notes`, `predicted_time`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from ...objectives.data.streams.source import BatchData
 from ...objectives.model.metrics import imbalance_note
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.training.settings import resolve_device
+from ..sampler.baselines import TODAY
 from ..spec.device import device_kind
-from ..units import format_memory
+from ..units import format_duration, format_memory
 from .build import counted_builder, step_spec
 from .own_training import own_epochs
 from .problem import Problem
@@ -44,6 +45,43 @@ def problem_notes(problem: Problem) -> list[str]:
         *_memory_note(problem),
         *_memory_for_note(problem),
     ]
+
+
+def predicted_time(problem: Problem) -> list[str]:
+    """Return a sentence on how long the search may take, for a model that is discovered.
+
+    A step of today's model, or of the largest that fits, is trained and measured.
+    """
+    objective, settings = problem.loop_objective, problem.settings
+    if objective is None or problem.spec.model.discover is None:
+        return []
+    today = problem.spec.references.get(TODAY)
+    widths = dict(today) if isinstance(today, dict) else {}
+    widths = widths or dict(problem.suggester.baselines[0].widths)
+    step = step_spec(objective, settings)
+    build, device = counted_builder(objective, step), resolve_device(settings.device)
+    seconds = measure_step(lambda: build(widths), step, device).seconds
+    steps = (
+        settings.epochs
+        * settings.splits
+        * steps_per_epoch(objective.data, settings.folds, settings.batch_size, settings.train_share)
+    )
+    trials = problem.spec.study.trials
+    model = "today's model" if isinstance(today, dict) else "the largest that fits"
+    return [
+        f"a training step of {model} took {format_duration(seconds)} here: at most "
+        f"{_format_time(seconds * steps)} for a trial of that size, and "
+        f"{_format_time(seconds * steps * trials)} for {trials:,} trials on one worker; smaller "
+        "candidates, and trainings that end early, take less"
+    ]
+
+
+def _format_time(seconds: float) -> str:
+    """Return a time that is waited for: seconds, minutes or hours."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:,.0f} h"
 
 
 def _imbalance_note(objective: ModuleObjective) -> list[str]:

@@ -1,19 +1,17 @@
 """A problem whose training is the user's own: what stands for model, data and the loop's settings.
 
-Entry points: `load_own`, `own_settings`, `own_epochs`, `own_step`; `input_spec`.
+Entry points: `load_own`, `own_settings`, `own_epochs`, `own_step`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from ...objectives.errors import ObjectiveError
 from ...objectives.own_training.own_training import OwnTraining, load_own_training
 from ...objectives.training.settings import Halving, ProxySettings, resolve_device
-from ...objectives.training.step import StepSpec, TensorSpec
-from ..spec.input_shape import parse_input_shape
+from ...objectives.training.step import StepSpec
+from ..discovery.builder import input_spec, model_builder
 from ..spec.spec import Spec
 
 
@@ -31,7 +29,7 @@ def load_own(spec: Spec, folder: Path) -> OwnTraining:
             folder,
             metric=proxy.metric,
             direction=proxy.direction,
-            build=model.build,
+            build=model_builder(spec, folder),
             inputs=None if model.inputs is None else tuple(map(input_spec, model.inputs)),
         )
     except ObjectiveError as error:
@@ -75,13 +73,3 @@ def own_step(own: OwnTraining, settings: ProxySettings) -> StepSpec:
         autocast=settings.autocast,
         accumulate=settings.accumulate,
     )
-
-
-def input_spec(text: str) -> TensorSpec:
-    """Return the spec of an input that is written as `3x32x32` or `128:int64`.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    shape = parse_input_shape(text)
-    return TensorSpec(shape=shape.sizes, dtype=getattr(torch, shape.type_name))

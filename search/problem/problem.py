@@ -303,6 +303,7 @@ def problem_fingerprint(spec: Spec, folder: Path) -> str:
     proxy = spec.proxy
     references = (
         spec.model.build,
+        spec.model.discover,
         spec.model.costs,
         proxy.loss,
         proxy.metric,

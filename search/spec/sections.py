@@ -55,6 +55,13 @@ def _importable_reference(value: object) -> object:
 Reference = Annotated[str, BeforeValidator(_importable_reference), Field(min_length=1)]
 """`FILE.py:name`, `package.module:name` or a word; a module-level function is turned into one."""
 
+Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1)]] | None,
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+"""Patterns of dotted paths of layers, with * and ?; one may stand without brackets."""
+
 if TYPE_CHECKING:
     CostName = str
     FamilyName = str
@@ -133,9 +140,17 @@ def _check_input_shape(text: str) -> str:
 
 
 class ModelSection(Section):
-    """`[model]`: the user's `build(widths) -> nn.Module`, or a built-in family with its options."""
+    """`[model]`: the user's `build(widths) -> nn.Module`, her model as it is, or a family."""
 
     build: Reference | None = None
+    discover: Reference | None = None
+    """`make_model() -> nn.Module`: a model that exists, whose widths are discovered."""
+    only: Patterns = None
+    """Of `discover`: patterns of the layers that give the widths to be searched."""
+    keep: Patterns = None
+    """Of `discover`: patterns of layers whose sizes stay."""
+    per_layer: bool | None = None
+    """Of `discover`: whether widths of repeated blocks are searched apart."""
     family: FamilyName | None = None
     activation: str | None = None
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
@@ -148,18 +163,38 @@ class ModelSection(Section):
         Field(min_length=1),
         BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     ] = None
-    """Shapes of what `build`'s model is called with, one sample each, where no data says so."""
+    """Shapes of what the model is called with, one sample each, where no data says so; in a file
+    `input` is another word for it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_input(cls, values: Any) -> Any:
+        """Write `input` as `inputs`."""
+        if not isinstance(values, dict) or "input" not in values or "inputs" in values:
+            return values
+        return {"inputs" if key == "input" else key: value for key, value in values.items()}
 
     @model_validator(mode="after")
     def _check_source(self) -> ModelSection:
-        if self.build is not None and self.family is not None:
-            raise ValueError("expected either build or family, found both")
-        if self.build is not None and self.options:
+        sources = [name for name in ("build", "discover", "family") if getattr(self, name)]
+        if len(sources) > 1:
             raise ValueError(
-                f"{', '.join(self.options)} goes with a family, found build: "
-                "set it inside your build function"
+                f"expected either build, discover or family, found {' and '.join(sources)}"
             )
+        if self.family is None and sources and self.options:
+            raise ValueError(
+                f"{', '.join(self.options)} goes with a family, found {sources[0]}: "
+                "set it inside your function"
+            )
+        for name in ("only", "keep", "per_layer"):
+            if self.discover is None and getattr(self, name) is not None:
+                raise ValueError(f"{name} goes with discover, found none")
         return self
+
+    @property
+    def has_builder(self) -> bool:
+        """Whether models come from the user's own code."""
+        return self.build is not None or self.discover is not None
 
     @property
     def has_alike_layers(self) -> bool:

@@ -73,9 +73,9 @@ class Spec(Section):
     def _check_model(self) -> Spec:
         if self.proxy.train is not None:
             self._check_own_training()
-        elif self.model.build is None and self.model.family is None:
-            raise ValueError("model: expected either build or family, found neither")
-        elif self.model.inputs is not None:
+        elif not self.model.has_builder and self.model.family is None:
+            raise ValueError("model: expected either build, discover or family, found none")
+        elif self.model.inputs is not None and self.model.discover is None:
             raise ValueError(
                 "model.inputs goes with train in [proxy]: otherwise the data says what the model "
                 "is called with"
@@ -95,15 +95,20 @@ class Spec(Section):
                 f"model: {', '.join(model.options)} goes with a family, found train in [proxy]: "
                 "take it away, and do inside your function what it would say"
             )
+        if model.discover is not None and model.inputs is None:
+            raise ValueError(
+                "model.inputs is missing: say what the model of discover is called with, as "
+                'inputs = "3x32x32" for one sample, so that its widths can be discovered'
+            )
         if model.build is not None and model.inputs is None and model.costs is None:
             raise ValueError(
                 "model.inputs is missing: say what the model of build is called with, as "
                 'inputs = "3x32x32" for one sample, so that its costs can be counted; or give '
                 "costs, a function of the widths"
             )
-        if model.inputs is not None and model.build is None:
+        if model.inputs is not None and not model.has_builder:
             raise ValueError("model.inputs goes with build, found none: name the builder, too")
-        if self.limits.measured_limits and (model.build is None or model.inputs is None):
+        if self.limits.measured_limits and (not model.has_builder or model.inputs is None):
             raise ValueError(
                 f"limits.{next(iter(self.limits.measured_limits))} is measured on the model, but "
                 "[model] names no build with its inputs; name them, or take the limit away"
@@ -136,7 +141,7 @@ class Spec(Section):
     def counts_costs(self) -> bool:
         """Whether anything is known of what candidates cost."""
         model = self.model
-        return any(source is not None for source in (model.build, model.family, model.costs))
+        return model.has_builder or model.family is not None or model.costs is not None
 
     @model_validator(mode="after")
     def _check_family_widths(self) -> Spec:
@@ -232,6 +237,22 @@ def parse_spec(values: Mapping[str, Any], *, source: str = "spec") -> Spec:
         return Spec.model_validate(dict(values))
     except ValidationError as error:
         raise SpecError("\n".join(error_messages(error, Spec, source))) from error
+
+
+def parse_model_section(values: Mapping[str, Any], *, source: str) -> ModelSection:
+    """Validate the section `[model]` alone.
+
+    Args:
+        values: Its keys.
+        source: What to call it in messages.
+
+    Raises:
+        SpecError: One line for each thing that is wrong, all at once.
+    """
+    try:
+        return ModelSection.model_validate(dict(values))
+    except ValidationError as error:
+        raise SpecError("\n".join(error_messages(error, ModelSection, source))) from error
 
 
 def load_spec(path: Path) -> Spec:

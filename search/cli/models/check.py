@@ -1,4 +1,4 @@
-"""The verbs that prepare a study: `check` and `init`."""
+"""The verb `check`: a spec or a data file tried out; nothing is trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..check_data import (
     print_description,
     spec_data,
 )
-from ..options import JsonOption, MemoryForOption, expand_options, stderr, stdout, write_json
+from ..options import JsonOption, MemoryForOption, expand_options, stdout, write_json
 from ..tables import print_table
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
+    """Add the verb to the command line."""
     app.command("check")(expand_options(check))
-    app.command("init")(init)
 
 
 CoordinatesOption = Annotated[
@@ -71,14 +70,16 @@ def check(
 
 def _check_spec(spec: Path, *, coordinates: bool, memory_for: str | None, as_json: bool) -> None:
     """Try a spec out; nothing is stored."""
+    from ...discovery.ranges import load_complete_spec
     from ...problem.build import prefix_errors
-    from ...problem.notes import problem_notes
+    from ...problem.notes import predicted_time, problem_notes
     from ...problem.problem import Problem
     from ...report.summary import cost_columns
-    from ...spec.spec import load_spec, with_memory_for
+    from ...spec.spec import with_memory_for
     from ...units import format_cost, format_widths
 
-    parsed_spec = with_memory_for(load_spec(spec), memory_for)
+    with prefix_errors(str(spec)):
+        parsed_spec = with_memory_for(load_complete_spec(spec), memory_for)
     with prefix_errors(str(spec)):
         problem = Problem.load(parsed_spec, spec.resolve().parent)
         if coordinates:
@@ -88,6 +89,11 @@ def _check_spec(spec: Path, *, coordinates: bool, memory_for: str | None, as_jso
     candidates = {
         "smallest": problem.space.as_mapping(problem.space.smallest()),
         "largest": problem.space.as_mapping(problem.space.largest()),
+        **{
+            name: reference
+            for name, reference in problem.spec.references.items()
+            if isinstance(reference, dict) and set(reference) == set(problem.space.names)
+        },
         **{baseline.name: baseline.widths for baseline in problem.suggester.baselines},
     }
     costs = {name: problem.exact_costs(widths) for name, widths in candidates.items()}
@@ -116,7 +122,7 @@ def _check_spec(spec: Path, *, coordinates: bool, memory_for: str | None, as_jso
     console = stdout()
     if data is not None:
         print_description(replace(data, notes=(), target_notes=()), most=MAX_LISTED_COLUMNS)
-    for note in problem_notes(problem):
+    for note in [*problem_notes(problem), *predicted_time(problem)]:
         console.print(escape_controls(note), markup=False)
     cost_titles = cost_columns(problem.limits.as_dict())
     print_table(
@@ -170,52 +176,3 @@ def _check_coordinates(problem: Problem, *, as_json: bool) -> None:
         raise SpecError(result.summary)
     if not as_json:
         stdout().print(result.summary, markup=False)
-
-
-def init(
-    path: Annotated[Path, typer.Argument(metavar="[FILE]")] = Path("widthwise.toml"),
-    *,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-) -> None:
-    """Write a spec to start from; it runs as it is."""
-    if path.exists() and not force:
-        raise SpecError(f"{path} exists already; choose another name, or --force to overwrite it")
-    try:
-        path.write_text(SPEC_TEMPLATE, encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"{path} cannot be written: {error.strerror}") from error
-    stderr().print(f"wrote {path}; `{format_command('check', path)}` tries it out", markup=False)
-
-
-SPEC_TEMPLATE = """\
-# How many neurons should each layer have?   widthwise run widthwise.toml --workers 2
-
-[study]
-name = "my-study"
-trials = 40                  # exact, over all workers and restarts; or "auto": ends itself
-# goal = "smallest"          # with target = 0.97: the cheapest that is good enough; or "front"
-
-[model]
-family = "mlp"               # or "cnn", "resnet", "transformer", "lstm"
-# build = "my_model.py:build"   # instead of a family: your build(widths) -> nn.Module
-
-[widths]
-hidden1 = { low = 16, high = 512, step = 16 }    # widths["hidden1"] in your build function
-hidden2 = { low = 16, high = 512, step = 16 }    # or [16, 32, 64], or { choices = [16, 32, 64] }
-order = "non-increasing"
-# hidden3 = { low = 16, high = 512, step = 16, optional = true }   # 0, too: the layer is absent
-# tie = [["encoder", "decoder"]]
-# divisible = { d_model = "heads" }
-
-[limits]                     # hard: no training is ever spent on a candidate that breaks one
-flops = "200k"               # forward, per sample; FLOPs = 2 × MACs
-parameters = "100k"
-train_memory = "4 MiB"       # peak of one training step at the proxy's batch size
-
-[proxy]
-data = "digits"              # or FILE.csv/.parquet/.npz with target = "column", or module:function
-metric = "accuracy"
-# report = ["f1"]            # further metrics, recorded beside it
-batch_size = 64
-# epochs = 20                # at most; by default as many as 3,000 steps take, and at least 20
-"""

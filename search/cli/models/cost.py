@@ -327,7 +327,7 @@ def parse_input(text: str) -> TensorSpec:
     Raises:
         SpecError: It is neither.
     """
-    from ...problem.own_training import input_spec
+    from ...discovery.builder import input_spec
 
     try:
         return input_spec(text)

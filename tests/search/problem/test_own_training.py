@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 from widthwise.objectives.errors import MetricError, ObjectiveError
+from widthwise.search.discovery.builder import input_spec
 from widthwise.search.errors import SpecError
-from widthwise.search.problem.own_training import input_spec, own_epochs
+from widthwise.search.problem.own_training import own_epochs
 from widthwise.search.problem.problem import Problem, problem_fingerprint
 from widthwise.search.spec.spec import parse_spec
 from widthwise.tests.command_line import run_in_process
