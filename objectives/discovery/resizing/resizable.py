@@ -24,7 +24,8 @@ from contextlib import redirect_stdout
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from ...errors import ObjectiveError
+from ...errors import ModelError, ObjectiveError
+from ...model.lazy import has_lazy_layers
 from ...trace.fake_model import FakeCPU, fake_model
 from ...trace.flops import fused_encoder_disabled
 from ...trace.trace import isolated_torch_state, silence_fake_tensor_warnings
@@ -94,11 +95,21 @@ def find_resizable(
 def _recorded(
     factory: Callable[..., nn.Module], discovery: Discovery, step: StepSpec
 ) -> tuple[Construction, Discovery]:
-    """Return how the model comes about, and the discovery with its lists of blocks."""
+    """Return how the model comes about, and the discovery with its lists of blocks.
+
+    Raises:
+        ModelError: It has lazy layers, which have no weights yet where they are resized.
+    """
     recorded: list[Construction] = []
 
     def build() -> nn.Module:
         construction, model = record(factory)
+        if has_lazy_layers(model):
+            raise ModelError(
+                "the model has lazy layers, which have no sizes before the first call and cannot "
+                "be built at others: give these layers what they read, as nn.Linear(8, 16) for "
+                "nn.LazyLinear(16)."
+            )
         recorded.append(construction)
         return model
 

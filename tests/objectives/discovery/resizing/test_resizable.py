@@ -349,3 +349,11 @@ def test_a_module_is_left_as_it_is_and_its_resized_ones_start_afresh() -> None:
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def test_lazy_layers_are_refused_in_a_sentence() -> None:
+    def lazy() -> nn.Module:
+        return nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+
+    with pytest.raises(ModelError, match=r"^the model has lazy layers, .* as nn\.Linear\(8, 16\)"):
+        find_resizable(lazy, (ROWS,))
