@@ -56,7 +56,7 @@ def discovered(
     else:
         raise SpecError(
             'model.inputs is missing: say what the model is called with, as input = "3x32x32" for '
-            "one sample, so that its widths can be discovered"
+            "one sample, so that its widths can be discovered; or name them in [widths]"
         )
     make_model = load_object(model.discover, folder)
     patterns = tuple(model.only or ()), tuple(model.keep or ())

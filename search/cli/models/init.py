@@ -48,7 +48,8 @@ def init(
     """Write a spec to start from: one that runs as it is, or with --model one for your model."""
     if path.exists() and not force:
         raise SpecError(f"{path} exists already; choose another name, or --force to overwrite it")
-    misplaced = {"--data": data, "--target": target, "--input": input_shape}
+    misplaced: dict[str, object] = {"--data": data, "--target": target, "--input": input_shape}
+    misplaced["--per-layer"] = per_layer
     if model is None and (given := [flag for flag, value in misplaced.items() if value]):
         raise SpecError(f"{given[0]} goes with --model FILE.py:make_model, found none")
     if model is None:

@@ -99,6 +99,7 @@ def test_the_report_fits_eighty_columns(models: Any, monkeypatch: pytest.MonkeyP
         (["init", "--model", "net.py:make_model"], "--input"),
         (["init", "--model", "net.py:fixed", "--input", "64"], "no width to search"),
         (["init", "--data", "digits"], "--data goes with --model"),
+        (["init", "--per-layer"], "--per-layer goes with --model"),
     ],
 )
 def test_bad_input_is_a_sentence(models: Any, command: list[str], words: str) -> None:
