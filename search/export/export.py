@@ -30,13 +30,14 @@ from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.randomness import Randomness
 from ...storage.database.database import Database, resolve_url
 from ..command import format_command
+from ..discovery.builder import discovered
 from ..errors import SearchError, SpecError
 from ..followup.final_training import FinalTraining, find_trainings
 from ..followup.subject import Subject, load_subject, trial_widths
 from ..problem.build import step_spec
 from ..report.summary import build_summary
 from ..units import format_widths
-from .model_source import MARK, SOURCE_FOLDER, ModelSource, model_source
+from .model_source import MARK, SOURCE_FOLDER, DiscoveredModel, ModelSource, model_source
 from .onnx_file import OnnxFailure, write_onnx
 from .program import loading_program
 from .source_check import build_failure, tensor_shapes
@@ -158,7 +159,13 @@ def export_network(
             f"--out: {error.filename or folder} cannot be written ({error.strerror}); give a "
             "folder that you may write to"
         ) from error
-    if source is not None and (failure := _failure(subject, folder)) is not None:
+    failure = None if source is None else _failure(subject, folder)
+    if failure is not None and subject.evidence.spec.model.discover is not None:
+        # A name in the call may be none of the file's: then we build it, as in the search.
+        source = _model_source(subject, by_call=False)
+        (folder / MODEL).write_text(source.text, encoding="utf-8")
+        failure = _failure(subject, folder)
+    if failure is not None:
         (folder / MODEL).unlink()
         files.remove(MODEL)
         source = None
@@ -233,17 +240,38 @@ def _no_weights(subject: Subject, trainings: list[FinalTraining]) -> str:
     return f"no weights, and so no model.onnx: `{command}` trains them; export again then"
 
 
-def _model_source(subject: Subject) -> ModelSource:
+def _model_source(subject: Subject, *, by_call: bool = True) -> ModelSource:
     """Return the module that builds the network.
+
+    Args:
+        subject: The study, and the network's widths.
+        by_call: Whether a discovered model may be built by its constructor's call.
 
     Raises:
         SpecError: Nothing that a file can name builds it.
     """
+    spec, problem = subject.evidence.spec, subject.problem
+    model, objective = spec.model, problem.loop_objective
+    found = None
+    if model.discover is not None:
+        data = None if objective is None else objective.data
+        call = discovered(model, problem.folder, data).call(subject.widths) if by_call else None
+        found = DiscoveredModel(
+            reference=model.discover,
+            call=call,
+            inputs=step_spec(problem.objective, problem.settings).inputs,
+            options={
+                "only": tuple(model.only or ()),
+                "keep": tuple(model.keep or ()),
+                "per_layer": bool(model.per_layer),
+            },
+        )
     return model_source(
-        subject.evidence.spec,
-        subject.problem.folder,
+        spec,
+        problem.folder,
         subject.widths,
         family_options=_family_options(subject),
+        discovered=found,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,50 @@ def test_a_family_says_that_it_needs_us(iris_cli: CommandLine, tmp_path: Path) -
     sizes = [4, *result.json["widths"].values(), 3]
     shapes = [tuple(one.shape) for one in built.parameters() if one.ndim == 2]
     assert shapes == [(sizes[i + 1], sizes[i]) for i in range(3)]
+
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, hidden=8):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, hidden), nn.Linear(hidden, 3)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+def make_model():
+    return Net(hidden=12)
+
+def make_local():
+    class Local(Net):
+        pass
+    return Local(hidden=12)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "built_by"), [("make_model", "Net(hidden=7)"), ("make_local", "find_resizable")]
+)
+def test_a_model_that_was_discovered_comes_home(cli: CommandLine, name: str, built_by: str) -> None:
+    cli.write("net.py", NET)
+    spec = SPEC.replace("build =", "discover =").replace("model.py:build", f"net.py:{name}")
+    cli.write("mine.toml", spec.replace("{ a = ", "{ first = "))
+    submitted = cli.run_in_process("submit", "mine.toml")
+    assert submitted.code == 0, submitted.err
+    out = cli.folder / "out"
+    result = cli.run_in_process("export", "mine", "--widths", "first=7", "--out", out, "--json")
+    assert result.code == 0, result.err
+    assert built_by in (out / "model.py").read_text()
+    lines = result.json["program"].replace("print(", "print(network.state_dict(), ")
+    done = subprocess.run(
+        [sys.executable, "-c", lines], cwd=out, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    names: dict[str, Any] = runpy.run_path(str(out / "model.py"))
+    shapes = {key: tuple(value.shape) for key, value in names["build"]().state_dict().items()}
+    assert shapes == {
+        "first.weight": (7, 4), "first.bias": (7,), "second.weight": (3, 7), "second.bias": (3,)
+    }  # fmt: skip
