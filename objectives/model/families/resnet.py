@@ -2,8 +2,9 @@
 
 Each stage has one width, its channels, and `depth` blocks of two 3x3 convolutions with batch norm
 (He et al., Deep Residual Learning for Image Recognition, 2016). From the second stage on the first
-block halves the sides while they are 4 or more, and where the shape changes its shortcut is a 1x1
-convolution.
+block halves the sides while they are 4 or more, and its shortcut is a 1x1 convolution, between
+equal channels, too: so all candidates have the same layers, muP holds for all of them, and no cost
+falls where a width grows.
 
     widths: the channels of each stage, in their order; depth, the blocks of a stage
 
@@ -52,7 +53,8 @@ def build_resnet(
             sides = [(side + 1) // 2 for side in sides]
         for block in range(blocks):
             stride = 2 if halves and block == 0 else 1
-            layers.append(ResidualBlock(in_channels, width, stride, activation))
+            projects = stage > 0 and block == 0
+            layers.append(ResidualBlock(in_channels, width, stride, activation, projects=projects))
             in_channels = width
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if dropout:
@@ -62,16 +64,18 @@ def build_resnet(
 
 @final
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Two 3x3 convolutions beside a shortcut: the identity, or a projection."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, activation: str) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, activation: str, *, projects: bool
+    ) -> None:
         super().__init__()
         self.first = nn.Sequential(
             *_convolution(in_channels, channels, stride), ACTIVATIONS[activation]()
         )
         self.second = nn.Sequential(*_convolution(channels, channels))
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != channels:
+        if projects:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(in_channels, channels, kernel_size=1, stride=stride, bias=False),
                 nn.BatchNorm2d(channels),

@@ -29,7 +29,21 @@ def test_stages_halve_the_side_while_it_is_four_or_more(side: int, strides: list
 
 
 def test_a_block_whose_convolutions_are_zero_passes_its_inputs_on() -> None:
-    block = ResidualBlock(4, 4, 1, "relu").eval()
+    block = ResidualBlock(4, 4, 1, "relu", projects=False).eval()
     nn.init.zeros_(block.second[0].weight)
     x = torch.randn(2, 4, 5, 5)
     assert torch.equal(block(x), x.relu())
+
+
+@pytest.mark.parametrize("side", [8, 3], ids=["halved", "not halved"])
+def test_candidates_have_the_same_layers_and_grow_with_their_widths(side: int) -> None:
+    """Whether two stages have equal channels or not."""
+
+    def parameters(*channels: int) -> dict[str, int]:
+        widths = {f"channels{stage}": width for stage, width in enumerate(channels)}
+        model = build_resnet(widths, input_shape=(1, side, side), outputs=2)
+        return {name: parameter.numel() for name, parameter in model.named_parameters()}
+
+    below, equal, above = parameters(4, 4, 3), parameters(4, 4, 4), parameters(4, 4, 5)
+    assert below.keys() == equal.keys() == above.keys()
+    assert sum(below.values()) < sum(equal.values()) < sum(above.values())
