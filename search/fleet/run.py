@@ -186,7 +186,8 @@ def _report_end(
         return 0
     ending = "cancelled" if cancelled else "stopped"
     going_on = f"`{command or continue_command(study.name, study.kind)}` goes on"
-    if cancelled and command is not None:  # which leaves a cancelled study as it is
+    # A Python call leaves a cancelled search as it is; a follow-up's command opens its own.
+    if cancelled and command is not None and study.kind is None:
         going_on = f"`{format_command('continue', study.name)}` opens it again, then {going_on}"
     console.print(
         f"{ending} with {finished_trials} of {budget} trials done; {going_on}",
