@@ -208,7 +208,7 @@ class LayersDiagnosis:
 
     def _layer_sentence(self, layer: LayerDiagnosis) -> str:
         if layer.width == ABSENT:
-            return f"{layer.layer.title} is absent (0): the network is better off without it."
+            return f"{layer.layer.title} is absent (0)."
         parts = []
         for verb, change in (
             ("a step wider", layer.step),

@@ -110,3 +110,13 @@ def test_json_is_plain_and_names_every_layer() -> None:
     values = diagnose(BALANCED, 0).to_json()
     assert values == json.loads(json.dumps(values, allow_nan=False))
     assert [layer["names"] for layer in values["layers"]] == [["h1"], ["h2"], ["h3"]]
+
+
+def test_of_an_absent_layer_nothing_is_claimed() -> None:
+    """Here it would help, by much: that it is absent says nothing of what it is worth."""
+    planted = Planted(
+        widths={"h1": RANGE, "h2": {**RANGE, "optional": True}},
+        truth=lambda w: 0.9 if w["h2"] else 0.5,
+    )
+    sentences = diagnose(planted, 0, h1=128, h2=0).sentences()
+    assert [each for each in sentences if each.startswith("h2")] == ["h2 is absent (0)."]
