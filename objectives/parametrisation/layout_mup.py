@@ -3,7 +3,7 @@
 A candidate without a layer (width 0), or of another depth, has other parameters, and others of them
 stand next to the inputs or the outputs. So muP is derived anew for each layout, from the same base
 with those layers: within a layout one rate is right for all widths, and at the base of each nothing
-changes.
+changes. Where no width of a layout varies, all its factors are 1.
 
 Entry points: `LayoutMup`, `layout_of`.
 """

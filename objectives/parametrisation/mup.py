@@ -47,6 +47,9 @@ from .standard import ParametrisationName
 
 ModelFactory = Callable[[Mapping[str, int]], nn.Module]
 
+NO_PARAMETER_FOLLOWS = "no parameter follows the widths"
+"""Why muP is not applied where all factors would be 1 anyway."""
+
 _UNKNOWN_FANS = Fans(1, 1)
 """Stands for the fans of a raw parameter, whose size has to be the same at all widths."""
 
@@ -111,6 +114,11 @@ class Mup:
         """Its name in a spec."""
         return "mup"
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether no parameter follows the widths: then every factor is 1."""
+        return {rule.role for rule in self.rules.values()} <= {Role.CONSTANT}
+
     @torch.no_grad()
     def initialise(self, model: nn.Module, widths: Mapping[str, int]) -> None:
         """Rescale a freshly built model's parameters in place; draws no random number.
@@ -172,6 +180,7 @@ def derive_mup(
     others: Sequence[Mapping[str, int]],
     *,
     inputs: Tensor | Batch | None = None,
+    may_be_constant: bool = False,
 ) -> Mup:
     """Return muP for a builder's models.
 
@@ -183,6 +192,7 @@ def derive_mup(
         others: Candidates that between them move every searched width, each by a factor of two or
             more and not all in step; small ones, as they are built.
         inputs: Two or more samples, `[rows, ...]` or a batch, by which attention is looked at.
+        may_be_constant: Whether no parameter has to follow the widths: then every factor is 1.
 
     Raises:
         MupInapplicable: muP cannot be applied to these models, with the reason.
@@ -193,8 +203,8 @@ def derive_mup(
     first_squares = [_mean_squares(model) for model in models]
     parameter_tables = [parameter_infos(model) for model in models]
     parameter_roles = infer_roles(parameter_tables)
-    if set(parameter_roles.values()) <= {Role.CONSTANT}:
-        raise MupInapplicable("no parameter follows the widths")
+    if not may_be_constant and set(parameter_roles.values()) <= {Role.CONSTANT}:
+        raise MupInapplicable(NO_PARAMETER_FOLLOWS)
     batch = Batch(args=(inputs,)) if isinstance(inputs, Tensor) else inputs
     require_fixed_head_size(models, batch)
     base_elements = [info.shape.numel() for (info, *_) in parameter_tables[0].values()]

@@ -15,7 +15,7 @@ from ...objectives.model.family_registry import FAMILIES
 from ...objectives.model.objective import ModuleObjective
 from ...objectives.parametrisation.errors import MupInapplicable
 from ...objectives.parametrisation.layout_mup import Layout, LayoutMup, layout_of
-from ...objectives.parametrisation.mup import Mup, derive_mup
+from ...objectives.parametrisation.mup import NO_PARAMETER_FOLLOWS, Mup, derive_mup
 from ...objectives.parametrisation.standard import Parametrisation, StandardParametrisation
 from ...objectives.training.settings import ProxySettings
 from ...objectives.user_code import user_code_location, user_errors
@@ -68,16 +68,28 @@ def _derive(
     inputs = first_rows(objective.data, 2)
     structural = structural_widths(spec)
 
-    def derive(layout_base: Mapping[str, int]) -> Mup:
-        probes = _probe_candidates(space, layout_base, structural)
-        return derive_mup(objective.build, layout_base, probes, inputs=inputs)
-
     bases = _layout_bases(space, base, structural)
-    if len(bases) == 1:
-        return derive(base)
-    return LayoutMup(
-        by_layout={layout: derive(row) for layout, row in bases.items()}, structural=structural
-    )
+
+    def derive(layout: Layout, layout_base: Mapping[str, int]) -> Mup:
+        probes = _probe_candidates(space, layout_base, structural)
+        # Without its only searched layer a network has one size: that ends muP for no other layout.
+        may_be_constant = len(bases) > 1 and (bool(probes) or not _varies(space, layout))
+        return derive_mup(
+            objective.build, layout_base, probes, inputs=inputs, may_be_constant=may_be_constant
+        )
+
+    by_layout = {layout: derive(layout, row) for layout, row in bases.items()}
+    if all(mup.is_constant for mup in by_layout.values()):
+        raise MupInapplicable(NO_PARAMETER_FOLLOWS)
+    if len(by_layout) == 1:
+        return next(iter(by_layout.values()))
+    return LayoutMup(by_layout=by_layout, structural=structural)
+
+
+def _varies(space: Space, layout: Layout) -> bool:
+    """Return whether a width other than those of the layout has more than one value."""
+    chosen = dict(layout)
+    return any(width.low < width.high for width in space.widths if width.name not in chosen)
 
 
 def structural_widths(spec: Spec) -> tuple[str, ...]:

@@ -158,6 +158,27 @@ def test_mup_is_derived_for_each_choice_of_layers() -> None:
         mup.learning_rate_factors({"a": 0, "b": 8, "c": 8})
 
 
+def test_layers_of_one_size_end_mup_for_no_others() -> None:
+    """Where b is absent, the fixed a is all that is left."""
+    widths = {"a": 64, "b": {"low": 16, "high": 128, "step": 16, "optional": True}}
+    spec = spec_of(widths=widths)
+    mup, _ = parametrise(spec, MLP, proxy_settings(spec, IRIS), spec.to_space())
+    assert mup.name == "mup"
+    assert set(mup.learning_rate_factors({"a": 64, "b": 0}).values()) == {1.0}
+    alone = spec_of(widths=widths | {"b": {"low": 16, "high": 128, "step": 16}})
+    expected, _ = parametrise(alone, MLP, proxy_settings(alone, IRIS), alone.to_space())
+    wide = {"a": 64, "b": 128}
+    assert mup.learning_rate_factors(wide) == expected.learning_rate_factors(wide)
+    assert min(mup.learning_rate_factors(wide).values()) == 0.5
+
+
+def test_where_no_layers_have_more_than_one_size_mup_is_not_applied() -> None:
+    spec = spec_of(widths={"a": 64, "b": {"choices": [64], "optional": True}})
+    name, text, _ = choose_parametrisation(spec)
+    assert name == "standard"
+    assert "no parameter follows the widths" in text
+
+
 def test_too_many_choices_of_layers_are_tried_with_a_few_rates() -> None:
     widths = {
         name: {"low": 4, "high": 8 + index, "optional": True} for index, name in enumerate("bcdef")
