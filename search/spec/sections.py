@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -298,6 +298,12 @@ class WidthsSection(BaseModel):
             self.to_space()
         except SpecError as error:
             raise ValueError(str(error)) from error
+        for name in chain.from_iterable(self.absent_last or ()):
+            if not self.entries[name].optional:
+                raise ValueError(
+                    f"absent_last names '{name}', which is never absent: give it optional = true, "
+                    "or take it out"
+                )
         return self
 
     def to_space(

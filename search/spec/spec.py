@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from ...objectives.errors import ModelError
+from ...objectives.model.families.width_names import check_layers_only
 from ...objectives.model.family_registry import FAMILIES
 from ..errors import SpecError
 from ..goal import Goal, MetricDirection
@@ -146,10 +147,13 @@ class Spec(Section):
     @model_validator(mode="after")
     def _check_family_widths(self) -> Spec:
         family = self.model.family
-        if family is not None and (names := FAMILIES[family].width_names) is not None:
-            space = self.to_space()
+        if family is not None:
+            space, names = self.to_space(), FAMILIES[family].width_names
             try:
-                names.check(family, space.names, space.optional_names)
+                if names is None:
+                    check_layers_only(family, space.names)
+                else:
+                    names.check(family, space.names, space.optional_names)
             except ModelError as error:
                 raise ValueError(f"widths: {str(error).removesuffix('.')}") from error
         return self

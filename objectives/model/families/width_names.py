@@ -3,7 +3,7 @@
 A layer's width stands once for all layers (`hidden`, with `depth` for their number), or for each by
 its number (`hidden1`, `hidden2`, …). This module does not import torch.
 
-Entry points: `WidthNames`, `layer_widths`.
+Entry points: `WidthNames`, `layer_widths`; `check_layers_only` for the families without such names.
 """
 
 from __future__ import annotations
@@ -102,3 +102,17 @@ def layer_widths(widths: Mapping[str, int], layer: str) -> list[int] | None:
         width for name, width in widths.items() if re.fullmatch(f"{layer}[0-9]+", name) is not None
     ]
     return [width for width in numbered if width] if numbered else None
+
+
+def check_layers_only(family: str, names: Sequence[str]) -> None:
+    """Check the widths of a family in which each is a layer, whatever its name.
+
+    Raises:
+        ModelError: One is named as the number of layers, and would be one of them.
+    """
+    if DEPTH in names:
+        raise ModelError(
+            f"family '{family}' has no width '{DEPTH}': each width is a layer of its own; where "
+            "their number is searched, name them one by one and give optional = true to those "
+            "that may be absent."
+        )

@@ -215,11 +215,20 @@ def test_neighbours_of_a_family_that_may_be_absent_stand_in_the_space_once() -> 
     assert {(0, 0, 8), (0, 8, 8)} <= {tuple(row) for row in rows.tolist()}
 
 
+def test_a_layer_that_is_never_absent_is_not_absent_last() -> None:
+    widths = {"a": [8, 16], "b": [8, 16], "c": {"choices": [8, 16], "optional": True}}
+    values = changed("widths", widths | {"absent_last": [["b", "c"]]})
+    with pytest.raises(SpecError, match="absent_last names 'b', which is never absent: give it"):
+        parse_spec(values)
+
+
 @pytest.mark.parametrize(
     ("family", "widths", "sentence"),
     [
         ("transformer", {"d_ff": 64}, "widths: family 'transformer' needs the width 'd_model'"),
         ("lstm", {"hidden1": 8, "depth": [1, 2]}, "has hidden1 and depth, found both"),
+        ("mlp", {"hidden": 8, "depth": [1, 2]}, "has no width 'depth'"),
+        ("cnn", {"channels": 8, "depth": [1, 2]}, "optional = true"),
         (
             "resnet",
             {"channels1": 8, "channels2": {"choices": [8], "optional": True}},
