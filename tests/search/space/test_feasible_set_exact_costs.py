@@ -214,3 +214,30 @@ def test_costs_are_exact_where_layers_are_absent() -> None:
         assert {name: int(values[index]) for name, values in counted.items()} == {
             name: expected[name] for name in counted
         }
+
+
+NAMED_WIDTHS = {
+    "resnet": ((1, 8, 8), {"channels": range(4, 25)}),
+    "transformer": ((6, 3), {"d_model": [8], "d_ff": range(4, 81), "depth": [1]}),
+}
+"""By family: the shape of a sample, and the values of each width."""
+
+
+@pytest.mark.parametrize("family", NAMED_WIDTHS)
+def test_costs_of_families_with_named_widths_are_exact(family: str) -> None:
+    """Those of an LSTM are traced each, and need no such test."""
+    shape, values = NAMED_WIDTHS[family]
+    space = Space([Width.of(name, choices) for name, choices in values.items()])
+    make = partial(FAMILIES[family].build, input_shape=shape, outputs=5)
+    fitted = CostModel(make, step(*shape), space.names)
+    fitted.fit(space)
+    assert fitted.counted_by == "polynomial"
+    rows = space.enumerate()[[1, 10, -2]]
+    counted = fitted.evaluate(rows)
+    for index, row in enumerate(rows):
+        one = partial(make, space.as_mapping(row))
+        expected = count_costs(one, step(*shape)).as_dict()
+        assert {name: int(amounts[index]) for name, amounts in counted.items()} == {
+            name: expected[name] for name in counted
+        }
+        assert expected["parameters"] == sum(each.numel() for each in one().parameters())
