@@ -135,6 +135,7 @@ class Data:
         class_values: The numbers that stand for the classes in the targets; empty where these are
             class numbers.
         one_hot: Whether the targets have the classes along axis 1.
+        has_columns: Whether a sample was a row of a table, whose columns are no steps of time.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Data:
     drawn_at_random: bool = False
     class_values: tuple[float, ...] = ()
     one_hot: bool = False
+    has_columns: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in list(Task):

@@ -147,6 +147,8 @@ def make_dataset(
         class_values=target.class_values if as_given else (),
         # Numbered for a built-in loss, unless they are shares.
         one_hot=target.one_hot and (as_given or target.values.dtype.kind == "f"),
+        has_columns=isinstance(raw.inputs, pd.DataFrame)
+        or (raw.name in BUILT_IN and not raw.image),
     )
 
 

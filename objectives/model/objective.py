@@ -293,8 +293,15 @@ def _sequence_facts(family: str, data: Data | BatchData) -> dict[str, Any]:
     """Return what a family of sequences is told of its data: the token ids and what has a class.
 
     Raises:
-        ModelError: Token ids that come in batches, of which nobody knows how many there are.
+        ModelError: A table, or token ids that come in batches, of which nobody knows how many there
+            are.
     """
+    if isinstance(data, Data) and data.has_columns:
+        raise ModelError(
+            f"family '{family}' takes sequences, and data '{data.name}' is a table of columns, "
+            "which are no steps: choose family 'mlp', or return arrays of shape [rows, steps] or "
+            "[rows, steps, features] from a function."
+        )
     if isinstance(data, BatchData):
         inputs, targets = data.example.args[0], data.example.targets
         if not inputs.is_floating_point():

@@ -91,6 +91,8 @@ def test_a_builder_that_runs_out_of_memory_made_no_mistake(iris: Data) -> None:
         ({"build": two_layers, "family": "mlp"}, ModelError, "exactly one"),
         ({"build": two_layers, "options": {"norm": "batch"}}, ModelError, "the options norm"),
         ({"family": "cnn"}, ModelError, "takes images"),
+        ({"family": "lstm"}, ModelError, "a table of columns, which are no steps: choose family"),
+        ({"family": "transformer"}, ModelError, "takes sequences, and data 'iris' is a table of"),
         ({"family": "mlp", "options": {"depth": 3}}, ModelError, "no option 'depth'"),
         ({"build": "gone.py:build"}, ImportFailure, "there is no file"),
         (

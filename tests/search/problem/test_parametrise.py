@@ -195,8 +195,9 @@ def test_mup_is_derived_for_each_depth() -> None:
         widths={"hidden": {"low": 4, "high": 64, "step": 4}, "depth": {"low": 1, "high": 3}},
     )
     space = spec.to_space()
-    lstm = make_objective(family="lstm", data=IRIS, base=Path())
-    mup, _ = parametrise(spec, lstm, proxy_settings(spec, IRIS), space)
+    sequences = replace(IRIS, has_columns=False)
+    lstm = make_objective(family="lstm", data=sequences, base=Path())
+    mup, _ = parametrise(spec, lstm, proxy_settings(spec, sequences), space)
     assert "for each of the 3 choices of layers" in mup.describe()
     for depth in (1, 2, 3):
         factors = mup.learning_rate_factors({"hidden": 32, "depth": depth})
