@@ -35,6 +35,7 @@ from ..errors import SearchError, SpecError
 from ..followup.final_training import FinalTraining, find_trainings
 from ..followup.subject import Subject, load_subject, trial_widths
 from ..problem.build import step_spec
+from ..report.metric_format import format_metric
 from ..report.summary import build_summary
 from ..units import format_widths
 from .model_source import MARK, SOURCE_FOLDER, DiscoveredModel, ModelSource, model_source
@@ -89,6 +90,7 @@ def export(
     widths: Mapping[str, int] | None = None,
     trial: int | None = None,
     checkpoints: str | Path | None = None,
+    training: int | None = None,
 ) -> Exported:
     """Write a study's network as files: what `widthwise export NAME --out DIR` does.
 
@@ -99,6 +101,7 @@ def export(
         widths: In place of those recommended, or of some of them.
         trial: Whose widths to take instead.
         checkpoints: Folder that the final training kept its weights in; None for the usual one.
+        training: Number of the final training of these widths; None for the longest.
 
     Returns:
         The files, sentences on what is missing, and the program that loads the network.
@@ -118,6 +121,7 @@ def export(
             Path(out),
             chosen,
             checkpoints=None if checkpoints is None else Path(checkpoints),
+            number=training,
         )
 
 
@@ -128,6 +132,7 @@ def export_network(
     widths: Mapping[str, int],
     *,
     checkpoints: Path | None = None,
+    number: int | None = None,
 ) -> Exported:
     """Write a study's network into a folder.
 
@@ -137,6 +142,7 @@ def export_network(
         folder: Where to.
         widths: In place of those recommended, or of some of them.
         checkpoints: What `--checkpoints` says.
+        number: Of the final training of these widths; None for the longest.
 
     Raises:
         SearchError, ObjectiveError, StorageError: As of `export`.
@@ -144,8 +150,17 @@ def export_network(
     _check_folder(folder)
     subject = load_subject(database, name, widths, flag="--widths")
     trainings = find_trainings(database, subject.evidence.row, subject.widths, checkpoints)
-    training = next((one for one in trainings if one.weights.is_file()), None)
-    notes = [] if training is not None else [_no_weights(subject, trainings)]
+    chosen = trainings if number is None else [one for one in trainings if one.number == number]
+    if number is not None and not chosen:
+        known = ", ".join(str(one.number) for one in trainings) or "none"
+        raise SpecError(
+            f"--training: {number} is no final training of {format_widths(subject.widths)}; there "
+            f"are: {known}; other widths are named by --widths"
+        )
+    training = next((one for one in chosen if one.weights.is_file()), None)
+    notes = [
+        _no_weights(subject, chosen) if training is None else _which_weights(training, trainings)
+    ]
     source: ModelSource | None = None
     try:
         source = _model_source(subject)
@@ -219,6 +234,21 @@ def _check_folder(folder: Path) -> None:
         f"--out: {folder / present[0]} is there already, and no earlier export wrote it; give "
         "another folder"
     )
+
+
+def _which_weights(training: FinalTraining, trainings: list[FinalTraining]) -> str:
+    """Return which final training the weights are of, and how another is chosen."""
+    tested = (
+        "no test split judged it"
+        if training.test is None
+        else f"test {training.metric} {format_metric(training.test)}"
+    )
+    epochs = "epoch" if training.epochs == 1 else "epochs"
+    text = f"weights: final training {training.number}, {training.epochs:,} {epochs}, {tested}"
+    others = [f"{one.number} ({one.epochs:,})" for one in trainings if one != training]
+    if others:
+        text += f"; others by --training N, with their epochs: {', '.join(others)}"
+    return text
 
 
 def _no_weights(subject: Subject, trainings: list[FinalTraining]) -> str:

@@ -226,7 +226,7 @@ def train_final(
 def find_trainings(
     database: Database, study: StudyRow, widths: Mapping[str, int], folder: Path | None = None
 ) -> list[FinalTraining]:
-    """Return the complete final trainings of a network, the latest first.
+    """Return the complete final trainings of a network: the longest first, of equals the latest.
 
     Whether the file of the weights is on this machine is for the caller to see.
 
@@ -240,11 +240,12 @@ def find_trainings(
     if follow_up is None:
         return []
     checkpoints = _checkpoints(database, follow_up, folder)
-    return [
+    found = [
         FinalTraining.from_record(record, study, follow_up, checkpoints.weights_file(record.number))
-        for record in reversed(LedgerReader(database, follow_up).records())
+        for record in LedgerReader(database, follow_up).records()
         if record.outcome is TrialOutcome.COMPLETE and record.widths == dict(widths)
     ]
+    return sorted(found, key=lambda one: (one.epochs, one.number), reverse=True)
 
 
 def usual_epochs(evidence: StudyEvidence, problem: Problem, widths: Mapping[str, int]) -> int:

@@ -41,6 +41,13 @@ def export(
             show_default=False,
         ),
     ] = None,
+    training: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of the final training of these widths; else the longest.",
+            show_default=False,
+        ),
+    ] = None,
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,7 +61,7 @@ def export(
     chosen = parse_widths("--widths", widths or "", smallest=0)
     if trial is not None:
         chosen = trial_widths(database, name, trial)
-    exported = export_network(database, name, out, chosen, checkpoints=checkpoints)
+    exported = export_network(database, name, out, chosen, checkpoints=checkpoints, number=training)
     if as_json:
         write_json(exported.to_json())
         return

@@ -92,5 +92,7 @@ def _print_training(training: FinalTraining) -> None:
         markup=False,
     )
     console.print(f"Its weights: {training.weights}", markup=False)
-    command = format_command("export", training.study, options=["--out", "DIR"])
+    chosen = ",".join(f"{width}={value}" for width, value in training.widths.items())
+    options = ["--widths", chosen, "--training", str(training.number), "--out", "DIR"]
+    command = format_command("export", training.study, options=options)
     console.print(f"`{command}` writes the network with them.", markup=False)

@@ -97,6 +97,26 @@ def test_the_weights_are_those_of_the_final_training(study: CommandLine, printed
     assert exported.read_bytes() == kept.read_bytes()
 
 
+def test_of_several_trainings_the_longest_is_taken_or_the_one_that_is_named(
+    study: CommandLine, printed: str, tmp_path: Path
+) -> None:
+    del printed
+    kept = json.loads((study.folder / "trained.json").read_text())
+    shorter = study("train", "mine", "--widths", "a=7", "--epochs", "1", "--json").json
+    base = ("export", "mine", "--widths", "a=7", "--out", tmp_path)
+    for trained, options in ((kept, ()), (shorter, ("--training", "1"))):
+        result = study.run_in_process(*base, *options)
+        assert result.code == 0, result.err
+        assert f"final training {trained['trial']}, {trained['epochs']} epoch" in result.out
+        record = json.loads((tmp_path / "widths.json").read_text())
+        assert record["training"] == trained
+        weights = (tmp_path / "weights.safetensors").read_bytes()
+        assert weights == Path(trained["weights"]).read_bytes()
+    refused = study.run_in_process(*base, "--training", "5")
+    assert refused.code == 2
+    assert "5 is no final training of a=7" in refused.err.replace("\n", " ")
+
+
 def test_onnx_gives_what_the_network_gives(study: CommandLine, printed: str) -> None:
     assert "model.onnx takes batches of any size; run by onnxruntime" in printed
     out = study.folder / "out"

@@ -101,12 +101,13 @@ def test_the_same_call_trains_nothing_and_another_length_trains_again(
     assert shorter.code == 0, shorter.err
     assert "3 epochs in" in shorter.out
     assert "test accuracy" in shorter.out
+    assert "--training 1 --out DIR` writes" in shorter.out
     assert [json.loads(slot[2])["proxy.epochs"] for slot in slots(study)] == [12, 3]
     widths = trained["widths"]
     with Database.open(resolve_url(study.storage)) as database:
         found = find_trainings(database, load_study(database, "iris"), widths)
-    assert [one.epochs for one in found] == [3, 12]
-    assert found[1].weights == Path(trained["weights"])
+    assert [one.epochs for one in found] == [12, 3]
+    assert found[0].weights == Path(trained["weights"])
 
 
 def test_weights_that_are_gone_are_said(study: CommandLine, trained: dict[str, Any]) -> None:
