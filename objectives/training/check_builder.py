@@ -26,7 +26,7 @@ from ..errors import (
     describe_type,
 )
 from ..interrupt import raise_if_interrupt
-from ..model.losses import LOSSES, align_to_targets, has_single_logits
+from ..model.losses import LOSSES, align_to_targets, classes_on_axis_1, has_single_logits
 from ..model.metrics import Metric
 from ..model.objective import Objective
 from ..randomness import Randomness
@@ -321,6 +321,7 @@ def _class_shape_fits(data: Data, output: Tensor, targets: Tensor) -> bool:
         return output.shape == targets.shape
     if has_single_logits(output, targets):
         return classes == 2 and not data.leaves_positions_out
+    output = classes_on_axis_1(output, targets)
     return (
         output.ndim == targets.ndim + 1
         and output.shape[1] >= classes
@@ -353,7 +354,7 @@ def _expected_output(data: Data, targets: Tensor) -> tuple[str, str]:
         single = f", or one logit for each: {(rows, *positions)}"
     return (
         f"{classes} classes at {positions} positions",
-        f"give the classes on axis 1, outputs of shape {shape}{single}",
+        f"give the classes on axis 1 or last, outputs of shape {shape}{single}",
     )
 
 

@@ -168,7 +168,7 @@ def _proxy_lines(
     if target is not None:
         lines.append(f"target = {_text(target)}")
     if _predicts_tokens(loaded):
-        lines.append('task = "classification"      # of each token; the classes on axis 1')
+        lines.append('task = "classification"      # of each token; the classes on axis 1 or last')
     lines.append('# metric = "accuracy"        # else accuracy or r2, as the data is')
     if not isinstance(loaded, BatchData):
         lines.append("batch_size = 64")

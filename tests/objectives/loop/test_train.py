@@ -16,15 +16,18 @@ from widthwise.objectives.data.dataset import Data, Split
 from widthwise.objectives.data.input_noise import add_noise
 from widthwise.objectives.data.load import load_data, make_dataset
 from widthwise.objectives.data.split import take_share
+from widthwise.objectives.engines.registry import ENGINES
 from widthwise.objectives.errors import MetricError, ModelError
 from widthwise.objectives.loop.result import TrainingResult
 from widthwise.objectives.loop.train import train
 from widthwise.objectives.model.metrics import METRICS, Metric
 from widthwise.objectives.model.objective import ModuleObjective, make_objective
 from widthwise.objectives.randomness import Randomness
+from widthwise.objectives.training.check_builder import check_builder
 from widthwise.objectives.training.settings import ProxySettings
 from widthwise.tests.objectives.engines.equality import family_objective, make_clusters
 from widthwise.tests.objectives.loop.together import network
+from widthwise.tests.objectives.model.builders import custom_objective
 
 BASE = Path()
 WIDTHS = {"a": 16, "b": 8}
@@ -371,3 +374,30 @@ def test_a_training_is_that_of_a_plain_torch_loop(schedule: Any) -> None:
         outputs = model(data.validation.inputs)
     loss = nn.functional.cross_entropy(outputs, data.validation.targets)
     assert result.validation_losses[-1] == pytest.approx(float(loss), rel=1e-9)
+
+
+@pytest.mark.parametrize("engine", ["plain", "replay", "stacked"])
+def test_logits_with_the_classes_last_are_those_on_axis_1(engine: str) -> None:
+    class NextToken(nn.Module):
+        def __init__(self, width: int, *, classes_last: bool) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(5, width), nn.Linear(width, 5)
+            self.classes_last = classes_last
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.embed(tokens))
+            return logits if self.classes_last else logits.movedim(-1, 1)
+
+    tokens = np.random.default_rng(0).integers(0, 5, size=(60, 7))
+    data = make_dataset(read_result("own", (tokens, (tokens + 1) % 5)), seed=0)
+    last, on_axis_1 = (
+        custom_objective(lambda widths, last=last: NextToken(widths["a"], classes_last=last), data)
+        for last in (True, False)
+    )
+    check_builder(last, {"a": 4}, {"a": 16})
+    trained = train(last, {"a": 16}, SHORT_SETTINGS, seed=0, engine=ENGINES[engine].create())
+    expected = train(on_axis_1, {"a": 16}, SHORT_SETTINGS, seed=0)
+    # The sums are in the order in which the logits lie in memory.
+    assert trained.losses == pytest.approx(expected.losses, rel=1e-5)
+    assert (trained.value, trained.test_value) == (expected.value, expected.test_value)
+    assert trained.engine == engine
