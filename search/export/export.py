@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ...objectives.data.streams.samples import first_rows
+from ...objectives.data.streams.source import BatchData
 from ...objectives.model.objective import family_facts
 from ...objectives.own_training.own_training import OwnTraining
 from ...objectives.randomness import Randomness
@@ -42,7 +43,7 @@ from .model_source import MARK, SOURCE_FOLDER, DiscoveredModel, ModelSource, mod
 from .onnx_file import OnnxFailure, write_onnx
 from .program import loading_program
 from .source_check import build_failure, tensor_shapes
-from .widths_record import widths_record
+from .widths_record import NO_ENCODING, widths_record
 
 WIDTHS, MODEL, WEIGHTS, ONNX = "widths.json", "model.py", "weights.safetensors", "model.onnx"
 
@@ -161,6 +162,9 @@ def export_network(
     notes = [
         _no_weights(subject, chosen) if training is None else _which_weights(training, trainings)
     ]
+    objective = subject.problem.loop_objective
+    if objective is not None and not isinstance(objective.data, BatchData):
+        notes.append(f"inputs: {NO_ENCODING}")
     source: ModelSource | None = None
     try:
         source = _model_source(subject)

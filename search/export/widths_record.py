@@ -1,6 +1,6 @@
 """What is known of an exported network, as `widths.json` holds it.
 
-Entry point: `widths_record`.
+Entry points: `widths_record`; `NO_ENCODING`, what it does not hold.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from ...objectives.data.streams.source import BatchData
 from ..followup.final_training import FinalTraining
 from ..followup.subject import Subject
 from ..report.summary import StudySummary
+
+NO_ENCODING = (
+    "where Widthwise made the inputs of columns, how it did (order, means and scales, categories) "
+    "is not recorded here"
+)
 
 
 def widths_record(
@@ -83,6 +88,7 @@ def _data_record(subject: Subject) -> Mapping[str, Any] | None:
     }
     if not isinstance(data, BatchData):
         record |= {
+            "inputs": NO_ENCODING,
             "classes": None if data.classes is None else list(data.classes),
             "target_mean": list(data.target_mean),
             "target_scale": list(data.target_scale),

@@ -131,7 +131,6 @@ def test_onnx_gives_what_the_network_gives(study: CommandLine, printed: str) -> 
 
 
 def test_the_record_says_what_it_is(study: CommandLine, printed: str) -> None:
-    del printed
     record = json.loads((study.folder / "out" / "widths.json").read_text())
     trained = json.loads((study.folder / "trained.json").read_text())
     assert record["widths"] == {"a": 7}
@@ -143,6 +142,8 @@ def test_the_record_says_what_it_is(study: CommandLine, printed: str) -> None:
     assert record["limits"] == {"parameters": 100}
     assert record["metric"]["name"] == "accuracy"
     assert record["training"] == trained
+    assert "is not recorded" in record["data"]["inputs"]
+    assert "is not recorded" in " ".join(printed.split())
     assert record["data"]["classes"] == ["setosa", "versicolor", "virginica"]
     assert record["versions"]["torch"].startswith(torch.__version__.partition("+")[0])
 
