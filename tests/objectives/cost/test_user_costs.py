@@ -91,7 +91,7 @@ def test_no_candidates_give_no_costs() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "returned a NoneType for a=8, b=4"),
+        (None, "returned None for a=8, b=4"),
         (7, "returned an int"),
         ({"flop": 3}, "gives 'flop' for a=8, b=4: expected any of parameters"),
         ({"flops": 2.0}, r"flops = 2\.0 for a=8, b=4: expected a whole number"),

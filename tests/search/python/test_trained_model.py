@@ -137,4 +137,4 @@ def test_without_a_complete_trial_there_are_no_widths_to_take() -> None:
     assert list(failed.table["outcome"]) == ["nan"]
     with pytest.raises(SpecError, match="no trial is complete yet, so that there are no widths"):
         _ = failed.widths
-    assert "No trial is complete" in str(failed)
+    assert "No training gave a value" in str(failed)
