@@ -226,9 +226,8 @@ def test_families_are_flat_under_mup_and_grow_without(
     name: str, base: Widths, others: Sequence[Widths], sizes: Sequence[int]
 ) -> None:
     image = name == "resnet"
-    objective = family(name, load_data("digits", base=Path(), seed=0, image=image))
-    if not image:  # eight steps of eight numbers
-        objective = family(name, _in_rows(objective.data))
+    data = load_data("digits", base=Path(), seed=0, image=image)
+    objective = family(name, data if image else _in_rows(data))  # eight steps of eight numbers
     rows = objective.data.train.inputs[:2]
     mup = derive_mup(objective.build, base, [{**base, **other} for other in others], inputs=rows)
     widths = [dict.fromkeys(base, size) for size in sizes]
@@ -245,4 +244,4 @@ def _in_rows(data: Data) -> Data:
         replace(split, inputs=split.inputs.unflatten(1, (8, 8)))
         for split in (data.train, data.validation, data.test)
     )
-    return replace(data, train=train, validation=validation, test=test)
+    return replace(data, train=train, validation=validation, test=test, has_columns=False)

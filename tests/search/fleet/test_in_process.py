@@ -172,8 +172,9 @@ def test_its_trackers_are_closed_with_it(
     threads: list[threading.Thread] = []
 
     def open_one(*_: object, study: str, study_id: str, **__: object) -> Tracking:
+        before = set(threading.enumerate())  # other tests have some, too
         trackers.append(BackgroundTracker("some", RecordingTracker, pytest.fail))
-        threads.extend(each for each in threading.enumerate() if each.name == "tracker some")
+        threads.extend(set(threading.enumerate()) - before)
         return Tracking(trackers, study=study, study_id=study_id)
 
     monkeypatch.setattr("widthwise.search.tracking.registry.open_trackers", open_one)
