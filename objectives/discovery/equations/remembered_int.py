@@ -48,53 +48,49 @@ class RememberedInt(int):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def _combined(self, name: str, other: Any, *, reflected: bool = False) -> Any:
-        """Return what an operation of the node gives; NotImplemented for what is no int."""
+    def _combined(self, method: str, name: str, other: Any) -> Any:
+        """Return what an operation of the node gives; of what is no size, what an int gives.
+
+        Args:
+            method: Of `int`; reflected where it begins with `__r`.
+            name: Of the node's operation.
+            other: The other operand.
+        """
         if not isinstance(other, int) or isinstance(other, bool):
-            return NotImplemented
+            return getattr(int, method)(self, other)
         pair = (self.node, self.node.wrap_int(other))
-        first, second = reversed(pair) if reflected else pair
+        first, second = reversed(pair) if method.startswith("__r") else pair
         return _kept(getattr(first, name)(second))
 
     def __add__(self, other: Any) -> Any:
-        result = self._combined("add", other)
-        return super().__add__(other) if result is NotImplemented else result
+        return self._combined("__add__", "add", other)
 
     def __radd__(self, other: Any) -> Any:
-        result = self._combined("add", other, reflected=True)
-        return super().__radd__(other) if result is NotImplemented else result
+        return self._combined("__radd__", "add", other)
 
     def __sub__(self, other: Any) -> Any:
-        result = self._combined("sub", other)
-        return super().__sub__(other) if result is NotImplemented else result
+        return self._combined("__sub__", "sub", other)
 
     def __rsub__(self, other: Any) -> Any:
-        result = self._combined("sub", other, reflected=True)
-        return super().__rsub__(other) if result is NotImplemented else result
+        return self._combined("__rsub__", "sub", other)
 
     def __mul__(self, other: Any) -> Any:
-        result = self._combined("mul", other)
-        return super().__mul__(other) if result is NotImplemented else result
+        return self._combined("__mul__", "mul", other)
 
     def __rmul__(self, other: Any) -> Any:
-        result = self._combined("mul", other, reflected=True)
-        return super().__rmul__(other) if result is NotImplemented else result
+        return self._combined("__rmul__", "mul", other)
 
     def __floordiv__(self, other: Any) -> Any:
-        result = self._combined("int_floordiv", other)
-        return super().__floordiv__(other) if result is NotImplemented else result
+        return self._combined("__floordiv__", "int_floordiv", other)
 
     def __rfloordiv__(self, other: Any) -> Any:
-        result = self._combined("int_floordiv", other, reflected=True)
-        return super().__rfloordiv__(other) if result is NotImplemented else result
+        return self._combined("__rfloordiv__", "int_floordiv", other)
 
     def __mod__(self, other: Any) -> Any:
-        result = self._combined("mod", other)
-        return super().__mod__(other) if result is NotImplemented else result
+        return self._combined("__mod__", "mod", other)
 
     def __rmod__(self, other: Any) -> Any:
-        result = self._combined("mod", other, reflected=True)
-        return super().__rmod__(other) if result is NotImplemented else result
+        return self._combined("__rmod__", "mod", other)
 
     def __divmod__(self, other: Any) -> tuple[Any, Any]:
         return self // other, self % other
