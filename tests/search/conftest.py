@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,12 @@ class CommandLine:
         path = self.folder / name
         path.write_text(text)
         return path
+
+
+def copy_study(iris_cli: CommandLine, folder: Path) -> CommandLine:
+    """A finished study of one's own, as it came out of `run`."""
+    shutil.copy(iris_cli.folder / "study.db", folder / "study.db")
+    return CommandLine(folder, f"sqlite:///{folder / 'study.db'}")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import sqlite3
 import time
@@ -16,15 +15,9 @@ from widthwise.search.cli.studies.experiments import parse_shares
 from widthwise.search.errors import SpecError
 from widthwise.search.followup import follow_up
 from widthwise.search.problem.seeds import experiment_seed
-from widthwise.tests.search.conftest import CommandLine
+from widthwise.tests.search.conftest import CommandLine, copy_study
 
 WAIT_SECONDS = 120.0
-
-
-def copy_study(iris_cli: CommandLine, folder: Path) -> CommandLine:
-    """A finished study of one's own, as it came out of `run`."""
-    shutil.copy(iris_cli.folder / "study.db", folder / "study.db")
-    return CommandLine(folder, f"sqlite:///{folder / 'study.db'}")
 
 
 @pytest.fixture(scope="module")
